@@ -1,0 +1,36 @@
+# make run: set up and run the main job.   make test: set up and run the tests.   make ui: look at every run in MLflow.
+PYTHON ?= python3
+BIN := .venv/bin
+export TQDM_MININTERVAL ?= 2
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup run test slow ui clean
+
+setup: $(BIN)/.complete
+
+$(BIN)/.complete: requirements.txt requirements-uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Framescribe needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+run: setup
+	dvc repro
+	@python -m pipeline.summary
+
+test: setup
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest
+
+slow: setup
+	pytest -m slow
+
+ui: setup
+	mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,138 @@
+"""The settings of params.yaml, checked: an unknown key, a wrong type or an impossible value is an error.
+
+Hydra composes `configs/` into params.yaml (`dvc exp run -S labeller=lstm`); each stage reads the sections that dvc.yaml
+lists under its `params`. Field comments give units; configs/ holds the values.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import InputError
+
+Fraction01 = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Scenes(Section):
+    """The embedded data set: how much of it is made, and from which seed."""
+
+    num_videos: Positive
+    seed: int
+    shortest_frames: Positive
+    longest_frames: Positive
+    noise: Annotated[float, Field(ge=0)]  # standard deviation of the camera noise, in grey levels of 255
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.shortest_frames > self.longest_frames:
+            raise ValueError(
+                f"shortest_frames {self.shortest_frames} is more than longest_frames {self.longest_frames}"
+            )
+        return self
+
+
+class Pixels(Section):
+    """From a decoded frame to the encoder's input: region of interest, size and colour; kept in the checkpoint."""
+
+    crop: tuple[float, float, float, float] | None  # x, y, width, height; null: the whole frame
+    crop_unit: Literal["pixels", "fractions"]
+    size: tuple[Positive, Positive] | None  # height, width in pixels; null: the size that the encoder was trained at
+    color: Literal["rgb", "grey"]
+
+
+class Dataset(Section):
+    """Where a data set in the layout of docs/design.md lies, and how it is split."""
+
+    name: str
+    root: Path
+    background: str | None  # the class left out of the scores "without background"
+    val_fraction: Fraction01  # of the groups, where <root>/splits names none
+    test_fraction: Fraction01
+    skip_broken: bool  # leave out videos with problems, and say so, instead of stopping
+    pixels: Pixels
+
+
+class Training(Section):
+    """How a model is trained."""
+
+    epochs: Positive
+    batch_size: Positive  # windows, each step
+    window_frames: Positive | None  # windows at random places of the videos; null: whole videos
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)]
+    schedule: Literal["constant", "cosine"]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    class_weights: Literal["none", "balanced"]
+    feature_noise: Annotated[float, Field(ge=0)]  # standard deviation added to features, in units of theirs
+    mixed_precision: bool  # on CUDA only
+    patience: Positive | None  # epochs without a better `monitor` before it stops; null: never
+    monitor: Literal["loss", "frame_accuracy", "edit", "f1_at_50"]  # on validation
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class Encoder(Section):
+    """The CNN that turns a frame into a feature; `given`: the data set holds ready features."""
+
+    name: str  # given | efficientnet_lite0 | any torchvision classification model
+    weights: str | None  # imagenet | a weights file | null: random
+    grid: Positive  # the last feature map is pooled to grid x grid cells
+    training: Literal["frozen", "frame_classifier", "end_to_end"]
+    batch_norm: Literal["frozen", "group_norm", "trained"]  # while the encoder is trained
+    batch_size: Positive  # frames encoded at once
+    learning_rate: Annotated[float, Field(gt=0)]  # of the encoder's weights, where they are trained
+    classifier: Training  # how a frame_classifier is trained; end_to_end goes by the section `training`
+
+    @model_validator(mode="after")
+    def _given_is_frozen(self) -> Self:
+        if self.name == "given" and (self.training != "frozen" or self.weights is not None or self.grid != 1):
+            raise ValueError("encoder `given` encodes nothing: training must be frozen, weights null and grid 1")
+        return self
+
+
+class Labeller(Section):
+    """The recurrent network and its head."""
+
+    cell: Literal["none", "tanh", "relu", "gru", "lstm"]
+    hidden_size: Positive
+    num_layers: Positive
+    bidirectional: bool
+    dropout: Fraction01
+    head: Literal["many_to_many", "many_to_one"]
+    min_segment_frames: Positive  # shorter predicted segments are merged into a neighbour; 1: none is
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: int
+    num_samples: Positive  # held-out videos that stage label_samples labels
+    scenes: Scenes
+    dataset: Dataset
+    encoder: Encoder
+    labeller: Labeller
+    training: Training
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml. Raises InputError with every problem at once, one a line."""
+    try:
+        return Params.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} is missing: run from the repository's root, or compose it with `dvc exp run`"
+        ) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
+    except ValidationError as error:
+        problems = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise InputError("\n".join(problems)) from None

@@ -1,0 +1,45 @@
+"""Features on disk: one file for each video, written once, read in slices.
+
+A file holds `features` [T,F] (float16 from an encoder; as they came, where they were given), `pts_seconds` float64 [T],
+and in its header the fingerprint of what made it
+(encoder, pixels, video), so that a file left by another encoder is never taken for this one's.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from pipeline.files import replacing
+
+SUFFIX = ".safetensors"
+
+
+def write_features(path: Path, features: np.ndarray, pts_seconds: np.ndarray, *, fingerprint: str) -> None:
+    """Write features float [T,F] (float16 or float32) and pts_seconds float64 [T]; never leaves half a file."""
+    arrays = {"features": np.ascontiguousarray(features), "pts_seconds": np.asarray(pts_seconds, dtype=np.float64)}
+    with replacing(path) as temporary:
+        save_file(arrays, temporary, metadata={"fingerprint": fingerprint})
+
+
+def features_fingerprint(path: Path) -> str | None:
+    """The fingerprint in a feature file's header; None where there is no whole file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("fingerprint")
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def read_features(path: Path, start: int = 0, stop: int | None = None) -> torch.Tensor:
+    """Frames [start, stop) of a feature file, float32 [T,F]; only that part is read."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_slice("features")[start:stop].float()
+
+
+def read_pts(path: Path) -> np.ndarray:
+    """The presentation time of each frame, float64 [T] seconds."""
+    with safe_open(path, framework="numpy") as file:
+        return file.get_tensor("pts_seconds")

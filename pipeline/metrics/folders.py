@@ -1,0 +1,90 @@
+"""`framescribe evaluate`: score a folder of predicted labels against a folder of true ones."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.labels.annotations import class_names_in, read_predicted
+from pipeline.labels.classes import read_classes
+from pipeline.labels.problems import AnnotationError, Problem
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.metrics.report import Report, evaluate
+
+SUFFIXES = (".frames.csv", ".segments.csv", ".csv", ".txt")  # where a video has several, the first of these is read
+Read = TypeVar("Read")
+
+
+def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = None) -> Report:
+    """The report (see `evaluate`) of two folders of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt`.
+
+    The class list is the `classes.txt` in `truth` or in its parent, as in a data set; failing that, the sorted names
+    that the files use. Where only one side says how long a video is (a .csv of segments does not), the other takes its
+    length. Videos of `truth` without a prediction are not scored, and named as `without_prediction`.
+
+    Raises InputError where a folder has no label files, AnnotationError with every problem of every file, and what
+    `evaluate` raises.
+    """
+    truth, predicted = Path(truth), Path(predicted)
+    true_files, predicted_files = label_files(truth), label_files(predicted)
+    classes = _find_classes(truth, [*true_files.values(), *predicted_files.values()])
+    skipped = sorted(true_files.keys() - predicted_files.keys())
+    if len(skipped) == len(true_files):
+        raise InputError(f"no video of {truth} has a prediction in {predicted}: do the stems differ?")
+    true_labels = _read_folder({stem: true_files[stem] for stem in true_files if stem not in skipped}, classes)
+    predicted_labels = _read_folder(predicted_files, classes)
+    for stem in true_labels.keys() & predicted_labels.keys():
+        num_frames = max(len(true_labels[stem]), len(predicted_labels[stem]))
+        for files, labels in ((true_files, true_labels), (predicted_files, predicted_labels)):
+            if _suffix(files[stem]) == ".csv":
+                gap = np.full(num_frames - len(labels[stem]), IGNORE_INDEX, dtype=np.int64)
+                labels[stem] = np.concatenate([labels[stem], gap])
+    report = evaluate(true_labels, predicted_labels, classes, background=background)
+    return report | {"without_prediction": skipped}
+
+
+def label_files(folder: Path) -> dict[str, Path]:
+    """The label file of each video in `folder`, by stem. Raises InputError if there are none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: expected one that holds label files")
+    files: dict[str, Path] = {}
+    found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    for path in sorted(found, key=lambda path: SUFFIXES.index(_suffix(path)) if _suffix(path) else 0):
+        if _suffix(path) and path.name != "classes.txt":
+            files.setdefault(path.name.removesuffix(_suffix(path)), path)
+    if not files:
+        cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""
+        raise InputError(f"{folder} holds no label files: expected <stem>{', <stem>'.join(SUFFIXES)}{cause}")
+    return files
+
+
+def _suffix(path: Path) -> str:
+    return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
+
+
+def _find_classes(truth: Path, files: Iterable[Path]) -> tuple[str, ...]:
+    for folder in (truth, truth.resolve().parent):
+        if (folder / "classes.txt").is_file():
+            return read_classes(folder / "classes.txt")
+    return tuple(sorted(set().union(*_read_each(files, class_names_in))))
+
+
+def _read_folder(files: dict[str, Path], classes: Sequence[str]) -> dict[str, np.ndarray]:
+    labels = _read_each(files.values(), lambda path: read_predicted(path, classes))
+    return dict(zip(files, labels, strict=True))
+
+
+def _read_each(files: Iterable[Path], read: Callable[[Path], Read]) -> list[Read]:
+    """`read(path)` of every file; the problems of all of them are raised as one AnnotationError."""
+    results: list[Read] = []
+    problems: list[Problem] = []
+    for path in files:
+        try:
+            results.append(read(path))
+        except AnnotationError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise AnnotationError(problems)
+    return results

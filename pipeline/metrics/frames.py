@@ -1,0 +1,68 @@
+"""Scores of single frames: accuracy, confusion matrix, precision, recall and F1 of each class.
+
+T frames, K classes. Conventions:
+
+- Every score is in percent, 100 being perfect, as the literature prints it. Counts are counts.
+- Frames whose truth is IGNORE_INDEX are left out, whatever was predicted for them.
+- All scores are functions of the confusion matrix. *Pooled* over videos is the score of the sum of their matrices (each
+  frame counts the same); *averaged over videos* is the mean of their scores (each video counts the same).
+- Without background: the accuracy of the frames whose truth is not background; the macro F1 over the other classes.
+- Empty: the accuracy of no frames is None. A class in neither truth nor prediction has no precision, recall or F1
+  (None), and is left out of the macro F1. A class that is only in the truth, or only predicted, has 0 in all three.
+
+Precision, recall and F1 as in C. J. van Rijsbergen, Information Retrieval, 2nd ed., 1979, chapter 7.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.labels.segments import IGNORE_INDEX
+
+
+class ClassScores(NamedTuple):
+    """Scores of one class in percent, None where it is in neither truth nor prediction; support: its true frames."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts int64 [K, K] of labelled frames by class: row = truth, column = predicted. truth, predicted [T].
+
+    >>> confusion_matrix(np.array([0, 0, 1, -100]), np.array([0, 1, 1, 0]), 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    labelled = truth != IGNORE_INDEX
+    cells = truth[labelled] * num_classes + predicted[labelled]
+    return np.bincount(cells, minlength=num_classes * num_classes).reshape(num_classes, num_classes)
+
+
+def accuracy(confusion: np.ndarray, *, background: int | None = None) -> float | None:
+    """Percentage of frames that are right; frames whose truth is the class `background` do not count."""
+    rows = np.arange(len(confusion)) != background
+    num_frames = int(confusion[rows].sum())
+    return 100.0 * int(confusion.diagonal()[rows].sum()) / num_frames if num_frames else None
+
+
+def class_scores(confusion: np.ndarray) -> list[ClassScores]:
+    """Precision, recall, F1 and support of each of the K classes."""
+    right = confusion.diagonal().tolist()
+    support, num_predicted = confusion.sum(axis=1).tolist(), confusion.sum(axis=0).tolist()
+    scores = []
+    for hits, num_true, num_claimed in zip(right, support, num_predicted, strict=True):
+        if num_true + num_claimed == 0:
+            scores.append(ClassScores(None, None, None, 0))
+            continue
+        precision, recall = 100.0 * hits / max(num_claimed, 1), 100.0 * hits / max(num_true, 1)
+        scores.append(ClassScores(precision, recall, 200.0 * hits / (num_true + num_claimed), num_true))
+    return scores
+
+
+def macro_f1(confusion: np.ndarray, *, background: int | None = None) -> float | None:
+    """Mean F1 of the classes that are in truth or prediction; `background` is not one of them."""
+    scores = enumerate(class_scores(confusion))
+    present = [score.f1 for index, score in scores if score.f1 is not None and index != background]
+    return sum(present) / len(present) if present else None

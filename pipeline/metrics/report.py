@@ -1,0 +1,203 @@
+"""All scores of a set of videos as one plain dictionary, for JSON files, trackers and a terminal.
+
+T frames, K classes. The scores and their conventions are those of `frames` and `segments`: percentages, 100 being
+perfect, None where a score is not defined. A report holds nothing but dict, list, str, int, float and None:
+
+    num_videos, num_frames (labelled ones), background (its name or None)
+    frames               {"accuracy": pair, "macro_f1": pair}
+    segments             {"edit": pair, "f1": {"10": pair, "25": pair, "50": pair}}
+    without_background   {"frames": ..., "segments": ...} as above, or None where there is no background class
+    classes              {name: {"precision", "recall", "f1", "support"}}, pooled
+    confusion            [K][K] frames, row = truth, column = predicted, pooled
+    videos               {stem: {"num_frames", "frames", "segments", "without_background"}}, a score for each pair
+
+A pair is {"pooled": all videos counted as one, "per_video": the mean of the videos' scores}.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.labels.problems import did_you_mean
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.metrics import frames, segments
+
+Report = dict[str, Any]
+IOU_PERCENTS = (10, 25, 50)
+
+
+def evaluate(
+    truth: Mapping[str, np.ndarray],
+    predicted: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    *,
+    background: str | None = None,
+) -> Report:
+    """Score predicted labels against true ones, both int64 [T] under the video's stem; IGNORE_INDEX is unlabelled.
+
+    Videos without a single labelled frame are not in the report, whose layout heads this file.
+
+    Raises InputError naming all videos that are only on one side, differ in length, have a labelled frame that is not
+    predicted, or an index that is no class; where no frame is labelled at all; and for an unknown `background`.
+    """
+    if background is not None and background not in classes:
+        raise InputError(f"the background class {background!r} is not a class{did_you_mean(background, classes)}")
+    _check_videos(truth, predicted, len(classes))
+    stems = [stem for stem in sorted(truth) if (truth[stem] != IGNORE_INDEX).any()]
+    if not stems:
+        raise InputError(f"not one frame of the {len(truth)} videos is labelled, so there is nothing to evaluate")
+    background_index = None if background is None else classes.index(background)
+    pairs = [(truth[stem], predicted[stem]) for stem in stems]
+    counts = [frames.confusion_matrix(*pair, len(classes)) for pair in pairs]
+    confusion = np.sum(counts, axis=0)
+    with_background = _scores(pairs, counts, background=None)
+    without_background = None if background is None else _scores(pairs, counts, background=background_index)
+    scores = frames.class_scores(confusion)
+    return {
+        "num_videos": len(stems),
+        "num_frames": int(confusion.sum()),
+        "background": background,
+        **_summary(with_background),
+        "without_background": without_background and _summary(without_background),
+        "classes": {name: score._asdict() for name, score in zip(classes, scores, strict=True)},
+        "confusion": confusion.tolist(),
+        "videos": {
+            stem: {
+                "num_frames": int(counts[i].sum()),
+                **_of_video(with_background, i),
+                "without_background": without_background and _of_video(without_background, i),
+            }
+            for i, stem in enumerate(stems)
+        },
+    }
+
+
+def flatten(report: Report) -> dict[str, float]:
+    """The scalar scores of a report under flat names, for trackers; scores that are None are left out.
+
+    frame_accuracy_pooled, frame_accuracy_per_video, frame_macro_f1_..., edit_..., f1_at_10_..., f1_at_25_...,
+    f1_at_50_..., the same with _without_background at the end, and class_f1/<name>.
+    """
+    flat: dict[str, float | None] = {}
+    for part, ending in ((report, ""), (report["without_background"], "_without_background")):
+        for name, pair in _named_pairs(part) if part else ():
+            flat |= {f"{name}_{over}{ending}": score for over, score in pair.items()}
+    flat |= {f"class_f1/{name}": scores["f1"] for name, scores in report["classes"].items()}
+    return {name: score for name, score in flat.items() if score is not None}
+
+
+def format_table(report: Report) -> str:
+    """The report as lines of text for a terminal."""
+    titles = {"frame_accuracy": "frame accuracy", "frame_macro_f1": "frame macro F1", "edit": "edit score"}
+    titles |= {f"f1_at_{percent}": f"segment F1@{percent}" for percent in IOU_PERCENTS}
+    parts, heads = [report], ["all classes"]
+    if report["without_background"]:
+        parts.append(report["without_background"])
+        heads.append(f"without {report['background']}")
+    width = max(18, *(len(head) for head in heads))
+    num_videos, num_frames, num_classes = report["num_videos"], report["num_frames"], len(report["classes"])
+    lines = [
+        f"videos {num_videos:,}   labelled frames {num_frames:,}   classes {num_classes}",
+        "",
+        "scores in percent  " + "   ".join(f"{head:>{width}}" for head in heads),
+        " " * 19 + "   ".join(f"{'pooled':>{width - 12}}{'per video':>12}" for _ in heads),
+        "-" * (19 + (width + 3) * len(heads) - 3),
+    ]
+    for scores in zip(*(_named_pairs(part) for part in parts), strict=True):
+        cells = [_cell(pair["pooled"], width - 12) + _cell(pair["per_video"], 12) for _, pair in scores]
+        lines.append(f"{titles[scores[0][0]]:<19}" + "   ".join(cells))
+    return "\n".join([*lines, "", *_class_lines(report)])
+
+
+def _class_lines(report: Report) -> list[str]:
+    width = max(16, *(len(name) for name in report["classes"]))
+    lines = [f"{'class':<{width}}   precision    recall        F1     frames", "-" * (width + 43)]
+    for name, scores in report["classes"].items():
+        cells = _cell(scores["precision"], 12) + _cell(scores["recall"], 10) + _cell(scores["f1"], 10)
+        lines.append(f"{name:<{width}}{cells}{scores['support']:>11,}")
+    return lines
+
+
+def _check_videos(truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], num_classes: int) -> None:
+    problems = []
+    for stems, side in ((set(truth) - set(predicted), "prediction"), (set(predicted) - set(truth), "truth")):
+        if stems:
+            problems.append(f"no {side} for {len(stems)} of the videos: {', '.join(sorted(stems))}")
+    for stem in sorted(set(truth) & set(predicted)):
+        true, claimed = truth[stem], predicted[stem]
+        if true.shape != claimed.shape:
+            cause = "they are of different videos or frame rates"
+            problems.append(f"got {len(claimed)} predicted labels for {len(true)} true ones of {stem}: {cause}")
+            continue
+        claimed = claimed[true != IGNORE_INDEX]
+        if (claimed == IGNORE_INDEX).any():
+            missing = f"{(claimed == IGNORE_INDEX).sum()} of {len(claimed)} labelled frames"
+            problems.append(
+                f"{missing} of {stem} have no prediction: give them a class, for example a background class"
+            )
+        known = np.concatenate([true, claimed])
+        known = known[known != IGNORE_INDEX]
+        if ((known < 0) | (known >= num_classes)).any():
+            problems.append(f"{stem} has labels from {known.min()} to {known.max()}, expected 0 to {num_classes - 1}")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _scores(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], counts: Sequence[np.ndarray], *, background: int | None
+) -> dict[str, tuple[float | None, list[float | None]]]:
+    """Of each score, by its flat name: the one of all videos pooled, and those of the single videos."""
+    confusion = np.sum(counts, axis=0)
+    both = [segments.scored_segments(*pair, background=background) for pair in pairs]
+    edits = [segments.count_edits(*video) for video in both]
+    scores: dict[str, tuple[float | None, list[float | None]]] = {
+        "frame_accuracy": (
+            frames.accuracy(confusion, background=background),
+            [frames.accuracy(count, background=background) for count in counts],
+        ),
+        "frame_macro_f1": (
+            frames.macro_f1(confusion, background=background),
+            [frames.macro_f1(count, background=background) for count in counts],
+        ),
+        "edit": (segments.edit_score(segments.total_edits(edits)), [segments.edit_score(count) for count in edits]),
+    }
+    for percent in IOU_PERCENTS:
+        matches = [segments.count_matches(*video, min_iou=percent / 100) for video in both]
+        pooled = segments.f1_score(segments.total_matches(matches))
+        scores[f"f1_at_{percent}"] = (pooled, [segments.f1_score(count) for count in matches])
+    return scores
+
+
+def _nested(scores: Mapping[str, Any]) -> Report:
+    return {
+        "frames": {"accuracy": scores["frame_accuracy"], "macro_f1": scores["frame_macro_f1"]},
+        "segments": {
+            "edit": scores["edit"],
+            "f1": {str(percent): scores[f"f1_at_{percent}"] for percent in IOU_PERCENTS},
+        },
+    }
+
+
+def _summary(scores: Mapping[str, tuple[float | None, list[float | None]]]) -> Report:
+    pairs = {}
+    for name, (pooled, of_videos) in scores.items():
+        defined = [score for score in of_videos if score is not None]
+        pairs[name] = {"pooled": pooled, "per_video": sum(defined) / len(defined) if defined else None}
+    return _nested(pairs)
+
+
+def _of_video(scores: Mapping[str, tuple[float | None, list[float | None]]], video_index: int) -> Report:
+    return _nested({name: of_videos[video_index] for name, (_, of_videos) in scores.items()})
+
+
+def _named_pairs(part: Report) -> list[tuple[str, dict[str, float | None]]]:
+    """(flat name, {"pooled", "per_video"}) of each score of a report, or of its `without_background`."""
+    frame_pairs = [(f"frame_{name}", pair) for name, pair in part["frames"].items()]
+    f1_pairs = [(f"f1_at_{percent}", pair) for percent, pair in part["segments"]["f1"].items()]
+    return [*frame_pairs, ("edit", part["segments"]["edit"]), *f1_pairs]
+
+
+def _cell(score: float | None, width: int) -> str:
+    return f"{'-' if score is None else f'{score:.1f}':>{width}}"

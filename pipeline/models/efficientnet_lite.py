@@ -1,0 +1,107 @@
+"""EfficientNet-Lite0: EfficientNet-B0 (Tan, Le 2019, arXiv 1905.11946) for phones: no squeeze-excite, ReLU6.
+
+Source: github.com/tensorflow/tpu, models/official/efficientnet/lite. 4.65 M parameters, trained on ImageNet at 224 px.
+
+N images, C channels, h x w pixels.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+BATCH_NORM_EPS = 1e-3
+
+# For each stage: blocks, kernel size, stride of the first block, expansion of channels inside a block, output channels.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM_CHANNELS, HEAD_CHANNELS, NUM_CLASSES = 32, 1280, 1000
+
+
+class SamePadConv2d(nn.Conv2d):
+    """Convolution with an odd kernel and no bias that is padded like TensorFlow's "same".
+
+    At stride 2 an even size needs one pixel less, and TensorFlow leaves it out on the left and top. With torch's
+    symmetric padding the weights would see every image shifted by a pixel at each of the five strides.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        after = self.kernel_size[0] // 2
+        top, left = (after - (self.stride[0] - 1) * (1 - size % 2) for size in (x.shape[2], x.shape[3]))
+        return self._conv_forward(pad(x, (left, after, top, after)), self.weight, None)
+
+
+def _convolution(
+    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    if stride == 1:
+        return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, groups=groups, bias=False)
+    return SamePadConv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=False)
+
+
+class MBConv(nn.Module):
+    """Inverted residual block: expand the channels, convolve each alone, project; add the input where shapes agree."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel_size: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        channels = in_channels * expansion
+        self.expands = expansion != 1
+        self.adds_input = stride == 1 and in_channels == out_channels
+        if self.expands:
+            self.expand_conv = _convolution(in_channels, channels, 1)
+            self.bn0 = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
+        self.depthwise_conv = _convolution(channels, channels, kernel_size, stride=stride, groups=channels)
+        self.bn1 = nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS)
+        self.project_conv = _convolution(channels, out_channels, 1)
+        self.bn2 = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
+        self.activation = nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.activation(self.bn0(self.expand_conv(x))) if self.expands else x
+        y = self.activation(self.bn1(self.depthwise_conv(y)))
+        y = self.bn2(self.project_conv(y))
+        return x + y if self.adds_input else y
+
+
+class EfficientNetLite0(nn.Module):
+    """[N, 3, h, w] -> logits of the 1,000 ImageNet classes [N, 1000].
+
+    Parameters have the names of the published weights, without the underscores that those begin with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_stem = _convolution(3, STEM_CHANNELS, 3, stride=2)
+        self.bn0 = nn.BatchNorm2d(STEM_CHANNELS, eps=BATCH_NORM_EPS)
+        channels = STEM_CHANNELS
+        self.blocks = nn.ModuleList()
+        for num_blocks, kernel_size, stride, expansion, out_channels in STAGES:
+            for block_index in range(num_blocks):
+                first = block_index == 0
+                self.blocks.append(
+                    MBConv(
+                        channels,
+                        out_channels,
+                        kernel_size=kernel_size,
+                        stride=stride if first else 1,
+                        expansion=expansion,
+                    )
+                )
+                channels = out_channels
+        self.conv_head = _convolution(channels, HEAD_CHANNELS, 1)
+        self.bn1 = nn.BatchNorm2d(HEAD_CHANNELS, eps=BATCH_NORM_EPS)
+        self.activation = nn.ReLU6()
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(HEAD_CHANNELS, NUM_CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.activation(self.bn0(self.conv_stem(x)))
+        for block in self.blocks:
+            x = block(x)
+        x = self.activation(self.bn1(self.conv_head(x)))
+        return self.fc(self.avgpool(x).flatten(1))

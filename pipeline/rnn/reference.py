@@ -1,0 +1,73 @@
+"""The loop over time in plain PyTorch: the definition that every faster path is tested against.
+
+B videos, T frames, F features, H hidden; G gates (1 Elman, 3 GRU, 4 LSTM). Batch first.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, pad
+
+from pipeline.rnn.cells import LSTMState
+
+# (projected, state, weight_hh, bias_hh) -> state, as in cells.py; the state is a Tensor, or an LSTMState.
+Step = Callable[[Tensor, Any, Tensor, Tensor | None], Any]
+
+
+def frame_mask(lengths: Tensor, num_frames: int, device: torch.device) -> Tensor:
+    """[B, num_frames], True where a frame is valid: t < length."""
+    return torch.arange(num_frames, device=device) < lengths.to(device).unsqueeze(1)
+
+
+def unroll(
+    step: Step,
+    x: Tensor,
+    state: Any,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    *,
+    lengths: Tensor | None = None,
+    reverse: bool = False,
+) -> tuple[Tensor, Any]:
+    """Run one layer in one direction over time.
+
+    x [B, T, F]; state [B, H] (LSTMState: two of them); lengths [B] in 1..T, None for T everywhere; weight_ih [G*H, F],
+    weight_hh [G*H, H], biases [G*H] or None. Gives outputs [B, T, H], zero at padding, and the state after each video's
+    last step. `reverse` reads frame length-1-t at step t, and its output stands at the frame it has read.
+
+    What padding holds, NaN included, reaches neither results nor gradients. Under autocast only the input projection is
+    in reduced precision: in the recurrence rounding would build up over the steps.
+    """
+    num_frames = x.shape[1]
+    shortest, longest = (num_frames, num_frames) if lengths is None else (int(lengths.min()), int(lengths.max()))
+    x = x[:, :longest]
+    live: tuple[Tensor, ...] = ()
+    if lengths is not None and shortest < longest:
+        mask = frame_mask(lengths, longest, x.device).unsqueeze(2)
+        x = x.masked_fill(~mask, 0)  # before the product: 0 * NaN would poison the gradient of weight_ih
+        live = mask.unbind(1)
+
+    projected = linear(x, weight_ih, bias_ih).to(weight_hh.dtype).unbind(1)  # one GEMM for all frames
+    outputs: list[Tensor] = []
+    with torch.autocast(x.device.type, enabled=False):
+        for t in reversed(range(longest)) if reverse else range(longest):
+            new = step(projected[t], state, weight_hh, bias_hh)
+            # A video that has ended keeps its state. Read backwards, padding comes first and keeps the initial state:
+            # the first step that counts is the one at frame length-1.
+            state = new if t < shortest else _where(live[t], new, state)
+            outputs.append(state.h if isinstance(state, LSTMState) else state)
+    output = torch.stack(outputs[::-1] if reverse else outputs, dim=1)
+    if live:
+        output = output.masked_fill(~mask, 0)
+    return pad(output, (0, 0, 0, num_frames - longest)) if longest < num_frames else output, state
+
+
+def _where(live: Tensor, new: Any, old: Any) -> Any:
+    """The new state of the videos that are live [B, 1], the old one of the others."""
+    if isinstance(new, LSTMState):
+        return LSTMState(torch.where(live, new.h, old.h), torch.where(live, new.c, old.c))
+    return torch.where(live, new, old)

@@ -1,0 +1,15 @@
+"""The stages of dvc.yaml, one file each, with the stage's name."""
+
+import sys
+from collections.abc import Callable
+
+from pipeline.errors import InputError
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage; bad input ends it with plain sentences and exit code 2 in place of a traceback."""
+    try:
+        main()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

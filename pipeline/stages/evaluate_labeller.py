@@ -1,0 +1,142 @@
+"""Stage evaluate_labeller: scores and pictures of the labeller on each held-out split, the baseline beside it."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.checkpoint import Checkpoint, load_checkpoint
+from pipeline.config import load_params
+from pipeline.datasets.features import SUFFIX, read_features, read_pts
+from pipeline.datasets.manifest import Source, read_manifest
+from pipeline.encode import choose_device
+from pipeline.files import replacing
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.metrics.plots import plot_confusion, plot_timeline
+from pipeline.metrics.report import Report, evaluate, flatten
+from pipeline.predict import VideoLabels, decide, label_video
+from pipeline.stages import run_stage
+from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, PREPARED, RESULTS
+from pipeline.training import tracking
+
+HELD_OUT = ("val", "test")
+WITHOUT_RNN = "without_rnn"
+Predictions = dict[str, VideoLabels]
+
+
+def main() -> None:
+    """Write results/evaluation and results/metrics.json, and go on in the runs of both models."""
+    params = load_params()
+    manifest, labels = read_manifest(PREPARED)
+    device = choose_device(params.training.device)
+    labeller = load_checkpoint(LABELLER, device=device, classes=manifest.classes)
+    baseline = load_checkpoint(BASELINE, device=device, classes=manifest.classes)
+    out = RESULTS / "evaluation"
+    shutil.rmtree(out, ignore_errors=True)
+    metrics: dict[str, dict[str, float]] = {}
+    for split in HELD_OUT:
+        sources = manifest.of_split(split)
+        if not sources:
+            continue
+        truth = {source.stem: labels[source.stem] for source in sources}
+        predicted = predict_sources(labeller, sources, description=f"labelling {split}")
+        alone = predict_sources(baseline, sources, description=f"{split} without RNN")
+        report = _evaluate(truth, predicted, manifest.classes, manifest.background)
+        metrics[split] = flatten(report)
+        metrics[f"{split}_{WITHOUT_RNN}"] = flatten(_evaluate(truth, alone, manifest.classes, manifest.background))
+        _write_report(out / split, report, truth, predicted, manifest.classes)
+        _write_pictures(
+            out / split,
+            labeller,
+            report,
+            truth=truth,
+            predicted=predicted,
+            alone=alone,
+            num_timelines=params.num_samples,
+        )
+    with replacing(RESULTS / "metrics.json") as path:
+        path.write_text(json.dumps(metrics, indent=1) + "\n")
+    _track(metrics, labeller, baseline, out)
+
+
+def predict_sources(model: Checkpoint, sources: list[Source], *, description: str) -> Predictions:
+    """Labels of each source: from the cached features where the model reads those, else from the file itself."""
+    return {s.stem: _predict(model, s) for s in tqdm(sources, desc=description, unit="video")}
+
+
+def _predict(model: Checkpoint, source: Source) -> VideoLabels:
+    cached = FEATURES / f"{source.stem}{SUFFIX}"
+    if not cached.exists():  # trained end to end: its features are those of its own encoder
+        return label_video(Path(source.path), model)
+    features = read_features(cached)
+    probabilities = model.labeller.predict([features])
+    pts_seconds = read_pts(cached)
+    return decide(probabilities, model, pts_seconds=pts_seconds, frame_seconds=float("nan"))
+
+
+def _evaluate(
+    truth: dict[str, np.ndarray], predicted: Predictions, classes: tuple[str, ...], background: str | None
+) -> Report:
+    labels = {stem: result.labels for stem, result in predicted.items()}
+    return evaluate(truth, labels, classes, background=background)
+
+
+def _write_report(
+    out: Path, report: Report, truth: dict[str, np.ndarray], predicted: Predictions, classes: tuple[str, ...]
+) -> None:
+    """report.json, and one confusion.csv, of the last split: a row for each labelled frame, as DVC's plot takes it."""
+    with replacing(out / "report.json") as path:
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    with replacing(RESULTS / "confusion.csv") as path, path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["actual", "predicted"])
+        for stem, labels in truth.items():
+            for actual, chosen in zip(labels, predicted[stem].labels, strict=True):
+                if actual != IGNORE_INDEX:
+                    writer.writerow([classes[actual], classes[chosen]])
+
+
+def _write_pictures(
+    out: Path,
+    model: Checkpoint,
+    report: Report,
+    *,
+    truth: dict[str, np.ndarray],
+    predicted: Predictions,
+    alone: Predictions,
+    num_timelines: int,
+) -> None:
+    classes = model.spec.classes
+    plot_confusion(np.array(report["confusion"]), classes).savefig(out / "confusion.png", dpi=120)
+    for stem in list(truth)[:num_timelines]:
+        result = predicted[stem]
+        figure = plot_timeline(
+            truth[stem],
+            result.labels,
+            result.probabilities,
+            classes,
+            times=None if np.isnan(result.pts_seconds).any() else result.pts_seconds,
+            title=stem,
+            background=model.spec.background,
+            more_rows={"without RNN": alone[stem].labels},
+        )
+        (out / "timelines").mkdir(exist_ok=True)
+        figure.savefig(out / "timelines" / f"{stem}.png", dpi=120)
+
+
+def _track(metrics: dict[str, dict[str, float]], labeller: Checkpoint, baseline: Checkpoint, out: Path) -> None:
+    """The scores of metrics.json and the pictures, into the runs that trained the models."""
+    flat = {f"{split}/{name}": score for split, scores in metrics.items() for name, score in scores.items()}
+    with tracking.open_run(labeller.spec.lineage.run_id):
+        tracking.log_scores(flat)
+        tracking.log_folder(out, "evaluation")
+    own = {name.replace(f"_{WITHOUT_RNN}/", "/"): score for name, score in flat.items() if WITHOUT_RNN in name}
+    with tracking.open_run(baseline.spec.lineage.run_id):
+        tracking.log_scores(own)
+
+
+if __name__ == "__main__":
+    run_stage(main)

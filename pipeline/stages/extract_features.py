@@ -1,0 +1,68 @@
+"""Stage extract_features: every video through the encoder once, into one file each; goes on where it was killed."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pipeline.checkpoint import FrameEncoder, load_encoder
+from pipeline.config import load_params
+from pipeline.datasets.features import SUFFIX, features_fingerprint, write_features
+from pipeline.datasets.manifest import Source, read_feature_file, read_manifest
+from pipeline.encode import choose_device, encode_video
+from pipeline.stages import run_stage
+from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
+from pipeline.video.reader import open_video
+
+
+def main() -> None:
+    """Write data/features. An encoder that is trained end to end leaves the folder empty: it is read from pixels."""
+    params = load_params()
+    FEATURES.mkdir(parents=True, exist_ok=True)
+    manifest, _ = read_manifest(PREPARED)
+    sources = () if params.encoder.training == "end_to_end" else manifest.sources
+    extract_features(sources, load_encoder(ENCODER), FEATURES, device=choose_device(params.training.device))
+
+
+def extract_features(
+    sources: tuple[Source, ...], frames: FrameEncoder | None, out: Path, *, device: torch.device
+) -> None:
+    """Write the features of each source that `out` does not hold yet; remove what belongs to none of them."""
+    wanted = {out / f"{source.stem}{SUFFIX}": source for source in sources}
+    for path in out.iterdir():
+        if path not in wanted:
+            path.unlink()
+    encoder_fingerprint = frames.fingerprint() if frames else "given"
+    keys = {path: _fingerprint(encoder_fingerprint, source) for path, source in wanted.items()}
+    due = [path for path in wanted if features_fingerprint(path) != keys[path]]
+    if frames:
+        frames.encoder.to(device)
+    with tqdm(total=sum(wanted[path].num_frames for path in due), desc="encoding", unit="frame") as bar:
+        for path in due:
+            features, pts_seconds = _features_of(wanted[path], frames, bar)
+            write_features(path, features, pts_seconds, fingerprint=keys[path])
+
+
+def _fingerprint(encoder_fingerprint: str, source: Source) -> str:
+    return hashlib.sha256(f"{encoder_fingerprint} {source.sha256}".encode()).hexdigest()[:16]
+
+
+def _features_of(source: Source, frames: FrameEncoder | None, bar: tqdm) -> tuple[np.ndarray, np.ndarray]:
+    if frames is None:
+        bar.update(source.num_frames)
+        features = read_feature_file(Path(source.path))
+        features = features.astype(np.float32) if features.dtype == np.float64 else features
+        return features, np.full(len(features), np.nan)
+    features_parts, times = [], []
+    with open_video(Path(source.path)) as reader:
+        for chunk in encode_video(reader, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size):
+            features_parts.append(chunk.features.half().cpu().numpy())
+            times.append(chunk.pts_seconds)
+            bar.update(len(chunk.pts_seconds))
+    return np.concatenate(features_parts), np.concatenate(times)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,72 @@
+"""Stage finetune_encoder: build the encoder and, where asked, train it to name each frame by itself (one-to-one)."""
+
+import shutil
+
+import torch
+
+from pipeline.checkpoint import EncoderSpec, FrameEncoder, load_weights, preprocess_spec, save_encoder
+from pipeline.config import Labeller, Params, load_params
+from pipeline.models.encoder import build_encoder
+from pipeline.stages import run_stage
+from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
+from pipeline.training.train import Material, train
+from pipeline.video.preprocess import Preprocess
+
+FRAME_HEAD = Labeller(
+    cell="none",
+    hidden_size=256,
+    num_layers=1,
+    bidirectional=False,
+    dropout=0.2,
+    head="many_to_many",
+    min_segment_frames=1,
+)
+
+
+def main() -> None:
+    """Write models/encoder."""
+    params = load_params()
+    frames = make_encoder(params)
+    if params.encoder.training == "frame_classifier":
+        train_classifier(params, frames)
+    else:
+        shutil.rmtree(ENCODER, ignore_errors=True)
+    save_encoder(ENCODER, frames)
+
+
+def make_encoder(params: Params) -> FrameEncoder | None:
+    """The encoder and the preprocessing that the settings describe; None where features are given."""
+    settings, pixels = params.encoder, params.dataset.pixels
+    if settings.name == "given":
+        return None
+    torch.manual_seed(params.seed)
+    encoder = build_encoder(settings.name, weights=settings.weights, grid=settings.grid, batch_norm=settings.batch_norm)
+    preprocess = Preprocess(
+        size=pixels.size or encoder.size,
+        crop=pixels.crop,
+        crop_unit=pixels.crop_unit,
+        color=pixels.color,
+        mean=encoder.mean,
+        std=encoder.std,
+    )
+    spec = EncoderSpec(
+        name=settings.name,
+        grid=settings.grid,
+        batch_norm=settings.batch_norm,
+        batch_size=settings.batch_size,
+        preprocess=preprocess_spec(preprocess),
+    )
+    return FrameEncoder(spec, encoder.eval())
+
+
+def train_classifier(params: Params, frames: FrameEncoder | None) -> None:
+    """Train the encoder with a head that sees one frame at a time; `frames` holds its best weights afterwards."""
+    assert frames is not None, "config refuses a frame classifier on given features"
+    alone = params.model_copy(update={"labeller": FRAME_HEAD, "training": params.encoder.classifier})
+    material = Material.open(PREPARED, FEATURES, frames, from_pixels=True)
+    train(alone, material, ENCODER, name="frame_classifier")
+    load_weights(ENCODER, {"encoder": frames.encoder})
+
+
+if __name__ == "__main__":
+    run_stage(main)

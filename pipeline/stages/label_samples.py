@@ -1,0 +1,32 @@
+"""Stage label_samples: label held-out videos as a user would, with the trained checkpoint, into outputs/."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline.config import load_params
+from pipeline.datasets.manifest import read_manifest
+from pipeline.errors import InputError
+from pipeline.predict import label_files, load_model
+from pipeline.stages import run_stage
+from pipeline.stages.paths import LABELLER, OUTPUTS, PREPARED
+
+
+def main() -> None:
+    """Write outputs/: labels of the first `num_samples` held-out videos, with overlays where there are pixels."""
+    params = load_params()
+    manifest, _ = read_manifest(PREPARED)
+    sources = manifest.of_split("test") or manifest.of_split("val") or manifest.of_split("train")
+    model = load_model(str(LABELLER), device=params.training.device)
+    shutil.rmtree(OUTPUTS, ignore_errors=True)
+    OUTPUTS.mkdir()
+    paths = tqdm([Path(s.path) for s in sources[: params.num_samples]], desc="labelling samples", unit="video")
+    overlay = manifest.kind == "videos"
+    if label_files(paths, model, OUTPUTS, overlay=overlay, refuse=lambda message: print(message, file=sys.stderr)):
+        raise InputError("a video of the data set changed since it was prepared: run `dvc repro` again")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,12 @@
+"""Where the stages put what they make; dvc.yaml names the same places."""
+
+from pathlib import Path
+
+SCENES = Path("data/scenes")
+PREPARED = Path("data/prepared")
+FEATURES = Path("data/features")
+ENCODER = Path("models/encoder")
+LABELLER = Path("models/labeller")
+BASELINE = Path("models/baseline")
+RESULTS = Path("results")
+OUTPUTS = Path("outputs")

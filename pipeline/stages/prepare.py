@@ -1,0 +1,107 @@
+"""Stage prepare: check every file of the data set, split it by group, write the manifest and a decode report."""
+
+import csv
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline.config import Params, load_params
+from pipeline.datasets.manifest import Manifest, Scan, assign_splits, scan_dataset, video_class, write_manifest
+from pipeline.errors import InputError
+from pipeline.files import replacing
+from pipeline.stages import run_stage
+from pipeline.stages.paths import PREPARED
+
+
+def main() -> None:
+    """Write data/prepared."""
+    prepare(load_params(), PREPARED)
+
+
+def prepare(params: Params, out: Path) -> Manifest:
+    """Check, split and write. Raises InputError with every problem that dataset.skip_broken does not leave out."""
+    scan = scan_dataset(params.dataset.root, progress=_progress)
+    _check_encoder(params, scan)
+    if params.labeller.head == "many_to_one":
+        _check_one_class(scan)
+    _refuse_or_skip(scan, skip_broken=params.dataset.skip_broken)
+    if params.dataset.background is not None and params.dataset.background not in scan.classes:
+        raise InputError(f"dataset.background {params.dataset.background!r} is no class of {scan.root / 'classes.txt'}")
+    sources = assign_splits(
+        [source for stem, source in sorted(scan.sources.items()) if stem not in scan.problems],
+        seed=params.seed,
+        val_fraction=params.dataset.val_fraction,
+        test_fraction=params.dataset.test_fraction,
+        has_splits=(scan.root / "splits").is_dir(),
+    )
+    kept = tuple(source for source in sources if source.split)
+    if not any(source.split == "train" for source in kept):
+        raise InputError(f"{scan.root}: has no video to train on: is splits/train.txt empty?")
+    manifest = Manifest(params.dataset.name, scan.kind, scan.classes, params.dataset.background, kept)
+    shutil.rmtree(out, ignore_errors=True)
+    write_manifest(manifest, scan.labels, out)
+    _write_decode_report(scan, out / "decode_report.csv")
+    _summarise(manifest, scan, num_left_out=len(sources) - len(kept))
+    return manifest
+
+
+def _progress(paths: list[Path]) -> Iterable[Path]:
+    return tqdm(paths, desc="checking", unit="file")
+
+
+def _check_encoder(params: Params, scan: Scan) -> None:
+    given = params.encoder.name == "given"
+    if given and scan.kind == "videos":
+        raise InputError(f"{scan.root} holds videos, and encoder `given` encodes none: use -S encoder=lite0")
+    if not given and scan.kind == "features" and scan.sources:
+        raise InputError(
+            f"{scan.root} holds ready features, and encoder {params.encoder.name!r} reads videos: use -S encoder=given"
+        )
+
+
+def _check_one_class(scan: Scan) -> None:
+    for stem, labels in scan.labels.items():
+        if video_class(labels) is None:
+            path = Path(scan.sources[stem].path)
+            scan.add(stem, path, "has not exactly one class, which the head many_to_one needs for each video")
+
+
+def _refuse_or_skip(scan: Scan, *, skip_broken: bool) -> None:
+    problems = scan.all_problems()
+    if problems and (None in scan.problems or not skip_broken):
+        hint = "" if None in scan.problems else "\n(dataset.skip_broken=true leaves these videos out)"
+        raise InputError("\n".join(map(str, problems)) + hint)
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    for name in scan.unused_classes():
+        print(f"warning: no frame is labelled {name!r}, a class of {scan.root / 'classes.txt'}", file=sys.stderr)
+
+
+def _write_decode_report(scan: Scan, path: Path) -> None:
+    """One row a file: what its header declares, what is there to decode, and what is wrong with it."""
+    names = ["stem", "num_frames", "declared_frames", "frame_rate", "variable_frame_rate", "width", "height"]
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*names, "problems"])
+        for stem in sorted({*scan.sources, *(stem for stem in scan.problems if stem)}):
+            source = scan.sources.get(stem)
+            values = [getattr(source, name) for name in names[1:]] if source else [None] * (len(names) - 1)
+            writer.writerow([stem, *values, "; ".join(p.message for p in scan.problems.get(stem, []))])
+
+
+def _summarise(manifest: Manifest, scan: Scan, *, num_left_out: int) -> None:
+    for split in ("train", "val", "test"):
+        sources = manifest.of_split(split)
+        groups = {source.group for source in sources}
+        print(
+            f"{split:5}  {len(sources):4} videos  {len(groups):3} groups  {sum(s.num_frames for s in sources):7} frames"
+        )
+    if num_left_out:
+        print(f"{num_left_out} videos are named by no split and left out")
+
+
+if __name__ == "__main__":
+    run_stage(main)

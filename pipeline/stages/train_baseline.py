@@ -1,0 +1,20 @@
+"""Stage train_baseline: the same encoder, settings and data without the recurrent network, what memory is worth."""
+
+from pipeline.checkpoint import load_encoder
+from pipeline.config import load_params
+from pipeline.stages import run_stage
+from pipeline.stages.paths import BASELINE, ENCODER, FEATURES, PREPARED
+from pipeline.training.train import Material, train
+
+
+def main() -> None:
+    """Write models/baseline."""
+    params = load_params()
+    params = params.model_copy(update={"labeller": params.labeller.model_copy(update={"cell": "none"})})
+    from_pixels = params.encoder.training == "end_to_end"
+    material = Material.open(PREPARED, FEATURES, load_encoder(ENCODER), from_pixels=from_pixels)
+    train(params, material, BASELINE, name="baseline")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,35 @@
+"""Masked losses. B videos, T frames, K classes."""
+
+import torch
+from torch.nn import functional
+
+from pipeline.labels.segments import IGNORE_INDEX
+
+
+def masked_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """-ln p_c summed over labelled frames and divided by their count (by their weights' sum, where weighted).
+
+    Args:
+        logits: [B,T,K], or [B,K] for many-to-one.
+        labels: int64 [B,T], or [B]; IGNORE_INDEX is left out.
+        class_weights: [K], each frame counts as much as its class's weight.
+
+    Returns a scalar; 0 (with a gradient of 0) where no frame is labelled.
+    """
+    flat, target = logits.flatten(0, -2).float(), labels.flatten()
+    total = functional.cross_entropy(flat, target, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
+    labelled = target[target != IGNORE_INDEX]
+    count = class_weights[labelled].sum() if class_weights is not None else torch.tensor(float(len(labelled)))
+    return total / count.clamp(min=torch.finfo(torch.float32).tiny).to(total)
+
+
+def balanced_class_weights(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Weights [K] inverse to how often a class is labelled: N / (K' n_k), K' the number of classes present.
+
+    A class without a labelled frame weighs 0.
+    """
+    counts = torch.bincount(labels[labels != IGNORE_INDEX].flatten(), minlength=num_classes).float()
+    present = counts > 0
+    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)

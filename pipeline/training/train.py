@@ -1,0 +1,229 @@
+"""One trained model: from the prepared data set to a checkpoint folder and its MLflow run.
+
+The labeller on cached features, the labeller end to end with its encoder, the frame classifier and the baseline without
+a recurrent network all come this way. T frames, F features, K classes, h and w pixels.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.checkpoint import CheckpointSpec, FrameEncoder, Lineage, make_labeller, save_checkpoint
+from pipeline.config import Params
+from pipeline.datasets.features import SUFFIX, read_features
+from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
+from pipeline.datasets.windows import Batch, plan_windows, read_batches
+from pipeline.encode import choose_device, encode_video
+from pipeline.files import replacing
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.metrics.plots import plot_curves
+from pipeline.metrics.report import evaluate, flatten
+from pipeline.models.labeller import EndToEnd, Labeller
+from pipeline.training import tracking
+from pipeline.training.loop import Callbacks, Progress, Scores, TrainingState, fit
+from pipeline.training.losses import balanced_class_weights
+from pipeline.video.reader import open_video
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a model learns from: the manifest, the labels int64 [T] of each stem, and where the features lie.
+
+    `frames`: the encoder; with `from_pixels` it is trained too and nothing is read from `features`.
+    """
+
+    manifest: Manifest
+    labels: Mapping[str, np.ndarray]
+    features: Path
+    frames: FrameEncoder | None
+    from_pixels: bool
+
+    @classmethod
+    def open(cls, prepared: Path, features: Path, frames: FrameEncoder | None, *, from_pixels: bool) -> "Material":
+        manifest, labels = read_manifest(prepared)
+        return cls(manifest, labels, features, frames, from_pixels)
+
+    def read(self, stem: str, start: int, stop: int) -> torch.Tensor:
+        """Frames [start, stop) of a video as the model takes them: features [T,F], or pixels [T,3,h,w]."""
+        if not self.from_pixels:
+            return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
+        assert self.frames is not None
+        path = next(source.path for source in self.manifest.sources if source.stem == stem)
+        with open_video(Path(path)) as reader:
+            batches = reader.read(start, stop, batch_size=stop - start)
+            return torch.cat([self.frames.preprocess(batch.pixels) for batch in batches])
+
+    def feature_chunks(self, source: Source) -> Iterable[torch.Tensor]:
+        """The features of a whole video: cached ones, or what the encoder makes of it now."""
+        if not self.from_pixels:
+            return [read_features(self.features / f"{source.stem}{SUFFIX}")]
+        assert self.frames is not None
+        return self._encode(source, self.frames)
+
+    @staticmethod
+    def _encode(source: Source, frames: FrameEncoder) -> Iterator[torch.Tensor]:
+        with open_video(Path(source.path)) as reader:
+            for chunk in encode_video(reader, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size):
+                yield chunk.features
+
+
+def train(params: Params, material: Material, out: Path, *, name: str) -> None:
+    """Train the labeller of `params` into the checkpoint folder `out`, tracked as the run `name`.
+
+    Killed and called again, it goes on from its last epoch in the same run. The curves also
+    go to history.csv.
+    """
+    device = choose_device(params.training.device)
+    torch.manual_seed(params.seed)
+    manifest = material.manifest
+    labeller, model = _build_model(params, material, device)
+    state = TrainingState(out / "training_state.pt", _state_key(params, material))
+    with tracking.open_run(state.run_id, name=name) as run_id:
+        if state.run_id is None:
+            _clear(out)
+            tracking.log_start(_run_params(params, material), manifest)
+        state.begin(run_id)
+        lineage = Lineage(
+            run_id=run_id,
+            git_commit=tracking.git_commit(),
+            data_fingerprint=manifest.fingerprint(),
+            dvc_experiment=tracking.dvc_experiment(),
+        )
+        spec = CheckpointSpec(
+            classes=manifest.classes,
+            background=manifest.background,
+            num_features=labeller.num_features,
+            encoder=material.frames.spec if material.frames else None,
+            labeller=params.labeller,
+            lineage=lineage,
+        )
+        encoder = material.frames.encoder if material.frames else None
+        callbacks = Callbacks(
+            batches=partial(_batches, params, material),
+            validate=partial(validate, labeller, material) if manifest.of_split("val") else None,
+            save_best=partial(save_checkpoint, out, spec, labeller, encoder),
+            report=partial(tracking.log_epoch, run_id),
+        )
+        progress = fit(
+            model,
+            _parameter_groups(params, material, labeller),
+            settings=params.training,
+            seed=params.seed,
+            class_weights=_class_weights(params, material, device),
+            state=state,
+            callbacks=callbacks,
+            description=name,
+        )
+        _log_result(progress, out, name=name)
+    state.complete()
+
+
+def validate(labeller: Labeller, material: Material) -> Scores:
+    """Loss and scores on whole videos of the validation split; segment scores are without the background class."""
+    manifest = material.manifest
+    truth, predicted, losses, counts = {}, {}, 0.0, 0
+    for source in manifest.of_split("val"):
+        probabilities = labeller.predict(material.feature_chunks(source))
+        labels = material.labels[source.stem]
+        truth[source.stem], predicted[source.stem] = labels, probabilities.argmax(axis=1)
+        labelled = labels != IGNORE_INDEX
+        chosen = probabilities[labelled, labels[labelled]]
+        losses -= float(np.log(np.maximum(chosen, 1e-12)).sum())
+        counts += int(labelled.sum())
+    scores = flatten(evaluate(truth, predicted, manifest.classes, background=manifest.background))
+    suffix = "_without_background" if manifest.background else ""
+    return {
+        "loss": losses / max(1, counts),
+        "frame_accuracy": scores["frame_accuracy_pooled"],
+        "edit": scores[f"edit_pooled{suffix}"],
+        "f1_at_50": scores[f"f1_at_50_pooled{suffix}"],
+    }
+
+
+def _build_model(params: Params, material: Material, device: torch.device) -> tuple[Labeller, nn.Module]:
+    num_features = _num_features(material)
+    labeller = make_labeller(params.labeller, num_features=num_features, num_classes=len(material.manifest.classes))
+    labeller.to(device)
+    if not material.from_pixels:
+        return labeller, labeller
+    assert material.frames is not None
+    return labeller, EndToEnd(material.frames.encoder.to(device), labeller)
+
+
+def _num_features(material: Material) -> int:
+    if material.frames:
+        return material.frames.encoder.num_features
+    width = material.manifest.sources[0].width
+    assert width is not None, "prepare writes the width of ready features"
+    return width
+
+
+def _parameter_groups(params: Params, material: Material, labeller: Labeller) -> list[dict[str, object]]:
+    groups: list[dict[str, object]] = [{"params": list(labeller.parameters()), "lr": params.training.learning_rate}]
+    if material.from_pixels and material.frames:
+        groups.append({"params": list(material.frames.encoder.parameters()), "lr": params.encoder.learning_rate})
+    return groups
+
+
+def _batches(params: Params, material: Material, epoch: int) -> Iterator[Batch]:
+    labels = {source.stem: material.labels[source.stem] for source in material.manifest.of_split("train")}
+    generator = np.random.default_rng([params.seed, epoch])
+    video_classes = None
+    if params.labeller.head == "many_to_one":
+        video_classes = {stem: found for stem in labels if (found := video_class(labels[stem])) is not None}
+    batches = read_batches(
+        plan_windows(labels, window_frames=params.training.window_frames, generator=generator),
+        labels,
+        read=material.read,
+        batch_size=params.training.batch_size,
+        video_classes=video_classes,
+    )
+    noise = params.training.feature_noise
+    for batch in batches:
+        if noise and not material.from_pixels:
+            batch = batch._replace(inputs=batch.inputs + noise * torch.randn_like(batch.inputs))
+        yield batch
+
+
+def _class_weights(params: Params, material: Material, device: torch.device) -> torch.Tensor | None:
+    if params.training.class_weights == "none":
+        return None
+    labels = np.concatenate([material.labels[source.stem] for source in material.manifest.of_split("train")])
+    return balanced_class_weights(torch.from_numpy(labels), len(material.manifest.classes)).to(device)
+
+
+def _run_params(params: Params, material: Material) -> dict[str, object]:
+    sections = params.model_dump(mode="json", include={"seed", "dataset", "encoder", "labeller", "training"})
+    if material.frames:
+        sections["encoder_fingerprint"] = material.frames.fingerprint()
+    return sections
+
+
+def _state_key(params: Params, material: Material) -> str:
+    """Names all that training depends on: an unfinished training of anything else is not gone on with."""
+    everything = [_run_params(params, material), material.manifest.fingerprint()]
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier training left: the best of one model never stands beside the last of another."""
+    for path in folder.glob("*"):
+        path.unlink()
+
+
+def _log_result(progress: Progress, out: Path, *, name: str) -> None:
+    with replacing(out / "history.csv") as path, path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["epoch", *progress.history[0]])
+        writer.writeheader()
+        writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history))
+    tracking.log_scores({"best_epoch": progress.best_epoch})
+    tracking.log_figure(plot_curves(progress.history, best_epoch=progress.best_epoch), "curves.png")
+    tracking.log_model(out, name=name)

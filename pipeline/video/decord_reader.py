@@ -1,0 +1,113 @@
+"""Frames by decord (package decord2): the default backend, for mp4, mov, mkv and webm files.
+
+Four habits of decord decide how it is used here:
+- It seeks wrongly where groups of frames are open or the frame rate varies, also to skip frames. So it only ever goes
+  forward, frame by frame; an earlier range is reached by opening the file anew.
+- It decodes ahead without bound while its caller is busy, and only a seek would stop it. So it only gets videos that
+  fit into memory as a whole; OpenCV takes the longer ones.
+- It loses frames or their times in containers that are not its usual ones (avi, mpg, ts, gif).
+- It replaces frames that it cannot decode with a neighbour. Its tolerance of that is set to none.
+"""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import decord
+import numpy as np
+
+from pipeline.video.probe import VideoIndex
+from pipeline.video.reader import FrameBatch, VideoError, VideoProperties, check_range
+
+decord.logging.set_level(decord.logging.QUIET)
+
+CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})  # FFmpeg's names
+MAX_DECODED_BYTES = 512 * 2**20
+TIMESTAMP_TOLERANCE_SECONDS = 1e-3
+
+
+class DecordReader:
+    """A `VideoReader`. Raises VideoError for files that decord cannot read exactly and within bounded memory."""
+
+    def __init__(self, video: VideoIndex) -> None:
+        self._video = video
+        if video.container not in CONTAINERS:
+            raise VideoError(f"{video.properties.path}: decord is not exact for {video.container}; read it with opencv")
+        self._check_decoded_size()
+        self._open()
+        self._check_timestamps()
+        self._next_frame()  # Some sizes come out wrong, and should be refused now.
+        self._open()
+
+    @property
+    def properties(self) -> VideoProperties:
+        return self._video.properties
+
+    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+        """See `VideoReader.read`."""
+        stop = check_range(self.properties, start, stop, batch_size)
+        if start < self._position:
+            self._open()
+        while self._position < start:
+            self._next_frame()
+        for batch_start in range(start, stop, batch_size):
+            batch_stop = min(batch_start + batch_size, stop)
+            yield FrameBatch(
+                np.stack([self._next_frame() for _ in range(batch_start, batch_stop)]),
+                np.arange(batch_start, batch_stop),
+                self._video.pts_seconds[batch_start:batch_stop],
+            )
+
+    def _open(self) -> None:
+        path = self.properties.path
+        try:
+            # A tolerance between 0 and 1 is a share of the frames: this one is less than one frame of any video.
+            self._decoder = decord.VideoReader(str(path), num_threads=0, fault_tol=1e-9)
+        except (decord.DECORDError, RuntimeError, AssertionError) as error:
+            raise VideoError(f"{path}: decord cannot read it") from error
+        self._position = 0
+
+    def _next_frame(self) -> np.ndarray:
+        """The frame at the position, uint8 [H, W, 3] RGB."""
+        path = self.properties.path
+        try:
+            pixels = self._decoder.next().asnumpy()
+        except (decord.DECORDError, RuntimeError, StopIteration) as error:
+            raise VideoError(f"{path}: frame {self._position} cannot be decoded; the file is damaged") from error
+        expected = (self.properties.height, self.properties.width, 3)
+        if pixels.shape != expected:
+            raise VideoError(f"{path}: decord gives pixels {pixels.shape}, expected {expected}; read it with opencv")
+        self._position += 1
+        return pixels
+
+    def _check_decoded_size(self) -> None:
+        properties = self.properties
+        decoded_bytes = properties.num_frames * properties.height * properties.width * 3
+        if decoded_bytes > MAX_DECODED_BYTES:
+            raise VideoError(
+                f"{properties.path}: decord might decode all {properties.num_frames} frames at once, "
+                f"{decoded_bytes / 2**20:.0f} MB; read it with opencv"
+            )
+
+    def _check_timestamps(self) -> None:
+        path, num_frames = self.properties.path, self.properties.num_frames
+        if len(self._decoder) != num_frames:
+            raise VideoError(f"{path}: decord finds {len(self._decoder)} frames of {num_frames}; read it with opencv")
+        # decord counts time from the first frame, as float32, whose error grows with it.
+        decord_seconds = self._decoder.get_frame_timestamp(range(num_frames))[:, 0].astype(np.float64)
+        expected_seconds = self._video.pts_seconds - self._video.pts_seconds[0]
+        tolerance = TIMESTAMP_TOLERANCE_SECONDS + 1e-6 * expected_seconds
+        if not (np.abs(decord_seconds - decord_seconds[0] - expected_seconds) <= tolerance).all():
+            raise VideoError(f"{path}: decord gives its frames other times than the file; read it with opencv")
+
+    def close(self) -> None:
+        """Free the decoder. The reader cannot be used afterwards."""
+        self.__dict__.pop("_decoder", None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,103 @@
+"""Frames by OpenCV's FFmpeg: the second backend, for the files that decord refuses.
+
+OpenCV does not seek exactly, so this reader only goes forward: a later range is reached by decoding up to it, an
+earlier one by opening the file anew. Decoding happens when a frame is asked for, so memory stays within one batch.
+"""
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+# Read once, when OpenCV opens its first video: -8 is FFmpeg's AV_LOG_QUIET.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import cv2
+import numpy as np
+
+from pipeline.video.probe import VideoIndex
+from pipeline.video.reader import FrameBatch, VideoError, VideoProperties, check_range
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+class OpenCVReader:
+    """A `VideoReader`. Raises VideoError for files that OpenCV cannot open."""
+
+    def __init__(self, video: VideoIndex) -> None:
+        self._video = video
+        self._tolerance_seconds = float(np.diff(video.pts_seconds).min(initial=1.0)) / 2
+        self._open()
+
+    @property
+    def properties(self) -> VideoProperties:
+        return self._video.properties
+
+    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+        """See `VideoReader.read`."""
+        stop = check_range(self.properties, start, stop, batch_size)
+        if start < self._position:
+            self._capture.release()
+            self._open()
+        while self._position < start:
+            self._advance()
+        for batch_start in range(start, stop, batch_size):
+            batch_stop = min(batch_start + batch_size, stop)
+            pixels = np.stack([self._next_frame() for _ in range(batch_start, batch_stop)])
+            self._check_end()
+            yield FrameBatch(
+                pixels,
+                np.arange(batch_start, batch_stop),
+                self._video.pts_seconds[batch_start:batch_stop],
+            )
+
+    def _open(self) -> None:
+        path = self.properties.path
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        self._position = 0
+        if not self._capture.isOpened():
+            raise VideoError(f"{path}: OpenCV cannot read it")
+
+    def _next_frame(self) -> np.ndarray:
+        """The frame at the position, uint8 [H, W, 3] RGB."""
+        self._advance()
+        decoded, pixels = self._capture.retrieve()
+        expected = (self.properties.height, self.properties.width, 3)
+        if not decoded or pixels.shape != expected:
+            got = pixels.shape if decoded else "none"
+            raise VideoError(f"{self.properties.path}: OpenCV gives pixels {got}, expected {expected}")
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+    def _advance(self) -> None:
+        """Decode the frame at the position, and check its time: OpenCV passes over frames that it cannot decode."""
+        path, num_frames = self.properties.path, self.properties.num_frames
+        if not self._capture.grab():
+            raise VideoError(
+                f"{path}: only {self._position} of {num_frames} frames can be decoded; the file is damaged or cut short"
+            )
+        shown_seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        pts_seconds = self._video.pts_seconds
+        if self._position == 0:
+            self._first_shown_seconds = shown_seconds
+        expected_seconds = self._first_shown_seconds + pts_seconds[self._position] - pts_seconds[0]
+        # A later time of 0 means that OpenCV does not know it (the last frames of H.264 in avi).
+        if shown_seconds and abs(shown_seconds - expected_seconds) > self._tolerance_seconds:
+            raise VideoError(f"{path}: frame {self._position} cannot be decoded; the file is damaged")
+        self._position += 1
+
+    def _check_end(self) -> None:
+        num_frames = self.properties.num_frames
+        if self._position == num_frames and self._capture.grab():
+            raise VideoError(f"{self.properties.path}: more frames can be decoded than the {num_frames} that it lists")
+
+    def close(self) -> None:
+        """Free the decoder. The reader cannot be used afterwards."""
+        self._capture.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,115 @@
+"""What every video reader promises, and the one way to open a video.
+
+A reader gives every frame of a video once, in presentation order, as RGB, turned the way a player shows it. Frames are
+numbered 0..num_frames-1, and `pts_seconds` is the presentation time that the file gives the frame: it need not start
+at 0 and need not grow evenly. A reader that cannot keep this promise for a file raises `VideoError`.
+
+Shapes: T frames, H height, W width.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, Protocol, Self
+
+import numpy as np
+
+from pipeline.errors import InputError
+
+Backend = Literal["auto", "decord", "opencv"]
+
+VIDEO_SUFFIXES = frozenset(
+    {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+)
+
+
+class VideoError(InputError):
+    """A file that is not a readable video, or that a reader cannot read truthfully."""
+
+
+class FrameBatch(NamedTuple):
+    """Consecutive frames of one video."""
+
+    pixels: np.ndarray  # uint8 [T, H, W, 3], RGB
+    index: np.ndarray  # type: ignore[assignment]  # int64 [T], position in the video from 0; hides tuple.index
+    pts_seconds: np.ndarray  # float64 [T], presentation time
+
+
+@dataclass(frozen=True)
+class VideoProperties:
+    """What is known of a video before its frames are decoded."""
+
+    path: Path
+    num_frames: int
+    frame_rate: Fraction  # average, frames a second
+    width: int  # as shown: after rotation
+    height: int
+    declared_frames: int | None  # what the file's header says, None where it says nothing
+    variable_frame_rate: bool
+
+
+class VideoReader(Protocol):
+    """An open video. Use it in a `with` statement, or call `close`."""
+
+    @property
+    def properties(self) -> VideoProperties: ...
+
+    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+        """Yield frames [start, stop) in batches of `batch_size`, the last one shorter; `stop=None` means to the end.
+
+        Every range gives the same pixels as a read of the whole video. A reader has one position: do not read two
+        ranges of it at the same time.
+
+        Raises:
+            ValueError: the range does not lie within the video, or batch_size < 1.
+            VideoError: a frame cannot be decoded.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
+    """Open a video file.
+
+    `auto` takes decord, and OpenCV for the files that decord refuses (see `decord_reader`).
+
+    Raises:
+        VideoError: the file is missing, empty, cut short, not a video, without frames, or refused by the backend.
+    """
+    # Decoders are slow to import, and the callers of this module often need only its names.
+    from pipeline.video.probe import probe_video
+
+    if backend not in ("auto", "decord", "opencv"):
+        raise ValueError(f"backend must be 'auto', 'decord' or 'opencv', got {backend!r}")
+    video = probe_video(Path(path))
+    if backend in ("auto", "decord"):
+        from pipeline.video.decord_reader import DecordReader
+
+        try:
+            return DecordReader(video)
+        except VideoError:
+            if backend == "decord":
+                raise
+    from pipeline.video.opencv_reader import OpenCVReader
+
+    return OpenCVReader(video)
+
+
+def check_range(properties: VideoProperties, start: int, stop: int | None, batch_size: int) -> int:
+    """The frame to stop at. Raises ValueError where [start, stop) does not lie within the video."""
+    num_frames = properties.num_frames
+    stop = num_frames if stop is None else stop
+    if not 0 <= start <= stop <= num_frames:
+        raise ValueError(f"frames [{start}, {stop}) do not lie within the {num_frames} frames of {properties.path}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    return stop

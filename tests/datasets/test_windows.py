@@ -1,0 +1,70 @@
+"""Windows cover every labelled frame once; batches are padded and nothing else."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.datasets.windows import plan_windows, read_batches
+from pipeline.labels.segments import IGNORE_INDEX
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    window_frames=st.none() | st.integers(1, 70),
+    seed=st.integers(0, 1000),
+)
+@settings(deadline=None, max_examples=60)
+def test_every_frame_is_in_exactly_one_window(lengths, window_frames, seed):
+    labels = {f"v{index}": np.zeros(length, dtype=np.int64) for index, length in enumerate(lengths)}
+    windows = plan_windows(labels, window_frames=window_frames, generator=np.random.default_rng(seed))
+    covered = {stem: np.zeros(len(values), dtype=int) for stem, values in labels.items()}
+    for window in windows:
+        assert 0 < window.stop - window.start <= (window_frames or 60)
+        covered[window.stem][window.start : window.stop] += 1
+    assert all((counts == 1).all() for counts in covered.values())
+
+
+def test_the_phase_is_random():
+    labels = {"v": np.zeros(100, dtype=np.int64)}
+    starts = {
+        frozenset(w.start for w in plan_windows(labels, window_frames=30, generator=np.random.default_rng(seed)))
+        for seed in range(40)
+    }
+    assert len(starts) > 10
+
+
+def test_unlabelled_windows_are_left_out():
+    labels = {"v": np.r_[np.full(50, IGNORE_INDEX), np.zeros(10, dtype=np.int64)]}
+    windows = plan_windows(labels, window_frames=20, generator=np.random.default_rng(0))
+    assert all(window.stop > 50 for window in windows)
+
+
+def test_batches_hold_what_the_windows_name():
+    features = {"a": torch.arange(10.0)[:, None], "b": 100 + torch.arange(7.0)[:, None]}
+    labels = {"a": np.arange(10), "b": np.arange(7)}
+    windows = plan_windows(labels, window_frames=4, generator=np.random.default_rng(1))
+    batches = list(
+        read_batches(windows, labels, read=lambda stem, start, stop: features[stem][start:stop], batch_size=2)
+    )
+    assert sum(len(batch.lengths) for batch in batches) == len(windows)
+    for batch_index, batch in enumerate(batches):
+        for row, length in enumerate(batch.lengths):
+            window = windows[2 * batch_index + row]
+            assert batch.inputs[row, :length].tolist() == features[window.stem][window.start : window.stop].tolist()
+            assert (batch.inputs[row, length:] == 0).all()
+            assert batch.labels[row, :length].tolist() == list(range(window.start, window.stop))
+            assert (batch.labels[row, length:] == IGNORE_INDEX).all()
+
+
+def test_many_to_one_batches_hold_the_class_of_the_video():
+    labels = {"a": np.full(4, 2), "b": np.full(9, 1)}
+    windows = plan_windows(labels, window_frames=4, generator=np.random.default_rng(1))
+    (batch,) = read_batches(
+        windows,
+        labels,
+        read=lambda _, start, stop: torch.zeros(stop - start, 1),
+        batch_size=99,
+        video_classes={"a": 2, "b": 1},
+    )
+    assert batch.labels.tolist() == [{"a": 2, "b": 1}[window.stem] for window in windows]

@@ -1,0 +1,94 @@
+import io
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from pipeline.metrics.plots import class_colors, plot_confusion, plot_curves, plot_timeline
+
+CLASSES = ("rest", "walk", "jump")
+TRUTH = np.array([0, 0, 1, 1, -100, -100, 2, 0])
+PREDICTED = np.array([0, 1, 1, 1, 1, 1, 2, 2])
+
+
+def bars(figure: Figure, gid: str) -> list[tuple[float, float]]:
+    """(start, stop) on the time axis of the bars drawn under `gid`, in order."""
+    (drawn,) = (c for axes in figure.axes for c in axes.collections if c.get_gid() == gid)
+    extents = [path.get_extents() for path in drawn.get_paths()]
+    return [(round(extent.x0, 6), round(extent.x1, 6)) for extent in extents]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_timeline_draws_the_segments_of_each_row_and_the_wrong_frames():
+    more_rows = {"without RNN": np.zeros(8, dtype=int)}
+    figure = plot_timeline(TRUTH, PREDICTED, np.full(8, 0.5), CLASSES, title="clip", more_rows=more_rows)
+    assert bars(figure, "truth/rest") == [(0, 2), (7, 8)]
+    assert bars(figure, "truth/walk") == [(2, 4)]
+    assert bars(figure, "prediction/walk") == [(1, 6)]
+    assert bars(figure, "without RNN/rest") == [(0, 8)]
+    assert bars(figure, "wrong") == [(1, 2), (7, 8)]  # not the unlabelled frames
+    assert legend(figure) == ["rest", "walk", "jump", "unlabelled", "wrong frames"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["truth", "prediction", "without RNN"]
+    figure.savefig(io.BytesIO())
+
+
+def test_timeline_follows_the_time_of_each_frame():
+    times = np.array([0, 1, 2, 4, 8, 9, 10, 11]) * 20.0
+    figure = plot_timeline(TRUTH, PREDICTED, np.full(8, 0.5), CLASSES, times=times)
+    assert bars(figure, "truth/walk") == [(40, 160)]
+    assert bars(figure, "truth/rest")[1] == (220, 240)
+    assert figure.axes[1].get_xlabel() == "time (min:s)"
+
+
+def test_probability_of_a_long_video_is_averaged():
+    probability = np.tile([0.2, 0.6], 3000)
+    labels = np.zeros(6000, dtype=int)
+    figure = plot_timeline(labels, labels, probability, CLASSES)
+    values, edges, _ = figure.axes[1].patches[0].get_data()
+    assert len(values) == 600
+    np.testing.assert_allclose(values, 0.4)
+    assert (edges[0], edges[-1]) == (0, 6000)
+
+
+def test_confusion_shows_shares_of_rows_and_counts():
+    figure = plot_confusion(np.array([[3, 1, 0], [0, 1500, 0], [0, 0, 0]]), CLASSES)
+    axes = figure.axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]])
+    assert {t.get_position(): t.get_text() for t in axes.texts} == {(0, 0): "3", (1, 0): "1", (1, 1): "1.5k"}
+    figure.savefig(io.BytesIO())
+
+
+def test_confusion_of_many_classes_names_them_all_and_writes_no_counts():
+    names = [f"class {index}" for index in range(60)]
+    axes = plot_confusion(np.eye(60, dtype=int), names).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert not axes.texts
+
+
+def test_curves_have_a_panel_for_losses_one_for_scores_and_one_for_each_other_name():
+    history = [
+        {"train_loss": 2.0, "learning_rate": 0.1, "val_loss": 3.0, "val_f1_at_50": 10.0},
+        {"train_loss": 1.0, "learning_rate": 0.2},
+        {"train_loss": 0.5, "learning_rate": 0.1, "val_loss": 2.0, "val_f1_at_50": 30.0},
+    ]
+    figure = plot_curves(history, best_epoch=2)
+    drawn = {axes.get_title(loc="left"): {line.get_label(): line for line in axes.lines} for axes in figure.axes}
+    assert {title: set(lines) for title, lines in drawn.items()} == {
+        "loss": {"best epoch", "train loss", "validation loss"},
+        "score (%)": {"best epoch", "validation F1@50"},
+        "learning rate": {"best epoch", "learning rate"},
+    }
+    np.testing.assert_array_equal(drawn["score (%)"]["validation F1@50"].get_xydata(), [[0, 10], [2, 30]])
+    assert drawn["loss"]["best epoch"].get_xdata()[0] == 2
+    plot_curves([]).savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("num_classes", [3, 11, 60])
+def test_colours_differ_and_do_not_depend_on_the_number_of_classes(num_classes):
+    colors = class_colors(num_classes)
+    assert len(set(colors)) == num_classes
+    assert colors == class_colors(100)[:num_classes]
+    assert class_colors(num_classes, background=1)[2] == colors[2]

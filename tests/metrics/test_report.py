@@ -1,0 +1,103 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.metrics.folders import evaluate_folders
+from pipeline.metrics.report import evaluate, flatten, format_table
+
+DATA = Path(os.environ.get("FRAMESCRIBE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+CLASSES = ("rest", "walk", "jump")
+TRUTH = {"a": np.array([0, 0, 1, 1, 1, 1]), "b": np.array([1, 1, -100, 2]), "c": np.array([-100, -100])}
+PREDICTED = {"a": np.array([0, 1, 1, 1, 1, 1]), "b": np.array([1, 0, 0, 1]), "c": np.array([0, 1])}
+
+
+@pytest.mark.parametrize("model", ["ed_tcn", "dilated_tcn", "svm"])
+def test_published_predictions_score_what_an_independent_script_gives(model):
+    folder = DATA / "metric_reference"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    expected = json.loads((folder / "scores.json").read_text())[model]
+    report = evaluate_folders(folder / model / "truth", folder / model / "predicted", background="background")
+    accuracy, segments = report["frames"]["accuracy"], report["without_background"]["segments"]
+    assert report["num_videos"] == expected["videos"]
+    assert round(accuracy["pooled"], 1) == expected["acc_frames"]
+    assert round(accuracy["per_video"], 1) == expected["acc_pervideo"]
+    assert round(segments["edit"]["per_video"], 1) == expected["edit"]
+    assert [round(pair["pooled"], 1) for pair in segments["f1"].values()] == expected["F1_pooled"]
+    assert [round(pair["per_video"], 1) for pair in segments["f1"].values()] == expected["F1_pervideo"]
+
+
+def test_report_solved_by_hand():
+    report = evaluate(TRUTH, PREDICTED, CLASSES, background="rest")
+    assert json.loads(json.dumps(report)) == report
+    assert (report["num_videos"], report["num_frames"], report["background"]) == (2, 9, "rest")
+    assert report["frames"]["accuracy"] == {"pooled": pytest.approx(100 * 6 / 9), "per_video": pytest.approx(175 / 3)}
+    without = report["without_background"]
+    assert without["frames"]["accuracy"] == {"pooled": pytest.approx(100 * 5 / 7), "per_video": pytest.approx(200 / 3)}
+    # a: 0 1 and 0 1. b, its unlabelled frame cut out: 1 2 and 1 0 1; without rest 1 2 and 1 1.
+    assert report["segments"]["edit"] == {"pooled": pytest.approx(60), "per_video": pytest.approx((100 + 100 / 3) / 2)}
+    assert without["segments"]["edit"] == {"pooled": pytest.approx(200 / 3), "per_video": pytest.approx(75)}
+    # F1@50: a 2 of 2; b finds 1 (IoU 1/2), with 2 false and 1 missed.
+    assert report["segments"]["f1"]["50"] == {"pooled": pytest.approx(200 * 3 / 9), "per_video": pytest.approx(70)}
+    assert report["confusion"] == [[1, 1, 0], [1, 5, 0], [0, 1, 0]]
+    assert report["classes"]["jump"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert list(report["videos"]) == ["a", "b"]
+    assert report["videos"]["b"]["segments"]["edit"] == pytest.approx(100 / 3)
+    assert report["videos"]["b"]["num_frames"] == 3
+
+
+def test_one_video_pooled_is_that_video():
+    rng = np.random.default_rng(1)
+    truth, predicted = {"a": np.repeat(rng.integers(0, 3, 30), 4)}, {"a": np.repeat(rng.integers(0, 3, 40), 3)}
+    scores = flatten(evaluate(truth, predicted, CLASSES, background="walk"))
+    pooled = {name: score for name, score in scores.items() if "_pooled" in name}
+    assert len(pooled) == 12
+    for name, score in pooled.items():
+        assert score == pytest.approx(scores[name.replace("_pooled", "_per_video")])
+
+
+def test_flat_names():
+    scores = flatten(evaluate(TRUTH, PREDICTED, (*CLASSES, "never"), background="rest"))
+    names = [
+        f"{name}_{over}" for name in ("frame_accuracy", "frame_macro_f1", "edit") for over in ("pooled", "per_video")
+    ]
+    names += [f"f1_at_{percent}_{over}" for percent in (10, 25, 50) for over in ("pooled", "per_video")]
+    expected = {*names, *(f"{name}_without_background" for name in names), *(f"class_f1/{name}" for name in CLASSES)}
+    assert set(scores) == expected
+    assert scores["edit_per_video_without_background"] == pytest.approx(75)
+    assert set(flatten(evaluate(TRUTH, PREDICTED, CLASSES))) == {*names, *(f"class_f1/{name}" for name in CLASSES)}
+
+
+def test_table_has_every_score_and_straight_columns():
+    report = evaluate(TRUTH, PREDICTED, (*CLASSES, "never"), background="rest")
+    scores, by_class = (part.split("\n") for part in format_table(report).split("\n\n")[1:])
+    assert len({len(line) for line in scores}) == 1
+    assert len({len(line) for line in by_class}) == 1
+    assert scores[5].split() == ["edit", "score", "60.0", "66.7", "66.7", "75.0"]
+    assert by_class[-1].split() == ["never", "-", "-", "-", "0"]
+    assert "without" not in format_table(evaluate(TRUTH, PREDICTED, CLASSES))
+
+
+def test_all_bad_videos_are_named_at_once():
+    truth = {"a": np.zeros(3, int), "b": np.zeros(3, int), "d": np.array([0, 1, -100]), "e": np.array([7])}
+    predicted = {"a": np.zeros(4, int), "c": np.zeros(3, int), "d": np.array([0, -100, -100]), "e": np.array([0])}
+    with pytest.raises(InputError) as caught:
+        evaluate(truth, predicted, CLASSES)
+    assert str(caught.value).split("\n") == [
+        "no prediction for 1 of the videos: b",
+        "no truth for 1 of the videos: c",
+        "got 4 predicted labels for 3 true ones of a: they are of different videos or frame rates",
+        "1 of 2 labelled frames of d have no prediction: give them a class, for example a background class",
+        "e has labels from 0 to 7, expected 0 to 2",
+    ]
+
+
+def test_unknown_background_and_nothing_labelled_are_refused():
+    with pytest.raises(InputError, match=r"background class 'Rset' is not a class: did you mean 'rest'\?"):
+        evaluate(TRUTH, PREDICTED, CLASSES, background="Rset")
+    with pytest.raises(InputError, match="not one frame of the 1 videos is labelled"):
+        evaluate({"c": TRUTH["c"]}, {"c": PREDICTED["c"]}, CLASSES)

@@ -1,0 +1,152 @@
+"""The labeller: independence of padding and chunks, causality, what each head reads, and gradients into an encoder."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pipeline.models.encoder import build_encoder
+from pipeline.models.labeller import Cell, EndToEnd, Head, Labeller
+
+CELLS: list[Cell] = ["none", "tanh", "relu", "gru", "lstm"]
+HEADS: list[Head] = ["many_to_many", "many_to_one"]
+
+
+def make(cell: Cell, **options: Any) -> Labeller:
+    torch.manual_seed(0)
+    return Labeller(6, 4, **{"cell": cell, "hidden_size": 5, "num_layers": 2, **options}).double().eval()
+
+
+def features(*shape: int) -> Tensor:
+    return torch.randn(*shape, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_padded_batch_equals_each_video_alone(cell: Cell, bidirectional: bool, head: Head) -> None:
+    labeller = make(cell, bidirectional=bidirectional, head=head)
+    x, lengths = features(3, 9), [9, 1, 4]
+    for index, length in enumerate(lengths):
+        x[index, length:] = torch.nan
+    batch = labeller(x, lengths=torch.tensor(lengths)).logits
+    for index, length in enumerate(lengths):
+        alone = labeller(x[index : index + 1, :length]).logits[0]
+        torch.testing.assert_close(batch[index, :length] if head == "many_to_many" else batch[index], alone)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_padding_holds_reaches_no_gradient(cell: Cell, head: Head) -> None:
+    labeller, lengths = make(cell, head=head), torch.tensor([7, 3])
+
+    def gradients(padding: float) -> list[Tensor]:
+        x = features(2, 7)
+        x[1, 3:] = padding
+        logits = labeller(x, lengths=lengths).logits
+        loss = logits.sum() if head == "many_to_one" else logits[0].sum() + logits[1, :3].sum()
+        return list(torch.autograd.grad(loss, list(labeller.parameters())))
+
+    for poisoned, clean in zip(gradients(torch.nan), gradients(0.0), strict=True):
+        assert torch.equal(poisoned, clean)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(CELLS), st.integers(1, 11))
+def test_chunks_with_carried_state_equal_the_whole(cell: Cell, cut: int) -> None:
+    labeller, x = make(cell), features(2, 12)
+    first = labeller(x[:, :cut])
+    second = labeller(x[:, cut:], state=first.state)
+    torch.testing.assert_close(torch.cat([first.logits, second.logits], dim=1), labeller(x).logits)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_predict_in_chunks_equals_the_whole_at_once(cell: Cell, bidirectional: bool, head: Head) -> None:
+    labeller, x = make(cell, bidirectional=bidirectional, head=head), features(1, 12)
+    with torch.no_grad():
+        expected = labeller(x).logits[0].softmax(-1).expand(12, 4).float()
+    predicted = torch.from_numpy(labeller.predict(iter(x[0].split([5, 1, 6]))))
+    torch.testing.assert_close(predicted, expected)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_causal_means_that_later_frames_change_nothing(cell: Cell, bidirectional: bool) -> None:
+    labeller, x = make(cell, bidirectional=bidirectional), features(1, 8)
+    changed = x.clone()
+    changed[:, 5:] *= -1  # the LayerNorm would take out a shift
+    unmoved = torch.allclose(labeller(x).logits[:, :5], labeller(changed).logits[:, :5])
+    assert labeller.causal == unmoved == (cell == "none" or not bidirectional)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_only_the_recurrent_network_remembers(cell: Cell) -> None:
+    labeller, x = make(cell), features(1, 8)
+    changed = x.clone()
+    changed[:, 0] += torch.arange(6)
+    remembers = not torch.allclose(labeller(x).logits[:, 1:], labeller(changed).logits[:, 1:])
+    assert remembers == (cell != "none")
+
+
+def test_learns_what_one_frame_cannot_tell() -> None:
+    """Class: which of two marks was seen last, many frames ago. Without the recurrent network it is a coin flip."""
+    torch.manual_seed(0)
+    marks = torch.randint(0, 12, (16, 40))  # 0 and 1 are the marks, all else is nothing
+    marks[:, 0] = torch.randint(0, 2, (16,))
+    labels = torch.zeros_like(marks)
+    for t in range(40):
+        labels[:, t] = torch.where(marks[:, t] < 2, marks[:, t], labels[:, max(t - 1, 0)])
+    x = torch.nn.functional.one_hot(marks.clamp(max=2), 3).float()
+
+    def accuracy(cell: Cell) -> float:
+        torch.manual_seed(0)
+        labeller = Labeller(3, 2, cell=cell, hidden_size=16)
+        optimizer = torch.optim.Adam(labeller.parameters(), lr=0.02)
+        for _ in range(60):
+            loss = torch.nn.functional.cross_entropy(labeller(x).logits.flatten(0, 1), labels.flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return (labeller(x).logits.argmax(2) == labels).float().mean().item()
+
+    assert accuracy("gru") > 0.98
+    assert accuracy("none") < 0.75
+
+
+def test_end_to_end_equals_encoder_then_labeller_and_trains_the_encoder() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder("efficientnet_lite0", weights="imagenet")
+    model = EndToEnd(encoder, Labeller(1280, 4, cell="gru", hidden_size=5)).eval()
+    frames, lengths = torch.randn(2, 3, 3, 32, 32), torch.tensor([3, 2])
+    frames[1, 2:] = torch.nan
+    logits = model(frames, lengths=lengths).logits
+    for index, length in enumerate(lengths.tolist()):
+        alone = model.labeller(encoder(frames[index, :length]).unsqueeze(0)).logits[0]
+        torch.testing.assert_close(logits[index, :length], alone, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model(frames[index : index + 1, :length]).logits[0], alone, rtol=1e-4, atol=1e-5)
+    (logits[0].sum() + logits[1, :2].sum()).backward()
+    gradient = encoder.trunk.get_parameter("conv_stem.weight").grad
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    assert gradient.any()
+
+
+def test_bad_input_names_got_and_expected() -> None:
+    labeller = make("gru")
+    with pytest.raises(ValueError, match=r"got shape \[2, 9, 5\], expected \[videos, frames, 6\]"):
+        labeller(features(2, 9)[..., :5])
+    with pytest.raises(ValueError, match=r"lengths: got \[10\], expected 1 to 9"):
+        make("none")(features(2, 9), lengths=torch.tensor([10, 9]))
+    with pytest.raises(ValueError, match=r"state: got shape \[1, 2, 5\], expected \[2, 2, 5\]"):
+        labeller(features(2, 9), state=torch.zeros(1, 2, 5, dtype=torch.float64))
+    with pytest.raises(ValueError, match="cell: got 'elman'"):
+        make("elman")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="head: got 'one_to_one'"):
+        make("gru", head="one_to_one")
+    with pytest.raises(ValueError, match="encoder gives 1280 features, the labeller expects 6"):
+        EndToEnd(build_encoder("efficientnet_lite0", weights=None), labeller)

@@ -1,0 +1,51 @@
+"""params.yaml is refused with every problem at once."""
+
+import pytest
+import yaml
+from import_graph import ROOT
+
+from pipeline.config import load_params
+from pipeline.errors import InputError
+
+
+@pytest.fixture
+def params() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def refuse(tmp_path, params) -> str:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    with pytest.raises(InputError) as caught:
+        load_params(path)
+    return str(caught.value)
+
+
+def test_all_problems_at_once(tmp_path, params):
+    params["labeller"]["cell"] = "transformer"
+    params["training"]["epochs"] = 0
+    params["training"]["epoch"] = 3
+    message = refuse(tmp_path, params)
+    assert len(message.splitlines()) == 3
+    assert "labeller.cell" in message
+    assert "'transformer'" in message
+    assert "training.epochs" in message
+    assert "training.epoch:" in message
+
+
+def test_given_features_are_not_trained(tmp_path, params):
+    params["encoder"] |= {"name": "given", "weights": None, "grid": 1, "training": "end_to_end"}
+    assert "encodes nothing" in refuse(tmp_path, params)
+
+
+def test_shortest_is_at_most_longest(tmp_path, params):
+    params["scenes"]["shortest_frames"] = 1000
+    assert "shortest_frames 1000" in refuse(tmp_path, params)
+
+
+def test_missing_and_malformed_files(tmp_path):
+    with pytest.raises(InputError, match=r"is missing"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [1")
+    with pytest.raises(InputError, match="not valid YAML"):
+        load_params(tmp_path / "params.yaml")

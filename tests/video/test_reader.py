@@ -1,0 +1,292 @@
+"""One contract for every reader, and one sentence for every file that is not a readable video."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from made_videos import MEDIA, MakeVideo, decode_fully
+
+from pipeline.video import decord_reader
+from pipeline.video.opencv_reader import OpenCVReader
+from pipeline.video.reader import VideoError, open_video
+
+BACKENDS = ("decord", "opencv")
+VARIABLE_TICKS = [0, 40, 50, 90, 91, 200, 1000, 1001, 1500, 1540, 1580, 1599, 1700, 2500, 2501, 2600, 4000]
+
+# Every key is a file that `make_video` makes: its arguments.
+H264_KINDS: dict[str, dict] = {
+    "b_frames.mp4": {"options": {"bf": "3", "g": "12"}},
+    "one_group.mp4": {"options": {"bf": "0", "g": "999"}},
+    "open_groups.mp4": {"options": {"bf": "3", "g": "10", "x264-params": "open-gop=1"}},
+    "variable.mp4": {"ticks": VARIABLE_TICKS, "options": {"bf": "2", "g": "4"}},
+    "variable.mkv": {"ticks": VARIABLE_TICKS, "options": {"bf": "2", "g": "4"}},
+    "late.mp4": {"ticks": [2000 + 40 * i for i in range(30)], "options": {"bf": "2", "g": "7"}},
+    "single.mp4": {"num_frames": 1},
+    "wide.mp4": {"size": (130, 34)},
+    "odd.mp4": {"size": (65, 49), "pix_fmt": "yuv444p"},
+    "fragmented.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}},
+    "vp9.webm": {"codec": "libvpx-vp9", "num_frames": 12, "options": {"cpu-used": "8", "deadline": "realtime"}},
+}
+# decord cannot be trusted with these, and says so.
+OPENCV_ONLY_KINDS: dict[str, dict] = {
+    "tiny.mp4": {"size": (16, 16)},
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "animation.gif": {"codec": "gif", "pix_fmt": "rgb8", "num_frames": 9},
+    "mpeg1.mpg": {"codec": "mpeg1video", "options": {"g": "6", "bf": "2"}},
+    "transport.ts": {"options": {"g": "10", "bf": "2"}},
+}
+KINDS = H264_KINDS | OPENCV_ONLY_KINDS
+READABLE = [(backend, name) for backend in ("auto", "opencv") for name in KINDS] + [
+    ("decord", name) for name in H264_KINDS
+]
+
+
+def read_pixels(path: Path, backend: str, start: int = 0, stop: int | None = None, batch_size: int = 32) -> np.ndarray:
+    with open_video(path, backend=backend) as video:
+        return np.concatenate([batch.pixels for batch in video.read(start, stop, batch_size=batch_size)])
+
+
+@pytest.mark.parametrize(("backend", "name"), READABLE)
+def test_every_frame_once_in_order_with_its_time(backend: str, name: str, make_video: MakeVideo) -> None:
+    path = make_video(name, **KINDS[name])
+    pixels, pts_seconds = decode_fully(path)
+    with open_video(path, backend=backend) as video:
+        batches = list(video.read(batch_size=3))
+        properties = video.properties
+
+    assert properties.num_frames == len(pixels)
+    assert (properties.height, properties.width) == pixels.shape[1:3]
+    assert [len(batch.pixels) for batch in batches[:-1]] == [3] * (len(batches) - 1)
+    np.testing.assert_array_equal(np.concatenate([batch.index for batch in batches]), np.arange(len(pixels)))
+    np.testing.assert_array_equal(np.concatenate([batch.pts_seconds for batch in batches]), pts_seconds)
+    np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), pixels)
+
+
+@pytest.mark.parametrize(("backend", "name"), READABLE)
+def test_any_range_has_the_pixels_of_a_whole_read(backend: str, name: str, make_video: MakeVideo) -> None:
+    path = make_video(name, **KINDS[name])
+    whole, _ = decode_fully(path)
+    num_frames = len(whole)
+    rng = np.random.default_rng(0)
+    with open_video(path, backend=backend) as video:
+        # One reader, asked forwards and backwards.
+        for _ in range(8):
+            start, stop = sorted(rng.integers(0, num_frames + 1, size=2).tolist())
+            batches = list(video.read(start, stop, batch_size=4))
+            assert [index for batch in batches for index in batch.index] == list(range(start, stop))
+            for batch in batches:
+                np.testing.assert_array_equal(batch.pixels, whole[batch.index])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_reader_left_in_the_middle_reads_on_correctly(backend: str, make_video: MakeVideo) -> None:
+    path = make_video(options={"bf": "2", "g": "5"})
+    whole, _ = decode_fully(path)
+    with open_video(path, backend=backend) as video:
+        next(iter(video.read(batch_size=4)))
+        np.testing.assert_array_equal(np.concatenate([b.pixels for b in video.read(2, 9)]), whole[2:9])
+
+
+def test_properties_say_what_the_file_is(make_video: MakeVideo) -> None:
+    with open_video(make_video("steady.mp4", num_frames=50)) as video:
+        assert (video.properties.frame_rate, video.properties.declared_frames) == (25, 50)
+        assert not video.properties.variable_frame_rate
+    with open_video(make_video("variable.mkv", **KINDS["variable.mkv"])) as video:
+        assert video.properties.variable_frame_rate
+        assert video.properties.declared_frames is None
+
+
+def test_frames_cut_off_by_an_edit_list_are_not_shown(make_video: MakeVideo) -> None:
+    path = make_video(options={"bf": "0", "g": "10"})
+    content = bytearray(path.read_bytes())
+    # elst: size, "elst", version and flags, one entry: duration, media_time (in 1/16000 or so), rate.
+    entry = content.index(b"elst") + 12
+    media_time = int.from_bytes(content[entry + 4 : entry + 8], "big")
+    timescale = int.from_bytes(content[content.index(b"mdhd") + 16 : content.index(b"mdhd") + 20], "big")
+    content[entry + 4 : entry + 8] = (media_time + timescale * 6 * 40 // 1000).to_bytes(4, "big")
+    path.write_bytes(content)
+    pixels, pts_seconds = decode_fully(path)
+    assert len(pixels) == 34
+    with open_video(path) as video:
+        assert video.properties.num_frames == 34
+        batch = next(iter(video.read(batch_size=64)))
+    np.testing.assert_array_equal(batch.pixels, pixels)
+    np.testing.assert_array_equal(batch.pts_seconds, pts_seconds)
+
+
+@pytest.mark.parametrize("name", OPENCV_ONLY_KINDS)
+def test_decord_refuses_what_it_would_get_wrong(name: str, make_video: MakeVideo) -> None:
+    path = make_video(name, **KINDS[name])
+    with pytest.raises(VideoError, match="opencv"):
+        open_video(path, backend="decord")
+
+
+def test_decord_gets_no_video_that_does_not_fit_into_memory(
+    make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video()
+    monkeypatch.setattr(decord_reader, "MAX_DECODED_BYTES", 40 * 64 * 48 * 3 - 1)
+    with pytest.raises(VideoError, match="all 40 frames at once"):
+        open_video(path, backend="decord")
+    with open_video(path) as video:
+        assert isinstance(video, OpenCVReader)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("start", "stop", "batch_size"), [(-1, 4, 2), (3, 2, 2), (0, 41, 2), (0, 4, 0)])
+def test_a_range_outside_the_video_is_refused(
+    backend: str, start: int, stop: int, batch_size: int, make_video: MakeVideo
+) -> None:
+    with open_video(make_video(), backend=backend) as video, pytest.raises(ValueError, match=r"got|do not lie"):
+        next(iter(video.read(start, stop, batch_size=batch_size)))
+
+
+def test_an_unknown_backend_is_refused(make_video: MakeVideo) -> None:
+    with pytest.raises(ValueError, match="backend must be"):
+        open_video(make_video(), backend="ffmpeg")  # type: ignore[arg-type]
+
+
+def refusal(path: Path, backend: str) -> str:
+    """The message of the VideoError that opening and reading the file raises."""
+    with pytest.raises(VideoError) as caught, open_video(path, backend=backend) as video:
+        for _ in video.read():
+            pass
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+def test_files_that_are_no_videos(backend: str, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("these are not the frames you are looking for\n" * 50)
+    (tmp_path / "noise.mkv").write_bytes(np.random.default_rng(0).bytes(5000))
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    assert "no such file" in refusal(tmp_path / "missing.mp4", backend)
+    assert "folder" in refusal(tmp_path, backend)
+    assert "empty" in refusal(tmp_path / "empty.mp4", backend)
+    assert "cannot be read as a video" in refusal(tmp_path / "text.mp4", backend)
+    assert "cannot be read as a video" in refusal(tmp_path / "noise.mkv", backend)
+    assert "sound only" in refusal(tmp_path / "sound.mp4", backend)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_video_stream_without_frames(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    assert "no frame" in refusal(path, "auto") or "cannot be read" in refusal(path, "auto")
+
+
+TRUNCATED_KINDS: dict[str, dict] = {
+    "index_last.mp4": {},
+    "index_first.mp4": {"container_options": {"movflags": "+faststart"}},
+    "fragmented.mp4": KINDS["fragmented.mp4"],
+    "clip.avi": KINDS["mpeg4.avi"],
+    "clip.mkv": {"options": {"g": "10"}},
+    "clip.webm": KINDS["vp9.webm"],
+}
+
+
+@pytest.mark.parametrize("name", TRUNCATED_KINDS)
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_a_file_cut_short_is_refused(
+    name: str, share: float, make_video: MakeVideo, capfd: pytest.CaptureFixture
+) -> None:
+    path = make_video(name, **TRUNCATED_KINDS[name])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    for backend in ("auto", *BACKENDS):
+        assert "cut short" in refusal(path, backend)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("name", "backend"), [("clip.mp4", "decord"), ("clip.mp4", "opencv"), ("clip.avi", "opencv")])
+@pytest.mark.parametrize("fill", ["zeros", "noise"])
+def test_frames_that_cannot_be_decoded_are_never_invented(
+    name: str, backend: str, fill: str, make_video: MakeVideo, capfd: pytest.CaptureFixture
+) -> None:
+    codec = "mpeg4" if name == "clip.avi" else "libx264"
+    path = make_video(name, codec=codec, num_frames=120, size=(128, 96), options={"g": "30", "bf": "0"})
+    content = bytearray(path.read_bytes())
+    middle, length = len(content) // 2, len(content) // 5
+    content[middle : middle + length] = bytes(length) if fill == "zeros" else np.random.default_rng(1).bytes(length)
+    path.write_bytes(content)
+    assert "damaged" in refusal(path, "auto")
+    assert "damaged" in refusal(path, backend)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_matroska_file_whose_end_is_damaged(make_video: MakeVideo) -> None:
+    path = make_video("clip.mkv", num_frames=120, options={"g": "30"})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    assert "damaged" in refusal(path, "auto")
+
+
+def test_frames_without_a_time_of_their_own(make_video: MakeVideo) -> None:
+    path = make_video("b_frames.avi", options={"bf": "3", "g": "12"})  # avi has no place for it
+    assert "when it is shown" in refusal(path, "auto")
+
+
+def test_the_module_imports_no_decoder() -> None:
+    code = "import sys, pipeline.video.reader;print({'decord', 'cv2', 'av', 'torch', 'matplotlib'} & set(sys.modules))"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout == "set()\n"
+
+
+def media_rows() -> list[dict[str, str]]:
+    if not (MEDIA / "media.csv").exists():
+        return []
+    with (MEDIA / "media.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def needs_media() -> None:
+    if not media_rows():
+        pytest.skip(f"no media files in {MEDIA}")
+
+
+def test_media_files_have_the_frames_that_a_full_decode_gives() -> None:
+    needs_media()
+    for row in media_rows():
+        with open_video(MEDIA / row["file"]) as video:
+            assert video.properties.num_frames == int(row["decoded_frames"]), row["file"]
+            num_declared = video.properties.declared_frames
+            assert num_declared == (int(row["declared_frames"]) or None), row["file"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_media_files_are_read_whole(backend: str) -> None:
+    needs_media()
+    num_refused = 0
+    for row in media_rows():
+        path = MEDIA / row["file"]
+        try:
+            video = open_video(path, backend=backend)
+        except VideoError:
+            num_refused += 1
+            continue
+        with video, av.open(str(path)) as container:
+            reference = np.sort([float(frame.time) for frame in container.decode(video=0)])
+            batches = [(batch.index, batch.pts_seconds, batch.pixels[0]) for batch in video.read(batch_size=7)]
+            np.testing.assert_array_equal(np.concatenate([index for index, _, _ in batches]), np.arange(len(reference)))
+            np.testing.assert_array_equal(np.concatenate([pts for _, pts, _ in batches]), reference, row["file"])
+            middle = len(batches) // 2
+            batch = next(iter(video.read(int(batches[middle][0][0]), batch_size=1)))
+            np.testing.assert_array_equal(batch.pixels[0], batches[middle][2], row["file"])
+    # decord leaves to OpenCV: avi, gif, mpg, and one of too many pixels.
+    assert num_refused == (6 if backend == "decord" else 0)
