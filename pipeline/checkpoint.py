@@ -7,12 +7,12 @@ A folder whose parts do not fit together is refused.
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self, TypeVar
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from pipeline.config import Labeller as LabellerSettings
@@ -24,6 +24,7 @@ from pipeline.models.labeller import Labeller
 from pipeline.video.preprocess import Preprocess
 
 SPEC, ENCODER_SPEC, WEIGHTS = "checkpoint.json", "encoder.json", "weights.safetensors"
+SpecType = TypeVar("SpecType", bound=Section)
 
 
 class PreprocessSpec(Section):
@@ -41,9 +42,9 @@ class EncoderSpec(Section):
     """What rebuilds an encoder around its weights, and the frames that it expects."""
 
     name: str
-    grid: int
+    grid: PositiveInt
     batch_norm: Literal["frozen", "group_norm", "trained"]
-    batch_size: int
+    batch_size: PositiveInt
     preprocess: PreprocessSpec
 
 
@@ -60,12 +61,20 @@ class CheckpointSpec(Section):
     """All of checkpoint.json. `encoder` is None for a model trained on ready features."""
 
     format: Literal[1] = 1
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = Field(min_length=1)
     background: str | None
-    num_features: int
+    num_features: PositiveInt
     encoder: EncoderSpec | None
     labeller: LabellerSettings
     lineage: Lineage
+
+    @model_validator(mode="after")
+    def _names_are_consistent(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is listed twice")
+        if self.background is not None and self.background not in self.classes:
+            raise ValueError(f"background {self.background!r} is no class")
+        return self
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,8 @@ def make_labeller(settings: LabellerSettings, *, num_features: int, num_classes:
         bidirectional=settings.bidirectional,
         dropout=settings.dropout,
         head=settings.head,
+        inputs=settings.inputs,
+        delta_frames=settings.delta_frames,
     )
 
 
@@ -125,19 +136,21 @@ def load_checkpoint(folder: Path, *, device: torch.device, classes: tuple[str, .
 
     Raises InputError where the folder is no whole checkpoint, its parts do not fit, or its classes are others.
     """
-    try:
-        spec = CheckpointSpec.model_validate_json((folder / SPEC).read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder}: is no checkpoint, it has no {SPEC}: train one with `dvc repro`") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise InputError(f"{folder / SPEC}: is not a checkpoint of this version: {_first_line(error)}") from None
+    missing = f"{folder}: is no checkpoint, it has no {SPEC}: train one with `dvc repro`"
+    text = _read_text(folder / SPEC, missing=missing if folder.exists() else f"{folder}: no such folder")
+    spec = _parse_spec(CheckpointSpec, text, folder / SPEC)
     if classes is not None and classes != spec.classes:
         raise InputError(f"{folder}: {_describe_class_change(spec.classes, classes)}")
     labeller = make_labeller(spec.labeller, num_features=spec.num_features, num_classes=len(spec.classes))
     modules: dict[str, nn.Module] = {"labeller": labeller}
     frames = None
     if spec.encoder:
-        frames = FrameEncoder(spec.encoder, rebuild_encoder(spec.encoder))
+        frames = _rebuild_encoder(spec.encoder, folder / SPEC)
+        if frames.encoder.num_features != spec.num_features:
+            raise InputError(
+                f"{folder / SPEC}: its encoder gives {frames.encoder.num_features} features a frame, its labeller"
+                f" takes {spec.num_features}: was one of them changed?"
+            )
         modules["encoder"] = frames.encoder
     load_weights(folder, modules)
     for module in modules.values():
@@ -154,20 +167,43 @@ def save_encoder(folder: Path, frames: FrameEncoder | None) -> None:
 
 
 def load_encoder(folder: Path) -> FrameEncoder | None:
-    """Read what `save_encoder` wrote, in eval mode."""
-    text = (folder / ENCODER_SPEC).read_text()
+    """Read what `save_encoder` wrote, in eval mode. Raises InputError where it is missing, broken or does not fit."""
+    text = _read_text(folder / ENCODER_SPEC, missing=f"{folder}: holds no encoder: make one with `dvc repro`")
     if text.strip() == "null":
         return None
-    spec = EncoderSpec.model_validate_json(text)
-    frames = FrameEncoder(spec, rebuild_encoder(spec))
+    frames = _rebuild_encoder(_parse_spec(EncoderSpec, text, folder / ENCODER_SPEC), folder / ENCODER_SPEC)
     load_weights(folder, {"encoder": frames.encoder})
     frames.encoder.eval()
     return frames
 
 
-def rebuild_encoder(spec: EncoderSpec) -> Encoder:
-    """The encoder without its weights, which the caller loads."""
-    return build_encoder(spec.name, weights=None, grid=spec.grid, batch_norm=spec.batch_norm)
+def _read_text(path: Path, *, missing: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(missing) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text: was it overwritten, or cut short?") from None
+
+
+def _parse_spec(kind: type[SpecType], text: str, path: Path) -> SpecType:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()]
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"{path}: is not of this version, or was changed: {'; '.join(problems[:3])}{more}") from None
+
+
+def _rebuild_encoder(spec: EncoderSpec, path: Path) -> FrameEncoder:
+    """The encoder without its weights, which the caller loads; `path` is where the spec was read."""
+    try:
+        encoder = build_encoder(spec.name, weights=None, grid=spec.grid, batch_norm=spec.batch_norm)
+        frames = FrameEncoder(spec, encoder)
+        encoder.check_size(*frames.preprocess.size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return frames
 
 
 def save_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
@@ -178,27 +214,39 @@ def save_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
         for name, tensor in module.state_dict().items()
     }
     with replacing(folder / WEIGHTS) as path:
-        save_file(tensors, path)
+        path.write_bytes(save(tensors))  # safetensors' own save_file makes files that only their owner can read
 
 
 def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
-    """Load what `save_weights` wrote, strictly. Raises InputError where the file is missing, broken or does not fit."""
+    """Load what `save_weights` wrote, strictly; tensors of modules that are not asked for are passed over.
+
+    Raises InputError where the file is missing, broken or does not fit.
+    """
     path = folder / WEIGHTS
     try:
         tensors = load_file(path)
-        for prefix, module in modules.items():
-            start = len(prefix) + 1
-            module.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(f"{prefix}.")})
     except FileNotFoundError:
         raise InputError(f"{path}: is missing: the checkpoint is not whole") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: does not fit its {SPEC} ({_first_line(error)}): was one of them changed, or cut short?"
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(line.strip() for line in str(error).splitlines()[:3])
+    except SafetensorError as error:
+        raise InputError(f"{path}: cannot be read ({error}): was it cut short?") from None
+    expected = {
+        f"{prefix}.{name}": tensor for prefix, module in modules.items() for name, tensor in module.state_dict().items()
+    }
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    strays = [name for name in tensors if name not in expected and name.split(".")[0] in modules]
+    problems += [f"{name} is no part of the model" for name in strays]
+    for name in expected.keys() & tensors.keys():
+        if tensors[name].shape != expected[name].shape:
+            problems.append(f"{name} has shape {list(tensors[name].shape)}, expected {list(expected[name].shape)}")
+        elif not tensors[name].isfinite().all():
+            problems.append(f"{name} holds NaN or infinity")
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        shown = "; ".join(sorted(problems)[:3])
+        raise InputError(f"{path}: does not fit the model that is described beside it: {shown}{more}")
+    for prefix, module in modules.items():
+        start = f"{prefix}."
+        module.load_state_dict({name.removeprefix(start): tensors[name] for name in expected if name.startswith(start)})
 
 
 def _describe_class_change(had: tuple[str, ...], got: tuple[str, ...]) -> str:

@@ -108,7 +108,15 @@ class Labeller(Section):
     bidirectional: bool
     dropout: Fraction01
     head: Literal["many_to_many", "many_to_one"]
+    inputs: Literal["features", "deltas", "both"]  # deltas: the features' change over the last delta_frames frames
+    delta_frames: Positive
     min_segment_frames: Positive  # shorter predicted segments are merged into a neighbour; 1: none is
+
+    @model_validator(mode="after")
+    def _memory_for_deltas(self) -> Self:
+        if self.cell == "none" and self.inputs != "features":
+            raise ValueError(f"cell none names each frame by itself: inputs must be features, got {self.inputs}")
+        return self
 
 
 class Params(Section):

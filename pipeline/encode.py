@@ -26,7 +26,16 @@ class EncodedFrames(NamedTuple):
 def encode_video(
     reader: VideoReader, encoder: Encoder, preprocess: Preprocess, *, batch_size: int
 ) -> Iterator[EncodedFrames]:
-    """Yield the features of every frame in order, `batch_size` frames at a time. The encoder must be in eval mode."""
+    """Yield the features of every frame in order, `batch_size` frames at a time. The encoder must be in eval mode.
+
+    Raises InputError, before a frame is decoded, where the video is smaller than the region of interest; VideoError
+    where a frame cannot be decoded.
+    """
+    properties = reader.properties
+    try:
+        preprocess.crop_box(width=properties.width, height=properties.height)
+    except InputError as error:
+        raise InputError(f"{properties.path}: {error}") from None
     device = next(encoder.parameters()).device
     for frames in reader.read(batch_size=batch_size):
         yield EncodedFrames(encoder(preprocess(frames.pixels).to(device)), frames.pts_seconds)

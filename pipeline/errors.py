@@ -6,3 +6,10 @@ class InputError(ValueError):
 
     The command line prints the message without a traceback; anything else that is raised is a defect of ours.
     """
+
+
+def describe_os_error(error: OSError) -> str:
+    """What the system refused, in words for the user: file and reason, without Python's error number."""
+    path = error.filename2 or error.filename
+    reason = error.strerror or type(error).__name__
+    return f"cannot read or write {path} ({reason})" if path else f"cannot read or write ({reason})"

@@ -6,20 +6,23 @@ T frames, K classes.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
-from pipeline.checkpoint import Checkpoint, load_checkpoint
-from pipeline.datasets.manifest import read_feature_file
+from pipeline.checkpoint import Checkpoint, CheckpointSpec, FrameEncoder, load_checkpoint
+from pipeline.datasets.features import read_feature_file
 from pipeline.encode import choose_device, encode_video
-from pipeline.errors import InputError
+from pipeline.errors import InputError, describe_os_error
 from pipeline.labels.annotations import write_frames, write_segments
+from pipeline.labels.colors import class_colors
 from pipeline.labels.smoothing import smooth
 from pipeline.video.overlay import write_overlay
 from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_video
 
 FEATURE_SUFFIX = ".npy"
+FRAMES, SEGMENTS, OVERLAY = ".frames.csv", ".segments.csv", ".overlay.mp4"  # after a video's stem: what is written
 MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
 
 
@@ -45,9 +48,10 @@ def load_model(location: str, *, device: str) -> Checkpoint:
     return load_checkpoint(Path(location), device=choose_device(device))
 
 
-def label_video(path: Path, model: Checkpoint) -> VideoLabels:
+def label_video(path: Path, model: Checkpoint, *, tell: Callable[[str], None] = lambda progress: None) -> VideoLabels:
     """Label every frame of a video, or of a file of ready features where the model was trained on features.
 
+    `tell` is given the progress through a video, in words.
     Raises InputError where the file cannot be read, or is not of the kind that the model takes.
     """
     if model.frames is None:
@@ -59,7 +63,7 @@ def label_video(path: Path, model: Checkpoint) -> VideoLabels:
             raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
         parts: list[np.ndarray] = []
         with open_video(path) as reader:
-            probabilities = model.labeller.predict(_encode(reader, model, parts))
+            probabilities = model.labeller.predict(_encode(reader, model.frames, parts, tell))
             times, frame_seconds = np.concatenate(parts), float(1 / reader.properties.frame_rate)
     return decide(probabilities, model, pts_seconds=times, frame_seconds=frame_seconds)
 
@@ -73,13 +77,16 @@ def decide(
     return VideoLabels(labels, chosen, pts_seconds, frame_seconds)
 
 
-def _encode(reader: VideoReader, model: Checkpoint, times: list[np.ndarray]) -> Iterator[torch.Tensor]:
+def _encode(
+    reader: VideoReader, frames: FrameEncoder, times: list[np.ndarray], tell: Callable[[str], None]
+) -> Iterator[torch.Tensor]:
     """The features of a video, chunk by chunk; the times of its frames are added to `times` on the way."""
-    assert model.frames is not None
-    frames = model.frames
+    num_done = 0
     for chunk in encode_video(reader, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size):
         times.append(chunk.pts_seconds)
         yield chunk.features
+        num_done += len(chunk.pts_seconds)
+        tell(f"{reader.properties.path.name}: frame {num_done} of {reader.properties.num_frames}")
 
 
 def _read_given_features(path: Path, model: Checkpoint) -> torch.Tensor:
@@ -93,63 +100,110 @@ def _read_given_features(path: Path, model: Checkpoint) -> torch.Tensor:
     return torch.from_numpy(features.astype(np.float32))
 
 
-def find_inputs(paths: Sequence[Path]) -> list[Path]:
-    """The files to label: those named, and those of video (or .npy) suffixes inside the folders named, sorted."""
-    found: list[Path] = []
+def find_inputs(paths: Sequence[Path], model: Checkpoint) -> list[Path]:
+    """The files to label, each once: those named, and those in the folders named that the model could read, sorted.
+
+    Overlays that an earlier call wrote are not found in a folder. Raises InputError where a folder holds nothing.
+    """
+    suffixes = VIDEO_SUFFIXES if model.frames else {FEATURE_SUFFIX}
+    found: dict[Path, Path] = {}  # by its resolved path
     for path in paths:
+        inside = [path]
         if path.is_dir():
-            suffixes = VIDEO_SUFFIXES | {FEATURE_SUFFIX}
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
+            inside = [p for p in inside if not p.name.startswith(".") and not p.name.endswith(OVERLAY)]
             if not inside:
-                raise InputError(f"{path}: holds no video and no {FEATURE_SUFFIX} file")
-            found += inside
-        else:
-            found.append(path)
-    return found
+                kind = "video" if model.frames else f"{FEATURE_SUFFIX} file, which is what the model was trained on"
+                raise InputError(f"{path}: holds no {kind}")
+        for file in inside:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
 
 
 def label_files(
-    paths: Iterable[Path], model: Checkpoint, out: Path, *, overlay: bool, refuse: Callable[[str], None]
+    paths: Iterable[Path],
+    model: Checkpoint,
+    out: Path,
+    *,
+    overlay: bool,
+    refuse: Callable[[str], None],
+    tell: Callable[[str], None] = lambda progress: None,
 ) -> int:
     """Label files one after the other and write their CSVs (and overlays) into `out`. Returns how many failed.
 
-    A file that cannot be labelled is told to `refuse` in one sentence, leaves nothing in `out`, and the rest go on.
+    A file that cannot be labelled is told to `refuse` in one sentence and the rest go on. It writes nothing into `out`;
+    what an earlier call wrote for it stays.
     """
     num_failed = 0
-    written: dict[str, Path] = {}
+    labelled: dict[str, Path] = {}
     for path in paths:
-        try:
-            if path.stem in written:
-                raise InputError(
-                    f"{path}: its labels would replace those of {written[path.stem]}: label it into another folder"
-                )
-            label_file(path, model, out, overlay=overlay)
-            written[path.stem] = path
-        except InputError as error:
+        other = labelled.get(path.stem)
+        if other is not None:
+            refuse(f"{path}: its labels would replace those of {other}: label it into another folder")
             num_failed += 1
+            continue
+        try:
+            label_file(path, model, out, overlay=overlay, tell=tell)
+            labelled[path.stem] = path
+            continue
+        except InputError as error:
             refuse(str(error))
+        except OSError as error:  # no permission to read it, or no space left to write
+            refuse(f"{path}: could not be labelled: {describe_os_error(error)}")
+        num_failed += 1
     return num_failed
 
 
-def label_file(path: Path, model: Checkpoint, out: Path, *, overlay: bool) -> None:
-    """Label one file and write <stem>.frames.csv, <stem>.segments.csv and, with `overlay`, <stem>.overlay.mp4."""
-    result = label_video(path, model)
-    classes = model.spec.classes
-    if overlay:
-        overlay_path = out / f"{path.stem}.overlay.mp4"
-        write_overlay(path, overlay_path, labels=result.labels, probabilities=result.probabilities, classes=classes)
-    write_segments(
-        out / f"{path.stem}.segments.csv",
-        result.labels,
-        probabilities=result.probabilities,
-        pts_seconds=result.pts_seconds,
-        classes=classes,
-        frame_duration_seconds=result.frame_seconds,
-    )
-    write_frames(
-        out / f"{path.stem}.frames.csv",
-        result.labels,
-        probabilities=result.probabilities,
-        pts_seconds=result.pts_seconds,
-        classes=classes,
-    )
+def label_file(
+    path: Path,
+    model: Checkpoint,
+    out: Path,
+    *,
+    overlay: bool,
+    tell: Callable[[str], None] = lambda progress: None,
+) -> None:
+    """Label one file and write <stem>.frames.csv, <stem>.segments.csv and, with `overlay`, <stem>.overlay.mp4.
+
+    They appear in `out` together, when all of them are written, in place of those of an earlier call.
+    """
+    result = label_video(path, model, tell=tell)
+    classes, labels, probabilities = model.spec.classes, result.labels, result.probabilities
+    with TemporaryDirectory(prefix=".labelling.", dir=out) as folder:
+        staging = Path(folder)
+        if overlay:
+            _draw(path, staging / f"{path.stem}{OVERLAY}", result, model.spec, tell)
+        write_segments(
+            staging / f"{path.stem}{SEGMENTS}",
+            labels,
+            probabilities=probabilities,
+            pts_seconds=result.pts_seconds,
+            classes=classes,
+            frame_duration_seconds=result.frame_seconds,
+        )
+        write_frames(
+            staging / f"{path.stem}{FRAMES}",
+            labels,
+            probabilities=probabilities,
+            pts_seconds=result.pts_seconds,
+            classes=classes,
+        )
+        for file in staging.iterdir():
+            file.replace(out / file.name)
+    if not overlay:
+        (out / f"{path.stem}{OVERLAY}").unlink(missing_ok=True)
+
+
+def _draw(
+    path: Path, overlay_path: Path, result: VideoLabels, spec: CheckpointSpec, tell: Callable[[str], None]
+) -> None:
+    background = None if spec.background is None else spec.classes.index(spec.background)
+    with open_video(path) as video:
+        write_overlay(
+            video,
+            overlay_path,
+            labels=result.labels,
+            probabilities=result.probabilities,
+            classes=spec.classes,
+            colors=class_colors(len(spec.classes), background=background),
+            on_frames=lambda num_drawn: tell(f"{path.name}: drawing frame {num_drawn} of {len(result.labels)}"),
+        )

@@ -1,6 +1,7 @@
 """The end of `make run`: the scores as a table, where the results lie and how to open them."""
 
 import json
+import sys
 
 from pipeline.stages.paths import LABELLER, OUTPUTS, RESULTS
 
@@ -12,25 +13,44 @@ ROWS = {
     "F1@50": "f1_at_50_per_video",
 }
 BY_ITSELF = "_without_rnn"
+TITLE, COLUMN = 18, 12  # characters
 
 
 def main() -> None:
-    """Print the table from results/metrics.json."""
-    metrics = json.loads((RESULTS / "metrics.json").read_text())
+    """Print the table of results/metrics.json and where everything lies."""
+    try:
+        metrics = json.loads((RESULTS / "metrics.json").read_text())
+    except FileNotFoundError:
+        sys.exit(f"{RESULTS / 'metrics.json'} is missing: `dvc repro` writes it")
+    print(f"\n{format_scores(metrics)}\n\n{_places()}")
+
+
+def format_scores(metrics: dict[str, dict[str, float]]) -> str:
+    """A column for each held-out split, and beside it the same encoder without the recurrent network."""
     splits = [split for split in metrics if not split.endswith(BY_ITSELF)]
-    print(f"\n{'':16}" + "".join(f"{split + ' videos':^26}" for split in splits))
-    print(f"{'':16}" + f"{'with RNN':>12}{'without':>12}  " * len(splits))
+    lines = [
+        f"{'percent':{TITLE}}" + "".join(f"{split + ' videos':>{2 * COLUMN}}" for split in splits),
+        " " * TITLE + f"{'with RNN':>{COLUMN}}{'without':>{COLUMN}}" * len(splits),
+        "-" * (TITLE + 2 * COLUMN * len(splits)),
+    ]
     for title, name in ROWS.items():
-        pairs = [(metrics[split][name], metrics[f"{split}{BY_ITSELF}"][name]) for split in splits]
-        print(f"{title:16}" + "".join(f"{ours:12.1f}{alone:12.1f}  " for ours, alone in pairs))
-    print(
-        f"""
-labels and overlays of held-out videos   {OUTPUTS}/
-timelines, confusion, full report        {RESULTS}/evaluation/
-trained model                            {LABELLER}/
-every run, its curves and pictures       make ui
-label your own videos                    .venv/bin/framescribe label VIDEO --model {LABELLER} --out labels --overlay"""
-    )
+        scores = [metrics[column].get(name) for split in splits for column in (split, f"{split}{BY_ITSELF}")]
+        cells = ["-" if score is None else f"{score:.1f}" for score in scores]  # "-": not defined
+        lines.append(f"{title:{TITLE}}" + "".join(f"{cell:>{COLUMN}}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _places() -> str:
+    has_overlays = any(OUTPUTS.glob("*.overlay.mp4"))
+    kind, option = ("VIDEO", " --overlay") if has_overlays else ("FEATURES.npy", "")
+    places = {
+        f"labels{' and overlays' if has_overlays else ''} of held-out videos": f"{OUTPUTS}/",
+        "timelines, confusion, full report": f"{RESULTS}/evaluation/",
+        "trained model": f"{LABELLER}/",
+        "every run, its curves and pictures": "make ui",
+        "label your own": f".venv/bin/framescribe label {kind} --model {LABELLER} --out labels{option}",
+    }
+    return "\n".join(f"{what:38}{where}" for what, where in places.items())
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 import csv
 import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +21,7 @@ def real_data() -> Path:
 
 
 def write_feature_dataset(root: Path, *, num_videos: int = 6, num_frames: int = 40, seed: int = 0) -> Path:
-    """Ready features of three classes; the class is the sign of a step three frames ago, so it takes memory to tell."""
+    """Features of three classes: only the first of a segment's eight frames tells its class, all else is noise."""
     generator = np.random.default_rng(seed)
     classes = ("idle", "left", "right")
     for folder in ("features", "labels"):
@@ -29,7 +32,7 @@ def write_feature_dataset(root: Path, *, num_videos: int = 6, num_frames: int = 
         labels = np.repeat(segment_classes, 8)[:num_frames]
         features = generator.normal(size=(len(labels), 6)).astype(np.float32)
         for start in range(0, len(labels), 8):
-            features[start, :3] += 6 * np.eye(3)[labels[start]]  # only the first frame of a segment tells its class
+            features[start, :3] += 6 * np.eye(3)[labels[start]]
         np.save(root / "features" / f"clip{video_index}.npy", features)
         with (root / "labels" / f"clip{video_index}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -42,3 +45,69 @@ def write_feature_dataset(root: Path, *, num_videos: int = 6, num_frames: int = 
 @pytest.fixture
 def feature_dataset(tmp_path: Path) -> Path:
     return write_feature_dataset(tmp_path / "dataset")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store without a run: making one takes seconds, copying it none."""
+    mlflow = pytest.importorskip("mlflow")
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.set_tracking_uri(f"sqlite:///{path}")
+    mlflow.search_experiments()
+    mlflow.set_tracking_uri("")
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Path:
+    """An empty folder to run stages in, as the current one: its own MLflow store, nothing set by DVC, one thread."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlflow.db")
+    monkeypatch.chdir(folder)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
+        monkeypatch.setenv(name, "")  # so that what a test leaves there (mlflow sets its own) is undone
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the processes that a test starts
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    return folder
+
+
+def write_params(folder: Path, **changes: object) -> None:
+    """params.yaml for a quick run on the ready features in `folder`/dataset; `changes` of values by `section__key`."""
+    params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
+    params["dataset"] |= {"name": "tiny", "root": "dataset", "background": "idle"}
+    params["encoder"] |= {"name": "given", "weights": None, "grid": 1}
+    params["labeller"] |= {
+        "hidden_size": 8,
+        "num_layers": 1,
+        "bidirectional": False,
+        "dropout": 0.1,
+        "inputs": "features",
+    }
+    params["training"] |= {"epochs": 4, "batch_size": 4, "window_frames": 16, "patience": None, "device": "cpu"}
+    params["encoder"]["classifier"] |= {"epochs": 3, "window_frames": 4, "device": "cpu"}
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        target: dict = params
+        for section in sections:
+            target = target[section]
+        assert key in target, name
+        target[key] = {**target[key], **value} if isinstance(value, Mapping) else value
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+@pytest.fixture(scope="session")
+def video_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint that labels videos; do not write to it."""
+    from made_models import save_video_model  # torch, which most tests do without
+
+    return save_video_model(tmp_path_factory.mktemp("video_model"))
+
+
+@pytest.fixture(scope="session")
+def feature_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint that labels ready features of 6 numbers a frame; do not write to it."""
+    from made_models import save_feature_model  # torch, which most tests do without
+
+    return save_feature_model(tmp_path_factory.mktemp("feature_model"))

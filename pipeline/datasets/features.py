@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from pipeline.errors import InputError
 from pipeline.files import replacing
 
 SUFFIX = ".safetensors"
@@ -43,3 +44,17 @@ def read_pts(path: Path) -> np.ndarray:
     """The presentation time of each frame, float64 [T] seconds."""
     with safe_open(path, framework="numpy") as file:
         return file.get_tensor("pts_seconds")
+
+
+def read_feature_file(path: Path) -> np.ndarray:
+    """Ready features of one video, float [T,F]. Raises InputError naming the file and what it holds instead."""
+    try:
+        features = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: is not a readable .npy array ({error}): is it truncated?") from None
+    if features.ndim != 2 or 0 in features.shape or not np.issubdtype(features.dtype, np.floating):
+        got = f"{features.dtype} of shape {list(features.shape)}"
+        raise InputError(f"{path}: got {got}, expected floats of shape [frames, features]: is it transposed or empty?")
+    if not np.isfinite(features).all():
+        raise InputError(f"{path}: holds NaN or infinite values")
+    return features

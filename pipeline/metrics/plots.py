@@ -9,38 +9,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
+from pipeline.labels.colors import class_colors
 from pipeline.labels.segments import IGNORE_INDEX, segments_from_frames
 
 Colors = list[tuple[float, float, float]]
 
-INK, FAINT, GRID, WRONG, BACKGROUND = "#22272e", "#b9c0c9", "#eceff3", "#f4c7c3", "#e3e6ea"
-PALETTE = ("#4477aa", "#ee9a3a", "#2f9e77", "#cc6677", "#8a63b5", "#66b8dd", "#b5a02c", "#a8557f", "#7b5b45", "#77b254")
-SHADES = (0.0, 0.4, -0.34, 0.68, -0.62, 0.2, -0.17)  # how far from the palette to white (above 0) or black
+INK, FAINT, GRID, WRONG = "#22272e", "#b9c0c9", "#eceff3", "#f4c7c3"
 TIMELINE_WIDTH = 10.0  # inches
 LEGEND_COLUMNS = 7
 MAX_STEPS = 600  # of the probability: more than that are a solid block of ink
 SHARE_COLORS = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfe0f0", "#6fa3cf", "#2a639b", "#123a66"])
-
-
-def class_colors(num_classes: int, *, background: int | None = None) -> Colors:
-    """K RGB colours in [0, 1]: a class has the same one in every picture, the class `background` is a pale grey.
-
-    Beyond ten classes the palette comes again in lighter and darker shades, all different up to 70 classes.
-    """
-    colors: Colors = []
-    for index in range(num_classes):
-        shade = SHADES[index // len(PALETTE) % len(SHADES)]
-        target = 1.0 if shade > 0 else 0.0
-        red, green, blue = (c + (target - c) * abs(shade) for c in to_rgb(PALETTE[index % len(PALETTE)]))
-        colors.append((red, green, blue))
-    if background is not None:
-        colors[background] = to_rgb(BACKGROUND)
-    return colors
 
 
 def plot_timeline(
@@ -62,7 +45,7 @@ def plot_timeline(
     the probability is drawn as the mean of neighbouring frames.
     """
     rows = {"truth": truth, "prediction": predicted, **(more_rows or {})}
-    colors = class_colors(len(classes), background=None if background is None else classes.index(background))
+    colors = _colors(len(classes), background=None if background is None else classes.index(background))
     present = np.unique(np.concatenate(list(rows.values()))).tolist()
     handles = [Patch(facecolor=colors[index], label=classes[index]) for index in present if index != IGNORE_INDEX]
     if IGNORE_INDEX in present:
@@ -138,7 +121,7 @@ def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: in
             axes.axvline(
                 best_epoch, color="#8b949e", linewidth=0.9, linestyle=(0, (4, 3)), label="best epoch", zorder=0
             )
-        for name, color in zip(names, class_colors(len(names)), strict=True):
+        for name, color in zip(names, _colors(len(names)), strict=True):
             points = [(epoch, scores[name]) for epoch, scores in enumerate(history) if scores.get(name) is not None]
             marker = "o" if len(points) < 25 else None
             axes.plot(*zip(*points, strict=True), color=color, label=_curve_label(name), marker=marker)
@@ -151,6 +134,11 @@ def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: in
         if len(names) > 1:
             axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _colors(num_classes: int, *, background: int | None = None) -> Colors:
+    """The colours of the classes as matplotlib takes them, in [0, 1]."""
+    return [tuple(color) for color in (class_colors(num_classes, background=background) / 255).tolist()]
 
 
 def _curve_label(name: str) -> str:

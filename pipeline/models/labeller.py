@@ -3,7 +3,7 @@
 B videos, T frames, F features, H hidden, K classes. Batch first; the state as `pipeline.rnn` has it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,22 +15,37 @@ from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
 
 Cell = Literal["none", "tanh", "relu", "gru", "lstm"]
 Head = Literal["many_to_many", "many_to_one"]
+Inputs = Literal["features", "deltas", "both"]
+
+
+class LabellerState(NamedTuple):
+    """What a causal labeller carries from one chunk of a video to the next.
+
+    past  [B, k, H], the projections of the last k frames, from which deltas are taken; None without deltas.
+    rnn   the recurrent network's state; None for cell "none".
+    """
+
+    past: Tensor | None
+    rnn: Tensor | LSTMState | None
 
 
 class LabellerOutput(NamedTuple):
     """logits [B, T, K] (many_to_many; those of padding mean nothing) or [B, K] (many_to_one).
 
-    state: the recurrent network's after each video's last frame, to pass on with the next chunk; None for cell "none".
+    state: after each video's last frame, to pass on with the next chunk.
     """
 
     logits: Tensor
-    state: Tensor | LSTMState | None
+    state: LabellerState
 
 
 class Labeller(nn.Module):
     """LayerNorm -> Linear to H, ReLU -> dropout -> recurrent network -> dropout -> Linear to K.
 
     cell           "none" leaves the recurrent network out: each frame by itself, the baseline to compare with
+    inputs         "features"; "deltas": their change over the last `delta_frames` frames, x_t - x_(t-k) (the delta
+                   coefficients of Furui 1986; frames before the first count as the first), which keeps what moves and
+                   drops what stands still; or "both". Cell "none" takes features, as deltas are memory.
     dropout        also between the layers of the recurrent network
     head           "many_to_many": logits for each frame; "many_to_one": for each video, from the mean over its valid
                    frames of what the last Linear reads. With a state carried in: over the frames of this chunk.
@@ -47,14 +62,23 @@ class Labeller(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         head: Head = "many_to_many",
+        inputs: Inputs = "features",
+        delta_frames: int = 4,
     ) -> None:
         super().__init__()
         if head not in ("many_to_many", "many_to_one"):
             raise ValueError(f"head: got {head!r}, expected 'many_to_many' or 'many_to_one'")
+        if inputs not in ("features", "deltas", "both") or (cell == "none" and inputs != "features"):
+            expected = "'features', or with a cell 'deltas' or 'both'"
+            raise ValueError(f"inputs: got {inputs!r} with cell {cell!r}, expected {expected}")
+        if delta_frames < 1:
+            raise ValueError(f"delta_frames: got {delta_frames}, expected 1 or more")
         self.num_features = num_features
         self.head = head
+        self.delta_frames = delta_frames
         self.norm = nn.LayerNorm(num_features)
-        self.projection = nn.Linear(num_features, hidden_size)
+        self.projection = nn.Linear(num_features, hidden_size) if inputs != "deltas" else None
+        self.delta_projection = nn.Linear(num_features, hidden_size, bias=False) if inputs != "features" else None
         self.dropout = nn.Dropout(dropout)
         self.rnn = _recurrent(cell, hidden_size, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout)
         self.classifier = nn.Linear(hidden_size if self.rnn is None else self.rnn.output_size, num_classes)
@@ -65,7 +89,7 @@ class Labeller(nn.Module):
         return self.rnn is None or not self.rnn.bidirectional
 
     def forward(
-        self, features: Tensor, *, lengths: Tensor | None = None, state: Tensor | LSTMState | None = None
+        self, features: Tensor, *, lengths: Tensor | None = None, state: LabellerState | None = None
     ) -> LabellerOutput:
         """features [B, T, F]; lengths [B], valid frames of each video, None for T; state: of the chunk before, or None.
 
@@ -78,7 +102,9 @@ class Labeller(nn.Module):
         mask = None if lengths is None else _valid_frames(lengths, features)
         if mask is not None:
             features = features.masked_fill(~mask, 0)
-        return self._name(self._embed(features), lengths=lengths, mask=mask, state=state)
+        x, past = self._embed(features, lengths=lengths, past=state.past if state else None)
+        logits, rnn_state = self._name(x, lengths=lengths, mask=mask, state=state.rnn if state else None)
+        return LabellerOutput(logits, LabellerState(past, rnn_state))
 
     @torch.inference_mode()
     def predict(self, chunks: Iterable[Tensor]) -> np.ndarray:
@@ -87,10 +113,9 @@ class Labeller(nn.Module):
         A causal network carries its state from chunk to chunk, and keeps nothing but the probabilities. Else the
         projected features [T, H] of the whole video are kept. Many-to-one: every frame gets those of the video.
         """
-        device = self.classifier.weight.device
-        embedded: Iterable[Tensor] = (self._embed(chunk.to(device)[None]) for chunk in chunks)
+        embedded = self._embed_chunks(chunks)
         if self.head == "many_to_one" or not self.causal:
-            embedded = [torch.cat(list(embedded), dim=1)]
+            embedded = iter([torch.cat(list(embedded), dim=1)])
         parts, state = [], None
         for x in embedded:
             logits, state = self._name(x, state=state)
@@ -98,9 +123,25 @@ class Labeller(nn.Module):
             parts.append(probabilities.expand(x.shape[1], -1) if self.head == "many_to_one" else probabilities[0])
         return torch.cat(parts).float().cpu().numpy()
 
-    def _embed(self, features: Tensor) -> Tensor:
-        """[B, T, F] -> [B, T, H], each frame by itself."""
-        return self.dropout(torch.relu(self.projection(self.norm(features))))
+    def _embed_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        past = None
+        for chunk in chunks:
+            x, past = self._embed(chunk.to(self.classifier.weight.device)[None], past=past)
+            yield x
+
+    def _embed(
+        self, features: Tensor, *, lengths: Tensor | None = None, past: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """[B, T, F] -> [B, T, H], each frame by itself but for the deltas; and the `past` of the next chunk.
+
+        The projection is linear, so the delta of the projections is the projection of the deltas.
+        """
+        x = self.norm(features)
+        parts = [self.projection(x)] if self.projection else []
+        if self.delta_projection:
+            deltas, past = _deltas(self.delta_projection(x), self.delta_frames, lengths=lengths, past=past)
+            parts.append(deltas)
+        return self.dropout(torch.relu(torch.stack(parts).sum(0))), past
 
     def _name(
         self,
@@ -109,13 +150,13 @@ class Labeller(nn.Module):
         lengths: Tensor | None = None,
         mask: Tensor | None = None,
         state: Tensor | LSTMState | None = None,
-    ) -> LabellerOutput:
-        """Embedded frames [B, T, H] -> logits."""
+    ) -> tuple[Tensor, Tensor | LSTMState | None]:
+        """Embedded frames [B, T, H] -> logits, and the recurrent network's state."""
         if self.rnn is not None:
             x, state = self.rnn(x, state, lengths)
         if self.head == "many_to_one":
             x = x.mean(1) if mask is None else x.masked_fill(~mask, 0).sum(1) / mask.sum(1)
-        return LabellerOutput(self.classifier(self.dropout(x)), state)
+        return self.classifier(self.dropout(x)), state
 
 
 class EndToEnd(nn.Module):
@@ -131,7 +172,7 @@ class EndToEnd(nn.Module):
         self.labeller = labeller
 
     def forward(
-        self, frames: Tensor, *, lengths: Tensor | None = None, state: Tensor | LSTMState | None = None
+        self, frames: Tensor, *, lengths: Tensor | None = None, state: LabellerState | None = None
     ) -> LabellerOutput:
         """frames [B, T, 3, h, w], normalized for the encoder; the rest as in `Labeller`. Padding is not encoded."""
         if frames.ndim != 5:
@@ -161,6 +202,17 @@ def _recurrent(
         case "lstm":
             return LSTM(size, size, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout)
     raise ValueError(f"cell: got {cell!r}, expected 'none', 'tanh', 'relu', 'gru' or 'lstm'")
+
+
+def _deltas(x: Tensor, num_frames: int, *, lengths: Tensor | None, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    """x [B, T, H] minus itself `num_frames` earlier, and the last `num_frames` valid frames, for the next chunk."""
+    if past is None:
+        past = x[:, :1].expand(-1, num_frames, -1)
+    joined = torch.cat([past, x], dim=1)
+    if lengths is None:
+        return x - joined[:, : x.shape[1]], joined[:, -num_frames:]
+    last = lengths.to(x.device)[:, None] + torch.arange(num_frames, device=x.device)
+    return x - joined[:, : x.shape[1]], joined.gather(1, last[..., None].expand(-1, -1, x.shape[2]))
 
 
 def _valid_frames(lengths: Tensor, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.encode import choose_device
+from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.plots import plot_confusion, plot_timeline
@@ -34,6 +35,8 @@ def main() -> None:
     device = choose_device(params.training.device)
     labeller = load_checkpoint(LABELLER, device=device, classes=manifest.classes)
     baseline = load_checkpoint(BASELINE, device=device, classes=manifest.classes)
+    if not any(manifest.of_split(split) for split in HELD_OUT):
+        raise InputError("no video is held out to evaluate on: set dataset.test_fraction, or write splits/test.txt")
     out = RESULTS / "evaluation"
     shutil.rmtree(out, ignore_errors=True)
     metrics: dict[str, dict[str, float]] = {}
@@ -128,14 +131,20 @@ def _write_pictures(
 
 
 def _track(metrics: dict[str, dict[str, float]], labeller: Checkpoint, baseline: Checkpoint, out: Path) -> None:
-    """The scores of metrics.json and the pictures, into the runs that trained the models."""
-    flat = {f"{split}/{name}": score for split, scores in metrics.items() for name, score in scores.items()}
-    with tracking.open_run(labeller.spec.lineage.run_id):
-        tracking.log_scores(flat)
-        tracking.log_folder(out, "evaluation")
-    own = {name.replace(f"_{WITHOUT_RNN}/", "/"): score for name, score in flat.items() if WITHOUT_RNN in name}
-    with tracking.open_run(baseline.spec.lineage.run_id):
-        tracking.log_scores(own)
+    """The scores of metrics.json, each into the run that trained its model, and the pictures."""
+    ours = {split: scores for split, scores in metrics.items() if not split.endswith(WITHOUT_RNN)}
+    alone = {split: metrics[f"{split}_{WITHOUT_RNN}"] for split in ours}
+    for model, of_splits, folder in ((labeller, ours, out), (baseline, alone, None)):
+        run_id = model.spec.lineage.run_id
+        if not tracking.has_run(run_id):
+            print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {RESULTS} alone")
+            continue
+        with tracking.open_run(run_id):
+            tracking.log_scores(
+                {f"{split}/{name}": s for split, scores in of_splits.items() for name, s in scores.items()}
+            )
+            if folder:
+                tracking.log_folder(folder, "evaluation")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from pipeline.checkpoint import FrameEncoder, load_encoder
 from pipeline.config import load_params
-from pipeline.datasets.features import SUFFIX, features_fingerprint, write_features
-from pipeline.datasets.manifest import Source, read_feature_file, read_manifest
+from pipeline.datasets.features import SUFFIX, features_fingerprint, read_feature_file, write_features
+from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.encode import choose_device, encode_video
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
@@ -37,6 +37,9 @@ def extract_features(
     encoder_fingerprint = frames.fingerprint() if frames else "given"
     keys = {path: _fingerprint(encoder_fingerprint, source) for path, source in wanted.items()}
     due = [path for path in wanted if features_fingerprint(path) != keys[path]]
+    if not due:
+        print("every video is encoded already" if wanted else "nothing to encode: the encoder is trained end to end")
+        return
     if frames:
         frames.encoder.to(device)
     with tqdm(total=sum(wanted[path].num_frames for path in due), desc="encoding", unit="frame") as bar:

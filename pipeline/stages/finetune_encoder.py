@@ -9,7 +9,6 @@ from pipeline.config import Labeller, Params, load_params
 from pipeline.models.encoder import build_encoder
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
-from pipeline.training.train import Material, train
 from pipeline.video.preprocess import Preprocess
 
 FRAME_HEAD = Labeller(
@@ -19,12 +18,17 @@ FRAME_HEAD = Labeller(
     bidirectional=False,
     dropout=0.2,
     head="many_to_many",
+    inputs="features",
+    delta_frames=1,
     min_segment_frames=1,
 )
 
 
+CLASSIFIER = ENCODER / "classifier"
+
+
 def main() -> None:
-    """Write models/encoder."""
+    """Write models/encoder; the frame classifier that it was trained as, where it was, lies in it."""
     params = load_params()
     frames = make_encoder(params)
     if params.encoder.training == "frame_classifier":
@@ -49,6 +53,7 @@ def make_encoder(params: Params) -> FrameEncoder | None:
         mean=encoder.mean,
         std=encoder.std,
     )
+    encoder.check_size(*preprocess.size)
     spec = EncoderSpec(
         name=settings.name,
         grid=settings.grid,
@@ -61,11 +66,13 @@ def make_encoder(params: Params) -> FrameEncoder | None:
 
 def train_classifier(params: Params, frames: FrameEncoder | None) -> None:
     """Train the encoder with a head that sees one frame at a time; `frames` holds its best weights afterwards."""
+    from pipeline.training.train import Material, train  # a frozen encoder needs none of it, and it takes seconds
+
     assert frames is not None, "config refuses a frame classifier on given features"
     alone = params.model_copy(update={"labeller": FRAME_HEAD, "training": params.encoder.classifier})
     material = Material.open(PREPARED, FEATURES, frames, from_pixels=True)
-    train(alone, material, ENCODER, name="frame_classifier")
-    load_weights(ENCODER, {"encoder": frames.encoder})
+    train(alone, material, CLASSIFIER, name="frame_classifier")
+    load_weights(CLASSIFIER, {"encoder": frames.encoder})
 
 
 if __name__ == "__main__":

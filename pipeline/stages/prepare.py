@@ -9,7 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.config import Params, load_params
-from pipeline.datasets.manifest import Manifest, Scan, assign_splits, scan_dataset, video_class, write_manifest
+from pipeline.datasets.manifest import Manifest, assign_splits, video_class, write_manifest
+from pipeline.datasets.scan import Scan, scan_dataset
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.stages import run_stage

@@ -10,7 +10,10 @@ from pipeline.training.train import Material, train
 def main() -> None:
     """Write models/baseline."""
     params = load_params()
-    params = params.model_copy(update={"labeller": params.labeller.model_copy(update={"cell": "none"})})
+    alone = params.labeller.model_copy(
+        update={"cell": "none", "num_layers": 1, "bidirectional": False, "inputs": "features"}
+    )
+    params = params.model_copy(update={"labeller": alone})
     from_pixels = params.encoder.training == "end_to_end"
     material = Material.open(PREPARED, FEATURES, load_encoder(ENCODER), from_pixels=from_pixels)
     train(params, material, BASELINE, name="baseline")

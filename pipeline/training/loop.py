@@ -20,7 +20,9 @@ from pipeline.files import replacing
 from pipeline.training.losses import masked_cross_entropy
 
 Scores = dict[str, float]
+ParameterGroups = list[dict[str, Any]]
 HIGHER_IS_BETTER = {"loss": False, "frame_accuracy": True, "edit": True, "f1_at_50": True}
+SHOWN = ("train_loss", "val_loss", "val_frame_accuracy", "val_f1_at_50")  # beside the progress bar
 
 
 @dataclass
@@ -31,16 +33,98 @@ class Progress:
     best_epoch: int = -1
     stopped: bool = False
 
+    def add(self, scores: Scores, settings: Training) -> None:
+        """Take in the scores of the next epoch; decide whether it is the best one, and whether it is the last."""
+        epoch = len(self.history)
+        self.history.append(scores)
+        if is_best(self.history, settings.monitor):
+            self.best_epoch = epoch
+        out_of_patience = settings.patience is not None and epoch - self.best_epoch >= settings.patience
+        self.stopped = out_of_patience or epoch + 1 == settings.epochs
+
+
+class Learner:
+    """A model with all that training it changes and must be kept for the next epoch: weights, optimizer and scaler.
+
+    `parameter_groups` as torch.optim takes them, each with its own `lr`; `class_weights` [K] or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parameter_groups: ParameterGroups,
+        *,
+        settings: Training,
+        class_weights: torch.Tensor | None = None,
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self._class_weights = class_weights
+        self._device = next(model.parameters()).device
+        self._optimizer = torch.optim.AdamW(parameter_groups, weight_decay=settings.weight_decay)
+        self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._amp_dtype = _amp_dtype(self._device, settings.mixed_precision)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._amp_dtype is torch.float16)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def train_epoch(self, batches: Iterable[Batch], *, epoch: int) -> Scores:
+        """One pass over `batches`: the mean loss, the mean norm of the gradient before clipping, the learning rate.
+
+        Raises FloatingPointError where the loss is no longer a number.
+        """
+        for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * rate_factor(epoch, self.settings)
+        self.model.train()
+        losses, norms = zip(*(self._step(batch) for batch in batches), strict=True)
+        return {
+            "train_loss": torch.stack(losses).mean().item(),
+            "gradient_norm": torch.stack(norms).mean().item(),
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+        }
+
+    def _step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """One update: the loss, and the norm of its gradient."""
+        with torch.autocast(self._device.type, dtype=self._amp_dtype, enabled=self._amp_dtype is not None):
+            output = self.model(batch.inputs.to(self._device), lengths=batch.lengths)
+            loss = masked_cross_entropy(output.logits, batch.labels.to(self._device), self._class_weights)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the training loss became {loss.item()}: lower training.learning_rate or training.clip_norm"
+            )
+        self._optimizer.zero_grad()
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss.detach(), norm
+
 
 class TrainingState:
-    """The file that a killed run goes on from. `key` names the settings and data: a state of others is not taken."""
+    """The file that a killed training goes on from, and that ends as the last checkpoint beside the best one.
 
-    def __init__(self, path: Path, key: str) -> None:
+    `key` names the settings and the data: a state of others is not taken. `code` names the source code: a training that
+    was killed may go on with other code, but one that was finished by other code is done anew.
+    """
+
+    def __init__(self, path: Path, *, key: str, code: str) -> None:
         self.path = path
-        self._saved: dict[str, Any] = {"key": key, "complete": False}
+        self._new: dict[str, Any] = {"key": key, "code": code, "complete": False}
+        self._saved = dict(self._new)
         if path.exists():
             saved = torch.load(path, map_location="cpu", weights_only=True)
-            if saved["key"] == key and not saved["complete"]:
+            if saved["key"] == key and (saved["code"] == code or not saved["complete"]):
                 self._saved = saved
 
     @property
@@ -48,35 +132,33 @@ class TrainingState:
         """The tracker's run that this training belongs to; None before `begin`."""
         return self._saved.get("run_id")
 
+    @property
+    def complete(self) -> bool:
+        """Whether training and all that follows it is done already."""
+        return self._saved["complete"]
+
+    def forget(self) -> None:
+        """Start anew, whatever the file holds."""
+        self._saved = dict(self._new)
+
     def begin(self, run_id: str) -> None:
         """Remember the run before its first epoch ends, so that it is gone on with even then."""
         self._update(run_id=run_id)
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Progress:
+    def restore(self, learner: Learner) -> Progress:
         """Load what `save` kept, if there is any; the progress made until then."""
-        if "model" not in self._saved:
+        if "learner" not in self._saved:
             return Progress()
-        model.load_state_dict(self._saved["model"])
-        optimizer.load_state_dict(self._saved["optimizer"])
-        scaler.load_state_dict(self._saved["scaler"])
-        return Progress(self._saved["history"], self._saved["best_epoch"], self._saved["stopped"])
+        learner.load_state_dict(self._saved["learner"])
+        return Progress(**self._saved["progress"])
 
-    def save(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
-    ) -> None:
+    def save(self, learner: Learner, progress: Progress) -> None:
         """Keep everything that the next epoch depends on."""
-        self._update(
-            model=model.state_dict(),
-            optimizer=optimizer.state_dict(),
-            scaler=scaler.state_dict(),
-            history=progress.history,
-            best_epoch=progress.best_epoch,
-            stopped=progress.stopped,
-        )
+        self._update(learner=learner.state_dict(), progress=vars(progress))
 
-    def complete(self) -> None:
-        """Training and all that follows it is done: the next training starts anew."""
-        self._update(complete=True)
+    def finish(self) -> None:
+        """Mark training, and all that follows it, as done."""
+        self._update(complete=True, code=self._new["code"])
 
     def _update(self, **fields: Any) -> None:
         self._saved |= fields
@@ -89,7 +171,8 @@ class Callbacks:
     """What the loop asks of its caller.
 
     `batches(epoch)`; `validate()`: the validation scores with the key of `monitor`, None where there is no validation
-    split; `save_best()` keeps the model's weights; `report(epoch, scores)` tells a tracker.
+    split; `save_best()` keeps the model's weights; `report(epoch, scores)` tells a tracker. The last two come again,
+    with the same, where training was killed right after them.
     """
 
     batches: Callable[[int], Iterable[Batch]]
@@ -98,100 +181,39 @@ class Callbacks:
     report: Callable[[int, Scores], None]
 
 
-def fit(
-    model: nn.Module,
-    parameter_groups: list[dict[str, Any]],
-    *,
-    settings: Training,
-    seed: int,
-    class_weights: torch.Tensor | None,
-    state: TrainingState,
-    callbacks: Callbacks,
-    description: str,
-) -> Progress:
-    """Train to the end, or to the end of patience, going on from `state` where it holds an unfinished run.
+def fit(learner: Learner, *, seed: int, state: TrainingState, callbacks: Callbacks, description: str) -> Progress:
+    """Train to the end, or to the end of patience, going on from `state` where it holds an unfinished training.
 
     The best model by `settings.monitor` on validation is saved by `callbacks.save_best`; without a validation split it
     is the last.
     """
-    device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(parameter_groups, weight_decay=settings.weight_decay)
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    amp_dtype = _amp_dtype(device, settings.mixed_precision)
-    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype is torch.float16)
-    progress = state.restore(model, optimizer, scaler)
-    if progress.history:  # killed between keeping its state and telling the tracker
-        callbacks.report(len(progress.history) - 1, progress.history[-1])
-    epochs = range(len(progress.history), 0 if progress.stopped else settings.epochs)
-    bar = tqdm(epochs, initial=len(progress.history), total=settings.epochs, desc=description, unit="epoch")
-    for epoch in bar:
-        torch.manual_seed(seed * 1_000_003 + epoch)
-        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-            group["lr"] = rate * rate_factor(epoch, settings)
-        scores = train_epoch(
-            model,
-            callbacks.batches(epoch),
-            optimizer=optimizer,
-            scaler=scaler,
-            amp_dtype=amp_dtype,
-            class_weights=class_weights,
-            clip_norm=settings.clip_norm,
-        )
-        scores["learning_rate"] = optimizer.param_groups[0]["lr"]
-        if callbacks.validate:
-            model.eval()
-            scores |= {f"val_{name}": value for name, value in callbacks.validate().items()}
-        progress.history.append(scores)
-        if is_best(progress.history, settings.monitor):
-            progress.best_epoch = epoch
-            callbacks.save_best()
-        waited = epoch - progress.best_epoch
-        progress.stopped = epoch + 1 == settings.epochs or (
-            settings.patience is not None and waited >= settings.patience
-        )
-        state.save(model, optimizer, scaler, progress)
-        callbacks.report(epoch, scores)
-        bar.set_postfix({name: f"{value:.3g}" for name, value in scores.items() if name != "learning_rate"})
-        if progress.stopped:
-            break
-    bar.close()
+    num_epochs = learner.settings.epochs
+    progress = state.restore(learner)
+    if progress.history:  # it may have been killed between keeping its state and this
+        _publish(progress, callbacks)
+    with tqdm(initial=len(progress.history), total=num_epochs, desc=description, unit="epoch") as bar:
+        while not progress.stopped:
+            epoch = len(progress.history)
+            torch.manual_seed(seed * 1_000_003 + epoch)
+            scores = learner.train_epoch(callbacks.batches(epoch), epoch=epoch)
+            if callbacks.validate:
+                learner.model.eval()
+                scores |= {f"val_{name}": value for name, value in callbacks.validate().items()}
+            progress.add(scores, learner.settings)
+            state.save(learner, progress)
+            _publish(progress, callbacks)
+            shown = {name.removeprefix("val_"): f"{scores[name]:.3g}" for name in SHOWN if name in scores}
+            bar.set_postfix(shown, refresh=False)
+            bar.update()
     return progress
 
 
-def train_epoch(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    *,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    amp_dtype: torch.dtype | None,
-    class_weights: torch.Tensor | None,
-    clip_norm: float,
-) -> Scores:
-    """One pass over `batches`. Returns the mean loss and the mean norm of the gradient before it is clipped.
-
-    Raises FloatingPointError where the loss is no longer a number.
-    """
-    device = next(model.parameters()).device
-    model.train()
-    losses, norms = [], []
-    for batch in batches:
-        with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
-            output = model(batch.inputs.to(device), lengths=batch.lengths)
-            loss = masked_cross_entropy(output.logits, batch.labels.to(device), class_weights)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the training loss became {loss.item()}: lower the learning rate or training.clip_norm"
-            )
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        losses.append(loss.detach())
-        norms.append(norm)
-    return {"train_loss": torch.stack(losses).mean().item(), "gradient_norm": torch.stack(norms).mean().item()}
+def _publish(progress: Progress, callbacks: Callbacks) -> None:
+    """What follows from the last epoch, outside of the training state. May be done twice."""
+    epoch = len(progress.history) - 1
+    if progress.best_epoch == epoch:
+        callbacks.save_best()
+    callbacks.report(epoch, progress.history[epoch])
 
 
 def rate_factor(epoch: int, settings: Training) -> float:
@@ -205,12 +227,15 @@ def rate_factor(epoch: int, settings: Training) -> float:
 
 
 def is_best(history: list[Scores], monitor: str) -> bool:
-    """Whether the last epoch is strictly the best so far; without validation scores the last one always is."""
-    key = f"val_{monitor}"
-    if key not in history[-1]:
+    """Whether the last epoch is the best so far: by `monitor`, among equals by the loss, among those the first.
+
+    Without validation scores the last epoch always is.
+    """
+    if f"val_{monitor}" not in history[-1]:
         return True
     sign = 1 if HIGHER_IS_BETTER[monitor] else -1
-    return all(sign * history[-1][key] > sign * earlier[key] for earlier in history[:-1])
+    ranks = [(sign * scores[f"val_{monitor}"], -scores["val_loss"]) for scores in history]
+    return all(ranks[-1] > earlier for earlier in ranks[:-1])
 
 
 def _amp_dtype(device: torch.device, wanted: bool) -> torch.dtype | None:

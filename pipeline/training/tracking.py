@@ -3,10 +3,14 @@
 The store is SQLite with an absolute path, beside the repository's other results; MLFLOW_TRACKING_URI overrides it.
 """
 
+import json
+import logging
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -15,14 +19,17 @@ from typing import Any
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
+from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
-from pipeline.datasets.manifest import Manifest
+from pipeline.checkpoint import SPEC, WEIGHTS
+from pipeline.datasets.manifest import SPLITS, Manifest
 from pipeline.errors import InputError
 
 EXPERIMENT = "framescribe"
+LONGEST_METRIC_NAME = 250  # MLflow's limit
 TRAINING_ONLY = {"dvc", "hydra-core", "omegaconf"}  # a model that only labels does without them
 LABELS_SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "path")]),
@@ -38,23 +45,22 @@ LABELS_SIGNATURE = ModelSignature(
 )
 
 
-def repository_root() -> Path:
-    """The folder of the tracking store: the working tree, also from inside one of DVC's temporary copies."""
-    here = Path.cwd().resolve()
-    copies = [parent.parent for parent in (here, *here.parents) if parent.name == ".dvc"]
-    return copies[-1] if copies else here
+def store_folder() -> Path:
+    """Where the tracking store lies: the repository, which DVC names also from inside its temporary copies."""
+    return Path(os.environ.get("DVC_ROOT", "")).resolve()
 
 
 def connect() -> None:
     """Point mlflow at the store, and make the experiment where it is not there yet."""
-    if "MLFLOW_TRACKING_URI" in os.environ:
-        mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
-        return
-    root = repository_root()
-    mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        mlflow.create_experiment(EXPERIMENT, artifact_location=(root / "mlartifacts").as_uri())
-    mlflow.set_experiment(EXPERIMENT)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every step that goes well
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        root = store_folder()
+        mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+        if mlflow.get_experiment_by_name(experiment) is None:
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens on language models
+            mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri(), tags=kind)
+    mlflow.set_experiment(experiment)
 
 
 @contextmanager
@@ -66,6 +72,15 @@ def open_run(run_id: str | None, *, name: str | None = None) -> Iterator[str]:
         yield run.info.run_id
 
 
+def has_run(run_id: str) -> bool:
+    """Whether the store holds this run: a checkpoint may come from another machine, or the store may be a new one."""
+    connect()
+    try:
+        return mlflow.get_run(run_id).info.lifecycle_stage == "active"
+    except MlflowException:
+        return False
+
+
 def git_commit() -> str:
     """The commit that is checked out, with `-dirty` where the tree differs from it; `unknown` outside of git."""
     try:
@@ -75,25 +90,42 @@ def git_commit() -> str:
         return "unknown"
 
 
+def dvc_experiment() -> str | None:
+    """The DVC experiment that this process belongs to (`dvc exp run` names it); None in `dvc repro` and by hand."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
 def log_start(params: Mapping[str, Any], manifest: Manifest) -> None:
-    """Parameters, lineage tags and the data set of the open run."""
+    """Parameters, lineage tags and the data set of the open run. The same again, in a run gone on with, adds nothing.
+
+    A run that DVC did not start has no tag of its stage.
+    """
     mlflow.log_params(flatten_params(params))
-    mlflow.set_tags(
-        {
-            "git_commit": git_commit(),
-            "dvc_stage": os.environ.get("DVC_STAGE", ""),
-            "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
-            "data_fingerprint": manifest.fingerprint(),
-        }
+    tags = {
+        "git_commit": git_commit(),
+        "dvc_stage": os.environ.get("DVC_STAGE"),
+        "dvc_experiment": dvc_experiment(),
+        "data_fingerprint": manifest.fingerprint(),
+    }
+    mlflow.set_tags({name: value for name, value in tags.items() if value})
+    for split in SPLITS:
+        _log_dataset(manifest, split)
+
+
+def _log_dataset(manifest: Manifest, split: str) -> None:
+    """The videos of a split, as a table, under the data's fingerprint."""
+    sources = manifest.of_split(split)
+    if not sources:
+        return
+    rows = [{"stem": s.stem, "group": s.group, "num_frames": float(s.num_frames)} for s in sources]
+    folder = json.dumps({"uri": str(Path(sources[0].path).parent)})
+    dataset = mlflow.data.from_pandas(
+        pd.DataFrame(rows),
+        source=get_dataset_source_from_json(folder, "local"),
+        name=f"{manifest.name}-{split}",
+        digest=manifest.fingerprint(),
     )
-    for split in ("train", "val", "test"):
-        sources = manifest.of_split(split)
-        if sources:
-            table = pd.DataFrame([{"stem": s.stem, "group": s.group, "num_frames": s.num_frames} for s in sources])
-            dataset = mlflow.data.from_pandas(
-                table, source=str(Path(sources[0].path).parent), name=f"{manifest.name}-{split}"
-            )
-            mlflow.log_input(dataset, context=split)
+    mlflow.log_input(dataset, context=split)
 
 
 def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -117,8 +149,28 @@ def log_epoch(run_id: str, epoch: int, scores: Mapping[str, float]) -> None:
 
 
 def log_scores(scores: Mapping[str, float]) -> None:
-    """Final scores of the open run; a character that MLflow refuses in a name (a class's, say) becomes `_`."""
-    mlflow.log_metrics({re.sub(r"[^\w\-. :/]", "_", name): score for name, score in scores.items()})
+    """Final scores of the open run, under names that MLflow takes."""
+    names = metric_names(scores)
+    mlflow.log_metrics({names[name]: score for name, score in scores.items()})
+
+
+def metric_names(names: Iterable[str]) -> dict[str, str]:
+    """For each name, one that MLflow takes: a class may be called anything. No two become the same.
+
+    >>> metric_names(["f1/cut (left)", "f1/cut [left]", "f1/.."])
+    {'f1/cut (left)': 'f1/cut _left_', 'f1/cut [left]': 'f1/cut _left__2', 'f1/..': 'f1/__'}
+    """
+    taken: dict[str, str] = {}
+    for name in names:
+        parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
+        plain = "/".join("_" * max(1, len(part)) if part.strip(".") == "" else part for part in parts)
+        candidate, count = plain[:LONGEST_METRIC_NAME], 1
+        while candidate in taken.values():
+            count += 1
+            ending = f"_{count}"
+            candidate = plain[: LONGEST_METRIC_NAME - len(ending)] + ending
+        taken[name] = candidate
+    return taken
 
 
 def log_figure(figure: Figure, name: str) -> None:
@@ -126,20 +178,38 @@ def log_figure(figure: Figure, name: str) -> None:
     mlflow.log_figure(figure, name)
 
 
-def log_model(checkpoint: Path, *, name: str) -> str:
-    """The checkpoint as a pyfunc with a signature: video paths in, frames and labels out. Returns its URI.
+def log_folder(folder: Path, name: str) -> None:
+    """All files below `folder` as artifacts of the open run, under `name`."""
+    mlflow.log_artifacts(str(folder), name)
 
-    The weights stay what they are, a checkpoint folder: nothing is pickled.
+
+def log_model(run_id: str, checkpoint: Path, *, name: str, example: str) -> None:
+    """The checkpoint as a pyfunc with a signature: video paths in (`example` is one), frames and labels out.
+
+    The weights stay what they are, a checkpoint folder: nothing is pickled. A run gone on with that has its model
+    already keeps that one.
     """
-    model = mlflow.pyfunc.log_model(
-        name=name,
-        loader_module="pipeline.pyfunc",
-        data_path=str(checkpoint),
-        code_paths=[str(Path(__file__).parents[1])],
-        signature=LABELS_SIGNATURE,
-        pip_requirements=_requirements(),
-    )
-    return model.model_uri
+    if _has_model(run_id, name):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (SPEC, WEIGHTS):  # and nothing of the training
+            shutil.copy(checkpoint / file, folder)
+        mlflow.pyfunc.log_model(
+            name=name,
+            loader_module="pipeline.pyfunc",
+            data_path=folder,
+            code_paths=[str(Path(__file__).parents[1])],
+            signature=LABELS_SIGNATURE,
+            input_example=pd.DataFrame({"path": [example]}),
+            pip_requirements=_requirements(),
+        )
+
+
+def _has_model(run_id: str, name: str) -> bool:
+    client = mlflow.MlflowClient()
+    outputs = client.get_run(run_id).outputs
+    models = [client.get_logged_model(output.model_id) for output in (outputs.model_outputs if outputs else ())]
+    return any(model.name == name and model.status == "READY" for model in models)
 
 
 def _requirements() -> list[str]:
@@ -153,22 +223,17 @@ def _requirements() -> list[str]:
 
 def fetch_checkpoint(uri: str) -> Path:
     """The checkpoint folder behind an MLflow model URI (models:/..., runs:/...), downloaded where it is remote."""
+    store = store_folder() / "mlflow.db"
+    if uri.startswith(("models:", "runs:")) and "MLFLOW_TRACKING_URI" not in os.environ and not store.exists():
+        raise InputError(
+            f"{uri}: there is no MLflow store {store}: run from the repository, or set MLFLOW_TRACKING_URI"
+        )
     connect()
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
         raise InputError(f"{uri}: MLflow has no such model at {mlflow.get_tracking_uri()}: {error}") from None
-    found = sorted(path.parent for path in folder.rglob("checkpoint.json"))
+    found = sorted(path.parent for path in folder.rglob(SPEC))
     if not found:
-        raise InputError(f"{uri}: is no Framescribe model, it holds no checkpoint.json")
+        raise InputError(f"{uri}: is no Framescribe model, it holds no {SPEC}")
     return found[0]
-
-
-def dvc_experiment() -> str | None:
-    """The DVC experiment that this process belongs to; None outside of one."""
-    return os.environ.get("DVC_EXP_NAME") or None
-
-
-def log_folder(folder: Path, name: str) -> None:
-    """All files below `folder` as artifacts of the open run, under `name`."""
-    mlflow.log_artifacts(str(folder), name)

@@ -7,7 +7,8 @@ a recurrent network all come this way. T frames, F features, K classes, h and w 
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,9 +29,11 @@ from pipeline.metrics.plots import plot_curves
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.training import tracking
-from pipeline.training.loop import Callbacks, Progress, Scores, TrainingState, fit
+from pipeline.training.loop import Callbacks, Learner, ParameterGroups, Progress, Scores, TrainingState, fit
 from pipeline.training.losses import balanced_class_weights
 from pipeline.video.reader import open_video
+
+PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -76,54 +79,63 @@ class Material:
 
 
 def train(params: Params, material: Material, out: Path, *, name: str) -> None:
-    """Train the labeller of `params` into the checkpoint folder `out`, tracked as the run `name`.
+    """Train the labeller of `params` into the checkpoint folder `out`, tracked as a run whose name begins with `name`.
 
-    Killed and called again, it goes on from its last epoch in the same run. The curves also
-    go to history.csv.
+    Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
+    a checkpoint, the last one in training_state.pt, and the curves in history.csv.
     """
     device = choose_device(params.training.device)
     torch.manual_seed(params.seed)
-    manifest = material.manifest
     labeller, model = _build_model(params, material, device)
-    state = TrainingState(out / "training_state.pt", _state_key(params, material))
-    with tracking.open_run(state.run_id, name=name) as run_id:
+    state = TrainingState(out / "training_state.pt", key=_state_key(params, material), code=_code_fingerprint())
+    if state.run_id is not None and not tracking.has_run(state.run_id):
+        state.forget()
+    if state.complete:
+        print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
+        return
+    learner = Learner(
+        model,
+        _parameter_groups(params, material, labeller),
+        settings=params.training,
+        class_weights=_class_weights(params, material, device),
+    )
+    with tracking.open_run(state.run_id, name=_run_name(name, params, material)) as run_id:
         if state.run_id is None:
-            _clear(out)
-            tracking.log_start(_run_params(params, material), manifest)
-        state.begin(run_id)
-        lineage = Lineage(
-            run_id=run_id,
-            git_commit=tracking.git_commit(),
-            data_fingerprint=manifest.fingerprint(),
-            dvc_experiment=tracking.dvc_experiment(),
-        )
-        spec = CheckpointSpec(
-            classes=manifest.classes,
-            background=manifest.background,
-            num_features=labeller.num_features,
-            encoder=material.frames.spec if material.frames else None,
-            labeller=params.labeller,
-            lineage=lineage,
-        )
-        encoder = material.frames.encoder if material.frames else None
+            shutil.rmtree(out, ignore_errors=True)  # the best of one model never stands beside the last of another
+            state.begin(run_id)
+        for half_written in out.glob(".*.partial.*"):
+            half_written.unlink()
+        tracking.log_start(_run_params(params, material), material.manifest)
         callbacks = Callbacks(
             batches=partial(_batches, params, material),
-            validate=partial(validate, labeller, material) if manifest.of_split("val") else None,
-            save_best=partial(save_checkpoint, out, spec, labeller, encoder),
+            validate=partial(validate, labeller, material) if material.manifest.of_split("val") else None,
+            save_best=_saver(params, material, labeller, out, run_id=run_id),
             report=partial(tracking.log_epoch, run_id),
         )
-        progress = fit(
-            model,
-            _parameter_groups(params, material, labeller),
-            settings=params.training,
-            seed=params.seed,
-            class_weights=_class_weights(params, material, device),
-            state=state,
-            callbacks=callbacks,
-            description=name,
-        )
-        _log_result(progress, out, name=name)
-    state.complete()
+        progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
+        _log_result(progress, out)
+        tracking.log_model(run_id, out, name=name, example=material.manifest.sources[0].path)
+        state.finish()
+
+
+def _saver(params: Params, material: Material, labeller: Labeller, out: Path, *, run_id: str) -> Callable[[], None]:
+    """What writes the model, as it is when called, as a checkpoint."""
+    manifest, frames = material.manifest, material.frames
+    lineage = Lineage(
+        run_id=run_id,
+        git_commit=tracking.git_commit(),
+        data_fingerprint=manifest.fingerprint(),
+        dvc_experiment=tracking.dvc_experiment(),
+    )
+    spec = CheckpointSpec(
+        classes=manifest.classes,
+        background=manifest.background,
+        num_features=labeller.num_features,
+        encoder=frames.spec if frames else None,
+        labeller=params.labeller,
+        lineage=lineage,
+    )
+    return partial(save_checkpoint, out, spec, labeller, frames.encoder if frames else None)
 
 
 def validate(labeller: Labeller, material: Material) -> Scores:
@@ -140,11 +152,12 @@ def validate(labeller: Labeller, material: Material) -> Scores:
         counts += int(labelled.sum())
     scores = flatten(evaluate(truth, predicted, manifest.classes, background=manifest.background))
     suffix = "_without_background" if manifest.background else ""
+    nothing = 100.0  # undefined: there is no segment to find, and none was found
     return {
         "loss": losses / max(1, counts),
         "frame_accuracy": scores["frame_accuracy_pooled"],
-        "edit": scores[f"edit_pooled{suffix}"],
-        "f1_at_50": scores[f"f1_at_50_pooled{suffix}"],
+        "edit": scores.get(f"edit_pooled{suffix}", nothing),
+        "f1_at_50": scores.get(f"f1_at_50_pooled{suffix}", nothing),
     }
 
 
@@ -166,8 +179,8 @@ def _num_features(material: Material) -> int:
     return width
 
 
-def _parameter_groups(params: Params, material: Material, labeller: Labeller) -> list[dict[str, object]]:
-    groups: list[dict[str, object]] = [{"params": list(labeller.parameters()), "lr": params.training.learning_rate}]
+def _parameter_groups(params: Params, material: Material, labeller: Labeller) -> ParameterGroups:
+    groups: ParameterGroups = [{"params": list(labeller.parameters()), "lr": params.training.learning_rate}]
     if material.from_pixels and material.frames:
         groups.append({"params": list(material.frames.encoder.parameters()), "lr": params.encoder.learning_rate})
     return groups
@@ -213,17 +226,24 @@ def _state_key(params: Params, material: Material) -> str:
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier training left: the best of one model never stands beside the last of another."""
-    for path in folder.glob("*"):
-        path.unlink()
+def _code_fingerprint() -> str:
+    """Hex digest over the source code of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
-def _log_result(progress: Progress, out: Path, *, name: str) -> None:
+def _run_name(name: str, params: Params, material: Material) -> str:
+    """How MLflow lists the run, such as labeller-bigru-scenes."""
+    cell = "bi" * params.labeller.bidirectional + params.labeller.cell
+    return "-".join([name, *([cell] if params.labeller.cell != "none" else []), material.manifest.name])
+
+
+def _log_result(progress: Progress, out: Path) -> None:
     with replacing(out / "history.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["epoch", *progress.history[0]])
         writer.writeheader()
         writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history))
     tracking.log_scores({"best_epoch": progress.best_epoch})
     tracking.log_figure(plot_curves(progress.history, best_epoch=progress.best_epoch), "curves.png")
-    tracking.log_model(out, name=name)

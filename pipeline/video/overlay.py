@@ -5,7 +5,7 @@ Nothing covers the picture, and a small one is enlarged until the text is legibl
 Shapes: T frames, H height, W width, K classes.
 """
 
-import colorsys
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.errors import InputError
-from pipeline.video.reader import VideoReader, open_video
+from pipeline.video.reader import VideoReader
 from pipeline.video.writer import VideoWriter
 
 MIN_SHOWN_WIDTH = 320
@@ -22,26 +22,15 @@ MIN_TEXT_HEIGHT = 16
 BACKGROUND = (24, 24, 24)
 FOREGROUND = (255, 255, 255)
 UNLABELLED_COLOR = (96, 96, 96)
-GOLDEN_RATIO = 0.618034  # Steps of it around the colour wheel lie far apart, however many there are.
-# (saturation, value): one turn of the wheel after the other, so that neighbours in hue differ in strength too.
-SHADES = ((0.75, 0.95), (0.45, 1.0), (0.9, 0.65))
 
 
-def class_colors(num_classes: int) -> np.ndarray:
-    """One colour for each class, well apart, the same for a class whatever the number of classes: uint8 [K, 3] RGB."""
-    colors = []
-    for index in range(num_classes):
-        saturation, value = SHADES[index % len(SHADES)]
-        colors.append(colorsys.hsv_to_rgb((0.58 + index * GOLDEN_RATIO) % 1, saturation, value))
-    return np.rint(np.array(colors).reshape(-1, 3) * 255).astype(np.uint8)
-
-
-def draw_timeline(labels: np.ndarray, *, num_classes: int, width: int, height: int) -> np.ndarray:
+def draw_timeline(labels: np.ndarray, colors: np.ndarray, *, width: int, height: int) -> np.ndarray:
     """Class indices int64 [T] -> uint8 [height, width, 3]: time from left to right, grey where a label is negative.
 
-    Each column has the colour of the frame at its middle.
+    `colors` uint8 [K, 3] are those of the classes. Each column has the colour of the frame at its middle.
     """
-    palette = np.concatenate([class_colors(num_classes), np.array([UNLABELLED_COLOR], dtype=np.uint8)])
+    num_classes = len(colors)
+    palette = np.concatenate([colors, np.array([UNLABELLED_COLOR], dtype=np.uint8)])
     middles = (np.arange(width) * 2 + 1) * len(labels) // (2 * width)
     row = palette[np.where(labels < 0, num_classes, labels)[middles]]
     return np.repeat(row[np.newaxis], height, axis=0)
@@ -119,63 +108,54 @@ def _draw_cursor(canvas: Image.Image, position: float, *, top: int, thickness: i
 
 
 def write_overlay(
-    video: Path | str | VideoReader,
+    video: VideoReader,
     out_path: Path,
     *,
     labels: np.ndarray,
     probabilities: np.ndarray,
     classes: tuple[str, ...],
+    colors: np.ndarray,
+    on_frames: Callable[[int], None] = lambda num_drawn: None,
 ) -> None:
     """Write the video with its labels drawn on it, one batch of frames in memory at a time.
 
     Args:
-        video: a path, or an open reader (left open).
+        video: an open reader; it is left open.
         out_path: an mp4 file; replaced only when all of it is written.
         labels: int64 [T], class index of each frame, negative where there is none.
         probabilities: float [T], of that class.
         classes: their names.
+        colors: uint8 [K, 3] RGB, theirs.
+        on_frames: called now and then with the number of frames drawn so far.
 
     Raises:
         InputError: as many labels or probabilities as the video has frames are needed; a label beyond the classes.
         VideoError: the video cannot be read.
     """
-    if isinstance(video, Path | str):
-        with open_video(video) as reader:
-            write_overlay(reader, out_path, labels=labels, probabilities=probabilities, classes=classes)
-        return
     properties = video.properties
-    num_frames = properties.num_frames
-    if not len(labels) == len(probabilities) == num_frames:
+    if not len(labels) == len(probabilities) == properties.num_frames:
         raise InputError(
             f"{properties.path}: got {len(labels)} labels and {len(probabilities)} probabilities "
-            f"for {num_frames} frames"
+            f"for {properties.num_frames} frames"
         )
     if max(labels) >= len(classes):
         raise InputError(f"{properties.path}: got class index {max(labels)}, there are {len(classes)} classes")
-    _write_frames(video, out_path, labels=labels, probabilities=probabilities, classes=classes)
-
-
-def _write_frames(
-    video: VideoReader, out_path: Path, *, labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]
-) -> None:
-    colors = [tuple(color) for color in class_colors(len(classes)).tolist()]
-    num_frames = video.properties.num_frames
-    width = max(MIN_SHOWN_WIDTH, video.properties.width)
-    timeline = draw_timeline(labels, num_classes=len(classes), width=width, height=1)
+    timeline = draw_timeline(labels, colors, width=max(MIN_SHOWN_WIDTH, properties.width), height=1)
 
     def draw(pixels: np.ndarray, index: int) -> np.ndarray:
         is_labelled = labels[index] >= 0
         return draw_overlay(
             pixels,
             label=classes[labels[index]] if is_labelled else "",
-            color=colors[labels[index]] if is_labelled else UNLABELLED_COLOR,
+            color=tuple(colors[labels[index]].tolist()) if is_labelled else UNLABELLED_COLOR,
             probability=float(probabilities[index]) if is_labelled else None,
             timeline=timeline,
-            position=index / max(1, num_frames - 1),
+            position=index / max(1, properties.num_frames - 1),
         )
 
-    height, width = draw(np.zeros((video.properties.height, video.properties.width, 3), np.uint8), 0).shape[:2]
-    with VideoWriter(out_path, width=width, height=height, frame_rate=video.properties.frame_rate) as writer:
+    height, width = draw(np.zeros((properties.height, properties.width, 3), np.uint8), 0).shape[:2]
+    with VideoWriter(out_path, width=width, height=height, frame_rate=properties.frame_rate) as writer:
         for batch in video.read(batch_size=8):
             for pixels, index, pts_seconds in zip(*batch, strict=True):
                 writer.write(draw(pixels, int(index)), float(pts_seconds))
+            on_frames(int(batch.index[-1]) + 1)

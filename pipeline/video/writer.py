@@ -1,5 +1,6 @@
 """Frames -> an mp4 file that browsers play (H.264, yuv420p, index first), each frame with its own presentation time."""
 
+import math
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Self
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from pipeline.files import replacing
 
@@ -31,6 +32,7 @@ class VideoWriter:
         self._width, self._height = width, height
         self._frame_rate = frame_rate
         self._last_tick: int | None = None
+        self._last_seconds = -math.inf
         self._reformatter = VideoReformatter()
 
     def __enter__(self) -> Self:
@@ -56,24 +58,24 @@ class VideoWriter:
         return stream
 
     def write(self, pixels: np.ndarray, pts_seconds: float) -> None:
-        """Append one frame, uint8 [H, W, 3] RGB, shown from `pts_seconds` on (kept to within 1/90000 s).
+        """Append one frame, uint8 [H, W, 3] RGB, shown from `pts_seconds` on (kept to within 1/90000 s, or as near
+        as frames of the same time allow).
 
         Raises:
-            ValueError: pixels of another size or type, or a time that is not later than that of the frame before.
+            ValueError: pixels of another size or type, or a time before that of the last frame.
         """
         expected = (self._height, self._width, 3)
         if pixels.shape != expected or pixels.dtype != np.uint8:
             raise ValueError(f"{self._path}: expected uint8 pixels {expected}, got {pixels.dtype} {pixels.shape}")
+        if pts_seconds < self._last_seconds:
+            raise ValueError(f"{self._path}: frame at {pts_seconds} s comes after the one at {self._last_seconds} s")
         tick = round(pts_seconds * TICKS_PER_SECOND)
-        if self._last_tick is not None and tick <= self._last_tick:
-            raise ValueError(
-                f"{self._path}: frame at {pts_seconds} s is not later than the one before, "
-                f"at {self._last_tick / TICKS_PER_SECOND} s"
-            )
-        self._last_tick = tick
+        if self._last_tick is not None:
+            tick = max(tick, self._last_tick + 1)  # some files give two frames the same time, mp4 cannot
+        self._last_tick, self._last_seconds = tick, pts_seconds
         padded = np.pad(pixels, ((0, self._height % 2), (0, self._width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
-        frame = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace="itu709", threads=1)
+        frame = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1)
         frame.pts, frame.time_base = tick, Fraction(1, TICKS_PER_SECOND)
         frame.duration = round(TICKS_PER_SECOND / self._frame_rate)
         self._container.mux(self._stream.encode(frame))

@@ -1,10 +1,9 @@
 import io
 
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 
-from pipeline.metrics.plots import class_colors, plot_confusion, plot_curves, plot_timeline
+from pipeline.metrics.plots import plot_confusion, plot_curves, plot_timeline
 
 CLASSES = ("rest", "walk", "jump")
 TRUTH = np.array([0, 0, 1, 1, -100, -100, 2, 0])
@@ -84,11 +83,3 @@ def test_curves_have_a_panel_for_losses_one_for_scores_and_one_for_each_other_na
     np.testing.assert_array_equal(drawn["score (%)"]["validation F1@50"].get_xydata(), [[0, 10], [2, 30]])
     assert drawn["loss"]["best epoch"].get_xdata()[0] == 2
     plot_curves([]).savefig(io.BytesIO())
-
-
-@pytest.mark.parametrize("num_classes", [3, 11, 60])
-def test_colours_differ_and_do_not_depend_on_the_number_of_classes(num_classes):
-    colors = class_colors(num_classes)
-    assert len(set(colors)) == num_classes
-    assert colors == class_colors(100)[:num_classes]
-    assert class_colors(num_classes, background=1)[2] == colors[2]

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.models.encoder import build_encoder
-from pipeline.models.labeller import Cell, EndToEnd, Head, Labeller
+from pipeline.models.labeller import Cell, EndToEnd, Head, Inputs, Labeller, LabellerState
 
 CELLS: list[Cell] = ["none", "tanh", "relu", "gru", "lstm"]
 HEADS: list[Head] = ["many_to_many", "many_to_one"]
+INPUTS: list[Inputs] = ["features", "deltas", "both"]
 
 
 def make(cell: Cell, **options: Any) -> Labeller:
@@ -54,20 +55,45 @@ def test_what_padding_holds_reaches_no_gradient(cell: Cell, head: Head) -> None:
         assert torch.equal(poisoned, clean)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.sampled_from(CELLS), st.integers(1, 11))
-def test_chunks_with_carried_state_equal_the_whole(cell: Cell, cut: int) -> None:
-    labeller, x = make(cell), features(2, 12)
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(CELLS), st.sampled_from(INPUTS), st.integers(1, 11), st.integers(1, 7))
+def test_chunks_with_carried_state_equal_the_whole(cell: Cell, inputs: Inputs, cut: int, delta_frames: int) -> None:
+    labeller, x = (
+        make(cell, inputs="features" if cell == "none" else inputs, delta_frames=delta_frames),
+        features(2, 12),
+    )
     first = labeller(x[:, :cut])
     second = labeller(x[:, cut:], state=first.state)
     torch.testing.assert_close(torch.cat([first.logits, second.logits], dim=1), labeller(x).logits)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=4), st.integers(1, 12))
+def test_the_state_of_a_ragged_batch_is_that_of_each_video_alone(lengths: list[int], delta_frames: int) -> None:
+    labeller, x = make("lstm", inputs="both", delta_frames=delta_frames), features(len(lengths), 9)
+    state, more = labeller(x, lengths=torch.tensor(lengths)).state, features(len(lengths), 5)
+    batch = labeller(more, state=state).logits
+    for index, length in enumerate(lengths):
+        whole = torch.cat([x[index, :length], more[index]])
+        torch.testing.assert_close(batch[index], labeller(whole[None]).logits[0, length:])
+
+
+def test_deltas_are_the_change_over_the_last_frames_and_blind_to_what_stands_still() -> None:
+    labeller, x = make("gru", inputs="deltas", delta_frames=3), features(1, 10)
+    projected = labeller.delta_projection(labeller.norm(x[0]))
+    embedded, _ = labeller._embed(x)
+    for t in range(10):
+        torch.testing.assert_close(embedded[0, t], torch.relu(projected[t] - projected[max(0, t - 3)]))
+    still = x[:, :1].expand(-1, 10, -1)
+    torch.testing.assert_close(labeller(still).logits, labeller(still + features(1, 1)).logits)
 
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_predict_in_chunks_equals_the_whole_at_once(cell: Cell, bidirectional: bool, head: Head) -> None:
-    labeller, x = make(cell, bidirectional=bidirectional, head=head), features(1, 12)
+    inputs = "features" if cell == "none" else "both"
+    labeller, x = make(cell, bidirectional=bidirectional, head=head, inputs=inputs), features(1, 12)
     with torch.no_grad():
         expected = labeller(x).logits[0].softmax(-1).expand(12, 4).float()
     predicted = torch.from_numpy(labeller.predict(iter(x[0].split([5, 1, 6]))))
@@ -143,9 +169,13 @@ def test_bad_input_names_got_and_expected() -> None:
     with pytest.raises(ValueError, match=r"lengths: got \[10\], expected 1 to 9"):
         make("none")(features(2, 9), lengths=torch.tensor([10, 9]))
     with pytest.raises(ValueError, match=r"state: got shape \[1, 2, 5\], expected \[2, 2, 5\]"):
-        labeller(features(2, 9), state=torch.zeros(1, 2, 5, dtype=torch.float64))
+        labeller(features(2, 9), state=LabellerState(None, torch.zeros(1, 2, 5, dtype=torch.float64)))
     with pytest.raises(ValueError, match="cell: got 'elman'"):
         make("elman")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="inputs: got 'deltas' with cell 'none'"):
+        make("none", inputs="deltas")
+    with pytest.raises(ValueError, match="delta_frames: got 0"):
+        make("gru", inputs="deltas", delta_frames=0)
     with pytest.raises(ValueError, match="head: got 'one_to_one'"):
         make("gru", head="one_to_one")
     with pytest.raises(ValueError, match="encoder gives 1280 features, the labeller expects 6"):

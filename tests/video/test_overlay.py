@@ -7,28 +7,21 @@ import pytest
 from made_videos import MakeVideo, decode_fully
 
 from pipeline.errors import InputError
-from pipeline.video.overlay import UNLABELLED_COLOR, class_colors, draw_overlay, draw_timeline, write_overlay
+from pipeline.video.overlay import UNLABELLED_COLOR, draw_overlay, draw_timeline, write_overlay
 from pipeline.video.reader import open_video
+
+COLORS = np.array([[220, 60, 60], [60, 60, 220], [60, 200, 60]], dtype=np.uint8)
 
 
 def overlay(pixels: np.ndarray, *, label: str = "walk", position: float = 0.0) -> np.ndarray:
-    timeline = draw_timeline(np.array([0, 0, 1, 1]), num_classes=2, width=400, height=1)
+    timeline = draw_timeline(np.array([0, 0, 1, 1]), COLORS, width=400, height=1)
     return draw_overlay(pixels, label=label, color=(0, 255, 0), probability=0.5, timeline=timeline, position=position)
 
 
-@pytest.mark.parametrize("num_classes", [2, 11, 20])
-def test_class_colors_differ_well_and_do_not_depend_on_their_number(num_classes: int) -> None:
-    colors = class_colors(num_classes).astype(int)
-    distances = np.linalg.norm(colors[:, None] - colors[None], axis=-1) + 1000 * np.eye(num_classes)
-    assert distances.min() > 50
-    np.testing.assert_array_equal(colors, class_colors(52)[:num_classes])
-
-
 def test_timeline_has_each_frame_in_its_place_and_grey_where_unlabelled() -> None:
-    colors = class_colors(3)
-    timeline = draw_timeline(np.array([2, -100, 0, 0]), num_classes=3, width=8, height=5)
+    timeline = draw_timeline(np.array([2, -100, 0, 0]), COLORS, width=8, height=5)
     assert timeline.shape == (5, 8, 3)
-    expected = [colors[2]] * 2 + [UNLABELLED_COLOR] * 2 + [colors[0]] * 4
+    expected = [COLORS[2]] * 2 + [UNLABELLED_COLOR] * 2 + [COLORS[0]] * 4
     np.testing.assert_array_equal(timeline, np.broadcast_to(np.array(expected), (5, 8, 3)))
 
 
@@ -78,20 +71,36 @@ def test_an_annotated_video_has_the_frames_and_times_of_the_original(make_video:
     path = make_video("clip.mp4", size=(65, 49), pix_fmt="yuv444p", ticks=[0, 40, 50, 300, 1000, 1040])
     labels = np.array([0, 0, 1, -100, 1, 0])
     out_path = tmp_path / "out" / "clip.overlay.mp4"
-    write_overlay(path, out_path, labels=labels, probabilities=np.full(6, 0.9), classes=("rest", "walk"))
+    drawn_so_far: list[int] = []
+    with open_video(path) as video:
+        write_overlay(
+            video,
+            out_path,
+            labels=labels,
+            probabilities=np.full(6, 0.9),
+            classes=("rest", "walk"),
+            colors=COLORS,
+            on_frames=drawn_so_far.append,
+        )
+    assert drawn_so_far[-1] == 6
     _, pts_seconds = decode_fully(path)
     drawn, drawn_seconds = decode_fully(out_path)
     np.testing.assert_allclose(drawn_seconds, pts_seconds, atol=1 / 90_000)
-    palette = [*class_colors(2).tolist()]
     for frame, label in zip(drawn, labels, strict=True):
-        expected = palette[label] if label >= 0 else UNLABELLED_COLOR
+        expected = COLORS[label] if label >= 0 else UNLABELLED_COLOR
         assert np.abs(frame[10, 10].astype(int) - expected).max() < 30
 
 
 def test_labels_that_do_not_fit_are_refused_and_leave_no_file(make_video: MakeVideo, tmp_path: Path) -> None:
-    path, out_path = make_video(num_frames=5), tmp_path / "out.mp4"
-    with pytest.raises(InputError, match="got 4 labels and 5 probabilities for 5 frames"):
-        write_overlay(path, out_path, labels=np.zeros(4, int), probabilities=np.ones(5), classes=("rest",))
-    with open_video(path) as video, pytest.raises(InputError, match="got class index 1, there are 1 classes"):
-        write_overlay(video, out_path, labels=np.ones(5, int), probabilities=np.ones(5), classes=("rest",))
+    out_path = tmp_path / "out.mp4"
+    with open_video(make_video(num_frames=5)) as video:
+
+        def write(labels: np.ndarray) -> None:
+            chosen = np.ones(5)
+            write_overlay(video, out_path, labels=labels, probabilities=chosen, classes=("rest",), colors=COLORS)
+
+        with pytest.raises(InputError, match="got 4 labels and 5 probabilities for 5 frames"):
+            write(np.zeros(4, int))
+        with pytest.raises(InputError, match="got class index 1, there are 1 classes"):
+            write(np.ones(5, int))
     assert not out_path.exists()

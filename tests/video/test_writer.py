@@ -69,10 +69,18 @@ def test_colors_come_back(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     path.write_bytes(b"old")
-    with pytest.raises(ValueError, match="not later"):
-        write(path, [0.0, 0.1, 0.1])
+    with pytest.raises(ValueError, match="comes after"):
+        write(path, [0.0, 0.1, 0.05])
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_frames_of_the_same_time_are_kept_one_tick_apart(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    write(path, [0.0, 0.1, 0.1, 0.1, 0.2])
+    with open_video(path) as video:
+        times = np.concatenate([batch.pts_seconds for batch in video.read()])
+    np.testing.assert_allclose(times, [0.0, 0.1, 0.1 + 1 / 90_000, 0.1 + 2 / 90_000, 0.2], atol=1e-7)
 
 
 def test_no_frame_at_all_is_refused(tmp_path: Path) -> None:
@@ -88,7 +96,7 @@ def test_wrong_pixels_and_wrong_times_are_refused(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "out.mp4", width=64, height=48, frame_rate=Fraction(25)) as writer:
         frame = np.zeros((48, 64, 3), np.uint8)
         writer.write(frame, 1.0)
-        with pytest.raises(ValueError, match="not later"):
-            writer.write(frame, 1.0)
+        with pytest.raises(ValueError, match="comes after"):
+            writer.write(frame, 0.9)
         with pytest.raises(ValueError, match="expected uint8 pixels"):
             writer.write(frame[:-1], 2.0)

@@ -1,0 +1,266 @@
+"""Looking at a data set on disk: what it holds, and every problem of it at once.
+
+Layout (docs/design.md): `videos/` or `features/`, `labels/`, `classes.txt`, optionally `splits/` and `groups.csv`.
+"""
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets.features import read_feature_file
+from pipeline.datasets.manifest import SPLITS, Kind, Source
+from pipeline.errors import InputError
+from pipeline.labels.annotations import find_annotation, read_annotation
+from pipeline.labels.classes import read_classes
+from pipeline.labels.problems import AnnotationError, Problem, did_you_mean, read_lines
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.video.reader import VIDEO_SUFFIXES, open_video
+
+
+@dataclass
+class Scan:
+    """What a data set holds and everything that is wrong with it.
+
+    `problems` maps the stem that a problem condemns, or None for the whole data set, to its problems.
+    """
+
+    root: Path
+    kind: Kind = "videos"
+    classes: tuple[str, ...] = ()
+    sources: dict[str, Source] = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [T] of each source
+    used_classes: set[int] = field(default_factory=set)  # indices, also in the labels of files that cannot be read
+    problems: dict[str | None, list[Problem]] = field(default_factory=dict)
+
+    def add(self, stem: str | None, path: Path, message: str, line: int | None = None) -> None:
+        self.problems.setdefault(stem, []).append(Problem(path, line, message))
+
+    def extend(self, stem: str | None, problems: Iterable[Problem]) -> None:
+        self.problems.setdefault(stem, []).extend(problems)
+
+    def all_problems(self) -> list[Problem]:
+        """Those of the whole data set first, then those of each file, in the order of their lines."""
+        return [problem for stem in sorted(self.problems, key=lambda s: s or "") for problem in self.problems[stem]]
+
+    def unused_classes(self) -> list[str]:
+        """The classes that no frame is labelled with, as far as the labels could be read."""
+        return [name for index, name in enumerate(self.classes) if index not in self.used_classes]
+
+    def unused_class_problems(self) -> list[Problem]:
+        """One for each of `unused_classes`; none where there are no labels at all, which is a problem of its own."""
+        names = self.unused_classes() if self.used_classes else []
+        cause = "is it spelt otherwise in the labels, or should it go?"
+        return [
+            Problem(self.root / "classes.txt", self.classes.index(name) + 1, f"no frame is labelled {name!r}: {cause}")
+            for name in names
+        ]
+
+
+def scan_dataset(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths) -> Scan:
+    """Look at every file of a data set. Never raises for what is in it: the problems are in the result.
+
+    `progress` wraps the list of media files as it is walked (a progress bar).
+    """
+    scan = Scan(Path(root))
+    if not scan.root.is_dir():
+        scan.add(None, scan.root, "is not a folder: a data set is a folder with videos/ or features/, and labels/")
+        return scan
+    try:
+        scan.classes = read_classes(scan.root / "classes.txt")
+    except AnnotationError as error:
+        scan.extend(None, error.problems)
+    media = _find_media(scan)
+    if not media:
+        return scan  # everything else would only be found to belong to nothing
+    stems = {path.stem for path in media}
+    groups = _read_groups(scan, stems)
+    if not (scan.root / "labels").is_dir():
+        scan.add(None, scan.root / "labels", f"is missing: the labels of {scan.kind}/ belong there")
+    for path in progress(media):
+        _scan_source(scan, path, groups.get(path.stem, path.stem))
+        _scan_labels(scan, path)
+    _check_widths(scan)
+    _check_strays(scan, stems)
+    _read_splits(scan, stems, groups)
+    return scan
+
+
+def _find_media(scan: Scan) -> list[Path]:
+    folders = [scan.root / name for name in ("videos", "features") if (scan.root / name).is_dir()]
+    if len(folders) != 1:
+        found = "both videos/ and features/: keep one" if folders else "neither videos/ nor features/"
+        scan.add(None, scan.root, f"has {found}")
+        return []
+    scan.kind = "videos" if folders[0].name == "videos" else "features"
+    suffixes = VIDEO_SUFFIXES if scan.kind == "videos" else {".npy"}
+    paths = sorted(p for p in folders[0].iterdir() if p.is_file() and not p.name.startswith("."))
+    media: dict[str, Path] = {}
+    for path in paths:
+        if path.suffix.lower() not in suffixes:
+            scan.add(None, path, f"is not one of {', '.join(sorted(suffixes))}: move it out of {folders[0].name}/")
+        elif path.stem in media:
+            scan.add(path.stem, path, f"has the same stem as {media[path.stem].name}: rename one of them")
+        else:
+            media[path.stem] = path
+    if not paths:
+        scan.add(None, folders[0], "is empty")
+    return list(media.values())
+
+
+def _scan_source(scan: Scan, path: Path, group: str) -> None:
+    try:
+        scan.sources[path.stem] = _read_video(path, group) if scan.kind == "videos" else _read_features(path, group)
+    except InputError as error:
+        scan.add(path.stem, path, str(error).removeprefix(f"{path}: "))
+    except OSError as error:
+        scan.add(path.stem, path, f"cannot be read: {error.strerror}")
+
+
+def _scan_labels(scan: Scan, media: Path) -> None:
+    """The labels of a source; those of one that cannot be read are looked at too, only their length is not known."""
+    folder, source = scan.root / "labels", scan.sources.get(media.stem)
+    try:
+        annotation = find_annotation(folder, media.stem)
+        if annotation is None:
+            if folder.is_dir():
+                scan.add(media.stem, folder / f"{media.stem}.csv", f"is missing (or .txt): {media.name} has no labels")
+        elif scan.classes:
+            labels = read_annotation(annotation, scan.classes, num_frames=source.num_frames if source else None)
+            scan.used_classes.update(np.unique(labels).tolist())
+            if source:
+                scan.labels[media.stem] = labels
+            if (labels == IGNORE_INDEX).all():
+                scan.add(media.stem, annotation, "labels no frame: there is nothing to learn or to score")
+    except AnnotationError as error:
+        scan.extend(media.stem, error.problems)
+
+
+def _read_video(path: Path, group: str) -> Source:
+    with open_video(path) as reader:
+        p = reader.properties
+        return Source(
+            stem=path.stem,
+            path=str(path),
+            group=group,
+            num_frames=p.num_frames,
+            frame_rate=str(p.frame_rate),
+            width=p.width,
+            height=p.height,
+            declared_frames=p.declared_frames,
+            variable_frame_rate=p.variable_frame_rate,
+            sha256=_digest(path),
+        )
+
+
+def _read_features(path: Path, group: str) -> Source:
+    num_frames, num_features = read_feature_file(path).shape
+    return Source(path.stem, str(path), group, num_frames, width=num_features, sha256=_digest(path))
+
+
+def _check_widths(scan: Scan) -> None:
+    """Features must be as wide in every file: those are told that differ from most."""
+    if scan.kind == "videos" or not scan.sources:
+        return
+    usual = Counter(source.width for source in scan.sources.values()).most_common(1)[0][0]
+    for stem, source in scan.sources.items():
+        if source.width != usual:
+            scan.add(stem, Path(source.path), f"has {source.width} features a frame where most files have {usual}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_strays(scan: Scan, stems: set[str]) -> None:
+    folder = scan.root / "labels"
+    if not folder.is_dir():
+        return
+    for path in sorted(p for p in folder.iterdir() if p.suffix in {".csv", ".txt"}):
+        if path.stem not in stems:
+            scan.add(None, path, f"labels no file of {scan.kind}/: is it misspelt, or is the file missing?")
+
+
+def _read_groups(scan: Scan, stems: set[str]) -> dict[str, str]:
+    """groups.csv as stem -> group; a stem without a row is a group of its own only where the file is missing."""
+    path = scan.root / "groups.csv"
+    if not path.exists():
+        return {}
+    groups: dict[str, str] = {}
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(read_lines(path))]
+    except AnnotationError as error:
+        scan.extend(None, error.problems)
+        return {}
+    if not rows or rows[0] != ["stem", "group"]:
+        got = ",".join(rows[0]) if rows else ""
+        scan.add(None, path, f"got the header {got!r}, expected 'stem,group'", 1)
+        return {}
+    for line, row in enumerate(rows[1:], 2):
+        if not any(row):
+            continue
+        if len(row) != 2 or not all(row):
+            scan.add(None, path, f"got {','.join(row)!r}, expected a stem and its group", line)
+        elif row[0] in groups:
+            scan.add(None, path, f"{row[0]!r} is here a second time", line)
+        elif row[0] not in stems:
+            scan.add(None, path, f"{row[0]!r} is no stem of {scan.kind}/{did_you_mean(row[0], sorted(stems))}", line)
+        else:
+            groups[row[0]] = row[1]
+    if missing := sorted(stems - groups.keys()):
+        shown = ", ".join(map(repr, missing[:5])) + f" and {len(missing) - 5} more" * (len(missing) > 5)
+        scan.add(None, path, f"has no row for {shown}: without a group a video could leak between splits")
+    return groups
+
+
+def _read_splits(scan: Scan, stems: set[str], groups: dict[str, str]) -> None:
+    """Write the splits of <root>/splits into the sources, where there are any."""
+    folder = scan.root / "splits"
+    if not folder.is_dir():
+        return
+    names = [f"{split}.txt" for split in SPLITS]
+    for path in sorted(p for p in folder.iterdir() if p.name not in names and not p.name.startswith(".")):
+        scan.add(None, path, f"is not one of {', '.join(names)}")
+    places: dict[str, tuple[str, int]] = {}  # split and line of each stem
+    for split in SPLITS:
+        _read_split(scan, split, stems, places)
+    homes: dict[str, str] = {}  # the first stem of each group
+    split_groups: set[tuple[str, str]] = set()  # told once for each split
+    for stem, (split, line) in places.items():
+        if stem in scan.sources:
+            scan.sources[stem] = replace(scan.sources[stem], split=split)
+        group = groups.get(stem, stem)
+        first = homes.setdefault(group, stem)
+        home, home_line = places[first]
+        if home != split and (group, split) not in split_groups:
+            split_groups.add((group, split))
+            where = f"{first!r} in {home}.txt, line {home_line}"
+            message = f"{stem!r} is of group {group!r}, as is {where}: a group belongs in one split"
+            scan.add(None, folder / f"{split}.txt", message, line)
+
+
+def _read_split(scan: Scan, split: str, stems: set[str], places: dict[str, tuple[str, int]]) -> None:
+    path = scan.root / "splits" / f"{split}.txt"
+    if not path.exists():
+        return
+    try:
+        lines = [line.strip() for line in read_lines(path)]
+    except AnnotationError as error:
+        scan.extend(None, error.problems)
+        return
+    for line, stem in enumerate(lines, 1):
+        if not stem:
+            continue
+        if stem in places:
+            other, other_line = places[stem]
+            where = f"on line {other_line}" if other == split else f"in {other}.txt, line {other_line}"
+            scan.add(None, path, f"{stem!r} is already {where}: a video belongs in one split, once", line)
+        elif stem not in stems:
+            scan.add(None, path, f"{stem!r} is no stem of {scan.kind}/{did_you_mean(stem, sorted(stems))}", line)
+        else:
+            places[stem] = split, line

@@ -1,0 +1,24 @@
+"""One colour for each class, the same in every picture: timelines, overlays, curves. K classes."""
+
+import numpy as np
+
+# Ten colours of middling strength, so that lighter and darker shades of each are left.
+PALETTE = ("4477aa", "ee9a3a", "2f9e77", "e05263", "8a63b5", "66b8dd", "b5a02c", "a8557f", "7b5b45", "77b254")
+SHADES = (0.0, 0.4, -0.4, 0.68, -0.62, 0.2, -0.17)  # how far from the palette to white (above 0) or black
+BACKGROUND = (227, 230, 234)
+
+
+def class_colors(num_classes: int, *, background: int | None = None) -> np.ndarray:
+    """uint8 [K, 3] RGB; a class has its colour whatever K is, and the class `background` is a pale grey.
+
+    Beyond ten classes the palette comes again in lighter and darker shades, all different up to 70 classes.
+    """
+    colors = np.zeros((num_classes, 3))
+    for index in range(num_classes):
+        hue = np.frombuffer(bytes.fromhex(PALETTE[index % len(PALETTE)]), dtype=np.uint8)
+        shade = SHADES[index // len(PALETTE) % len(SHADES)]
+        target = 255 if shade > 0 else 0
+        colors[index] = hue + (target - hue.astype(np.float64)) * abs(shade)
+    if background is not None:
+        colors[background] = BACKGROUND
+    return np.rint(colors).astype(np.uint8)

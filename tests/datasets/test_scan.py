@@ -1,0 +1,181 @@
+"""Every fault of a data set is found, with its place, and nothing is found that is not there."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.datasets.scan import scan_dataset
+
+NUM_VIDEOS, NUM_FRAMES = 8, 24
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Path:
+    """Eight files of features, two of each group, labels of both layouts, splits that keep groups together."""
+    root = tmp_path / "dataset"
+    for folder in ("features", "labels", "splits"):
+        (root / folder).mkdir(parents=True)
+    (root / "classes.txt").write_text("idle\nleft\nright\n")
+    generator = np.random.default_rng(0)
+    for index in range(NUM_VIDEOS):
+        np.save(root / "features" / f"clip{index}.npy", generator.normal(size=(NUM_FRAMES, 4)).astype(np.float32))
+        csv_path = root / "labels" / f"clip{index}.csv"
+        csv_path.write_text("start,stop,class\n0,8,idle\n8,16,left\n16,20,right\n")
+        if index % 2:
+            csv_path.unlink()
+            csv_path.with_suffix(".txt").write_text("idle\n" * 8 + "left\n" * 8 + "right\n" * 4 + "\n" * 4)
+    (root / "groups.csv").write_text("stem,group\n" + "".join(f"clip{i},g{i // 2}\n" for i in range(NUM_VIDEOS)))
+    for split, indices in (("train", range(4)), ("val", (4, 5)), ("test", (6, 7))):
+        (root / "splits" / f"{split}.txt").write_text("".join(f"clip{i}\n" for i in indices))
+    return root
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    np.save(path, array)
+
+
+# name of the fault: what makes it, and the place and words of each problem that it must give
+FAULTS = {
+    "empty file": (lambda d: (d / "features/clip0.npy").write_bytes(b""), {"features/clip0.npy": "not a readable"}),
+    "truncated file": (
+        lambda d: (d / "features/clip1.npy").write_bytes((d / "features/clip1.npy").read_bytes()[:200]),
+        {"features/clip1.npy": "is it truncated"},
+    ),
+    "not a number": (
+        lambda d: save(d / "features/clip3.npy", np.full((NUM_FRAMES, 4), np.nan, np.float32)),
+        {"features/clip3.npy": "NaN"},
+    ),
+    "other width": (
+        lambda d: save(d / "features/clip7.npy", np.zeros((NUM_FRAMES, 5), np.float32)),
+        {"features/clip7.npy": "has 5 features a frame where most files have 4"},
+    ),
+    "unknown class": (lambda d: append(d / "labels/clip0.csv", "20,21,lft\n"), {"labels/clip0.csv:5": "'left'"}),
+    "overlap and beyond": (
+        lambda d: append(d / "labels/clip2.csv", "2,3,left\n23,25,left\n"),
+        {"labels/clip2.csv:5": "overlaps", "labels/clip2.csv:6": "beyond the 24 frames"},
+    ),
+    "negative and empty": (
+        lambda d: append(d / "labels/clip4.csv", "-1,0,left\n21,21,left\n"),
+        {"labels/clip4.csv:5": "negative", "labels/clip4.csv:6": "is empty"},
+    ),
+    "blank class": (lambda d: append(d / "labels/clip6.csv", "20,21,\n"), {"labels/clip6.csv:5": "no class name"}),
+    "labels too long": (
+        lambda d: append(d / "labels/clip5.txt", "left\n"),
+        {"labels/clip5.txt": "got 25 labels for 24 frames"},
+    ),
+    "no labels": (lambda d: (d / "labels/clip7.txt").unlink(), {"labels/clip7.csv": "clip7.npy has no labels"}),
+    "stray labels": (
+        lambda d: (d / "labels/clip9.csv").write_text("start,stop,class\n"),
+        {"labels/clip9.csv": "labels no file of features/"},
+    ),
+    "stray file": (lambda d: (d / "features/notes.md").write_text("x"), {"features/notes.md": "is not one of .npy"}),
+    "unused class": (lambda d: append(d / "classes.txt", "jump\n"), {"classes.txt:4": "no frame is labelled 'jump'"}),
+    "stem in two splits": (
+        lambda d: append(d / "splits/val.txt", "clip2\n"),
+        {"splits/val.txt:3": "'clip2' is already in train.txt, line 3"},
+    ),
+    "unknown stem": (lambda d: append(d / "splits/test.txt", "nobody\n"), {"splits/test.txt:3": "is no stem"}),
+    "unknown split": (lambda d: (d / "splits/valid.txt").write_text("clip0\n"), {"splits/valid.txt": "is not one of"}),
+    "group row twice": (lambda d: append(d / "groups.csv", "clip0,g9\n"), {"groups.csv:[0-9]+": "a second time"}),
+    "group row of nobody": (lambda d: append(d / "groups.csv", "nobody,g9\n"), {"groups.csv:[0-9]+": "is no stem"}),
+}
+
+
+def problems_of(dataset: Path) -> list[str]:
+    scan = scan_dataset(dataset)
+    return [str(problem) for problem in scan.all_problems() + scan.unused_class_problems()]
+
+
+def test_a_clean_data_set_has_no_problem(dataset):
+    assert problems_of(dataset) == []
+    scan = scan_dataset(dataset)
+    assert {stem: source.split for stem, source in scan.sources.items()} == {
+        f"clip{i}": ("train", "train", "val", "test")[i // 2] for i in range(NUM_VIDEOS)
+    }
+    assert scan.sources["clip5"].group == "g2"
+    assert (scan.labels["clip4"] == scan.labels["clip5"]).all()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.sets(st.sampled_from(sorted(FAULTS)), min_size=1))
+def test_every_fault_is_told_once_with_its_place_and_nothing_else_is(dataset, tmp_path, names):
+    broken = tmp_path / "broken"
+    shutil.rmtree(broken, ignore_errors=True)
+    shutil.copytree(dataset, broken)
+    expected = []
+    for name in sorted(names):
+        inject, problems = FAULTS[name]
+        inject(broken)
+        expected += [f"{broken}/{place}: .*{re.escape(words)}.*" for place, words in problems.items()]
+    told = problems_of(broken)
+    for pattern in expected:
+        assert sum(re.fullmatch(pattern, line) is not None for line in told) == 1, (pattern, told)
+    assert len(told) == len(expected), told
+    assert all(line.count(str(broken)) == 1 and "\n" not in line for line in told)
+
+
+def test_a_group_in_two_splits_is_told_once_for_each_split(dataset):
+    groups = "".join(f"clip{i},{'mouse' if i in (0, 1, 4, 5) else i}\n" for i in range(NUM_VIDEOS))
+    (dataset / "groups.csv").write_text("stem,group\n" + groups)
+    (line,) = problems_of(dataset)
+    assert line.startswith(f"{dataset}/splits/val.txt:1: 'clip4' is of group 'mouse', as is 'clip0' in train.txt")
+
+
+def test_videos_that_no_row_gives_a_group_are_told_together(dataset):
+    (dataset / "groups.csv").write_text("stem,group\nclip0,a\n")
+    (line,) = problems_of(dataset)
+    assert line.startswith(
+        f"{dataset}/groups.csv: has no row for 'clip1', 'clip2', 'clip3', 'clip4', 'clip5' and 2 more"
+    )
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "groups.csv", "splits/val.txt", "labels/clip0.csv"])
+def test_text_of_another_encoding_is_told_and_not_raised(dataset, name):
+    (dataset / name).write_bytes("stem,gruppe\nfür,über\n".encode("latin-1"))
+    told = problems_of(dataset)
+    assert len(told) == 1
+    assert told[0].startswith(f"{dataset / name}:2: is not UTF-8 text")
+
+
+def test_every_fault_of_the_class_list_has_its_line(dataset):
+    (dataset / "classes.txt").write_text("idle\n\nidle\nleft\n")
+    told = problems_of(dataset)
+    assert [line.split(": ")[0] for line in told] == [f"{dataset}/classes.txt:2", f"{dataset}/classes.txt:3"]
+
+
+@pytest.mark.parametrize(
+    ("remove", "sentence"),
+    [
+        ("features", "dataset: has neither videos/ nor features/"),
+        ("labels", "dataset/labels: is missing"),
+        ("classes.txt", "dataset/classes.txt: cannot be read"),
+        (".", "dataset: is not a folder"),
+    ],
+)
+def test_a_part_that_is_missing_is_one_problem(dataset, remove, sentence):
+    path = dataset / remove
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (line,) = problems_of(dataset)
+    assert line.startswith(f"{dataset.parent}/{sentence}")
+
+
+def test_the_labels_of_a_broken_video_are_looked_at_too(dataset):
+    (dataset / "features" / "clip0.npy").write_bytes(b"")
+    append(dataset / "labels" / "clip0.csv", "20,21,lft\n")
+    assert len(problems_of(dataset)) == 2
+    assert "clip0" not in scan_dataset(dataset).labels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grid", "gtea/split1", "gtea/split2", "gtea/split3", "gtea/split4"])
+def test_real_data_sets_are_clean(real_data, name):
+    assert problems_of(real_data / name) == []

@@ -1,0 +1,106 @@
+"""Small real models and videos, made on the spot, for the tests of the command and of what lies right below it."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+import yaml
+
+from pipeline.checkpoint import CheckpointSpec, EncoderSpec, Lineage, PreprocessSpec, make_labeller, save_checkpoint
+from pipeline.config import Labeller
+from pipeline.models.encoder import build_encoder
+from pipeline.video.writer import VideoWriter
+
+CLASSES = ("idle", "left", "right")
+LINEAGE = Lineage(run_id="0" * 32, git_commit="unknown", data_fingerprint="0" * 16, dvc_experiment=None)
+SETTINGS = Labeller.model_validate(
+    yaml.safe_load((Path(__file__).parents[1] / "configs" / "labeller" / "gru.yaml").read_text())
+    | {"hidden_size": 8, "num_layers": 1, "min_segment_frames": 1}
+)
+PREPROCESS = PreprocessSpec(
+    size=(32, 32), crop=None, crop_unit="pixels", color="rgb", mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
+)
+
+
+def save_video_model(folder: Path, *, settings: Labeller = SETTINGS, preprocess: PreprocessSpec = PREPROCESS) -> Path:
+    """An untrained checkpoint that labels videos: shufflenet_v2_x0_5 and a GRU of 8."""
+    torch.manual_seed(0)
+    encoder = build_encoder("shufflenet_v2_x0_5", weights=None)
+    spec = CheckpointSpec(
+        classes=CLASSES,
+        background="idle",
+        num_features=encoder.num_features,
+        encoder=EncoderSpec(
+            name="shufflenet_v2_x0_5", grid=1, batch_norm="frozen", batch_size=8, preprocess=preprocess
+        ),
+        labeller=settings,
+        lineage=LINEAGE,
+    )
+    labeller = make_labeller(settings, num_features=encoder.num_features, num_classes=len(CLASSES))
+    save_checkpoint(folder, spec, labeller, encoder)
+    return folder
+
+
+def save_feature_model(folder: Path, *, num_features: int = 6) -> Path:
+    """An untrained checkpoint that labels ready features."""
+    torch.manual_seed(0)
+    spec = CheckpointSpec(
+        classes=CLASSES,
+        background=None,
+        num_features=num_features,
+        encoder=None,
+        labeller=SETTINGS,
+        lineage=LINEAGE,
+    )
+    labeller = make_labeller(SETTINGS, num_features=num_features, num_classes=len(CLASSES))
+    save_checkpoint(folder, spec, labeller, None)
+    return folder
+
+
+def write_video(
+    path: Path, *, num_frames: int = 20, size: tuple[int, int] = (64, 48), times: np.ndarray | None = None
+) -> Path:
+    """Random frames of `size` (width, height) as H.264, shown at `times` (25 frames a second); returns `path`."""
+    pixels = np.random.default_rng(num_frames).integers(0, 256, (num_frames, size[1], size[0], 3), dtype=np.uint8)
+    times = np.arange(num_frames) / 25 if times is None else times
+    with VideoWriter(path, width=size[0], height=size[1], frame_rate=Fraction(25)) as writer:
+        for frame, seconds in zip(pixels, times, strict=True):
+            writer.write(frame, float(seconds))
+    return path
+
+
+def write_other_container(path: Path, codec: str, *, num_frames: int = 60) -> Path:
+    """A video in the container that the suffix names (avi, mkv), 25 frames a second."""
+    pixels = np.random.default_rng(0).integers(0, 256, (num_frames, 48, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_sound(path: Path) -> Path:
+    """An mp4 of one second of silence and nothing else."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 48000), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def drop_box(video: Path, name: bytes) -> None:
+    """Take an outermost box (`moov`, say) out of an mp4, as a recording that was killed leaves it."""
+    content, start = video.read_bytes(), 0
+    while start < len(content):
+        size = int.from_bytes(content[start : start + 4], "big")
+        if content[start + 4 : start + 8] == name:
+            video.write_bytes(content[:start] + content[start + size :])
+            return
+        start += size
+    raise ValueError(f"{video} has no box {name!r}")

@@ -1,0 +1,132 @@
+"""The three ways to train with an encoder, through the stages, on short real videos and a small CNN."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_params
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pipeline.checkpoint import load_checkpoint, load_encoder
+from pipeline.config import load_params
+from pipeline.datasets.manifest import read_manifest
+from pipeline.datasets.synthetic import make_scenes
+from pipeline.predict import label_video
+from pipeline.stages import evaluate_labeller, extract_features, finetune_encoder, prepare, train_labeller
+from pipeline.stages.paths import ENCODER, FEATURES, LABELLER, PREPARED
+from pipeline.training import tracking
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("scenes") / "scenes"
+    make_scenes(root, num_videos=4, seed=1, num_frames=(30, 30), noise=2.0)
+    (root / "groups.csv").unlink()  # four videos, each a group of its own
+    return root
+
+
+@pytest.fixture
+def run(workspace, scenes, monkeypatch):
+    """Run the stages up to train_labeller with these settings."""
+    monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
+
+    def run(**changes) -> None:
+        encoder = {"name": "shufflenet_v2_x0_5", "weights": None, "grid": 1, "batch_size": 16, "learning_rate": 0.01}
+        encoder |= {name.removeprefix("encoder__"): changes.pop(name) for name in list(changes) if "encoder__" in name}
+        write_params(
+            workspace,
+            dataset__root=str(scenes),
+            dataset__background=None,
+            dataset__pixels={"size": [32, 32]},
+            encoder=encoder,
+            training__epochs=1,
+            training__window_frames=8,
+            **changes,
+        )
+        for stage in (prepare, finetune_encoder, extract_features, train_labeller):
+            stage.main()
+
+    return run
+
+
+def weights_of(encoder: torch.nn.Module, *, statistics: bool) -> dict[str, torch.Tensor]:
+    """The tensors of an encoder that batch norm counts along (its running statistics), or all others."""
+    state = encoder.state_dict()
+    return {name: tensor for name, tensor in state.items() if ("running_" in name) == statistics and "num_" not in name}
+
+
+def num_changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> int:
+    assert before.keys() == after.keys()
+    return sum(not torch.equal(before[name], after[name]) for name in before)
+
+
+def fresh_encoder() -> torch.nn.Module:
+    frames = finetune_encoder.make_encoder(load_params())
+    assert frames is not None
+    return frames.encoder
+
+
+def test_frozen(run):
+    run(encoder__training="frozen")
+    frames = load_encoder(ENCODER)
+    model = load_checkpoint(LABELLER, device=CPU)
+    start = fresh_encoder().state_dict()
+    assert num_changed(start, frames.encoder.state_dict()) == 0
+    assert num_changed(start, model.frames.encoder.state_dict()) == 0
+    assert len(list(FEATURES.iterdir())) == 4
+    check_evaluation_labels_as_a_user_would()
+
+
+def test_first_as_a_frame_classifier(run):
+    run(encoder__training="frame_classifier", encoder__batch_norm="trained")
+    frames = load_encoder(ENCODER)
+    start = fresh_encoder()
+    for statistics in (False, True):
+        trained = weights_of(frames.encoder, statistics=statistics)
+        assert num_changed(weights_of(start, statistics=statistics), trained) == len(trained)
+    classifier = load_checkpoint(ENCODER / "classifier", device=CPU)
+    assert classifier.spec.labeller.cell == "none"
+    assert num_changed(classifier.frames.encoder.state_dict(), frames.encoder.state_dict()) == 0
+    held = load_checkpoint(LABELLER, device=CPU)
+    assert num_changed(held.frames.encoder.state_dict(), frames.encoder.state_dict()) == 0, "frozen from then on"
+    check_evaluation_labels_as_a_user_would()
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "batch_norm", ["frozen", pytest.param("group_norm", marks=SLOW), pytest.param("trained", marks=SLOW)]
+)
+def test_end_to_end(run, batch_norm):
+    run(encoder__training="end_to_end", encoder__batch_norm=batch_norm)
+    assert list(FEATURES.iterdir()) == [], "read from pixels"
+    encoder = load_checkpoint(LABELLER, device=CPU).frames.encoder
+    start = fresh_encoder()
+    trained = weights_of(encoder, statistics=False)
+    assert num_changed(weights_of(start, statistics=False), trained) == len(trained), (
+        "the gradient reaches every weight"
+    )
+    assert num_changed(start.state_dict(), load_encoder(ENCODER).encoder.state_dict()) == 0
+    statistics = weights_of(encoder, statistics=True)
+    moved = num_changed(weights_of(start, statistics=True), statistics)
+    assert moved == (len(statistics) if batch_norm == "trained" else 0)
+    assert any(isinstance(module, _BatchNorm) for module in encoder.modules()) == (batch_norm != "group_norm")
+    check_evaluation_labels_as_a_user_would()
+
+
+def check_evaluation_labels_as_a_user_would() -> None:
+    """Evaluation, from cached features or pixels, gives what `framescribe label` gives for the file."""
+    manifest, _ = read_manifest(PREPARED)
+    model = load_checkpoint(LABELLER, device=CPU)
+    sources = manifest.of_split("test")
+    scored = evaluate_labeller.predict_sources(model, sources, description="test")
+    for source in sources:
+        wanted = label_video(Path(source.path), model)
+        assert np.array_equal(scored[source.stem].pts_seconds, wanted.pts_seconds)
+        # cached features are rounded to half precision, which can turn a frame that is on the verge
+        assert (scored[source.stem].labels == wanted.labels).mean() > 0.95
+        assert scored[source.stem].probabilities == pytest.approx(wanted.probabilities, abs=0.01)

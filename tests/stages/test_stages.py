@@ -1,0 +1,169 @@
+"""The stages one after the other, as dvc.yaml has them, on ready features; and the table at the end."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_feature_dataset, write_params
+from mlflow import MlflowClient
+
+from pipeline import summary
+from pipeline.errors import InputError
+from pipeline.stages import (
+    evaluate_labeller,
+    extract_features,
+    finetune_encoder,
+    label_samples,
+    prepare,
+    run_stage,
+    train_baseline,
+    train_labeller,
+)
+from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, OUTPUTS, PREPARED, RESULTS
+from pipeline.training import tracking
+
+TRAINING = (prepare, finetune_encoder, extract_features, train_labeller, train_baseline)
+
+
+@pytest.fixture
+def trained(workspace: Path, monkeypatch) -> Path:
+    """A workspace whose models are trained, on classes with odd names."""
+    monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
+    write_feature_dataset(workspace / "dataset", num_videos=12)
+    rename = {"left": "turn (left)!", "right": "../right"}
+    for path in [*Path("dataset/labels").iterdir(), Path("dataset/classes.txt")]:
+        path.write_text(re.sub("left|right", lambda found: rename[found[0]], path.read_text()))
+    write_params(workspace, training__epochs=2, num_samples=1)
+    for stage in TRAINING:
+        stage.main()
+    return workspace
+
+
+def run_id_of(folder: Path) -> str:
+    return json.loads((folder / "checkpoint.json").read_text())["lineage"]["run_id"]
+
+
+def scores_in_mlflow(folder: Path) -> dict[str, float]:
+    """The final scores, val/... and test/..., of the run that trained a model."""
+    tracking.connect()
+    metrics = MlflowClient().get_run(run_id_of(folder)).data.metrics
+    return {name: value for name, value in metrics.items() if name.startswith(("val/", "test/"))}
+
+
+def test_evaluation_gives_dvc_and_mlflow_the_same(trained):
+    evaluate_labeller.main()
+    metrics = json.loads((RESULTS / "metrics.json").read_text())
+    assert metrics.keys() == {"val", "val_without_rnn", "test", "test_without_rnn"}
+    for folder, suffix in ((LABELLER, ""), (BASELINE, "_without_rnn")):
+        written = {f"{s}/{name}": value for s in ("val", "test") for name, value in metrics[f"{s}{suffix}"].items()}
+        names = tracking.metric_names(written)
+        assert scores_in_mlflow(folder) == {names[name]: value for name, value in written.items()}
+    assert any("turn (left)!" in name for name in metrics["test"])
+    artifacts = {file.path for file in MlflowClient().list_artifacts(run_id_of(LABELLER), "evaluation/test")}
+    assert artifacts == {f"evaluation/test/{name}" for name in ("report.json", "confusion.png", "timelines")}
+    assert len(list((RESULTS / "evaluation" / "test" / "timelines").iterdir())) == 1, "num_samples"
+    with (RESULTS / "confusion.csv").open(newline="") as file:
+        pairs = list(csv.DictReader(file))
+    right = sum(pair["actual"] == pair["predicted"] for pair in pairs)
+    assert 100 * right / len(pairs) == pytest.approx(metrics["test"]["frame_accuracy_pooled"])
+
+
+def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained, capsys):
+    MlflowClient().delete_run(run_id_of(LABELLER))
+    evaluate_labeller.main()
+    assert (RESULTS / "metrics.json").exists()
+    assert f"MLflow has no run {run_id_of(LABELLER)}" in capsys.readouterr().out
+    assert scores_in_mlflow(BASELINE)
+
+
+def test_samples_are_labelled_as_a_user_would(trained, capsys):
+    label_samples.main()
+    written = sorted(path.name for path in OUTPUTS.iterdir())
+    assert len(written) == 2, "num_samples, with frames and segments"
+    evaluate_labeller.main()
+    capsys.readouterr()
+    summary.main()
+    shown = capsys.readouterr().out
+    assert "--overlay" not in shown
+    assert "FEATURES.npy" in shown
+
+
+def test_the_baseline_has_no_recurrent_network_and_else_the_same(trained):
+    ours, alone = (json.loads((folder / "checkpoint.json").read_text()) for folder in (LABELLER, BASELINE))
+    assert alone["labeller"] == ours["labeller"] | {"cell": "none"}
+    assert run_id_of(LABELLER) != run_id_of(BASELINE)
+
+
+def test_nothing_held_out_is_nothing_to_evaluate(trained):
+    write_params(trained, dataset__val_fraction=0.0, dataset__test_fraction=0.0)
+    prepare.main()
+    with pytest.raises(InputError, match="no video is held out"):
+        evaluate_labeller.main()
+
+
+def test_features_go_on_where_they_were_killed_and_strays_are_removed(workspace):
+    write_feature_dataset(workspace / "dataset", num_videos=6)
+    write_params(workspace)
+    for stage in (prepare, finetune_encoder, extract_features):
+        stage.main()
+    times = {path.name: path.stat().st_mtime_ns for path in FEATURES.iterdir()}
+    assert len(times) == 6
+    (FEATURES / "clip0.safetensors").unlink()
+    (FEATURES / "clip1.safetensors").write_bytes(b"half a file")
+    (FEATURES / ".clip1.77.partial.safetensors").write_bytes(b"half a file")
+    (FEATURES / "gone.safetensors").write_bytes(b"of a video that is no longer there")
+    np.save("dataset/features/clip2.npy", np.load("dataset/features/clip2.npy") + 1)
+    prepare.main()
+    extract_features.main()
+    after = {path.name: path.stat().st_mtime_ns for path in FEATURES.iterdir()}
+    assert after.keys() == times.keys()
+    written = {name for name in after if after[name] != times[name]}
+    assert written == {"clip0.safetensors", "clip1.safetensors", "clip2.safetensors"}
+
+
+def test_bad_input_ends_a_stage_in_plain_sentences(workspace, capsys):
+    write_feature_dataset(workspace / "dataset")
+    for stem in ("clip0", "clip3"):
+        Path(f"dataset/labels/{stem}.csv").write_text("start,stop,class\n0,8,flying\n")
+    write_params(workspace)
+    with pytest.raises(SystemExit) as ended:
+        run_stage(prepare.main)
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err
+    assert "clip0.csv" in shown
+    assert "clip3.csv" in shown
+    assert "Traceback" not in shown
+    assert not PREPARED.exists()
+
+
+def test_a_stage_as_a_process_says_what_is_wrong(workspace):
+    result = subprocess.run([sys.executable, "-m", "pipeline.stages.prepare"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("params.yaml is missing")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_table():
+    scores = dict.fromkeys(summary.ROWS.values(), 81.25)
+    alone = {name: value / 2 for name, value in scores.items() if name != "edit_per_video"}
+    one = summary.format_scores({"test": scores, "test_without_rnn": alone}).splitlines()
+    assert one[0].split() == ["percent", "test", "videos"]
+    assert one[1].split() == ["with", "RNN", "without"]
+    assert one[3].split() == ["frame", "accuracy", "81.2", "40.6"]
+    assert one[4].split() == ["edit", "score", "81.2", "-"]
+    assert {len(line) for line in one} == {42}
+    both = {f"{split}{suffix}": scores for split in ("val", "test") for suffix in ("", "_without_rnn")}
+    two = summary.format_scores(both).splitlines()
+    assert {len(line) for line in two} == {66}
+    assert "val videos" in two[0]
+    assert "test videos" in two[0]
+
+
+def test_the_end_of_a_run_without_a_result(workspace):
+    with pytest.raises(SystemExit, match="dvc repro"):
+        summary.main()

@@ -1,0 +1,319 @@
+"""The command as a user meets it: what it writes, what it says, how it ends."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from made_models import CLASSES, drop_box, write_other_container, write_sound, write_video
+
+from pipeline.cli import main
+from pipeline.labels.annotations import read_predicted
+
+TIMES = np.array([0.0, 0.04, 0.05, 0.3, 1.0, 1.04])
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def label(*inputs: Path, model: Path | str, out: Path, more: tuple[str, ...] = ()) -> int:
+    return main(["label", *map(str, inputs), "--model", str(model), "--out", str(out), *more])
+
+
+def test_frames_and_segments_say_the_same_with_each_frames_own_time(video_model, tmp_path, capsys):
+    video = write_video(tmp_path / "clip.mp4", num_frames=6, times=TIMES)
+    out = tmp_path / "out"
+    assert label(video, model=video_model, out=out) == 0
+    assert names_in(out) == ["clip.frames.csv", "clip.segments.csv"]
+    assert "labelled 1 of 1" in capsys.readouterr().out
+
+    frames = rows_of(out / "clip.frames.csv")
+    assert list(frames[0]) == ["frame", "time_seconds", "label", "probability"]
+    assert [int(row["frame"]) for row in frames] == list(range(6))
+    np.testing.assert_allclose([float(row["time_seconds"]) for row in frames], TIMES, atol=2e-5)
+    assert {row["label"] for row in frames} <= set(CLASSES)
+    assert all(1 / 3 <= float(row["probability"]) <= 1 for row in frames)
+
+    segments = rows_of(out / "clip.segments.csv")
+    assert list(segments[0]) == ["start", "stop", "start_seconds", "stop_seconds", "label", "probability"]
+    assert [int(row["start"]) for row in segments] == [0, *(int(row["stop"]) for row in segments[:-1])]
+    assert int(segments[-1]["stop"]) == 6
+    for row in segments:
+        inside = frames[int(row["start"]) : int(row["stop"])]
+        assert {frame["label"] for frame in inside} == {row["label"]}
+        assert row["start_seconds"] == inside[0]["time_seconds"]
+        mean = np.mean([float(frame["probability"]) for frame in inside])
+        assert float(row["probability"]) == pytest.approx(mean, abs=1e-3)
+    ends = [row["stop_seconds"] for row in segments]
+    assert ends[:-1] == [row["start_seconds"] for row in segments[1:]]
+    assert float(ends[-1]) > TIMES[-1]
+
+
+def test_files_and_folders_mix_and_each_file_is_labelled_once(video_model, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    one = write_video(folder / "one.MP4", num_frames=3)
+    write_video(folder / "two.mov", num_frames=4)
+    write_video(folder / ".hidden.mp4", num_frames=3)
+    write_video(folder / "old.overlay.mp4", num_frames=3)
+    (folder / "notes.txt").write_text("nothing")
+    other = write_video(tmp_path / "a.b.mp4", num_frames=5)
+    assert label(folder, one, other, model=video_model, out=tmp_path / "out") == 0
+    frames = {path.name: len(rows_of(path)) for path in (tmp_path / "out").glob("*.frames.csv")}
+    assert frames == {"one.frames.csv": 3, "two.frames.csv": 4, "a.b.frames.csv": 5}
+    assert "labelled 3 of 3" in capsys.readouterr().out
+
+
+def test_a_model_of_features_labels_npy_files_without_times(feature_model, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    np.save(folder / "clip.npy", np.random.default_rng(0).normal(size=(9, 6)).astype(np.float16))
+    write_video(folder / "clip.mp4", num_frames=3)
+    assert label(folder, model=feature_model, out=tmp_path / "out") == 0
+    rows = rows_of(tmp_path / "out" / "clip.frames.csv")
+    assert len(rows) == 9
+    assert {row["time_seconds"] for row in rows} == {""}
+    assert label(folder / "clip.mp4", model=feature_model, out=tmp_path / "out") == 1
+    np.save(folder / "wide.npy", np.zeros((3, 7), np.float32))
+    assert label(folder / "wide.npy", model=feature_model, out=tmp_path / "out") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].endswith("clip.mp4: the model was trained on ready features, expected a .npy file")
+    assert told[1].endswith("wide.npy: has 7 features a frame, the model was trained on 6")
+    assert label(folder / "clip.npy", model=feature_model, out=tmp_path / "out", more=("--overlay",)) == 2
+
+
+def test_overlay_has_every_frame_at_its_time_and_goes_when_it_would_be_outdated(video_model, tmp_path):
+    video = write_video(tmp_path / "clip.mp4", num_frames=6, times=TIMES, size=(65, 49))
+    out = tmp_path / "out"
+    assert label(video, model=video_model, out=out, more=("--overlay",)) == 0
+    assert names_in(out) == ["clip.frames.csv", "clip.overlay.mp4", "clip.segments.csv"]
+    with av.open(str(out / "clip.overlay.mp4")) as container:
+        drawn = [float(frame.time) for frame in container.decode(video=0)]
+        context = container.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")  # what every browser plays
+    np.testing.assert_allclose(drawn, TIMES, atol=2e-5)
+    assert label(video, model=video_model, out=out) == 0
+    assert names_in(out) == ["clip.frames.csv", "clip.segments.csv"]
+
+
+def missing(folder: Path) -> Path:
+    return folder / "gone.mp4"
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty.mp4").touch()
+    return folder / "empty.mp4"
+
+
+def cut(folder: Path) -> Path:
+    path = write_video(folder / "cut.mp4")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def unfinished(folder: Path) -> Path:
+    path = write_video(folder / "unfinished.mp4")
+    drop_box(path, b"moov")
+    return path
+
+
+def cut_avi(folder: Path) -> Path:
+    path = write_other_container(folder / "cut.avi", "mpeg4")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def cut_mkv(folder: Path) -> Path:
+    path = write_other_container(folder / "cut.mkv", "libx264")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def text(folder: Path) -> Path:
+    (folder / "text.mp4").write_text("These are no frames.\n" * 100)
+    return folder / "text.mp4"
+
+
+def sound(folder: Path) -> Path:
+    return write_sound(folder / "sound.mp4")
+
+
+def features(folder: Path) -> Path:
+    np.save(folder / "features.npy", np.zeros((3, 6), np.float32))
+    return folder / "features.npy"
+
+
+BAD = {
+    missing: "no such file",
+    empty: "is empty (0 bytes)",
+    cut: "is cut short",
+    unfinished: "cannot be read as a video",
+    cut_avi: "is cut short",
+    cut_mkv: "is cut short",
+    text: "cannot be read as a video",
+    sound: "holds sound only",
+    features: "the model was trained on videos",
+}
+
+
+def test_bad_files_are_told_in_a_sentence_each_and_the_others_are_labelled(video_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    bad = {make(tmp_path): cause for make, cause in BAD.items()}
+    earlier = out / "empty.frames.csv"
+    earlier.write_text("frame,time_seconds,label,probability\n")
+    good = [write_video(tmp_path / f"{name}.mp4", num_frames=4) for name in ("first", "last")]
+    assert label(good[0], *bad, good[1], model=video_model, out=out, more=("--overlay",)) == 1
+    told = capsys.readouterr()
+    sentences = told.err.strip().splitlines()
+    assert len(sentences) == len(bad)
+    for sentence, (path, cause) in zip(sentences, bad.items(), strict=True):
+        assert sentence.startswith(f"framescribe: {path}: {cause}")
+        assert sentence.count(str(path)) == 1
+    assert "labelled 2 of" in told.out
+    suffixes = (".frames.csv", ".overlay.mp4", ".segments.csv")
+    earlier.unlink()  # what an earlier call made is not lost
+    assert names_in(out) == [f"{name}{suffix}" for name in ("first", "last") for suffix in suffixes]
+
+
+def test_two_videos_of_one_name_do_not_replace_each_other(video_model, tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_video(tmp_path / folder / "clip.mp4", num_frames=3 if folder == "a" else 5)
+    assert label(tmp_path / "a", tmp_path / "b", model=video_model, out=tmp_path / "out") == 1
+    assert "would replace those of" in capsys.readouterr().err
+    assert len(rows_of(tmp_path / "out" / "clip.frames.csv")) == 3
+
+
+def test_what_the_system_refuses_is_told_too(video_model, tmp_path, capsys, monkeypatch):
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device", "clip.frames.csv")
+
+    monkeypatch.setattr("pipeline.predict.write_frames", fail)
+    video, out = write_video(tmp_path / "clip.mp4", num_frames=3), tmp_path / "out"
+    assert label(video, model=video_model, out=out) == 1
+    expected = "could not be labelled: cannot read or write clip.frames.csv (No space left on device)"
+    assert capsys.readouterr().err.strip() == f"framescribe: {video}: {expected}"
+    assert names_in(out) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["clip.mp4", "--model", "nothing", "--out", "out"], "nothing: no such folder"),
+        (["clip.mp4", "--model", "empty", "--out", "out"], "empty: is no checkpoint, it has no checkpoint.json"),
+        (["empty", "--model", "model", "--out", "out"], "empty: holds no video"),
+        (["clip.mp4", "--model", "model", "--out", "clip.mp4"], "clip.mp4: cannot be written: clip.mp4 is a file"),
+        (["clip.mp4", "--model", "model", "--out", "clip.mp4/x"], "clip.mp4/x: cannot be written: clip.mp4 is a file"),
+        (["clip.mp4", "--model", "model", "--out", "out", "--device", "cuda"], "device cuda was asked for, but"),
+    ],
+)
+def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    write_video(Path("clip.mp4"), num_frames=3)
+    Path("empty").mkdir()
+    shutil.copytree(video_model, "model")
+    assert main(["label", *arguments]) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.startswith(f"framescribe: {sentence}")
+    assert "\n" not in told
+    assert not Path("out").exists()
+
+
+def run_until_drawing(video_model: Path, video: Path, out: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "pipeline.cli", "label", str(video), "--model", str(video_model)]
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "--overlay"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".labelling.*/.*")):
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_interrupted_it_leaves_nothing_half_written(number, video_model, tmp_path):
+    video, out = write_video(tmp_path / "long.mp4", num_frames=250), tmp_path / "out"
+    out.mkdir()
+    (out / "done.frames.csv").write_text("frame,time_seconds,label,probability\n")
+    process = run_until_drawing(video_model, video, out)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert told.strip().endswith("framescribe: interrupted; what was finished stays")
+    assert "Traceback" not in told
+    assert names_in(out) == ["done.frames.csv"]
+
+
+def test_check_lists_problems_and_ends_with_2(feature_dataset, capsys):
+    assert main(["check", str(feature_dataset)]) == 0
+    clean = capsys.readouterr().out.splitlines()
+    assert clean == [f"{feature_dataset}: 6 features, 240 frames, 3 classes, 0 problems"]
+    labels = feature_dataset / "labels" / "clip0.csv"
+    labels.write_text(labels.read_text() + "39,50,walk\n")
+    (feature_dataset / "classes.txt").write_text("idle\nleft\nright\njump\n")
+    assert main(["check", str(feature_dataset)]) == 2
+    told = capsys.readouterr().out.splitlines()
+    places = [line.removeprefix(f"{feature_dataset}/").split(": ")[0] for line in told[:-1]]
+    assert places == ["labels/clip0.csv:7"] * 3 + ["classes.txt:4"]
+    assert told[-1].endswith("4 problems")
+
+
+def test_evaluate_scores_what_label_wrote(feature_dataset, feature_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert label(feature_dataset / "features", model=feature_model, out=out) == 0
+    truth, report = feature_dataset / "labels", tmp_path / "results" / "report.json"
+    arguments = ["evaluate", "--truth", str(truth), "--predicted", str(out), "--background", "idle"]
+    assert main([*arguments, "--json", str(report)]) == 0
+    table = capsys.readouterr().out
+    equal = [
+        read_predicted(out / f"clip{index}.frames.csv", CLASSES) == read_predicted(truth / f"clip{index}.csv", CLASSES)
+        for index in range(6)
+    ]
+    accuracy = f"{100 * np.concatenate(equal).mean():.1f}"
+    assert accuracy in next(line for line in table.splitlines() if line.startswith("frame accuracy"))
+    assert json.loads(report.read_text())["classes"].keys() == set(CLASSES)
+
+    assert main([*arguments[:-1], "nobody"]) == 2
+    assert main(["evaluate", "--truth", str(tmp_path / "gone"), "--predicted", str(out)]) == 2
+    assert main([*arguments, "--json", str(truth)]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 3
+    assert str(truth) in told[2]
+    assert "partial" not in told[2]
+
+
+@pytest.mark.slow
+def test_every_real_video_has_a_row_for_each_frame_at_its_time(real_data, video_model, tmp_path):
+    with (real_data / "media" / "media.csv").open(newline="") as file:
+        expected = {row["file"]: int(row["decoded_frames"]) for row in csv.DictReader(file)}
+    for name, num_frames in expected.items():
+        video = real_data / "media" / name
+        assert label(video, model=video_model, out=tmp_path, more=("--overlay",)) == 0
+        rows = rows_of(tmp_path / f"{video.stem}.frames.csv")
+        assert len(rows) == num_frames, name
+        with av.open(str(video)) as container:
+            times = sorted(float(frame.time) for frame in container.decode(video=0))
+        np.testing.assert_allclose([float(row["time_seconds"]) for row in rows], times, atol=1e-6, err_msg=name)
+        assert int(rows_of(tmp_path / f"{video.stem}.segments.csv")[-1]["stop"]) == num_frames

@@ -1,0 +1,257 @@
+"""The loop: what it does in each epoch, when it stops, which model it keeps, and that killing it changes nothing."""
+
+import math
+
+import pytest
+import torch
+from import_graph import ROOT
+from torch import nn
+
+from pipeline.config import Training, load_params
+from pipeline.datasets.windows import Batch
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.models.labeller import LabellerOutput
+from pipeline.training.loop import Callbacks, Learner, TrainingState, fit, is_best, rate_factor
+
+
+def settings(**changes) -> Training:
+    defaults = load_params(ROOT / "params.yaml").training.model_dump() | {
+        "epochs": 5,
+        "patience": None,
+        "device": "cpu",
+    }
+    return Training.model_validate(defaults | changes)
+
+
+class FrameModel(nn.Module):
+    """[B, T, 3] -> logits [B, T, 2]."""
+
+    def __init__(self, *, dropout: float = 0.5):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(3, 4), nn.Dropout(dropout), nn.Linear(4, 2))
+
+    def forward(self, x, *, lengths):
+        return LabellerOutput(self.layers(x), None)
+
+
+def batches(epoch: int, *, num: int = 2) -> list[Batch]:
+    generator = torch.Generator().manual_seed(epoch)
+    inputs = [torch.randn(2, 5, 3, generator=generator) for _ in range(num)]
+    return [Batch(x, torch.tensor([5, 5]), (x[..., 0] > 0).long()) for x in inputs]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the project catches it."""
+
+
+class Recorder:
+    """The callbacks of a training, whose validation scores are `scores` one after the other."""
+
+    def __init__(self, learner: Learner, scores: list[dict[str, float]] | None = None, *, kill_at: str = ""):
+        self.learner, self.scores, self.kill_at = learner, scores, kill_at
+        self.best: dict | None = None
+        self.reported: dict[int, dict] = {}
+        self.drawn: list[int] = []
+
+    def callbacks(self) -> Callbacks:
+        validate = None if self.scores is None else self.validate
+        return Callbacks(self.batches, validate, self.save_best, self.report)
+
+    def batches(self, epoch):
+        self.drawn.append(epoch)
+        self._kill(f"batches {epoch}")
+        return batches(epoch)
+
+    def validate(self):
+        assert not self.learner.model.training
+        self._kill(f"validate {self.drawn[-1]}")
+        return dict(self.scores[self.drawn[-1]])
+
+    def save_best(self):
+        self._kill(f"save_best {self.drawn[-1] if self.drawn else ''}")
+        self.best = {name: tensor.clone() for name, tensor in self.learner.model.state_dict().items()}
+
+    def report(self, epoch, scores):
+        self._kill(f"report {epoch}")
+        self.reported[epoch] = dict(scores)
+
+    def _kill(self, point):
+        if point == self.kill_at:
+            raise Killed(point)
+
+
+def make_learner(**changes) -> Learner:
+    model = FrameModel()
+    return Learner(model, [{"params": model.parameters(), "lr": 0.01}], settings=settings(**changes))
+
+
+def train(path, learner: Learner, recorder: Recorder, *, key="key", code="code"):
+    state = TrainingState(path, key=key, code=code)
+    return fit(learner, seed=3, state=state, callbacks=recorder.callbacks(), description="test")
+
+
+def val(*values: float, monitor: str = "f1_at_50", loss: float = 1.0) -> list[dict[str, float]]:
+    return [{"loss": loss, monitor: value} for value in values]
+
+
+SCORES = val(1, 5, 3, 6, 2)
+POINTS = [f"{where} {epoch}" for epoch in (0, 1, 3, 4) for where in ("batches", "validate", "report")]
+POINTS += ["save_best 0", "save_best 1", "save_best 3"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    learner = make_learner()
+    recorder = Recorder(learner, SCORES)
+    progress = train(tmp_path_factory.mktemp("loop") / "state.pt", learner, recorder)
+    return progress, recorder
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_it_ends_the_same(tmp_path, uninterrupted, point):
+    path = tmp_path / "state.pt"
+    learner = make_learner()
+    killed = Recorder(learner, SCORES, kill_at=point)
+    with pytest.raises(Killed):
+        train(path, learner, killed)
+    torch.manual_seed(99)  # what the new process's own random state is must not matter
+    learner = make_learner()
+    resumed = Recorder(learner, SCORES)
+    resumed.best = killed.best  # the file that the killed one left
+    progress = train(path, learner, resumed)
+    wanted, recorder = uninterrupted
+    assert progress == wanted
+    assert killed.reported | resumed.reported == recorder.reported
+    for name, tensor in recorder.best.items():
+        assert torch.equal(resumed.best[name], tensor), name
+    for name, tensor in recorder.learner.model.state_dict().items():
+        assert torch.equal(learner.model.state_dict()[name], tensor), name
+    first = int(point.split()[1]) + (point.split()[0] in ("report", "save_best"))
+    assert resumed.drawn == list(range(first, 5)), "it goes on from its last epoch"
+
+
+def test_a_finished_training_draws_no_batch(tmp_path, uninterrupted):
+    learner = make_learner()
+    train(tmp_path / "state.pt", learner, Recorder(learner, SCORES))
+    again = Recorder(make_learner(), SCORES)
+    assert train(tmp_path / "state.pt", again.learner, again) == uninterrupted[0]
+    assert again.drawn == []
+
+
+def test_a_state_of_other_settings_or_data_is_not_taken(tmp_path):
+    learner = make_learner()
+    with pytest.raises(Killed):
+        train(tmp_path / "state.pt", learner, Recorder(learner, SCORES, kill_at="batches 3"))
+    other = Recorder(make_learner(), SCORES)
+    train(tmp_path / "state.pt", other.learner, other, key="other")
+    assert other.drawn == [0, 1, 2, 3, 4]
+
+
+def test_other_code_goes_on_with_a_killed_training_and_does_a_finished_one_anew(tmp_path):
+    path = tmp_path / "state.pt"
+    TrainingState(path, key="key", code="old").begin("run")
+    state = TrainingState(path, key="key", code="new")
+    assert state.run_id == "run"
+    state.finish()
+    assert TrainingState(path, key="key", code="new").complete
+    assert TrainingState(path, key="key", code="newer").run_id is None
+    state = TrainingState(path, key="key", code="new")
+    state.forget()
+    assert not state.complete
+    assert state.run_id is None
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_it(tmp_path):
+    learner = make_learner(epochs=9, patience=2)
+    recorder = Recorder(learner, val(1, 5, 3, 4, 9, 9))
+    progress = train(tmp_path / "state.pt", learner, recorder)
+    assert progress.best_epoch == 1
+    assert recorder.drawn == [0, 1, 2, 3]
+    assert progress.stopped
+
+
+def test_without_validation_the_last_epoch_is_kept(tmp_path):
+    learner = make_learner(patience=2)
+    recorder = Recorder(learner)
+    progress = train(tmp_path / "state.pt", learner, recorder)
+    assert progress.best_epoch == 4
+    assert not any(name.startswith("val_") for scores in progress.history for name in scores)
+    for name, tensor in learner.model.state_dict().items():
+        assert torch.equal(recorder.best[name], tensor)
+
+
+def test_which_epoch_is_best():
+    def best(scores, monitor):
+        history = [{f"val_{name}": value for name, value in epoch.items()} for epoch in scores]
+        return [epoch for epoch in range(len(history)) if is_best(history[: epoch + 1], monitor)]
+
+    assert best(val(1, 3, 2, 4), "f1_at_50") == [0, 1, 3]
+    assert best([{"loss": loss} for loss in (3, 4, 2, 2)], "loss") == [0, 2]
+    tied = [{"loss": loss, "edit": 0.0} for loss in (3.0, 2.0, 2.5, 2.0)]
+    assert best(tied, "edit") == [0, 1], "among equals the loss decides, and among those the first"
+
+
+def test_the_schedule():
+    cosine = settings(epochs=10, warmup_epochs=2, schedule="cosine")
+    factors = [rate_factor(epoch, cosine) for epoch in range(10)]
+    assert factors[:3] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert factors[6] == pytest.approx(0.5 * (1 + math.cos(math.pi * 4 / 8)))
+    assert factors[2:] == sorted(factors[2:], reverse=True)
+    assert 0 < factors[-1] < 0.05
+    constant = settings(epochs=10, warmup_epochs=1, schedule="constant")
+    assert [rate_factor(epoch, constant) for epoch in range(4)] == [0.5, 1, 1, 1]
+    assert rate_factor(0, settings(epochs=1, warmup_epochs=1)) == 0.5
+
+
+def test_each_parameter_group_follows_the_schedule_from_its_own_rate():
+    model = FrameModel()
+    groups = [
+        {"params": model.layers[0].parameters(), "lr": 0.0},
+        {"params": model.layers[2].parameters(), "lr": 0.01},
+    ]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    scores = Learner(model, groups, settings=settings(warmup_epochs=1)).train_epoch(batches(0), epoch=0)
+    after = model.state_dict()
+    assert torch.equal(before["layers.0.weight"], after["layers.0.weight"])
+    assert not torch.equal(before["layers.2.weight"], after["layers.2.weight"])
+    assert scores["learning_rate"] == 0.0
+
+
+def test_the_gradient_is_clipped_and_its_norm_is_told_from_before():
+    def step(clip_norm: float, batch: list[Batch]) -> tuple[float, float]:
+        model = FrameModel(dropout=0.0)
+        learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], settings=settings(clip_norm=clip_norm))
+        norm = learner.train_epoch(batch, epoch=4)["gradient_norm"]
+        left = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+        return norm, left
+
+    free, same = step(1e6, batches(0, num=1))
+    assert free == pytest.approx(same)
+    norm, clipped = step(free / 2, batches(0, num=1))
+    assert norm == pytest.approx(free)
+    assert clipped == pytest.approx(free / 2, rel=1e-3)
+
+
+def test_class_weights_reach_the_loss():
+    def loss(weights):
+        model = FrameModel(dropout=0.0)
+        groups = [{"params": model.parameters(), "lr": 1e-9}]
+        learner = Learner(model, groups, settings=settings(), class_weights=weights)
+        return learner.train_epoch(batches(0, num=1), epoch=0)["train_loss"]
+
+    batch = batches(0, num=1)[0]
+    only = batch._replace(labels=torch.where(batch.labels == 1, batch.labels, IGNORE_INDEX))
+    logits = FrameModel(dropout=0.0)(batch.inputs, lengths=None).logits
+    of_ones = -logits.log_softmax(-1)[..., 1][only.labels == 1].mean().item()
+    assert loss(torch.tensor([0.0, 3.0])) == pytest.approx(of_ones, rel=1e-5)
+    assert loss(None) != pytest.approx(of_ones, rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_stops_training_and_says_why():
+    model = FrameModel()
+    with torch.no_grad():
+        model.layers[0].bias.fill_(float("inf"))
+    learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], settings=settings())
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        learner.train_epoch(batches(0), epoch=0)

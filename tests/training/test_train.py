@@ -1,0 +1,314 @@
+"""Training into a checkpoint and an MLflow run, on ready features: what is learnt, logged, kept and gone on with."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_feature_dataset, write_params
+from mlflow import MlflowClient
+
+from pipeline.checkpoint import load_checkpoint
+from pipeline.config import load_params
+from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
+from pipeline.datasets.manifest import Manifest, Source
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.stages.prepare import prepare
+from pipeline.training import loop, tracking
+from pipeline.training import train as training
+from pipeline.training.train import Material, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """Nothing is said of the model in MLflow, whose logging takes most of the time of a short training."""
+    monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
+
+
+@pytest.fixture
+def features_workspace(workspace: Path) -> Path:
+    write_feature_dataset(workspace / "dataset", num_videos=10)
+    return workspace
+
+
+def open_material(*, change=None) -> Material:
+    """Prepare ./dataset and write its features; `change(stem, features)` alters them first."""
+    manifest = prepare(load_params(), Path("prepared"))
+    for source in manifest.sources:
+        features = read_feature_file(Path(source.path))
+        features = change(source.stem, features) if change else features
+        write_features(Path("features") / f"{source.stem}{SUFFIX}", features, np.zeros(len(features)), fingerprint="x")
+    return Material.open(Path("prepared"), Path("features"), None, from_pixels=False)
+
+
+def open_params(folder: Path, **changes):
+    write_params(folder, **changes)
+    return load_params()
+
+
+def open_material_of(folder: Path) -> Material:
+    write_params(folder)
+    return open_material()
+
+
+def client() -> MlflowClient:
+    tracking.connect()
+    return MlflowClient()
+
+
+def runs() -> list:
+    return client().search_runs([tracking.mlflow.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def curve(run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client().get_metric_history(run_id, name)]
+
+
+def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "train_labeller")
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
+    write_params(features_workspace, labeller__bidirectional=True)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    (run,) = runs()
+    lineage = json.loads(Path("model/checkpoint.json").read_text())["lineage"]
+    assert lineage["run_id"] == run.info.run_id
+    assert run.info.run_name == "labeller-bigru-tiny"
+    assert run.info.status == "FINISHED"
+    tags = run.data.tags
+    assert tags["dvc_stage"] == "train_labeller"
+    assert tags["dvc_experiment"] == lineage["dvc_experiment"] == "brave-fox"
+    assert tags["data_fingerprint"] == lineage["data_fingerprint"] == material.manifest.fingerprint()
+    assert tags["git_commit"] == lineage["git_commit"]
+    assert run.data.params["labeller.hidden_size"] == "8"
+    assert run.data.params["dataset.pixels.color"] == "rgb"
+    history = read_history(Path("model"))
+    assert {"train_loss", "gradient_norm", "learning_rate", "val_loss", "val_frame_accuracy"} < history[0].keys()
+    for name in history[0].keys() - {"epoch"}:
+        assert curve(run.info.run_id, name) == [(int(row["epoch"]), float(row[name])) for row in history]
+    datasets = {d.dataset.name: (d.tags[0].value, d.dataset.digest) for d in run.inputs.dataset_inputs}
+    fingerprint = material.manifest.fingerprint()
+    assert datasets == {f"tiny-{split}": (split, fingerprint) for split in ("train", "val", "test")}
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png"]
+    (model,) = run.outputs.model_outputs
+    assert client().get_logged_model(model.model_id).status == "READY"
+    held = tracking.fetch_checkpoint(f"runs:/{run.info.run_id}/labeller")
+    assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_run_by_hand_has_no_tag_of_dvc(features_workspace):
+    write_params(features_workspace, training__epochs=1)
+    train(load_params(), open_material(), Path("model"), name="labeller")
+    assert not any(name.startswith("dvc_") for name in runs()[0].data.tags)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the project catches it."""
+
+
+def kill_in(monkeypatch, module, name: str, *, call: int) -> None:
+    """Make the `call`-th call of module.name, from 0, kill the training."""
+    original, count = getattr(module, name), iter(range(100))
+
+    def killing(*args, **kwargs):
+        if next(count) == call:
+            raise Killed(name)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, killing)
+
+
+KILLS = {
+    "before the data set is logged": (tracking, "log_start", 0),
+    "in the third epoch": (loop, "masked_cross_entropy", 8),
+    "before an epoch is reported": (tracking, "log_epoch", 1),
+    "before the model is logged": (tracking, "log_model", 0),
+    "after the model is logged": (loop.TrainingState, "finish", 0),
+}
+
+
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize("where", list(KILLS)[:-2])
+def test_killed_it_goes_on_to_the_same_numbers(features_workspace, monkeypatch, where):
+    check_killed(features_workspace, monkeypatch, where)
+
+
+@pytest.mark.parametrize("where", list(KILLS)[-2:])
+def test_killed_around_its_model_it_logs_one(features_workspace, monkeypatch, where):
+    run = check_killed(features_workspace, monkeypatch, where)
+    assert len(run.outputs.model_outputs) == 1
+
+
+def check_killed(folder: Path, monkeypatch, where: str):
+    """Kill a training, go on with it, and compare with one that was not. Returns the run."""
+    write_params(folder, training__patience=3)
+    material = open_material()
+    train(load_params(), material, Path("whole"), name="labeller")
+    module, name, call = KILLS[where]
+    with monkeypatch.context() as patch:
+        kill_in(patch, module, name, call=call)
+        with pytest.raises(Killed):
+            train(load_params(), material, Path("killed"), name="labeller")
+    (Path("killed") / ".weights.123.partial.safetensors").write_text("half of it")
+    train(load_params(), material, Path("killed"), name="labeller")
+    assert len(runs()) == 2
+    assert read_history(Path("killed")) == read_history(Path("whole"))
+    weights = [Path(folder, "weights.safetensors").read_bytes() for folder in ("whole", "killed")]
+    assert weights[0] == weights[1]
+    specs = [load_checkpoint(Path(folder), device=CPU).spec for folder in ("whole", "killed")]
+    ids = [spec.lineage.run_id for spec in specs]
+    for metric in read_history(Path("whole"))[0].keys() - {"epoch"}:
+        assert curve(ids[0], metric) == curve(ids[1], metric)
+    resumed = client().get_run(ids[1])
+    assert resumed.info.status == "FINISHED"
+    assert len(resumed.inputs.dataset_inputs) == 3
+    assert not list(Path("killed").glob(".*"))
+    return resumed
+
+
+@pytest.mark.usefixtures("no_model")
+def test_what_is_trained_already_is_not_trained_again(features_workspace, monkeypatch, capsys):
+    write_params(features_workspace, training__epochs=1)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 1
+    assert "already trained" in capsys.readouterr().out
+    monkeypatch.setattr(training, "_code_fingerprint", lambda: "changed")
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 2
+    write_params(features_workspace, training__epochs=1, seed=7)
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 3
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_store_that_lost_the_run_gets_a_new_one(features_workspace, empty_store):
+    write_params(features_workspace, training__epochs=1)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    client().delete_run(runs()[0].info.run_id)
+    train(load_params(), material, Path("model"), name="labeller")
+    (run,) = runs()
+    assert json.loads(Path("model/checkpoint.json").read_text())["lineage"]["run_id"] == run.info.run_id
+
+
+def accuracy(cell: str, folder: Path) -> float:
+    write_params(
+        folder,
+        labeller__cell=cell,
+        labeller__hidden_size=32,
+        labeller__dropout=0.0,
+        training__epochs=20,
+        training__learning_rate=0.02,
+        training__window_frames=None,
+    )
+    train(load_params(), open_material(), Path(cell), name=cell)
+    return max(float(row["val_frame_accuracy"]) for row in read_history(Path(cell)))
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_recurrent_network_learns_what_takes_memory(workspace):
+    """Only the first frame of a segment tells its class: each frame by itself is right in 1/8 + 7/8 * 1/3 at best."""
+    write_feature_dataset(workspace / "dataset", num_videos=40)
+    assert accuracy("gru", workspace) > 90
+    assert accuracy("none", workspace) < 60
+
+
+@pytest.mark.usefixtures("no_model")
+def test_what_unlabelled_frames_hold_changes_no_weight_of_a_network_without_memory(features_workspace):
+    """Each frame by itself, so that an unlabelled frame can reach the loss or the scores by its own features alone."""
+    write_params(features_workspace, labeller__cell="none", labeller__dropout=0.0)
+    labels = Path("dataset/labels")
+    for path in labels.iterdir():
+        rows = path.read_text().splitlines()
+        path.write_text("\n".join([rows[0], *rows[2:]]) + "\n")  # the first segment becomes unlabelled
+    train(load_params(), open_material(), Path("as_it_is"), name="labeller")
+
+    def scramble(stem: str, features: np.ndarray) -> np.ndarray:
+        features = features.copy()
+        features[:8] = 50
+        return features
+
+    material = open_material(change=scramble)
+    assert all((material.labels[source.stem][:8] == IGNORE_INDEX).all() for source in material.manifest.sources)
+    train(load_params(), material, Path("scrambled"), name="labeller")
+    assert read_history(Path("as_it_is")) == read_history(Path("scrambled"))
+    assert Path("as_it_is/weights.safetensors").read_bytes() == Path("scrambled/weights.safetensors").read_bytes()
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_a_validation_split(features_workspace):
+    write_params(features_workspace, dataset__val_fraction=0.0, training__patience=1)
+    train(load_params(), open_material(), Path("model"), name="labeller")
+    history = read_history(Path("model"))
+    assert len(history) == 4, "nothing to lose patience with"
+    assert not any(name.startswith("val_") for name in history[0])
+    assert client().get_metric_history(runs()[0].info.run_id, "best_epoch")[0].value == 3
+
+
+@pytest.mark.usefixtures("no_model")
+def test_many_to_one_learns_the_class_of_a_video(workspace):
+    generator = np.random.default_rng(0)
+    for folder in ("features", "labels"):
+        (workspace / "dataset" / folder).mkdir(parents=True)
+    (workspace / "dataset" / "classes.txt").write_text("idle\nleft\n")
+    for index in range(20):
+        features = generator.normal(size=(int(generator.integers(10, 30)), 4)).astype(np.float32)
+        features[:, 0] += 3 * (index % 2)
+        np.save(workspace / "dataset" / "features" / f"clip{index}.npy", features)
+        labels = ["left" if index % 2 else "idle"] * len(features)
+        (workspace / "dataset" / "labels" / f"clip{index}.txt").write_text("\n".join(labels) + "\n")
+    write_params(workspace, labeller__head="many_to_one", training__epochs=15, training__learning_rate=0.02)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) == 100
+    model = load_checkpoint(Path("model"), device=CPU)
+    probabilities = model.labeller.predict(material.feature_chunks(material.manifest.sources[0]))
+    assert (probabilities == probabilities[0]).all(), "one class a video"
+
+
+def test_noise_is_added_to_the_features_of_training_and_to_no_label(features_workspace):
+    material = open_material_of(features_workspace)
+    quiet, noisy = (
+        next(training._batches(open_params(features_workspace, training__feature_noise=noise), material, 0))
+        for noise in (0.0, 0.5)
+    )
+    assert (noisy.inputs - quiet.inputs).std().item() == pytest.approx(0.5, rel=0.1)
+    assert torch.equal(noisy.labels, quiet.labels)
+
+
+def test_balanced_class_weights_are_those_of_the_training_split(features_workspace):
+    material = open_material_of(features_workspace)
+    assert training._class_weights(open_params(features_workspace), material, CPU) is None
+    weights = training._class_weights(
+        open_params(features_workspace, training__class_weights="balanced"), material, CPU
+    )
+    labels = np.concatenate([material.labels[source.stem] for source in material.manifest.of_split("train")])
+    shares = weights.numpy() * np.bincount(labels, minlength=3)
+    assert shares == pytest.approx([len(labels) / 3] * 3)
+
+
+def test_a_validation_split_of_background_alone_is_scored(tmp_path):
+    """There is no segment to find and none is found, which is no reason to stop."""
+
+    class Silent:
+        def predict(self, chunks):
+            return np.tile([0.25, 0.75], (8, 1))
+
+    write_features(tmp_path / f"a{SUFFIX}", np.zeros((8, 2), np.float32), np.zeros(8), fingerprint="x")
+    source = Source("a", "a.npy", "a", 8, width=2, split="val")
+    manifest = Manifest("tiny", "features", ("idle", "left"), "left", (source,))
+    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False)
+    scores = training.validate(Silent(), material)
+    assert scores == {"loss": pytest.approx(-np.log(0.75)), "frame_accuracy": 100, "edit": 100, "f1_at_50": 100}
