@@ -50,7 +50,7 @@ def _places() -> str:
         "every run, its curves and pictures": "make ui",
         "label your own": f".venv/bin/framescribe label {kind} --model {LABELLER} --out labels{option}",
     }
-    return "\n".join(f"{what:38}{where}" for what, where in places.items())
+    return "\n".join(f"{what:40}{where}" for what, where in places.items())
 
 
 if __name__ == "__main__":

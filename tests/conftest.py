@@ -55,6 +55,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mlflow.set_tracking_uri(f"sqlite:///{path}")
     mlflow.search_experiments()
     mlflow.set_tracking_uri("")
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # set by mlflow, for the processes that it starts
     return path
 
 

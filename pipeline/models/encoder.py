@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-import torchvision
 from torch import Tensor, fx, nn
-from torch.func import functional_call
 from torch.nn.functional import adaptive_avg_pool2d
 
 from pipeline.errors import InputError
@@ -72,11 +70,15 @@ class Encoder(nn.Module):
         return self
 
     def check_size(self, height: int, width: int) -> int:
-        """The number of features of an image of this size, from shapes alone. InputError where it does not pass."""
-        tensors = dict(self.trunk.named_parameters()) | dict(self.trunk.named_buffers())
-        on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
+        """The number of features of an image of this size, found by encoding one. InputError where it does not pass.
+
+        In evaluation mode: in training, batch norm would count the image in.
+        """
+        weight = next(self.trunk.parameters())
+        image = torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
         try:
-            output = functional_call(self.trunk, on_meta, torch.empty(1, 3, height, width, device="meta"))
+            with torch.no_grad():  # a tensor on "meta" would do without the work, and import torch._dynamo for seconds
+                output = self.trunk(image)
         except (RuntimeError, ValueError, AssertionError) as error:
             raise InputError(
                 f"encoder {self.name} does not take images of {height}x{width} pixels (it was made for "
@@ -118,7 +120,7 @@ def build_encoder(
     InputError on an unknown name (with the nearest ones), weights that are missing or do not fit, or a grid that the
     network cannot give.
     """
-    if name not in encoder_names():
+    if name != LITE0 and name not in encoder_names():
         near = difflib.get_close_matches(name, encoder_names(), n=3, cutoff=0.4)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise InputError(f"unknown encoder {name!r}{hint}")
@@ -138,6 +140,8 @@ def build_encoder(
 
 def encoder_names() -> list[str]:
     """Every name that `build_encoder` knows."""
+    import torchvision  # takes seconds, which labelling with efficientnet_lite0 need not wait
+
     return [LITE0, *torchvision.models.list_models(module=torchvision.models)]
 
 
@@ -158,6 +162,8 @@ def _lite0_weights_path() -> Path:
 
 
 def _torchvision_model(name: str, *, downloads: bool) -> tuple[nn.Module, Normalization]:
+    import torchvision
+
     # What torchvision sets for its own weights of these two, and not without them; it would warn, too.
     options = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     try:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from pipeline.config import Training
 from pipeline.datasets.windows import Batch
+from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.training.losses import masked_cross_entropy
 
@@ -81,7 +82,7 @@ class Learner:
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int) -> Scores:
         """One pass over `batches`: the mean loss, the mean norm of the gradient before clipping, the learning rate.
 
-        Raises FloatingPointError where the loss is no longer a number.
+        Raises InputError where the loss is no longer a number: the settings ask too much.
         """
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * rate_factor(epoch, self.settings)
@@ -99,7 +100,7 @@ class Learner:
             output = self.model(batch.inputs.to(self._device), lengths=batch.lengths)
             loss = masked_cross_entropy(output.logits, batch.labels.to(self._device), self._class_weights)
         if not torch.isfinite(loss):
-            raise FloatingPointError(
+            raise InputError(
                 f"the training loss became {loss.item()}: lower training.learning_rate or training.clip_norm"
             )
         self._optimizer.zero_grad()

@@ -54,7 +54,7 @@ def connect() -> None:
     """Point mlflow at the store, and make the experiment where it is not there yet."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every step that goes well
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-    if "MLFLOW_TRACKING_URI" not in os.environ:
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
         root = store_folder()
         mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
         if mlflow.get_experiment_by_name(experiment) is None:
@@ -224,7 +224,7 @@ def _requirements() -> list[str]:
 def fetch_checkpoint(uri: str) -> Path:
     """The checkpoint folder behind an MLflow model URI (models:/..., runs:/...), downloaded where it is remote."""
     store = store_folder() / "mlflow.db"
-    if uri.startswith(("models:", "runs:")) and "MLFLOW_TRACKING_URI" not in os.environ and not store.exists():
+    if uri.startswith(("models:", "runs:")) and not os.environ.get("MLFLOW_TRACKING_URI") and not store.exists():
         raise InputError(
             f"{uri}: there is no MLflow store {store}: run from the repository, or set MLFLOW_TRACKING_URI"
         )

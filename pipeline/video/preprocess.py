@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional
+from torch.nn import functional
 
 from pipeline.errors import InputError
 
@@ -61,10 +61,10 @@ class Preprocess:
         if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 pixels [T, H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
         left, top, right, bottom = self.crop_box(width=pixels.shape[2], height=pixels.shape[1])
-        # Channels first by strides alone: torchvision resizes uint8 in this layout (channels last) fastest.
+        # Channels first by strides alone: torch resizes uint8 in this layout (channels last) fastest.
         frames = torch.from_numpy(pixels[:, top:bottom, left:right]).permute(0, 3, 1, 2)
         if frames.shape[2:] != self.size:
-            frames = functional.resize(frames, list(self.size), antialias=True)
+            frames = functional.interpolate(frames, self.size, mode="bilinear", antialias=True)
         values = frames.to(torch.float32) / 255
         if self.color == "grey":
             luma = torch.tensor(LUMA_REC601).view(1, 3, 1, 1)

@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.config import Training, load_params
 from pipeline.datasets.windows import Batch
+from pipeline.errors import InputError
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.models.labeller import LabellerOutput
 from pipeline.training.loop import Callbacks, Learner, TrainingState, fit, is_best, rate_factor
@@ -253,5 +254,5 @@ def test_a_loss_that_is_no_number_stops_training_and_says_why():
     with torch.no_grad():
         model.layers[0].bias.fill_(float("inf"))
     learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], settings=settings())
-    with pytest.raises(FloatingPointError, match="learning_rate"):
+    with pytest.raises(InputError, match="learning_rate"):
         learner.train_epoch(batches(0), epoch=0)

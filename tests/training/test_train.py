@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
 from pipeline.datasets.manifest import Manifest, Source
 from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.predict import label_video
 from pipeline.stages.prepare import prepare
 from pipeline.training import loop, tracking
 from pipeline.training import train as training
@@ -110,6 +114,39 @@ def test_a_run_by_hand_has_no_tag_of_dvc(features_workspace):
     write_params(features_workspace, training__epochs=1)
     train(load_params(), open_material(), Path("model"), name="labeller")
     assert not any(name.startswith("dvc_") for name in runs()[0].data.tags)
+
+
+LOAD = """
+import sys
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+table = model.predict(pandas.DataFrame({"path": sys.argv[2:]}))
+print(sys.modules["pipeline.pyfunc"].__file__)
+print(table.to_csv(index=False))
+"""
+
+
+@pytest.mark.slow
+def test_the_model_labels_in_another_process_and_folder_with_its_own_code(features_workspace, tmp_path):
+    write_params(features_workspace)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    run_id = runs()[0].info.run_id
+    paths = [str(Path(source.path).resolve()) for source in material.manifest.sources[:2]]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{features_workspace / 'mlflow.db'}"
+    command = [sys.executable, "-c", LOAD, f"runs:/{run_id}/labeller", *paths]
+    result = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
+    code, *lines = result.stdout.splitlines()
+    assert Path(code).parts[-3:-1] == ("code", "pipeline"), "its own code, not what is installed"
+    rows = list(csv.DictReader(lines))
+    assert list(rows[0]) == ["path", "frame", "time_seconds", "label", "probability"]
+    model = load_checkpoint(Path("model"), device=CPU)
+    for path in paths:
+        labels = label_video(Path(path), model).labels
+        assert [row["label"] for row in rows if row["path"] == path] == [model.spec.classes[index] for index in labels]
 
 
 class Killed(BaseException):
