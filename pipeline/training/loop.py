@@ -23,7 +23,7 @@ from pipeline.training.losses import masked_cross_entropy
 Scores = dict[str, float]
 ParameterGroups = list[dict[str, Any]]
 HIGHER_IS_BETTER = {"loss": False, "frame_accuracy": True, "edit": True, "f1_at_50": True}
-SHOWN = ("train_loss", "val_loss", "val_frame_accuracy", "val_f1_at_50")  # beside the progress bar
+SHOWN = ("train_loss", "val_loss", "val_frame_accuracy")  # beside the progress bar
 
 
 @dataclass
@@ -203,8 +203,7 @@ def fit(learner: Learner, *, seed: int, state: TrainingState, callbacks: Callbac
             progress.add(scores, learner.settings)
             state.save(learner, progress)
             _publish(progress, callbacks)
-            shown = {name.removeprefix("val_"): f"{scores[name]:.3g}" for name in SHOWN if name in scores}
-            bar.set_postfix(shown, refresh=False)
+            bar.set_postfix({name: f"{scores[name]:.3g}" for name in SHOWN if name in scores}, refresh=False)
             bar.update()
     return progress
 

@@ -58,8 +58,7 @@ def connect() -> None:
         root = store_folder()
         mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
         if mlflow.get_experiment_by_name(experiment) is None:
-            kind = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens on language models
-            mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri(), tags=kind)
+            mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri())
     mlflow.set_experiment(experiment)
 
 
@@ -140,12 +139,15 @@ def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any
 
 
 def log_epoch(run_id: str, epoch: int, scores: Mapping[str, float]) -> None:
-    """The scores of one epoch, once: an epoch that is already there (a run gone on with) is left as it is."""
+    """The scores of one epoch, once: an epoch that is already there (a run gone on with) is left as it is.
+
+    They are named epoch/..., the first group of charts that MLflow's page of a run shows.
+    """
     client = mlflow.MlflowClient()
-    first = next(iter(scores))
-    if any(metric.step == epoch for metric in client.get_metric_history(run_id, first)):
+    curves = {f"epoch/{name}": score for name, score in scores.items()}
+    if any(metric.step == epoch for metric in client.get_metric_history(run_id, next(iter(curves)))):
         return
-    mlflow.log_metrics(dict(scores), step=epoch)
+    mlflow.log_metrics(curves, step=epoch)
 
 
 def log_scores(scores: Mapping[str, float]) -> None:

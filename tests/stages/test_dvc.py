@@ -212,7 +212,7 @@ def test_killed_with_all_its_processes_repro_goes_on(repository):
                 return 0
             latest = "SELECT run_uuid FROM runs ORDER BY start_time DESC LIMIT 1"
             return store.execute(
-                f"SELECT count(*) FROM metrics WHERE run_uuid = ({latest}) AND key = 'train_loss'"
+                f"SELECT count(*) FROM metrics WHERE run_uuid = ({latest}) AND key = 'epoch/train_loss'"
             ).fetchone()[0]
 
     only = ("repro", "--single-item", "train_labeller")

@@ -1,5 +1,9 @@
 """The three ways to train with an encoder, through the stages, on short real videos and a small CNN."""
 
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -30,23 +34,23 @@ def scenes(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run(workspace, scenes, monkeypatch):
-    """Run the stages up to train_labeller with these settings."""
+    """Run stages (those up to train_labeller) with these settings."""
     monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
 
-    def run(**changes) -> None:
-        encoder = {"name": "shufflenet_v2_x0_5", "weights": None, "grid": 1, "batch_size": 16, "learning_rate": 0.01}
-        encoder |= {name.removeprefix("encoder__"): changes.pop(name) for name in list(changes) if "encoder__" in name}
+    def run(*stages, **changes) -> None:
         write_params(
             workspace,
             dataset__root=str(scenes),
             dataset__background=None,
             dataset__pixels={"size": [32, 32]},
-            encoder=encoder,
+            encoder__name="shufflenet_v2_x0_5",
+            encoder__batch_size=16,
+            encoder__learning_rate=0.01,
             training__epochs=1,
             training__window_frames=8,
             **changes,
         )
-        for stage in (prepare, finetune_encoder, extract_features, train_labeller):
+        for stage in stages or (prepare, finetune_encoder, extract_features, train_labeller):
             stage.main()
 
     return run
@@ -93,6 +97,32 @@ def test_first_as_a_frame_classifier(run):
     held = load_checkpoint(LABELLER, device=CPU)
     assert num_changed(held.frames.encoder.state_dict(), frames.encoder.state_dict()) == 0, "frozen from then on"
     check_evaluation_labels_as_a_user_would()
+
+
+@pytest.mark.slow
+def test_a_frame_classifier_killed_as_a_process_goes_on(run):
+    """Its weights, its curves and its run are those of one that was not killed."""
+    run(prepare, encoder__training="frame_classifier", encoder__classifier__epochs=8)
+    command = [sys.executable, "-m", "pipeline.stages.finetune_encoder"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    written = ENCODER / "classifier" / "weights.safetensors"
+    while not written.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    state = torch.load(ENCODER / "classifier" / "training_state.pt", weights_only=True)
+    assert 1 <= len(state["progress"]["history"]) < 8, "killed on the way"
+    assert not (ENCODER / "encoder.json").exists()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    killed = load_encoder(ENCODER).encoder.state_dict()
+    finished = torch.load(ENCODER / "classifier" / "training_state.pt", weights_only=True)
+    assert finished["run_id"] == state["run_id"]
+    shutil.rmtree(ENCODER)
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert num_changed(load_encoder(ENCODER).encoder.state_dict(), killed) == 0
+    again = torch.load(ENCODER / "classifier" / "training_state.pt", weights_only=True)
+    assert again["progress"] == finished["progress"]
 
 
 SLOW = pytest.mark.slow

@@ -141,6 +141,7 @@ def test_bad_input_ends_a_stage_in_plain_sentences(workspace, capsys):
     assert not PREPARED.exists()
 
 
+@pytest.mark.slow
 def test_a_stage_as_a_process_says_what_is_wrong(workspace):
     result = subprocess.run([sys.executable, "-m", "pipeline.stages.prepare"], capture_output=True, text=True)
     assert result.returncode == 2

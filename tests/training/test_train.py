@@ -74,7 +74,7 @@ def read_history(folder: Path) -> list[dict[str, str]]:
 
 
 def curve(run_id: str, name: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in client().get_metric_history(run_id, name)]
+    return [(point.step, point.value) for point in client().get_metric_history(run_id, f"epoch/{name}")]
 
 
 def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkeypatch):
@@ -175,12 +175,14 @@ KILLS = {
 
 
 @pytest.mark.usefixtures("no_model")
-@pytest.mark.parametrize("where", list(KILLS)[:-2])
+@pytest.mark.parametrize(
+    "where", [list(KILLS)[1], *(pytest.param(list(KILLS)[i], marks=pytest.mark.slow) for i in (0, 2))]
+)
 def test_killed_it_goes_on_to_the_same_numbers(features_workspace, monkeypatch, where):
     check_killed(features_workspace, monkeypatch, where)
 
 
-@pytest.mark.parametrize("where", list(KILLS)[-2:])
+@pytest.mark.parametrize("where", [pytest.param(list(KILLS)[3], marks=pytest.mark.slow), list(KILLS)[4]])
 def test_killed_around_its_model_it_logs_one(features_workspace, monkeypatch, where):
     run = check_killed(features_workspace, monkeypatch, where)
     assert len(run.outputs.model_outputs) == 1
