@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from pipeline.datasets.scene_script import CLASSES, COLORS, FEWEST_FRAMES, Figure, Scene, script_scene
 from pipeline.errors import InputError
@@ -126,7 +127,7 @@ def _write_dataset(root: Path, *, num_videos: int, seed: int, num_frames: tuple[
     groups: list[tuple[str, str]] = []
     of_images: list[tuple[str, str]] = []
     of_segments: list[tuple[str, int, int, str]] = []
-    for video_index in range(num_videos):
+    for video_index in tqdm(range(num_videos), desc="making scenes", unit="video"):
         scene = script_scene(seed, video_index, num_frames=num_frames)
         words_rng = np.random.default_rng([seed, 2, video_index])
         stills = image_captions(scene, words_rng)
