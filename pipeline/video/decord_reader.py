@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+import cv2  # noqa: F401  Before decord, which shows its FFmpeg to all libraries loaded later: OpenCV would call into it.
 import decord
 import numpy as np
 

@@ -28,6 +28,9 @@ class OpenCVReader:
         self._video = video
         self._tolerance_seconds = float(np.diff(video.pts_seconds).min(initial=1.0)) / 2
         self._open()
+        if not self._capture.grab():  # It opens files of codecs that it has no decoder for, such as AV1.
+            raise VideoError(f"{self.properties.path}: OpenCV decodes no frame: damaged, or a codec it lacks")
+        self._open()
 
     @property
     def properties(self) -> VideoProperties:
