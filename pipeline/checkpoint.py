@@ -116,6 +116,7 @@ def make_labeller(settings: LabellerSettings, *, num_features: int, num_classes:
         head=settings.head,
         inputs=settings.inputs,
         delta_frames=settings.delta_frames,
+        recurrent_init=settings.recurrent_init,
     )
 
 

@@ -66,7 +66,9 @@ class Training(Section):
 
     epochs: Positive
     batch_size: Positive  # windows, each step
-    window_frames: Positive | None  # windows at random places of the videos; null: whole videos
+    window_frames: Positive | None  # length of the windows that videos are cut into; null: whole videos
+    # random: windows in random order, each from a state of zeros; consecutive: one after another, the state carried on
+    windows: Literal["random", "consecutive"]
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(gt=0)]
@@ -78,6 +80,12 @@ class Training(Section):
     patience: Positive | None  # epochs without a better `monitor` before it stops; null: never
     monitor: Literal["loss", "frame_accuracy", "edit", "f1_at_50"]  # on validation
     device: Literal["auto", "cpu", "cuda"]
+
+    @model_validator(mode="after")
+    def _consecutive_windows_have_a_length(self) -> Self:
+        if self.windows == "consecutive" and self.window_frames is None:
+            raise ValueError("windows consecutive: window_frames must say how many frames a window has, got null")
+        return self
 
 
 class Encoder(Section):
@@ -111,6 +119,8 @@ class Labeller(Section):
     inputs: Literal["features", "deltas", "both"]  # deltas: the features' change over the last delta_frames frames
     delta_frames: Positive
     min_segment_frames: Positive  # shorter predicted segments are merged into a neighbour; 1: none is
+    # How W_hh starts; identity is meant for cell relu. Checkpoints from before there was a choice do not name it.
+    recurrent_init: Literal["uniform", "orthogonal", "identity"] = "uniform"
 
     @model_validator(mode="after")
     def _memory_for_deltas(self) -> Self:
@@ -129,6 +139,15 @@ class Params(Section):
     encoder: Encoder
     labeller: Labeller
     training: Training
+
+    @model_validator(mode="after")
+    def _a_state_to_carry(self) -> Self:
+        if self.training.windows == "consecutive" and self.labeller.bidirectional and self.labeller.cell != "none":
+            raise ValueError(
+                "training.windows consecutive carries the state from window to window, which a bidirectional network"
+                " cannot: choose labeller=rnn, gru or lstm, or set labeller.bidirectional to false"
+            )
+        return self
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

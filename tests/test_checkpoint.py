@@ -152,3 +152,10 @@ def test_the_encoder_of_a_whole_checkpoint_can_be_loaded_by_itself(video_model):
     assert frames.fingerprint() != before
     load_weights(video_model, {"encoder": frames.encoder})
     assert frames.fingerprint() == before
+
+
+def test_one_from_before_there_was_a_choice_of_start_is_read(copy):
+    spec = json.loads((copy / "checkpoint.json").read_text())
+    del spec["labeller"]["recurrent_init"]
+    (copy / "checkpoint.json").write_text(json.dumps(spec))
+    assert load_checkpoint(copy, device=CPU).spec.labeller.recurrent_init == "uniform"

@@ -38,6 +38,18 @@ def test_given_features_are_not_trained(tmp_path, params):
     assert "encodes nothing" in refuse(tmp_path, params)
 
 
+def test_consecutive_windows_have_a_length_and_a_state_to_carry(tmp_path, params):
+    params["training"] |= {"windows": "consecutive", "window_frames": None}
+    assert "window_frames must say" in refuse(tmp_path, params)
+    params["training"]["window_frames"] = 64
+    params["labeller"]["bidirectional"] = True
+    assert "labeller.bidirectional to false" in refuse(tmp_path, params)
+    for changes in ({"bidirectional": False}, {"cell": "none", "inputs": "features", "bidirectional": True}):
+        path = tmp_path / "fine.yaml"
+        path.write_text(yaml.safe_dump(params | {"labeller": params["labeller"] | changes}))
+        assert load_params(path).training.windows == "consecutive"
+
+
 def test_shortest_is_at_most_longest(tmp_path, params):
     params["scenes"]["shortest_frames"] = 1000
     assert "shortest_frames 1000" in refuse(tmp_path, params)

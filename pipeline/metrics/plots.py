@@ -1,4 +1,4 @@
-"""Pictures of results: timelines of labels, confusion matrices, training curves.
+"""Pictures of results: timelines of labels, confusion matrices, training curves, gradients.
 
 T frames, K classes. Every function returns a matplotlib Figure and keeps no state (no pyplot, no window), so it runs in
 any thread and without a display. Save one with `figure.savefig(path)`.
@@ -125,15 +125,56 @@ def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: in
             points = [(epoch, scores[name]) for epoch, scores in enumerate(history) if scores.get(name) is not None]
             marker = "o" if len(points) < 25 else None
             axes.plot(*zip(*points, strict=True), color=color, label=_curve_label(name), marker=marker)
-        axes.set_xlabel("epoch", fontsize=8)
-        axes.set_title(panel, loc="left", fontsize=10, fontweight="bold", color=INK)
-        axes.tick_params(labelsize=8)
+        _finish_panel(axes, panel, x_label="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(color=GRID)
-        axes.spines[["top", "right"]].set_visible(False)
         if len(names) > 1:
             axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def plot_gradients(norms: Mapping[int, np.ndarray], radii: np.ndarray, gates: Sequence[str]) -> Figure:
+    """How gradients fare on their way back through time, L layers and D directions.
+
+    norms  of each drawn epoch [L, D, k]: of dL/dh k frames back from the frame that the loss reads, for one of 1 there
+    radii  [E, L, D, G], the spectral radius of W_hh in every epoch, of each of the `gates`
+
+    A panel for each layer and direction, norms on a logarithmic axis and the later the epoch the darker; and one for
+    the spectral radii, the largest of layers and directions.
+    """
+    num_layers, num_directions = radii.shape[1:3]
+    figure = _figure(3.6 * (num_layers + 1), 2.9 * num_directions)
+    all_axes = figure.subplots(num_directions, num_layers + 1, squeeze=False).tolist()
+    shades = SHARE_COLORS(np.linspace(0.35, 1, len(norms)))
+    for direction, layer in np.ndindex(num_directions, num_layers):
+        axes = all_axes[direction][layer]
+        for (epoch, values), color in zip(norms.items(), shades, strict=True):
+            drawn = values[layer, direction]
+            axes.plot(np.where(drawn > 0, drawn, np.nan), color=color, label=f"epoch {epoch}")
+        way = ["forward", "reverse"][direction]
+        _finish_panel(axes, f"gradient, layer {layer}, {way}", x_label="frames back", y_label="relative norm of dL/dh")
+        axes.set_yscale("log")
+    all_axes[0][0].legend(frameon=False, fontsize=8)
+    axes = all_axes[0][-1]
+    axes.axhline(1, color="#8b949e", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    for gate, values, color in zip(gates, radii.max(axis=(1, 2)).T, _colors(len(gates)), strict=True):
+        axes.plot(values, color=color, label=gate, marker="o" if len(values) < 25 else None)
+    _finish_panel(axes, "spectral radius of W_hh", x_label="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(gates) > 1:
+        axes.legend(title="gate", title_fontsize=8, frameon=False, fontsize=8)
+    for direction in range(1, num_directions):
+        all_axes[direction][-1].set_axis_off()
+    return figure
+
+
+def _finish_panel(axes: Axes, title: str, *, x_label: str, y_label: str = "") -> None:
+    """Title, labels and grid in the style that all curves share."""
+    axes.set_xlabel(x_label, fontsize=8)
+    axes.set_ylabel(y_label, fontsize=8)
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.tick_params(labelsize=8)
+    axes.grid(color=GRID)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _colors(num_classes: int, *, background: int | None = None) -> Colors:

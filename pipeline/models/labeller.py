@@ -3,8 +3,8 @@
 B videos, T frames, F features, H hidden, K classes. Batch first; the state as `pipeline.rnn` has it.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from pipeline.models.encoder import Encoder
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
+from pipeline.rnn.diagnostics import GradientFlow, observe
+from pipeline.rnn.module import RecurrentInit
 
 Cell = Literal["none", "tanh", "relu", "gru", "lstm"]
 Head = Literal["many_to_many", "many_to_one"]
@@ -27,6 +29,15 @@ class LabellerState(NamedTuple):
 
     past: Tensor | None
     rnn: Tensor | LSTMState | None
+
+    def take(self, rows: Tensor) -> "LabellerState":
+        """The state of these videos, int64 [B'], cut off from its past: no gradient goes back there."""
+        rnn = self.rnn
+        if isinstance(rnn, LSTMState):
+            rnn = LSTMState(*(part.detach()[:, rows] for part in rnn))
+        elif rnn is not None:
+            rnn = rnn.detach()[:, rows]
+        return LabellerState(None if self.past is None else self.past.detach()[rows], rnn)
 
 
 class LabellerOutput(NamedTuple):
@@ -49,6 +60,7 @@ class Labeller(nn.Module):
     dropout        also between the layers of the recurrent network
     head           "many_to_many": logits for each frame; "many_to_one": for each video, from the mean over its valid
                    frames of what the last Linear reads. With a state carried in: over the frames of this chunk.
+    recurrent_init  how W_hh starts, see the recurrent modules' `reset_parameters`
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class Labeller(nn.Module):
         head: Head = "many_to_many",
         inputs: Inputs = "features",
         delta_frames: int = 4,
+        recurrent_init: RecurrentInit = "uniform",
     ) -> None:
         super().__init__()
         if head not in ("many_to_many", "many_to_one"):
@@ -80,7 +93,14 @@ class Labeller(nn.Module):
         self.projection = nn.Linear(num_features, hidden_size) if inputs != "deltas" else None
         self.delta_projection = nn.Linear(num_features, hidden_size, bias=False) if inputs != "features" else None
         self.dropout = nn.Dropout(dropout)
-        self.rnn = _recurrent(cell, hidden_size, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout)
+        self.rnn = _recurrent(
+            cell,
+            hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            recurrent_init=recurrent_init,
+        )
         self.classifier = nn.Linear(hidden_size if self.rnn is None else self.rnn.output_size, num_classes)
 
     @property
@@ -105,6 +125,18 @@ class Labeller(nn.Module):
         x, past = self._embed(features, lengths=lengths, past=state.past if state else None)
         logits, rnn_state = self._name(x, lengths=lengths, mask=mask, state=state.rnn if state else None)
         return LabellerOutput(logits, LabellerState(past, rnn_state))
+
+    def gradient_flow(
+        self, features: Tensor, loss: Callable[[Tensor], Tensor], *, lengths: Tensor | None = None
+    ) -> GradientFlow | None:
+        """How the gradient of `loss`, of the logits, fares on its way back through time; None for cell "none".
+
+        Call `eval()` before: then no random number is drawn. No parameter's gradient is touched.
+        """
+        if self.rnn is None:
+            return None
+        with torch.enable_grad(), observe(self.rnn) as observed:
+            return observed.flow(loss(self(features, lengths=lengths).logits))
 
     @torch.inference_mode()
     def predict(self, chunks: Iterable[Tensor]) -> np.ndarray:
@@ -187,20 +219,17 @@ class EndToEnd(nn.Module):
         return self.labeller(features, lengths=lengths, state=state)
 
 
-def _recurrent(
-    cell: Cell, size: int, *, num_layers: int, bidirectional: bool, dropout: float
-) -> RNN | GRU | LSTM | None:
+def _recurrent(cell: Cell, size: int, **options: Any) -> RNN | GRU | LSTM | None:
+    """`options` as the recurrent modules have them."""
     match cell:
         case "none":
             return None
         case "tanh" | "relu":
-            return RNN(
-                size, size, nonlinearity=cell, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout
-            )
+            return RNN(size, size, nonlinearity=cell, **options)
         case "gru":
-            return GRU(size, size, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout)
+            return GRU(size, size, **options)
         case "lstm":
-            return LSTM(size, size, num_layers=num_layers, bidirectional=bidirectional, dropout=dropout)
+            return LSTM(size, size, **options)
     raise ValueError(f"cell: got {cell!r}, expected 'none', 'tanh', 'relu', 'gru' or 'lstm'")
 
 

@@ -3,12 +3,14 @@
 B videos, H hidden. Every step is a pure function of
     projected  [B, G*H]    W_ih x_t + b_ih, the input's part of the G gates (`unroll` has it for all frames at once)
     state                  of the step before: h [B, H], or LSTMState(h, c)
-    weight_hh  [G*H, H]
+    weight_hh  [G*H, H/N], N heads: W_hh is block-diagonal, unit i of head n reads only the H/N units of head n
     bias_hh    [G*H], or None
-and gives the state after it. Gates lie one after another along G*H, in the order of torch.nn.
+and gives the state after it. Gates lie one after another along G*H, in the order of torch.nn; within a gate the units
+of head 0 come first. With one head, W_hh is the usual dense matrix.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,14 +24,50 @@ class LSTMState(NamedTuple):
     c: Tensor
 
 
+class Weights(NamedTuple):
+    """One direction of one layer: ih [G*H, F], hh [G*H, H/N], biases [G*H] or both None. Also their gradients."""
+
+    ih: Tensor
+    hh: Tensor
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Weights":
+        """`change` made to each of them that there is."""
+        bias_ih, bias_hh = (None if bias is None else change(bias) for bias in self[2:])
+        return Weights(change(self.ih), change(self.hh), bias_ih, bias_hh)
+
+    @staticmethod
+    def stack(weights: "Sequence[Weights]") -> "Weights":
+        """Those of D directions as one, [D, ...] each."""
+        if len(weights) == 1:
+            return weights[0].each(lambda weight: weight.unsqueeze(0))  # without a copy
+        ih, hh = torch.stack([w.ih for w in weights]), torch.stack([w.hh for w in weights])
+        biases = (
+            torch.stack(parts) if parts[0] is not None else None for parts in list(zip(*weights, strict=True))[2:]
+        )
+        return Weights(ih, hh, *biases)
+
+
+def recurrent_product(h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
+    """W_hh h + b_hh [B, G*H] for all gates, block by block where there are several heads."""
+    num_heads = h.shape[1] // weight_hh.shape[1]
+    if num_heads == 1:
+        return linear(h, weight_hh, bias_hh)
+    heads = h.unflatten(1, (num_heads, -1))
+    blocks = weight_hh.unflatten(0, (-1, num_heads, weight_hh.shape[1]))
+    product = torch.einsum("bnj,gnij->bgni", heads, blocks).flatten(1)
+    return product if bias_hh is None else product + bias_hh
+
+
 def tanh_step(projected: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh): G = 1 (Elman 1990, "Finding structure in time")."""
-    return torch.tanh(projected + linear(h, weight_hh, bias_hh))
+    return torch.tanh(projected + recurrent_product(h, weight_hh, bias_hh))
 
 
 def relu_step(projected: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
     """h_t = max(0, W_ih x_t + b_ih + W_hh h_(t-1) + b_hh): G = 1 (Le, Jaitly, Hinton 2015, arXiv 1504.00941)."""
-    return torch.relu(projected + linear(h, weight_hh, bias_hh))
+    return torch.relu(projected + recurrent_product(h, weight_hh, bias_hh))
 
 
 def gru_step(projected: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
@@ -43,7 +81,7 @@ def gru_step(projected: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | 
     As in torch.nn and cuDNN, r multiplies after the product with W_hn, where the paper has it before.
     """
     projected_r, projected_z, projected_n = projected.chunk(3, dim=-1)
-    recurrent_r, recurrent_z, recurrent_n = linear(h, weight_hh, bias_hh).chunk(3, dim=-1)
+    recurrent_r, recurrent_z, recurrent_n = recurrent_product(h, weight_hh, bias_hh).chunk(3, dim=-1)
     r = torch.sigmoid(projected_r + recurrent_r)
     z = torch.sigmoid(projected_z + recurrent_z)
     n = torch.tanh(projected_n + r * recurrent_n)
@@ -62,6 +100,10 @@ def lstm_step(projected: Tensor, state: LSTMState, weight_hh: Tensor, bias_hh: T
     c_t = f * c_(t-1) + i * g
     h_t = o * tanh(c_t)
     """
-    i, f, g, o = (projected + linear(state.h, weight_hh, bias_hh)).chunk(4, dim=-1)
+    i, f, g, o = (projected + recurrent_product(state.h, weight_hh, bias_hh)).chunk(4, dim=-1)
     c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
     return LSTMState(torch.sigmoid(o) * torch.tanh(c), c)
+
+
+NUM_GATES = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}
+STEPS: dict[str, Callable[..., Any]] = {"tanh": tanh_step, "relu": relu_step, "gru": gru_step, "lstm": lstm_step}

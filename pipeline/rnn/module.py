@@ -4,14 +4,19 @@ B videos, T frames, F features, H hidden; D directions (1, or 2 when bidirection
 """
 
 import math
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from pipeline.rnn.cells import LSTMState, gru_step, lstm_step, relu_step, tanh_step
-from pipeline.rnn.reference import Step, unroll
+from pipeline.rnn import dispatch, ops
+from pipeline.rnn.cells import NUM_GATES, LSTMState, Weights
+
+# (cell, x, weights of each direction, h, c or None, lengths or None) -> (outputs, h, c): see reference.run_layer
+LayerRunner = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+RecurrentInit = Literal["uniform", "orthogonal", "identity"]
 
 
 def check_lengths(lengths: object, num_videos: int, num_frames: int) -> list[str]:
@@ -21,6 +26,8 @@ def check_lengths(lengths: object, num_videos: int, num_frames: int) -> list[str
         return [f"lengths: got {got}, expected an integer tensor"]
     if lengths.shape != (num_videos,):
         return [f"lengths: got shape {list(lengths.shape)}, expected [{num_videos}], one length for each row of x"]
+    if torch.compiler.is_compiling():
+        return []  # their values are known when the compiled code runs: ops.checked_lengths looks at them then
     outside = [int(n) for n in lengths if not 1 <= n <= num_frames]
     return [f"lengths: got {outside}, expected 1 to {num_frames}, the number of frames of x"] if outside else []
 
@@ -28,8 +35,7 @@ def check_lengths(lengths: object, num_videos: int, num_frames: int) -> list[str
 class _Recurrent(nn.Module):
     """What the three share: parameters, checks, the walk over layers and directions. Its state is one tensor."""
 
-    _num_gates: ClassVar[int]
-    _step: Step
+    cell: str
     weight_hh_l0: Tensor
 
     def __init__(
@@ -41,12 +47,24 @@ class _Recurrent(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         bias: bool = True,
+        num_heads: int = 1,
+        recurrent_init: RecurrentInit = "uniform",
     ) -> None:
         super().__init__()
-        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        sizes = {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+        }
         problems = [f"{name}: got {size}, expected at least 1" for name, size in sizes.items() if size < 1]
+        if num_heads > 1 and hidden_size % num_heads:
+            problems.append(f"num_heads: got {num_heads}, expected a divisor of hidden_size {hidden_size}")
         if not 0 <= dropout <= 1:
             problems.append(f"dropout: got {dropout}, expected a probability, 0 to 1")
+        if recurrent_init not in get_args(RecurrentInit):
+            expected = ", ".join(map(repr, get_args(RecurrentInit)))
+            problems.append(f"recurrent_init: got {recurrent_init!r}, expected one of {expected}")
         if problems:
             raise ValueError("; ".join(problems))
         self.input_size = input_size
@@ -55,6 +73,8 @@ class _Recurrent(nn.Module):
         self.bidirectional = bidirectional
         self.dropout = dropout
         self.bias = bias
+        self.num_heads = num_heads
+        self.recurrent_init = recurrent_init
         self._make_parameters()
         self.reset_parameters()
 
@@ -69,12 +89,16 @@ class _Recurrent(nn.Module):
 
     def _make_parameters(self) -> None:
         """weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then _l0_reverse, then layer 1: as torch.nn has them."""
-        gates_size = self._num_gates * self.hidden_size
+        gates_size = NUM_GATES[self.cell] * self.hidden_size
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
                 width = self.input_size if layer == 0 else self.output_size
                 setattr(self, f"weight_ih{suffix}", nn.Parameter(torch.empty(gates_size, width)))
-                setattr(self, f"weight_hh{suffix}", nn.Parameter(torch.empty(gates_size, self.hidden_size)))
+                setattr(
+                    self,
+                    f"weight_hh{suffix}",
+                    nn.Parameter(torch.empty(gates_size, self.hidden_size // self.num_heads)),
+                )
                 for name in ("bias_ih", "bias_hh") if self.bias else ():
                     setattr(self, f"{name}{suffix}", nn.Parameter(torch.empty(gates_size)))
 
@@ -82,10 +106,24 @@ class _Recurrent(nn.Module):
         return [f"_l{layer}", f"_l{layer}_reverse"][: self.num_directions]
 
     def reset_parameters(self) -> None:
-        """Uniform in +-1/sqrt(H), weights and biases, drawn in the order of torch.nn: a seed gives the same weights."""
-        bound = 1 / math.sqrt(self.hidden_size)
+        """Uniform in +-1/sqrt(H/N), weights and biases, drawn in torch.nn's order: a seed gives the same weights.
+
+        Then, by `recurrent_init`, the square block of W_hh of each gate and head becomes
+        orthogonal  a random orthogonal matrix, which keeps all lengths (Saxe et al. 2014, arXiv 1312.6120)
+        identity    the identity, all biases 0: meant for relu (Le, Jaitly, Hinton 2015, arXiv 1504.00941)
+        """
+        size = self.hidden_size // self.num_heads
+        bound = 1 / math.sqrt(size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
+        if self.recurrent_init == "uniform":
+            return
+        for name, parameter in self.named_parameters():
+            if name.startswith("weight_hh"):
+                for block in parameter.detach().split(size):
+                    nn.init.orthogonal_(block) if self.recurrent_init == "orthogonal" else nn.init.eye_(block)
+            elif name.startswith("bias") and self.recurrent_init == "identity":
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run all layers and directions over all frames.
@@ -101,37 +139,48 @@ class _Recurrent(nn.Module):
 
         ValueError on a wrong rank, width, dtype, device, length or state.
         """
+        return self.run(x, state, lengths, dispatch.run_layer)
+
+    def run(self, x: Tensor, state: Any, lengths: Tensor | None, run_layer: LayerRunner) -> tuple[Tensor, Any]:
+        """As `forward`, each layer by `run_layer`, which must be one of the paths of `dispatch` or give the same."""
         self._check(x, state, lengths)
-        states = self._initial_states(x, state)
+        if lengths is not None and torch.compiler.is_compiling():
+            lengths = ops.checked_lengths(lengths, x.shape[1])
+        h, c = self._parts(self._zeros(x) if state is None else state)
+        final_h: list[Tensor] = []
+        final_c: list[Tensor] = []
         for layer in range(self.num_layers):
             if layer > 0:
                 x = dropout(x, self.dropout, self.training)
-            outputs = []
-            for direction, suffix in enumerate(self._suffixes(layer)):
-                index = layer * self.num_directions + direction
-                output, states[index] = unroll(
-                    self._step,
-                    x,
-                    states[index],
-                    getattr(self, f"weight_ih{suffix}"),
-                    getattr(self, f"weight_hh{suffix}"),
-                    getattr(self, f"bias_ih{suffix}", None),
-                    getattr(self, f"bias_hh{suffix}", None),
-                    lengths=lengths,
-                    reverse=direction == 1,
-                )
-                outputs.append(output)
-            x = torch.cat(outputs, dim=2) if self.bidirectional else outputs[0]
-        return x, self._final_state(states)
+            here = slice(layer * self.num_directions, (layer + 1) * self.num_directions)
+            x, h_n, c_n = run_layer(self.cell, x, self._weights(layer), h[here], c if c is None else c[here], lengths)
+            final_h.append(h_n)
+            final_c += [] if c_n is None else [c_n]
+        return x, self._joined(torch.cat(final_h), None if c is None else torch.cat(final_c))
 
-    def _initial_states(self, x: Tensor, state: Any) -> list[Any]:
-        """One state for each layer and direction."""
-        if state is None:
-            state = self.weight_hh_l0.new_zeros(self._state_shape(x))
-        return list(state.unbind(0))
+    def _weights(self, layer: int) -> list[Weights]:
+        def named(name: str) -> Any:
+            return getattr(self, name, None)
 
-    def _final_state(self, states: list[Any]) -> Any:
-        return torch.stack(states)
+        return [
+            Weights(
+                named(f"weight_ih{suffix}"),
+                named(f"weight_hh{suffix}"),
+                named(f"bias_ih{suffix}"),
+                named(f"bias_hh{suffix}"),
+            )
+            for suffix in self._suffixes(layer)
+        ]
+
+    def _zeros(self, x: Tensor) -> Any:
+        return self.weight_hh_l0.new_zeros(self._state_shape(x))
+
+    def _parts(self, state: Any) -> tuple[Tensor, Tensor | None]:
+        """A state as h and c."""
+        return state, None
+
+    def _joined(self, h: Tensor, c: Tensor | None) -> Any:
+        return h
 
     def _state_shape(self, x: Tensor) -> tuple[int, int, int]:
         return (self.num_layers * self.num_directions, x.shape[0], self.hidden_size)
@@ -172,17 +221,28 @@ class _Recurrent(nn.Module):
             problems.append(f"{name}: got {tensor.dtype}, expected {weight.dtype}, the dtype of the weights")
         return problems
 
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """ValueError on weights that are not finite, all of them at once, before any is loaded."""
+        problems = []
+        for name, _ in self.named_parameters():
+            weight = state_dict.get(prefix + name)
+            num_bad = 0 if weight is None else int((~weight.isfinite()).sum())
+            if weight is not None and num_bad:
+                got = f"{num_bad} of {weight.numel()} numbers NaN or infinite"
+                problems.append(f"{prefix}{name}: got {got}, expected finite ones; the training that made it diverged")
+        if problems:
+            raise ValueError("; ".join(problems))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def extra_repr(self) -> str:
         return (
             f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, "
-            f"bidirectional={self.bidirectional}, dropout={self.dropout}, bias={self.bias}"
+            f"bidirectional={self.bidirectional}, dropout={self.dropout}, bias={self.bias}, num_heads={self.num_heads}"
         )
 
 
 class RNN(_Recurrent):
     """Elman network: h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or relu in place of tanh. See cells.py."""
-
-    _num_gates = 1
 
     def __init__(
         self,
@@ -194,9 +254,12 @@ class RNN(_Recurrent):
         bidirectional: bool = False,
         dropout: float = 0.0,
         bias: bool = True,
+        num_heads: int = 1,
+        recurrent_init: RecurrentInit = "uniform",
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"nonlinearity: got {nonlinearity!r}, expected 'tanh' or 'relu'")
+        self.cell = self.nonlinearity = nonlinearity
         super().__init__(
             input_size,
             hidden_size,
@@ -204,9 +267,9 @@ class RNN(_Recurrent):
             bidirectional=bidirectional,
             dropout=dropout,
             bias=bias,
+            num_heads=num_heads,
+            recurrent_init=recurrent_init,
         )
-        self.nonlinearity = nonlinearity
-        self._step = tanh_step if nonlinearity == "tanh" else relu_step
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, nonlinearity={self.nonlinearity!r}"
@@ -215,25 +278,23 @@ class RNN(_Recurrent):
 class GRU(_Recurrent):
     """Gated recurrent unit; equations in cells.gru_step."""
 
-    _num_gates = 3
-    _step = staticmethod(gru_step)
+    cell = "gru"
 
 
 class LSTM(_Recurrent):
     """Long short-term memory; equations in cells.lstm_step. Its state is an LSTMState(h, c)."""
 
-    _num_gates = 4
-    _step = staticmethod(lstm_step)
+    cell = "lstm"
 
-    def _initial_states(self, x: Tensor, state: Any) -> list[Any]:
-        h, c = (None, None) if state is None else state
-        return [
-            LSTMState(*parts)
-            for parts in zip(super()._initial_states(x, h), super()._initial_states(x, c), strict=True)
-        ]
+    def _zeros(self, x: Tensor) -> LSTMState:
+        return LSTMState(super()._zeros(x), super()._zeros(x))
 
-    def _final_state(self, states: list[Any]) -> LSTMState:
-        return LSTMState(torch.stack([state.h for state in states]), torch.stack([state.c for state in states]))
+    def _parts(self, state: Any) -> tuple[Tensor, Tensor | None]:
+        return state
+
+    def _joined(self, h: Tensor, c: Tensor | None) -> LSTMState:
+        assert c is not None
+        return LSTMState(h, c)
 
     def _state_problems(self, state: Any, shape: tuple[int, int, int]) -> list[str]:
         if not isinstance(state, tuple) or len(state) != 2:

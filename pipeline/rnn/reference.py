@@ -3,17 +3,19 @@
 B videos, T frames, F features, H hidden; G gates (1 Elman, 3 GRU, 4 LSTM). Batch first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from pipeline.rnn.cells import LSTMState
+from pipeline.rnn.cells import STEPS, LSTMState, Weights
 
 # (projected, state, weight_hh, bias_hh) -> state, as in cells.py; the state is a Tensor, or an LSTMState.
 Step = Callable[[Tensor, Any, Tensor, Tensor | None], Any]
+Observe = Callable[[int, int, Tensor], None]
 
 
 def frame_mask(lengths: Tensor, num_frames: int, device: torch.device) -> Tensor:
@@ -21,23 +23,52 @@ def frame_mask(lengths: Tensor, num_frames: int, device: torch.device) -> Tensor
     return torch.arange(num_frames, device=device) < lengths.to(device).unsqueeze(1)
 
 
+def run_layer(
+    cell: str,
+    x: Tensor,
+    weights: Sequence[Weights],
+    h: Tensor,
+    c: Tensor | None,
+    lengths: Tensor | None,
+    observe: Observe | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One layer, in one direction or both, as every path has it.
+
+    x [B, T, F]; weights of each of D directions; h, c [D, B, H], c for LSTM only; lengths [B] in 1..T or None. Gives
+    the outputs [B, T, D*H], forward | reverse, and h and c after each video's last step.
+
+    observe(direction, t, h_t) is called with the hidden state [B, H] of every frame as soon as there is one.
+    """
+    outputs, states = [], []
+    for direction, weights_d in enumerate(weights):
+        state = h[direction] if c is None else LSTMState(h[direction], c[direction])
+        observe_d = None if observe is None else partial(observe, direction)
+        output, state = unroll(
+            STEPS[cell], x, state, weights_d, lengths=lengths, reverse=direction == 1, observe=observe_d
+        )
+        outputs.append(output)
+        states.append(state)
+    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+    if c is None:
+        return output, torch.stack(states), None
+    return output, torch.stack([state.h for state in states]), torch.stack([state.c for state in states])
+
+
 def unroll(
     step: Step,
     x: Tensor,
     state: Any,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
+    weights: Weights,
     *,
     lengths: Tensor | None = None,
     reverse: bool = False,
+    observe: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[Tensor, Any]:
     """Run one layer in one direction over time.
 
-    x [B, T, F]; state [B, H] (LSTMState: two of them); lengths [B] in 1..T, None for T everywhere; weight_ih [G*H, F],
-    weight_hh [G*H, H], biases [G*H] or None. Gives outputs [B, T, H], zero at padding, and the state after each video's
-    last step. `reverse` reads frame length-1-t at step t, and its output stands at the frame it has read.
+    x [B, T, F]; state [B, H] (LSTMState: two of them); lengths [B] in 1..T, None for T everywhere. Gives outputs
+    [B, T, H], zero at padding, and the state after each video's last step. `reverse` reads frame length-1-t at step t,
+    and its output stands at the frame it has read.
 
     What padding holds, NaN included, reaches neither results nor gradients. Under autocast only the input projection is
     in reduced precision: in the recurrence rounding would build up over the steps.
@@ -51,15 +82,17 @@ def unroll(
         x = x.masked_fill(~mask, 0)  # before the product: 0 * NaN would poison the gradient of weight_ih
         live = mask.unbind(1)
 
-    projected = linear(x, weight_ih, bias_ih).to(weight_hh.dtype).unbind(1)  # one GEMM for all frames
+    projected = linear(x, weights.ih, weights.bias_ih).to(weights.hh.dtype).unbind(1)  # one GEMM for all frames
     outputs: list[Tensor] = []
     with torch.autocast(x.device.type, enabled=False):
         for t in reversed(range(longest)) if reverse else range(longest):
-            new = step(projected[t], state, weight_hh, bias_hh)
+            new = step(projected[t], state, weights.hh, weights.bias_hh)
             # A video that has ended keeps its state. Read backwards, padding comes first and keeps the initial state:
             # the first step that counts is the one at frame length-1.
             state = new if t < shortest else _where(live[t], new, state)
             outputs.append(state.h if isinstance(state, LSTMState) else state)
+            if observe is not None:
+                observe(t, outputs[-1])
     output = torch.stack(outputs[::-1] if reverse else outputs, dim=1)
     if live:
         output = output.masked_fill(~mask, 0)

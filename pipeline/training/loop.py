@@ -18,6 +18,9 @@ from pipeline.config import Training
 from pipeline.datasets.windows import Batch
 from pipeline.errors import InputError
 from pipeline.files import replacing
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.models.labeller import LabellerOutput, LabellerState
+from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
 from pipeline.training.losses import masked_cross_entropy
 
 Scores = dict[str, float]
@@ -28,9 +31,13 @@ SHOWN = ("train_loss", "val_loss", "val_frame_accuracy")  # beside the progress 
 
 @dataclass
 class Progress:
-    """How far training has come. `history`: the scores of each epoch, in order; `stopped`: no further epoch is due."""
+    """How far training has come. `history`: the scores of each epoch, in order; `stopped`: no further epoch is due.
+
+    `diagnoses`: what came of `Callbacks.diagnose` after each epoch; none without it.
+    """
 
     history: list[Scores] = field(default_factory=list)
+    diagnoses: list[Diagnosis] = field(default_factory=list)
     best_epoch: int = -1
     stopped: bool = False
 
@@ -66,6 +73,7 @@ class Learner:
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._amp_dtype = _amp_dtype(self._device, settings.mixed_precision)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._amp_dtype is torch.float16)
+        self._carried: LabellerState | None = None  # after the last frames of the batch before
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -87,17 +95,25 @@ class Learner:
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * rate_factor(epoch, self.settings)
         self.model.train()
-        losses, norms = zip(*(self._step(batch) for batch in batches), strict=True)
+        self._carried = None
+        losses, norms = zip(*filter(None, map(self._step, batches)), strict=True)
         return {
             "train_loss": torch.stack(losses).mean().item(),
             "gradient_norm": torch.stack(norms).mean().item(),
             "learning_rate": self._optimizer.param_groups[0]["lr"],
         }
 
-    def _step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """One update: the loss, and the norm of its gradient."""
-        with torch.autocast(self._device.type, dtype=self._amp_dtype, enabled=self._amp_dtype is not None):
-            output = self.model(batch.inputs.to(self._device), lengths=batch.lengths)
+    def _step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """One update: the loss, and the norm of its gradient.
+
+        None where no frame is labelled, in a window that is read for the state alone: no weight changes then.
+        """
+        if not (batch.labels != IGNORE_INDEX).any():
+            with torch.no_grad(), self._autocast():
+                self._run(batch)
+            return None
+        with self._autocast():
+            output = self._run(batch)
             loss = masked_cross_entropy(output.logits, batch.labels.to(self._device), self._class_weights)
         if not torch.isfinite(loss):
             raise InputError(
@@ -110,6 +126,22 @@ class Learner:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return loss.detach(), norm
+
+    def _run(self, batch: Batch) -> LabellerOutput:
+        """The model on a batch, from the state that the batch before left, where this one continues it.
+
+        The gradient does not follow: backpropagation through time is truncated between batches.
+        """
+        state = None
+        if batch.continues is not None:
+            assert self._carried is not None
+            state = self._carried.take(batch.continues.to(self._device))
+        output = self.model(batch.inputs.to(self._device), lengths=batch.lengths, state=state)
+        self._carried = output.state
+        return output
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, dtype=self._amp_dtype, enabled=self._amp_dtype is not None)
 
 
 class TrainingState:
@@ -173,13 +205,15 @@ class Callbacks:
 
     `batches(epoch)`; `validate()`: the validation scores with the key of `monitor`, None where there is no validation
     split; `save_best()` keeps the model's weights; `report(epoch, scores)` tells a tracker. The last two come again,
-    with the same, where training was killed right after them.
+    with the same, where training was killed right after them. `diagnose()`, where there is something to diagnose, must
+    leave the model and all random numbers as they are.
     """
 
     batches: Callable[[int], Iterable[Batch]]
     validate: Callable[[], Scores] | None
     save_best: Callable[[], None]
     report: Callable[[int, Scores], None]
+    diagnose: Callable[[], Diagnosis] | None = None
 
 
 def fit(learner: Learner, *, seed: int, state: TrainingState, callbacks: Callbacks, description: str) -> Progress:
@@ -197,8 +231,11 @@ def fit(learner: Learner, *, seed: int, state: TrainingState, callbacks: Callbac
             epoch = len(progress.history)
             torch.manual_seed(seed * 1_000_003 + epoch)
             scores = learner.train_epoch(callbacks.batches(epoch), epoch=epoch)
+            learner.model.eval()
+            if callbacks.diagnose:
+                progress.diagnoses.append(callbacks.diagnose())
+                scores |= scores_of(progress.diagnoses[-1])
             if callbacks.validate:
-                learner.model.eval()
                 scores |= {f"val_{name}": value for name, value in callbacks.validate().items()}
             progress.add(scores, learner.settings)
             state.save(learner, progress)
@@ -214,6 +251,8 @@ def _publish(progress: Progress, callbacks: Callbacks) -> None:
     if progress.best_epoch == epoch:
         callbacks.save_best()
     callbacks.report(epoch, progress.history[epoch])
+    if warning := due_warning(progress.diagnoses):
+        tqdm.write(warning)
 
 
 def rate_factor(epoch: int, settings: Training) -> float:

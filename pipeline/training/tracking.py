@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import requires, version
@@ -20,6 +21,7 @@ import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -148,6 +150,15 @@ def log_epoch(run_id: str, epoch: int, scores: Mapping[str, float]) -> None:
     if any(metric.step == epoch for metric in client.get_metric_history(run_id, next(iter(curves)))):
         return
     mlflow.log_metrics(curves, step=epoch)
+
+
+def log_curve(run_id: str, name: str, values: Iterable[float]) -> None:
+    """A curve that is known as a whole, at steps 0, 1, ..; once, as `log_epoch`."""
+    client = mlflow.MlflowClient()
+    if client.get_metric_history(run_id, name):
+        return
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, [Metric(name, float(value), now, step) for step, value in enumerate(values)])
 
 
 def log_scores(scores: Mapping[str, float]) -> None:

@@ -8,7 +8,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,19 +22,22 @@ from pipeline.checkpoint import CheckpointSpec, FrameEncoder, Lineage, make_labe
 from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
-from pipeline.datasets.windows import Batch, plan_windows, read_batches
+from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
 from pipeline.encode import choose_device, encode_video
 from pipeline.files import replacing
 from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.metrics.plots import plot_curves
+from pipeline.metrics.plots import plot_curves, plot_gradients
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.training import tracking
+from pipeline.training.diagnosis import Diagnosis, diagnose
 from pipeline.training.loop import Callbacks, Learner, ParameterGroups, Progress, Scores, TrainingState, fit
 from pipeline.training.losses import balanced_class_weights
 from pipeline.video.reader import open_video
 
 PACKAGE = Path(__file__).parents[1]
+DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most
+DRAWN_EPOCHS = 6
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,11 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
             validate=partial(validate, labeller, material) if material.manifest.of_split("val") else None,
             save_best=_saver(params, material, labeller, out, run_id=run_id),
             report=partial(tracking.log_epoch, run_id),
+            diagnose=_diagnoser(params, material, labeller),
         )
         with _threads(None if material.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
-        _log_result(progress, out)
+        _log_result(progress, out, run_id=run_id)
         tracking.log_model(run_id, out, name=name, example=material.manifest.sources[0].path)
         state.finish()
 
@@ -176,6 +180,39 @@ def validate(labeller: Labeller, material: Material) -> Scores:
     }
 
 
+def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callable[[], Diagnosis] | None:
+    """What looks at the gradients of one batch, always the same: of validation videos, where there are any.
+
+    None where nothing is carried from frame to frame: without a recurrent network, or in windows of single frames.
+    """
+    labels = _labels_of(material, "val") or _labels_of(material, "train")
+    video_classes = _video_classes(params.labeller.head, labels)
+    windows = plan_windows(
+        labels,
+        window_frames=min(params.training.window_frames or DIAGNOSED_FRAMES, DIAGNOSED_FRAMES),
+        generator=np.random.default_rng(params.seed),
+    )
+    windows = sorted(windows, key=lambda window: window.start - window.stop)[:DIAGNOSED_VIDEOS]  # the longest ones
+    if labeller.rnn is None or not windows or windows[0].stop - windows[0].start == 1:
+        return None
+
+    @torch.no_grad()
+    def read(stem: str, start: int, stop: int) -> torch.Tensor:
+        inputs = material.read(stem, start, stop)
+        if not material.from_pixels:
+            return inputs
+        assert material.frames is not None
+        return material.frames.encoder(inputs.to(labeller.classifier.weight.device))
+
+    def run() -> Diagnosis:
+        (batch,) = read_batches([windows], labels, read=read, video_classes=video_classes)
+        diagnosis = diagnose(labeller, params.labeller.cell, batch)
+        assert diagnosis is not None
+        return diagnosis
+
+    return run
+
+
 def _build_model(params: Params, material: Material, device: torch.device) -> tuple[Labeller, nn.Module]:
     num_features = _num_features(material)
     labeller = make_labeller(params.labeller, num_features=num_features, num_classes=len(material.manifest.classes))
@@ -202,23 +239,36 @@ def _parameter_groups(params: Params, material: Material, labeller: Labeller) ->
 
 
 def _batches(params: Params, material: Material, epoch: int) -> Iterator[Batch]:
-    labels = {source.stem: material.labels[source.stem] for source in material.manifest.of_split("train")}
+    labels = _labels_of(material, "train")
+    settings = params.training
     generator = np.random.default_rng([params.seed, epoch])
-    video_classes = None
-    if params.labeller.head == "many_to_one":
-        video_classes = {stem: found for stem in labels if (found := video_class(labels[stem])) is not None}
-    batches = read_batches(
-        plan_windows(labels, window_frames=params.training.window_frames, generator=generator),
-        labels,
-        read=material.read,
-        batch_size=params.training.batch_size,
-        video_classes=video_classes,
-    )
+    consecutive = settings.windows == "consecutive"
+    if consecutive:
+        assert settings.window_frames is not None, "config refuses consecutive windows without a length"
+        steps = plan_consecutive(
+            labels, window_frames=settings.window_frames, batch_size=settings.batch_size, generator=generator
+        )
+    else:
+        windows = plan_windows(labels, window_frames=settings.window_frames, generator=generator)
+        steps = [windows[i : i + settings.batch_size] for i in range(0, len(windows), settings.batch_size)]
+    video_classes = _video_classes(params.labeller.head, labels)
+    batches = read_batches(steps, labels, read=material.read, video_classes=video_classes, consecutive=consecutive)
     noise = params.training.feature_noise
     for batch in batches:
         if noise and not material.from_pixels:
             batch = batch._replace(inputs=batch.inputs + noise * torch.randn_like(batch.inputs))
         yield batch
+
+
+def _labels_of(material: Material, split: str) -> dict[str, np.ndarray]:
+    return {source.stem: material.labels[source.stem] for source in material.manifest.of_split(split)}
+
+
+def _video_classes(head: str, labels: Mapping[str, np.ndarray]) -> dict[str, int] | None:
+    """For many-to-one: the class of each video that has one."""
+    if head != "many_to_one":
+        return None
+    return {stem: found for stem in labels if (found := video_class(labels[stem])) is not None}
 
 
 def _class_weights(params: Params, material: Material, device: torch.device) -> torch.Tensor | None:
@@ -255,10 +305,24 @@ def _run_name(name: str, params: Params, material: Material) -> str:
     return "-".join([name, *([cell] if params.labeller.cell != "none" else []), material.manifest.name])
 
 
-def _log_result(progress: Progress, out: Path) -> None:
+def _log_result(progress: Progress, out: Path, *, run_id: str) -> None:
+    names = dict.fromkeys(name for scores in progress.history for name in scores)
     with replacing(out / "history.csv") as path, path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["epoch", *progress.history[0]])
+        writer = csv.DictWriter(file, ["epoch", *names])
         writer.writeheader()
         writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history))
     tracking.log_scores({"best_epoch": progress.best_epoch})
-    tracking.log_figure(plot_curves(progress.history, best_epoch=progress.best_epoch), "curves.png")
+    curves = [{name: scores[name] for name in scores if not name.startswith("rnn/")} for scores in progress.history]
+    tracking.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")
+    if progress.diagnoses:
+        _log_gradients(progress.diagnoses, run_id=run_id)
+
+
+def _log_gradients(diagnoses: Sequence[Diagnosis], *, run_id: str) -> None:
+    """One picture, and of the same epochs one curve each: the norm of dL/dh by frames back, the largest of its ways."""
+    epochs = np.unique(np.linspace(0, len(diagnoses) - 1, DRAWN_EPOCHS).round().astype(int)).tolist()
+    norms = {epoch: np.array(diagnoses[epoch]["norms"]) for epoch in epochs}
+    for epoch in epochs:
+        tracking.log_curve(run_id, f"gradient_by_frames_back/epoch_{epoch:03d}", norms[epoch].max(axis=(0, 1)))
+    radii = np.array([diagnosis["radii"] for diagnosis in diagnoses])
+    tracking.log_figure(plot_gradients(norms, radii, diagnoses[0]["gates"]), "gradients.png")

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.windows import plan_windows, read_batches
+from pipeline.datasets.windows import plan_consecutive, plan_windows, read_batches
 from pipeline.labels.segments import IGNORE_INDEX
 
 
@@ -44,9 +44,8 @@ def test_batches_hold_what_the_windows_name():
     features = {"a": torch.arange(10.0)[:, None], "b": 100 + torch.arange(7.0)[:, None]}
     labels = {"a": np.arange(10), "b": np.arange(7)}
     windows = plan_windows(labels, window_frames=4, generator=np.random.default_rng(1))
-    batches = list(
-        read_batches(windows, labels, read=lambda stem, start, stop: features[stem][start:stop], batch_size=2)
-    )
+    steps = [windows[i : i + 2] for i in range(0, len(windows), 2)]
+    batches = list(read_batches(steps, labels, read=lambda stem, start, stop: features[stem][start:stop]))
     assert sum(len(batch.lengths) for batch in batches) == len(windows)
     for batch_index, batch in enumerate(batches):
         for row, length in enumerate(batch.lengths):
@@ -61,10 +60,56 @@ def test_many_to_one_batches_hold_the_class_of_the_video():
     labels = {"a": np.full(4, 2), "b": np.full(9, 1)}
     windows = plan_windows(labels, window_frames=4, generator=np.random.default_rng(1))
     (batch,) = read_batches(
-        windows,
+        [windows],
         labels,
         read=lambda _, start, stop: torch.zeros(stop - start, 1),
-        batch_size=99,
         video_classes={"a": 2, "b": 1},
     )
     assert batch.labels.tolist() == [{"a": 2, "b": 1}[window.stem] for window in windows]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    window_frames=st.integers(1, 70),
+    batch_size=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+@settings(deadline=None, max_examples=60)
+def test_consecutive_batches_go_through_each_video_from_its_start_to_its_end(lengths, window_frames, batch_size, seed):
+    features = {f"v{i}": 100.0 * i + torch.arange(length)[:, None] for i, length in enumerate(lengths)}
+    labels = {stem: x[:, 0].long().numpy() for stem, x in features.items()}
+    steps = plan_consecutive(
+        labels, window_frames=window_frames, batch_size=batch_size, generator=np.random.default_rng(seed)
+    )
+    batches = list(read_batches(steps, labels, read=lambda stem, lo, hi: features[stem][lo:hi], consecutive=True))
+    videos: list[list[float]] = []
+    before: list[list[float]] = []
+    for batch in batches:
+        rows = [x[:length, 0].tolist() for x, length in zip(batch.inputs, batch.lengths, strict=True)]
+        assert len(rows) <= batch_size
+        assert all(1 <= len(row) <= window_frames for row in rows)
+        if batch.continues is None:
+            videos += (now := rows)
+        else:
+            now = [before[i] for i in batch.continues.tolist()]
+            for video, row in zip(now, rows, strict=True):
+                video += row
+        before = now
+    assert sorted(videos) == sorted(x[:, 0].tolist() for x in features.values())
+
+
+def test_where_consecutive_windows_are_cut_is_random_and_a_video_without_labels_is_not_read():
+    labels = {"v": np.zeros(100, dtype=np.int64), "unlabelled": np.full(100, IGNORE_INDEX)}
+    cuts = set()
+    for seed in range(40):
+        steps = plan_consecutive(labels, window_frames=30, batch_size=2, generator=np.random.default_rng(seed))
+        assert {window.stem for windows in steps for window in windows} == {"v"}
+        cuts.add(steps[0][0].stop)
+    assert len(cuts) > 10
+
+
+def test_random_windows_continue_nothing_even_where_they_happen_to_follow():
+    labels = {"v": np.zeros(20, dtype=np.int64)}
+    steps = plan_consecutive(labels, window_frames=5, batch_size=1, generator=np.random.default_rng(0))
+    batches = read_batches(steps, labels, read=lambda _, start, stop: torch.zeros(stop - start, 1))
+    assert all(batch.continues is None for batch in batches)

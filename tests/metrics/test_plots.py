@@ -3,7 +3,7 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.metrics.plots import plot_confusion, plot_curves, plot_timeline
+from pipeline.metrics.plots import plot_confusion, plot_curves, plot_gradients, plot_timeline
 
 CLASSES = ("rest", "walk", "jump")
 TRUTH = np.array([0, 0, 1, 1, -100, -100, 2, 0])
@@ -83,3 +83,19 @@ def test_curves_have_a_panel_for_losses_one_for_scores_and_one_for_each_other_na
     np.testing.assert_array_equal(drawn["score (%)"]["validation F1@50"].get_xydata(), [[0, 10], [2, 30]])
     assert drawn["loss"]["best epoch"].get_xdata()[0] == 2
     plot_curves([]).savefig(io.BytesIO())
+
+
+def test_gradients_have_a_panel_for_each_layer_and_direction_and_one_for_the_radii():
+    norms = {epoch: np.full((2, 2, 5), 10.0**-epoch) for epoch in (0, 3)}
+    norms[3][1, 1, 4] = 0  # went under: there is no logarithm to draw
+    radii = np.arange(4 * 2 * 2 * 3, dtype=float).reshape(4, 2, 2, 3)
+    figure = plot_gradients(norms, radii, ("r", "z", "n"))
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.axison}
+    ways = [f"gradient, layer {layer}, {way}" for way in ("forward", "reverse") for layer in (0, 1)]
+    assert set(panels) == {*ways, "spectral radius of W_hh"}
+    lines = panels["gradient, layer 1, reverse"].lines
+    np.testing.assert_array_equal(lines[1].get_ydata(), [1e-3] * 4 + [np.nan])
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["epoch 0", "epoch 3"]
+    of_z = next(line for line in panels["spectral radius of W_hh"].lines if line.get_label() == "z")
+    np.testing.assert_array_equal(of_z.get_ydata(), [10, 22, 34, 46])
+    figure.savefig(io.BytesIO())

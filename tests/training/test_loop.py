@@ -1,17 +1,21 @@
 """The loop: what it does in each epoch, when it stops, which model it keeps, and that killing it changes nothing."""
 
+import gc
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from import_graph import ROOT
 from torch import nn
 
 from pipeline.config import Training, load_params
-from pipeline.datasets.windows import Batch
+from pipeline.datasets.windows import Batch, plan_consecutive, read_batches
 from pipeline.errors import InputError
 from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.models.labeller import LabellerOutput
+from pipeline.models.encoder import build_encoder
+from pipeline.models.labeller import EndToEnd, Labeller, LabellerOutput
 from pipeline.training.loop import Callbacks, Learner, TrainingState, fit, is_best, rate_factor
 
 
@@ -32,7 +36,7 @@ class FrameModel(nn.Module):
         torch.manual_seed(0)
         self.layers = nn.Sequential(nn.Linear(3, 4), nn.Dropout(dropout), nn.Linear(4, 2))
 
-    def forward(self, x, *, lengths):
+    def forward(self, x, *, lengths, state=None):
         return LabellerOutput(self.layers(x), None)
 
 
@@ -256,3 +260,167 @@ def test_a_loss_that_is_no_number_stops_training_and_says_why():
     learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], settings=settings())
     with pytest.raises(InputError, match="learning_rate"):
         learner.train_epoch(batches(0), epoch=0)
+
+
+def consecutive(
+    features: dict[str, torch.Tensor], labels: dict[str, np.ndarray], *, window_frames: int, batch_size: int = 2
+) -> list[Batch]:
+    generator = np.random.default_rng(0)
+    steps = plan_consecutive(labels, window_frames=window_frames, batch_size=batch_size, generator=generator)
+    return list(read_batches(steps, labels, read=lambda stem, lo, hi: features[stem][lo:hi], consecutive=True))
+
+
+def made_videos(*lengths: int) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
+    generator = torch.Generator().manual_seed(0)
+    features = {f"v{i}": torch.randn(length, 3, generator=generator) for i, length in enumerate(lengths)}
+    return features, {stem: (x[:, 0] > 0).long().numpy() for stem, x in features.items()}
+
+
+def learner_of(model: nn.Module, *, rate: float = 0.01, **changes) -> Learner:
+    return Learner(model, [{"params": model.parameters(), "lr": rate}], settings=settings(**changes))
+
+
+class Recording(nn.Module):
+    """Keeps what the model gave for each batch."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model, self.outputs = model, []
+
+    def forward(self, x, *, lengths, state):
+        self.outputs.append((lengths, self.model(x, lengths=lengths, state=state)))
+        return self.outputs[-1][1]
+
+
+@pytest.mark.parametrize("cell", ["none", "tanh", "gru", "lstm"])
+def test_consecutive_windows_give_what_one_pass_over_each_video_gives(cell):
+    torch.manual_seed(0)
+    labeller = Labeller(
+        3, 2, cell=cell, hidden_size=5, num_layers=2, inputs="features" if cell == "none" else "both", delta_frames=3
+    )
+    features, labels = made_videos(23, 9, 40, 16)
+    model = Recording(labeller)
+    batches = consecutive(features, labels, window_frames=7)
+    learner_of(model, rate=1e-12, weight_decay=0.0).train_epoch(batches, epoch=0)
+    logits: list[list[torch.Tensor]] = []
+    of_row: list[list[torch.Tensor]] = []
+    for batch, (lengths, output) in zip(batches, model.outputs, strict=True):
+        if batch.continues is None:
+            logits += (of_row := [[] for _ in lengths])
+        else:
+            of_row = [of_row[row] for row in batch.continues]
+        for video, part, length in zip(of_row, output.logits, lengths, strict=True):
+            video.append(part[:length])
+    found = {len(video): video for video in map(torch.cat, logits)}
+    for x in features.values():
+        torch.testing.assert_close(found[len(x)], labeller(x[None]).logits[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_no_gradient_crosses_from_window_to_window(cell):
+    torch.manual_seed(0)
+    labeller = Labeller(3, 2, cell=cell, hidden_size=5, inputs="both", delta_frames=2)
+    features, labels = made_videos(20)
+    read: list[torch.Tensor] = []
+    batches = consecutive(features, labels, window_frames=6)
+    for index, batch in enumerate(batches):
+        read.append(batch.inputs.requires_grad_())
+        batches[index] = batch._replace(inputs=read[-1])
+    learner = learner_of(labeller)
+    learner._carried = None
+    for index, batch in enumerate(batches):
+        for inputs in read:
+            inputs.grad = None
+        learner._step(batch)
+        assert [inputs.grad is not None for inputs in read] == [i == index for i in range(len(read))]
+
+
+def test_a_window_without_labels_is_read_for_its_state_alone():
+    labeller = Labeller(3, 2, cell="gru", hidden_size=5)
+    features, labels = made_videos(18)
+    labels["v0"][6:12] = IGNORE_INDEX
+    batches = consecutive(features, labels, window_frames=6)
+    labels["v0"][:] = np.where(np.arange(18) < batches[0].lengths.item(), 0, IGNORE_INDEX)
+    batches = consecutive(features, labels, window_frames=6)
+    learner = learner_of(labeller)
+    learner._step(batches[0])
+    before = {name: tensor.clone() for name, tensor in labeller.state_dict().items()}
+    for batch in batches[1:]:
+        assert learner._step(batch) is None
+    for name, tensor in labeller.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    with torch.no_grad():
+        x = features["v0"][None]
+        second = labeller(x[:, batches[0].lengths.item() :], state=learner_state(labeller, x, batches))
+    torch.testing.assert_close(learner._carried.rnn, second.state.rnn)
+
+
+def learner_state(labeller: Labeller, x: torch.Tensor, batches: list[Batch]) -> Any:
+    """The state that the first window leaves."""
+    return labeller(x[:, : batches[0].lengths.item()]).state
+
+
+class Held:
+    """Counts the numbers that autograd holds for the way back, and the most that it ever held."""
+
+    def __init__(self):
+        self.now, self.most = 0, 0
+
+    class Tensor:
+        def __init__(self, held: "Held", tensor: torch.Tensor):
+            self.held, self.tensor = held, tensor
+            held.now += tensor.numel()
+            held.most = max(held.most, held.now)
+
+        def __del__(self):
+            self.held.now -= self.tensor.numel()
+
+
+@pytest.mark.parametrize("cell", ["tanh", "lstm"])
+def test_memory_does_not_grow_with_the_video(cell):
+    def most_held(num_frames: int) -> int:
+        torch.manual_seed(0)
+        labeller = Labeller(3, 2, cell=cell, hidden_size=5, inputs="both")
+        held = Held()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: Held.Tensor(held, x), lambda kept: kept.tensor):
+            learner_of(labeller).train_epoch(consecutive(*made_videos(num_frames), window_frames=10), epoch=0)
+        del labeller
+        gc.collect()
+        assert held.now == 0
+        return held.most
+
+    assert most_held(50) == most_held(400) > 0
+
+
+def test_a_video_of_twenty_thousand_frames_is_learnt_in_windows():
+    """Class: the mark seen last, up to hundreds of frames ago, where a window of 100 often holds none."""
+    generator = np.random.default_rng(0)
+    marks = np.where(generator.random(20_000) < 0.01, generator.integers(1, 3, 20_000), 0)
+    marks[0] = 1
+    last = np.maximum.accumulate(np.where(marks > 0, np.arange(len(marks)), 0))
+    features = {"v": torch.nn.functional.one_hot(torch.from_numpy(marks), 3).float()}
+    batches = consecutive(features, {"v": marks[last] - 1}, window_frames=100)
+
+    def loss(batches: list[Batch]) -> float:
+        torch.manual_seed(0)
+        labeller = Labeller(3, 2, cell="gru", hidden_size=8)
+        learner = learner_of(labeller, warmup_epochs=0, schedule="constant")
+        return [learner.train_epoch(batches, epoch=epoch)["train_loss"] for epoch in range(2)][-1]
+
+    assert loss(batches) < 0.05
+    assert loss([batch._replace(continues=None) for batch in batches]) > 0.2, "where the state is not carried"
+
+
+def test_consecutive_windows_end_to_end_and_in_mixed_precision(monkeypatch):
+    torch.manual_seed(0)
+    encoder = build_encoder("shufflenet_v2_x0_5", weights=None)
+    model = EndToEnd(encoder, Labeller(encoder.num_features, 2, cell="lstm", hidden_size=4, inputs="both"))
+    labels = {"a": np.zeros(7, dtype=np.int64), "b": np.ones(4, dtype=np.int64)}
+    features = {stem: torch.randn(len(of_video), 3, 32, 32) for stem, of_video in labels.items()}
+    learner = learner_of(model)
+    monkeypatch.setattr(learner, "_amp_dtype", torch.bfloat16)
+    before = next(encoder.parameters()).clone()
+    batches = consecutive(features, labels, window_frames=3)
+    assert any(len(batch.lengths) == 1 for batch in batches), "one video has ended"
+    assert math.isfinite(learner.train_epoch(batches, epoch=0)["train_loss"])
+    assert not torch.equal(before, next(encoder.parameters()))

@@ -102,11 +102,54 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
     datasets = {d.dataset.name: (d.tags[0].value, d.dataset.digest) for d in run.inputs.dataset_inputs}
     fingerprint = material.manifest.fingerprint()
     assert datasets == {f"tiny-{split}": (split, fingerprint) for split in ("train", "val", "test")}
-    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png"]
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png", "gradients.png"]
     (model,) = run.outputs.model_outputs
     assert client().get_logged_model(model.model_id).status == "READY"
     held = tracking.fetch_checkpoint(f"runs:/{run.info.run_id}/labeller")
     assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspace, capsys):
+    changes = {"labeller__cell": "relu", "labeller__recurrent_init": "identity", "training__epochs": 5}
+    write_params(features_workspace, **changes)
+    train(load_params(), open_material(), Path("healthy"), name="labeller")
+    assert "gradients" not in capsys.readouterr().out
+    write_params(
+        features_workspace, **changes | {"labeller__recurrent_init": "uniform", "training__window_frames": None}
+    )
+    train(load_params(), open_material(), Path("vanishing"), name="labeller")
+    assert capsys.readouterr().out.count("gradients vanish") == 1
+    vanishing, healthy = runs()
+    assert {"curves.png", "gradients.png"} == {file.path for file in client().list_artifacts(healthy.info.run_id)}
+    factors = [[value for _, value in curve(run.info.run_id, "rnn/gradient_factor")] for run in (vanishing, healthy)]
+    assert max(factors[0]) < 0.6 < 0.9 < min(factors[1])
+    assert curve(healthy.info.run_id, "rnn/spectral_radius")[0][1] == pytest.approx(1, abs=0.3)
+    for run, num_frames in ((vanishing, 40), (healthy, 16)):
+        norms = client().get_metric_history(run.info.run_id, "gradient_by_frames_back/epoch_004")
+        assert [point.step for point in norms] == list(range(num_frames))
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_workspace):
+    write_params(features_workspace, labeller__cell="none", training__epochs=1)
+    train(load_params(), open_material(), Path("model"), name="baseline")
+    (run,) = runs()
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png"]
+    assert not any("rnn" in name or "gradient_by" in name for name in run.data.metrics)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_looking_at_gradients_changes_no_number_of_the_training(features_workspace, monkeypatch):
+    write_params(features_workspace)
+    material = open_material()
+    train(load_params(), material, Path("looked_at"), name="labeller")
+    monkeypatch.setattr(training, "_diagnoser", lambda *_: None)
+    train(load_params(), material, Path("not_looked_at"), name="labeller")
+    told = [{k: v for k, v in row.items() if not k.startswith("rnn/")} for row in read_history(Path("looked_at"))]
+    assert told == read_history(Path("not_looked_at"))
+    weights = [Path(folder, "weights.safetensors").read_bytes() for folder in ("looked_at", "not_looked_at")]
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.usefixtures("no_model")
@@ -188,9 +231,15 @@ def test_killed_around_its_model_it_logs_one(features_workspace, monkeypatch, wh
     assert len(run.outputs.model_outputs) == 1
 
 
-def check_killed(folder: Path, monkeypatch, where: str):
+@pytest.mark.usefixtures("no_model")
+def test_killed_in_consecutive_windows_it_goes_on_to_the_same_numbers(features_workspace, monkeypatch):
+    changes = {"training__windows": "consecutive", "training__window_frames": 9, "labeller__inputs": "both"}
+    check_killed(features_workspace, monkeypatch, list(KILLS)[1], **changes)
+
+
+def check_killed(folder: Path, monkeypatch, where: str, **changes):
     """Kill a training, go on with it, and compare with one that was not. Returns the run."""
-    write_params(folder, training__patience=3)
+    write_params(folder, training__patience=3, **changes)
     material = open_material()
     train(load_params(), material, Path("whole"), name="labeller")
     module, name, call = KILLS[where]

@@ -1,0 +1,413 @@
+"""The recurrent network against torch.nn: time, memory and error, all in one run. docs/benchmarks.md has what was seen.
+
+    python benchmarks/rnn.py                the CPU tables, and on a machine with a GPU all of the GPU's too
+    python benchmarks/rnn.py --sweep        also what the table in pipeline/rnn/dispatch.py is made from
+    python benchmarks/rnn.py --json FILE    also every number, for a program to read
+
+Every ratio is ours / theirs, of medians of runs that take turns, input projection and all gradients on both sides.
+For the peer `flashrnn`: pip install flashrnn (it compiles its kernels with nvcc when it is first called).
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from pipeline.rnn import GRU, LSTM, RNN, dispatch
+from pipeline.rnn.dispatch import use_path
+
+CLASSES: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
+    "tanh": (RNN, nn.RNN),
+    "gru": (GRU, nn.GRU),
+    "lstm": (LSTM, nn.LSTM),
+}
+CPU_TARGETS = {"tanh": (0.6, 0.9), "gru": (0.6, 0.8), "lstm": (1.0, 1.0)}  # forward+backward at B = 1 and 8
+FORWARD_TARGET, SAVED_TARGET = 1.05, 0.6
+ERROR_LIMITS = {"fp32": 1e-5, "tf32": 2e-3, "bf16": 2e-2}
+
+
+class Case(NamedTuple):
+    """A row of the GPU's table; `lengths`: shortest and longest video."""
+
+    cell: str
+    num_videos: int
+    num_frames: int
+    hidden: int
+    target: float
+    bidirectional: bool = False
+    lengths: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        ragged = "" if self.lengths is None else f" ragged {self.lengths[0]}-{self.lengths[1]}"
+        both = " both ways" if self.bidirectional else ""
+        return f"{self.cell}{both} B={self.num_videos} T={self.num_frames} H={self.hidden}{ragged}"
+
+
+GPU_CASES = (
+    Case("tanh", 1, 4096, 256, 0.6),
+    Case("tanh", 8, 2048, 256, 0.5),
+    Case("lstm", 32, 2048, 128, 0.6),
+    Case("gru", 8, 2048, 256, 0.6),
+    Case("lstm", 16, 4000, 128, 0.35, bidirectional=True, lengths=(500, 4000)),
+    Case("tanh", 16, 2048, 512, 0.8),
+)
+
+
+def take_turns(calls: dict[str, Callable[[], object]], *, repeats: int, device: str) -> dict[str, float]:
+    """The median milliseconds of each call, run one after the other `repeats` times, after two rounds of warm-up.
+
+    Every other round goes backwards, as what ran before leaves its mark on caches and on the allocator.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 2):
+        for name in list(calls)[:: 1 if turn % 2 else -1]:
+            times[name].append(_milliseconds(calls[name], device))
+    return {name: statistics.median(values[2:]) for name, values in times.items()}
+
+
+def _milliseconds(call: Callable[[], object], device: str) -> float:
+    if device == "cpu":
+        start = time.perf_counter()
+        call()
+        return (time.perf_counter() - start) * 1e3
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin.record()
+    call()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end)
+
+
+def make_pair(cell: str, features: int, hidden: int, device: str, dtype: torch.dtype, **options: Any) -> Any:
+    """Ours and torch's with the same weights."""
+    torch.manual_seed(0)
+    ours_class, torch_class = CLASSES[cell]
+    ours = ours_class(features, hidden, **options).to(device, dtype)
+    theirs = torch_class(features, hidden, batch_first=True, **options).to(device, dtype)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    return ours, theirs
+
+
+def forward_only(module: nn.Module, x: Tensor) -> Callable[[], object]:
+    def call() -> None:
+        with torch.no_grad():
+            module(x)
+
+    return call
+
+
+def forward_backward(run: Callable[[], Tensor], inputs: Sequence[Tensor], d_out: Tensor) -> Callable[[], object]:
+    return lambda: torch.autograd.grad(run(), inputs, d_out)
+
+
+def saved_bytes(module: nn.Module, x: Tensor) -> int:
+    """Held between forward and backward: what autograd saved and the output, without the input and the weights."""
+    held: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        kept.append(tensor)  # or its place is given to the next one
+        return tensor
+
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        note(module(x)[0])
+    given = {tensor.untyped_storage().data_ptr() for tensor in (x, *module.parameters())}
+    return sum(size for place, size in held.items() if place not in given)
+
+
+def verdict(ratio: float, target: float) -> str:
+    return f"<= {target:g} {'yes' if ratio <= target else 'NO'}"
+
+
+def cpu_table(threads: int, repeats: int) -> list[dict[str, Any]]:
+    torch.set_num_threads(threads)
+    num_frames, features, hidden = 512, 512, 256
+    print(
+        f"\nCPU, {threads} thread{'s' * (threads > 1)}: T={num_frames} F={features} H={hidden} fp32, ms ours / torch.nn"
+    )
+    print("| cell | B | path forward, training | forward | ratio | forward+backward | ratio | saved MB | ratio |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    rows = []
+    for cell in CLASSES:
+        for num_videos, target in zip((1, 8), CPU_TARGETS[cell], strict=True):
+            ours, theirs = make_pair(cell, features, hidden, "cpu", torch.float32)
+            x = torch.randn(num_videos, num_frames, features)
+            d_out = torch.randn(num_videos, num_frames, hidden)
+            row = measure_cpu(ours, theirs, x, d_out, repeats)
+            row |= {"cell": cell, "B": num_videos, "threads": threads, "paths": paths_taken(ours, x)}
+            rows.append(row)
+            print(
+                f"| {cell} | {num_videos} | {', '.join(row['paths'])} "
+                f"| {row['forward'][0]:.1f} / {row['forward'][1]:.1f} "
+                f"| {row['forward_ratio']:.2f} {verdict(row['forward_ratio'], FORWARD_TARGET)} "
+                f"| {row['training'][0]:.1f} / {row['training'][1]:.1f} "
+                f"| {row['training_ratio']:.2f} {verdict(row['training_ratio'], target)} "
+                f"| {row['saved'][0] / 2**20:.1f} / {row['saved'][1] / 2**20:.1f} "
+                f"| {row['saved_ratio']:.2f} {verdict(row['saved_ratio'], SAVED_TARGET)} |",
+                flush=True,
+            )
+    return rows
+
+
+def measure_cpu(ours: nn.Module, theirs: nn.Module, x: Tensor, d_out: Tensor, repeats: int) -> dict[str, Any]:
+    needs = x.clone().requires_grad_()
+    forward = take_turns(
+        {"ours": forward_only(ours, x), "theirs": forward_only(theirs, x)}, repeats=repeats, device="cpu"
+    )
+    training = take_turns(
+        {
+            "ours": forward_backward(lambda: ours(needs)[0], [needs, *ours.parameters()], d_out),
+            "theirs": forward_backward(lambda: theirs(needs)[0], [needs, *theirs.parameters()], d_out),
+        },
+        repeats=repeats,
+        device="cpu",
+    )
+    saved = saved_bytes(ours, needs), saved_bytes(theirs, needs)
+    return {
+        "forward": (forward["ours"], forward["theirs"]),
+        "forward_ratio": forward["ours"] / forward["theirs"],
+        "training": (training["ours"], training["theirs"]),
+        "training_ratio": training["ours"] / training["theirs"],
+        "saved": saved,
+        "saved_ratio": saved[0] / saved[1],
+    }
+
+
+def paths_taken(module: Any, x: Tensor) -> list[str]:
+    """Forward alone, and training."""
+    layer = (module.cell, x, module._weights(0), module._zeros(x)[0] if module.cell == "lstm" else module._zeros(x))
+    with torch.no_grad():
+        forward = dispatch.fastest_path(*layer, None)
+    return [forward, dispatch.fastest_path(*layer, None)]
+
+
+def sweep(threads: int, repeats: int) -> list[dict[str, Any]]:
+    """Path `ours` against torch's kernel over sizes: where the dispatcher's table comes from."""
+    torch.set_num_threads(threads)
+    print(
+        f"\nCPU, {threads} thread{'s' * (threads > 1)}: path `ours` / torch.nn, T=256, F=H: forward, forward+backward"
+    )
+    print("| cell | " + " | ".join(f"B={b} H={h}" for b in (1, 8, 32) for h in (64, 128, 256, 512)) + " |")
+    print("| --- " * 13 + "|")
+    rows = []
+    for cell in CLASSES:
+        cells = []
+        for num_videos in (1, 8, 32):
+            for hidden in (64, 128, 256, 512):
+                ours, theirs = make_pair(cell, hidden, hidden, "cpu", torch.float32)
+                x, d_out = torch.randn(num_videos, 256, hidden), torch.randn(num_videos, 256, hidden)
+                with use_path("ours"):
+                    row = measure_cpu(ours, theirs, x, d_out, repeats)
+                rows.append(row | {"cell": cell, "B": num_videos, "H": hidden, "threads": threads})
+                cells.append(f"{row['forward_ratio']:.2f}, {row['training_ratio']:.2f}")
+        print(f"| {cell} | " + " | ".join(cells) + " |", flush=True)
+    return rows
+
+
+def gpu_tables(repeats: int) -> list[dict[str, Any]]:
+    if not torch.cuda.is_available():
+        print("\nGPU: not measured, there is none on this machine")
+        return []
+    print(
+        f"\nGPU {torch.cuda.get_device_name()}: bf16, forward+backward, ms; error: largest ||ours - fp64|| / ||fp64||"
+    )
+    print("| case | ours | cuDNN | ratio | floor | error fp32 | tf32 | bf16 |")
+    print("| --- " * 8 + "|")
+    with use_path("ours"):
+        rows = [gpu_row(case, repeats) for case in GPU_CASES]
+    return [*rows, flashrnn_row(repeats)]
+
+
+def gpu_row(case: Case, repeats: int) -> dict[str, Any]:
+    options = {"bidirectional": case.bidirectional}
+    ours, theirs = make_pair(case.cell, case.hidden, case.hidden, "cuda", torch.bfloat16, **options)
+    lengths = None
+    if case.lengths is not None:
+        lengths = torch.linspace(*case.lengths, case.num_videos).long()
+    x = torch.randn(case.num_videos, case.num_frames, case.hidden, device="cuda", dtype=torch.bfloat16).requires_grad_()
+    d_out = torch.randn(case.num_videos, case.num_frames, ours.output_size, device="cuda", dtype=torch.bfloat16)
+    times = take_turns(
+        {
+            "ours": forward_backward(lambda: ours(x, None, lengths)[0], [x, *ours.parameters()], d_out),
+            "theirs": forward_backward(lambda: run_torch(theirs, x, lengths), [x, *theirs.parameters()], d_out),
+        },
+        repeats=repeats,
+        device="cuda",
+    )
+    errors = {precision: gpu_error(case, lengths, precision) for precision in ERROR_LIMITS}
+    row = {"case": str(case), **times, "ratio": times["ours"] / times["theirs"], "floor": floor(case), "errors": errors}
+    shown = (f"{errors[p]:.1e}{'' if errors[p] <= limit else ' TOO LARGE'}" for p, limit in ERROR_LIMITS.items())
+    ratio = f"{row['ratio']:.2f} {verdict(row['ratio'], case.target)}"
+    columns = (str(case), f"{times['ours']:.2f}", f"{times['theirs']:.2f}", ratio, f"{row['floor']:.2f}", *shown)
+    print("| " + " | ".join(columns) + " |", flush=True)
+    return row
+
+
+def run_torch(module: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is None:
+        return module(x)[0]
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(module(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+def floor(case: Case) -> float:
+    """Milliseconds that no kernel goes below: two passes of T steps, each with the latency of one product and one
+    activation, about 220 cycles at 1.98 GHz (a model, not a measurement)."""
+    return 2 * case.num_frames * 220 / 1.98e6
+
+
+def gpu_error(case: Case, lengths: Tensor | None, precision: str) -> float:
+    """The largest relative error of output, state and any gradient, against torch.nn in float64; T shortened to 512."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    ours, theirs = make_pair(case.cell, case.hidden, case.hidden, "cuda", dtype, bidirectional=case.bidirectional)
+    theirs = theirs.double()
+    num_frames = min(case.num_frames, 512)
+    lengths = None if lengths is None else (lengths * num_frames // case.num_frames).clamp(min=1)
+    x = torch.randn(case.num_videos, num_frames, case.hidden, device="cuda", dtype=dtype).requires_grad_()
+    d_out = torch.randn(case.num_videos, num_frames, ours.output_size, device="cuda", dtype=dtype)
+    x64 = x.detach().double().requires_grad_()
+    poisoned = x.detach().clone()
+    for video, length in enumerate([] if lengths is None else lengths.tolist()):
+        d_out[video, length:] = 0
+        poisoned[video, length:] = torch.nan
+    poisoned.requires_grad_()
+    got_out = ours(poisoned, None, lengths)[0]
+    got = [got_out, *torch.autograd.grad(got_out, [poisoned, *ours.parameters()], d_out)]
+    out64 = run_torch(theirs, x64, lengths)
+    expected = [out64, *torch.autograd.grad(out64, [x64, *theirs.parameters()], d_out.double())]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return max(((a.double() - b).norm() / b.norm()).item() for a, b in zip(got, expected, strict=True))
+
+
+def flashrnn_row(repeats: int) -> dict[str, Any]:
+    """12 heads of 64, LSTM, bf16, the recurrence alone: the input's part is given, and gets its gradient."""
+    num_videos, num_frames, heads, units = 16, 1024, 12, 64
+    name = f"lstm {heads} heads of {units}, B={num_videos} T={num_frames}, recurrence only"
+    wx = torch.randn(num_videos, num_frames, 4, heads, units, device="cuda", dtype=torch.bfloat16).requires_grad_()
+    weight = (torch.randn(4, heads, units, units, device="cuda") / units**0.5).bfloat16().requires_grad_()
+    d_out = torch.randn(num_videos, num_frames, heads, units, device="cuda", dtype=torch.bfloat16)
+    calls = {"ours": forward_backward(lambda: OurRecurrence.apply(wx, weight), [wx, weight], d_out)}
+    if find_spec("flashrnn"):
+        from flashrnn import flashrnn
+
+        bias = torch.zeros(4, heads, units, device="cuda", dtype=torch.bfloat16)
+        d_states = torch.cat([d_out[None], torch.zeros_like(d_out)[None]])  # h and c
+        for backend in ("cuda_fused", "cuda", "triton_fused"):
+
+            def run(backend: str = backend) -> Tensor:
+                return flashrnn(wx, weight, bias, function="lstm", backend=backend, dtype="bfloat16")[0]
+
+            try:
+                forward_backward(run, [wx, weight], d_states)()
+            except Exception as error:  # whatever its compiler says: the other paths are still peers
+                print(f"flashrnn {backend}: not measured, {type(error).__name__}: {str(error)[:200]}")
+                continue
+            calls[backend] = forward_backward(run, [wx, weight], d_states)
+    times = take_turns(calls, repeats=repeats, device="cuda")
+    peers = {backend: ms for backend, ms in times.items() if backend != "ours"}
+    if not peers:
+        print(f"| {name} | {times['ours']:.2f} | flashrnn: not measured (pip install flashrnn) |")
+        return {"case": name, **times}
+    ratio = times["ours"] / min(peers.values())
+    shown = ", ".join(f"{backend} {ms:.2f}" for backend, ms in peers.items())
+    print(f"| {name} | {times['ours']:.2f} | flashrnn {shown} | {ratio:.2f} {verdict(ratio, 0.5)} |", flush=True)
+    return {"case": name, **times, "ratio": ratio}
+
+
+class OurRecurrence(torch.autograd.Function):
+    """LSTM without its input projection: wx [B, T, 4, N, K], weight [4, N, K, K] -> h [B, T, N, K]."""
+
+    @staticmethod
+    def forward(ctx: Any, wx: Tensor, weight: Tensor) -> Tensor:
+        from pipeline.rnn import triton_loops
+
+        num_videos, num_frames, _, heads, units = wx.shape
+        output = wx.new_empty(num_videos, num_frames, 1, heads * units)
+        cells = torch.empty(num_frames, num_videos, 1, heads * units, device=wx.device)
+        h, c = torch.zeros(2, 1, num_videos, heads * units, device=wx.device)
+        projected = wx.flatten(2).unsqueeze(2).transpose(0, 1)
+        rows = weight.flatten(0, 2).unsqueeze(0)
+        triton_loops.forward_loop("lstm", projected, rows, None, h, c, None, (False,), output.transpose(0, 1), cells)
+        ctx.save_for_backward(wx, weight, output, cells)
+        return output.view(num_videos, num_frames, heads, units)
+
+    @staticmethod
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor]:
+        from pipeline.rnn import triton_layer, triton_loops
+
+        wx, weight, output, cells = ctx.saved_tensors
+        rows = weight.flatten(0, 2).unsqueeze(0)
+        dh, dc, first = torch.zeros(3, 1, len(wx), output.shape[3], device=wx.device)
+        h_before = triton_layer.states_before(output, first, None, (False,))
+        c_before = triton_layer.states_before(cells.transpose(0, 1), first, None, (False,))
+        gates = triton_layer.recurrent_product(h_before, rows).add_(wx.flatten(2).unsqueeze(2))
+        d_gates = torch.empty_like(gates)
+        triton_loops.backward_loop(
+            *("lstm", gates.transpose(0, 1), c_before.transpose(0, 1), rows),
+            *(d_out.flatten(2).unsqueeze(2).transpose(0, 1), dh, dc, d_gates.transpose(0, 1), None, (False,)),
+        )
+        return d_gates.view(wx.shape), triton_layer.recurrent_weight_gradient(h_before, d_gates, rows).view(
+            weight.shape
+        )
+
+
+def long_table(device: str) -> list[dict[str, Any]]:
+    """One training step on longer and longer videos: what is held for the recurrence besides input and output."""
+    print(f"\nLong videos on {device}: LSTM F=H=64, B=1, one forward and backward")
+    print("| frames | held for the recurrence, KiB | seconds |")
+    print("| --- | --- | --- |")
+    rows = []
+    for num_frames in (1_000, 10_000, 100_000):
+        module = LSTM(64, 64).to(device)
+        x = torch.randn(1, num_frames, 64, device=device)
+        with use_path("ours"):
+            held = saved_bytes(module, x) - num_frames * 64 * 4  # the output is the caller's
+        start = time.perf_counter()
+        with use_path("ours"):
+            module(x)[0].square().mean().backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        rows.append({"frames": num_frames, "held_bytes": held, "seconds": seconds, "device": device})
+        print(f"| {num_frames} | {held / 1024:.0f} | {seconds:.1f} |", flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of the CPU tables, one after the other")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--sweep", action="store_true", help="the sizes behind the dispatcher's table too")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, {cpu_name()}")
+    results: dict[str, Any] = {}
+    results["cpu"] = [row for threads in arguments.threads for row in cpu_table(threads, arguments.repeats)]
+    if arguments.sweep:
+        results["sweep"] = [row for threads in arguments.threads for row in sweep(threads, arguments.repeats)]
+    results["gpu"] = gpu_tables(arguments.repeats)
+    results["long"] = long_table("cuda" if torch.cuda.is_available() else "cpu")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Which code runs a layer. Every path gives the same results; what differs is time and memory.
+
+reference  the loop of `reference`, differentiated by autograd: any device, any dtype, slow
+torch      torch's own kernels (ATen and oneDNN on CPU, cuDNN on CUDA): one head
+ours       the operators of `ops`: everything, and what compiles and exports
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
+
+from pipeline.rnn import ops, reference
+from pipeline.rnn.cells import Weights
+
+Path = Literal["reference", "torch", "ours"]
+# A layer over more frames goes in segments of as many; training keeps the states between them and runs each again on
+# its way back, so what it holds for the recurrence does not grow with the video.
+SEGMENT_FRAMES = 8192
+# cuDNN copies weights that do not lie in one block, as ours do not, and says so for every call; the copy is small.
+warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+# Where torch's kernels were measured to be as fast or faster, for videos of equal length, float32, on CPU: see
+# docs/benchmarks.md, and benchmarks/rnn.py --sweep, which measures it anew. With lengths, ours is faster throughout.
+TORCH_ON_CPU = {
+    "forward": {"tanh", "relu", "gru", "lstm"},
+    "forward+backward": {"lstm"},
+}
+
+_forced: Path | None = None
+
+
+@contextmanager
+def use_path(path: Path) -> Iterator[None]:
+    """Run every layer on this path, for tests and measurements. ValueError from a layer that it cannot run."""
+    global _forced
+    before, _forced = _forced, path
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def run_layer(
+    cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, c: Tensor | None, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One layer, as `reference.run_layer`, on the path that is fastest for it."""
+    match _forced or fastest_path(cell, x, weights, h, lengths):
+        case "reference":
+            return reference.run_layer(cell, x, weights, h, c, lengths)
+        case "torch":
+            return _run_torch(cell, x, weights, h, c, lengths)
+        case _:
+            return _run_in_segments(cell, x, weights, h, c, lengths)
+
+
+def fastest_path(cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, lengths: Tensor | None) -> Path:
+    """By the measured table, for a layer as `run_layer` gets it."""
+    if torch.compiler.is_compiling() or _num_heads(weights, h) > 1:
+        return "ours"
+    if x.device.type != "cpu":
+        return "torch"  # the kernels of ours have not been measured on a GPU
+    training = torch.is_grad_enabled() and (x.requires_grad or weights[0].hh.requires_grad)
+    if lengths is not None or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return "ours"
+    if training and x.shape[1] > SEGMENT_FRAMES:
+        return "ours"  # torch would keep every frame's gates
+    return "torch" if cell in TORCH_ON_CPU["forward+backward" if training else "forward"] else "ours"
+
+
+def _num_heads(weights: Sequence[Weights], h: Tensor) -> int:
+    return h.shape[2] // weights[0].hh.shape[1]
+
+
+def _run_torch(
+    cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, c: Tensor | None, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    if _num_heads(weights, h) > 1:
+        raise ValueError(f"path torch: got {_num_heads(weights, h)} heads, expected 1")
+    kernel: Any = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu, "gru": torch.gru, "lstm": torch.lstm}[cell]
+    flat = [w for weights_d in weights for w in weights_d if w is not None]
+    has_bias, bidirectional = weights[0].bias_ih is not None, len(weights) == 2
+    options = (has_bias, 1, 0.0, torch.is_grad_enabled(), bidirectional)  # 1 layer, no dropout
+    if lengths is None:
+        output, *states = kernel(x, h if c is None else (h, c), flat, *options, True)
+        return output, states[0], None if c is None else states[1]
+    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    before = [state[:, packed.sorted_indices] for state in (h, c) if state is not None]
+    state = before[0] if c is None else before
+    output, *states = kernel(packed.data, packed.batch_sizes, state, flat, *options)
+    output, _ = pad_packed_sequence(packed._replace(data=output), batch_first=True, total_length=x.shape[1])
+    states = [state[:, packed.unsorted_indices] for state in states]
+    return output, states[0], None if c is None else states[1]
+
+
+def _run_in_segments(
+    cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, c: Tensor | None, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    if x.shape[1] <= SEGMENT_FRAMES:
+        return ops.run_layer(cell, x, weights, h, c, lengths)
+    directions = [
+        _run_direction(cell, x, weights[d], h[d : d + 1], None if c is None else c[d : d + 1], lengths, reverse=d == 1)
+        for d in range(len(weights))
+    ]
+    outputs, h_n, c_n = zip(*directions, strict=True)
+    return torch.cat(outputs, 2), torch.cat(h_n), None if c is None else torch.cat(c_n)
+
+
+def _run_direction(
+    cell: str, x: Tensor, weights: Weights, h: Tensor, c: Tensor | None, lengths: Tensor | None, *, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    bounds = [(lo, min(lo + SEGMENT_FRAMES, x.shape[1])) for lo in range(0, x.shape[1], SEGMENT_FRAMES)]
+    outputs = []
+    for lo, hi in reversed(bounds) if reverse else bounds:
+        lengths_here = None if lengths is None else (lengths - lo).clamp(0, hi - lo)
+        output, h, c = checkpoint(
+            ops.run_layer,
+            *(cell, x[:, lo:hi], [weights], h, c, lengths_here),
+            reverse=[reverse],
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        outputs.append(output)
+    return torch.cat(outputs[::-1] if reverse else outputs, 1), h, c

@@ -1,0 +1,271 @@
+"""The layer as operators of torch: with them the fast paths differentiate, compile, export and follow autocast.
+
+B videos, T frames, F features, H hidden units in N heads of K = H/N, D directions, G gates. Batch first. The kernels
+behind the operators compute in float32 (float64 where that is given) between the products, whatever their operands are.
+"""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import Library, custom_op
+
+from pipeline.rnn import layer
+from pipeline.rnn.cells import Weights
+
+NAMESPACE = "framescribe"
+LOW_PRECISION = (torch.bfloat16, torch.float16)
+
+
+def run_layer(
+    cell: str,
+    x: Tensor,
+    weights: Sequence[Weights],
+    h: Tensor,
+    c: Tensor | None,
+    lengths: Tensor | None,
+    *,
+    reverse: Sequence[bool] = (False, True),
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One layer, as `reference.run_layer`; `reverse` of each direction."""
+    stacked = Weights.stack(weights)
+    wants_gradient = any(tensor is not None and tensor.requires_grad for tensor in (x, *stacked, h, c))
+    keep = torch.is_grad_enabled() and wants_gradient
+    output, h_n, c_n, _ = recurrent_layer(x, *stacked, h, c, lengths, cell, list(reverse[: len(weights)]), keep)
+    return output, h_n, None if c is None else c_n
+
+
+@custom_op(f"{NAMESPACE}::checked_lengths", mutates_args=())
+def checked_lengths(lengths: Tensor, num_frames: int) -> Tensor:
+    """A copy of lengths [B]. ValueError on one outside of 1..num_frames: the check inside a compiled module."""
+    outside = [length for length in lengths.tolist() if not 1 <= length <= num_frames]
+    if outside:
+        raise ValueError(f"lengths: got {outside}, expected 1 to {num_frames}, the number of frames of x")
+    return lengths.clone()
+
+
+@checked_lengths.register_fake
+def _checked_lengths_fake(lengths: Tensor, num_frames: int) -> Tensor:
+    return torch.empty_like(lengths)
+
+
+@custom_op(f"{NAMESPACE}::recurrent_layer", mutates_args=())
+def recurrent_layer(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h: Tensor,
+    c: Tensor | None,
+    lengths: Tensor | None,
+    cell: str,
+    reverse: list[bool],
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Run a layer.
+
+    x          [B, T, F]
+    weight_ih  [D, G*H, F]; weight_hh [D, G*H, K]; bias_ih, bias_hh [D, G*H], or both None
+    h, c       [D, B, H], the states before the first step; c for LSTM only
+    lengths    [B] in 0..T, on any device; None for T everywhere. A video of 0 frames keeps its state
+    cell       tanh | relu | gru | lstm
+    reverse    of each direction: whether it runs from a video's last frame to its first
+    keep       whether a backward pass will come
+
+    Gives outputs [B, T, D*H], zero at padding; the states after each video's last step (c empty but for LSTM); and what
+    the backward pass needs besides, empty without `keep`.
+    """
+    call = _Call(cell, x, weight_hh, lengths)
+    weights = call.weights(Weights(weight_ih, weight_hh, bias_ih, bias_hh))
+    output, h_n, c_n, kept = call.code.forward(
+        cell, call.operand(x), weights, call.state(h), call.state(c), call.lengths, reverse, keep
+    )
+    c_n = x.new_empty(0) if c_n is None else call.give(c_n, h.dtype, 1)
+    return call.give(output, x.dtype), call.give(h_n, h.dtype, 1), c_n, kept
+
+
+@recurrent_layer.register_fake
+def _recurrent_layer_fake(
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h: Tensor,
+    c: Tensor | None,
+    lengths: Tensor | None,
+    cell: str,
+    reverse: list[bool],
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    num_videos, num_frames = x.shape[:2]
+    kept = x.new_empty(0, dtype=torch.float32 if x.dtype in LOW_PRECISION else x.dtype)
+    if keep:
+        kept = kept.new_empty(_code_for(cell, x, weight_hh).kept_shape(cell, weight_hh, num_videos, num_frames))
+    c_n = x.new_empty(0) if c is None else torch.empty_like(h)
+    return x.new_empty(num_videos, num_frames, len(reverse) * h.shape[2]), torch.empty_like(h), c_n, kept
+
+
+@custom_op(f"{NAMESPACE}::recurrent_layer_backward", mutates_args=())
+def recurrent_layer_backward(
+    d_output: Tensor,
+    d_h: Tensor,
+    d_c: Tensor | None,
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h: Tensor,
+    c: Tensor | None,
+    lengths: Tensor | None,
+    output: Tensor,
+    kept: Tensor,
+    cell: str,
+    reverse: list[bool],
+    want_d_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """From the gradients of what `recurrent_layer` gave, those of x, of the four weights, and of h and c.
+
+    Empty where there is nothing: without biases, without c, and for x where it is not wanted.
+    """
+    call = _Call(cell, x, weight_hh, lengths)
+    d_x, d_weights, d_h0, d_c0 = call.code.backward(
+        cell,
+        call.operand(x),
+        call.weights(Weights(weight_ih, weight_hh, bias_ih, bias_hh)),
+        call.state(h),
+        call.state(c),
+        call.lengths,
+        reverse,
+        call.operand(output),
+        kept,
+        call.operand(d_output),
+        call.state(d_h),
+        call.state(d_c),
+        want_d_x,
+    )
+    empty = x.new_empty(0)
+    return (
+        empty if d_x is None else call.give(d_x, x.dtype),
+        *(empty.clone() if d is None else d.to(weight_ih.dtype) for d in d_weights),  # type: ignore[return-value]
+        call.give(d_h0, h.dtype, 1),
+        empty.clone() if d_c0 is None else call.give(d_c0, h.dtype, 1),
+    )
+
+
+@recurrent_layer_backward.register_fake
+def _recurrent_layer_backward_fake(
+    d_output: Tensor,
+    d_h: Tensor,
+    d_c: Tensor | None,
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h: Tensor,
+    c: Tensor | None,
+    lengths: Tensor | None,
+    output: Tensor,
+    kept: Tensor,
+    cell: str,
+    reverse: list[bool],
+    want_d_x: bool,
+) -> tuple[Tensor, ...]:
+    wanted = (x if want_d_x else None, weight_ih, weight_hh, bias_ih, bias_hh, h, c)
+    return tuple(x.new_empty(0) if t is None else t.new_empty(t.shape) for t in wanted)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, ctx.cell, ctx.reverse, keep = inputs
+    if not keep:
+        raise ValueError("recurrent_layer: a gradient is wanted of a call with keep=False; expected keep=True")
+    ctx.save_for_backward(*tensors, output[0], output[3])
+
+
+def _backward(ctx: Any, d_output: Tensor, d_h: Tensor, d_c: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h, c, lengths, output, kept = ctx.saved_tensors
+    d_x, *rest = recurrent_layer_backward(
+        torch.zeros_like(output) if d_output is None else d_output,
+        torch.zeros_like(h) if d_h is None else d_h,
+        None if c is None else torch.zeros_like(c) if d_c is None else d_c,
+        *(x, weight_ih, weight_hh, bias_ih, bias_hh, h, c, lengths, output, kept),
+        ctx.cell,
+        ctx.reverse,
+        ctx.needs_input_grad[0],
+    )
+    d_ih, d_hh, d_bias_ih, d_bias_hh, d_h0, d_c0 = rest
+    d_biases = (None, None) if bias_ih is None else (d_bias_ih, d_bias_hh)
+    d_x = d_x if ctx.needs_input_grad[0] else None
+    return d_x, d_ih, d_hh, *d_biases, d_h0, None if c is None else d_c0, None, None, None, None
+
+
+recurrent_layer.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _autocast(device: str) -> Any:
+    """Under autocast x and the weights are cast, as torch.nn's are; the states stay, or rounding would add up."""
+
+    def cast_and_run(x: Tensor, *others: Any) -> Any:
+        dtype = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            weights = (None if w is None else w.to(dtype) for w in others[:4])
+            return recurrent_layer(x.to(dtype), *weights, *others[4:])
+
+    return cast_and_run
+
+
+_library = Library(NAMESPACE, "FRAGMENT")
+for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
+    _library.impl("recurrent_layer", _autocast(_device), _key)
+
+
+def _code_for(cell: str, x: Tensor, weight_hh: Tensor) -> ModuleType:
+    """What runs a layer: `layer`, or on a GPU `triton_layer`, where Triton is there and has a kernel for it."""
+    if x.device.type == "cuda" and find_spec("triton"):
+        from pipeline.rnn import triton_layer  # imports Triton, which most machines without a GPU do not need
+
+        if triton_layer.is_supported(cell, weight_hh):
+            return triton_layer
+    return layer
+
+
+class _Call:
+    """What the loops want of a call: videos sorted by length, longest first; operands and states of their dtype."""
+
+    def __init__(self, cell: str, x: Tensor, weight_hh: Tensor, lengths: Tensor | None) -> None:
+        given = [x.shape[1]] * x.shape[0] if lengths is None else lengths.tolist()
+        if len(given) != x.shape[0] or not all(0 <= length <= x.shape[1] for length in given):
+            raise ValueError(f"lengths: got {given}, expected {x.shape[0]} numbers from 0 to {x.shape[1]}")
+        self.lengths = sorted(given, reverse=True)
+        self.code = _code_for(cell, x, weight_hh)
+        self._order: Tensor | None = None
+        if given != self.lengths:
+            self._order = torch.tensor(sorted(range(len(given)), key=lambda video: -given[video]), device=x.device)
+        self._state_dtype = torch.float32 if x.dtype in LOW_PRECISION else x.dtype
+        self._operand_dtype = self._state_dtype if self.code is layer else x.dtype
+
+    def operand(self, tensor: Tensor) -> Tensor:
+        """A tensor [B, ...] of the caller's, as the loops want it."""
+        return self._sorted(tensor.to(self._operand_dtype), 0)
+
+    def weights(self, weights: Weights) -> Weights:
+        return weights.each(lambda weight: weight.to(self._operand_dtype))
+
+    def state(self, state: Any) -> Any:
+        """A state [D, B, H] of the caller's; None stays None."""
+        return None if state is None else self._sorted(state.to(self._state_dtype), 1)
+
+    def give(self, tensor: Tensor, dtype: torch.dtype, video_dim: int = 0) -> Tensor:
+        """Back into the caller's order and dtype."""
+        if self._order is not None:
+            tensor = torch.empty_like(tensor).index_copy_(video_dim, self._order, tensor)
+        return tensor.to(dtype)
+
+    def _sorted(self, tensor: Tensor, video_dim: int) -> Tensor:
+        return tensor if self._order is None else tensor.index_select(video_dim, self._order)

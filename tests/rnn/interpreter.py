@@ -1,0 +1,40 @@
+"""Triton's kernels without a GPU: run by its interpreter, on the CPU."""
+
+import importlib.util
+from types import ModuleType
+
+import numpy as np
+import pytest
+import triton.language as tl
+from triton import knobs
+from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+
+def interpreted(name: str) -> ModuleType:
+    """The module once more, its kernels run by the interpreter.
+
+    Triton decides when it decorates a function. TRITON_INTERPRET in the environment would also take part in what the
+    library itself decorated, when it was first imported; the kernels use none of that.
+    """
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(knobs.runtime, "interpret", True)
+        spec.loader.exec_module(module)
+    return module
+
+
+def widen_bfloat16_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter holds bfloat16 as uint16 and multiplies it as such (Triton 3.9): widen it, which is exact."""
+
+    def widened(handle: TensorHandle) -> TensorHandle:
+        if handle.dtype != tl.bfloat16:
+            return handle
+        return TensorHandle((handle.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
+
+    create_dot = InterpreterBuilder.create_dot
+    monkeypatch.setattr(
+        InterpreterBuilder, "create_dot", lambda self, a, b, *rest: create_dot(self, widened(a), widened(b), *rest)
+    )

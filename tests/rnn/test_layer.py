@@ -1,0 +1,26 @@
+"""Around the loops: how frames are cut into chunks makes no difference."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.rnn import GRU, LSTM, RNN, layer
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 10_000])
+@pytest.mark.parametrize("network", [RNN(4, 6), GRU(4, 6, num_heads=2), LSTM(4, 6)], ids=lambda n: n.cell)
+def test_the_length_of_a_chunk_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, network: nn.Module, chunk_rows: int
+) -> None:
+    torch.manual_seed(0)
+    network.double()
+    x, lengths = torch.randn(3, 11, 4).double().requires_grad_(), torch.tensor([4, 11, 7])
+
+    def run() -> list[Tensor]:
+        outputs, _ = network(x, None, lengths)
+        return [outputs, *torch.autograd.grad(outputs.square().sum(), [x, *network.parameters()])]
+
+    expected = run()
+    monkeypatch.setattr(layer, "CHUNK_ROWS", chunk_rows)
+    for got, wanted in zip(run(), expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
