@@ -9,6 +9,7 @@ The loop has the frames first, and with several heads the heads next: [n, B, C*K
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from pipeline.rnn.cells import NUM_GATES, Weights
 from pipeline.rnn.inplace import KEPT, Carry, frames_in_order, run_forward
 
 CHUNK_ROWS = 512  # videos times frames of a chunk
+# A step with fewer multiplications is done by one thread: two wait for each other longer than they work. Measured on
+# two cores, OMP_WAIT_POLICY=PASSIVE: 0.4 of the time at 1.6 million (GRU, B=8, H=256), 0.7 at 6, as much at 50.
+ONE_THREAD_MULTIPLICATIONS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Direction:
                 out_chunk.zero_()
             kept_chunk = kept_buffer[: hi - lo] if kept is None else kept[lo:hi]
             frames = frames_in_order(self._live(lo, hi), reverse=self.reverse)
-            run_forward(self.cell, projected, weight, bias_n, h, c, out_chunk, kept_chunk, frames)
+            self._run_loop(run_forward, self.cell, projected, weight, bias_n, h, c, out_chunk, kept_chunk, frames)
             out[:, lo:hi] = self._from_loop(out_chunk).transpose(0, 1)
         return self._from_loop(h.finish()[None])[0], None if c is None else self._from_loop(c.finish()[None])[0]
 
@@ -93,7 +97,9 @@ class Direction:
                 d_recurrent.zero_()
             d_states = self._to_loop(self._frames(d_out, lo, hi)).clone(memory_format=torch.contiguous_format)
             frames = frames_in_order(self._live(lo, hi), reverse=not self.reverse)
-            d_n = run_backward(self.cell, forward, weight, bias_n, d_states, dh, dc, d_recurrent, frames)
+            d_n = self._run_loop(
+                run_backward, self.cell, forward, weight, bias_n, d_states, dh, dc, d_recurrent, frames
+            )
             d_hh += _per_head(d_recurrent).mT @ _per_head(forward.h_before)
             if sums.bias_hh is not None:
                 sums.bias_hh.add_(self._from_loop(d_recurrent, NUM_GATES[self.cell]).sum((0, 1)))
@@ -109,6 +115,16 @@ class Direction:
         before = [None if carry is None else self._from_loop(carry.finish()[None])[0] for carry in (dh, dc)]
         assert before[0] is not None
         return sums, before[0], before[1]
+
+    def _run_loop(self, loop: Callable[..., Any], *arguments: Any) -> Any:
+        if len(self.lengths) * self.weights.hh.numel() > ONE_THREAD_MULTIPLICATIONS:
+            return loop(*arguments)
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return loop(*arguments)
+        finally:
+            torch.set_num_threads(num_threads)
 
     @property
     def num_heads(self) -> int:

@@ -1,4 +1,4 @@
-"""Around the loops: how frames are cut into chunks makes no difference."""
+"""Around the loops: how frames are cut into chunks makes no difference, and threads are left as they were."""
 
 import pytest
 import torch
@@ -24,3 +24,20 @@ def test_the_length_of_a_chunk_changes_nothing(
     monkeypatch.setattr(layer, "CHUNK_ROWS", chunk_rows)
     for got, wanted in zip(run(), expected, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_small_steps_take_one_thread_and_give_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for name in ("run_forward", "run_backward"):
+        run = getattr(layer, name)
+        monkeypatch.setattr(layer, name, lambda *loop, run=run: seen.append(torch.get_num_threads()) or run(*loop))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for most in (0, layer.ONE_THREAD_MULTIPLICATIONS):
+            monkeypatch.setattr(layer, "ONE_THREAD_MULTIPLICATIONS", most)
+            GRU(4, 6)(torch.randn(3, 5, 4))[0].sum().backward()
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [2, 2, 1, 1]

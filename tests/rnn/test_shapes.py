@@ -20,7 +20,7 @@ def made() -> dict[str, Any]:
     torch.manual_seed(0)
     names: dict[str, Any] = {}
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
     return names
