@@ -89,7 +89,9 @@ class Direction:
         sums = self.weights.each(torch.zeros_like)
         d_hh = torch.zeros_like(weight)
         bias_n = self._biases()[1]
-        d_recurrent_buffer = x.new_empty(self.loop_shape(self._chunk_size(), len(x), NUM_GATES[self.cell]))
+        size, num_gates = self._chunk_size(), NUM_GATES[self.cell]
+        d_recurrent_buffer = x.new_empty(self.loop_shape(size, len(x), num_gates))
+        d_x_buffer = x.new_empty(0 if d_x is None else size * len(x), x.shape[2])
         for lo, hi in reversed(list(self._chunks())):
             forward = self._kept_of_chunk(out, kept, h0, c0, lo, hi)
             d_recurrent = d_recurrent_buffer[: hi - lo]
@@ -101,16 +103,20 @@ class Direction:
                 run_backward, self.cell, forward, weight, bias_n, d_states, dh, dc, d_recurrent, frames
             )
             d_hh += _per_head(d_recurrent).mT @ _per_head(forward.h_before)
+            d_rows = self._from_loop(d_recurrent, num_gates).flatten(0, 1)
+            d_bias = d_rows.sum(0)
             if sums.bias_hh is not None:
-                sums.bias_hh.add_(self._from_loop(d_recurrent, NUM_GATES[self.cell]).sum((0, 1)))
+                sums.bias_hh.add_(d_bias)
             if d_n is not None:
                 d_recurrent.narrow(-1, d_recurrent.shape[-1] - d_n.shape[-1], d_n.shape[-1]).copy_(d_n)
-            d_rows = self._from_loop(d_recurrent, NUM_GATES[self.cell]).flatten(0, 1)
-            sums.ih.addmm_(d_rows.t(), self._rows(x, lo, hi))
+                d_rows = self._from_loop(d_recurrent, num_gates).flatten(0, 1)
+                d_bias = d_rows.sum(0)
             if sums.bias_ih is not None:
-                sums.bias_ih.add_(d_rows.sum(0))
+                sums.bias_ih.add_(d_bias)
+            sums.ih.addmm_(d_rows.t(), self._rows(x, lo, hi))
             if d_x is not None:
-                d_x[:, lo:hi] = (d_rows @ self.weights.ih).unflatten(0, (hi - lo, -1)).transpose(0, 1)
+                torch.mm(d_rows, self.weights.ih, out=d_x_buffer[: len(d_rows)])
+                d_x[:, lo:hi] = d_x_buffer[: len(d_rows)].unflatten(0, (hi - lo, -1)).transpose(0, 1)
         sums.hh.copy_(self._weight_from_loop(d_hh))
         before = [None if carry is None else self._from_loop(carry.finish()[None])[0] for carry in (dh, dc)]
         assert before[0] is not None
@@ -185,7 +191,7 @@ class Direction:
         def c_of(start: int, stop: int) -> Tensor:
             return kept[start:stop].unflatten(-1, (KEPT[self.cell], -1))[..., -1, :]
 
-        h_before = self._before(h_of, self._to_loop(h0[None]), lo, hi)
+        h_before = self._before(h_of, self._to_loop(h0[None]), lo, hi).contiguous()
         c_before = None if c0 is None else self._before(c_of, self._to_loop(c0[None]), lo, hi)
         return Kept(h_of(lo, hi), h_before, c_before, kept[lo:hi])
 

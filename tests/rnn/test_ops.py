@@ -47,7 +47,9 @@ CASES = [
 
 
 @pytest.mark.parametrize("cell", NUM_GATES)
-@pytest.mark.parametrize("options", CASES, ids=str)
+@pytest.mark.parametrize(
+    "options", [pytest.param(case, marks=[pytest.mark.slow] * (i < 3)) for i, case in enumerate(CASES)], ids=str
+)
 def test_opcheck(cell: str, options: dict[str, Any]) -> None:
     lengths = options["lengths"] and torch.tensor(options["lengths"])
     torch.library.opcheck(ops.recurrent_layer, arguments(cell, **{**options, "lengths": lengths}))

@@ -35,10 +35,10 @@ def on_triton(monkeypatch: pytest.MonkeyPatch, loops: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("options", "lengths"),
     [
-        ({}, None),
+        pytest.param({}, None, marks=pytest.mark.slow),
         ({"bidirectional": True}, [3, 6, 1, 4]),
-        ({"num_heads": 2, "bias": False}, [5, 5, 6, 2]),
-        ({"num_heads": 3, "bidirectional": True, "num_layers": 2}, None),
+        pytest.param({"num_heads": 2, "bias": False}, [5, 5, 6, 2], marks=pytest.mark.slow),
+        pytest.param({"num_heads": 3, "bidirectional": True, "num_layers": 2}, None, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -392,6 +392,7 @@ def test_memory_does_not_grow_with_the_video(cell):
     assert most_held(50) == most_held(400) > 0
 
 
+@pytest.mark.slow
 def test_a_video_of_twenty_thousand_frames_is_learnt_in_windows():
     """Class: the mark seen last, up to hundreds of frames ago, where a window of 100 often holds none."""
     generator = np.random.default_rng(0)
