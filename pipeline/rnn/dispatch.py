@@ -25,7 +25,8 @@ SEGMENT_FRAMES = 8192
 # cuDNN copies weights that do not lie in one block, as ours do not, and says so for every call; the copy is small.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
 # Where torch's kernels were measured to be as fast or faster, for videos of equal length, float32, on CPU: see
-# docs/benchmarks.md, and benchmarks/rnn.py --sweep, which measures it anew. With lengths, ours is faster throughout.
+# docs/benchmarks.md, and benchmarks/rnn.py --sweep, which measures it anew. Videos of their own lengths, which torch
+# would want packed, take ours; that was not measured.
 TORCH_ON_CPU = {
     "forward": {"tanh", "relu", "gru", "lstm"},
     "forward+backward": {"lstm"},

@@ -26,7 +26,6 @@ class Carry:
         self._initial = initial
         self.final = initial.clone()
         self.value = initial.narrow(-2, 0, 0)
-        self._started = 0
 
     def take(self, num_live: int) -> Tensor:
         """[.., num_live, K] for the next frame. Videos that end leave the last rows, videos that begin join there."""
