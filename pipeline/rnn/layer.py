@@ -43,7 +43,7 @@ class Direction:
 
         out [B, T, H] is written where frames are valid; kept [T, .., B, KEPT*K] too, None where no gradient is wanted.
         """
-        h, c = Carry(self._to_loop(h0[None])[0]), None if c0 is None else Carry(self._to_loop(c0[None])[0])
+        h, c = self._carry(h0), None if c0 is None else self._carry(c0)
         weight, weight_ih = self._weight_to_loop().mT, self.weights.ih.t()
         bias, bias_n = self._biases()
         size = self._chunk_size()
@@ -65,7 +65,7 @@ class Direction:
             frames = frames_in_order(self._live(lo, hi), reverse=self.reverse)
             self._run_loop(run_forward, self.cell, projected, weight, bias_n, h, c, out_chunk, kept_chunk, frames)
             out[:, lo:hi] = self._from_loop(out_chunk).transpose(0, 1)
-        return self._from_loop(h.finish()[None])[0], None if c is None else self._from_loop(c.finish()[None])[0]
+        return self._final(h), None if c is None else self._final(c)
 
     def backward(
         self,
@@ -84,7 +84,7 @@ class Direction:
         d_out [B, T, H], d_h and d_c [B, H]: the gradients of what `forward` gave. d_x [B, T, F] is written, where it
         is wanted.
         """
-        dh, dc = Carry(self._to_loop(d_h[None])[0]), None if d_c is None else Carry(self._to_loop(d_c[None])[0])
+        dh, dc = self._carry(d_h), None if d_c is None else self._carry(d_c)
         weight = self._weight_to_loop()
         sums = self.weights.each(torch.zeros_like)
         d_hh = torch.zeros_like(weight)
@@ -118,9 +118,15 @@ class Direction:
                 torch.mm(d_rows, self.weights.ih, out=d_x_buffer[: len(d_rows)])
                 d_x[:, lo:hi] = d_x_buffer[: len(d_rows)].unflatten(0, (hi - lo, -1)).transpose(0, 1)
         sums.hh.copy_(self._weight_from_loop(d_hh))
-        before = [None if carry is None else self._from_loop(carry.finish()[None])[0] for carry in (dh, dc)]
-        assert before[0] is not None
-        return sums, before[0], before[1]
+        return sums, self._final(dh), None if dc is None else self._final(dc)
+
+    def _carry(self, state: Tensor) -> Carry:
+        """From a state [B, H], or its gradient."""
+        return Carry(self._to_loop(state[None])[0])
+
+    def _final(self, carry: Carry) -> Tensor:
+        """[B, H], once all frames are done."""
+        return self._from_loop(carry.finish()[None])[0]
 
     def _run_loop(self, loop: Callable[..., Any], *arguments: Any) -> Any:
         if len(self.lengths) * self.weights.hh.numel() > ONE_THREAD_MULTIPLICATIONS:

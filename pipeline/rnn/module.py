@@ -28,8 +28,7 @@ def check_lengths(lengths: object, num_videos: int, num_frames: int) -> list[str
         return [f"lengths: got shape {list(lengths.shape)}, expected [{num_videos}], one length for each row of x"]
     if torch.compiler.is_compiling():
         return []  # their values are known when the compiled code runs: ops.checked_lengths looks at them then
-    outside = [int(n) for n in lengths if not 1 <= n <= num_frames]
-    return [f"lengths: got {outside}, expected 1 to {num_frames}, the number of frames of x"] if outside else []
+    return ops.describe_outside(lengths, num_frames)
 
 
 class _Recurrent(nn.Module):

@@ -38,12 +38,18 @@ def run_layer(
     return output, h_n, None if c is None else c_n
 
 
+def describe_outside(lengths: Tensor, num_frames: int) -> list[str]:
+    """One sentence on the lengths [B] outside of 1..num_frames, if there are any."""
+    outside = [length for length in lengths.tolist() if not 1 <= length <= num_frames]
+    return [f"lengths: got {outside}, expected 1 to {num_frames}, the number of frames of x"] if outside else []
+
+
 @custom_op(f"{NAMESPACE}::checked_lengths", mutates_args=())
 def checked_lengths(lengths: Tensor, num_frames: int) -> Tensor:
     """A copy of lengths [B]. ValueError on one outside of 1..num_frames: the check inside a compiled module."""
-    outside = [length for length in lengths.tolist() if not 1 <= length <= num_frames]
-    if outside:
-        raise ValueError(f"lengths: got {outside}, expected 1 to {num_frames}, the number of frames of x")
+    problems = describe_outside(lengths, num_frames)
+    if problems:
+        raise ValueError(problems[0])
     return lengths.clone()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.rnn import triton_loops
 from pipeline.rnn.cells import NUM_GATES, Weights
+from pipeline.rnn.reference import frame_mask
 
 DTYPES = triton_loops.DTYPES
 is_supported = triton_loops.is_supported
@@ -111,8 +112,7 @@ def _zero_padding(x: Tensor, ends: Tensor | None) -> Tensor:
     """A product with what padding holds, NaN maybe, would reach the gradients of the weights."""
     if ends is None:
         return x
-    padding = torch.arange(x.shape[1], device=x.device) >= ends[:, None]
-    return x.masked_fill(padding[..., None], 0)
+    return x.masked_fill(~frame_mask(ends, x.shape[1], x.device)[..., None], 0)
 
 
 def _project(cell: str, x: Tensor, weights: Weights) -> Tensor:
