@@ -5,6 +5,7 @@ A folder whose parts do not fit together is refused.
 """
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -16,10 +17,10 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from pipeline.config import Labeller as LabellerSettings
-from pipeline.config import Section
+from pipeline.config import Pixels, Section
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.models.encoder import Encoder, build_encoder
+from pipeline.models.encoder import BatchNormMode, Encoder, build_encoder
 from pipeline.models.labeller import Labeller
 from pipeline.video.preprocess import Preprocess
 
@@ -43,7 +44,8 @@ class EncoderSpec(Section):
 
     name: str
     grid: PositiveInt
-    batch_norm: Literal["frozen", "group_norm", "trained"]
+    stride: PositiveInt | None = None  # checkpoints from before there was a choice do not name it
+    batch_norm: BatchNormMode
     batch_size: PositiveInt
     preprocess: PreprocessSpec
 
@@ -58,9 +60,10 @@ class Lineage(Section):
 
 
 class CheckpointSpec(Section):
-    """All of checkpoint.json. `encoder` is None for a model trained on ready features."""
+    """All of a labeller's checkpoint.json. `encoder` is None for a model trained on ready features."""
 
     format: Literal[1] = 1
+    kind: Literal["labeller"] = "labeller"
     classes: tuple[str, ...] = Field(min_length=1)
     background: str | None
     num_features: PositiveInt
@@ -120,9 +123,37 @@ def make_labeller(settings: LabellerSettings, *, num_features: int, num_classes:
     )
 
 
-def preprocess_spec(preprocess: Preprocess) -> PreprocessSpec:
-    """A Preprocess as it is written."""
-    return PreprocessSpec(**asdict(preprocess))
+def make_frame_encoder(
+    name: str,
+    *,
+    weights: str | None,
+    grid: int,
+    stride: int | None = None,
+    batch_norm: BatchNormMode,
+    batch_size: int,
+    pixels: Pixels,
+) -> FrameEncoder:
+    """The encoder of `build_encoder`, with the preprocessing that `pixels` asks for; as seeded where it is random."""
+    encoder = build_encoder(name, weights=weights, grid=grid, stride=stride, batch_norm=batch_norm)
+    preprocess = Preprocess(
+        size=pixels.size or encoder.size,
+        crop=pixels.crop,
+        crop_unit=pixels.crop_unit,
+        color=pixels.color,
+        mean=encoder.mean,
+        std=encoder.std,
+    )
+    encoder.check_size(*preprocess.size)
+    preprocessing = PreprocessSpec(**asdict(preprocess))
+    spec = EncoderSpec(
+        name=name,
+        grid=grid,
+        stride=stride,
+        batch_norm=batch_norm,
+        batch_size=batch_size,
+        preprocess=preprocessing,
+    )
+    return FrameEncoder(spec, encoder.eval())
 
 
 def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, encoder: Encoder | None) -> None:
@@ -137,16 +168,14 @@ def load_checkpoint(folder: Path, *, device: torch.device, classes: tuple[str, .
 
     Raises InputError where the folder is no whole checkpoint, its parts do not fit, or its classes are others.
     """
-    missing = f"{folder}: is no checkpoint, it has no {SPEC}: train one with `dvc repro`"
-    text = _read_text(folder / SPEC, missing=missing if folder.exists() else f"{folder}: no such folder")
-    spec = _parse_spec(CheckpointSpec, text, folder / SPEC)
+    spec = read_spec(folder, CheckpointSpec, kind="labeller")
     if classes is not None and classes != spec.classes:
         raise InputError(f"{folder}: {_describe_class_change(spec.classes, classes)}")
     labeller = make_labeller(spec.labeller, num_features=spec.num_features, num_classes=len(spec.classes))
     modules: dict[str, nn.Module] = {"labeller": labeller}
     frames = None
     if spec.encoder:
-        frames = _rebuild_encoder(spec.encoder, folder / SPEC)
+        frames = rebuild_encoder(spec.encoder, folder / SPEC)
         if frames.encoder.num_features != spec.num_features:
             raise InputError(
                 f"{folder / SPEC}: its encoder gives {frames.encoder.num_features} features a frame, its labeller"
@@ -172,10 +201,44 @@ def load_encoder(folder: Path) -> FrameEncoder | None:
     text = _read_text(folder / ENCODER_SPEC, missing=f"{folder}: holds no encoder: make one with `dvc repro`")
     if text.strip() == "null":
         return None
-    frames = _rebuild_encoder(_parse_spec(EncoderSpec, text, folder / ENCODER_SPEC), folder / ENCODER_SPEC)
+    frames = rebuild_encoder(_parse_spec(EncoderSpec, text, folder / ENCODER_SPEC), folder / ENCODER_SPEC)
     load_weights(folder, {"encoder": frames.encoder})
     frames.encoder.eval()
     return frames
+
+
+def read_spec(folder: Path, spec: type[SpecType], *, kind: str) -> SpecType:
+    """The checkpoint.json of a model of this kind. InputError where there is none, or it is of another kind."""
+    text = _read_spec_text(folder)
+    found = _kind(text)
+    if found not in (None, kind):
+        raise InputError(f"{folder}: holds a {found}, expected a {kind}: was another model meant?")
+    return _parse_spec(spec, text, folder / SPEC)
+
+
+def read_kind(folder: Path) -> str:
+    """What kind of model a checkpoint holds, "labeller" or "captioner". InputError where the folder is none.
+
+    A broken one counts as a labeller: whoever loads it tells what is wrong with it.
+    """
+    return _kind(_read_spec_text(folder)) or "labeller"
+
+
+def _read_spec_text(folder: Path) -> str:
+    missing = f"{folder}: is no checkpoint, it has no {SPEC}: train one with `dvc repro`"
+    return _read_text(folder / SPEC, missing=missing if folder.exists() else f"{folder}: no such folder")
+
+
+def _kind(text: str) -> str | None:
+    """What kind of model a checkpoint.json is of; None where it is broken.
+
+    One that does not say is from before there were captioners.
+    """
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return fields.get("kind", "labeller") if isinstance(fields, dict) else None
 
 
 def _read_text(path: Path, *, missing: str) -> str:
@@ -196,10 +259,10 @@ def _parse_spec(kind: type[SpecType], text: str, path: Path) -> SpecType:
         raise InputError(f"{path}: is not of this version, or was changed: {'; '.join(problems[:3])}{more}") from None
 
 
-def _rebuild_encoder(spec: EncoderSpec, path: Path) -> FrameEncoder:
+def rebuild_encoder(spec: EncoderSpec, path: Path) -> FrameEncoder:
     """The encoder without its weights, which the caller loads; `path` is where the spec was read."""
     try:
-        encoder = build_encoder(spec.name, weights=None, grid=spec.grid, batch_norm=spec.batch_norm)
+        encoder = build_encoder(spec.name, weights=None, grid=spec.grid, stride=spec.stride, batch_norm=spec.batch_norm)
         frames = FrameEncoder(spec, encoder)
         encoder.check_size(*frames.preprocess.size)
     except InputError as error:

@@ -1,19 +1,27 @@
-"""framescribe label | check | evaluate: parse the command line, then one call.
+"""framescribe label | caption | check | evaluate: parse the command line, then one call.
 
 Nothing heavy is imported before a command runs, so that --help answers at once.
 """
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from pipeline.labels.caption_files import CaptionRow
+    from pipeline.labels.problems import Problem
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # a signal's number is added to the last, as shells do
+SHORTEST_SPAN_SECONDS = 0.1
 
 LABEL = """
 Write, for each video, into the folder --out:
@@ -28,6 +36,25 @@ exit code: 0, all were labelled; 1, some were not; 2, the call was refused
 
 example: framescribe label recordings/ --model models/labeller --out labels/
 """
+CAPTION = """
+Describe images, and what videos show span by span, in words. Write into the file --out, a .csv or .jsonl:
+  path,start_seconds,stop_seconds,label,caption,probability
+                         one row (.jsonl: one JSON object a line) a caption, the best first; images, then videos;
+                         an image has no start, stop and label
+and, for each video, into --labels, or without it into the folder of --out:
+  <stem>.captions.vtt    the captions as subtitles, for browsers
+  <stem>.captions.srt    the same for other players and for editors
+  <stem>.summary.txt     the whole video in a few sentences
+A probability is of the whole sentence: compare it between captions of one image, not between images.
+A file that cannot be described is named with the cause, and the others go on. A GIF is an image: its first frame.
+"""
+CAPTION_END = """
+exit code: 0, all were described; 1, some were not; 2, the call was refused
+
+examples: framescribe caption photos/ --model models/captioner --out captions.csv
+          framescribe caption photos/ --model models/captioner --out captions.jsonl --captions 3 --prefix "two dogs"
+          framescribe caption match.mp4 --model models/captioner --out match.csv --labels labels/
+"""
 CHECK = """
 Look at every file of a data set and list all problems at once: file, line, likely cause.
 """
@@ -40,6 +67,8 @@ A data set is a folder with
   classes.txt: one class a line
   splits/train.txt, val.txt, test.txt: one stem a line     (optional)
   groups.csv: stem,group                                   (optional)
+and, or, for captions
+  images/*.jpg (or .png, ...)                    captions.csv: image,caption, several rows an image
 """
 EVALUATE = """
 Score predicted labels against true ones: frame accuracy, edit score and F1 of the segments, and each class.
@@ -80,7 +109,8 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="framescribe", description="Label every frame of a video with a trained model, and score the labels."
+        prog="framescribe",
+        description="Label every frame of a video, describe images and videos in words, and score the labels.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -88,18 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     label.add_argument(
         "inputs", nargs="+", type=Path, metavar="VIDEO|DIR", help="videos, or folders of them; or .npy features"
     )
-    label.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR|URI",
-        help="checkpoint folder, or MLflow URI (models:/NAME/VERSION, runs:/ID/NAME)",
-    )
+    _add_model(label)
     label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
-    label.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: CUDA where there is one"
-    )
     label.add_argument("--overlay", action="store_true", help="also draw the labels on the video")
     label.set_defaults(run=_label)
+
+    _add_caption(commands)
 
     check = _add_command(commands, "check", "list every problem of a data set", CHECK, CHECK_END)
     check.add_argument("dataset", type=Path, metavar="DATASET", help="the folder of the data set")
@@ -118,9 +142,53 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, text: str, end: str
-) -> argparse.ArgumentParser:
+def _add_caption(commands: "Commands") -> None:
+    caption = _add_command(commands, "caption", "describe images and videos in words", CAPTION, CAPTION_END)
+    caption.add_argument(
+        "inputs", nargs="+", type=Path, metavar="IMAGE|VIDEO|DIR", help="images, videos, or folders of them"
+    )
+    _add_model(caption)
+    caption.add_argument(
+        "--out", required=True, type=Path, metavar="FILE", help="where the captions go: .csv or .jsonl"
+    )
+    caption.add_argument(
+        "--captions", type=int, default=1, metavar="N", help="how many of each image (default: 1), at most --beam"
+    )
+    caption.add_argument(
+        "--beam",
+        type=int,
+        metavar="N",
+        help="how many captions the search follows at once (default: as the model says)",
+    )
+    caption.add_argument("--prefix", default="", metavar="WORDS", help="what every caption begins with")
+    caption.add_argument(
+        "--labels",
+        type=Path,
+        metavar="DIR",
+        help="videos: a caption for each segment that `framescribe label` wrote there",
+    )
+    caption.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="videos without --labels: a caption for each so many seconds (default: 5)",
+    )
+    caption.set_defaults(run=_caption)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR|URI",
+        help="checkpoint folder, or MLflow URI (models:/NAME/VERSION, runs:/ID/NAME)",
+    )
+    command.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: CUDA where there is one"
+    )
+
+
+def _add_command(commands: "Commands", name: str, summary: str, text: str, end: str) -> argparse.ArgumentParser:
     return commands.add_parser(
         name, help=summary, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -145,6 +213,76 @@ def _label(options: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if num_failed else 0
 
 
+def _caption(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from pipeline.caption import EVERY_SECONDS, caption_files, find_pictures, load_caption_model, plan_search
+    from pipeline.labels.caption_files import write_captions
+
+    _check_caption_options(options)
+    model = load_caption_model(options.model, device=options.device)
+    search = plan_search(model, beam_size=options.beam, num_captions=options.captions, prefix=options.prefix)
+    images, videos = find_pictures(options.inputs)
+    out = options.labels or options.out.parent
+    for folder in (options.out.parent, out):
+        _make_writable(folder)
+    num_files, refused = len(images) + len(videos), []
+    with tqdm(total=num_files, unit="file", desc="describing", disable=None) as bar:
+
+        def refuse(message: str) -> None:
+            refused.append(message)
+            _refuse(message)
+            bar.update()
+
+        def rows() -> "Iterator[CaptionRow]":
+            for of_file in caption_files(
+                images,
+                videos,
+                model,
+                search,
+                labels=options.labels,
+                every_seconds=EVERY_SECONDS if options.every is None else options.every,
+                out=out,
+                refuse=refuse,
+                tell=bar.set_postfix_str,
+            ):
+                yield from of_file
+                bar.update()
+
+        write_captions(options.out, rows())
+    num_described = num_files - len(refused)
+    print(f"described {num_described} of {num_files}" + f" into {options.out}" * bool(num_described))
+    return EXIT_SOME_FAILED if refused else 0
+
+
+def _check_caption_options(options: argparse.Namespace) -> None:
+    """Raise InputError with every problem that shows without the model."""
+    from pipeline.errors import InputError
+    from pipeline.labels.caption_files import CAPTION_SUFFIXES
+
+    problems = []
+    if options.out.suffix.lower() not in CAPTION_SUFFIXES:
+        problems.append(
+            f"--out: got {options.out}, expected a name that ends in {' or '.join(sorted(CAPTION_SUFFIXES))}"
+        )
+    elif options.out.is_dir():
+        problems.append(f"--out: {options.out} is a folder, expected a file")
+    if options.captions < 1:
+        problems.append(f"--captions: got {options.captions}, expected at least 1")
+    if options.beam is not None and options.beam < max(1, options.captions):
+        problems.append(
+            f"--beam: got {options.beam}, expected at least {max(1, options.captions)}, one for each caption"
+        )
+    if options.every is not None and not SHORTEST_SPAN_SECONDS <= options.every < math.inf:
+        problems.append(f"--every: got {options.every}, expected at least {SHORTEST_SPAN_SECONDS} seconds")
+    if options.every is not None and options.labels is not None:
+        problems.append("--every and --labels both say which spans are described: leave out one of them")
+    if options.labels is not None and not options.labels.is_dir():
+        problems.append(f"--labels: {options.labels} is no folder: write it with `framescribe label`")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
 def _make_writable(folder: Path) -> None:
     from pipeline.errors import InputError
 
@@ -163,18 +301,41 @@ def _refuse(message: str) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
+    root = options.dataset
+    has_images = (root / "captions.csv").exists() or (root / "images").is_dir()
+    has_videos = any((root / folder).is_dir() for folder in ("videos", "features"))
+    parts = [_check_videos] * (has_videos or not has_images) + [_check_images] * has_images
+    num_problems = 0
+    for check in parts:
+        problems, found = check(root)
+        for problem in problems:
+            print(problem)
+        num_problems += len(problems)
+        print(f"{root}: {found}, {len(problems)} problem{'s' * (len(problems) != 1)}")
+    return EXIT_REFUSED if num_problems else 0
 
+
+def _check_videos(root: Path) -> "tuple[list[Problem], str]":
     from pipeline.datasets.scan import scan_dataset
 
-    scan = scan_dataset(options.dataset, progress=lambda paths: tqdm(paths, unit="file", desc="checking", disable=None))
-    problems = scan.all_problems() + scan.unused_class_problems()
-    for problem in problems:
-        print(problem)
+    scan = scan_dataset(root, progress=_checking)
     num_frames = sum(source.num_frames for source in scan.sources.values())
     found = f"{len(scan.sources)} {scan.kind}, {num_frames} frames, {len(scan.classes)} classes"
-    print(f"{options.dataset}: {found}, {len(problems)} problem{'s' * (len(problems) != 1)}")
-    return EXIT_REFUSED if problems else 0
+    return scan.all_problems() + scan.unused_class_problems(), found
+
+
+def _check_images(root: Path) -> "tuple[list[Problem], str]":
+    from pipeline.datasets.captions import scan_captions
+
+    scan = scan_captions(root, progress=_checking)
+    num_captions = sum(len(image.captions) for image in scan.images.values())
+    return scan.all_problems(), f"{len(scan.images)} images, {num_captions} captions"
+
+
+def _checking(paths: list[Path]) -> Iterable[Path]:
+    from tqdm import tqdm
+
+    return tqdm(paths, unit="file", desc="checking", disable=None)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

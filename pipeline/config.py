@@ -26,6 +26,7 @@ class Scenes(Section):
     """The embedded data set: how much of it is made, and from which seed."""
 
     num_videos: Positive
+    num_images: Positive
     seed: int
     shortest_frames: Positive
     longest_frames: Positive
@@ -129,16 +130,100 @@ class Labeller(Section):
         return self
 
 
+class ImageEncoder(Section):
+    """The CNN, frozen, whose feature map the captioner looks at."""
+
+    name: str  # efficientnet_lite0 | any torchvision classification model
+    weights: str | None  # imagenet | a weights file | null: random
+    grid: Positive  # the map is pooled to grid x grid regions
+    stride: Positive | None  # null: the last map; 16: the last whose cells are 16 pixels apart, for small things
+    batch_size: Positive  # images encoded at once
+
+
+class Captions(Section):
+    """A set of captioned images in the layout of docs/design.md, how it is split, and how its images are encoded."""
+
+    name: str
+    root: Path
+    val_fraction: Fraction01  # of the groups, where <root>/splits names none
+    test_fraction: Fraction01
+    skip_broken: bool  # leave out images with problems, and say so, instead of stopping
+    min_word_count: Positive  # words seen less often in the training captions are unknown
+    pixels: Pixels
+    encoder: ImageEncoder
+
+
+class CaptionTraining(Section):
+    """How a captioner is trained."""
+
+    epochs: Positive  # all of them, the self-critical ones too
+    batch_size: Positive  # images, each step
+    captions_per_image: Positive  # of each image, each epoch; drawn anew where it has more, repeated where it has fewer
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)]
+    schedule: Literal["constant", "cosine"]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    label_smoothing: Fraction01
+    scheduled_sampling: (
+        Fraction01  # at the last epoch, the share of words read that are the network's own; grows from 0
+    )
+    self_critical_epochs: Annotated[int, Field(ge=0)]  # the last ones, on the CIDEr of captions drawn at random
+    self_critical_learning_rate: Annotated[float, Field(gt=0)]
+    patience: Positive | None  # epochs without a better `monitor` before it stops; null: never
+    monitor: Literal["loss", "cider", "bleu_4"]  # on validation
+    device: Literal["auto", "cpu", "cuda"]
+
+    @model_validator(mode="after")
+    def _an_epoch_to_begin_with(self) -> Self:
+        if self.self_critical_epochs >= self.epochs:
+            raise ValueError(
+                f"self_critical_epochs: got {self.self_critical_epochs} of {self.epochs} epochs, expected fewer: only a"
+                " network that knows some captions can learn from its own"
+            )
+        if self.self_critical_epochs and self.captions_per_image < 2:
+            raise ValueError("self_critical_epochs: captions_per_image must be 2 or more, as an image's are compared")
+        return self
+
+
+class Decoding(Section):
+    """How captions are searched for, unless the command line says otherwise."""
+
+    beam_size: Positive
+    most_words: Positive
+    length_penalty: Annotated[float, Field(ge=0)]  # 0: sums of log-probabilities are compared; 1: means
+
+
+class Captioner(Section):
+    """The recurrent network that looks at an image and writes."""
+
+    cell: Literal["gru", "lstm"]
+    embedding_size: Positive
+    hidden_size: Positive
+    num_heads: Positive  # places that it can look at for one word
+    dropout: Fraction01
+    decoding: Decoding
+    training: CaptionTraining
+
+    @model_validator(mode="after")
+    def _heads_share_the_state(self) -> Self:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"num_heads: got {self.num_heads}, expected a divisor of hidden_size {self.hidden_size}")
+        return self
+
+
 class Params(Section):
     """All of params.yaml."""
 
     seed: int
-    num_samples: Positive  # held-out videos that stage label_samples labels
+    num_samples: Positive  # held-out videos that stage label_samples labels, images that evaluate_captioner shows
     scenes: Scenes
     dataset: Dataset
     encoder: Encoder
     labeller: Labeller
     training: Training
+    captions: Captions
+    captioner: Captioner
 
     @model_validator(mode="after")
     def _a_state_to_carry(self) -> Self:

@@ -1,9 +1,11 @@
-"""Video -> features: the one path that training and labelling both take.
+"""Video -> features, images -> features of their regions: the one path that training and use both take.
 
-T frames, F features, h and w pixels. Memory is bounded by one batch of frames, whatever the video's length.
+T frames, F features, N images, R regions of C channels. Memory is bounded by a batch or two, whatever there is to read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +41,29 @@ def encode_video(
     device = next(encoder.parameters()).device
     for frames in reader.read(batch_size=batch_size):
         yield EncodedFrames(encoder(preprocess(frames.pixels).to(device)), frames.pts_seconds)
+
+
+@torch.inference_mode()
+def encode_images(
+    images: Iterable[np.ndarray], encoder: Encoder, preprocess: Preprocess, *, batch_size: int
+) -> Iterator[torch.Tensor]:
+    """Yield the features float32 [n, R, C] of the regions of images uint8 [H, W, 3], in order, n <= batch_size.
+
+    The images are read in another thread, a batch ahead. The encoder must be in eval mode. Raises InputError where an
+    image is smaller than the region of interest, and what `images` raises.
+    """
+    device = next(encoder.parameters()).device
+    waiting = iter(images)
+
+    def read() -> torch.Tensor | None:
+        batch = [preprocess(image[None]) for image in islice(waiting, batch_size)]
+        return torch.cat(batch) if batch else None
+
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(read)
+        while (pixels := coming.result()) is not None:
+            coming = thread.submit(read)
+            yield encoder.regions(pixels.to(device))
 
 
 def choose_device(name: str) -> torch.device:

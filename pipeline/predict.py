@@ -3,7 +3,7 @@
 T frames, K classes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,11 +41,16 @@ def load_model(location: str, *, device: str) -> Checkpoint:
 
     Raises InputError where there is none, or the device is absent.
     """
-    if location.startswith(MLFLOW_SCHEMES):
-        from pipeline.training.tracking import fetch_checkpoint  # mlflow takes seconds to import
+    return load_checkpoint(find_checkpoint(location), device=choose_device(device))
 
-        return load_checkpoint(fetch_checkpoint(location), device=choose_device(device))
-    return load_checkpoint(Path(location), device=choose_device(device))
+
+def find_checkpoint(location: str) -> Path:
+    """The checkpoint folder named, or behind an MLflow URI. Raises InputError where MLflow has no such model."""
+    if not location.startswith(MLFLOW_SCHEMES):
+        return Path(location)
+    from pipeline.training.tracking import fetch_checkpoint  # mlflow takes seconds to import
+
+    return fetch_checkpoint(location)
 
 
 def label_video(path: Path, model: Checkpoint, *, tell: Callable[[str], None] = lambda progress: None) -> VideoLabels:
@@ -105,7 +110,17 @@ def find_inputs(paths: Sequence[Path], model: Checkpoint) -> list[Path]:
 
     Overlays that an earlier call wrote are not found in a folder. Raises InputError where a folder holds nothing.
     """
-    suffixes = VIDEO_SUFFIXES if model.frames else {FEATURE_SUFFIX}
+    if model.frames:
+        return find_files(paths, VIDEO_SUFFIXES, kind="video")
+    return find_files(paths, {FEATURE_SUFFIX}, kind=f"{FEATURE_SUFFIX} file, which is what the model was trained on")
+
+
+def find_files(paths: Sequence[Path], suffixes: Collection[str], *, kind: str) -> list[Path]:
+    """Each once: the files named, and those in the folders named that have one of the suffixes, sorted.
+
+    Hidden files and overlays that an earlier call wrote are not found in a folder. `kind`: what is looked for, in
+    words. Raises InputError where a folder holds none.
+    """
     found: dict[Path, Path] = {}  # by its resolved path
     for path in paths:
         inside = [path]
@@ -113,7 +128,6 @@ def find_inputs(paths: Sequence[Path], model: Checkpoint) -> list[Path]:
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
             inside = [p for p in inside if not p.name.startswith(".") and not p.name.endswith(OVERLAY)]
             if not inside:
-                kind = "video" if model.frames else f"{FEATURE_SUFFIX} file, which is what the model was trained on"
                 raise InputError(f"{path}: holds no {kind}")
         for file in inside:
             found.setdefault(file.resolve(), file)

@@ -1,9 +1,13 @@
-"""A checkpoint as MLflow's pyfunc: `mlflow.pyfunc.load_model(uri).predict(table)` labels the videos of a table."""
+"""A checkpoint as MLflow's pyfunc: `mlflow.pyfunc.load_model(uri).predict(table)` labels videos or describes images."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 
+from pipeline.caption import caption_images, load_caption_model, plan_search
+from pipeline.checkpoint import read_kind
+from pipeline.errors import InputError
 from pipeline.predict import label_video, load_model
 
 NO_FRAMES = pd.DataFrame(
@@ -12,6 +16,13 @@ NO_FRAMES = pd.DataFrame(
         "frame": pd.Series(dtype="int64"),
         "time_seconds": pd.Series(dtype="float64"),
         "label": pd.Series(dtype="str"),
+        "probability": pd.Series(dtype="float64"),
+    }
+)
+NO_CAPTIONS = pd.DataFrame(
+    {
+        "path": pd.Series(dtype="str"),
+        "caption": pd.Series(dtype="str"),
         "probability": pd.Series(dtype="float64"),
     }
 )
@@ -42,6 +53,32 @@ class LabellingModel:
         return pd.concat(tables, ignore_index=True)
 
 
-def _load_pyfunc(path: str) -> LabellingModel:
+class CaptioningModel:
+    """A model that takes a table with a column `path` (images)."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._model = load_caption_model(str(checkpoint), device="auto")
+
+    def predict(self, table: pd.DataFrame) -> pd.DataFrame:
+        """One row an image: path, its best caption, the probability of that.
+
+        Raises InputError, naming the file, at the first one that it cannot read.
+        """
+        images = caption_images(map(Path, table["path"]), self._model, plan_search(self._model), refuse=_raise)
+        captions = [best for _, (best, *_) in images]
+        columns = {
+            "path": list(table["path"]),
+            "caption": [caption.text for caption in captions],
+            "probability": [caption.probability for caption in captions],
+        }
+        return pd.concat([NO_CAPTIONS, pd.DataFrame(columns)], ignore_index=True)
+
+
+def _raise(message: str) -> NoReturn:
+    raise InputError(message)
+
+
+def _load_pyfunc(path: str) -> LabellingModel | CaptioningModel:
     """Called by mlflow with the folder of the checkpoint."""
-    return LabellingModel(Path(path))
+    folder = Path(path)
+    return CaptioningModel(folder) if read_kind(folder) == "captioner" else LabellingModel(folder)

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from pipeline.stages.paths import LABELLER, OUTPUTS, RESULTS
+from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, LABELLER, OUTPUTS, RESULTS
 
 ROWS = {
     "frame accuracy": "frame_accuracy_pooled",
@@ -12,17 +12,20 @@ ROWS = {
     "F1@25": "f1_at_25_per_video",
     "F1@50": "f1_at_50_per_video",
 }
+CAPTION_ROWS = {"all of it right": "right", "BLEU-4": "bleu_4", "METEOR": "meteor", "CIDEr": "cider"}
 BY_ITSELF = "_without_rnn"
 TITLE, COLUMN = 18, 12  # characters
 
 
 def main() -> None:
     """Print the table of results/metrics.json and where everything lies."""
-    try:
-        metrics = json.loads((RESULTS / "metrics.json").read_text())
-    except FileNotFoundError:
-        sys.exit(f"{RESULTS / 'metrics.json'} is missing: `dvc repro` writes it")
-    print(f"\n{format_scores(metrics)}\n\n{_places()}")
+    labels, captions = RESULTS / "metrics.json", RESULTS / "caption_metrics.json"
+    if not labels.exists():
+        sys.exit(f"{labels} is missing: `dvc repro` writes it")
+    parts = [format_scores(json.loads(labels.read_text()))]
+    if captions.exists():  # an experiment with the labeller alone has none
+        parts.append(format_caption_scores(json.loads(captions.read_text())))
+    print("", *parts, _places(), sep="\n\n")
 
 
 def format_scores(metrics: dict[str, dict[str, float]]) -> str:
@@ -40,15 +43,28 @@ def format_scores(metrics: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def format_caption_scores(metrics: dict[str, dict[str, float]]) -> str:
+    """A column for each held-out split; what was not scored is left out."""
+    header = f"{'captions':{TITLE}}" + "".join(f"{split + ' images':>{2 * COLUMN}}" for split in metrics)
+    lines = [header, "-" * (TITLE + 2 * COLUMN * len(metrics))]
+    for title, name in CAPTION_ROWS.items():
+        if any(name in scores for scores in metrics.values()):
+            cells = "".join(f"{scores[name]:{2 * COLUMN}.1f}" for scores in metrics.values())
+            lines.append(f"{title:{TITLE}}{cells}")
+    return "\n".join(lines)
+
+
 def _places() -> str:
     has_overlays = any(OUTPUTS.glob("*.overlay.mp4"))
     kind, option = ("VIDEO", " --overlay") if has_overlays else ("FEATURES.npy", "")
     places = {
         f"labels{' and overlays' if has_overlays else ''} of held-out videos": f"{OUTPUTS}/",
         "timelines, confusion, full report": f"{RESULTS}/evaluation/",
-        "trained model": f"{LABELLER}/",
+        "captions of held-out images": f"{CAPTION_RESULTS}/",
+        "trained models": f"{LABELLER}/, {CAPTIONER}/",
         "every run, its curves and pictures": "make ui",
         "label your own": f".venv/bin/framescribe label {kind} --model {LABELLER} --out labels{option}",
+        "describe your own": f".venv/bin/framescribe caption IMAGE --model {CAPTIONER} --out captions.csv",
     }
     return "\n".join(f"{what:40}{where}" for what, where in places.items())
 

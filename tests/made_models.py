@@ -7,9 +7,21 @@ import av
 import numpy as np
 import torch
 import yaml
+from torch.nn import LayerNorm
+from torch.nn.functional import layer_norm
 
-from pipeline.checkpoint import CheckpointSpec, EncoderSpec, Lineage, PreprocessSpec, make_labeller, save_checkpoint
-from pipeline.config import Labeller
+from pipeline.caption_checkpoint import CaptionerSpec, make_captioner, save_captioner
+from pipeline.checkpoint import (
+    CheckpointSpec,
+    EncoderSpec,
+    FrameEncoder,
+    Lineage,
+    PreprocessSpec,
+    make_labeller,
+    save_checkpoint,
+)
+from pipeline.config import Captioner, Labeller
+from pipeline.labels.vocabulary import SPECIAL_WORDS
 from pipeline.models.encoder import build_encoder
 from pipeline.video.writer import VideoWriter
 
@@ -19,9 +31,21 @@ SETTINGS = Labeller.model_validate(
     yaml.safe_load((Path(__file__).parents[1] / "configs" / "labeller" / "gru.yaml").read_text())
     | {"hidden_size": 8, "num_layers": 1, "min_segment_frames": 1}
 )
+CAPTIONER = Captioner.model_validate(
+    yaml.safe_load((Path(__file__).parents[1] / "configs" / "captioner" / "lstm.yaml").read_text())
+    | {
+        "cell": "gru",
+        "embedding_size": 8,
+        "hidden_size": 8,
+        "num_heads": 2,
+        "decoding": {"beam_size": 3, "most_words": 6, "length_penalty": 0.7},
+    }
+)
+CAPTION_WORDS = ("a", "dog", "'s", "ball", "two", "men", "run", "sit", "on", "grass")
 PREPROCESS = PreprocessSpec(
     size=(32, 32), crop=None, crop_unit="pixels", color="rgb", mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
 )
+CAPTION_PREPROCESS = PREPROCESS.model_copy(update={"size": (64, 64)})  # 2 x 2 cells
 
 
 def save_video_model(folder: Path, *, settings: Labeller = SETTINGS, preprocess: PreprocessSpec = PREPROCESS) -> Path:
@@ -40,6 +64,30 @@ def save_video_model(folder: Path, *, settings: Labeller = SETTINGS, preprocess:
     )
     labeller = make_labeller(settings, num_features=encoder.num_features, num_classes=len(CLASSES))
     save_checkpoint(folder, spec, labeller, encoder)
+    return folder
+
+
+def save_caption_model(folder: Path, *, preprocess: PreprocessSpec = CAPTION_PREPROCESS) -> Path:
+    """An untrained checkpoint that describes images: shufflenet_v2_x0_5, 2 x 2 regions and a GRU of 8.
+
+    What it says depends on the colours of the image: what a random encoder sees in all images alike is taken away.
+    """
+    torch.manual_seed(0)
+    encoder = build_encoder("shufflenet_v2_x0_5", weights=None, grid=2)
+    described = EncoderSpec(name="shufflenet_v2_x0_5", grid=2, batch_norm="frozen", batch_size=4, preprocess=preprocess)
+    vocabulary = (*SPECIAL_WORDS, *CAPTION_WORDS)
+    captioner = make_captioner(CAPTIONER, encoder, num_words=len(vocabulary))
+    with torch.no_grad():
+        colors = torch.randn(16, 3, 1, 1).expand(-1, -1, *preprocess.size)
+        regions = layer_norm(encoder.regions(colors), [encoder.num_channels])
+        std, mean = torch.std_mean(regions, dim=(0, 1))
+        norms = [module for module in captioner.modules() if isinstance(module, LayerNorm)]
+        (of_regions,) = (norm for norm in norms if norm.normalized_shape == (encoder.num_channels,))
+        of_regions.weight.copy_(1 / (std + 1e-6))
+        of_regions.bias.copy_(-mean / (std + 1e-6))
+        captioner.embedding.weight.mul_(4)
+    spec = CaptionerSpec(words=vocabulary, encoder=described, captioner=CAPTIONER, lineage=LINEAGE)
+    save_captioner(folder, spec, captioner, FrameEncoder(described, encoder))
     return folder
 
 

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 from made_models import CLASSES, drop_box, write_other_container, write_sound, write_video
+from PIL import Image
 
 from pipeline.cli import main
 from pipeline.labels.annotations import read_predicted
@@ -235,6 +236,135 @@ def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tm
     assert not Path("out").exists()
 
 
+def caption(*inputs: Path, model: Path, out: Path, more: tuple[str, ...] = ()) -> int:
+    return main(["caption", *map(str, inputs), "--model", str(model), "--out", str(out), *more])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of three images, of one colour each, and a video of six frames at TIMES."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, color in (("a.png", "red"), ("b.jpg", "navy"), ("c.webp", "white")):
+        Image.new("RGB", (40, 30), color).save(folder / name)
+    write_video(folder / "clip.mp4", num_frames=6, times=TIMES)
+    return folder
+
+
+def test_images_and_videos_of_a_folder_are_described_in_csv_and_json_lines(caption_model, pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    for name in ("captions.csv", "captions.jsonl"):
+        more = ("--captions", "2", "--every", "0.5")
+        assert caption(pictures, pictures / "a.png", model=caption_model, out=out / name, more=more) == 0
+    assert capsys.readouterr().out.splitlines()[1] == f"described 4 of 4 into {out / 'captions.jsonl'}"
+
+    rows = rows_of(out / "captions.csv")
+    assert list(rows[0]) == ["path", "start_seconds", "stop_seconds", "label", "caption", "probability"]
+    paths = [str(pictures / name) for name in ("a.png", "b.jpg", "c.webp", "clip.mp4")]
+    assert [row["path"] for row in rows] == [path for path in paths for _ in range(2)]
+    assert {row["start_seconds"] for row in rows[:6]} == {row["label"] for row in rows} == {""}
+    times = [(float(row["start_seconds"]), float(row["stop_seconds"])) for row in rows[6:]]
+    assert times[0] == (0.0, 0.5)
+    assert times[1][0] == 0.5
+    assert times[1][1] > TIMES[-1]
+
+    objects = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
+    for row, described in zip(rows, objects, strict=True):
+        assert described.keys() == row.keys()
+        assert (described["path"], described["caption"]) == (row["path"], row["caption"])
+        assert [described[name] is None for name in row] == [value == "" for value in row.values()]
+        assert float(row["probability"]) == pytest.approx(described["probability"], rel=1e-3)
+        assert 0 < described["probability"] < 1
+
+    assert names_in(out) == sorted(
+        ["captions.csv", "captions.jsonl", "clip.captions.srt", "clip.captions.vtt", "clip.summary.txt"]
+    )
+    subtitles = (out / "clip.captions.vtt").read_text()
+    assert subtitles.startswith(f"WEBVTT\n\n00:00:00.000 --> 00:00:00.500\n{rows[6]['caption']}\n")
+    summary = (out / "clip.summary.txt").read_text()
+    assert summary.startswith("The video is 1.")
+    assert rows[6]["caption"] in summary
+
+
+def test_a_video_is_described_segment_by_segment_beside_its_labels(video_model, caption_model, pictures, tmp_path):
+    labels, out = tmp_path / "labels", tmp_path / "out" / "captions.csv"
+    video = pictures / "clip.mp4"
+    assert label(video, model=video_model, out=labels) == 0
+    assert caption(video, model=caption_model, out=out, more=("--labels", str(labels))) == 0
+    columns = ("start_seconds", "stop_seconds", "label")
+    segments = rows_of(labels / "clip.segments.csv")
+    assert [[row[c] for c in columns] for row in rows_of(out)] == [[row[c] for c in columns] for row in segments]
+    assert set(names_in(labels)) > {"clip.captions.srt", "clip.captions.vtt", "clip.summary.txt"}
+    assert "labelled" in (labels / "clip.summary.txt").read_text()
+    assert names_in(out.parent) == ["captions.csv"]
+
+
+def test_what_cannot_be_described_is_told_and_the_rest_goes_on(caption_model, pictures, tmp_path, capsys):
+    bad = [pictures / "cut.png", pictures / "empty.jpg", tmp_path / "gone.jpg", cut(pictures)]
+    bad[0].write_bytes((pictures / "a.png").read_bytes()[:50])
+    bad[1].touch()
+    out = tmp_path / "captions.csv"
+    assert caption(*bad, model=caption_model, out=out) == 1
+    assert not out.exists()
+    assert capsys.readouterr().out == "described 0 of 4\n"
+    assert caption(pictures, *bad, model=caption_model, out=out) == 1
+    told = capsys.readouterr()
+    assert told.out == f"described 4 of 8 into {out}\n"
+    sentences = told.err.splitlines()
+    assert [line.split(": ")[1] for line in sentences] == [str(path) for path in bad]
+    assert all(line.startswith("framescribe: ") for line in sentences)
+    assert {Path(row["path"]).name for row in rows_of(out)} == {"a.png", "b.jpg", "c.webp", "clip.mp4"}
+
+
+def test_every_option_that_cannot_work_is_told_at_once(caption_model, pictures, tmp_path, capsys):
+    more = ("--captions", "4", "--beam", "2", "--every", "nan", "--labels", str(tmp_path / "gone"))
+    assert caption(pictures, model=caption_model, out=tmp_path / "captions.txt", more=more) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("framescribe: ").split(": ")[0] for line in told] == [
+        "--out",
+        "--beam",
+        "--every",
+        "--every and --labels both say which spans are described",
+        "--labels",
+    ]
+    folder = tmp_path / "folder.csv"
+    folder.mkdir()
+    for more, out in ((("--captions", "0"), "a.csv"), (("--beam", "0"), "a.csv"), ((), "folder.csv")):
+        assert caption(pictures, model=caption_model, out=tmp_path / out, more=more) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
+    assert names_in(tmp_path) == ["folder.csv", "pictures"]
+
+
+def test_a_caption_call_that_cannot_work_is_refused(video_model, caption_model, pictures, tmp_path, capsys):
+    out = tmp_path / "captions.csv"
+    (tmp_path / "empty").mkdir()
+    assert caption(pictures, model=video_model, out=out) == 2
+    assert caption(tmp_path / "empty", model=caption_model, out=out) == 2
+    assert caption(pictures, model=caption_model, out=pictures / "a.png" / "captions.csv") == 2
+    assert caption(pictures, model=caption_model, out=out, more=("--prefix", "two yaks and a dog")) == 2
+    assert [line.split(": ", 2)[2] for line in capsys.readouterr().err.splitlines()] == [
+        "holds a labeller, expected a captioner: was another model meant?",
+        "holds no image and no video",
+        f"cannot be written: {pictures / 'a.png'} is a file, expected a folder",
+        "the model does not know 'yaks', 'and': no caption that it was trained on has such words",
+    ]
+    assert not out.exists()
+
+
+def test_interrupted_captioning_keeps_the_earlier_file(caption_model, pictures, tmp_path, monkeypatch):
+    out = tmp_path / "out" / "captions.csv"
+    assert caption(pictures, model=caption_model, out=out) == 0
+    before = out.read_bytes()
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.caption.caption_video", interrupt)  # after the images
+    assert caption(pictures, model=caption_model, out=out) == 128 + signal.SIGINT
+    assert out.read_bytes() == before
+    assert not list(out.parent.glob(".*"))
+
+
 def run_until_drawing(video_model: Path, video: Path, out: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "pipeline.cli", "label", str(video), "--model", str(video_model)]
     process = subprocess.Popen(
@@ -278,6 +408,19 @@ def test_check_lists_problems_and_ends_with_2(feature_dataset, capsys):
     places = [line.removeprefix(f"{feature_dataset}/").split(": ")[0] for line in told[:-1]]
     assert places == ["labels/clip0.csv:7"] * 3 + ["classes.txt:4"]
     assert told[-1].endswith("4 problems")
+
+
+def test_check_looks_at_captioned_images_too(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "captions.csv").write_text("image,caption\na.png,a dark square\n")
+    assert main(["check", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}: 1 images, 1 captions, 0 problems\n"
+    (tmp_path / "images" / "b.png").write_bytes(b"")
+    assert main(["check", str(tmp_path)]) == 2
+    told = capsys.readouterr().out
+    assert "b.png" in told
+    assert told.endswith(f"{tmp_path}: 1 images, 1 captions, 2 problems\n")
 
 
 def test_evaluate_scores_what_label_wrote(feature_dataset, feature_model, tmp_path, capsys):

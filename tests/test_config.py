@@ -55,6 +55,59 @@ def test_shortest_is_at_most_longest(tmp_path, params):
     assert "shortest_frames 1000" in refuse(tmp_path, params)
 
 
+@pytest.mark.parametrize("num_own", [5, 6])
+def test_a_captioner_learns_from_people_first(tmp_path, params, num_own):
+    params["captioner"]["training"] |= {"epochs": 5, "self_critical_epochs": num_own, "captions_per_image": 2}
+    assert f"got {num_own} of 5 epochs, expected fewer" in refuse(tmp_path, params)
+    params["captioner"]["training"]["self_critical_epochs"] = 4
+    path = tmp_path / "fine.yaml"
+    path.write_text(yaml.safe_dump(params))
+    assert load_params(path).captioner.training.self_critical_epochs == 4
+
+
+def test_captions_of_one_image_are_compared_with_others_of_it(tmp_path, params):
+    params["captioner"]["training"] |= {"epochs": 5, "self_critical_epochs": 1, "captions_per_image": 1}
+    assert "captions_per_image must be 2 or more" in refuse(tmp_path, params)
+    params["captioner"]["training"]["self_critical_epochs"] = 0
+    path = tmp_path / "fine.yaml"
+    path.write_text(yaml.safe_dump(params))
+    assert load_params(path).captioner.training.captions_per_image == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("captions.val_fraction", 1.0),
+        ("captions.min_word_count", 0),
+        ("captions.encoder.grid", 0),
+        ("captions.encoder.training", "frozen"),
+        ("captioner.cell", "tanh"),
+        ("captioner.dropout", 1.0),
+        ("captioner.decoding.beam_size", 0),
+        ("captioner.decoding.most_words", 0),
+        ("captioner.decoding.length_penalty", -0.5),
+        ("captioner.training.batch_size", 0),
+        ("captioner.training.learning_rate", 0.0),
+        ("captioner.training.label_smoothing", 1.0),
+        ("captioner.training.scheduled_sampling", 1.0),
+        ("captioner.training.scheduled_sampling", -0.1),
+        ("captioner.training.self_critical_epochs", -1),
+        ("captioner.training.self_critical_learning_rate", 0.0),
+        ("captioner.training.monitor", "frame_accuracy"),
+        ("scenes.num_images", 0),
+    ],
+)
+def test_an_impossible_value_is_named(tmp_path, params, section, value):
+    *parents, key = section.split(".")
+    target = params
+    for parent in parents:
+        target = target[parent]
+    target[key] = value
+    (line,) = refuse(tmp_path, params).splitlines()
+    assert f"params.yaml: {section}: " in line
+    assert f"(got {value!r})" in line
+
+
 def test_missing_and_malformed_files(tmp_path):
     with pytest.raises(InputError, match=r"is missing"):
         load_params(tmp_path / "params.yaml")

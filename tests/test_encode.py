@@ -1,11 +1,18 @@
+"""Videos and images through the encoder: in order, each frame as if it were alone, in batches of any size."""
+
+import gc
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from made_models import write_video
 
 from pipeline.checkpoint import load_checkpoint
-from pipeline.encode import choose_device, encode_video
+from pipeline.encode import choose_device, encode_images, encode_video
 from pipeline.errors import InputError
+from pipeline.models.encoder import build_encoder
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import open_video
 
@@ -36,6 +43,106 @@ def test_a_video_smaller_than_the_region_of_interest_is_named_before_it_is_decod
         next(encode_video(reader, frames.encoder, preprocess, batch_size=8))
     assert str(refused.value).startswith(f"{path}: crop (x, y, width, height) = (10, 0, 64, 48) in pixels")
     assert "64 wide and 48 high" in str(refused.value)
+
+
+# Images
+
+
+@pytest.fixture(scope="module")
+def seeing():
+    """An encoder of 2 x 2 regions that sees its weights' own scale, and the preprocessing of its images."""
+    torch.manual_seed(0)
+    return build_encoder("resnet18", weights=None, grid=2), Preprocess(size=(64, 64))
+
+
+def make_images(num: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(num)
+    sizes = generator.integers(20, 90, (num, 2))
+    return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+@pytest.fixture
+def no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+@pytest.mark.parametrize(("num_images", "batch_size"), [(7, 1), (7, 3), (6, 3), (2, 5), (0, 4)])
+def test_images_of_any_size_are_encoded_in_order_as_each_by_itself(seeing, num_images, batch_size):
+    encoder, preprocess = seeing
+    images = make_images(num_images)
+    batches = list(encode_images(iter(images), encoder, preprocess, batch_size=batch_size))
+    full, rest = divmod(num_images, batch_size)
+    assert [len(batch) for batch in batches] == [batch_size] * full + [rest] * bool(rest)
+    for image, regions in zip(images, [regions for batch in batches for regions in batch], strict=True):
+        with torch.no_grad():
+            expected = encoder.regions(preprocess(image[None]))[0]
+        assert regions.shape == expected.shape == (4, 512)
+        torch.testing.assert_close(regions, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5"])
+def test_regions_are_the_cells_of_the_map_row_by_row(name):
+    """The last map of these networks has a cell for each 32 x 32 pixels: 4 x 8 of them are pooled to 2 x 2."""
+    torch.manual_seed(0)
+    encoder = build_encoder(name, weights=None, grid=2)
+    images = torch.randn(2, 3, 4 * 32, 8 * 32)
+    with torch.no_grad():
+        cells, regions = encoder.trunk(images), encoder.regions(images)
+    assert cells.shape[2:] == (4, 8)
+    assert regions.shape == (2, 4, encoder.num_channels)
+    for row, column in np.ndindex(2, 2):
+        expected = cells[:, :, 2 * row : 2 * row + 2, 4 * column : 4 * column + 4].mean((2, 3))
+        torch.testing.assert_close(regions[:, 2 * row + column], expected)
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+@pytest.mark.parametrize("position", [0, 2, 3, 6])
+def test_an_error_on_the_way_to_an_image_gets_out_after_the_batches_before_it(seeing, position):
+    encoder, preprocess = seeing
+
+    def images() -> Iterator[np.ndarray]:
+        yield from make_images(position)
+        raise Broken
+
+    batches = encode_images(images(), encoder, preprocess, batch_size=3)
+    for _ in range(position // 3):
+        assert len(next(batches)) == 3
+    with pytest.raises(Broken):
+        next(batches)
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_an_image_smaller_than_the_region_of_interest_is_refused(seeing):
+    images = [np.zeros((80, 80, 3), np.uint8), np.zeros((40, 80, 3), np.uint8)]
+    preprocess = Preprocess(size=(64, 64), crop=(0, 0, 60, 60))
+    with pytest.raises(InputError, match="80 wide and 40 high"):
+        list(encode_images(images, seeing[0], preprocess, batch_size=8))
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_who_stops_listening_leaves_no_thread_and_no_more_than_a_batch_was_read_ahead(seeing):
+    encoder, preprocess = seeing
+    num_read = 0
+
+    def images() -> Iterator[np.ndarray]:
+        nonlocal num_read
+        for image in make_images(40):
+            num_read += 1
+            yield image
+
+    batches = encode_images(images(), encoder, preprocess, batch_size=4)
+    next(batches)
+    batches.close()
+    del batches
+    gc.collect()
+    assert num_read <= 8
 
 
 def test_cuda_is_taken_only_where_there_is_one(monkeypatch):

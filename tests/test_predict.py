@@ -103,7 +103,13 @@ def logged(video_model, tmp_path_factory):
         mlflow.set_experiment("tests")
         with mlflow.start_run() as run:
             example = str(write_video(folder / "example.mp4", num_frames=3))
-            tracking.log_model(run.info.run_id, video_model, name="labeller", example=example)
+            tracking.log_model(
+                run.info.run_id,
+                video_model,
+                name="labeller",
+                example=example,
+                signature=tracking.LABELS_SIGNATURE,
+            )
         by_run = f"runs:/{run.info.run_id}/labeller"
         mlflow.register_model(by_run, "tiny")
         yield [by_run, "models:/tiny/1"]

@@ -19,15 +19,28 @@ MAY_IMPORT = {
     "rnn": set(),
     "video": BOTTOM,
     "labels": BOTTOM,
-    "models": {"rnn", *BOTTOM},
+    "models": {"labels", "rnn", *BOTTOM},
     "metrics": {"labels", *BOTTOM},
     "config": {"errors"},
     "datasets": {"video", "labels", *BOTTOM},
     "encode": {"models", "video", *BOTTOM},
     "checkpoint": {"config", "models", "video", *BOTTOM},
-    "training": {"checkpoint", "config", "datasets", "encode", "labels", "metrics", "models", "video", *BOTTOM},
+    "training": {
+        "caption_checkpoint",
+        "checkpoint",
+        "config",
+        "datasets",
+        "encode",
+        "labels",
+        "metrics",
+        "models",
+        "video",
+        *BOTTOM,
+    },
+    "caption_checkpoint": {"checkpoint", "config", "labels", "models", "video", *BOTTOM},
     "predict": {"checkpoint", "datasets", "encode", "labels", "models", "training", "video", *BOTTOM},
-    "pyfunc": {"predict"},
+    "caption": {"caption_checkpoint", "encode", "labels", "predict", "video", *BOTTOM},
+    "pyfunc": {"caption", "checkpoint", "predict", *BOTTOM},
 }
 ABOVE = {"stages", "summary", "cli"}
 ONLY_THERE = {
@@ -83,7 +96,7 @@ def test_params_yaml_is_what_configs_compose():
     assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
 
 
-@pytest.mark.parametrize("group", ["dataset", "encoder", "labeller", "training"])
+@pytest.mark.parametrize("group", ["dataset", "encoder", "labeller", "training", "captions", "captioner"])
 def test_every_config_of_a_group_is_valid(group):
     for path in (ROOT / "configs" / group).glob("*.yaml"):
         Params.model_validate(composed(f"{group}={path.stem}"))

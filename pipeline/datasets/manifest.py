@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -17,6 +17,21 @@ from pipeline.labels.segments import IGNORE_INDEX
 
 SPLITS = ("train", "val", "test")
 Kind = Literal["videos", "features"]
+
+
+class _Grouped(Protocol):
+    """A dataclass with a group, which belongs in one split, and the split that it is in."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def split(self) -> str | None: ...
+
+
+Splittable = TypeVar("Splittable", bound=_Grouped)
 
 
 @dataclass(frozen=True)
@@ -56,12 +71,18 @@ class Manifest:
 
 
 def assign_splits(
-    sources: Sequence[Source], *, seed: int, val_fraction: float, test_fraction: float, has_splits: bool
-) -> list[Source]:
+    sources: Sequence[Splittable],
+    *,
+    seed: int,
+    val_fraction: float,
+    test_fraction: float,
+    has_splits: bool,
+    section: str = "dataset",
+) -> list[Splittable]:
     """Split by group, never by frame or video. A split that <root>/splits names is kept as it is.
 
     Where no split is named, groups are dealt at random; where train is named and val is not, val comes from train's
-    groups. Raises InputError where there are too few groups for the fractions asked for.
+    groups. Raises InputError, naming the settings of `section`, where there are too few groups for the fractions.
     """
     named = {source.split for source in sources}
     pool = "train" if has_splits else None
@@ -75,8 +96,8 @@ def assign_splits(
             chosen[groups[len(chosen)]] = split
     if groups and len(chosen) >= len(groups):
         raise InputError(
-            f"{len(groups)} group(s) cannot be split into train, val and test: add groups (or videos without"
-            " groups.csv), set dataset.val_fraction or dataset.test_fraction to 0, or write splits/*.txt"
+            f"{len(groups)} group(s) cannot be split into train, val and test: add groups (or files, without"
+            f" groups.csv), set {section}.val_fraction or {section}.test_fraction to 0, or write splits/*.txt"
         )
     default = "train" if not has_splits else None
     return [replace(s, split=chosen.get(s.group, default or s.split)) if s.split == pool else s for s in sources]

@@ -6,8 +6,9 @@ Layout (docs/design.md): `videos/` or `features/`, `labels/`, `classes.txt`, opt
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,18 +24,13 @@ from pipeline.video.reader import VIDEO_SUFFIXES, open_video
 
 
 @dataclass
-class Scan:
-    """What a data set holds and everything that is wrong with it.
+class Findings:
+    """Everything that is wrong with a data set.
 
     `problems` maps the stem that a problem condemns, or None for the whole data set, to its problems.
     """
 
     root: Path
-    kind: Kind = "videos"
-    classes: tuple[str, ...] = ()
-    sources: dict[str, Source] = field(default_factory=dict)
-    labels: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [T] of each source
-    used_classes: set[int] = field(default_factory=set)  # indices, also in the labels of files that cannot be read
     problems: dict[str | None, list[Problem]] = field(default_factory=dict)
 
     def add(self, stem: str | None, path: Path, message: str, line: int | None = None) -> None:
@@ -46,6 +42,17 @@ class Scan:
     def all_problems(self) -> list[Problem]:
         """Those of the whole data set first, then those of each file, in the order of their lines."""
         return [problem for stem in sorted(self.problems, key=lambda s: s or "") for problem in self.problems[stem]]
+
+
+@dataclass
+class Scan(Findings):
+    """What a data set holds, and everything that is wrong with it."""
+
+    kind: Kind = "videos"
+    classes: tuple[str, ...] = ()
+    sources: dict[str, Source] = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [T] of each source
+    used_classes: set[int] = field(default_factory=set)  # indices, also in the labels of files that cannot be read
 
     def unused_classes(self) -> list[str]:
         """The classes that no frame is labelled with, as far as the labels could be read."""
@@ -59,6 +66,35 @@ class Scan:
             Problem(self.root / "classes.txt", self.classes.index(name) + 1, f"no frame is labelled {name!r}: {cause}")
             for name in names
         ]
+
+
+@dataclass(frozen=True)
+class Stems:
+    """The stems that groups.csv and splits/ may name.
+
+    `own`: those of the files in <root>/`folder`. `video_of`: of an image taken from a video, that video's stem; what is
+    said of the video holds for the image too. `others`: stems that may be named and are of no concern here.
+    """
+
+    folder: str
+    own: set[str]
+    video_of: dict[str, str] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+
+    @cached_property
+    def known(self) -> set[str]:
+        return self.own | set(self.video_of.values()) | self.others
+
+    def inherit(self, of_stem: Mapping[str, str]) -> dict[str, str]:
+        """`of_stem` with an entry for each image that is not named there and whose video is."""
+        inherited = {stem: of_stem[video] for stem, video in self.video_of.items() if video in of_stem}
+        return inherited | dict(of_stem)
+
+    def unknown(self, name: str) -> str:
+        """What is wrong with a name that is not known."""
+        stem = Path(name).stem
+        guess = f": did you mean {stem!r}?" if stem in self.known else did_you_mean(name, sorted(self.known))
+        return f"{name!r} is no stem of {self.folder}/{guess}"
 
 
 def scan_dataset(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths) -> Scan:
@@ -77,16 +113,18 @@ def scan_dataset(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]]
     media = _find_media(scan)
     if not media:
         return scan  # everything else would only be found to belong to nothing
-    stems = {path.stem for path in media}
-    groups = _read_groups(scan, stems)
+    stems = Stems(scan.kind, {path.stem for path in media})
+    groups = read_groups(scan, stems)
     if not (scan.root / "labels").is_dir():
         scan.add(None, scan.root / "labels", f"is missing: the labels of {scan.kind}/ belong there")
     for path in progress(media):
         _scan_source(scan, path, groups.get(path.stem, path.stem))
         _scan_labels(scan, path)
     _check_widths(scan)
-    _check_strays(scan, stems)
-    _read_splits(scan, stems, groups)
+    _check_strays(scan, stems.own)
+    for stem, split in read_splits(scan, stems, groups).items():
+        if stem in scan.sources:
+            scan.sources[stem] = replace(scan.sources[stem], split=split)
     return scan
 
 
@@ -98,18 +136,23 @@ def _find_media(scan: Scan) -> list[Path]:
         return []
     scan.kind = "videos" if folders[0].name == "videos" else "features"
     suffixes = VIDEO_SUFFIXES if scan.kind == "videos" else {".npy"}
-    paths = sorted(p for p in folders[0].iterdir() if p.is_file() and not p.name.startswith("."))
-    media: dict[str, Path] = {}
+    return find_files(scan, folders[0], suffixes)
+
+
+def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Path]:
+    """The files of a folder with one of `suffixes`, in lower case, sorted; of those with one stem, the first."""
+    paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    found: dict[str, Path] = {}
     for path in paths:
         if path.suffix.lower() not in suffixes:
-            scan.add(None, path, f"is not one of {', '.join(sorted(suffixes))}: move it out of {folders[0].name}/")
-        elif path.stem in media:
-            scan.add(path.stem, path, f"has the same stem as {media[path.stem].name}: rename one of them")
+            findings.add(None, path, f"is not one of {', '.join(sorted(suffixes))}: move it out of {folder.name}/")
+        elif path.stem in found:
+            findings.add(path.stem, path, f"has the same stem as {found[path.stem].name}: rename one of them")
         else:
-            media[path.stem] = path
+            found[path.stem] = path
     if not paths:
-        scan.add(None, folders[0], "is empty")
-    return list(media.values())
+        findings.add(None, folder, "is empty")
+    return list(found.values())
 
 
 def _scan_source(scan: Scan, path: Path, group: str) -> None:
@@ -153,13 +196,13 @@ def _read_video(path: Path, group: str) -> Source:
             height=p.height,
             declared_frames=p.declared_frames,
             variable_frame_rate=p.variable_frame_rate,
-            sha256=_digest(path),
+            sha256=digest(path),
         )
 
 
 def _read_features(path: Path, group: str) -> Source:
     num_frames, num_features = read_feature_file(path).shape
-    return Source(path.stem, str(path), group, num_frames, width=num_features, sha256=_digest(path))
+    return Source(path.stem, str(path), group, num_frames, width=num_features, sha256=digest(path))
 
 
 def _check_widths(scan: Scan) -> None:
@@ -172,7 +215,8 @@ def _check_widths(scan: Scan) -> None:
             scan.add(stem, Path(source.path), f"has {source.width} features a frame where most files have {usual}")
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Hex SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -186,54 +230,66 @@ def _check_strays(scan: Scan, stems: set[str]) -> None:
             scan.add(None, path, f"labels no file of {scan.kind}/: is it misspelt, or is the file missing?")
 
 
-def _read_groups(scan: Scan, stems: set[str]) -> dict[str, str]:
-    """groups.csv as stem -> group; a stem without a row is a group of its own only where the file is missing."""
-    path = scan.root / "groups.csv"
+def read_groups(findings: Findings, stems: Stems) -> dict[str, str]:
+    """<root>/groups.csv as stem -> group.
+
+    A stem without a row is a group of its own only where the file is missing, or is of other files (videos) alone.
+    """
+    path = findings.root / "groups.csv"
     if not path.exists():
         return {}
     groups: dict[str, str] = {}
     try:
         rows = [[cell.strip() for cell in row] for row in csv.reader(read_lines(path))]
     except AnnotationError as error:
-        scan.extend(None, error.problems)
+        findings.extend(None, error.problems)
         return {}
     if not rows or rows[0] != ["stem", "group"]:
         got = ",".join(rows[0]) if rows else ""
-        scan.add(None, path, f"got the header {got!r}, expected 'stem,group'", 1)
+        findings.add(None, path, f"got the header {got!r}, expected 'stem,group'", 1)
         return {}
     for line, row in enumerate(rows[1:], 2):
         if not any(row):
             continue
         if len(row) != 2 or not all(row):
-            scan.add(None, path, f"got {','.join(row)!r}, expected a stem and its group", line)
+            findings.add(None, path, f"got {','.join(row)!r}, expected a stem and its group", line)
         elif row[0] in groups:
-            scan.add(None, path, f"{row[0]!r} is here a second time", line)
-        elif row[0] not in stems:
-            scan.add(None, path, f"{row[0]!r} is no stem of {scan.kind}/{did_you_mean(row[0], sorted(stems))}", line)
+            findings.add(None, path, f"{row[0]!r} is here a second time", line)
+        elif row[0] not in stems.known:
+            findings.add(None, path, stems.unknown(row[0]), line)
         else:
             groups[row[0]] = row[1]
-    if missing := sorted(stems - groups.keys()):
+    groups = stems.inherit(groups)
+    is_of_others = bool(groups.keys() & stems.others) and not groups.keys() & stems.own
+    if is_of_others:
+        return groups
+    if missing := sorted(stems.own - groups.keys()):
         shown = ", ".join(map(repr, missing[:5])) + f" and {len(missing) - 5} more" * (len(missing) > 5)
-        scan.add(None, path, f"has no row for {shown}: without a group a video could leak between splits")
+        findings.add(None, path, f"has no row for {shown}: without its group a file could leak between splits")
     return groups
 
 
-def _read_splits(scan: Scan, stems: set[str], groups: dict[str, str]) -> None:
-    """Write the splits of <root>/splits into the sources, where there are any."""
-    folder = scan.root / "splits"
+def read_splits(findings: Findings, stems: Stems, groups: Mapping[str, str]) -> dict[str, str]:
+    """The files of <root>/splits as stem -> split; a stem that is in none of them has no entry."""
+    folder = findings.root / "splits"
     if not folder.is_dir():
-        return
+        return {}
     names = [f"{split}.txt" for split in SPLITS]
     for path in sorted(p for p in folder.iterdir() if p.name not in names and not p.name.startswith(".")):
-        scan.add(None, path, f"is not one of {', '.join(names)}")
+        findings.add(None, path, f"is not one of {', '.join(names)}")
     places: dict[str, tuple[str, int]] = {}  # split and line of each stem
     for split in SPLITS:
-        _read_split(scan, split, stems, places)
+        _read_split(findings, split, stems, places)
+    _check_groups_stay_together(findings, places, groups)
+    return stems.inherit({stem: split for stem, (split, _) in places.items()})
+
+
+def _check_groups_stay_together(
+    findings: Findings, places: Mapping[str, tuple[str, int]], groups: Mapping[str, str]
+) -> None:
     homes: dict[str, str] = {}  # the first stem of each group
     split_groups: set[tuple[str, str]] = set()  # told once for each split
     for stem, (split, line) in places.items():
-        if stem in scan.sources:
-            scan.sources[stem] = replace(scan.sources[stem], split=split)
         group = groups.get(stem, stem)
         first = homes.setdefault(group, stem)
         home, home_line = places[first]
@@ -241,17 +297,17 @@ def _read_splits(scan: Scan, stems: set[str], groups: dict[str, str]) -> None:
             split_groups.add((group, split))
             where = f"{first!r} in {home}.txt, line {home_line}"
             message = f"{stem!r} is of group {group!r}, as is {where}: a group belongs in one split"
-            scan.add(None, folder / f"{split}.txt", message, line)
+            findings.add(None, findings.root / "splits" / f"{split}.txt", message, line)
 
 
-def _read_split(scan: Scan, split: str, stems: set[str], places: dict[str, tuple[str, int]]) -> None:
-    path = scan.root / "splits" / f"{split}.txt"
+def _read_split(findings: Findings, split: str, stems: Stems, places: dict[str, tuple[str, int]]) -> None:
+    path = findings.root / "splits" / f"{split}.txt"
     if not path.exists():
         return
     try:
         lines = [line.strip() for line in read_lines(path)]
     except AnnotationError as error:
-        scan.extend(None, error.problems)
+        findings.extend(None, error.problems)
         return
     for line, stem in enumerate(lines, 1):
         if not stem:
@@ -259,8 +315,8 @@ def _read_split(scan: Scan, split: str, stems: set[str], places: dict[str, tuple
         if stem in places:
             other, other_line = places[stem]
             where = f"on line {other_line}" if other == split else f"in {other}.txt, line {other_line}"
-            scan.add(None, path, f"{stem!r} is already {where}: a video belongs in one split, once", line)
-        elif stem not in stems:
-            scan.add(None, path, f"{stem!r} is no stem of {scan.kind}/{did_you_mean(stem, sorted(stems))}", line)
+            findings.add(None, path, f"{stem!r} is already {where}: it belongs in one split, once", line)
+        elif stem not in stems.known:
+            findings.add(None, path, stems.unknown(stem), line)
         else:
             places[stem] = split, line

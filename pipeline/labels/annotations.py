@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,14 @@ MAX_FRAMES = 100_000_000  # 38 days at 30 frames a second: a larger number is a 
 
 NamedFrames = list[tuple[int, str]]  # (line, class name) of each frame
 NamedSegments = list[tuple[int, int, int, str]]  # (line, start, stop, class name)
+
+
+class Span(NamedTuple):
+    """A part of a video by its times, from `start_seconds` until just before `stop_seconds`; label None: no class."""
+
+    start_seconds: float
+    stop_seconds: float
+    label: str | None
 
 
 def find_annotation(folder: Path, stem: str) -> Path | None:
@@ -77,6 +86,33 @@ def read_predicted(path: Path, classes: Sequence[str], *, num_frames: int | None
         return read_annotation(path, classes, num_frames=num_frames)
     _refuse(problems)
     return labels
+
+
+def read_spans(path: Path) -> list[Span]:
+    """The segments of a `<stem>.segments.csv` by their times, in order; at least one.
+
+    Raises AnnotationError with every problem of the file: one that cannot be read, wrong header, no segment, a time
+    that is none, a segment that stops before it starts, or starts before the one above it stops.
+    """
+    path = Path(path)
+    problems: list[Problem] = []
+    spans: list[Span] = []
+    for line, row in _parse_rows(path, PREDICTED_SEGMENTS_HEADER, problems):
+        start, stop = (_time(path, line, name, row[i], problems) for i, name in ((2, "start"), (3, "stop")))
+        if start is None or stop is None:
+            continue
+        if start > stop:
+            problems.append(Problem(path, line, f"the segment ends at {stop} s, before it starts at {start} s"))
+        elif spans and start < spans[-1].stop_seconds:
+            above = spans[-1].stop_seconds
+            problems.append(
+                Problem(path, line, f"the segment starts at {start} s, before the last one ends at {above} s")
+            )
+        spans.append(Span(start, stop, row[4]))
+    if not spans and not problems:
+        problems.append(Problem(path, None, "has no segment: expected a row below the header"))
+    _refuse(problems)
+    return spans
 
 
 def class_names_in(path: Path) -> set[str]:
@@ -200,6 +236,18 @@ def _frame_number(path: Path, line: int, name: str, text: str, problems: list[Pr
         return int(text)
     cause = ": count frames, not seconds" if re.fullmatch(r"[+-]?[0-9]*[.:][0-9.:]*", text) else ""
     problems.append(Problem(path, line, f"{name} {text!r} is not a frame number{cause}"))
+    return None
+
+
+def _time(path: Path, line: int, name: str, text: str, problems: list[Problem]) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if math.isfinite(seconds):
+        return seconds
+    cause = ": it was written for ready features, which have no times; label the video itself" if not text else ""
+    problems.append(Problem(path, line, f"{name}_seconds {text!r} is not a time in seconds{cause}"))
     return None
 
 

@@ -22,6 +22,7 @@ Colors = list[tuple[float, float, float]]
 INK, FAINT, GRID, WRONG = "#22272e", "#b9c0c9", "#eceff3", "#f4c7c3"
 TIMELINE_WIDTH = 10.0  # inches
 LEGEND_COLUMNS = 7
+ATTENTION_COLUMNS = 7
 MAX_STEPS = 600  # of the probability: more than that are a solid block of ink
 SHARE_COLORS = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfe0f0", "#6fa3cf", "#2a639b", "#123a66"])
 
@@ -184,6 +185,38 @@ def _colors(num_classes: int, *, background: int | None = None) -> Colors:
 
 def _curve_label(name: str) -> str:
     return re.sub(r" at (\d+)", r"@\1", name.replace("_", " ")).replace(" f1", " F1").replace("val ", "validation ")
+
+
+def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarray, *, title: str = "") -> Figure:
+    """Where a captioner looked for each word: the image, and a panel for each of T words with its attention over it.
+
+    pixels uint8 [H, W, 3], what the captioner saw; attention [T, R + 1] over g x g = R regions, row by row, and the
+    sentinel, whose share, what was said without looking, stands below the word.
+    """
+    columns = min(ATTENTION_COLUMNS, len(words) + 1)
+    num_rows = -(-(len(words) + 1) // columns)
+    figure = _figure(1.45 * columns, 1.45 * num_rows * pixels.shape[0] / pixels.shape[1] + 0.45 * num_rows + 0.4)
+    panels = figure.subplots(num_rows, columns, squeeze=False).flatten()
+    height, width = pixels.shape[:2]
+    for axes in panels:
+        axes.set_axis_off()
+    panels[0].imshow(pixels)
+    grid = int((attention.shape[1] - 1) ** 0.5)
+    for axes, word, weights in zip(panels[1:], words, attention, strict=False):
+        axes.imshow(pixels.mean(axis=2), cmap="gray", alpha=0.55)
+        seen = weights[:-1].reshape(grid, grid)
+        axes.imshow(
+            seen,
+            cmap="inferno",
+            alpha=0.6,
+            extent=(0, width, height, 0),
+            interpolation="bicubic",
+            vmin=0,
+            vmax=seen.max(),
+        )
+        axes.set_title(f"{word}\n{100 * weights[-1]:.0f}% unseen", fontsize=8, color=INK)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
+    return figure
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -3,7 +3,8 @@
 N images, C channels, h x w pixels or cells, F features.
 
 The feature is what the network's own classifier reads: the input of its last linear layer. With `grid` = g > 1 it is
-the last feature map pooled to g x g cells instead, which keeps where things are: F = C * g * g.
+the last feature map pooled to g x g cells instead, which keeps where things are: F = C * g * g. With `stride` it is an
+earlier map, for things that are small, or whose colour counts, which the last layers forget.
 """
 
 import difflib
@@ -16,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.functional import adaptive_avg_pool2d
 
 from pipeline.errors import InputError
@@ -44,12 +46,20 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, trunk: fx.GraphModule, *, name: str, grid: int, batch_norm: BatchNormMode, expects: Normalization
+        self,
+        trunk: fx.GraphModule,
+        *,
+        name: str,
+        grid: int,
+        stride: int | None,
+        batch_norm: BatchNormMode,
+        expects: Normalization,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.name = name
         self.grid = grid
+        self.stride = stride
         self.mean, self.std, self.size = expects
         self._batch_norm_is_frozen = batch_norm == "frozen"
         self.num_features = self.check_size(*self.size)
@@ -62,6 +72,15 @@ class Encoder(nn.Module):
         if output.ndim == 4:
             output = adaptive_avg_pool2d(output, self.grid)
         return output.flatten(1)
+
+    @property
+    def num_channels(self) -> int:
+        """C, of each cell of the grid."""
+        return self.num_features // self.grid**2
+
+    def regions(self, images: Tensor) -> Tensor:
+        """[N, 3, h, w] -> what there is in each cell of the grid, row by row: [N, grid * grid, C]."""
+        return self(images).unflatten(1, (self.num_channels, -1)).transpose(1, 2)
 
     def train(self, mode: bool = True) -> "Encoder":
         super().train(mode)
@@ -95,8 +114,9 @@ class Encoder(nn.Module):
         return channels * self.grid**2
 
     def fingerprint(self) -> str:
-        """sha256 of all that decides what the features of an image are: the network's name, grid and weights."""
-        digest = hashlib.sha256(f"{self.name} grid={self.grid}".encode())
+        """sha256 of all that decides the features of an image: the network's name, grid, stride and weights."""
+        at_stride = f" stride={self.stride}" if self.stride else ""
+        digest = hashlib.sha256(f"{self.name} grid={self.grid}{at_stride}".encode())
         for name, tensor in sorted(self.trunk.state_dict().items()):
             if not name.endswith("num_batches_tracked"):
                 digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
@@ -105,7 +125,12 @@ class Encoder(nn.Module):
 
 
 def build_encoder(
-    name: str, *, weights: str | Path | None, grid: int = 1, batch_norm: BatchNormMode = "frozen"
+    name: str,
+    *,
+    weights: str | Path | None,
+    grid: int = 1,
+    stride: int | None = None,
+    batch_norm: BatchNormMode = "frozen",
 ) -> Encoder:
     """Build an encoder, in evaluation mode.
 
@@ -114,11 +139,13 @@ def build_encoder(
                 efficientnet_lite0 finds its own in a package); a path: a file of weights under the network's own names,
                 or saved from `Encoder.state_dict()`; None: random
     grid        cells along each side of the pooled feature map; 1: the feature that the network's classifier reads
+    stride      None: the last feature map; 16, say: the last one whose cells are 16 pixels apart, and nothing of the
+                network behind it
     batch_norm  "frozen": the running statistics are kept in training too; "group_norm": replaced by group norms, for
                 training end to end; "trained": as the network has it
 
-    InputError on an unknown name (with the nearest ones), weights that are missing or do not fit, or a grid that the
-    network cannot give.
+    InputError on an unknown name (with the nearest ones), weights that are missing or do not fit, or a grid or
+    stride that the network cannot give.
     """
     if name != LITE0 and name not in encoder_names():
         near = difflib.get_close_matches(name, encoder_names(), n=3, cutoff=0.4)
@@ -128,14 +155,14 @@ def build_encoder(
         raise InputError(f"encoder grid: got {grid}, expected at least 1")
     downloads = weights == "imagenet" and name != LITE0
     model, expects = _lite0() if name == LITE0 else _torchvision_model(name, downloads=downloads)
-    trunk = _trunk(model.eval(), name, grid)
+    trunk = _trunk(model.eval(), name, grid) if stride is None else _early_trunk(model.eval(), name, stride, expects)
     if weights is not None and not downloads:
         path = _lite0_weights_path() if weights == "imagenet" else Path(weights)
         _load(trunk, path, name, ignored=model.state_dict().keys() - trunk.state_dict().keys())
     if batch_norm == "group_norm":
         replace_batch_norm(trunk)
     trunk.to(memory_format=torch.channels_last)
-    return Encoder(trunk, name=name, grid=grid, batch_norm=batch_norm, expects=expects).eval()
+    return Encoder(trunk, name=name, grid=grid, stride=stride, batch_norm=batch_norm, expects=expects).eval()
 
 
 def encoder_names() -> list[str]:
@@ -204,10 +231,28 @@ def _trunk(model: nn.Module, name: str, grid: int) -> fx.GraphModule:
         if node.op == "call_module" and isinstance(model.get_submodule(node.target), layers)
     ][-1]
     result = classifier.args[0]
+    assert isinstance(result, fx.Node)
     if grid > 1 and isinstance(model.get_submodule(classifier.target), nn.Linear):
         result = _pooled_node(model, result)
         if result is None:
             raise InputError(f"encoder {name} has no feature map with rows and columns: grid={grid} needs a CNN")
+    return _ending_with(result, graph, model)
+
+
+def _early_trunk(model: nn.Module, name: str, stride: int, expects: Normalization) -> fx.GraphModule:
+    """The network up to its last map [N, C, h, w] whose cells are `stride` pixels apart."""
+    graph = _Tracer().trace(model)
+    height, width = (-(-side // stride) for side in expects.size)
+    with torch.no_grad():
+        ShapeProp(fx.GraphModule(model, graph)).propagate(torch.zeros(1, 3, *expects.size))
+    shapes = {node: getattr(node.meta.get("tensor_meta"), "shape", ()) for node in graph.nodes}
+    maps = [node for node, shape in shapes.items() if len(shape) == 4 and tuple(shape[2:]) == (height, width)]
+    if not maps:
+        raise InputError(f"encoder {name} has no feature map with cells {stride} pixels apart: stride={stride}")
+    return _ending_with(maps[-1], graph, model)
+
+
+def _ending_with(result: fx.Node, graph: fx.Graph, model: nn.Module) -> fx.GraphModule:
     next(node for node in graph.nodes if node.op == "output").args = (result,)
     trunk = fx.GraphModule(model, graph)
     trunk.graph.eliminate_dead_code()

@@ -4,12 +4,10 @@ import shutil
 
 import torch
 
-from pipeline.checkpoint import EncoderSpec, FrameEncoder, load_weights, preprocess_spec, save_encoder
+from pipeline.checkpoint import FrameEncoder, load_weights, make_frame_encoder, save_encoder
 from pipeline.config import Labeller, Params, load_params
-from pipeline.models.encoder import build_encoder
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
-from pipeline.video.preprocess import Preprocess
 
 FRAME_HEAD = Labeller(
     cell="none",
@@ -44,24 +42,14 @@ def make_encoder(params: Params) -> FrameEncoder | None:
     if settings.name == "given":
         return None
     torch.manual_seed(params.seed)
-    encoder = build_encoder(settings.name, weights=settings.weights, grid=settings.grid, batch_norm=settings.batch_norm)
-    preprocess = Preprocess(
-        size=pixels.size or encoder.size,
-        crop=pixels.crop,
-        crop_unit=pixels.crop_unit,
-        color=pixels.color,
-        mean=encoder.mean,
-        std=encoder.std,
-    )
-    encoder.check_size(*preprocess.size)
-    spec = EncoderSpec(
-        name=settings.name,
+    return make_frame_encoder(
+        settings.name,
+        weights=settings.weights,
         grid=settings.grid,
         batch_norm=settings.batch_norm,
         batch_size=settings.batch_size,
-        preprocess=preprocess_spec(preprocess),
+        pixels=pixels,
     )
-    return FrameEncoder(spec, encoder.eval())
 
 
 def train_classifier(params: Params, frames: FrameEncoder | None) -> None:

@@ -12,6 +12,7 @@ def main() -> None:
     make_scenes(
         SCENES,
         num_videos=scenes.num_videos,
+        num_images=scenes.num_images,
         seed=scenes.seed,
         num_frames=(scenes.shortest_frames, scenes.longest_frames),
         noise=scenes.noise,

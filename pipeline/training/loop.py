@@ -1,4 +1,4 @@
-"""The training loop: one for the labeller on features, the frame classifier and the end-to-end network.
+"""The training loop: one for the labeller on features, the frame classifier, the end-to-end network, the captioner.
 
 After each epoch the whole state goes to `training_state.pt`, so that a killed run goes on from its last epoch and ends
 with the numbers of an uninterrupted one: the random numbers of an epoch come from (seed, epoch) alone.
@@ -8,13 +8,13 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.config import Training
+from pipeline.config import CaptionTraining, Training
 from pipeline.datasets.windows import Batch
 from pipeline.errors import InputError
 from pipeline.files import replacing
@@ -24,9 +24,17 @@ from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
 from pipeline.training.losses import masked_cross_entropy
 
 Scores = dict[str, float]
+Schedule = Training | CaptionTraining
 ParameterGroups = list[dict[str, Any]]
-HIGHER_IS_BETTER = {"loss": False, "frame_accuracy": True, "edit": True, "f1_at_50": True}
-SHOWN = ("train_loss", "val_loss", "val_frame_accuracy")  # beside the progress bar
+HIGHER_IS_BETTER = {
+    "loss": False,
+    "frame_accuracy": True,
+    "edit": True,
+    "f1_at_50": True,
+    "bleu_4": True,
+    "cider": True,
+}
+SHOWN = ("train_loss", "val_loss", "val_frame_accuracy", "val_cider")  # beside the progress bar
 
 
 @dataclass
@@ -41,7 +49,7 @@ class Progress:
     best_epoch: int = -1
     stopped: bool = False
 
-    def add(self, scores: Scores, settings: Training) -> None:
+    def add(self, scores: Scores, settings: Schedule) -> None:
         """Take in the scores of the next epoch; decide whether it is the best one, and whether it is the last."""
         epoch = len(self.history)
         self.history.append(scores)
@@ -49,6 +57,25 @@ class Progress:
             self.best_epoch = epoch
         out_of_patience = settings.patience is not None and epoch - self.best_epoch >= settings.patience
         self.stopped = out_of_patience or epoch + 1 == settings.epochs
+
+
+class Learning(Protocol):
+    """What the loop trains: a model, its settings, and all that training changes and must be kept for the next epoch.
+
+    `train_epoch(batches, epoch=)` is one pass over what `Callbacks.batches` gives.
+    """
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def settings(self) -> Schedule: ...
+
+    def train_epoch(self, batches: Iterable[Any], *, epoch: int) -> Scores: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class Learner:
@@ -93,7 +120,7 @@ class Learner:
         Raises InputError where the loss is no longer a number: the settings ask too much.
         """
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = rate * rate_factor(epoch, self.settings)
+            group["lr"] = rate * rate_factor(epoch, self.settings, num_epochs=self.settings.epochs)
         self.model.train()
         self._carried = None
         losses, norms = zip(*filter(None, map(self._step, batches)), strict=True)
@@ -178,14 +205,14 @@ class TrainingState:
         """Remember the run before its first epoch ends, so that it is gone on with even then."""
         self._update(run_id=run_id)
 
-    def restore(self, learner: Learner) -> Progress:
+    def restore(self, learner: Learning) -> Progress:
         """Load what `save` kept, if there is any; the progress made until then."""
         if "learner" not in self._saved:
             return Progress()
         learner.load_state_dict(self._saved["learner"])
         return Progress(**self._saved["progress"])
 
-    def save(self, learner: Learner, progress: Progress) -> None:
+    def save(self, learner: Learning, progress: Progress) -> None:
         """Keep everything that the next epoch depends on."""
         self._update(learner=learner.state_dict(), progress=vars(progress))
 
@@ -209,14 +236,14 @@ class Callbacks:
     leave the model and all random numbers as they are.
     """
 
-    batches: Callable[[int], Iterable[Batch]]
+    batches: Callable[[int], Iterable[Any]]
     validate: Callable[[], Scores] | None
     save_best: Callable[[], None]
     report: Callable[[int, Scores], None]
     diagnose: Callable[[], Diagnosis] | None = None
 
 
-def fit(learner: Learner, *, seed: int, state: TrainingState, callbacks: Callbacks, description: str) -> Progress:
+def fit(learner: Learning, *, seed: int, state: TrainingState, callbacks: Callbacks, description: str) -> Progress:
     """Train to the end, or to the end of patience, going on from `state` where it holds an unfinished training.
 
     The best model by `settings.monitor` on validation is saved by `callbacks.save_best`; without a validation split it
@@ -255,13 +282,13 @@ def _publish(progress: Progress, callbacks: Callbacks) -> None:
         tqdm.write(warning)
 
 
-def rate_factor(epoch: int, settings: Training) -> float:
+def rate_factor(epoch: int, settings: Schedule, *, num_epochs: int) -> float:
     """The factor on the learning rate: linear warm-up, then constant, or half a cosine that ends near 0."""
     if epoch < settings.warmup_epochs:
         return (epoch + 1) / (settings.warmup_epochs + 1)
     if settings.schedule == "constant":
         return 1.0
-    done = (epoch - settings.warmup_epochs) / max(1, settings.epochs - settings.warmup_epochs)
+    done = (epoch - settings.warmup_epochs) / max(1, num_epochs - settings.warmup_epochs)
     return 0.5 * (1 + math.cos(math.pi * done))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import requires, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 import pandas as pd
@@ -27,7 +27,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from pipeline.checkpoint import SPEC, WEIGHTS
-from pipeline.datasets.manifest import SPLITS, Manifest
 from pipeline.errors import InputError
 
 EXPERIMENT = "framescribe"
@@ -44,6 +43,10 @@ LABELS_SIGNATURE = ModelSignature(
             ColSpec("double", "probability"),
         ]
     ),
+)
+CAPTIONS_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("string", "path")]),
+    outputs=Schema([ColSpec("string", "path"), ColSpec("string", "caption"), ColSpec("double", "probability")]),
 )
 
 
@@ -96,7 +99,16 @@ def dvc_experiment() -> str | None:
     return os.environ.get("DVC_EXP_NAME") or None
 
 
-def log_start(params: Mapping[str, Any], manifest: Manifest) -> None:
+class Datasets(NamedTuple):
+    """The data of a run: its name and fingerprint, the folder it lies in, a row for each file of each split."""
+
+    name: str
+    fingerprint: str
+    folder: Path
+    rows: Mapping[str, list[dict[str, Any]]]
+
+
+def log_start(params: Mapping[str, Any], datasets: Datasets) -> None:
     """Parameters, lineage tags and the data set of the open run. The same again, in a run gone on with, adds nothing.
 
     A run that DVC did not start has no tag of its stage.
@@ -106,27 +118,15 @@ def log_start(params: Mapping[str, Any], manifest: Manifest) -> None:
         "git_commit": git_commit(),
         "dvc_stage": os.environ.get("DVC_STAGE"),
         "dvc_experiment": dvc_experiment(),
-        "data_fingerprint": manifest.fingerprint(),
+        "data_fingerprint": datasets.fingerprint,
     }
     mlflow.set_tags({name: value for name, value in tags.items() if value})
-    for split in SPLITS:
-        _log_dataset(manifest, split)
-
-
-def _log_dataset(manifest: Manifest, split: str) -> None:
-    """The videos of a split, as a table, under the data's fingerprint."""
-    sources = manifest.of_split(split)
-    if not sources:
-        return
-    rows = [{"stem": s.stem, "group": s.group, "num_frames": float(s.num_frames)} for s in sources]
-    folder = json.dumps({"uri": str(Path(sources[0].path).parent)})
-    dataset = mlflow.data.from_pandas(
-        pd.DataFrame(rows),
-        source=get_dataset_source_from_json(folder, "local"),
-        name=f"{manifest.name}-{split}",
-        digest=manifest.fingerprint(),
-    )
-    mlflow.log_input(dataset, context=split)
+    source = get_dataset_source_from_json(json.dumps({"uri": str(datasets.folder)}), "local")
+    for split, rows in datasets.rows.items():
+        if rows:
+            name = f"{datasets.name}-{split}"
+            table = mlflow.data.from_pandas(pd.DataFrame(rows), source=source, name=name, digest=datasets.fingerprint)
+            mlflow.log_input(table, context=split)
 
 
 def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -196,8 +196,8 @@ def log_folder(folder: Path, name: str) -> None:
     mlflow.log_artifacts(str(folder), name)
 
 
-def log_model(run_id: str, checkpoint: Path, *, name: str, example: str) -> None:
-    """The checkpoint as a pyfunc with a signature: video paths in (`example` is one), frames and labels out.
+def log_model(run_id: str, checkpoint: Path, *, name: str, example: str, signature: ModelSignature) -> None:
+    """The checkpoint as a pyfunc: a table of paths in (`example` is one), what `signature` says out.
 
     The weights stay what they are, a checkpoint folder: nothing is pickled. A run gone on with that has its model
     already keeps that one.
@@ -212,7 +212,7 @@ def log_model(run_id: str, checkpoint: Path, *, name: str, example: str) -> None
             loader_module="pipeline.pyfunc",
             data_path=folder,
             code_paths=[str(Path(__file__).parents[1])],
-            signature=LABELS_SIGNATURE,
+            signature=signature,
             input_example=pd.DataFrame({"path": [example]}),
             pip_requirements=_requirements(),
         )

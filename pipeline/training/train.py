@@ -4,12 +4,7 @@ The labeller on cached features, the labeller end to end with its encoder, the f
 a recurrent network all come this way. T frames, F features, K classes, h and w pixels.
 """
 
-import csv
-import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,24 +13,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.checkpoint import CheckpointSpec, FrameEncoder, Lineage, make_labeller, save_checkpoint
+from pipeline.checkpoint import CheckpointSpec, FrameEncoder, make_labeller, save_checkpoint
 from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
-from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
+from pipeline.datasets.manifest import SPLITS, Manifest, Source, read_manifest, video_class
 from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
 from pipeline.encode import choose_device, encode_video
-from pipeline.files import replacing
 from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.metrics.plots import plot_curves, plot_gradients
+from pipeline.metrics.plots import plot_gradients
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.training import tracking
 from pipeline.training.diagnosis import Diagnosis, diagnose
-from pipeline.training.loop import Callbacks, Learner, ParameterGroups, Progress, Scores, TrainingState, fit
+from pipeline.training.loop import Callbacks, Learner, ParameterGroups, Scores, fit
 from pipeline.training.losses import balanced_class_weights
+from pipeline.training.runs import cpu_threads, lineage_of, log_history, open_state, open_training_run
 from pipeline.video.reader import open_video
 
-PACKAGE = Path(__file__).parents[1]
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most
 DRAWN_EPOCHS = 6
 
@@ -91,9 +85,7 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
     device = choose_device(params.training.device)
     torch.manual_seed(params.seed)
     labeller, model = _build_model(params, material, device)
-    state = TrainingState(out / "training_state.pt", key=_state_key(params, material), code=_code_fingerprint())
-    if state.run_id is not None and not tracking.has_run(state.run_id):
-        state.forget()
+    state = open_state(out, params=_run_params(params, material), data_fingerprint=material.manifest.fingerprint())
     if state.complete:
         print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
         return
@@ -103,13 +95,8 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
         settings=params.training,
         class_weights=_class_weights(params, material, device),
     )
-    with tracking.open_run(state.run_id, name=_run_name(name, params, material)) as run_id:
-        if state.run_id is None:
-            shutil.rmtree(out, ignore_errors=True)  # the best of one model never stands beside the last of another
-            state.begin(run_id)
-        for half_written in out.glob(".*.partial.*"):
-            half_written.unlink()
-        tracking.log_start(_run_params(params, material), material.manifest)
+    with open_training_run(state, out, name=_run_name(name, params, material)) as run_id:
+        tracking.log_start(_run_params(params, material), _datasets(material.manifest))
         callbacks = Callbacks(
             batches=partial(_batches, params, material),
             validate=partial(validate, labeller, material) if material.manifest.of_split("val") else None,
@@ -117,42 +104,42 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
             report=partial(tracking.log_epoch, run_id),
             diagnose=_diagnoser(params, material, labeller),
         )
-        with _threads(None if material.from_pixels else 1):
+        # The steps of a recurrent network are too small to share between threads: on two busy cores, threads that wait
+        # for each other took 50 s an epoch on `scenes`, one alone 3.5 s.
+        with cpu_threads(None if material.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
-        _log_result(progress, out, run_id=run_id)
-        tracking.log_model(run_id, out, name=name, example=material.manifest.sources[0].path)
+        log_history(progress, out)
+        if progress.diagnoses:
+            _log_gradients(progress.diagnoses, run_id=run_id)
+        example = material.manifest.sources[0].path
+        tracking.log_model(run_id, out, name=name, example=example, signature=tracking.LABELS_SIGNATURE)
         state.finish()
 
 
-@contextmanager
-def _threads(num_threads: int | None) -> Iterator[None]:
-    """Run on that many CPU threads. The steps of a recurrent network are too small to share between threads: on two
-    busy cores, threads that wait for each other took 50 s an epoch on `scenes`, one alone 3.5 s.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _datasets(manifest: Manifest) -> tracking.Datasets:
+    """What MLflow shows of the data: the videos of each split."""
+    sources = {split: manifest.of_split(split) for split in SPLITS}
+    return tracking.Datasets(
+        manifest.name,
+        manifest.fingerprint(),
+        folder=Path(manifest.sources[0].path).parent,
+        rows={
+            split: [{"stem": s.stem, "group": s.group, "num_frames": float(s.num_frames)} for s in of_split]
+            for split, of_split in sources.items()
+        },
+    )
 
 
 def _saver(params: Params, material: Material, labeller: Labeller, out: Path, *, run_id: str) -> Callable[[], None]:
     """What writes the model, as it is when called, as a checkpoint."""
     manifest, frames = material.manifest, material.frames
-    lineage = Lineage(
-        run_id=run_id,
-        git_commit=tracking.git_commit(),
-        data_fingerprint=manifest.fingerprint(),
-        dvc_experiment=tracking.dvc_experiment(),
-    )
     spec = CheckpointSpec(
         classes=manifest.classes,
         background=manifest.background,
         num_features=labeller.num_features,
         encoder=frames.spec if frames else None,
         labeller=params.labeller,
-        lineage=lineage,
+        lineage=lineage_of(run_id, data_fingerprint=manifest.fingerprint()),
     )
     return partial(save_checkpoint, out, spec, labeller, frames.encoder if frames else None)
 
@@ -285,37 +272,10 @@ def _run_params(params: Params, material: Material) -> dict[str, object]:
     return sections
 
 
-def _state_key(params: Params, material: Material) -> str:
-    """Names all that training depends on: an unfinished training of anything else is not gone on with."""
-    everything = [_run_params(params, material), material.manifest.fingerprint()]
-    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
-
-
-def _code_fingerprint() -> str:
-    """Hex digest over the source code of this package."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 def _run_name(name: str, params: Params, material: Material) -> str:
     """How MLflow lists the run, such as labeller-bigru-scenes."""
     cell = "bi" * params.labeller.bidirectional + params.labeller.cell
     return "-".join([name, *([cell] if params.labeller.cell != "none" else []), material.manifest.name])
-
-
-def _log_result(progress: Progress, out: Path, *, run_id: str) -> None:
-    names = dict.fromkeys(name for scores in progress.history for name in scores)
-    with replacing(out / "history.csv") as path, path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["epoch", *names])
-        writer.writeheader()
-        writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history))
-    tracking.log_scores({"best_epoch": progress.best_epoch})
-    curves = [{name: scores[name] for name in scores if not name.startswith("rnn/")} for scores in progress.history]
-    tracking.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")
-    if progress.diagnoses:
-        _log_gradients(progress.diagnoses, run_id=run_id)
 
 
 def _log_gradients(diagnoses: Sequence[Diagnosis], *, run_id: str) -> None:

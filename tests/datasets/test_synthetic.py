@@ -14,15 +14,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.datasets import synthetic
-from pipeline.datasets.scene_script import CLASSES, COLORS, FRAME_RATES, SHAPES, SIZES, Scene, script_scene
-from pipeline.datasets.synthetic import draw_scene, image_captions, make_scenes, segment_caption
+from pipeline.datasets.scene_script import (
+    CLASSES,
+    COLORS,
+    FRAME_RATES,
+    LANDMARK_RADIUS,
+    SHAPES,
+    SIZES,
+    Scene,
+    script_scene,
+)
+from pipeline.datasets.synthetic import (
+    draw_frames,
+    image_captions,
+    image_fact,
+    make_scenes,
+    script_still,
+    segment_caption,
+)
 from pipeline.errors import InputError
 from pipeline.labels.annotations import read_annotation
 from pipeline.labels.classes import read_classes
 from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.video.image import read_image
 
 SEED = 3
 NUM_VIDEOS = 10
+NUM_IMAGES = 40
 NUM_FRAMES = (60, 90)
 INK = (24, 24, 30)
 RELATION = "above|below|to the left of|to the right of"
@@ -32,7 +50,7 @@ SIGNS = {"above": (0, -1), "below": (0, 1), "to the left of": (-1, 0), "to the r
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("embedded") / "scenes"
-    make_scenes(root, num_videos=NUM_VIDEOS, seed=SEED, num_frames=NUM_FRAMES, noise=5.0)
+    make_scenes(root, num_videos=NUM_VIDEOS, num_images=NUM_IMAGES, seed=SEED, num_frames=NUM_FRAMES, noise=5.0)
     return root
 
 
@@ -92,7 +110,9 @@ def test_the_layout_is_that_of_a_dataset_on_disk(root: Path, scenes: list[Scene]
         labels = read_annotation(root / "labels" / f"{scene.stem}.csv", CLASSES, num_frames=len(scene.labels))
         np.testing.assert_array_equal(labels, scene.labels)
         assert 0 < np.mean(labels == IGNORE_INDEX) < 0.15
-    assert {row["image"] for row in read_rows(root / "captions.csv")} == {p.name for p in (root / "images").iterdir()}
+    images = [f"still_{index:05d}.jpg" for index in range(NUM_IMAGES)]
+    assert sorted(path.name for path in (root / "images").iterdir()) == images
+    assert list(dict.fromkeys(row["image"] for row in read_rows(root / "captions.csv"))) == images
 
 
 def test_videos_have_their_size_and_pts(
@@ -152,16 +172,16 @@ def rule_of_thumb(measured: np.ndarray, width: int) -> str:
     return "turns" if np.median(np.abs(np.diff(np.unwrap(angle)))) > math.radians(5) else "rests"
 
 
-def test_captions_are_true(root: Path, scenes: list[Scene]) -> None:
-    by_stem = {scene.stem: scene for scene in scenes}
+def test_captions_are_true(root: Path) -> None:
     rows = read_rows(root / "captions.csv")
     assert set(Counter(row["image"] for row in rows).values()) == {synthetic.CAPTIONS_PER_IMAGE}
-    assert len(set((row["image"], row["caption"]) for row in rows)) == len(rows)
+    assert len({(row["image"], row["caption"]) for row in rows}) == len(rows)
     for row in rows:
-        scene, frame = by_stem[row["image"][:9]], int(row["image"][10:14])
+        scene, frame, _ = script_still(SEED, int(row["image"][6:11]))
         assert scene.track.visible[frame]
         check_words(row["caption"], scene, range(frame, frame + 1), needs_relation=True)
-    assert {action for row in rows for action in re.findall(r"\b(?:moves|moving) \w+", row["caption"])}
+        assert not re.search(r"mov|grow|shrink|turn|blink|shak|rest", row["caption"])  # no frame shows it
+    assert {re.search(RELATION, row["caption"])[0] for row in rows} == set(SIGNS)
 
 
 def test_every_labelled_segment_has_a_true_caption(root: Path, scenes: list[Scene]) -> None:
@@ -198,28 +218,143 @@ def check_words(caption: str, scene: Scene, frames: range, *, needs_relation: bo
         assert along > 1.4 * across, caption
 
 
-def test_images_are_frames_of_their_videos(
-    root: Path, scenes: list[Scene], decoded: list[tuple[np.ndarray, np.ndarray]]
-) -> None:
-    paths = sorted((root / "images").iterdir())
-    assert len(paths) > NUM_VIDEOS
-    for path in paths:
-        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(float)
-        pixels, _ = decoded[int(path.name[6:9])]
-        differences = np.abs(pixels - image).mean(axis=(1, 2, 3))
-        assert differences[int(path.name[10:14])] < 6
-        # "Nearest" up to the frames of an action that stands still, which look alike but for noise.
-        assert differences[int(path.name[10:14])] < differences.min() + 1
+def test_the_figures_of_an_image_are_where_the_script_says(root: Path) -> None:
+    for index in range(NUM_IMAGES):
+        scene, frame, _ = script_still(SEED, index)
+        pixels = read_image(root / "images" / f"still_{index:05d}.jpg")
+        assert pixels.shape == (scene.height, scene.width, 3)
+        ((x, y, _, angle),) = measure(pixels[None], scene)
+        track = scene.track
+        assert math.hypot(x - track.x[frame], y - track.y[frame]) < 0.35 * track.radius[frame], index
+        assert abs(np.angle(np.exp(1j * (angle - track.angle[frame])))) < 0.3, index
+        middle = pixels[round(scene.landmark_y), round(scene.landmark_x)].astype(int)
+        assert np.abs(middle - COLORS[scene.landmark.color]).max() < 40, index
 
 
-def test_same_seed_same_bytes_and_more_videos_change_none(tmp_path: Path) -> None:
-    for name, num_videos, seed in (("once", 3, 5), ("again", 3, 5), ("more", 4, 5), ("other", 3, 6)):
-        make_scenes(tmp_path / name, num_videos=num_videos, seed=seed, num_frames=(20, 30), noise=4.0)
+def test_all_captions_of_an_image_say_one_fact_that_is_true(root: Path) -> None:
+    facts: dict[str, set] = {}
+    for row in read_rows(root / "captions.csv"):
+        facts.setdefault(row["image"], set()).add(image_fact(row["caption"]))
+    assert len({min(of_image, key=str) for of_image in facts.values()}) > NUM_IMAGES / 2
+    for image, of_image in facts.items():
+        (fact,) = of_image
+        assert fact is not None
+        figure, relation, other = fact
+        scene, frame, _ = script_still(SEED, int(image[6:11]))
+        actor, landmark = (f"{figure.color} {figure.shape}" for figure in (scene.actor, scene.landmark))
+        assert {figure, other} == {actor, landmark}
+        dx, dy = scene.track.x[frame] - scene.landmark_x, scene.track.y[frame] - scene.landmark_y
+        sign = 1 if figure == actor else -1
+        x, y = SIGNS[relation]
+        assert sign * (dx * x + dy * y) > 0, (image, fact)
+
+
+FIGURES = st.builds("{} {}".format, st.sampled_from(sorted(COLORS)), st.sampled_from(SHAPES))
+CONVERSE = {
+    "above": "below",
+    "below": "above",
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+}
+
+
+def with_article(figure: str) -> str:
+    return f"{'an' if figure[0] in 'aeiou' else 'a'} {figure}"
+
+
+def ways_to_say(figure: str, relation: str, other: str) -> list[str]:
+    figure, other = with_article(figure), with_article(other)
+    return [
+        f"{figure} {relation} {other}",
+        f"{relation} {other} is {figure}",
+        f"{figure} is {relation} {other}",
+        f"{other} with {figure} {relation} it",
+        f"there is {figure} {relation} {other}",
+    ]
+
+
+@given(figure=FIGURES, relation=st.sampled_from(sorted(CONVERSE)), other=FIGURES)
+def test_every_way_to_say_a_fact_says_that_one_and_no_other(figure: str, relation: str, other: str) -> None:
+    said = [*ways_to_say(figure, relation, other), *ways_to_say(other, CONVERSE[relation], figure)]
+    facts = {image_fact(caption) for caption in said}
+    assert len(facts) == 1
+    assert facts <= {(figure, relation, other), (other, CONVERSE[relation], figure)}
+    if figure != other:
+        assert not facts & {image_fact(caption) for caption in ways_to_say(other, relation, figure)}
+    for turned in set(CONVERSE) - {relation, CONVERSE[relation]}:
+        assert not facts & {image_fact(caption) for caption in ways_to_say(figure, turned, other)}
+    for caption in said:
+        assert image_fact(caption.rpartition(" ")[0]) is None
+        assert image_fact(f"{caption} and rests") is None
+        assert image_fact(f"maybe {caption}") is None
+
+
+def test_other_sentences_say_no_fact() -> None:
+    others = ["", "a dog runs", "a red star", "above", "a red star above", "a pink star above a blue circle"]
+    others += [
+        "a red star near a blue circle",
+        "a red star above above a blue circle",
+        "A red star above a blue circle",
+    ]
+    scenes = [script_scene(SEED, index, num_frames=NUM_FRAMES) for index in range(10)]
+    rng = np.random.default_rng(0)
+    others += [segment_caption(scene, segment, rng) for scene in scenes for segment in scene.segments]
+    assert {image_fact(caption) for caption in others} == {None}
+
+
+@given(seed=st.integers(0, 2**32 - 1), index=st.integers(0, 100_000))
+@settings(max_examples=40, deadline=None)
+def test_the_figures_of_a_still_are_large_whole_and_apart(seed: int, index: int) -> None:
+    scene, frame, captions = script_still(seed, index)
+    assert len(captions) == synthetic.CAPTIONS_PER_IMAGE
+    x, y, radius = scene.track.x[frame], scene.track.y[frame], scene.track.radius[frame]
+    landmark = (scene.landmark_x, scene.landmark_y, scene.landmark_radius)
+    slack = 1e-9 * scene.width
+    for cx, cy, r in ((x, y, radius), landmark):
+        assert min(cx, cy) - r > -slack
+        assert cx + r < scene.width + slack
+        assert cy + r < scene.height + slack
+    assert math.hypot(x - landmark[0], y - landmark[1]) > radius + landmark[2] - slack
+    assert landmark[2] >= 1.4 * LANDMARK_RADIUS * scene.height - slack
+    assert landmark[2] <= 2 * LANDMARK_RADIUS * scene.height + slack
+
+
+def test_every_image_has_a_session_of_its_own() -> None:
+    stills = [script_still(SEED, index)[0] for index in range(64)]
+    sessions = {scene.session for scene in stills}
+    assert len({session.background for session in sessions}) == 64
+    assert not {session.background for session in sessions} & {
+        script_scene(SEED, index, num_frames=NUM_FRAMES).session.background for index in range(96)
+    }
+    assert Counter((scene.width, scene.height) for scene in stills) == dict.fromkeys(SIZES, 16)
+    assert {scene.actor.shape for scene in stills} == {scene.landmark.shape for scene in stills} == set(SHAPES)
+    assert {scene.actor.color for scene in stills} == {scene.landmark.color for scene in stills} == set(COLORS)
+
+
+def test_same_seed_same_bytes_and_more_of_them_change_none(tmp_path: Path) -> None:
+    for name, num_videos, num_images, seed in (
+        ("once", 3, 4, 5),
+        ("again", 3, 4, 5),
+        ("more", 4, 6, 5),
+        ("other", 3, 4, 6),
+    ):
+        folder = tmp_path / name
+        make_scenes(folder, num_videos=num_videos, num_images=num_images, seed=seed, num_frames=(20, 30), noise=4.0)
     once, again, more, other = (contents(tmp_path / name) for name in ("once", "again", "more", "other"))
     assert once == again
-    videos = [name for name in once if name.endswith((".mp4", ".jpg")) or name.startswith("labels")]
-    assert all(once[name] == more[name] for name in videos)
-    assert not {once[name] for name in videos} & {other[name] for name in other}
+    own = [name for name in once if name.startswith(("videos", "labels", "images"))]
+    assert len(own) == 3 + 3 + 4
+    assert all(once[name] == more[name] for name in own)
+    for name in ("groups.csv", "captions.csv", "video_captions.csv"):
+        assert more[name].startswith(once[name])
+        assert len(more[name]) > len(once[name])
+    assert not {once[name] for name in own} & {other[name] for name in other}
+
+
+def test_images_are_optional(tmp_path: Path) -> None:
+    make_scenes(tmp_path / "scenes", num_videos=1, num_images=0, seed=0, num_frames=(16, 16), noise=0.0)
+    assert list((tmp_path / "scenes" / "images").iterdir()) == []
+    assert (tmp_path / "scenes" / "captions.csv").read_text() == "image,caption\n"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -308,26 +443,26 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(synthetic, "_write_csv", full_disk)
     with pytest.raises(OSError, match="no space"):
-        make_scenes(tmp_path / "scenes", num_videos=1, seed=0, num_frames=(16, 16), noise=0.0)
+        make_scenes(tmp_path / "scenes", num_videos=1, num_images=1, seed=0, num_frames=(16, 16), noise=0.0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dataset_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(InputError, match="exists already"):
-        make_scenes(tmp_path, num_videos=1, seed=0, num_frames=(16, 16), noise=0.0)
+        make_scenes(tmp_path, num_videos=1, num_images=1, seed=0, num_frames=(16, 16), noise=0.0)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_arguments_that_make_no_sense_are_refused_together(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"num_videos is 0.*num_frames is 30 to 20.*noise is -1"):
-        make_scenes(tmp_path / "scenes", num_videos=0, seed=0, num_frames=(30, 20), noise=-1.0)
+    with pytest.raises(InputError, match=r"num_videos is 0.*num_images is -1.*num_frames is 30 to 20.*noise is -1"):
+        make_scenes(tmp_path / "scenes", num_videos=0, num_images=-1, seed=0, num_frames=(30, 20), noise=-1.0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_noise_is_the_deviation_asked_for() -> None:
     scene = script_scene(SEED, 0, num_frames=(40, 40))
-    frames = np.stack(list(draw_scene(scene, noise=6.0, rng=np.random.default_rng(0)))).astype(float)
+    frames = np.stack(list(draw_frames(scene, range(40), noise=6.0, rng=np.random.default_rng(0)))).astype(float)
     corner = frames[:, :8, :8].mean(-1)  # three independent channels: the deviation of their mean is smaller by sqrt(3)
     within_frame = (corner - corner.mean(0) - corner.mean((1, 2), keepdims=True) + corner.mean()).std()
     assert within_frame == pytest.approx(6.0 * scene.session.noise_factor / math.sqrt(3), rel=0.1)

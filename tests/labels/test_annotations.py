@@ -4,10 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.labels.annotations import (
+    Span,
     class_names_in,
     find_annotation,
     read_annotation,
     read_predicted,
+    read_spans,
     write_frames,
     write_segments,
 )
@@ -197,3 +199,42 @@ def test_predicted_frames_out_of_order_are_refused(tmp_path):
 def test_read_predicted_reads_a_data_sets_layout_too(tmp_path):
     assert read_predicted(written(tmp_path / "clip.txt", "walk\n"), CLASSES).tolist() == [1]
     assert class_names_in(written(tmp_path / "other.txt", "walk\n\nrest\n")) == {"walk", "rest"}
+
+
+SEGMENTS_CSV = "start,stop,start_seconds,stop_seconds,label,probability\n"
+
+
+def test_spans_are_the_times_of_what_was_written(tmp_path):
+    labels, pts_seconds = np.array([0, 0, 1]), np.array([0.5, 0.75, 1.25])
+    write_segments(
+        tmp_path / "clip.segments.csv",
+        labels,
+        probabilities=np.ones(3),
+        pts_seconds=pts_seconds,
+        classes=CLASSES,
+        frame_duration_seconds=0.25,
+    )
+    assert read_spans(tmp_path / "clip.segments.csv") == [Span(0.5, 1.25, CLASSES[0]), Span(1.25, 1.5, CLASSES[1])]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("", [(None, "has no segment")]),
+        (
+            "0,1,,,rest,1\n",
+            [(2, f"{name}_seconds '' is not a time in seconds: it was written for") for name in ("start", "stop")],
+        ),
+        ("0,1,nan,1e999,rest,1\n", [(2, "start_seconds 'nan' is not"), (2, "stop_seconds '1e999' is not")]),
+        ("0,1,2,1,rest,1\n", [(2, "the segment ends at 1.0 s, before it starts at 2.0 s")]),
+        ("0,2,0,2,rest,1\n1,3,1,3,walk,1\n", [(3, "starts at 1.0 s, before the last one ends at 2.0 s")]),
+    ],
+)
+def test_every_problem_of_spans_is_told(rows, expected, tmp_path):
+    path = written(tmp_path / "clip.segments.csv", SEGMENTS_CSV + rows)
+    with pytest.raises(AnnotationError) as refused:
+        read_spans(path)
+    problems = refused.value.problems
+    assert [problem.line for problem in problems] == [line for line, _ in expected]
+    for problem, (_, sentence) in zip(problems, expected, strict=True):
+        assert sentence in problem.message

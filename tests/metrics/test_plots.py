@@ -1,9 +1,10 @@
 import io
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
-from pipeline.metrics.plots import plot_confusion, plot_curves, plot_gradients, plot_timeline
+from pipeline.metrics.plots import plot_attention, plot_confusion, plot_curves, plot_gradients, plot_timeline
 
 CLASSES = ("rest", "walk", "jump")
 TRUTH = np.array([0, 0, 1, 1, -100, -100, 2, 0])
@@ -98,4 +99,34 @@ def test_gradients_have_a_panel_for_each_layer_and_direction_and_one_for_the_rad
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["epoch 0", "epoch 3"]
     of_z = next(line for line in panels["spectral radius of W_hh"].lines if line.get_label() == "z")
     np.testing.assert_array_equal(of_z.get_ydata(), [10, 22, 34, 46])
+    figure.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("num_words", [0, 1, 6, 7, 20])
+@pytest.mark.parametrize("size", [(30, 80), (80, 30)])
+def test_attention_has_the_image_and_a_panel_for_each_word(num_words, size):
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+    attention = generator.dirichlet(np.ones(10), num_words)
+    words = [f"word{index}" for index in range(num_words)]
+    figure = plot_attention(pixels, words, attention, title="a dog runs")
+    drawn = [axes for axes in figure.axes if axes.images]
+    assert len(drawn) == num_words + 1
+    np.testing.assert_array_equal(drawn[0].images[0].get_array(), pixels)
+    titles = [axes.get_title().splitlines() for axes in drawn[1:]]
+    assert titles == [[word, f"{100 * row[-1]:.0f}% unseen"] for word, row in zip(words, attention, strict=True)]
+    for axes, row in zip(drawn[1:], attention, strict=True):
+        seen = axes.images[1]
+        np.testing.assert_allclose(seen.get_array(), row[:-1].reshape(3, 3))
+        assert seen.get_extent() == [0, size[1], size[0], 0], "the map lies over all of the image"
+        assert seen.get_clim() == (0, pytest.approx(row[:-1].max()))
+    assert figure.get_suptitle() == "a dog runs"
+    assert not any(axes.axison for axes in figure.axes)
+    figure.savefig(io.BytesIO())
+
+
+def test_attention_on_nothing_but_the_sentinel_is_drawn():
+    attention = np.array([[0.0, 0.0, 0.0, 0.0, 1.0]])
+    figure = plot_attention(np.zeros((20, 20, 3), np.uint8), ["a"], attention)
+    assert figure.axes[1].get_title() == "a\n100% unseen"
     figure.savefig(io.BytesIO())

@@ -255,6 +255,38 @@ def test_sizes_that_do_not_pass_are_refused() -> None:
         build_encoder("alexnet", weights=None, grid=2).check_size(16, 16)
 
 
+def test_a_stride_takes_the_last_map_of_that_size() -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(weights=None).eval()
+    encoder = build_encoder("resnet18", weights=None, grid=4, stride=16)
+    encoder.trunk.load_state_dict(model.state_dict(), strict=False)
+    x = images(encoder)
+    expected = model.layer3(model.layer2(model.layer1(model.maxpool(model.relu(model.bn1(model.conv1(x)))))))
+    regions = encoder.regions(x)
+    assert_close(regions, torch.nn.functional.adaptive_avg_pool2d(expected, 4).flatten(2).transpose(1, 2))
+    assert not hasattr(encoder.trunk, "layer4")
+    assert encoder.num_channels == 256
+    whole = build_encoder("resnet18", weights=None, grid=4)
+    assert whole.num_channels == 512
+    whole.trunk.load_state_dict(model.state_dict(), strict=False)
+    assert whole.fingerprint() != encoder.fingerprint()
+
+
+def test_a_stride_that_the_network_does_not_have_is_refused() -> None:
+    with pytest.raises(InputError, match="vit_b_16 has no feature map with cells 32 pixels apart"):
+        build_encoder("vit_b_16", weights=None, stride=32)
+
+
+def test_regions_are_the_cells_row_by_row() -> None:
+    encoder = build_encoder("efficientnet_lite0", weights=None, grid=3)
+    x = images(encoder)
+    maps = torch.nn.functional.adaptive_avg_pool2d(encoder.trunk(x), 3)
+    regions = encoder.regions(x)
+    for row in range(3):
+        for column in range(3):
+            assert_close(regions[:, 3 * row + column], maps[:, :, row, column])
+
+
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 1, 64, 64), (2, 64, 64, 3)])
 def test_images_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=re.escape(f"got shape {list(shape)}, expected [images, 3, height, width]")):

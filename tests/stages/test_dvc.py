@@ -70,8 +70,9 @@ class Repository:
         config = self.folder / "configs" / "config.yaml"
         settings = yaml.safe_load(config.read_text())
         settings["defaults"] = [{"dataset": "tiny"} if "dataset" in entry else entry for entry in settings["defaults"]]
-        settings["scenes"] |= {"num_videos": 1, "shortest_frames": 30, "longest_frames": 30}
+        settings["scenes"] |= {"num_videos": 1, "num_images": 12, "shortest_frames": 30, "longest_frames": 30}
         settings["labeller"] = {"hidden_size": 8}
+        settings["captioner"] = {"hidden_size": 8, "embedding_size": 8, "training": {"epochs": 1}}
         config.write_text(yaml.safe_dump(settings, sort_keys=False))
         self.set_params()
         self.git("init", "--quiet")
@@ -159,7 +160,9 @@ READ_BY = {
     "labeller.num_layers=3": ["train_labeller"],
     "labeller.hidden_size=16": ["train_labeller", "train_baseline"],
     "training.epochs=4": ["train_labeller", "train_baseline"],
-    "num_samples=3": AFTER_TRAINING,
+    "num_samples=3": [*AFTER_TRAINING, "evaluate_captioner"],
+    "captioner.dropout=0.2": ["train_captioner"],
+    "captions.min_word_count=2": ["prepare_captions", "train_captioner"],
     "dataset.pixels.color=grey": ["finetune_encoder"],
     "dataset.val_fraction=0.3": ["prepare"],
     "scenes.seed=1": ["make_scenes"],

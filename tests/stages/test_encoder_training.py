@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("scenes") / "scenes"
-    make_scenes(root, num_videos=4, seed=1, num_frames=(30, 30), noise=2.0)
+    make_scenes(root, num_videos=4, num_images=0, seed=1, num_frames=(30, 30), noise=2.0)
     (root / "groups.csv").unlink()  # four videos, each a group of its own
     return root
 

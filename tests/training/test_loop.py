@@ -199,14 +199,14 @@ def test_which_epoch_is_best():
 
 def test_the_schedule():
     cosine = settings(epochs=10, warmup_epochs=2, schedule="cosine")
-    factors = [rate_factor(epoch, cosine) for epoch in range(10)]
+    factors = [rate_factor(epoch, cosine, num_epochs=10) for epoch in range(10)]
     assert factors[:3] == pytest.approx([1 / 3, 2 / 3, 1])
     assert factors[6] == pytest.approx(0.5 * (1 + math.cos(math.pi * 4 / 8)))
     assert factors[2:] == sorted(factors[2:], reverse=True)
     assert 0 < factors[-1] < 0.05
     constant = settings(epochs=10, warmup_epochs=1, schedule="constant")
-    assert [rate_factor(epoch, constant) for epoch in range(4)] == [0.5, 1, 1, 1]
-    assert rate_factor(0, settings(epochs=1, warmup_epochs=1)) == 0.5
+    assert [rate_factor(epoch, constant, num_epochs=4) for epoch in range(4)] == [0.5, 1, 1, 1]
+    assert rate_factor(0, settings(epochs=1, warmup_epochs=1), num_epochs=1) == 0.5
 
 
 def test_each_parameter_group_follows_the_schedule_from_its_own_rate():

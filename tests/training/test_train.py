@@ -21,6 +21,7 @@ from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.predict import label_video
 from pipeline.stages.prepare import prepare
 from pipeline.training import loop, tracking
+from pipeline.training import runs as training_runs
 from pipeline.training import train as training
 from pipeline.training.train import Material, train
 
@@ -272,7 +273,7 @@ def test_what_is_trained_already_is_not_trained_again(features_workspace, monkey
     train(load_params(), material, Path("model"), name="labeller")
     assert len(runs()) == 1
     assert "already trained" in capsys.readouterr().out
-    monkeypatch.setattr(training, "_code_fingerprint", lambda: "changed")
+    monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
     train(load_params(), material, Path("model"), name="labeller")
     assert len(runs()) == 2
     write_params(features_workspace, training__epochs=1, seed=7)

@@ -1,0 +1,199 @@
+"""A captioned image set: looking at it on disk with every problem at once, and the manifest that training reads.
+
+Layout (docs/design.md): `images/`, `captions.csv` with several rows an image, optionally `splits/` and `groups.csv`.
+Both may name videos too: the image `<video>_<frame number>.jpg` goes where its video goes, unless it is named itself.
+"""
+
+import contextlib
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pipeline.datasets.manifest import SPLITS
+from pipeline.datasets.scan import Findings, Stems, digest, find_files, read_groups, read_splits
+from pipeline.errors import InputError
+from pipeline.files import replacing
+from pipeline.labels.problems import AnnotationError, read_lines
+from pipeline.labels.vocabulary import tokenize
+from pipeline.video.image import IMAGE_SUFFIXES, read_image
+
+Row = tuple[int, list[str]]  # the line that it begins on, and its cells
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """One image and what people wrote of it."""
+
+    stem: str
+    path: str  # absolute
+    group: str
+    split: str | None  # None: named by no split, left out
+    sha256: str
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaptionManifest:
+    """The captioned image set as training sees it: the images that are whole, each with its split."""
+
+    name: str
+    images: tuple[CaptionedImage, ...]
+
+    def of_split(self, split: str) -> list[CaptionedImage]:
+        return [image for image in self.images if image.split == split]
+
+    def fingerprint(self) -> str:
+        """Hex digest over contents, captions and splits; where the files lie does not matter."""
+        rows = [(image.stem, image.sha256, image.split, image.captions) for image in self.images]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def write_caption_manifest(manifest: CaptionManifest, folder: Path) -> None:
+    """Write captions.json into `folder`."""
+    with replacing(folder / "captions.json") as path:
+        path.write_text(json.dumps(asdict(manifest), indent=1) + "\n")
+
+
+def read_caption_manifest(folder: Path) -> CaptionManifest:
+    """Read what `write_caption_manifest` wrote."""
+    fields = json.loads((folder / "captions.json").read_text())
+    images = (CaptionedImage(**{**image, "captions": tuple(image["captions"])}) for image in fields["images"])
+    return CaptionManifest(fields["name"], tuple(images))
+
+
+@dataclass
+class CaptionScan(Findings):
+    """What a captioned image set holds, by stem, and everything that is wrong with it."""
+
+    images: dict[str, CaptionedImage] = field(default_factory=dict)
+
+
+def scan_captions(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths) -> CaptionScan:
+    """Look at every file of a captioned image set. Never raises for what is in it: the problems are in the result.
+
+    Every image is decoded. An image that cannot be, or that has no caption, is not in the result's images.
+    `progress` wraps the list of image files as it is walked (a progress bar).
+    """
+    scan = CaptionScan(Path(root))
+    folder = scan.root / "images"
+    if not folder.is_dir():
+        scan.add(None, folder, "is not a folder: captioned images belong there, and their captions in captions.csv")
+        return scan
+    paths = find_files(scan, folder, IMAGE_SUFFIXES)
+    if not paths:
+        return scan  # everything else would only be found to belong to nothing
+    captions = _read_captions(scan, paths)
+    stems = _find_stems(scan.root, {path.stem for path in paths})
+    groups = {stem: stems.video_of.get(stem, stem) for stem in stems.own} | read_groups(scan, stems)
+    splits = read_splits(scan, stems, groups)
+    for path in progress(paths):
+        stem = path.stem
+        sha256 = _check_image(scan, path)
+        if sha256 and captions.get(stem):
+            scan.images[stem] = CaptionedImage(
+                stem, str(path.absolute()), groups[stem], splits.get(stem), sha256, tuple(captions[stem])
+            )
+    return scan
+
+
+def _check_image(scan: CaptionScan, path: Path) -> str | None:
+    """The digest of an image that can be decoded."""
+    try:
+        read_image(path)
+        return digest(path)
+    except InputError as error:
+        scan.add(path.stem, path, str(error).removeprefix(f"{path}: "))
+    except OSError as error:
+        scan.add(path.stem, path, f"cannot be read: {error.strerror}")
+    return None
+
+
+def _find_stems(root: Path, own: set[str]) -> Stems:
+    """What splits and groups may name; a video is known by its file or because they name it."""
+    others = {path.stem for folder in ("videos", "features") for path in (root / folder).glob("[!.]*")}
+    videos = others | _named_stems(root)
+    matches = (re.fullmatch(r"(.+)_\d+", stem) for stem in own)
+    return Stems("images", own, {match[0]: match[1] for match in matches if match and match[1] in videos}, others)
+
+
+def _named_stems(root: Path) -> set[str]:
+    names: set[str] = set()
+    for path in (root / "groups.csv", *(root / "splits" / f"{split}.txt" for split in SPLITS)):
+        with contextlib.suppress(AnnotationError):  # told where the file is read in earnest
+            names |= {line.partition(",")[0].strip() for line in read_lines(path)}
+    return names
+
+
+def _read_captions(scan: CaptionScan, images: list[Path]) -> dict[str, list[str]]:
+    """captions.csv as stem -> captions, in the order of the file, spaces and line ends inside of a caption as one."""
+    path = scan.root / "captions.csv"
+    rows, is_whole = _read_rows(scan, path)
+    if not rows or rows[0][1] != ["image", "caption"]:
+        if is_whole:
+            got = ",".join(rows[0][1]) if rows else ""
+            scan.add(None, path, f"got the header {got!r}, expected 'image,caption'", 1)
+        return {}
+    names = {path.name for path in (scan.root / "images").iterdir()}
+    _tell_unknown_images(scan, path, rows[1:], names)
+    captions: dict[str, list[str]] = {}
+    for line, row in rows[1:]:
+        if row[0] in names:
+            captions.setdefault(Path(row[0]).stem, []).extend(_caption_of(scan, path, line, row))
+    for image in images:
+        if is_whole and image.stem not in captions:
+            scan.add(image.stem, image, "has no caption: captions.csv has no row for it")
+    return captions
+
+
+def _tell_unknown_images(scan: CaptionScan, path: Path, rows: list[Row], names: set[str]) -> None:
+    """Each name that is no file's once, where it stands first."""
+    unknown: dict[str, int] = {}
+    for line, row in rows:
+        if row[0] not in names:
+            unknown.setdefault(row[0], line)
+    name_of_stem = {Path(name).stem: name for name in names}
+    for name, line in unknown.items():
+        similar = name_of_stem.get(name) or name_of_stem.get(Path(name).stem)
+        guess = f": did you mean {similar!r}?" if similar else ": is it misspelt, or is the file missing?"
+        scan.add(None, path, f"{name!r} is no file of images/{guess}", line)
+
+
+def _caption_of(scan: CaptionScan, path: Path, line: int, row: list[str]) -> list[str]:
+    """The caption of a row, or none where the row is at fault."""
+    stem = Path(row[0]).stem
+    if len(row) != 2:
+        message = f"got {len(row)} cells, expected an image and its caption: a caption with a comma needs quotes"
+        scan.add(stem, path, message, line)
+    elif not tokenize(row[1]):
+        scan.add(stem, path, f"the caption {row[1]!r} of {row[0]} has no word", line)
+    else:
+        return [" ".join(row[1].split())]
+    return []
+
+
+def _read_rows(scan: CaptionScan, path: Path) -> tuple[list[Row], bool]:
+    """The rows that are not blank, and whether all of the file could be read."""
+    try:
+        reader = csv.reader([f"{line}\n" for line in read_lines(path)], strict=True)
+    except AnnotationError as error:
+        scan.extend(None, error.problems)
+        return [], False
+    rows: list[Row] = []
+    is_whole = True
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return rows, is_whole
+        except csv.Error as error:
+            is_whole = False
+            cause = "is a quote not closed, or a quote inside of a caption not doubled?"
+            scan.add(None, path, f"is no CSV from here on ({error}): {cause}", line)
+        else:
+            if any(row):
+                rows.append((line, row))

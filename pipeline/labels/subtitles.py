@@ -1,0 +1,77 @@
+"""Subtitles: texts and when each is shown, written as the files that players and video editors read.
+
+Both kinds are UTF-8 with one cue after another, times in milliseconds, and an empty line between cues:
+
+    <stem>.vtt   WebVTT, https://www.w3.org/TR/webvtt1: for browsers; &, < and > are escaped
+    <stem>.srt   SubRip, which nobody has specified: for all others; it has no escapes, players take <i> as italics
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.files import replacing
+
+
+class Cue(NamedTuple):
+    """A text that is shown from `start_seconds` until just before `stop_seconds` of a video."""
+
+    start_seconds: float
+    stop_seconds: float
+    text: str
+
+
+def write_webvtt(path: Path, cues: Iterable[Cue]) -> None:
+    """Write a WebVTT file, whole or not at all.
+
+    Line breaks in a text become spaces. A cue is left out if it has no text, or no length in milliseconds.
+
+    Raises ValueError if a time is negative or not finite, a cue stops before it starts, or starts before the one
+    before it stops.
+    """
+    blocks = [
+        f"{_clock(start, '.')} --> {_clock(stop, '.')}\n{_escape(text)}\n" for start, stop, text in _rounded(cues)
+    ]
+    _write(path, ["WEBVTT\n", *blocks])
+
+
+def write_srt(path: Path, cues: Iterable[Cue]) -> None:
+    """Write a SubRip file, as `write_webvtt` does. "-->", which would be read as a time, becomes "->"."""
+    blocks = [
+        f"{number}\n{_clock(start, ',')} --> {_clock(stop, ',')}\n{text.replace('-->', '->')}\n"
+        for number, (start, stop, text) in enumerate(_rounded(cues), start=1)
+    ]
+    _write(path, blocks)
+
+
+def _rounded(cues: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
+    """(start, stop, text) of each cue that can be seen, in milliseconds and on one line."""
+    shown_until = 0.0
+    for cue_index, (start, stop, text) in enumerate(cues):
+        if not (0 <= start <= stop and math.isfinite(stop)):
+            raise ValueError(f"cue {cue_index}: got {start} to {stop} seconds, expected 0 <= start <= stop, finite")
+        if start < shown_until:
+            raise ValueError(f"cue {cue_index}: starts at {start} seconds, before the last one stops at {shown_until}")
+        shown_until = stop
+        start_milliseconds, stop_milliseconds = round(1000 * start), round(1000 * stop)
+        line = " ".join(text.split())
+        if line and start_milliseconds < stop_milliseconds:
+            yield start_milliseconds, stop_milliseconds, line
+
+
+def _clock(milliseconds: int, decimal_mark: str) -> str:
+    """As 01:02:03.004; the hours take more digits where they need them."""
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{decimal_mark}{milliseconds:03}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _write(path: Path, blocks: Iterable[str]) -> None:
+    with replacing(Path(path)) as temporary:
+        temporary.write_text("\n".join(blocks), encoding="utf-8", newline="\n")

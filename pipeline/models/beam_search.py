@@ -1,0 +1,124 @@
+"""Beam search: the likeliest sentences under a network that gives the next word's probabilities, step by step.
+
+N images, K beams of each, V words, P words of the prefix, L words of the longest sentence, its end included.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+# (words int64 [N, K], the last of each beam; state) -> (log-probabilities of the next word [N, K, V], state after it)
+StepFunction = Callable[[Tensor, Any], tuple[Tensor, Any]]
+# (state, images int64 [N'], beams int64 [N', K]) -> the state of these images' beams, in this order
+Select = Callable[[Any, Tensor, Tensor], Any]
+
+
+class Sentences(NamedTuple):
+    """The K best sentences of each image, the best first.
+
+    words      int64 [N, K, L]: without the prefix; ends with `end`, then padding. All padding: there are fewer than K.
+    log_probs  [N, K]: of all its words and its end, given the prefix; -inf where there is no sentence
+    scores     [N, K]: what they are ordered by, log_probs / (number of words, end included) ** length_penalty
+    """
+
+    words: Tensor
+    log_probs: Tensor
+    scores: Tensor
+
+
+def beam_search(
+    step: StepFunction,
+    select: Select,
+    state: Any,
+    *,
+    num_images: int,
+    beam_size: int,
+    most_words: int,
+    length_penalty: float,
+    prefix: Tensor,
+    end: int,
+    padding: int,
+) -> Sentences:
+    """Search onwards from `prefix` int64 [P], P >= 1, of which `state` has read all but the last word.
+
+    A sentence has at most `most_words` words, then its end, and no three words in a row twice, those of the prefix
+    counted in (Paulus et al. 2017, arXiv 1705.04304). An image is done as soon as `beam_size` sentences have ended that
+    were among its `beam_size` best when they did; with one beam this is greedy decoding. The score is normalised by
+    length as in Wu et al. 2016, arXiv 1609.08144, with 0 in place of their 5: length_penalty 0 compares sums, which
+    favours short sentences, 1 compares means.
+    """
+    found = _nothing_found(num_images, beam_size, most_words + 1, padding, prefix.device)
+    images = torch.arange(num_images, device=prefix.device)  # that are not done
+    num_ended = torch.zeros_like(images)
+    words = prefix.expand(num_images, beam_size, -1)
+    log_probs = torch.full((num_images, beam_size), -torch.inf, device=prefix.device)
+    log_probs[:, 0] = 0  # all beams are the same yet: one of them begins
+    for num_words in range(1, most_words + 2):  # of a sentence that ends here, end included
+        next_log_probs, state = step(words[:, :, -1], state)
+        next_log_probs = _without_repeated_trigrams(next_log_probs.float(), words)
+        if num_words > most_words:
+            next_log_probs = _only(end, next_log_probs)
+        total = (log_probs.unsqueeze(2) + next_log_probs).flatten(1)
+        best, position = total.topk(2 * beam_size)  # at most beam_size of these end: as many are left to go on
+        beams, chosen = position // next_log_probs.shape[2], position % next_log_probs.shape[2]
+        candidates = torch.cat([_of_beams(words, beams), chosen.unsqueeze(2)], dim=2)
+        ends = chosen == end
+
+        ended = best[:, :beam_size].masked_fill(~ends[:, :beam_size], -torch.inf)
+        num_ended = num_ended + ended.isfinite().sum(1)
+        sentences = pad(candidates[:, :beam_size, len(prefix) :], (0, most_words + 1 - num_words), value=padding)
+        sentences = sentences.masked_fill(~ended.isfinite().unsqueeze(2), padding)
+        _keep_best(found, images, Sentences(sentences, ended, ended / num_words**length_penalty))
+
+        log_probs, order = best.masked_fill(ends, -torch.inf).topk(beam_size)
+        going_on = (num_ended < beam_size).nonzero().squeeze(1)
+        if len(going_on) == 0:
+            break
+        words = _of_beams(candidates, order)[going_on]
+        state = select(state, going_on, beams.gather(1, order)[going_on])
+        images, num_ended, log_probs = images[going_on], num_ended[going_on], log_probs[going_on]
+    return found
+
+
+def _nothing_found(num_images: int, beam_size: int, longest: int, padding: int, device: torch.device) -> Sentences:
+    nothing = torch.full((num_images, beam_size), -torch.inf, device=device)
+    return Sentences(torch.full((num_images, beam_size, longest), padding, device=device), nothing, nothing.clone())
+
+
+def _keep_best(found: Sentences, images: Tensor, new: Sentences) -> None:
+    """Take the new sentences of `images` into `found`, where they are better than what is there."""
+    rows = new.log_probs.isfinite().any(1)
+    if not rows.any():
+        return
+    images = images[rows]
+    words, log_probs, scores = (
+        torch.cat([had[images], came[rows]], dim=1) for had, came in zip(found, new, strict=True)
+    )
+    found.scores[images], order = scores.topk(found.scores.shape[1])
+    found.log_probs[images] = log_probs.gather(1, order)
+    found.words[images] = _of_beams(words, order)
+
+
+def _of_beams(words: Tensor, beams: Tensor) -> Tensor:
+    """words [N, K, l], beams [N, J] -> [N, J, l]."""
+    return words.gather(1, beams.unsqueeze(2).expand(-1, -1, words.shape[2]))
+
+
+def _only(word: int, log_probs: Tensor) -> Tensor:
+    allowed = torch.full_like(log_probs, -torch.inf)
+    allowed[:, :, word] = log_probs[:, :, word]
+    return allowed
+
+
+def _without_repeated_trigrams(log_probs: Tensor, words: Tensor) -> Tensor:
+    """log_probs [N, K, V] with -inf for the words that would end a trigram which words [N, K, l] hold already."""
+    if words.shape[2] < 3:
+        return log_probs
+    here_before = (words[:, :, :-2] == words[:, :, -2:-1]) & (words[:, :, 1:-1] == words[:, :, -1:])
+    image, beam, start = here_before.nonzero(as_tuple=True)
+    log_probs = log_probs.clone()
+    log_probs[image, beam, words[image, beam, start + 2]] = -torch.inf
+    return log_probs

@@ -1,0 +1,237 @@
+"""The captioner: features of an image's regions -> a recurrent network that looks at them -> a caption's words.
+
+N images, R regions, C channels, K captions (or beams) of an image, T words, E embedding, H hidden, A heads, V words.
+
+The recurrent network reads the words so far; then its hidden state asks the regions, and what it sees decides the next
+word. This is the adaptive attention of Lu et al. 2017 (arXiv 1612.01887), a child of "Show, Attend and Tell" (Xu et al.
+2015, arXiv 1502.03044): looking comes after the recurrence, so that all words of a known caption go through the
+recurrent network in one call. docs/captions.md explains it, and says where it differs from the papers.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from pipeline.labels.vocabulary import END, PADDING, START, UNKNOWN
+from pipeline.models.beam_search import Sentences, beam_search
+from pipeline.rnn import GRU, LSTM, LSTMState, frame_mask
+
+Cell = Literal["gru", "lstm"]
+NEVER_SAID = [PADDING, START, UNKNOWN]
+
+
+class View(NamedTuple):
+    """What N images look like to the captioner: values [N, R, H], what is there; keys [N, R, H], how it is found."""
+
+    values: Tensor
+    keys: Tensor
+
+
+class CaptionState(NamedTuple):
+    """Between two words of K captions of N images: view [N, ...], hidden and cell state [N, K, H] (no c with a GRU)."""
+
+    view: View
+    h: Tensor
+    c: Tensor | None
+
+    def select(self, images: Tensor, beams: Tensor) -> "CaptionState":
+        """The state of images int64 [N'], in order, each once, and of each of them the captions int64 [N', K']."""
+        all_of_them = len(images) == len(self.h)
+        view = self.view if all_of_them else View(*(part[images] for part in self.view))
+        h, c = (None if part is None else part[images.unsqueeze(1), beams] for part in (self.h, self.c))
+        assert h is not None
+        return CaptionState(view, h, c)
+
+
+class LockedDropout(nn.Module):
+    """Dropout of x [B, T, F] that drops the same features at each of the T steps (Gal, Ghahramani 2016, 1512.05287)."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.probability == 0:
+            return x
+        kept = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= self.probability
+        return x * (kept / (1 - self.probability)).to(x.dtype)
+
+
+class Captioner(nn.Module):
+    """Regions [N, R, C] -> captions. Words are embedded and named by the same matrix (Press, Wolf 2017, 1608.05859).
+
+    v_r = relu(W_v norm(region_r) + b_v + p_r)                       value of a region, p_r learnt of its place
+    h_0 = tanh(W_0 max_r v_r + b_0)                                  from all of the image; likewise c_0
+    h_t = GRU or LSTM(embedding of word t, h_(t-1))
+    s_t = sigmoid(W_x embedding_t + b_x + W_h h_(t-1)) * h_t         sentinel: what can be said without looking
+    q_t = W_q norm(h_t) + b_q
+    a_t = softmax over regions and s_t of q_t . (W_k v_r, W_s s_t) / sqrt(H/A)         attention [R + 1]
+    z_t = tanh(W_z norm(sum_r a_tr v_r + a_ts s_t + h_t) + b_z)
+    log-probabilities of word t + 1 = log softmax(embedding matrix z_t + b)
+    norm(x)                                                          LayerNorm, each with its own scale and shift
+
+    With A heads there are A attentions: head i has the i-th part, H/A wide, of q_t, keys, values and sentinel (Vaswani
+    et al. 2017, arXiv 1706.03762), so that a word such as "above" can come of looking at two places at once.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        num_words: int,
+        *,
+        num_regions: int,
+        cell: Cell,
+        embedding_size: int,
+        hidden_size: int,
+        num_heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if cell not in ("gru", "lstm"):
+            raise ValueError(f"cell: got {cell!r}, expected 'gru' or 'lstm'")
+        if hidden_size % num_heads:
+            raise ValueError(f"num_heads: got {num_heads}, expected a divisor of hidden_size {hidden_size}")
+        self.num_heads = num_heads
+        self.num_regions = num_regions
+        self.num_channels = num_channels
+        self.region_norm = nn.LayerNorm(num_channels)
+        self.value = nn.Linear(num_channels, hidden_size)
+        self.place = nn.Parameter(0.5 * torch.randn(num_regions, hidden_size))
+        self.key = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.start = nn.Linear(hidden_size, hidden_size * (2 if cell == "lstm" else 1))
+        self.embedding = nn.Embedding(num_words, embedding_size, padding_idx=PADDING)
+        nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
+        self.rnn = (LSTM if cell == "lstm" else GRU)(embedding_size, hidden_size)
+        self.query_norm = nn.LayerNorm(hidden_size)
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.sentinel_of_word = nn.Linear(embedding_size, hidden_size)
+        self.sentinel_of_state = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.sentinel_key = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.seen_norm = nn.LayerNorm(hidden_size)
+        self.mix = nn.Linear(hidden_size, embedding_size)
+        self.word_bias = nn.Parameter(torch.zeros(num_words))
+        self.locked_dropout = LockedDropout(dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, regions: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
+        """Teacher forcing: regions [N, R, C]; words int64 [N, K, T], START first, then PADDING; lengths int64 [N, K].
+
+        Gives the logits [M, V] of the word after each of the M words that are no padding, in the order of `words`.
+        """
+        mixed, _, _ = self._read(words, self.begin(regions, words.shape[1]), lengths)
+        mask = frame_mask(lengths.flatten(), words.shape[2], words.device).view(words.shape)
+        return self._logits(mixed[mask])
+
+    def attention(self, regions: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
+        """Where the captioner looks to choose the word after each of `words`, as `forward` has them: [N, K, T, R + 1].
+
+        The mean of the heads. The last is the sentinel's. Each sums to 1; those of padding mean nothing.
+        """
+        return self._read(words, self.begin(regions, words.shape[1]), lengths)[1]
+
+    def begin(self, regions: Tensor, num_captions: int) -> CaptionState:
+        """The state before the first word. ValueError on regions of a wrong shape."""
+        expected = [self.num_regions, self.num_channels]
+        if regions.ndim != 3 or list(regions.shape[1:]) != expected:
+            raise ValueError(f"regions: got shape {list(regions.shape)}, expected [images, {str(expected)[1:]}")
+        values = self.locked_dropout(torch.relu(self.value(self.region_norm(regions)) + self.place))
+        state = torch.tanh(self.start(values.amax(1))).unsqueeze(1).expand(-1, num_captions, -1)
+        h, *c = state.split(self.rnn.hidden_size, dim=2)
+        return CaptionState(View(values, self.key(values)), h, c[0] if c else None)
+
+    def step(self, words: Tensor, state: CaptionState) -> tuple[Tensor, CaptionState]:
+        """words int64 [N, K], the last ones -> log-probabilities of the next [N, K, V], the state after `words`."""
+        mixed, _, state = self._read(words.unsqueeze(2), state)
+        return self.log_probs(self._logits(mixed.squeeze(2))), state
+
+    def log_probs(self, logits: Tensor) -> Tensor:
+        """Log-probabilities of what is said next, from logits [..., V]: PADDING, START and UNKNOWN never are, -inf."""
+        never = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+        never[NEVER_SAID] = True
+        return torch.log_softmax(logits.masked_fill(never, -torch.inf), dim=-1)
+
+    @torch.inference_mode()
+    def generate(
+        self, regions: Tensor, *, prefix: Tensor, beam_size: int, most_words: int, length_penalty: float
+    ) -> Sentences:
+        """The `beam_size` best captions of each image, as `beam_search` has them; call `eval()` before.
+
+        prefix  int64 [P], START and the words that every caption begins with
+        """
+        state = self.begin(regions, beam_size)
+        if len(prefix) > 1:
+            read = prefix[:-1].expand(len(regions), beam_size, -1)
+            _, _, state = self._read(read, state)
+        return beam_search(
+            self.step,
+            CaptionState.select,
+            state,
+            num_images=len(regions),
+            beam_size=beam_size,
+            most_words=most_words,
+            length_penalty=length_penalty,
+            prefix=prefix,
+            end=END,
+            padding=PADDING,
+        )
+
+    @torch.no_grad()
+    def sample(self, regions: Tensor, *, num_captions: int, most_words: int) -> Tensor:
+        """Captions drawn at random, each word by its probability: int64 [N, K, L], END and PADDING after the last word.
+
+        At most `most_words` words, where END may be missing. Dropout is as the mode says.
+        """
+        state = self.begin(regions, num_captions)
+        words = torch.full((*state.h.shape[:2], 1), START, device=regions.device)
+        ended = torch.zeros(state.h.shape[:2], dtype=torch.bool, device=regions.device)
+        while words.shape[2] <= most_words and not ended.all():
+            log_probs, state = self.step(words[:, :, -1], state)
+            drawn = torch.multinomial(log_probs.exp().flatten(0, 1), 1).view(ended.shape)
+            drawn = drawn.masked_fill(ended, PADDING)
+            words = torch.cat([words, drawn.unsqueeze(2)], dim=2)
+            ended |= drawn == END
+        return words[:, :, 1:]
+
+    def _read(
+        self, words: Tensor, state: CaptionState, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, CaptionState]:
+        """words int64 [N, K, T], lengths [N, K] or None for T -> z [N, K, T, E], attention [N, K, T, R + 1], state."""
+        num_images, num_captions, num_words = words.shape
+        embedded = self.locked_dropout(self.embedding(words.flatten(0, 1)))
+        h, c = (None if part is None else part.reshape(1, len(embedded), -1) for part in (state.h, state.c))
+        assert h is not None
+        outputs, after = self.rnn(embedded, h if c is None else LSTMState(h, c), lengths=_flat(lengths))
+        before = torch.cat([h.transpose(0, 1), outputs[:, :-1]], dim=1)
+        gate = torch.sigmoid(self.sentinel_of_word(embedded) + self.sentinel_of_state(before))
+        seen, attention = self._look(state.view, outputs.reshape(num_images, -1, outputs.shape[2]), gate)
+        mixed = torch.tanh(self.mix(self.dropout(seen)))
+        h, c = after if isinstance(after, LSTMState) else (after, None)
+        shape = (num_images, num_captions)
+        state = CaptionState(state.view, h.view(*shape, -1), None if c is None else c.view(*shape, -1))
+        return mixed.view(*shape, num_words, -1), attention.view(*shape, num_words, -1), state
+
+    def _look(self, view: View, outputs: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+        """outputs h and gate [N, K * T, H] -> what is seen, with h, [N, K * T, H], and attention [N, K * T, R + 1]."""
+        h = self.locked_dropout(outputs)
+        sentinel = gate.view_as(h) * h
+        query = self._of_heads(self.query(self.query_norm(h))) / math.sqrt(h.shape[2] / self.num_heads)
+        keys, values = self._of_heads(view.keys), self._of_heads(view.values)
+        sentinel_key, sentinel = self._of_heads(self.sentinel_key(sentinel)), self._of_heads(sentinel)
+        matches = [query @ keys.transpose(2, 3), (query * sentinel_key).sum(3, keepdim=True)]
+        attention = torch.softmax(torch.cat(matches, dim=3), dim=3)
+        seen = attention[..., :-1] @ values + attention[..., -1:] * sentinel
+        return self.seen_norm(seen.transpose(1, 2).flatten(2) + h), attention.mean(1)
+
+    def _of_heads(self, x: Tensor) -> Tensor:
+        """[N, n, H] -> [N, A, n, H/A]."""
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+    def _logits(self, mixed: Tensor) -> Tensor:
+        return linear(self.dropout(mixed), self.embedding.weight, self.word_bias)
+
+
+def _flat(lengths: Tensor | None) -> Tensor | None:
+    return None if lengths is None else lengths.flatten()

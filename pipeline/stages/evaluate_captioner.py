@@ -1,0 +1,167 @@
+"""Stage evaluate_captioner: scores of the captioner on each held-out split, samples, and where it looked."""
+
+import base64
+import csv
+import html
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from pipeline.caption import generate_captions, plan_search
+from pipeline.caption_checkpoint import CaptionCheckpoint, load_captioner
+from pipeline.config import load_params
+from pipeline.datasets.captions import CaptionedImage, CaptionManifest, read_caption_manifest
+from pipeline.datasets.regions import Regions
+from pipeline.datasets.synthetic import image_fact
+from pipeline.encode import choose_device
+from pipeline.errors import InputError
+from pipeline.files import replacing
+from pipeline.labels.vocabulary import START, tokenize
+from pipeline.metrics.captions import score_captions
+from pipeline.metrics.plots import plot_attention
+from pipeline.stages import run_stage
+from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, CAPTIONS, RESULTS, SCENES
+from pipeline.training import tracking
+from pipeline.video.image import read_image
+
+HELD_OUT = ("val", "test")
+IMAGES_AT_ONCE = 64
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<title>captions of {split} images</title>
+<style>
+body {{ font: 14px sans-serif; color: #22272e; margin: 1em }}
+td, th {{ text-align: left; vertical-align: top; padding: 8px 16px 8px 0; border-bottom: 1px solid #eceff3 }}
+</style>
+<table><tr><th>image</th><th>generated</th><th>written by people</th></tr>
+{rows}
+</table>
+"""
+
+
+class Described(NamedTuple):
+    """An image with the best caption that the model gives it, and that caption's probability."""
+
+    image: CaptionedImage
+    caption: str
+    probability: float
+
+
+def main() -> None:
+    """Write results/captions and results/caption_metrics.json, and go on in the run of the model."""
+    params = load_params()
+    manifest = read_caption_manifest(CAPTIONS)
+    model = load_captioner(CAPTIONER, device=choose_device(params.captioner.training.device))
+    if not any(manifest.of_split(split) for split in HELD_OUT):
+        raise InputError("no image is held out to evaluate on: set captions.test_fraction, or write splits/test.txt")
+    shutil.rmtree(CAPTION_RESULTS, ignore_errors=True)
+    metrics = {}
+    for split in HELD_OUT:
+        if not manifest.of_split(split):
+            continue
+        described = describe(model, manifest, split)
+        metrics[split] = _scores(described, from_scenes=params.captions.root == SCENES)
+        _write_captions(CAPTION_RESULTS / f"{split}.csv", described)
+        samples = described[: params.num_samples]
+        _draw_attention(model, samples, CAPTION_RESULTS / split)
+        _write_samples(CAPTION_RESULTS / f"{split}.html", split, samples)
+    with replacing(RESULTS / "caption_metrics.json") as path:
+        path.write_text(json.dumps(metrics, indent=1) + "\n")
+    _track(metrics, model)
+
+
+def describe(model: CaptionCheckpoint, manifest: CaptionManifest, split: str) -> list[Described]:
+    """The best caption of each image of the split, from its cached features, searched for as the checkpoint says."""
+    regions, search, device = Regions(CAPTIONS), plan_search(model), model.captioner.word_bias.device
+    images = [index for index, image in enumerate(manifest.images) if image.split == split]
+    described = []
+    for start in tqdm(range(0, len(images), IMAGES_AT_ONCE), desc=f"captioning {split}", unit="batch"):
+        here = images[start : start + IMAGES_AT_ONCE]
+        for index, (best, *_) in zip(
+            here, generate_captions(regions.read(here).to(device), model, search), strict=True
+        ):
+            described.append(Described(manifest.images[index], *best))
+    return described
+
+
+def _scores(described: list[Described], *, from_scenes: bool) -> dict[str, float]:
+    """In percent; `right`, for the embedded images: captions that name both shapes, both colours and the relation."""
+    captions = {d.image.stem: d.caption for d in described}
+    scores = score_captions(captions, {d.image.stem: d.image.captions for d in described})
+    if from_scenes:
+        right = [image_fact(d.caption) == image_fact(d.image.captions[0]) for d in described]
+        scores["right"] = 100 * sum(right) / len(right)
+    return scores
+
+
+def _write_captions(path: Path, described: list[Described]) -> None:
+    num_captions = max(len(d.image.captions) for d in described)
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "caption", "probability", *(f"reference_{i + 1}" for i in range(num_captions))])
+        for d in described:
+            writer.writerow([Path(d.image.path).name, d.caption, f"{d.probability:.6g}", *d.image.captions])
+
+
+def _draw_attention(model: CaptionCheckpoint, samples: list[Described], out: Path) -> None:
+    """A picture for each sample: the image, and where the captioner looked for each word."""
+    out.mkdir(parents=True, exist_ok=True)
+    preprocess = model.frames.preprocess
+    for sample in samples:
+        pixels = read_image(Path(sample.image.path))
+        left, top, right, bottom = preprocess.crop_box(width=pixels.shape[1], height=pixels.shape[0])
+        words = tokenize(sample.caption)
+        attention = _attention(model, preprocess(pixels[None]), words)
+        figure = plot_attention(pixels[top:bottom, left:right], words, attention, title=sample.caption)
+        figure.savefig(out / f"{sample.image.stem}.png", dpi=120)
+
+
+@torch.inference_mode()
+def _attention(model: CaptionCheckpoint, image: torch.Tensor, words: list[str]) -> np.ndarray:
+    """[T, R + 1], where the captioner looked to say each of its T words."""
+    device = model.captioner.word_bias.device
+    regions = model.frames.encoder.regions(image.to(device))
+    read = torch.tensor([[[START, *model.vocabulary.encode(words)[:-1]]]], device=device)
+    lengths = torch.tensor([[read.shape[2]]], device=device)
+    return model.captioner.attention(regions, read, lengths)[0, 0].cpu().numpy()
+
+
+def _write_samples(path: Path, split: str, samples: list[Described]) -> None:
+    """A page that MLflow shows: each sample's image, its caption, and what people wrote."""
+    rows = []
+    for sample in samples:
+        thumbnail = Image.fromarray(read_image(Path(sample.image.path)))
+        thumbnail.thumbnail((240, 240))
+        file = io.BytesIO()
+        thumbnail.save(file, "JPEG")
+        source = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+        references = "<br>".join(map(html.escape, sample.image.captions))
+        rows.append(
+            f'<tr><td><img src="{source}" alt=""><br>{html.escape(Path(sample.image.path).name)}</td>'
+            f"<td><b>{html.escape(sample.caption)}</b><br>probability {sample.probability:.2g}</td>"
+            f"<td>{references}</td></tr>"
+        )
+    with replacing(path) as partial:
+        partial.write_text(PAGE.format(split=split, rows="\n".join(rows)), encoding="utf-8")
+
+
+def _track(metrics: dict[str, dict[str, float]], model: CaptionCheckpoint) -> None:
+    """The scores of caption_metrics.json, and the pages and pictures, into the run that trained the model."""
+    run_id = model.spec.lineage.run_id
+    if not tracking.has_run(run_id):
+        print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {RESULTS} alone")
+        return
+    with tracking.open_run(run_id):
+        tracking.log_scores({f"{split}/{name}": s for split, scores in metrics.items() for name, s in scores.items()})
+        tracking.log_folder(CAPTION_RESULTS, "captions")
+
+
+if __name__ == "__main__":
+    run_stage(main)

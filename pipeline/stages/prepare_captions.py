@@ -1,0 +1,104 @@
+"""Stage prepare_captions: check every captioned image, split them, and put them through the encoder, once."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from pipeline.checkpoint import FrameEncoder, make_frame_encoder, save_encoder
+from pipeline.config import Params, load_params
+from pipeline.datasets.captions import CaptionManifest, scan_captions, write_caption_manifest
+from pipeline.datasets.manifest import assign_splits
+from pipeline.datasets.regions import is_written, plan_files, write_regions
+from pipeline.encode import choose_device, encode_images
+from pipeline.errors import InputError
+from pipeline.stages import run_stage
+from pipeline.stages.paths import CAPTIONS
+from pipeline.video.image import read_image
+
+
+def main() -> None:
+    """Write data/captions: the manifest, the encoder, and the features of every image's regions."""
+    params = load_params()
+    manifest = prepare_captions(params)
+    settings = params.captions.encoder
+    torch.manual_seed(params.seed)
+    frames = make_frame_encoder(
+        settings.name,
+        weights=settings.weights,
+        grid=settings.grid,
+        stride=settings.stride,
+        batch_norm="frozen",
+        batch_size=settings.batch_size,
+        pixels=params.captions.pixels,
+    )
+    write_caption_manifest(manifest, CAPTIONS)
+    save_encoder(CAPTIONS / "encoder", frames)
+    encode_manifest(manifest, frames, CAPTIONS, device=choose_device(params.captioner.training.device))
+
+
+def prepare_captions(params: Params) -> CaptionManifest:
+    """Check and split. Raises InputError with every problem that captions.skip_broken does not leave out."""
+    settings = params.captions
+    scan = scan_captions(settings.root, progress=_progress)
+    problems = scan.all_problems()
+    if problems and (None in scan.problems or not settings.skip_broken):
+        hint = "" if None in scan.problems else "\n(captions.skip_broken=true leaves these images out)"
+        raise InputError("\n".join(map(str, problems)) + hint)
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    images = assign_splits(
+        [image for stem, image in sorted(scan.images.items()) if stem not in scan.problems],
+        seed=params.seed,
+        val_fraction=settings.val_fraction,
+        test_fraction=settings.test_fraction,
+        has_splits=(settings.root / "splits").is_dir(),
+        section="captions",
+    )
+    manifest = CaptionManifest(settings.name, tuple(image for image in images if image.split))
+    if not manifest.of_split("train"):
+        raise InputError(f"{settings.root}: has no image to train on: is splits/train.txt empty?")
+    _summarise(manifest, num_left_out=len(images) - len(manifest.images))
+    return manifest
+
+
+def _progress(paths: list[Path]) -> Iterable[Path]:
+    return tqdm(paths, desc="checking", unit="image")
+
+
+def _summarise(manifest: CaptionManifest, *, num_left_out: int) -> None:
+    for split in ("train", "val", "test"):
+        images = manifest.of_split(split)
+        groups = {image.group for image in images}
+        num_captions = sum(len(image.captions) for image in images)
+        print(f"{split:5}  {len(images):6} images  {len(groups):6} groups  {num_captions:7} captions")
+    if num_left_out:
+        print(f"{num_left_out} images are named by no split and left out")
+
+
+def encode_manifest(manifest: CaptionManifest, frames: FrameEncoder, out: Path, *, device: torch.device) -> None:
+    """Write the features of the images that `out` does not hold yet; remove those of others."""
+    digests = [image.sha256 for image in manifest.images]
+    files = plan_files(digests, out, encoder_fingerprint=frames.fingerprint())
+    for path in (*out.glob("regions_*"), *out.glob(".regions_*.partial*")):
+        if path not in files:
+            path.unlink()
+    due = {path: plan for path, plan in files.items() if not is_written(path, plan.fingerprint)}
+    frames.encoder.to(device)
+    with tqdm(total=sum(len(plan.images) for plan in due.values()), desc="encoding", unit="image") as bar:
+        for path, plan in due.items():
+            images = (read_image(Path(manifest.images[index].path)) for index in plan.images)
+            batches = encode_images(images, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size)
+            write_regions(path, _counted(batches, bar), fingerprint=plan.fingerprint)
+
+
+def _counted(batches: Iterable[torch.Tensor], bar: tqdm) -> Iterable[torch.Tensor]:
+    for batch in batches:
+        yield batch
+        bar.update(len(batch))
+
+
+if __name__ == "__main__":
+    run_stage(main)

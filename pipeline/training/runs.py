@@ -1,0 +1,86 @@
+"""What every training shares: a folder that a killed run is gone on with, its run in MLflow, its curves at the end."""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from pipeline.checkpoint import Lineage
+from pipeline.files import replacing
+from pipeline.metrics.plots import plot_curves
+from pipeline.training import tracking
+from pipeline.training.loop import Progress, TrainingState
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def open_state(out: Path, *, params: Mapping[str, object], data_fingerprint: str) -> TrainingState:
+    """The state of a training in the folder `out`, of exactly these settings and data; else, and where MLflow no longer
+    has its run, a new one.
+    """
+    key = hashlib.sha256(json.dumps([params, data_fingerprint], sort_keys=True).encode()).hexdigest()
+    state = TrainingState(out / "training_state.pt", key=key, code=_code_fingerprint())
+    if state.run_id is not None and not tracking.has_run(state.run_id):
+        state.forget()
+    return state
+
+
+def _code_fingerprint() -> str:
+    """Hex digest over the source code of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def open_training_run(state: TrainingState, out: Path, *, name: str) -> Iterator[str]:
+    """The run of this training in MLflow, a new one or the one that `state` goes on with; yields its id.
+
+    A new training finds `out` empty: the best of one model never stands beside the last of another.
+    """
+    with tracking.open_run(state.run_id, name=name) as run_id:
+        if state.run_id is None:
+            shutil.rmtree(out, ignore_errors=True)
+            state.begin(run_id)
+        for half_written in out.glob(".*.partial.*"):
+            half_written.unlink()
+        yield run_id
+
+
+def lineage_of(run_id: str, *, data_fingerprint: str) -> Lineage:
+    """Where a model that is being trained now comes from."""
+    return Lineage(
+        run_id=run_id,
+        git_commit=tracking.git_commit(),
+        data_fingerprint=data_fingerprint,
+        dvc_experiment=tracking.dvc_experiment(),
+    )
+
+
+def log_history(progress: Progress, out: Path) -> None:
+    """The scores of every epoch, as history.csv and as one picture of curves in the open run."""
+    names = dict.fromkeys(name for scores in progress.history for name in scores)
+    with replacing(out / "history.csv") as path, path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["epoch", *names])
+        writer.writeheader()
+        writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history))
+    tracking.log_scores({"best_epoch": progress.best_epoch})
+    curves = [{name: scores[name] for name in scores if not name.startswith("rnn/")} for scores in progress.history]
+    tracking.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")
+
+
+@contextmanager
+def cpu_threads(num_threads: int | None) -> Iterator[None]:
+    """Run on that many CPU threads; None for as many as there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

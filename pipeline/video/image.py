@@ -1,0 +1,103 @@
+"""Image files, read with Pillow: whatever is stored, the pixels come out upright, in RGB and 8 bits.
+
+H height, W width.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from pipeline.errors import InputError, describe_os_error
+
+IMAGE_SUFFIXES = frozenset(
+    {".apng", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+# All others that Pillow knows stay out: they are rare, and one of them (EPS) runs what the file says.
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM")
+
+_WHITE = (255, 255, 255, 255)
+_MOST_16_BITS = 65535
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by the EXIF tag Orientation, what turns the stored pixels upright
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The pixels of an image file, uint8 [H,W,3] RGB, turned upright as its EXIF tag says.
+
+    Transparent pixels lie on white, an animation gives its first frame, and samples of 16 bits are scaled to 8. What
+    the file is, its content says and not its suffix.
+
+    Raises InputError if the file is missing, empty, cut short, damaged, no image, of samples without a known white
+    (floating point, integers beyond 16 bits), or of so many pixels that it could only be meant to fill the memory.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_FORMATS) as image:
+                return _upright_rgb(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        most = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
+        raise InputError(f"{path}: {most}, it is damaged or made to fill the memory; scale a true one down") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(_FORMATS)
+        raise InputError(f"{path}: is no image of a kind that is read ({kinds}), or its header is damaged") from error
+    except Exception as error:  # damage makes Pillow raise all kinds: OSError, SyntaxError, ValueError, struct.error...
+        raise InputError(f"{path}: cannot be read as an image, it is damaged or cut short ({error})") from error
+
+
+def _check_file(path: Path) -> None:
+    try:
+        is_folder, size = path.is_dir(), path.stat().st_size
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except OSError as error:
+        raise InputError(describe_os_error(error)) from error
+    if is_folder:
+        raise InputError(f"{path}: is a folder, expected an image file")
+    if size == 0:
+        raise InputError(f"{path}: is empty (0 bytes); the copy or the download failed")
+
+
+def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    image.load()  # before the EXIF tags are asked: a TIFF turns itself when it is loaded
+    orientation = image.getexif().get(ExifTags.Base.Orientation)
+    image = _in_rgb(image)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    return np.array(image)
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise InputError("holds floating point numbers, none of which is known to be white; convert it to 8 bits")
+    if image.mode.startswith("I"):
+        return _scale_to_8_bits(image).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
+    return image.convert("RGB")
+
+
+def _scale_to_8_bits(image: Image.Image) -> Image.Image:
+    """Grey integers as mode L. By hand, as Pillow clips them at 255 instead of scaling them."""
+    samples = np.asarray(image).astype(np.int64)
+    if samples.min() < 0 or samples.max() > _MOST_16_BITS:
+        got = f"holds integers from {samples.min()} to {samples.max()}"
+        raise InputError(f"{got}, expected 0 to {_MOST_16_BITS}; convert it to 8 bits")
+    samples[samples == image.info.get("transparency")] = _MOST_16_BITS
+    return Image.fromarray(np.rint(samples * (255 / _MOST_16_BITS)).astype(np.uint8))

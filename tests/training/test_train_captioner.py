@@ -1,0 +1,367 @@
+"""Training a captioner into a checkpoint and an MLflow run, on small pictures of coloured squares."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_caption_dataset, write_params
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from pipeline.caption import caption_images, load_caption_model, plan_search
+from pipeline.caption_checkpoint import load_captioner
+from pipeline.checkpoint import load_encoder
+from pipeline.config import load_params
+from pipeline.datasets.captions import read_caption_manifest
+from pipeline.datasets.regions import Regions
+from pipeline.labels.vocabulary import END, PADDING, SPECIAL_WORDS, START, UNKNOWN, Vocabulary, tokenize
+from pipeline.stages import prepare_captions
+from pipeline.stages.paths import CAPTIONS
+from pipeline.training import caption_learner, loop, tracking
+from pipeline.training import runs as training_runs
+from pipeline.training import train_captioner as training
+from pipeline.training.train_captioner import CaptionMaterial, encode_captions, train_captioner
+
+CPU = torch.device("cpu")
+BOTH_WAYS = {
+    "captioner__training__epochs": 4,
+    "captioner__training__self_critical_epochs": 2,
+    "captioner__training__scheduled_sampling": 0.5,
+}
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """Nothing is said of the model in MLflow, whose logging takes most of the time of a short training."""
+    monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
+
+
+@pytest.fixture
+def material(workspace: Path) -> CaptionMaterial:
+    write_caption_dataset(workspace / "pictures")
+    write_params(workspace)
+    return open_material()
+
+
+def open_material() -> CaptionMaterial:
+    """Prepare ./pictures as params.yaml says."""
+    prepare_captions.main()
+    return CaptionMaterial.open(read_caption_manifest(CAPTIONS), Regions(CAPTIONS), load_encoder(CAPTIONS / "encoder"))
+
+
+def open_params(**changes):
+    write_params(Path(), **changes)
+    return load_params()
+
+
+def vocabulary_of(material: CaptionMaterial) -> Vocabulary:
+    words = (words for index in material.of_split("train") for words in material.words[index])
+    return Vocabulary.from_captions(words, min_count=1)
+
+
+def client() -> MlflowClient:
+    tracking.connect()
+    return MlflowClient()
+
+
+def runs() -> list:
+    return client().search_runs([tracking.mlflow.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def curve(run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client().get_metric_history(run_id, f"epoch/{name}")]
+
+
+def test_one_run_holds_all_that_is_known_of_the_model(material, no_model, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "train_captioner")
+    train_captioner(open_params(**BOTH_WAYS), material, Path("model"), name="captioner")
+    (run,) = runs()
+    model = load_captioner(Path("model"), device=CPU)
+    lineage, fingerprint = model.spec.lineage, material.manifest.fingerprint()
+    assert lineage.run_id == run.info.run_id
+    assert run.info.run_name == "captioner-gru-squares"
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["dvc_stage"] == "train_captioner"
+    assert run.data.tags["data_fingerprint"] == lineage.data_fingerprint == fingerprint
+    assert run.data.params["captioner.hidden_size"] == "8"
+    assert run.data.params["captions.encoder.name"] == "shufflenet_v2_x0_5"
+    assert run.data.params["encoder_fingerprint"] == material.frames.fingerprint() == model.frames.fingerprint()
+    assert model.vocabulary == vocabulary_of(material)
+    assert model.spec.captioner == load_params().captioner
+
+    history = read_history(Path("model"))
+    assert [row["epoch"] for row in history] == ["0", "1", "2", "3"]
+    assert [bool(row["train_loss"]) for row in history] == [True, True, False, False]
+    assert [bool(row["train_cider"]) for row in history] == [False, False, True, True]
+    assert {"gradient_norm", "learning_rate", "val_loss", "val_bleu_4", "val_cider"} < history[0].keys()
+    for name in history[0].keys() - {"epoch"}:
+        told = [(int(row["epoch"]), float(row[name])) for row in history if row[name]]
+        assert curve(run.info.run_id, name) == told
+    scores = [float(row["val_cider"]) for row in history]
+    losses = [float(row["val_loss"]) for row in history]
+    best = max(range(4), key=lambda epoch: (scores[epoch], -losses[epoch], -epoch))
+    assert client().get_metric_history(run.info.run_id, "best_epoch")[0].value == best
+
+    datasets = {d.dataset.name: (d.tags[0].value, d.dataset.digest) for d in run.inputs.dataset_inputs}
+    assert datasets == {f"squares-{split}": (split, fingerprint) for split in ("train", "val", "test")}
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_words_are_learnt(material):
+    changes = {"epochs": 20, "learning_rate": 0.02, "schedule": "constant", "label_smoothing": 0.0, "monitor": "loss"}
+    params = open_params(
+        captioner__hidden_size=32,
+        captioner__embedding_size=16,
+        captioner__dropout=0.0,
+        **{f"captioner__training__{name}": value for name, value in changes.items()},
+    )
+    train_captioner(params, material, Path("model"), name="captioner")
+    history = read_history(Path("model"))
+    assert float(history[0]["train_loss"]) > 2
+    assert float(history[-1]["train_loss"]) < 1
+    model = load_captioner(Path("model"), device=CPU)
+    scores = training.validate(params, material, model.vocabulary, model.captioner)
+    best = min(history, key=lambda row: float(row["val_loss"]))
+    assert scores == {name: pytest.approx(float(best[f"val_{name}"]), rel=1e-5) for name in scores}
+    image = Path(material.manifest.images[0].path)
+    ((_, (caption, *_)),) = caption_images([image], model, plan_search(model), refuse=pytest.fail)
+    assert {"square", "the", "on"} <= set(tokenize(caption.text))
+
+
+LOAD = """
+import sys
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+table = model.predict(pandas.DataFrame({"path": sys.argv[2:]}))
+print(sys.modules["pipeline.pyfunc"].__file__)
+print(table.to_csv(index=False))
+"""
+
+
+@pytest.mark.slow
+def test_the_model_describes_in_another_process_and_folder_with_its_own_code(workspace, material, tmp_path):
+    train_captioner(load_params(), material, Path("model"), name="captioner")
+    (run,) = runs()
+    (logged,) = run.outputs.model_outputs
+    assert client().get_logged_model(logged.model_id).status == "READY"
+    uri = f"runs:/{run.info.run_id}/captioner"
+    held = tracking.fetch_checkpoint(uri)
+    assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+    paths = [image.path for image in material.manifest.images[:3]]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{workspace / 'mlflow.db'}"
+    command = [sys.executable, "-c", LOAD, uri, *paths]
+    result = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
+    code, *lines = result.stdout.splitlines()
+    assert Path(code).parts[-3:-1] == ("code", "pipeline"), "its own code, not what is installed"
+    rows = list(csv.DictReader(lines))
+    assert [row["path"] for row in rows] == paths
+    model = load_caption_model(uri, device="cpu")
+    described = caption_images(map(Path, paths), model, plan_search(model), refuse=pytest.fail)
+    for row, (_, (best, *_)) in zip(rows, described, strict=True):
+        assert row["caption"] == best.text
+        assert float(row["probability"]) == pytest.approx(best.probability, rel=1e-3)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the project catches it."""
+
+
+def kill_in(monkeypatch, module, name: str, *, call: int) -> None:
+    """Make the `call`-th call of module.name, from 0, kill the training."""
+    original, count = getattr(module, name), iter(range(100))
+
+    def killing(*args, **kwargs):
+        if next(count) == call:
+            raise Killed(name)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, killing)
+
+
+KILLS = {
+    "before the data set is logged": (tracking, "log_start", 0),
+    "in the second epoch": (caption_learner, "cross_entropy", 3),
+    "in the third epoch, which is self-critical": (caption_learner.CaptionLearner, "_self_critical_loss", 1),
+    "before an epoch is reported": (tracking, "log_epoch", 1),
+    "before the best model is saved": (training, "save_captioner", 0),
+    "after the model is logged": (loop.TrainingState, "finish", 0),
+}
+IN_SELF_CRITICAL = list(KILLS)[2]
+
+
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize(
+    "where", [pytest.param(w, marks=() if w == IN_SELF_CRITICAL else pytest.mark.slow) for w in KILLS]
+)
+def test_killed_it_goes_on_to_the_same_numbers(material, monkeypatch, where):
+    params = open_params(**BOTH_WAYS)
+    train_captioner(params, material, Path("whole"), name="captioner")
+    module, name, call = KILLS[where]
+    with monkeypatch.context() as patch:
+        kill_in(patch, module, name, call=call)
+        with pytest.raises(Killed):
+            train_captioner(params, material, Path("killed"), name="captioner")
+    (Path("killed") / ".weights.123.partial.safetensors").write_text("half of it")
+    torch.manual_seed(99)  # what the new process's own random state is must not matter
+    train_captioner(params, material, Path("killed"), name="captioner")
+    assert len(runs()) == 2
+    assert read_history(Path("killed")) == read_history(Path("whole"))
+    weights = [Path(folder, "weights.safetensors").read_bytes() for folder in ("whole", "killed")]
+    assert weights[0] == weights[1]
+    ids = [load_captioner(Path(folder), device=CPU).spec.lineage.run_id for folder in ("whole", "killed")]
+    for metric in read_history(Path("whole"))[0].keys() - {"epoch"}:
+        assert curve(ids[0], metric) == curve(ids[1], metric) != []
+    resumed = client().get_run(ids[1])
+    assert resumed.info.status == "FINISHED"
+    assert len(resumed.inputs.dataset_inputs) == 3
+    assert not list(Path("killed").glob(".*"))
+
+
+@pytest.mark.usefixtures("no_model")
+def test_what_is_trained_already_is_not_trained_again(material, monkeypatch, capsys):
+    params = open_params(captioner__training__epochs=1)
+    train_captioner(params, material, Path("model"), name="captioner")
+    before = {path.name: path.stat().st_mtime_ns for path in Path("model").iterdir()}
+    capsys.readouterr()
+    train_captioner(params, material, Path("model"), name="captioner")
+    assert "already trained" in capsys.readouterr().out
+    assert {path.name: path.stat().st_mtime_ns for path in Path("model").iterdir()} == before
+    assert len(runs()) == 1
+    monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
+    train_captioner(params, material, Path("model"), name="captioner")
+    assert len(runs()) == 2
+    other = open_params(captioner__training__epochs=1, captions__min_word_count=2)
+    train_captioner(other, material, Path("model"), name="captioner")
+    assert len(runs()) == 3
+    client().delete_run(json.loads(Path("model/checkpoint.json").read_text())["lineage"]["run_id"])
+    train_captioner(other, material, Path("model"), name="captioner")
+    assert len(runs()) == 3, "a store that lost the run gets a new one"
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_a_validation_split_the_last_epoch_is_kept(workspace):
+    write_caption_dataset(workspace / "pictures")
+    params = open_params(captions__val_fraction=0.0, captioner__training__patience=1)
+    train_captioner(params, open_material(), Path("model"), name="captioner")
+    history = read_history(Path("model"))
+    assert len(history) == 3, "nothing to lose patience with"
+    assert not any(name.startswith("val_") for name in history[0])
+    assert client().get_metric_history(runs()[0].info.run_id, "best_epoch")[0].value == 2
+
+
+# What a batch is made of
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 20))
+def test_all_captions_are_drawn_once_before_any_is_twice(seed, num_captions, num_wanted):
+    drawn = training._draw(np.random.default_rng(seed), num_captions, num_wanted).tolist()
+    assert len(drawn) == num_wanted
+    assert set(drawn) <= set(range(num_captions))
+    for start in range(0, num_wanted, num_captions):
+        part = drawn[start : start + num_captions]
+        assert len(set(part)) == len(part)
+
+
+def test_each_caption_is_drawn_as_often_as_the_others():
+    generator = np.random.default_rng(0)
+    counts = Counter(index for _ in range(2000) for index in training._draw(generator, 5, 2).tolist())
+    assert [counts[index] / 800 for index in range(5)] == pytest.approx([1] * 5, abs=0.1)
+
+
+KNOWN = ("a", "dog", "runs", "fast")
+VOCABULARY = Vocabulary((*SPECIAL_WORDS, *KNOWN))
+
+
+@given(
+    captions=st.lists(st.lists(st.sampled_from([*KNOWN, "yak"]), min_size=1, max_size=7), min_size=1, max_size=6),
+    most_words=st.integers(1, 8),
+)
+def test_captions_are_encoded_from_start_to_end_and_what_is_too_long_has_no_end(captions, most_words):
+    rows = encode_captions(captions, VOCABULARY, most_words=most_words).tolist()
+    assert len(rows) == len(captions)
+    for row, words in zip(rows, captions, strict=True):
+        tokens = [token for token in row if token != PADDING]
+        assert row == tokens + [PADDING] * (len(row) - len(tokens))
+        expected = [len(SPECIAL_WORDS) + KNOWN.index(word) if word in KNOWN else UNKNOWN for word in words]
+        end = [END] if len(words) <= most_words else []
+        assert tokens == [START, *expected[:most_words], *end]
+    assert any(row[-1] != PADDING for row in rows), "no longer than the longest"
+
+
+def test_an_epoch_has_every_training_image_once_with_captions_of_its_own(material):
+    params = open_params(captioner__training__captions_per_image=3, captioner__training__batch_size=3)
+    vocabulary = vocabulary_of(material)
+
+    def epoch(number: int) -> list:
+        return list(training.batches(params, material, vocabulary, number))
+
+    batches = epoch(0)
+    order = [image for batch in batches for image in batch.images]
+    assert sorted(order) == material.of_split("train")
+    assert [len(batch.images) for batch in batches[:-1]] == [3] * (len(batches) - 1)
+    for batch in batches:
+        assert torch.equal(batch.regions, material.regions.read(batch.images))
+        assert batch.words.shape[:2] == (len(batch.images), 3)
+        for image, captions in zip(batch.images, batch.words.tolist(), strict=True):
+            said = Counter(tuple(vocabulary.decode(caption)) for caption in captions)
+            own = material.words[image]
+            assert set(said) == {tuple(words[:8]) for words in own}, "all of them, as there are no more than three"
+            assert all(caption[0] == START for caption in captions)
+    again, other = epoch(0), epoch(1)
+    assert all(torch.equal(one.words, same.words) for one, same in zip(batches, again, strict=True))
+    assert [image for batch in other for image in batch.images] != order
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 64])
+def test_validation_loss_is_the_mean_over_the_words_of_all_captions(material, monkeypatch, at_once):
+    monkeypatch.setattr(training, "IMAGES_AT_ONCE", at_once)
+    params, vocabulary = load_params(), vocabulary_of(material)
+    torch.manual_seed(0)
+    captioner = training.make_captioner(params.captioner, material.frames.encoder, num_words=len(vocabulary)).eval()
+    losses = []
+    with torch.no_grad():
+        for image in material.of_split("val"):
+            for words in material.words[image]:
+                tokens = encode_captions([words], vocabulary, most_words=8)[0]
+                read = tokens[None, None, :-1]
+                logits = captioner(material.regions.read([image]), read, torch.tensor([[read.shape[2]]]))
+                losses += (-torch.log_softmax(logits, 1)[torch.arange(len(logits)), tokens[1:]]).tolist()
+    scores = training.validate(params, material, vocabulary, captioner)
+    assert scores["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert scores.keys() == {"loss", "bleu_4", "cider"}
+
+
+def test_the_reward_is_of_each_caption_against_those_of_its_own_image(material):
+    vocabulary = vocabulary_of(material)
+    reward = training._reward(material, vocabulary)
+    images = material.of_split("train")[:3]
+    own = [encode_captions([material.words[image][0]], vocabulary, most_words=20)[0, 1:] for image in images]
+    longest = max(map(len, own))
+    own = [torch.cat([words, words.new_full((longest - len(words),), PADDING)]) for words in own]
+    words = torch.stack([torch.stack([own[0], own[1], own[2]])] * 3)
+    rewards = reward(images, words)
+    assert rewards.shape == (3, 3)
+    assert (rewards >= 0).all()
+    assert (rewards <= 10).all()
+    for image in range(3):
+        for other in range(3):
+            same = set(material.words[images[image]]) == set(material.words[images[other]])
+            assert same or rewards[image, image] > rewards[image, other]
+    assert reward(images[:1], torch.tensor([[[END]]])).tolist() == [[0.0]]
