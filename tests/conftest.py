@@ -168,3 +168,19 @@ def caption_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from made_models import save_caption_model  # torch, which most tests do without
 
     return save_caption_model(tmp_path_factory.mktemp("caption_model"))
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the project catches it."""
+
+
+def kill_in(monkeypatch, module, name: str, *, call: int) -> None:
+    """Make the `call`-th call of module.name, from 0, kill the training."""
+    original, count = getattr(module, name), iter(range(100))
+
+    def killing(*args, **kwargs):
+        if next(count) == call:
+            raise Killed(name)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, killing)

@@ -44,7 +44,11 @@ class CaptionManifest:
     images: tuple[CaptionedImage, ...]
 
     def of_split(self, split: str) -> list[CaptionedImage]:
-        return [image for image in self.images if image.split == split]
+        return [self.images[index] for index in self.indices_of_split(split)]
+
+    def indices_of_split(self, split: str) -> list[int]:
+        """The positions of its images among all of them, by which their regions are read."""
+        return [index for index, image in enumerate(self.images) if image.split == split]
 
     def fingerprint(self) -> str:
         """Hex digest over contents, captions and splits; where the files lie does not matter."""

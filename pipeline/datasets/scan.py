@@ -43,6 +43,17 @@ class Findings:
         """Those of the whole data set first, then those of each file, in the order of their lines."""
         return [problem for stem in sorted(self.problems, key=lambda s: s or "") for problem in self.problems[stem]]
 
+    def refuse_or_skip(self, *, skip_broken: bool, section: str, files: str) -> list[Problem]:
+        """The problems of the files to leave out, where `section`.skip_broken says so and nothing else is wrong.
+
+        Raises InputError with every problem otherwise. `files`: what they are called.
+        """
+        problems = self.all_problems()
+        if problems and (None in self.problems or not skip_broken):
+            hint = "" if None in self.problems else f"\n({section}.skip_broken=true leaves these {files} out)"
+            raise InputError("\n".join(map(str, problems)) + hint)
+        return problems
+
 
 @dataclass
 class Scan(Findings):

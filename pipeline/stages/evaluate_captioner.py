@@ -80,7 +80,7 @@ def main() -> None:
 def describe(model: CaptionCheckpoint, manifest: CaptionManifest, split: str) -> list[Described]:
     """The best caption of each image of the split, from its cached features, searched for as the checkpoint says."""
     regions, search, device = Regions(CAPTIONS), plan_search(model), model.captioner.word_bias.device
-    images = [index for index, image in enumerate(manifest.images) if image.split == split]
+    images = manifest.indices_of_split(split)
     described = []
     for start in tqdm(range(0, len(images), IMAGES_AT_ONCE), desc=f"captioning {split}", unit="batch"):
         here = images[start : start + IMAGES_AT_ONCE]

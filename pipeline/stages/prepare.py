@@ -71,11 +71,7 @@ def _check_one_class(scan: Scan) -> None:
 
 
 def _refuse_or_skip(scan: Scan, *, skip_broken: bool) -> None:
-    problems = scan.all_problems()
-    if problems and (None in scan.problems or not skip_broken):
-        hint = "" if None in scan.problems else "\n(dataset.skip_broken=true leaves these videos out)"
-        raise InputError("\n".join(map(str, problems)) + hint)
-    for problem in problems:
+    for problem in scan.refuse_or_skip(skip_broken=skip_broken, section="dataset", files="videos"):
         print(f"left out: {problem}", file=sys.stderr)
     for name in scan.unused_classes():
         print(f"warning: no frame is labelled {name!r}, a class of {scan.root / 'classes.txt'}", file=sys.stderr)

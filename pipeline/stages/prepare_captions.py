@@ -43,11 +43,7 @@ def prepare_captions(params: Params) -> CaptionManifest:
     """Check and split. Raises InputError with every problem that captions.skip_broken does not leave out."""
     settings = params.captions
     scan = scan_captions(settings.root, progress=_progress)
-    problems = scan.all_problems()
-    if problems and (None in scan.problems or not settings.skip_broken):
-        hint = "" if None in scan.problems else "\n(captions.skip_broken=true leaves these images out)"
-        raise InputError("\n".join(map(str, problems)) + hint)
-    for problem in problems:
+    for problem in scan.refuse_or_skip(skip_broken=settings.skip_broken, section="captions", files="images"):
         print(f"left out: {problem}", file=sys.stderr)
     images = assign_splits(
         [image for stem, image in sorted(scan.images.items()) if stem not in scan.problems],

@@ -47,7 +47,7 @@ class CaptionMaterial:
 
     def of_split(self, split: str) -> list[int]:
         """The positions of its images in the manifest."""
-        return [index for index, image in enumerate(self.manifest.images) if image.split == split]
+        return self.manifest.indices_of_split(split)
 
 
 def train_captioner(params: Params, material: CaptionMaterial, out: Path, *, name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_feature_dataset, write_params
+from conftest import Killed, kill_in, write_feature_dataset, write_params
 from mlflow import MlflowClient
 
 from pipeline.checkpoint import load_checkpoint
@@ -191,22 +191,6 @@ def test_the_model_labels_in_another_process_and_folder_with_its_own_code(featur
     for path in paths:
         labels = label_video(Path(path), model).labels
         assert [row["label"] for row in rows if row["path"] == path] == [model.spec.classes[index] for index in labels]
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the project catches it."""
-
-
-def kill_in(monkeypatch, module, name: str, *, call: int) -> None:
-    """Make the `call`-th call of module.name, from 0, kill the training."""
-    original, count = getattr(module, name), iter(range(100))
-
-    def killing(*args, **kwargs):
-        if next(count) == call:
-            raise Killed(name)
-        return original(*args, **kwargs)
-
-    monkeypatch.setattr(module, name, killing)
 
 
 KILLS = {

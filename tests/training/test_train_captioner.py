@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_caption_dataset, write_params
+from conftest import Killed, kill_in, write_caption_dataset, write_params
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -177,22 +177,6 @@ def test_the_model_describes_in_another_process_and_folder_with_its_own_code(wor
     for row, (_, (best, *_)) in zip(rows, described, strict=True):
         assert row["caption"] == best.text
         assert float(row["probability"]) == pytest.approx(best.probability, rel=1e-3)
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the project catches it."""
-
-
-def kill_in(monkeypatch, module, name: str, *, call: int) -> None:
-    """Make the `call`-th call of module.name, from 0, kill the training."""
-    original, count = getattr(module, name), iter(range(100))
-
-    def killing(*args, **kwargs):
-        if next(count) == call:
-            raise Killed(name)
-        return original(*args, **kwargs)
-
-    monkeypatch.setattr(module, name, killing)
 
 
 KILLS = {
