@@ -1,11 +1,12 @@
 """Captions for images and videos: a checkpoint and paths in, sentences out.
 
-N images, R regions, C channels, T frames, P words of a prefix. Memory is bounded by a batch or two of images or frames.
+N images, R regions, C channels, T frames, P words of a prefix. Memory is bounded by three batches of images or frames.
 """
 
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -99,7 +100,7 @@ def caption_images(
     """Yield the captions of each image in order, the best first: one or more, fewer than asked for if it has no more.
 
     An image that cannot be read, or is smaller than the model's region of interest, is told to `refuse` in one
-    sentence and the rest go on. `paths` and `refuse` are called in another thread, a batch ahead.
+    sentence and the rest go on. `paths` and `refuse` are called in another thread, two batches ahead.
     """
     preprocess = model.frames.preprocess
     waiting: deque[Path] = deque()  # read, and not yet described; appending and taking are safe between threads
@@ -207,10 +208,20 @@ def generate_captions(regions: torch.Tensor, model: CaptionCheckpoint, search: S
 
 
 def _describe(images: Iterable[np.ndarray], model: CaptionCheckpoint, search: Search) -> Iterator[list[Caption]]:
-    """The captions of images uint8 [H,W,3], in order."""
+    """The captions of images uint8 [H,W,3], in order.
+
+    Those of a batch are searched for in another thread while the next batch is encoded: a search is many small steps,
+    which alone leave cores idle.
+    """
     encoder, preprocess, batch_size = model.frames.encoder, model.frames.preprocess, model.frames.spec.batch_size
-    for regions in encode_images(images, encoder, preprocess, batch_size=batch_size):
-        yield from generate_captions(regions, model, search)
+    with ThreadPoolExecutor(1) as thread:
+        coming: Future[list[list[Caption]]] | None = None
+        for regions in encode_images(images, encoder, preprocess, batch_size=batch_size):
+            earlier, coming = coming, thread.submit(generate_captions, regions, model, search)
+            if earlier:
+                yield from earlier.result()
+        if coming:
+            yield from coming.result()
 
 
 def _check_size(path: Path, preprocess: Preprocess, *, width: int, height: int) -> None:

@@ -180,7 +180,7 @@ def test_what_is_smaller_than_the_models_region_is_refused_by_name(tmp_path):
         caption_video(video, model, plan_search(model))
 
 
-def test_images_are_read_no_more_than_two_batches_ahead(model, images):
+def test_images_are_read_no_more_than_three_batches_ahead(model, images):
     num_read = 0
 
     def paths() -> Iterator[Path]:
@@ -191,7 +191,8 @@ def test_images_are_read_no_more_than_two_batches_ahead(model, images):
 
     captions = caption_images(paths(), model, plan_search(model, beam_size=1), refuse=pytest.fail)
     next(captions)
-    assert num_read <= 2 * model.frames.spec.batch_size
+    # one is searched, the next is encoded, and one is read meanwhile
+    assert num_read <= 3 * model.frames.spec.batch_size
     captions.close()
 
 

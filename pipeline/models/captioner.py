@@ -24,7 +24,7 @@ NEVER_SAID = [PADDING, START, UNKNOWN]
 
 
 class View(NamedTuple):
-    """What N images look like to the captioner: values [N, R, H], what is there; keys [N, R, H], how it is found."""
+    """What N images look like to the captioner: values, what is there; keys, how it is found: [N, A, R, H/A] each."""
 
     values: Tensor
     keys: Tensor
@@ -140,7 +140,9 @@ class Captioner(nn.Module):
         values = self.locked_dropout(torch.relu(self.value(self.region_norm(regions)) + self.place))
         state = torch.tanh(self.start(values.amax(1))).unsqueeze(1).expand(-1, num_captions, -1)
         h, *c = state.split(self.rnn.hidden_size, dim=2)
-        return CaptionState(View(values, self.key(values)), h, c[0] if c else None)
+        # of heads once, and not at every step: a product of matrices would copy them each time
+        view = View(self._of_heads(values).contiguous(), self._of_heads(self.key(values)).contiguous())
+        return CaptionState(view, h, c[0] if c else None)
 
     def step(self, words: Tensor, state: CaptionState) -> tuple[Tensor, CaptionState]:
         """words int64 [N, K], the last ones -> log-probabilities of the next [N, K, V], the state after `words`."""
@@ -218,11 +220,10 @@ class Captioner(nn.Module):
         h = self.locked_dropout(outputs)
         sentinel = gate.view_as(h) * h
         query = self._of_heads(self.query(self.query_norm(h))) / math.sqrt(h.shape[2] / self.num_heads)
-        keys, values = self._of_heads(view.keys), self._of_heads(view.values)
         sentinel_key, sentinel = self._of_heads(self.sentinel_key(sentinel)), self._of_heads(sentinel)
-        matches = [query @ keys.transpose(2, 3), (query * sentinel_key).sum(3, keepdim=True)]
+        matches = [query @ view.keys.transpose(2, 3), (query * sentinel_key).sum(3, keepdim=True)]
         attention = torch.softmax(torch.cat(matches, dim=3), dim=3)
-        seen = attention[..., :-1] @ values + attention[..., -1:] * sentinel
+        seen = attention[..., :-1] @ view.values + attention[..., -1:] * sentinel
         return self.seen_norm(seen.transpose(1, 2).flatten(2) + h), attention.mean(1)
 
     def _of_heads(self, x: Tensor) -> Tensor:

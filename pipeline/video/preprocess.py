@@ -52,7 +52,7 @@ class Preprocess:
             raise InputError("preprocessing: " + "; ".join(problems))
 
     def __call__(self, pixels: np.ndarray) -> torch.Tensor:
-        """uint8 [T, H, W, 3] -> float32 [T, 3, height, width], (value / 255 - mean) / std.
+        """uint8 [T, H, W, 3] -> float32 [T, 3, height, width], (value / 255 - mean) / std, in channels-last memory.
 
         Raises:
             InputError: the crop does not lie within the frame.
@@ -65,12 +65,12 @@ class Preprocess:
         frames = torch.from_numpy(pixels[:, top:bottom, left:right]).permute(0, 3, 1, 2)
         if frames.shape[2:] != self.size:
             frames = functional.interpolate(frames, self.size, mode="bilinear", antialias=True)
-        values = frames.to(torch.float32) / 255
+        values = frames.to(torch.float32).div_(255)
         if self.color == "grey":
             luma = torch.tensor(LUMA_REC601).view(1, 3, 1, 1)
             values = (values * luma).sum(dim=1, keepdim=True).expand(-1, 3, -1, -1)
         mean, std = (torch.tensor(channel).view(1, 3, 1, 1) for channel in (self.mean, self.std))
-        return ((values - mean) / std).contiguous()
+        return values.sub(mean).div_(std).contiguous(memory_format=torch.channels_last)
 
     def crop_box(self, *, width: int, height: int) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of the region in whole pixels, right and bottom excluded, for frames of this size.

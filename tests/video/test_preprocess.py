@@ -17,7 +17,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, size=(3, 20, 30, 3), dtype=np
 def test_without_change_it_is_the_pixels_from_0_to_1() -> None:
     values = Preprocess(size=(20, 30))(PIXELS)
     assert values.dtype == torch.float32
-    assert values.is_contiguous()
+    assert values.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_array_equal(values.numpy(), PIXELS.transpose(0, 3, 1, 2).astype(np.float32) / 255)
 
 
