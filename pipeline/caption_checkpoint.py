@@ -60,6 +60,7 @@ def make_captioner(settings: CaptionerSettings, encoder: Encoder, *, num_words: 
         hidden_size=settings.hidden_size,
         num_heads=settings.num_heads,
         dropout=settings.dropout,
+        output_dropout=settings.output_dropout,
     )
 
 

@@ -149,6 +149,7 @@ class Captions(Section):
     test_fraction: Fraction01
     skip_broken: bool  # leave out images with problems, and say so, instead of stopping
     min_word_count: Positive  # words seen less often in the training captions are unknown
+    mirror: bool  # learn from each training image mirrored too; not where captions say left and right
     pixels: Pixels
     encoder: ImageEncoder
 
@@ -165,6 +166,7 @@ class CaptionTraining(Section):
     schedule: Literal["constant", "cosine"]
     warmup_epochs: Annotated[int, Field(ge=0)]
     label_smoothing: Fraction01
+    weight_averaging: Fraction01  # of a step, decay of the moving average of the weights, which is the model; 0: none
     scheduled_sampling: (
         Fraction01  # at the last epoch, the share of words read that are the network's own; grows from 0
     )
@@ -201,7 +203,8 @@ class Captioner(Section):
     embedding_size: Positive
     hidden_size: Positive
     num_heads: Positive  # places that it can look at for one word
-    dropout: Fraction01
+    dropout: Fraction01  # of words and hidden states, the same features at each step
+    output_dropout: Fraction01  # of what decides the next word
     decoding: Decoding
     training: CaptionTraining
 

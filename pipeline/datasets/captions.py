@@ -50,6 +50,13 @@ class CaptionManifest:
         """The positions of its images among all of them, by which their regions are read."""
         return [index for index, image in enumerate(self.images) if image.split == split]
 
+    def pictures(self, *, mirror: bool) -> list[tuple[int, bool]]:
+        """What is encoded, in order: the position of an image, and whether it is mirrored. All images as they are, then
+        with `mirror` those to train on.
+        """
+        as_they_are = [(index, False) for index in range(len(self.images))]
+        return as_they_are + [(index, True) for index in self.indices_of_split("train") if mirror]
+
     def fingerprint(self) -> str:
         """Hex digest over contents, captions and splits; where the files lie does not matter."""
         rows = [(image.stem, image.sha256, image.split, image.captions) for image in self.images]

@@ -24,10 +24,15 @@ NEVER_SAID = [PADDING, START, UNKNOWN]
 
 
 class View(NamedTuple):
-    """What N images look like to the captioner: values, what is there; keys, how it is found: [N, A, R, H/A] each."""
+    """What N images look like to the captioner.
+
+    values, keys  [N, A, R, H/A]: what there is in each region, and how it is found
+    whole         [N, E]: the image at a glance
+    """
 
     values: Tensor
     keys: Tensor
+    whole: Tensor
 
 
 class CaptionState(NamedTuple):
@@ -64,8 +69,9 @@ class Captioner(nn.Module):
     """Regions [N, R, C] -> captions. Words are embedded and named by the same matrix (Press, Wolf 2017, 1608.05859).
 
     v_r = relu(W_v norm(region_r) + b_v + p_r)                       value of a region, p_r learnt of its place
-    h_0 = tanh(W_0 max_r v_r + b_0)                                  from all of the image; likewise c_0
-    h_t = GRU or LSTM(embedding of word t, h_(t-1))
+    g = [max_r v_r, mean_r v_r]                                      a glance at all of the image
+    h_0 = tanh(W_0 g + b_0)                                          likewise c_0
+    h_t = GRU or LSTM([embedding of word t, relu(W_g g + b_g)], h_(t-1))
     s_t = sigmoid(W_x embedding_t + b_x + W_h h_(t-1)) * h_t         sentinel: what can be said without looking
     q_t = W_q norm(h_t) + b_q
     a_t = softmax over regions and s_t of q_t . (W_k v_r, W_s s_t) / sqrt(H/A)         attention [R + 1]
@@ -88,6 +94,7 @@ class Captioner(nn.Module):
         hidden_size: int,
         num_heads: int,
         dropout: float,
+        output_dropout: float,
     ) -> None:
         super().__init__()
         if cell not in ("gru", "lstm"):
@@ -101,10 +108,11 @@ class Captioner(nn.Module):
         self.value = nn.Linear(num_channels, hidden_size)
         self.place = nn.Parameter(0.5 * torch.randn(num_regions, hidden_size))
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.start = nn.Linear(hidden_size, hidden_size * (2 if cell == "lstm" else 1))
+        self.start = nn.Linear(2 * hidden_size, hidden_size * (2 if cell == "lstm" else 1))
+        self.whole = nn.Linear(2 * hidden_size, embedding_size)
         self.embedding = nn.Embedding(num_words, embedding_size, padding_idx=PADDING)
         nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
-        self.rnn = (LSTM if cell == "lstm" else GRU)(embedding_size, hidden_size)
+        self.rnn = (LSTM if cell == "lstm" else GRU)(2 * embedding_size, hidden_size)
         self.query_norm = nn.LayerNorm(hidden_size)
         self.query = nn.Linear(hidden_size, hidden_size)
         self.sentinel_of_word = nn.Linear(embedding_size, hidden_size)
@@ -114,7 +122,7 @@ class Captioner(nn.Module):
         self.mix = nn.Linear(hidden_size, embedding_size)
         self.word_bias = nn.Parameter(torch.zeros(num_words))
         self.locked_dropout = LockedDropout(dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(output_dropout)
 
     def forward(self, regions: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
         """Teacher forcing: regions [N, R, C]; words int64 [N, K, T], START first, then PADDING; lengths int64 [N, K].
@@ -137,12 +145,13 @@ class Captioner(nn.Module):
         expected = [self.num_regions, self.num_channels]
         if regions.ndim != 3 or list(regions.shape[1:]) != expected:
             raise ValueError(f"regions: got shape {list(regions.shape)}, expected [images, {str(expected)[1:]}")
-        values = self.locked_dropout(torch.relu(self.value(self.region_norm(regions)) + self.place))
-        state = torch.tanh(self.start(values.amax(1))).unsqueeze(1).expand(-1, num_captions, -1)
+        values = torch.relu(self.value(self.region_norm(regions)) + self.place)
+        glance = torch.cat([values.amax(1), values.mean(1)], dim=1)
+        state = torch.tanh(self.start(glance)).unsqueeze(1).expand(-1, num_captions, -1)
         h, *c = state.split(self.rnn.hidden_size, dim=2)
         # of heads once, and not at every step: a product of matrices would copy them each time
-        view = View(self._of_heads(values).contiguous(), self._of_heads(self.key(values)).contiguous())
-        return CaptionState(view, h, c[0] if c else None)
+        values, keys = (self._of_heads(part).contiguous() for part in (values, self.key(values)))
+        return CaptionState(View(values, keys, torch.relu(self.whole(glance))), h, c[0] if c else None)
 
     def step(self, words: Tensor, state: CaptionState) -> tuple[Tensor, CaptionState]:
         """words int64 [N, K], the last ones -> log-probabilities of the next [N, K, V], the state after `words`."""
@@ -205,7 +214,10 @@ class Captioner(nn.Module):
         embedded = self.locked_dropout(self.embedding(words.flatten(0, 1)))
         h, c = (None if part is None else part.reshape(1, len(embedded), -1) for part in (state.h, state.c))
         assert h is not None
-        outputs, after = self.rnn(embedded, h if c is None else LSTMState(h, c), lengths=_flat(lengths))
+        whole = state.view.whole.repeat_interleave(num_captions, dim=0).unsqueeze(1).expand_as(embedded)
+        outputs, after = self.rnn(
+            torch.cat([embedded, whole], dim=2), h if c is None else LSTMState(h, c), lengths=_flat(lengths)
+        )
         before = torch.cat([h.transpose(0, 1), outputs[:, :-1]], dim=1)
         gate = torch.sigmoid(self.sentinel_of_word(embedded) + self.sentinel_of_state(before))
         seen, attention = self._look(state.view, outputs.reshape(num_images, -1, outputs.shape[2]), gate)

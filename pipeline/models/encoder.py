@@ -65,7 +65,8 @@ class Encoder(nn.Module):
         self.stride = stride
         self.mean, self.std, self.size = expects
         self._batch_norm_is_frozen = batch_norm == "frozen"
-        self.num_features = self.check_size(*self.size)
+        map_shape = self._map_shape(*self.size)  # of a larger image it is larger, and may do for a finer grid
+        self.num_features = map_shape[0] * (grid**2 if len(map_shape) == 3 else 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, 3, h, w] -> [N, F]."""
@@ -100,7 +101,19 @@ class Encoder(nn.Module):
         return self
 
     def check_size(self, height: int, width: int) -> int:
-        """The number of features of an image of this size, found by encoding one. InputError where it does not pass.
+        """The number of features of an image of this size, found by encoding one. InputError where it does not pass."""
+        channels, *cells = self._map_shape(height, width)
+        if not cells:
+            return channels
+        if min(cells) < self.grid:
+            raise InputError(
+                f"encoder {self.name} has a feature map of {cells[0]}x{cells[1]} cells for images of {height}x{width}, "
+                f"fewer than grid={self.grid} asks for"
+            )
+        return channels * self.grid**2
+
+    def _map_shape(self, height: int, width: int) -> tuple[int, ...]:
+        """(C, rows, columns) of the last feature map, (C,) of a network without one. InputError where it fails.
 
         In evaluation mode: in training, batch norm would count the image in.
         """
@@ -108,21 +121,12 @@ class Encoder(nn.Module):
         image = torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
         try:
             with torch.no_grad():  # a tensor on "meta" would do without the work, and import torch._dynamo for seconds
-                output = self.trunk(image)
+                return tuple(self.trunk(image).shape[1:])
         except (RuntimeError, ValueError, AssertionError) as error:
             raise InputError(
                 f"encoder {self.name} does not take images of {height}x{width} pixels (it was made for "
                 f"{self.size[0]}x{self.size[1]}): {_first_line(error)}"
             ) from error
-        if output.ndim == 2:
-            return output.shape[1]
-        _, channels, rows, columns = output.shape
-        if min(rows, columns) < self.grid:
-            raise InputError(
-                f"encoder {self.name} has a feature map of {rows}x{columns} cells for images of {height}x{width}, "
-                f"fewer than grid={self.grid} asks for"
-            )
-        return channels * self.grid**2
 
     def fingerprint(self) -> str:
         """sha256 of all that decides the features of an image: the network's name, grid, stride and weights."""

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -17,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTIONS
 from pipeline.video.image import read_image
+from pipeline.video.preprocess import Preprocess
 
 
 def main() -> None:
@@ -36,7 +38,8 @@ def main() -> None:
     )
     write_caption_manifest(manifest, CAPTIONS)
     save_encoder(CAPTIONS / "encoder", frames)
-    encode_manifest(manifest, frames, CAPTIONS, device=choose_device(params.captioner.training.device))
+    device = choose_device(params.captioner.training.device)
+    encode_manifest(manifest, frames, CAPTIONS, mirror=params.captions.mirror, device=device)
 
 
 def prepare_captions(params: Params) -> CaptionManifest:
@@ -74,9 +77,12 @@ def _summarise(manifest: CaptionManifest, *, num_left_out: int) -> None:
         print(f"{num_left_out} images are named by no split and left out")
 
 
-def encode_manifest(manifest: CaptionManifest, frames: FrameEncoder, out: Path, *, device: torch.device) -> None:
+def encode_manifest(
+    manifest: CaptionManifest, frames: FrameEncoder, out: Path, *, mirror: bool, device: torch.device
+) -> None:
     """Write the features of the images that `out` does not hold yet; remove those of others."""
-    digests = [image.sha256 for image in manifest.images]
+    pictures = manifest.pictures(mirror=mirror)
+    digests = [manifest.images[index].sha256 + " mirrored" * mirrored for index, mirrored in pictures]
     files = plan_files(digests, out, encoder_fingerprint=frames.fingerprint())
     for path in (*out.glob("regions_*"), *out.glob(".regions_*.partial*")):
         if path not in files:
@@ -85,9 +91,19 @@ def encode_manifest(manifest: CaptionManifest, frames: FrameEncoder, out: Path, 
     frames.encoder.to(device)
     with tqdm(total=sum(len(plan.images) for plan in due.values()), desc="encoding", unit="image") as bar:
         for path, plan in due.items():
-            images = (read_image(Path(manifest.images[index].path)) for index in plan.images)
+            here = (pictures[position] for position in plan.images)
+            images = (_read(Path(manifest.images[i].path), frames.preprocess, mirrored=m) for i, m in here)
             batches = encode_images(images, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size)
             write_regions(path, _counted(batches, bar), fingerprint=plan.fingerprint)
+
+
+def _read(path: Path, preprocess: Preprocess, *, mirrored: bool) -> np.ndarray:
+    """uint8 [H, W, 3]; mirrored within the region of interest, which so remains the same part of the image."""
+    pixels = read_image(path)
+    if mirrored:
+        left, _, right, _ = preprocess.crop_box(width=pixels.shape[1], height=pixels.shape[0])
+        pixels[:, left:right] = pixels[:, left:right][:, ::-1].copy()
+    return pixels
 
 
 def _counted(batches: Iterable[torch.Tensor], bar: tqdm) -> Iterable[torch.Tensor]:

@@ -4,12 +4,14 @@ N images, R regions, C channels, K captions of an image, T words of a caption, V
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.config import CaptionTraining
 from pipeline.errors import InputError
@@ -19,17 +21,20 @@ from pipeline.training.loop import Scores, rate_factor
 
 # (positions of images, words int64 [N, K, T] without START) -> CIDEr-D of each caption, 0 to 10, float [N, K]
 Reward = Callable[[Sequence[int], Tensor], np.ndarray]
+BETAS = (0.9, 0.98)  # of AdamW: as for transformers (Vaswani et al. 2017), whose attention this is
 
 
 class CaptionBatch(NamedTuple):
     """Images, and K captions of each: `images` are the positions of the images among those of the data set.
 
-    regions [N, R, C]; words int64 [N, K, T + 1], START first, END last, then PADDING.
+    regions [N, R, C]; words int64 [N, K, T + 1], START first, END last, then PADDING; done, the share of the epoch that
+    comes before.
     """
 
     images: Sequence[int]
     regions: Tensor
     words: Tensor
+    done: float = 0.0
 
 
 class CaptionLearner:
@@ -41,38 +46,46 @@ class CaptionLearner:
         self._most_words = most_words
         self._reward = reward
         self._device = next(captioner.parameters()).device
-        self._optimizer = torch.optim.AdamW(captioner.parameters(), weight_decay=settings.weight_decay)
+        self._optimizer = torch.optim.AdamW(captioner.parameters(), betas=BETAS, weight_decay=settings.weight_decay)
+        self._average: AveragedModel | None = None
+        self.averaged = captioner  # the one to use: with the moving average of the weights, where that is asked for
+        if settings.weight_averaging:
+            self._average = AveragedModel(captioner, multi_avg_fn=partial(_move_average, settings.weight_averaging))
+            self.averaged = cast(Captioner, self._average.module.eval())
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        state = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        return state | ({"average": self._average.state_dict()} if self._average else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        if self._average:
+            self._average.load_state_dict(state["average"])
 
     def train_epoch(self, batches: Iterable[CaptionBatch], *, epoch: int) -> Scores:
         """One pass over `batches`: the mean loss, or in a self-critical epoch the mean CIDEr-D of the captions drawn,
-        in percent; the mean norm of the gradient before clipping; the learning rate.
+        in percent; the mean norm of the gradient before clipping; the mean learning rate.
 
         Raises InputError where the loss is no longer a number.
         """
         settings = self.settings
         num_forced = settings.epochs - settings.self_critical_epochs
         self_critical = epoch >= num_forced
-        rate = settings.self_critical_learning_rate
-        if not self_critical:
-            rate = settings.learning_rate * rate_factor(epoch, settings, num_epochs=num_forced)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         self.model.train(not self_critical)  # the captions drawn, and what is learnt of them, are those of one network
         own_words = settings.scheduled_sampling * epoch / max(1, num_forced - 1)
         scores = []
         for batch in batches:
+            rate = settings.self_critical_learning_rate
+            if not self_critical:
+                rate = settings.learning_rate * rate_factor(epoch + batch.done, settings, num_epochs=num_forced)
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
             loss, score = self._self_critical_loss(batch) if self_critical else self._forced_loss(batch, own_words)
-            scores.append((score, self._update(loss)))
+            scores.append((score, self._update(loss), rate))
         means = np.mean(scores, axis=0)
         name, unit = ("train_cider", 100) if self_critical else ("train_loss", 1)
-        return {name: unit * float(means[0]), "gradient_norm": float(means[1]), "learning_rate": rate}
+        return {name: unit * float(means[0]), "gradient_norm": float(means[1]), "learning_rate": float(means[2])}
 
     def _forced_loss(self, batch: CaptionBatch, own_words: float) -> tuple[Tensor, float]:
         """Cross-entropy of the next word, after the words that people wrote, or in part after the network's own."""
@@ -121,7 +134,16 @@ class CaptionLearner:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self._optimizer.step()
+        if self._average:
+            self._average.update_parameters(self.model)
         return norm.item()
+
+
+@torch.no_grad()
+def _move_average(decay: float, averages: Any, weights: Any, num_averaged: Tensor | int) -> None:
+    """Exponential moving average of the weights; young ones forget faster, or the first steps would long be in them."""
+    steps = int(num_averaged)
+    torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + steps) / (10 + steps)))
 
 
 def forced(words: Tensor) -> tuple[Tensor, Tensor, Tensor]:

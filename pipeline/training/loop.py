@@ -282,7 +282,7 @@ def _publish(progress: Progress, callbacks: Callbacks) -> None:
         tqdm.write(warning)
 
 
-def rate_factor(epoch: int, settings: Schedule, *, num_epochs: int) -> float:
+def rate_factor(epoch: float, settings: Schedule, *, num_epochs: int) -> float:
     """The factor on the learning rate: linear warm-up, then constant, or half a cosine that ends near 0."""
     if epoch < settings.warmup_epochs:
         return (epoch + 1) / (settings.warmup_epochs + 1)

@@ -29,6 +29,7 @@ from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
 
 IMAGES_AT_ONCE = 64  # in validation
+MIRRORED = 0.5  # the share of training images, where captions.mirror is set
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,13 @@ def train_captioner(params: Params, material: CaptionMaterial, out: Path, *, nam
         most_words=settings.decoding.most_words,
         reward=_reward(material, vocabulary),
     )
+    model = learner.averaged
     with open_training_run(state, out, name=f"{name}-{settings.cell}-{manifest.name}") as run_id:
         tracking.log_start(run_params, _datasets(manifest))
         callbacks = Callbacks(
             batches=partial(batches, params, material, vocabulary),
-            validate=partial(validate, params, material, vocabulary, captioner) if material.of_split("val") else None,
-            save_best=_saver(params, material, vocabulary, captioner, out, run_id=run_id),
+            validate=partial(validate, params, material, vocabulary, model) if material.of_split("val") else None,
+            save_best=_saver(params, material, vocabulary, model, out, run_id=run_id),
             report=partial(tracking.log_epoch, run_id),
         )
         progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
@@ -95,6 +97,7 @@ def batches(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, e
     settings = params.captioner.training
     generator = np.random.default_rng([params.seed, epoch])
     order = generator.permutation(material.of_split("train")).tolist()
+    pictures = {picture: position for position, picture in enumerate(material.manifest.pictures(mirror=True))}
     for start in range(0, len(order), settings.batch_size):
         images = order[start : start + settings.batch_size]
         chosen = [
@@ -104,7 +107,9 @@ def batches(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, e
         ]
         longest = params.captioner.decoding.most_words
         words = encode_captions(chosen, vocabulary, most_words=longest).unflatten(0, (len(images), -1))
-        yield CaptionBatch(images, material.regions.read(images), words)
+        mirrored = generator.random(len(images)) < MIRRORED * params.captions.mirror
+        regions = material.regions.read(pictures[picture] for picture in zip(images, mirrored.tolist(), strict=True))
+        yield CaptionBatch(images, regions, words, done=start / len(order))
 
 
 def _draw(generator: np.random.Generator, num_captions: int, num_wanted: int) -> np.ndarray:

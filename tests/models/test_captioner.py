@@ -13,7 +13,8 @@ NUM_WORDS = 12
 
 def make(cell: Cell, **options) -> Captioner:
     torch.manual_seed(0)
-    sizes = {"num_regions": 4, "embedding_size": 5, "hidden_size": 6, "num_heads": 2, "dropout": 0.5}
+    sizes = {"num_regions": 4, "embedding_size": 5, "hidden_size": 6, "num_heads": 2}
+    sizes |= {"dropout": 0.5, "output_dropout": 0.5}
     captioner = Captioner(6, NUM_WORDS, cell=cell, **{**sizes, **options}).double().eval()
     for parameter in captioner.parameters():
         torch.nn.init.normal_(parameter, std=0.7)

@@ -248,8 +248,10 @@ def test_sizes_that_do_not_pass_are_refused() -> None:
     assert encoder.check_size(112, 144) == encoder.num_features
     with pytest.raises(InputError, match=r"feature map of 2x2 cells for images of 64x64, fewer than grid=4"):
         encoder.check_size(64, 64)
-    with pytest.raises(InputError, match="fewer than grid=8"):
-        build_encoder("efficientnet_lite0", weights=None, grid=8)
+    finer = build_encoder("efficientnet_lite0", weights=None, grid=8)
+    with pytest.raises(InputError, match="7x7 cells for images of 224x224, fewer than grid=8"):
+        finer.check_size(*finer.size)
+    assert finer.check_size(256, 256) == finer.num_features, "a larger image has a larger map"
     with pytest.raises(InputError, match="grid: got 0"):
         build_encoder("efficientnet_lite0", weights=None, grid=0)
     with pytest.raises(InputError, match=r"alexnet does not take images of 16x16 pixels \(it was made for 224x224\)"):

@@ -44,7 +44,8 @@ def settings(**changes) -> CaptionTraining:
 
 def make(*, dropout: float = 0.0) -> Captioner:
     """A captioner of 2 x 2 regions of six channels, as small as its settings let it be."""
-    changes = {"cell": "gru", "embedding_size": 12, "hidden_size": 24, "dropout": dropout}
+    changes = {"cell": "gru", "embedding_size": 12, "hidden_size": 24}
+    changes |= {"dropout": dropout, "output_dropout": dropout}
     torch.manual_seed(0)
     small = load_params(ROOT / "params.yaml").captioner.model_copy(update=changes)
     return make_captioner(small, SimpleNamespace(num_channels=6, grid=2), num_words=NUM_WORDS)
