@@ -79,6 +79,28 @@ def test_every_image_is_encoded_as_it_is_by_itself(pictures):
     assert not any(path.name.startswith(".") for path in CAPTIONS.rglob("*"))
 
 
+def test_training_images_are_encoded_mirrored_too_where_asked_for(pictures, monkeypatch):
+    def columns(images, encoder, preprocess, *, batch_size):
+        for image in images:
+            yield preprocess(image[None]).mean(2).transpose(1, 2)  # each column of pixels as a region
+
+    monkeypatch.setattr(prepare_captions, "encode_images", columns)
+    pixels = {"crop": (0.5, 0.0, 0.5, 1.0), "crop_unit": "fractions", "size": (64, 64), "color": "rgb"}
+    write_params(pictures.parent, captions__mirror=True, captions__pixels=pixels)
+    prepare_captions.main()
+    manifest = read_caption_manifest(CAPTIONS)
+    train, everything = manifest.indices_of_split("train"), list(range(NUM_IMAGES))
+    assert manifest.pictures(mirror=False) == [(index, False) for index in everything]
+    assert manifest.pictures(mirror=True) == [(i, False) for i in everything] + [(i, True) for i in train]
+    held = Regions(CAPTIONS).read(range(NUM_IMAGES + len(train)))
+    assert torch.equal(held[NUM_IMAGES:], held[train].flip(1)), "the region of interest is the same part of the image"
+    assert not torch.equal(held[NUM_IMAGES:], held[train])
+
+    write_params(pictures.parent, captions__pixels=pixels)
+    prepare_captions.main()
+    assert len(region_files()) == 3, "files of mirrored images do not stay"
+
+
 def test_images_are_split_by_group(pictures, capsys):
     rows = [f"square{index:02},pair{index // 2}" for index in range(NUM_IMAGES)]
     (pictures / "groups.csv").write_text("\n".join(["stem,group", *rows]) + "\n")

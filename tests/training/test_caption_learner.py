@@ -392,7 +392,7 @@ def test_label_smoothing_reaches_the_loss():
 
 @pytest.mark.parametrize("next_epoch", [2, 3])
 def test_it_goes_on_bit_for_bit_from_what_was_kept(next_epoch):
-    changes = {"epochs": 4, "scheduled_sampling": 0.5, "self_critical_epochs": 1}
+    changes = {"epochs": 4, "scheduled_sampling": 0.5, "self_critical_epochs": 1, "weight_averaging": 0.9}
     batches = [make_batch(num_captions=2, seed=seed) for seed in range(2)]
 
     def learn(learner: CaptionLearner, epoch: int) -> dict[str, float]:
@@ -411,5 +411,32 @@ def test_it_goes_on_bit_for_bit_from_what_was_kept(next_epoch):
     resumed = make_learner(make(dropout=0.3), reward=reward, **changes)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     assert learn(whole, next_epoch) == learn(resumed, next_epoch)
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], tensor), name
+    for one, other in ((whole.model, resumed.model), (whole.averaged, resumed.averaged)):
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(other.state_dict()[name], tensor), name
+
+
+def test_the_captioner_to_use_is_the_moving_average_of_the_weights():
+    """avg_1 = w_1, then avg_n = d avg_(n-1) + (1 - d) w_n with d = min(decay, n / (n + 9)): the young forget faster."""
+    learner = make_learner(make(dropout=0.3), weight_averaging=0.25)
+    batch = make_batch()
+    expected: dict[str, Tensor] = {}
+    for n in range(1, 7):
+        learner.train_epoch([batch], epoch=0)
+        decay = min(0.25, n / (n + 9))
+        for name, weight in learner.model.named_parameters():
+            before = expected.get(name, weight.detach())
+            expected[name] = decay * before + (1 - decay) * weight.detach()
+    for name, weight in learner.averaged.named_parameters():
+        torch.testing.assert_close(weight.detach(), expected[name], msg=name)
+    assert learner.model.training
+    assert not learner.averaged.training
+    assert make_learner().averaged.training, "without an average it is the model itself"
+
+
+def test_the_rate_follows_the_schedule_within_an_epoch():
+    learner = make_learner(epochs=2, schedule="cosine", learning_rate=0.02)
+    batches = [make_batch()._replace(done=done) for done in (0.0, 0.5)]
+    rates = [learner.train_epoch(batches, epoch=epoch)["learning_rate"] for epoch in range(2)]
+    at = [0.02 * 0.5 * (1 + np.cos(np.pi * epoch / 2)) for epoch in (0, 0.5, 1, 1.5)]
+    assert rates == pytest.approx([np.mean(at[:2]), np.mean(at[2:])])

@@ -313,6 +313,22 @@ def test_an_epoch_has_every_training_image_once_with_captions_of_its_own(materia
     assert [image for batch in other for image in batch.images] != order
 
 
+def test_half_of_the_training_images_are_mirrored_where_asked_for(workspace):
+    write_caption_dataset(workspace / "pictures")
+    params = open_params(captions__mirror=True, captioner__training__batch_size=1)
+    material = open_material()
+    pictures = {picture: position for position, picture in enumerate(material.manifest.pictures(mirror=True))}
+    mirrored = []
+    for epoch in range(20):
+        for batch in training.batches(params, material, vocabulary_of(material), epoch):
+            of_both = material.regions.read(pictures[batch.images[0], side] for side in (False, True))
+            (side,) = (side for side in (False, True) if torch.equal(batch.regions[0], of_both[int(side)]))
+            mirrored.append(side)
+    assert 0.35 < sum(mirrored) / len(mirrored) < 0.65
+    done = [batch.done for batch in training.batches(params, material, vocabulary_of(material), 0)]
+    assert done == [step / len(done) for step in range(len(done))]
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 64])
 def test_validation_loss_is_the_mean_over_the_words_of_all_captions(material, monkeypatch, at_once):
     monkeypatch.setattr(training, "IMAGES_AT_ONCE", at_once)
