@@ -214,6 +214,28 @@ def sweep(threads: int, repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
+def sweep_one_frame(threads: int, repeats: int) -> list[dict[str, Any]]:
+    """The plain step against torch's kernel for a single frame, forward alone: the dispatcher's PLAIN_STEP_ON_CPU."""
+    torch.set_num_threads(threads)
+    print(f"\nCPU, {threads} thread{'s' * (threads > 1)}: one frame, forward, the plain step / torch.nn, F=H")
+    print("| cell | " + " | ".join(f"B={b} H={h}" for b in (1, 8, 32, 160) for h in (128, 384)) + " |")
+    print("| --- " * 9 + "|")
+    rows = []
+    for cell in CLASSES:
+        ratios = []
+        for num_videos in (1, 8, 32, 160):
+            for hidden in (128, 384):
+                ours, theirs = make_pair(cell, hidden, hidden, "cpu", torch.float32)
+                x = torch.randn(num_videos, 1, hidden)
+                with use_path("reference"):
+                    calls = {"ours": forward_only(ours, x), "theirs": forward_only(theirs, x)}
+                    times = take_turns(calls, repeats=20 * repeats, device="cpu")
+                ratios.append(times["ours"] / times["theirs"])
+                rows.append({"cell": cell, "B": num_videos, "H": hidden, "threads": threads, "ratio": ratios[-1]})
+        print(f"| {cell} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |", flush=True)
+    return rows
+
+
 def gpu_tables(repeats: int) -> list[dict[str, Any]]:
     if not torch.cuda.is_available():
         print("\nGPU: not measured, there is none on this machine")
@@ -396,6 +418,7 @@ def main() -> None:
     results["cpu"] = [row for threads in arguments.threads for row in cpu_table(threads, arguments.repeats)]
     if arguments.sweep:
         results["sweep"] = [row for threads in arguments.threads for row in sweep(threads, arguments.repeats)]
+        results["step"] = [row for threads in arguments.threads for row in sweep_one_frame(threads, arguments.repeats)]
     results["gpu"] = gpu_tables(arguments.repeats)
     results["long"] = long_table("cuda" if torch.cuda.is_available() else "cpu")
     if arguments.json:
