@@ -215,16 +215,16 @@ def sweep(threads: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def sweep_one_frame(threads: int, repeats: int) -> list[dict[str, Any]]:
-    """The plain step against torch's kernel for a single frame, forward alone: the dispatcher's PLAIN_STEP_ON_CPU."""
+    """The plain step against torch's kernel for a single frame, forward alone: would the dispatcher do well to take it?"""
     torch.set_num_threads(threads)
     print(f"\nCPU, {threads} thread{'s' * (threads > 1)}: one frame, forward, the plain step / torch.nn, F=H")
-    print("| cell | " + " | ".join(f"B={b} H={h}" for b in (1, 8, 32, 160) for h in (128, 384)) + " |")
-    print("| --- " * 9 + "|")
+    print("| cell | " + " | ".join(f"B={b} H={h}" for b in (1, 8, 32, 160) for h in (128, 256, 384)) + " |")
+    print("| --- " * 13 + "|")
     rows = []
     for cell in CLASSES:
         ratios = []
         for num_videos in (1, 8, 32, 160):
-            for hidden in (128, 384):
+            for hidden in (128, 256, 384):
                 ours, theirs = make_pair(cell, hidden, hidden, "cpu", torch.float32)
                 x = torch.randn(num_videos, 1, hidden)
                 with use_path("reference"):

@@ -31,8 +31,6 @@ TORCH_ON_CPU = {
     "forward": {"tanh", "relu", "gru", "lstm"},
     "forward+backward": {"lstm"},
 }
-# One frame of a stream, or one word: torch's kernel packs the weights anew at each call, the plain step reads them.
-PLAIN_STEP_ON_CPU = {"lstm"}
 
 _forced: Path | None = None
 
@@ -70,8 +68,6 @@ def fastest_path(cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, le
     training = torch.is_grad_enabled() and (x.requires_grad or weights[0].hh.requires_grad)
     if lengths is not None or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return "ours"
-    if cell in PLAIN_STEP_ON_CPU and x.shape[1] == 1 and len(weights) == 1 and not training:
-        return "reference"
     if training and x.shape[1] > SEGMENT_FRAMES:
         return "ours"  # torch would keep every frame's gates
     return "torch" if cell in TORCH_ON_CPU["forward+backward" if training else "forward"] else "ours"
