@@ -215,7 +215,7 @@ def sweep(threads: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def sweep_one_frame(threads: int, repeats: int) -> list[dict[str, Any]]:
-    """The plain step against torch's kernel for a single frame, forward alone: would the dispatcher do well to take it?"""
+    """The plain step against torch's kernel for a single frame, forward alone: should the dispatcher take it?"""
     torch.set_num_threads(threads)
     print(f"\nCPU, {threads} thread{'s' * (threads > 1)}: one frame, forward, the plain step / torch.nn, F=H")
     print("| cell | " + " | ".join(f"B={b} H={h}" for b in (1, 8, 32, 160) for h in (128, 256, 384)) + " |")
