@@ -185,7 +185,7 @@ def measure_cpu(ours: nn.Module, theirs: nn.Module, x: Tensor, d_out: Tensor, re
 
 def paths_taken(module: Any, x: Tensor) -> list[str]:
     """Forward alone, and training."""
-    layer = (module.cell, x, module._weights(0), module._zeros(x)[0] if module.cell == "lstm" else module._zeros(x))
+    layer = (module.cell, x, module.weights(0), module._zeros(x)[0] if module.cell == "lstm" else module._zeros(x))
     with torch.no_grad():
         forward = dispatch.fastest_path(*layer, None)
     return [forward, dispatch.fastest_path(*layer, None)]

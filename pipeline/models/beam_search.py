@@ -42,7 +42,8 @@ def beam_search(
     end: int,
     padding: int,
 ) -> Sentences:
-    """Search onwards from `prefix` int64 [P], P >= 1, of which `state` has read all but the last word.
+    """Search onwards from `prefix` int64 [P], P >= 1, of which `state`, with one beam of each image, has read all but
+    the last word.
 
     A sentence has at most `most_words` words, then its end, and no three words in a row twice, those of the prefix
     counted in (Paulus et al. 2017, arXiv 1705.04304). An image is done as soon as `beam_size` sentences have ended that
@@ -53,16 +54,18 @@ def beam_search(
     found = _nothing_found(num_images, beam_size, most_words + 1, padding, prefix.device)
     images = torch.arange(num_images, device=prefix.device)  # that are not done
     num_ended = torch.zeros_like(images)
-    words = prefix.expand(num_images, beam_size, -1)
-    log_probs = torch.full((num_images, beam_size), -torch.inf, device=prefix.device)
-    log_probs[:, 0] = 0  # all beams are the same yet: one of them begins
+    words = prefix.expand(num_images, 1, -1)  # all beams would be the same yet: one begins
+    log_probs = torch.zeros(num_images, 1, device=prefix.device)
     for num_words in range(1, most_words + 2):  # of a sentence that ends here, end included
         next_log_probs, state = step(words[:, :, -1], state)
         next_log_probs = _without_repeated_trigrams(next_log_probs.float(), words)
         if num_words > most_words:
             next_log_probs = _only(end, next_log_probs)
         total = (log_probs.unsqueeze(2) + next_log_probs).flatten(1)
-        best, position = total.topk(2 * beam_size)  # at most beam_size of these end: as many are left to go on
+        too_few = max(0, 2 * beam_size - total.shape[1])
+        # at most beam_size of these end: as many are left to go on
+        best, position = pad(total, (0, too_few), value=-torch.inf).topk(2 * beam_size)
+        position = position.where(best.isfinite(), 0)
         beams, chosen = position // next_log_probs.shape[2], position % next_log_probs.shape[2]
         candidates = torch.cat([_of_beams(words, beams), chosen.unsqueeze(2)], dim=2)
         ends = chosen == end

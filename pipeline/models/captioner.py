@@ -18,6 +18,7 @@ from torch.nn.functional import linear
 from pipeline.labels.vocabulary import END, PADDING, START, UNKNOWN
 from pipeline.models.beam_search import Sentences, beam_search
 from pipeline.rnn import GRU, LSTM, LSTMState, frame_mask
+from pipeline.rnn.cells import STEPS
 
 Cell = Literal["gru", "lstm"]
 NEVER_SAID = [PADDING, START, UNKNOWN]
@@ -28,11 +29,13 @@ class View(NamedTuple):
 
     values, keys  [N, A, R, H/A]: what there is in each region, and how it is found
     whole         [N, E]: the image at a glance
+    projected     [N, G*H]: what it adds to the G gates at each word: its part of W_ih, and b_ih
     """
 
     values: Tensor
     keys: Tensor
     whole: Tensor
+    projected: Tensor
 
 
 class CaptionState(NamedTuple):
@@ -49,6 +52,15 @@ class CaptionState(NamedTuple):
         h, c = (None if part is None else part[images.unsqueeze(1), beams] for part in (self.h, self.c))
         assert h is not None
         return CaptionState(view, h, c)
+
+    def flat(self) -> tuple[Tensor, Tensor | None]:
+        """h and c as the recurrent network has them: [N * K, H]."""
+        return self.h.flatten(0, 1), None if self.c is None else self.c.flatten(0, 1)
+
+    def after(self, state: Tensor | LSTMState) -> "CaptionState":
+        """The same captions with the state that the recurrent network has now, of N * K rows."""
+        h, c = state if isinstance(state, LSTMState) else (state, None)
+        return CaptionState(self.view, h.view_as(self.h), None if c is None else c.view_as(self.h))
 
 
 class LockedDropout(nn.Module):
@@ -151,12 +163,26 @@ class Captioner(nn.Module):
         h, *c = state.split(self.rnn.hidden_size, dim=2)
         # of heads once, and not at every step: a product of matrices would copy them each time
         values, keys = (self._of_heads(part).contiguous() for part in (values, self.key(values)))
-        return CaptionState(View(values, keys, torch.relu(self.whole(glance))), h, c[0] if c else None)
+        whole = torch.relu(self.whole(glance))
+        weights = self.rnn.weights(0)[0]
+        projected = linear(whole, weights.ih[:, self.embedding.embedding_dim :], weights.bias_ih)
+        return CaptionState(View(values, keys, whole, projected), h, c[0] if c else None)
 
     def step(self, words: Tensor, state: CaptionState) -> tuple[Tensor, CaptionState]:
-        """words int64 [N, K], the last ones -> log-probabilities of the next [N, K, V], the state after `words`."""
-        mixed, _, state = self._read(words.unsqueeze(2), state)
-        return self.log_probs(self._logits(mixed.squeeze(2))), state
+        """words int64 [N, K], the last ones -> log-probabilities of the next [N, K, V], the state after `words`.
+
+        One step of the recurrent network by its equations: so the glance is projected once an image, not at each word.
+        """
+        embedded = self.locked_dropout(self.embedding(words.flatten()).unsqueeze(1))
+        weights = self.rnn.weights(0)[0]
+        of_words = linear(embedded.squeeze(1), weights.ih[:, : self.embedding.embedding_dim])
+        projected = of_words + state.view.projected.repeat_interleave(words.shape[1], dim=0)
+        h, c = state.flat()
+        before = h if c is None else LSTMState(h, c)
+        after = STEPS[self.rnn.cell](projected, before, weights.hh, weights.bias_hh)
+        state = state.after(after)
+        mixed, _ = self._mix(state.view, embedded, h.unsqueeze(1), state.flat()[0].unsqueeze(1))
+        return self.log_probs(self._logits(mixed.view(*words.shape, -1))), state
 
     def log_probs(self, logits: Tensor) -> Tensor:
         """Log-probabilities of what is said next, from logits [..., V]: PADDING, START and UNKNOWN never are, -inf."""
@@ -172,10 +198,9 @@ class Captioner(nn.Module):
 
         prefix  int64 [P], START and the words that every caption begins with
         """
-        state = self.begin(regions, beam_size)
+        state = self.begin(regions, 1)
         if len(prefix) > 1:
-            read = prefix[:-1].expand(len(regions), beam_size, -1)
-            _, _, state = self._read(read, state)
+            _, _, state = self._read(prefix[:-1].expand(len(regions), 1, -1), state)
         return beam_search(
             self.step,
             CaptionState.select,
@@ -210,22 +235,23 @@ class Captioner(nn.Module):
         self, words: Tensor, state: CaptionState, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor, CaptionState]:
         """words int64 [N, K, T], lengths [N, K] or None for T -> z [N, K, T, E], attention [N, K, T, R + 1], state."""
-        num_images, num_captions, num_words = words.shape
         embedded = self.locked_dropout(self.embedding(words.flatten(0, 1)))
-        h, c = (None if part is None else part.reshape(1, len(embedded), -1) for part in (state.h, state.c))
-        assert h is not None
-        whole = state.view.whole.repeat_interleave(num_captions, dim=0).unsqueeze(1).expand_as(embedded)
+        h, c = state.flat()
+        whole = state.view.whole.repeat_interleave(words.shape[1], dim=0).unsqueeze(1).expand_as(embedded)
         outputs, after = self.rnn(
-            torch.cat([embedded, whole], dim=2), h if c is None else LSTMState(h, c), lengths=_flat(lengths)
+            torch.cat([embedded, whole], dim=2),
+            h.unsqueeze(0) if c is None else LSTMState(h.unsqueeze(0), c.unsqueeze(0)),
+            lengths=None if lengths is None else lengths.flatten(),
         )
-        before = torch.cat([h.transpose(0, 1), outputs[:, :-1]], dim=1)
+        before = torch.cat([h.unsqueeze(1), outputs[:, :-1]], dim=1)
+        mixed, attention = self._mix(state.view, embedded, before, outputs)
+        return mixed.view(*words.shape, -1), attention.view(*words.shape, -1), state.after(after)
+
+    def _mix(self, view: View, embedded: Tensor, before: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Words [N * K, T, E], h before and after each [N * K, T, H] -> z and attention, [N, K * T, ...]."""
         gate = torch.sigmoid(self.sentinel_of_word(embedded) + self.sentinel_of_state(before))
-        seen, attention = self._look(state.view, outputs.reshape(num_images, -1, outputs.shape[2]), gate)
-        mixed = torch.tanh(self.mix(self.dropout(seen)))
-        h, c = after if isinstance(after, LSTMState) else (after, None)
-        shape = (num_images, num_captions)
-        state = CaptionState(state.view, h.view(*shape, -1), None if c is None else c.view(*shape, -1))
-        return mixed.view(*shape, num_words, -1), attention.view(*shape, num_words, -1), state
+        seen, attention = self._look(view, outputs.reshape(len(view.whole), -1, outputs.shape[2]), gate)
+        return torch.tanh(self.mix(self.dropout(seen))), attention
 
     def _look(self, view: View, outputs: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """outputs h and gate [N, K * T, H] -> what is seen, with h, [N, K * T, H], and attention [N, K * T, R + 1]."""
@@ -244,7 +270,3 @@ class Captioner(nn.Module):
 
     def _logits(self, mixed: Tensor) -> Tensor:
         return linear(self.dropout(mixed), self.embedding.weight, self.word_bias)
-
-
-def _flat(lengths: Tensor | None) -> Tensor | None:
-    return None if lengths is None else lengths.flatten()

@@ -152,12 +152,14 @@ class _Recurrent(nn.Module):
             if layer > 0:
                 x = dropout(x, self.dropout, self.training)
             here = slice(layer * self.num_directions, (layer + 1) * self.num_directions)
-            x, h_n, c_n = run_layer(self.cell, x, self._weights(layer), h[here], c if c is None else c[here], lengths)
+            x, h_n, c_n = run_layer(self.cell, x, self.weights(layer), h[here], c if c is None else c[here], lengths)
             final_h.append(h_n)
             final_c += [] if c_n is None else [c_n]
         return x, self._joined(torch.cat(final_h), None if c is None else torch.cat(final_c))
 
-    def _weights(self, layer: int) -> list[Weights]:
+    def weights(self, layer: int) -> list[Weights]:
+        """The parameters of a layer, of each direction."""
+
         def named(name: str) -> Any:
             return getattr(self, name, None)
 

@@ -148,7 +148,7 @@ def test_the_measured_table_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_long_videos_train_in_segments_whatever_is_faster() -> None:
     network, x = LSTM(3, 4), torch.zeros(1, dispatch.SEGMENT_FRAMES + 1, 3)
-    layer = ("lstm", x, network._weights(0), torch.zeros(1, 1, 4), None)
+    layer = ("lstm", x, network.weights(0), torch.zeros(1, 1, 4), None)
     assert dispatch.fastest_path(*layer) == "ours"
     with torch.no_grad():
         assert dispatch.fastest_path(*layer) == "torch"
