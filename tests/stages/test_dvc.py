@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import write_feature_dataset
 from hydra import compose, initialize_config_dir
 from import_graph import ROOT
+from made_data import write_feature_dataset
 from omegaconf import OmegaConf
 
 pytestmark = pytest.mark.slow

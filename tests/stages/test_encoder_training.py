@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_params
+from made_data import write_params
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.checkpoint import load_checkpoint, load_encoder

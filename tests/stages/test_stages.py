@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_feature_dataset, write_params
+from made_data import write_feature_dataset, write_params
 from mlflow import MlflowClient
 
 from pipeline import summary

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Killed, kill_in, write_feature_dataset, write_params
+from made_data import Killed, kill_in, write_feature_dataset, write_params
 from mlflow import MlflowClient
 
 from pipeline.checkpoint import load_checkpoint
