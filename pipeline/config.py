@@ -150,7 +150,6 @@ class Captions(Section):
     skip_broken: bool  # leave out images with problems, and say so, instead of stopping
     min_word_count: Positive  # words seen less often in the training captions are unknown
     mirror: bool  # learn from each training image mirrored too; not where captions say left and right
-    crops: Annotated[int, Field(ge=0)]  # and from that many random parts of it, 0.7 to 1 of its width and height
     pixels: Pixels
     encoder: ImageEncoder
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.datasets.manifest import SPLITS
 from pipeline.datasets.scan import Findings, Stems, digest, find_files, read_groups, read_splits
@@ -37,14 +36,6 @@ class CaptionedImage:
     captions: tuple[str, ...]
 
 
-class Picture(NamedTuple):
-    """An image as it is encoded: as a whole (crop 0) or one of its random crops (1, 2, ...), mirrored or not."""
-
-    image: int  # its position in the manifest
-    crop: int = 0
-    mirrored: bool = False
-
-
 @dataclass(frozen=True)
 class CaptionManifest:
     """The captioned image set as training sees it: the images that are whole, each with its split."""
@@ -59,17 +50,12 @@ class CaptionManifest:
         """The positions of its images among all of them, by which their regions are read."""
         return [index for index, image in enumerate(self.images) if image.split == split]
 
-    def pictures(self, *, mirror: bool, crops: int) -> list[Picture]:
-        """What is encoded, in order: all images as they are; then of those to train on, with `mirror`, the mirrored
-        ones, and `crops` random crops of each, of which `mirror` has every other one mirrored.
+    def pictures(self, *, mirror: bool) -> list[tuple[int, bool]]:
+        """What is encoded, in order: the position of an image, and whether it is mirrored. All images as they are, then
+        with `mirror` those to train on.
         """
-        train = self.indices_of_split("train")
-        as_they_are = [Picture(index) for index in range(len(self.images))]
-        whole = [Picture(index, mirrored=True) for index in train if mirror]
-        parts = [
-            Picture(index, crop, mirrored=mirror and crop % 2 == 1) for crop in range(1, crops + 1) for index in train
-        ]
-        return as_they_are + whole + parts
+        as_they_are = [(index, False) for index in range(len(self.images))]
+        return as_they_are + [(index, True) for index in self.indices_of_split("train") if mirror]
 
     def fingerprint(self) -> str:
         """Hex digest over contents, captions and splits; where the files lie does not matter."""

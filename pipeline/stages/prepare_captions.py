@@ -1,7 +1,7 @@
 """Stage prepare_captions: check every captioned image, split them, and put them through the encoder, once."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +10,15 @@ from tqdm import tqdm
 
 from pipeline.checkpoint import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.config import Params, load_params
-from pipeline.datasets.captions import CaptionManifest, Picture, scan_captions, write_caption_manifest
+from pipeline.datasets.captions import CaptionManifest, scan_captions, write_caption_manifest
 from pipeline.datasets.manifest import assign_splits
 from pipeline.datasets.regions import is_written, plan_files, write_regions
 from pipeline.encode import choose_device, encode_images
 from pipeline.errors import InputError
 from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTIONS
-from pipeline.video.image import enlarge, read_image
+from pipeline.video.image import read_image
 from pipeline.video.preprocess import Preprocess
-
-SMALLEST_CROP = 0.7  # of the width, and of the height: smaller ones often lose what the captions are about
 
 
 def main() -> None:
@@ -40,8 +38,8 @@ def main() -> None:
     )
     write_caption_manifest(manifest, CAPTIONS)
     save_encoder(CAPTIONS / "encoder", frames)
-    pictures = manifest.pictures(mirror=params.captions.mirror, crops=params.captions.crops)
-    encode_pictures(manifest, pictures, frames, CAPTIONS, device=choose_device(params.captioner.training.device))
+    device = choose_device(params.captioner.training.device)
+    encode_manifest(manifest, frames, CAPTIONS, mirror=params.captions.mirror, device=device)
 
 
 def prepare_captions(params: Params) -> CaptionManifest:
@@ -79,11 +77,12 @@ def _summarise(manifest: CaptionManifest, *, num_left_out: int) -> None:
         print(f"{num_left_out} images are named by no split and left out")
 
 
-def encode_pictures(
-    manifest: CaptionManifest, pictures: Sequence[Picture], frames: FrameEncoder, out: Path, *, device: torch.device
+def encode_manifest(
+    manifest: CaptionManifest, frames: FrameEncoder, out: Path, *, mirror: bool, device: torch.device
 ) -> None:
-    """Write the features of the pictures that `out` does not hold yet; remove those of others."""
-    digests = [_digest(manifest, picture) for picture in pictures]
+    """Write the features of the images that `out` does not hold yet; remove those of others."""
+    pictures = manifest.pictures(mirror=mirror)
+    digests = [manifest.images[index].sha256 + " mirrored" * mirrored for index, mirrored in pictures]
     files = plan_files(digests, out, encoder_fingerprint=frames.fingerprint())
     for path in (*out.glob("regions_*"), *out.glob(".regions_*.partial*")):
         if path not in files:
@@ -92,35 +91,19 @@ def encode_pictures(
     frames.encoder.to(device)
     with tqdm(total=sum(len(plan.images) for plan in due.values()), desc="encoding", unit="image") as bar:
         for path, plan in due.items():
-            images = (_read(manifest, pictures[position], frames.preprocess) for position in plan.images)
+            here = (pictures[position] for position in plan.images)
+            images = (_read(Path(manifest.images[i].path), frames.preprocess, mirrored=m) for i, m in here)
             batches = encode_images(images, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size)
             write_regions(path, _counted(batches, bar), fingerprint=plan.fingerprint)
 
 
-def _digest(manifest: CaptionManifest, picture: Picture) -> str:
-    crop = f" crop {picture.crop}" if picture.crop else ""
-    return manifest.images[picture.image].sha256 + crop + " mirrored" * picture.mirrored
-
-
-def _read(manifest: CaptionManifest, picture: Picture, preprocess: Preprocess) -> np.ndarray:
-    """uint8 [H, W, 3]; cropped and mirrored within the region of interest, which the result fills as the image did."""
-    image = manifest.images[picture.image]
-    pixels = read_image(Path(image.path))
-    left, top, right, bottom = preprocess.crop_box(width=pixels.shape[1], height=pixels.shape[0])
-    region = pixels[top:bottom, left:right].copy()
-    if picture.crop:
-        region = enlarge(region, *_random_crop(region, seed=[int(image.sha256[:16], 16), picture.crop]))
-    pixels[top:bottom, left:right] = region[:, ::-1] if picture.mirrored else region
+def _read(path: Path, preprocess: Preprocess, *, mirrored: bool) -> np.ndarray:
+    """uint8 [H, W, 3]; mirrored within the region of interest, which so remains the same part of the image."""
+    pixels = read_image(path)
+    if mirrored:
+        left, _, right, _ = preprocess.crop_box(width=pixels.shape[1], height=pixels.shape[0])
+        pixels[:, left:right] = pixels[:, left:right][:, ::-1].copy()
     return pixels
-
-
-def _random_crop(pixels: np.ndarray, *, seed: list[int]) -> tuple[slice, slice]:
-    """Rows and columns of a part of an image [H, W, 3], the same for the same seed."""
-    rng = np.random.default_rng(seed)
-    sizes = [max(1, round(side * rng.uniform(SMALLEST_CROP, 1))) for side in pixels.shape[:2]]
-    starts = [int(rng.integers(side - size + 1)) for side, size in zip(pixels.shape[:2], sizes, strict=True)]
-    rows, columns = (slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
-    return rows, columns
 
 
 def _counted(batches: Iterable[torch.Tensor], bar: tqdm) -> Iterable[torch.Tensor]:

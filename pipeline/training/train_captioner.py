@@ -29,6 +29,7 @@ from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
 
 IMAGES_AT_ONCE = 64  # in validation
+MIRRORED = 0.5  # the share of training images, where captions.mirror is set
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,11 @@ def train_captioner(params: Params, material: CaptionMaterial, out: Path, *, nam
 
 
 def batches(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, epoch: int) -> Iterator[CaptionBatch]:
-    """The training images in an order of this epoch's own, one of the pictures of each, some of its captions."""
+    """The training images in an order of this epoch's own, some of the captions of each."""
     settings = params.captioner.training
     generator = np.random.default_rng([params.seed, epoch])
     order = generator.permutation(material.of_split("train")).tolist()
-    pictures_of: dict[int, list[int]] = {}
-    manifest, captions = material.manifest, params.captions
-    for position, picture in enumerate(manifest.pictures(mirror=captions.mirror, crops=captions.crops)):
-        pictures_of.setdefault(picture.image, []).append(position)
+    pictures = {picture: position for position, picture in enumerate(material.manifest.pictures(mirror=True))}
     for start in range(0, len(order), settings.batch_size):
         images = order[start : start + settings.batch_size]
         chosen = [
@@ -109,7 +107,8 @@ def batches(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, e
         ]
         longest = params.captioner.decoding.most_words
         words = encode_captions(chosen, vocabulary, most_words=longest).unflatten(0, (len(images), -1))
-        regions = material.regions.read(int(generator.choice(pictures_of[image])) for image in images)
+        mirrored = generator.random(len(images)) < MIRRORED * params.captions.mirror
+        regions = material.regions.read(pictures[picture] for picture in zip(images, mirrored.tolist(), strict=True))
         yield CaptionBatch(images, regions, words, done=start / len(order))
 
 

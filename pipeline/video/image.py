@@ -6,7 +6,6 @@ H height, W width.
 import warnings
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -102,8 +101,3 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
         raise InputError(f"{got}, expected 0 to {_MOST_16_BITS}; convert it to 8 bits")
     samples[samples == image.info.get("transparency")] = _MOST_16_BITS
     return Image.fromarray(np.rint(samples * (255 / _MOST_16_BITS)).astype(np.uint8))
-
-
-def enlarge(pixels: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-    """A part of an image uint8 [H, W, 3], scaled up (bilinear) to the size of the whole."""
-    return cv2.resize(pixels[rows, columns], (pixels.shape[1], pixels.shape[0]), interpolation=cv2.INTER_LINEAR)

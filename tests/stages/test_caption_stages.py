@@ -90,9 +90,8 @@ def test_training_images_are_encoded_mirrored_too_where_asked_for(pictures, monk
     prepare_captions.main()
     manifest = read_caption_manifest(CAPTIONS)
     train, everything = manifest.indices_of_split("train"), list(range(NUM_IMAGES))
-    whole = [(index, 0, False) for index in everything]
-    assert manifest.pictures(mirror=False, crops=0) == whole
-    assert manifest.pictures(mirror=True, crops=0) == whole + [(index, 0, True) for index in train]
+    assert manifest.pictures(mirror=False) == [(index, False) for index in everything]
+    assert manifest.pictures(mirror=True) == [(i, False) for i in everything] + [(i, True) for i in train]
     held = Regions(CAPTIONS).read(range(NUM_IMAGES + len(train)))
     assert torch.equal(held[NUM_IMAGES:], held[train].flip(1)), "the region of interest is the same part of the image"
     assert not torch.equal(held[NUM_IMAGES:], held[train])
@@ -100,40 +99,6 @@ def test_training_images_are_encoded_mirrored_too_where_asked_for(pictures, monk
     write_params(pictures.parent, captions__pixels=pixels)
     prepare_captions.main()
     assert len(region_files()) == 3, "files of mirrored images do not stay"
-
-
-def test_parts_of_training_images_are_encoded_too_where_asked_for(pictures, monkeypatch):
-    def corners(images, encoder, preprocess, *, batch_size):
-        for image in images:
-            assert image.shape == (50, 100, 3), "a part is scaled up to the size of the whole"
-            yield torch.from_numpy(image[[0, -1], [0, -1]])[None].float()
-
-    for index, path in enumerate(sorted((pictures / "images").iterdir())):
-        # red says in which column a pixel is, green in which row
-        y, x = np.meshgrid(np.arange(50) * 5, np.arange(100) * 2, indexing="ij")
-        Image.fromarray(np.stack([x, y, 0 * x + index], axis=2).astype(np.uint8)).save(path.with_suffix(".png"))
-        if path.suffix == ".jpg":
-            path.unlink()
-    captions = pictures / "captions.csv"
-    captions.write_text(captions.read_text().replace(".jpg", ".png"))
-    monkeypatch.setattr(prepare_captions, "encode_images", corners)
-    write_params(pictures.parent, captions__mirror=True, captions__crops=2)
-    prepare_captions.main()
-    manifest = read_caption_manifest(CAPTIONS)
-    listed = manifest.pictures(mirror=True, crops=2)
-    first, last = Regions(CAPTIONS).read(range(len(listed))).unbind(1)
-    spans = (last - first)[:, :2] / torch.tensor([198.0, 245.0])
-    train = manifest.indices_of_split("train")
-    assert [p for p in listed if p.crop] == [(i, 1, True) for i in train] + [(i, 2, False) for i in train]
-    parts = torch.tensor([picture.crop > 0 for picture in listed])
-    mirrored = torch.tensor([picture.mirrored for picture in listed])
-    assert (spans[~parts].abs() == 1).all()
-    assert ((spans[:, 0] < 0) == mirrored).all()
-    assert ((spans[parts].abs() > 0.66) & (spans[parts].abs() <= 1)).all()
-    assert len({tuple(corner) for corner in first[parts].tolist()}) == len(first[parts]), "each part is another"
-    before = region_files()
-    prepare_captions.main()
-    assert region_files() == before, "the same parts, which are not encoded anew"
 
 
 def test_images_are_split_by_group(pictures, capsys):
