@@ -4,6 +4,8 @@ BIN := .venv/bin
 # Threads that spin while they wait starve each other on busy cores: encoding fell from 114 to 47 frames a second.
 export OMP_WAIT_POLICY ?= PASSIVE
 export TQDM_MININTERVAL ?= 2
+# Each stage imports torch and mlflow: without kept bytecode half of its start is spent on compiling them anew.
+export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup run test slow ui clean

@@ -121,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(label)
     label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
     label.add_argument("--overlay", action="store_true", help="also draw the labels on the video")
+    label.add_argument(
+        "--precision",
+        choices=("full", "reduced"),
+        default="full",
+        help="reduced: the encoder computes in bfloat16, faster where the CPU or GPU has it (default: full, float32)",
+    )
     label.set_defaults(run=_label)
 
     _add_caption(commands)
@@ -200,8 +206,8 @@ def _label(options: argparse.Namespace) -> int:
     from pipeline.errors import InputError
     from pipeline.predict import find_inputs, label_files, load_model
 
-    model = load_model(options.model, device=options.device)
-    if options.overlay and model.frames is None:
+    model = load_model(options.model, device=options.device, precision=options.precision)
+    if options.overlay and model.runtime is None:
         raise InputError(f"{options.model}: was trained on ready features: --overlay needs a model that sees videos")
     paths = find_inputs(options.inputs, model)
     _make_writable(options.out)

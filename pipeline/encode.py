@@ -3,6 +3,7 @@
 T frames, F features, N images, R regions of C channels. Memory is bounded by a batch or two, whatever there is to read.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -13,6 +14,7 @@ import torch
 
 from pipeline.errors import InputError
 from pipeline.models.encoder import Encoder
+from pipeline.runtime import Pending, Runtime
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import VideoReader
 
@@ -24,23 +26,24 @@ class EncodedFrames(NamedTuple):
     pts_seconds: np.ndarray
 
 
-@torch.inference_mode()
-def encode_video(
-    reader: VideoReader, encoder: Encoder, preprocess: Preprocess, *, batch_size: int
-) -> Iterator[EncodedFrames]:
-    """Yield the features of every frame in order, `batch_size` frames at a time. The encoder must be in eval mode.
+def encode_video(reader: VideoReader, runtime: Runtime) -> Iterator[EncodedFrames]:
+    """Yield the features of every frame in order, batch by batch, of a video that `open_scaled` opened for `runtime`.
 
-    Raises InputError, before a frame is decoded, where the video is smaller than the region of interest; VideoError
-    where a frame cannot be decoded.
+    Frames are decoded in another thread, a batch ahead, and a batch is encoded while the one before it is made use of.
+    Raises VideoError where a frame cannot be decoded.
     """
-    properties = reader.properties
-    try:
-        preprocess.crop_box(width=properties.width, height=properties.height)
-    except InputError as error:
-        raise InputError(f"{properties.path}: {error}") from None
-    device = next(encoder.parameters()).device
-    for frames in reader.read(batch_size=batch_size):
-        yield EncodedFrames(encoder(preprocess(frames.pixels).to(device)), frames.pts_seconds)
+    batches = reader.read(batch_size=runtime.frames.spec.batch_size)
+    waiting: deque[tuple[Pending, np.ndarray]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (frames := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            waiting.append((runtime.submit(frames.pixels), frames.pts_seconds))
+            if len(waiting) > 1:
+                features, pts_seconds = waiting.popleft()
+                yield EncodedFrames(features.result(), pts_seconds)
+    for features, pts_seconds in waiting:
+        yield EncodedFrames(features.result(), pts_seconds)
 
 
 @torch.inference_mode()

@@ -5,21 +5,23 @@ T frames, K classes.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
-from pipeline.checkpoint import Checkpoint, CheckpointSpec, FrameEncoder, load_checkpoint
+from pipeline.checkpoint import Checkpoint, CheckpointSpec, load_checkpoint
 from pipeline.datasets.features import read_feature_file
 from pipeline.encode import choose_device, encode_video
 from pipeline.errors import InputError, describe_os_error
 from pipeline.labels.annotations import write_frames, write_segments
 from pipeline.labels.colors import class_colors
 from pipeline.labels.smoothing import smooth
+from pipeline.runtime import EXPORTS, Precision, Runtime, open_runtime
 from pipeline.video.overlay import write_overlay
-from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_video
+from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_scaled, open_video
 
 FEATURE_SUFFIX = ".npy"
 FRAMES, SEGMENTS, OVERLAY = ".frames.csv", ".segments.csv", ".overlay.mp4"  # after a video's stem: what is written
@@ -36,12 +38,40 @@ class VideoLabels:
     frame_seconds: float  # how long the last frame stands
 
 
-def load_model(location: str, *, device: str) -> Checkpoint:
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint ready to label videos, with how its encoder is to run.
+
+    exports: the folder where the encoder, exported for a CPU, is kept; None: it is exported anew each time.
+    """
+
+    checkpoint: Checkpoint
+    precision: Precision = "full"
+    exports: Path | None = None
+
+    @property
+    def spec(self) -> CheckpointSpec:
+        return self.checkpoint.spec
+
+    @cached_property
+    def runtime(self) -> Runtime | None:
+        """Its encoder, None where the model takes ready features; opened when it is first asked for."""
+        frames = self.checkpoint.frames
+        return open_runtime(frames, precision=self.precision, exports=self.exports) if frames else None
+
+
+def load_model(location: str, *, device: str, precision: Precision = "full") -> Model:
     """The model in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model).
 
-    Raises InputError where there is none, or the device is absent.
+    For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
+
+    Raises InputError where there is none, the device is absent or cannot compute with the precision.
     """
-    return load_checkpoint(find_checkpoint(location), device=choose_device(device))
+    folder = find_checkpoint(location)
+    exports = None if location.startswith(MLFLOW_SCHEMES) else folder.parent / EXPORTS
+    model = Model(load_checkpoint(folder, device=choose_device(device)), precision, exports)
+    model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
+    return model
 
 
 def find_checkpoint(location: str) -> Path:
@@ -53,29 +83,27 @@ def find_checkpoint(location: str) -> Path:
     return fetch_checkpoint(location)
 
 
-def label_video(path: Path, model: Checkpoint, *, tell: Callable[[str], None] = lambda progress: None) -> VideoLabels:
+def label_video(path: Path, model: Model, *, tell: Callable[[str], None] = lambda progress: None) -> VideoLabels:
     """Label every frame of a video, or of a file of ready features where the model was trained on features.
 
     `tell` is given the progress through a video, in words.
     Raises InputError where the file cannot be read, or is not of the kind that the model takes.
     """
-    if model.frames is None:
+    if model.runtime is None:
         features = _read_given_features(path, model)
-        probabilities = model.labeller.predict([features])
+        probabilities = model.checkpoint.labeller.predict([features])
         times, frame_seconds = np.full(len(features), np.nan), float("nan")
     else:
         if path.suffix.lower() == FEATURE_SUFFIX:
             raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
         parts: list[np.ndarray] = []
-        with open_video(path) as reader:
-            probabilities = model.labeller.predict(_encode(reader, model.frames, parts, tell))
+        with open_scaled(path, model.runtime.frames.preprocess) as reader:
+            probabilities = model.checkpoint.labeller.predict(_encode(reader, model.runtime, parts, tell))
             times, frame_seconds = np.concatenate(parts), float(1 / reader.properties.frame_rate)
     return decide(probabilities, model, pts_seconds=times, frame_seconds=frame_seconds)
 
 
-def decide(
-    probabilities: np.ndarray, model: Checkpoint, *, pts_seconds: np.ndarray, frame_seconds: float
-) -> VideoLabels:
+def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float) -> VideoLabels:
     """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its class's probability."""
     labels = smooth(probabilities, min_segment_frames=model.spec.labeller.min_segment_frames)
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
@@ -83,18 +111,18 @@ def decide(
 
 
 def _encode(
-    reader: VideoReader, frames: FrameEncoder, times: list[np.ndarray], tell: Callable[[str], None]
+    reader: VideoReader, runtime: Runtime, times: list[np.ndarray], tell: Callable[[str], None]
 ) -> Iterator[torch.Tensor]:
     """The features of a video, chunk by chunk; the times of its frames are added to `times` on the way."""
     num_done = 0
-    for chunk in encode_video(reader, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size):
+    for chunk in encode_video(reader, runtime):
         times.append(chunk.pts_seconds)
         yield chunk.features
         num_done += len(chunk.pts_seconds)
         tell(f"{reader.properties.path.name}: frame {num_done} of {reader.properties.num_frames}")
 
 
-def _read_given_features(path: Path, model: Checkpoint) -> torch.Tensor:
+def _read_given_features(path: Path, model: Model) -> torch.Tensor:
     if path.suffix.lower() != FEATURE_SUFFIX:
         raise InputError(f"{path}: the model was trained on ready features, expected a {FEATURE_SUFFIX} file")
     features = read_feature_file(path)
@@ -105,12 +133,12 @@ def _read_given_features(path: Path, model: Checkpoint) -> torch.Tensor:
     return torch.from_numpy(features.astype(np.float32))
 
 
-def find_inputs(paths: Sequence[Path], model: Checkpoint) -> list[Path]:
+def find_inputs(paths: Sequence[Path], model: Model) -> list[Path]:
     """The files to label, each once: those named, and those in the folders named that the model could read, sorted.
 
     Overlays that an earlier call wrote are not found in a folder. Raises InputError where a folder holds nothing.
     """
-    if model.frames:
+    if model.runtime:
         return find_files(paths, VIDEO_SUFFIXES, kind="video")
     return find_files(paths, {FEATURE_SUFFIX}, kind=f"{FEATURE_SUFFIX} file, which is what the model was trained on")
 
@@ -136,7 +164,7 @@ def find_files(paths: Sequence[Path], suffixes: Collection[str], *, kind: str) -
 
 def label_files(
     paths: Iterable[Path],
-    model: Checkpoint,
+    model: Model,
     out: Path,
     *,
     overlay: bool,
@@ -170,7 +198,7 @@ def label_files(
 
 def label_file(
     path: Path,
-    model: Checkpoint,
+    model: Model,
     out: Path,
     *,
     overlay: bool,

@@ -2,19 +2,22 @@
 
 import gc
 import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from made_models import write_video
 
-from pipeline.checkpoint import load_checkpoint
+from pipeline.checkpoint import FrameEncoder, load_checkpoint
 from pipeline.encode import choose_device, encode_images, encode_video
 from pipeline.errors import InputError
 from pipeline.models.encoder import build_encoder
+from pipeline.runtime import OpenVINORuntime, TorchRuntime
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.reader import open_video
+from pipeline.video.reader import FrameBatch, VideoError, open_scaled
 
 
 @pytest.fixture(scope="module")
@@ -23,26 +26,53 @@ def frames(video_model):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 50])
-def test_features_are_the_encoders_of_every_frame_in_batches_of_any_size(frames, tmp_path, batch_size):
+@pytest.mark.parametrize("open_it", [TorchRuntime, OpenVINORuntime])
+def test_features_are_the_encoders_of_every_frame_in_batches_of_any_size(frames, tmp_path, batch_size, open_it):
     path = write_video(tmp_path / "clip.mp4", num_frames=20)
-    with open_video(path) as reader:
-        chunks = list(encode_video(reader, frames.encoder, frames.preprocess, batch_size=batch_size))
+    runtime = open_it(FrameEncoder(frames.spec.model_copy(update={"batch_size": batch_size}), frames.encoder))
+    with open_scaled(path, frames.preprocess) as reader:
+        chunks = list(encode_video(reader, runtime))
     assert [len(chunk.features) for chunk in chunks[:-1]] == [batch_size] * (len(chunks) - 1)
-    with open_video(path) as reader:
+    with open_scaled(path, frames.preprocess) as reader:
         (whole,) = reader.read(batch_size=20)
     with torch.no_grad():
-        expected = frames.encoder(frames.preprocess(whole.pixels))
+        expected = frames.encoder(frames.preprocess.normalize(torch.from_numpy(whole.pixels)))
     torch.testing.assert_close(torch.cat([chunk.features for chunk in chunks]), expected, atol=1e-4, rtol=1e-4)
     np.testing.assert_array_equal(np.concatenate([chunk.pts_seconds for chunk in chunks]), whole.pts_seconds)
 
 
-def test_a_video_smaller_than_the_region_of_interest_is_named_before_it_is_decoded(frames, tmp_path):
-    path = write_video(tmp_path / "small.mp4", num_frames=3, size=(64, 48))
-    preprocess = Preprocess(size=(32, 32), crop=(10, 0, 64, 48))
-    with open_video(path) as reader, pytest.raises(InputError) as refused:
-        next(encode_video(reader, frames.encoder, preprocess, batch_size=8))
-    assert str(refused.value).startswith(f"{path}: crop (x, y, width, height) = (10, 0, 64, 48) in pixels")
-    assert "64 wide and 48 high" in str(refused.value)
+class _Reading:
+    """A reader of six batches that tells how many were asked for, and breaks where it is told to."""
+
+    def __init__(self, *, breaks_at: int = 6) -> None:
+        self.num_read, self._breaks_at = 0, breaks_at
+
+    def read(self, *, batch_size: int) -> Iterator[FrameBatch]:
+        for number in range(6):
+            if number == self._breaks_at:
+                raise VideoError("frame 3 cannot be decoded")
+            self.num_read += 1
+            yield FrameBatch(np.zeros((1, 32, 32, 3), np.uint8), np.array([number]), np.array([float(number)]))
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_no_more_than_two_batches_are_decoded_ahead_of_who_reads_the_features(frames):
+    reader = _Reading()
+    runtime = SimpleNamespace(frames=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
+    chunks = encode_video(reader, runtime)
+    for number in range(3):
+        assert next(chunks).pts_seconds.tolist() == [number]
+        time.sleep(0.05)
+        assert reader.num_read <= number + 3
+    chunks.close()
+    assert reader.num_read <= 5
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_a_frame_that_cannot_be_decoded_is_told(frames):
+    runtime = SimpleNamespace(frames=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
+    with pytest.raises(VideoError, match="frame 3"):
+        list(encode_video(_Reading(breaks_at=3), runtime))
 
 
 # Images

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from made_models import CLASSES, PREPROCESS, SETTINGS, save_video_model, write_v
 
 from pipeline.errors import InputError
 from pipeline.labels.smoothing import smooth
-from pipeline.predict import decide, find_inputs, label_files, label_video, load_model
+from pipeline.predict import Model, decide, find_inputs, label_files, label_video, load_model
 from pipeline.pyfunc import LabellingModel
-from pipeline.video.reader import open_video
+from pipeline.video.reader import open_scaled
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +30,12 @@ def test_a_video_in_batches_is_labelled_as_in_one_piece(bidirectional, tmp_path)
     video = write_video(tmp_path / "clip.mp4", num_frames=21)  # 8 frames are encoded at once
     told: list[str] = []
     result = label_video(video, model, tell=told.append)
-    with open_video(video) as reader:
+    frames, labeller = model.checkpoint.frames, model.checkpoint.labeller
+    with open_scaled(video, frames.preprocess) as reader:
         (whole,) = reader.read(batch_size=21)
     with torch.no_grad():
-        features = model.frames.encoder(model.frames.preprocess(whole.pixels))
-        probabilities = model.labeller(features[None]).logits[0].softmax(-1).numpy()
+        features = frames.encoder(frames.preprocess.normalize(torch.from_numpy(whole.pixels)))
+        probabilities = labeller(features[None]).logits[0].softmax(-1).numpy()
     np.testing.assert_allclose(result.probabilities, probabilities.max(axis=1), atol=1e-4)
     confident = np.ptp(np.sort(probabilities)[:, -2:], axis=1) > 1e-3
     np.testing.assert_array_equal(result.labels[confident], probabilities.argmax(axis=1)[confident])
@@ -60,7 +62,8 @@ def test_any_size_and_length_is_labelled(model, tmp_path, size, num_frames):
 
 def test_labels_are_smoothed_as_the_checkpoint_says(model):
     labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 4})
-    smoothing = type(model)(model.spec.model_copy(update={"labeller": labeller}), model.labeller, model.frames)
+    checkpoint = model.checkpoint
+    smoothing = Model(replace(checkpoint, spec=checkpoint.spec.model_copy(update={"labeller": labeller})))
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), size=30)
     result = decide(probabilities, smoothing, pts_seconds=np.zeros(30), frame_seconds=1.0)
     np.testing.assert_array_equal(result.labels, smooth(probabilities, min_segment_frames=4))

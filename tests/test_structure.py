@@ -23,8 +23,9 @@ MAY_IMPORT = {
     "metrics": {"labels", *BOTTOM},
     "config": {"errors"},
     "datasets": {"video", "labels", *BOTTOM},
-    "encode": {"models", "video", *BOTTOM},
+    "encode": {"models", "runtime", "video", *BOTTOM},
     "checkpoint": {"config", "models", "video", *BOTTOM},
+    "runtime": {"checkpoint", *BOTTOM},
     "training": {
         "caption_checkpoint",
         "checkpoint",
@@ -34,11 +35,12 @@ MAY_IMPORT = {
         "labels",
         "metrics",
         "models",
+        "runtime",
         "video",
         *BOTTOM,
     },
     "caption_checkpoint": {"checkpoint", "config", "labels", "models", "video", *BOTTOM},
-    "predict": {"checkpoint", "datasets", "encode", "labels", "models", "training", "video", *BOTTOM},
+    "predict": {"checkpoint", "datasets", "encode", "labels", "models", "runtime", "training", "video", *BOTTOM},
     "caption": {"caption_checkpoint", "encode", "labels", "predict", "video", *BOTTOM},
     "pyfunc": {"caption", "checkpoint", "predict", *BOTTOM},
 }
@@ -46,6 +48,7 @@ ABOVE = {"stages", "summary", "cli"}
 ONLY_THERE = {
     "mlflow": {"pipeline.training.tracking"},
     "decord": {"pipeline.video.decord_reader"},
+    "openvino": {"pipeline.runtime"},
     "dvc": set(),
     "hydra": set(),
 }

@@ -74,12 +74,14 @@ class Encoder(nn.Module):
             raise ValueError(f"images: got shape {list(images.shape)}, expected [images, 3, height, width]")
         images = images.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         if images.device.type != "cpu" or self.training or torch.is_grad_enabled():
-            return self._encode(images)
+            return self.encode_at_once(images)
         num_images, _, height, width = images.shape
         num_parts = num_images * height * width // PIXELS_AT_ONCE_ON_CPU
-        return torch.cat([self._encode(part) for part in images.tensor_split(max(1, min(num_parts, num_images)))])
+        parts = images.tensor_split(max(1, min(num_parts, num_images)))
+        return torch.cat([self.encode_at_once(part) for part in parts])
 
-    def _encode(self, images: Tensor) -> Tensor:
+    def encode_at_once(self, images: Tensor) -> Tensor:
+        """As `forward`, which takes care of the cache: all images in one go."""
         output = self.trunk(images)
         if output.ndim == 4:
             output = adaptive_avg_pool2d(output, self.grid)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.checkpoint import Checkpoint, load_checkpoint
+from pipeline.checkpoint import load_checkpoint
 from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest
@@ -18,7 +18,8 @@ from pipeline.files import replacing
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.plots import plot_confusion, plot_timeline
 from pipeline.metrics.report import Report, evaluate, flatten
-from pipeline.predict import VideoLabels, decide, label_video
+from pipeline.predict import Model, VideoLabels, decide, label_video
+from pipeline.runtime import EXPORTS
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, PREPARED, RESULTS
 from pipeline.training import tracking
@@ -33,8 +34,10 @@ def main() -> None:
     params = load_params()
     manifest, labels = read_manifest(PREPARED)
     device = choose_device(params.training.device)
-    labeller = load_checkpoint(LABELLER, device=device, classes=manifest.classes)
-    baseline = load_checkpoint(BASELINE, device=device, classes=manifest.classes)
+    labeller, baseline = (
+        Model(load_checkpoint(folder, device=device, classes=manifest.classes), exports=folder.parent / EXPORTS)
+        for folder in (LABELLER, BASELINE)
+    )
     if not any(manifest.of_split(split) for split in HELD_OUT):
         raise InputError("no video is held out to evaluate on: set dataset.test_fraction, or write splits/test.txt")
     out = RESULTS / "evaluation"
@@ -65,17 +68,17 @@ def main() -> None:
     _track(metrics, labeller, baseline, out)
 
 
-def predict_sources(model: Checkpoint, sources: list[Source], *, description: str) -> Predictions:
+def predict_sources(model: Model, sources: list[Source], *, description: str) -> Predictions:
     """Labels of each source: from the cached features where the model reads those, else from the file itself."""
     return {s.stem: _predict(model, s) for s in tqdm(sources, desc=description, unit="video")}
 
 
-def _predict(model: Checkpoint, source: Source) -> VideoLabels:
+def _predict(model: Model, source: Source) -> VideoLabels:
     cached = FEATURES / f"{source.stem}{SUFFIX}"
     if not cached.exists():  # trained end to end: its features are those of its own encoder
         return label_video(Path(source.path), model)
     features = read_features(cached)
-    probabilities = model.labeller.predict([features])
+    probabilities = model.checkpoint.labeller.predict([features])
     pts_seconds = read_pts(cached)
     return decide(probabilities, model, pts_seconds=pts_seconds, frame_seconds=float("nan"))
 
@@ -104,7 +107,7 @@ def _write_report(
 
 def _write_pictures(
     out: Path,
-    model: Checkpoint,
+    model: Model,
     report: Report,
     *,
     truth: dict[str, np.ndarray],
@@ -130,7 +133,7 @@ def _write_pictures(
         figure.savefig(out / "timelines" / f"{stem}.png", dpi=120)
 
 
-def _track(metrics: dict[str, dict[str, float]], labeller: Checkpoint, baseline: Checkpoint, out: Path) -> None:
+def _track(metrics: dict[str, dict[str, float]], labeller: Model, baseline: Model, out: Path) -> None:
     """The scores of metrics.json, each into the run that trained its model, and the pictures."""
     ours = {split: scores for split, scores in metrics.items() if not split.endswith(WITHOUT_RNN)}
     alone = {split: metrics[f"{split}_{WITHOUT_RNN}"] for split in ours}

@@ -12,9 +12,12 @@ from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, features_fingerprint, read_feature_file, write_features
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.encode import choose_device, encode_video
+from pipeline.runtime import EXPORTS, Runtime, open_runtime
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
-from pipeline.video.reader import open_video
+from pipeline.video.reader import SCALING, open_scaled
+
+GIVEN = "given"  # features that no encoder made
 
 
 def main() -> None:
@@ -23,44 +26,48 @@ def main() -> None:
     FEATURES.mkdir(parents=True, exist_ok=True)
     manifest, _ = read_manifest(PREPARED)
     sources = () if params.encoder.training == "end_to_end" else manifest.sources
-    extract_features(sources, load_encoder(ENCODER), FEATURES, device=choose_device(params.training.device))
+    device = choose_device(params.training.device)
+    extract_features(sources, load_encoder(ENCODER), FEATURES, device=device, exports=ENCODER.parent / EXPORTS)
 
 
 def extract_features(
-    sources: tuple[Source, ...], frames: FrameEncoder | None, out: Path, *, device: torch.device
+    sources: tuple[Source, ...], frames: FrameEncoder | None, out: Path, *, device: torch.device, exports: Path | None
 ) -> None:
     """Write the features of each source that `out` does not hold yet; remove what belongs to none of them."""
     wanted = {out / f"{source.stem}{SUFFIX}": source for source in sources}
     for path in out.iterdir():
         if path not in wanted:
             path.unlink()
-    encoder_fingerprint = frames.fingerprint() if frames else "given"
+    encoder_fingerprint = frames.fingerprint() if frames else GIVEN
     keys = {path: _fingerprint(encoder_fingerprint, source) for path, source in wanted.items()}
     due = [path for path in wanted if features_fingerprint(path) != keys[path]]
     if not due:
         print("every video is encoded already" if wanted else "nothing to encode: the encoder is trained end to end")
         return
+    runtime = None
     if frames:
         frames.encoder.to(device)
+        runtime = open_runtime(frames, exports=exports)
     with tqdm(total=sum(wanted[path].num_frames for path in due), desc="encoding", unit="frame") as bar:
         for path in due:
-            features, pts_seconds = _features_of(wanted[path], frames, bar)
+            features, pts_seconds = _features_of(wanted[path], runtime, bar)
             write_features(path, features, pts_seconds, fingerprint=keys[path])
 
 
 def _fingerprint(encoder_fingerprint: str, source: Source) -> str:
-    return hashlib.sha256(f"{encoder_fingerprint} {source.sha256}".encode()).hexdigest()[:16]
+    scaling = "" if encoder_fingerprint == GIVEN else SCALING
+    return hashlib.sha256(f"{encoder_fingerprint} {source.sha256} {scaling}".encode()).hexdigest()[:16]
 
 
-def _features_of(source: Source, frames: FrameEncoder | None, bar: tqdm) -> tuple[np.ndarray, np.ndarray]:
-    if frames is None:
+def _features_of(source: Source, runtime: Runtime | None, bar: tqdm) -> tuple[np.ndarray, np.ndarray]:
+    if runtime is None:
         bar.update(source.num_frames)
         features = read_feature_file(Path(source.path))
         features = features.astype(np.float32) if features.dtype == np.float64 else features
         return features, np.full(len(features), np.nan)
     features_parts, times = [], []
-    with open_video(Path(source.path)) as reader:
-        for chunk in encode_video(reader, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size):
+    with open_scaled(Path(source.path), runtime.frames.preprocess) as reader:
+        for chunk in encode_video(reader, runtime):
             features_parts.append(chunk.features.half().cpu().numpy())
             times.append(chunk.pts_seconds)
             bar.update(len(chunk.pts_seconds))

@@ -23,12 +23,13 @@ from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.plots import plot_gradients
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.models.labeller import EndToEnd, Labeller
+from pipeline.runtime import TorchRuntime
 from pipeline.training import tracking
 from pipeline.training.diagnosis import Diagnosis, diagnose
 from pipeline.training.loop import Callbacks, Learner, ParameterGroups, Scores, fit
 from pipeline.training.losses import balanced_class_weights
 from pipeline.training.runs import cpu_threads, lineage_of, log_history, open_state, open_training_run
-from pipeline.video.reader import open_video
+from pipeline.video.reader import open_scaled
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most
 DRAWN_EPOCHS = 6
@@ -58,9 +59,10 @@ class Material:
             return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
         assert self.frames is not None
         path = next(source.path for source in self.manifest.sources if source.stem == stem)
-        with open_video(Path(path)) as reader:
+        preprocess = self.frames.preprocess
+        with open_scaled(Path(path), preprocess) as reader:
             batches = reader.read(start, stop, batch_size=stop - start)
-            return torch.cat([self.frames.preprocess(batch.pixels) for batch in batches])
+            return torch.cat([preprocess.normalize(torch.from_numpy(batch.pixels)) for batch in batches])
 
     def feature_chunks(self, source: Source) -> Iterable[torch.Tensor]:
         """The features of a whole video: cached ones, or what the encoder makes of it now."""
@@ -71,8 +73,8 @@ class Material:
 
     @staticmethod
     def _encode(source: Source, frames: FrameEncoder) -> Iterator[torch.Tensor]:
-        with open_video(Path(source.path)) as reader:
-            for chunk in encode_video(reader, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size):
+        with open_scaled(Path(source.path), frames.preprocess) as reader:
+            for chunk in encode_video(reader, TorchRuntime(frames)):  # of weights that change: no export would last
                 yield chunk.features
 
 

@@ -52,7 +52,11 @@ class Preprocess:
             raise InputError("preprocessing: " + "; ".join(problems))
 
     def __call__(self, pixels: np.ndarray) -> torch.Tensor:
-        """uint8 [T, H, W, 3] -> float32 [T, 3, height, width], (value / 255 - mean) / std, in channels-last memory.
+        """uint8 [T, H, W, 3] -> float32 [T, 3, height, width]: `resize`, then `normalize`."""
+        return self.normalize(self.resize(pixels))
+
+    def resize(self, pixels: np.ndarray) -> torch.Tensor:
+        """uint8 [T, H, W, 3] -> the region of interest, scaled: uint8 [T, height, width, 3].
 
         Raises:
             InputError: the crop does not lie within the frame.
@@ -65,12 +69,16 @@ class Preprocess:
         frames = torch.from_numpy(pixels[:, top:bottom, left:right]).permute(0, 3, 1, 2)
         if frames.shape[2:] != self.size:
             frames = functional.interpolate(frames, self.size, mode="bilinear", antialias=True)
-        values = frames.to(torch.float32).div_(255)
+        return frames.permute(0, 2, 3, 1)
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 [T, height, width, 3] -> float32 [T, 3, height, width], (value / 255 - mean) / std, channels last."""
+        values = pixels.permute(0, 3, 1, 2).to(torch.float32).div(255)
         if self.color == "grey":
-            luma = torch.tensor(LUMA_REC601).view(1, 3, 1, 1)
+            luma = torch.tensor(LUMA_REC601, device=pixels.device).view(1, 3, 1, 1)
             values = (values * luma).sum(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-        mean, std = (torch.tensor(channel).view(1, 3, 1, 1) for channel in (self.mean, self.std))
-        return values.sub(mean).div_(std).contiguous(memory_format=torch.channels_last)
+        mean, std = (torch.tensor(channel, device=pixels.device).view(1, 3, 1, 1) for channel in (self.mean, self.std))
+        return values.sub(mean).div(std).contiguous(memory_format=torch.channels_last)
 
     def crop_box(self, *, width: int, height: int) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of the region in whole pixels, right and bottom excluded, for frames of this size.

@@ -16,7 +16,9 @@ import numpy as np
 
 from pipeline.video.reader import VideoError, VideoProperties
 
-av.logging.set_level(av.logging.PANIC)  # What is wrong with a file is said once, in a VideoError.
+# What is wrong with a file is said once, in a VideoError. None, and no level: with a level FFmpeg's threads ask for the
+# GIL to log, and wait for it forever where the decoder is freed by who holds it.
+av.logging.set_level(None)
 
 # A video is called variable if its steps between frames differ by more than this part of the usual step. Containers
 # round times (Matroska to 1 ms), so steps of a constant rate differ too.

@@ -12,17 +12,24 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, get_args
 
 import numpy as np
 
 from pipeline.errors import InputError
 
-Backend = Literal["auto", "decord", "opencv"]
+if TYPE_CHECKING:
+    from pipeline.video.preprocess import Preprocess
+
+Backend = Literal["auto", "pyav", "decord", "opencv"]
 
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
 )
+
+
+# How `open_scaled` scales, for the fingerprints of what is made from its frames.
+SCALING = "swscale bilinear"
 
 
 class VideoError(InputError):
@@ -80,7 +87,8 @@ class VideoReader(Protocol):
 def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
     """Open a video file.
 
-    `auto` takes decord, and OpenCV for the files that decord refuses (see `decord_reader`).
+    `auto` takes decord, which is the fastest with whole frames, and PyAV for the files that decord refuses (see
+    `decord_reader`).
 
     Raises:
         VideoError: the file is missing, empty, cut short, not a video, without frames, or refused by the backend.
@@ -88,8 +96,8 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
     # Decoders are slow to import, and the callers of this module often need only its names.
     from pipeline.video.probe import probe_video
 
-    if backend not in ("auto", "decord", "opencv"):
-        raise ValueError(f"backend must be 'auto', 'decord' or 'opencv', got {backend!r}")
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
     video = probe_video(Path(path))
     if backend in ("auto", "decord"):
         from pipeline.video.decord_reader import DecordReader
@@ -99,9 +107,34 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
         except VideoError:
             if backend == "decord":
                 raise
-    from pipeline.video.opencv_reader import OpenCVReader
+    if backend == "opencv":
+        from pipeline.video.opencv_reader import OpenCVReader
 
-    return OpenCVReader(video)
+        return OpenCVReader(video)
+    from pipeline.video.pyav_reader import PyAVReader
+
+    return PyAVReader(video)
+
+
+def open_scaled(path: Path | str, preprocess: "Preprocess") -> VideoReader:
+    """Open a video file whose frames come as the region of interest of `preprocess`, at its size.
+
+    They are scaled on their way out of the decoder, which is much cheaper than scaling them afterwards.
+
+    Raises:
+        VideoError: as `open_video`.
+        InputError: the video is smaller than the region of interest.
+    """
+    from pipeline.video.probe import probe_video
+    from pipeline.video.pyav_reader import PyAVReader
+
+    video = probe_video(Path(path))
+    try:
+        return PyAVReader(video, preprocess)
+    except VideoError:
+        raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def check_range(properties: VideoProperties, start: int, stop: int | None, batch_size: int) -> int:

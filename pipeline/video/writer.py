@@ -13,7 +13,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from pipeline.files import replacing
 
-av.logging.set_level(av.logging.PANIC)
+av.logging.set_level(None)  # see `probe`
 
 TICKS_PER_SECOND = 90_000  # The clock of MPEG: the usual frame rates and milliseconds are whole numbers of ticks.
 COLOR_BT709 = 1  # ISO/IEC 23091-2, for primaries, transfer and matrix: what players take for granted.

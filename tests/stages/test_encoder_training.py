@@ -16,7 +16,7 @@ from pipeline.checkpoint import load_checkpoint, load_encoder
 from pipeline.config import load_params
 from pipeline.datasets.manifest import read_manifest
 from pipeline.datasets.synthetic import make_scenes
-from pipeline.predict import label_video
+from pipeline.predict import label_video, load_model
 from pipeline.stages import evaluate_labeller, extract_features, finetune_encoder, prepare, train_labeller
 from pipeline.stages.paths import ENCODER, FEATURES, LABELLER, PREPARED
 from pipeline.training import tracking
@@ -151,7 +151,7 @@ def test_end_to_end(run, batch_norm):
 def check_evaluation_labels_as_a_user_would() -> None:
     """Evaluation, from cached features or pixels, gives what `framescribe label` gives for the file."""
     manifest, _ = read_manifest(PREPARED)
-    model = load_checkpoint(LABELLER, device=CPU)
+    model = load_model(str(LABELLER), device="cpu")
     sources = manifest.of_split("test")
     scored = evaluate_labeller.predict_sources(model, sources, description="test")
     for source in sources:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from made_videos import MEDIA, MakeVideo, decode_fully
 
+from pipeline.errors import InputError
 from pipeline.video import decord_reader
-from pipeline.video.opencv_reader import OpenCVReader
-from pipeline.video.reader import VideoError, open_video
+from pipeline.video.preprocess import Preprocess
+from pipeline.video.pyav_reader import PyAVReader
+from pipeline.video.reader import VideoError, open_scaled, open_video
 
-BACKENDS = ("decord", "opencv")
+BACKENDS = ("pyav", "decord", "opencv")
 VARIABLE_TICKS = [0, 40, 50, 90, 91, 200, 1000, 1001, 1500, 1540, 1580, 1599, 1700, 2500, 2501, 2600, 4000]
 
 # Every key is a file that `make_video` makes: its arguments.
@@ -32,15 +34,15 @@ H264_KINDS: dict[str, dict] = {
     "vp9.webm": {"codec": "libvpx-vp9", "num_frames": 12, "options": {"cpu-used": "8", "deadline": "realtime"}},
 }
 # decord cannot be trusted with these, and says so.
-OPENCV_ONLY_KINDS: dict[str, dict] = {
+NOT_FOR_DECORD_KINDS: dict[str, dict] = {
     "tiny.mp4": {"size": (16, 16)},
     "mpeg4.avi": {"codec": "mpeg4"},
     "animation.gif": {"codec": "gif", "pix_fmt": "rgb8", "num_frames": 9},
     "mpeg1.mpg": {"codec": "mpeg1video", "options": {"g": "6", "bf": "2"}},
     "transport.ts": {"options": {"g": "10", "bf": "2"}},
 }
-KINDS = H264_KINDS | OPENCV_ONLY_KINDS
-READABLE = [(backend, name) for backend in ("auto", "opencv") for name in KINDS] + [
+KINDS = H264_KINDS | NOT_FOR_DECORD_KINDS
+READABLE = [(backend, name) for backend in ("auto", "pyav", "opencv") for name in KINDS] + [
     ("decord", name) for name in H264_KINDS
 ]
 
@@ -118,7 +120,26 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(make_video: MakeVideo) -> 
     np.testing.assert_array_equal(batch.pts_seconds, pts_seconds)
 
 
-@pytest.mark.parametrize("name", OPENCV_ONLY_KINDS)
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("crop", [None, (0.25, 0.25, 0.5, 0.5)])
+def test_frames_scaled_by_the_decoder_are_nearly_those_scaled_afterwards(
+    name: str, crop: tuple[float, ...] | None, make_video: MakeVideo
+) -> None:
+    path = make_video(name, **KINDS[name])
+    whole, pts_seconds = decode_fully(path)
+    preprocess = Preprocess(size=(12, 16), crop=crop, crop_unit="fractions")
+    with open_scaled(path, preprocess) as video:
+        batches = list(video.read(batch_size=7))
+    np.testing.assert_array_equal(np.concatenate([batch.pts_seconds for batch in batches]), pts_seconds)
+    pixels = np.concatenate([batch.pixels for batch in batches])
+    assert pixels.shape == (len(whole), 12, 16, 3)
+    assert pixels.dtype == np.uint8
+    difference = pixels.astype(int) - preprocess.resize(whole).numpy()
+    assert np.abs(difference).mean() < 12, "of hard edges between colours, which chroma at half the size blurs"
+    assert np.abs(difference.mean((0, 1, 2))).max() < 3
+
+
+@pytest.mark.parametrize("name", NOT_FOR_DECORD_KINDS)
 def test_decord_refuses_what_it_would_get_wrong(name: str, make_video: MakeVideo) -> None:
     path = make_video(name, **KINDS[name])
     with pytest.raises(VideoError, match="opencv"):
@@ -133,7 +154,7 @@ def test_decord_gets_no_video_that_does_not_fit_into_memory(
     with pytest.raises(VideoError, match="all 40 frames at once"):
         open_video(path, backend="decord")
     with open_video(path) as video:
-        assert isinstance(video, OpenCVReader)
+        assert isinstance(video, PyAVReader)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -143,6 +164,14 @@ def test_a_range_outside_the_video_is_refused(
 ) -> None:
     with open_video(make_video(), backend=backend) as video, pytest.raises(ValueError, match=r"got|do not lie"):
         next(iter(video.read(start, stop, batch_size=batch_size)))
+
+
+def test_a_video_smaller_than_the_region_of_interest_is_named_before_it_is_decoded(make_video: MakeVideo) -> None:
+    path = make_video(size=(64, 48))
+    with pytest.raises(InputError) as refused:
+        open_scaled(path, Preprocess(size=(32, 32), crop=(10, 0, 64, 48)))
+    assert str(refused.value).startswith(f"{path}: crop (x, y, width, height) = (10, 0, 64, 48) in pixels")
+    assert "64 wide and 48 high" in str(refused.value)
 
 
 def test_an_unknown_backend_is_refused(make_video: MakeVideo) -> None:
@@ -213,7 +242,13 @@ def test_a_file_cut_short_is_refused(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("name", "backend"), [("clip.mp4", "decord"), ("clip.mp4", "opencv"), ("clip.avi", "opencv")])
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("clip.mp4", "decord"),
+        *((name, backend) for name in ("clip.mp4", "clip.avi") for backend in ("pyav", "opencv")),
+    ],
+)
 @pytest.mark.parametrize("fill", ["zeros", "noise"])
 def test_frames_that_cannot_be_decoded_are_never_invented(
     name: str, backend: str, fill: str, make_video: MakeVideo, capfd: pytest.CaptureFixture
@@ -294,5 +329,5 @@ def test_media_files_are_read_whole(backend: str) -> None:
             middle = len(batches) // 2
             batch = next(iter(video.read(int(batches[middle][0][0]), batch_size=1)))
             np.testing.assert_array_equal(batch.pixels[0], batches[middle][2], row["file"])
-    # decord leaves to OpenCV: avi, gif, mpg, and one of too many pixels. OpenCV has no decoder of AV1.
-    assert num_refused == (6 if backend == "decord" else 1)
+    # decord leaves to PyAV: avi, gif, mpg, and one of too many pixels. OpenCV has no decoder of AV1.
+    assert num_refused == {"pyav": 0, "decord": 6, "opencv": 1}[backend]

@@ -1,0 +1,185 @@
+"""How fast videos are labelled, part by part, beside the limits, in one run. docs/benchmarks.md has what was seen.
+
+    python benchmarks/label.py --video clip.mp4
+
+The video is encoded anew (H.264) at 360p, 720p and 1080p. The model is EfficientNet-Lite0 at 224x224 with a GRU of
+random weights, or --model. Rates are frames a second, medians of rounds in which the parts take turns; nothing is
+asserted.
+
+torch          the encoder in batches of 32, channels last, float32: what the limits of the encoder are counted from
+script         what one would write: OpenCV's VideoCapture, resize, the encoder on a frame at a time
+decode         frames decoded and scaled, alone
+encode full    the encoder as `framescribe label` runs it;  encode reduced: with --precision reduced
+label          decoding, encoding, recurrence and writing, as `framescribe label` does it for one video
+bound          1 / (1 / decode + 1 / encode): the one after the other
+"""
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from pipeline.checkpoint import (
+    CheckpointSpec,
+    FrameEncoder,
+    Lineage,
+    make_frame_encoder,
+    make_labeller,
+    save_checkpoint,
+)
+from pipeline.config import Pixels, load_params
+from pipeline.predict import Model, label_file, label_video, load_model
+from pipeline.runtime import Runtime, TorchRuntime
+from pipeline.video.reader import open_scaled
+
+SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
+LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "reduced": {"torch": 7.0, "script": 4.5}}
+BOUND_LIMIT = 0.9
+SCRIPT_FRAMES = 200  # the slowest part is measured on fewer
+TORCH_FRAMES = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, required=True, help="what is labelled; some hundred frames are enough")
+    parser.add_argument("--model", help="checkpoint folder of a labeller that sees videos, or MLflow URI")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        location = options.model or str(make_model(Path(folder) / "model"))
+        models = {name: load_model(location, device="auto", precision=name) for name in ("full", "reduced")}
+        spec = models["full"].spec
+        assert spec.encoder is not None, "a model of ready features"
+        print(f"{spec.encoder.name} at {spec.encoder.preprocess.size}, {spec.labeller.cell}, {options.video.name}\n")
+        for name, size in SIZES.items():
+            path = scaled_copy(options.video, Path(folder) / f"{name}.mp4", *size)
+            print_rates(name, path, models, Path(folder), options.rounds)
+
+
+def make_model(folder: Path) -> Path:
+    """A checkpoint with the settings of params.yaml, but Lite0 at 224x224, and random weights after it."""
+    torch.manual_seed(0)
+    settings = load_params().labeller
+    pixels = Pixels(crop=None, crop_unit="fractions", size=None, color="rgb")
+    frames = make_frame_encoder(
+        "efficientnet_lite0", weights="imagenet", grid=1, batch_norm="frozen", batch_size=32, pixels=pixels
+    )
+    classes = tuple(f"class {index}" for index in range(8))
+    labeller = make_labeller(settings, num_features=frames.encoder.num_features, num_classes=len(classes))
+    spec = CheckpointSpec(
+        classes=classes,
+        background=None,
+        num_features=frames.encoder.num_features,
+        encoder=frames.spec,
+        labeller=settings,
+        lineage=Lineage(run_id="none", git_commit="none", data_fingerprint="none", dvc_experiment=None),
+    )
+    folder.mkdir()
+    save_checkpoint(folder, spec, labeller, frames.encoder)
+    return folder
+
+
+def scaled_copy(source: Path, path: Path, width: int, height: int) -> Path:
+    """The video at another size, H.264, at its own average rate."""
+    with av.open(str(source)) as video, av.open(str(path), "w") as container:
+        rate = video.streams.video[0].average_rate or Fraction(30)
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index, frame in enumerate(video.decode(video=0)):
+            pixels = frame.to_ndarray(format="yuv420p", width=width, height=height)
+            copy = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+            copy.pts, copy.time_base = index, 1 / Fraction(rate)
+            container.mux(stream.encode(copy))
+        container.mux(stream.encode(None))
+    return path
+
+
+def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, rounds: int) -> None:
+    runtimes = {precision: _runtime(model) for precision, model in models.items()}
+    frames = runtimes["full"].frames
+    with open_scaled(path, frames.preprocess) as video:
+        pixels = np.concatenate([batch.pixels for batch in video.read()])
+    parts: dict[str, tuple[int, Callable[[], object]]] = {
+        "torch": (TORCH_FRAMES, lambda: encode_by_torch(frames, pixels[:TORCH_FRAMES])),
+        "script": (SCRIPT_FRAMES, lambda: run_script(path, frames)),
+        "decode": (len(pixels), lambda: decode(path, frames)),
+    }
+    for precision, model in models.items():
+        parts[f"encode {precision}"] = (len(pixels), lambda p=precision: encode(runtimes[p], pixels))
+        parts[f"label {precision}"] = (len(pixels), lambda m=model: label_file(path, m, out, overlay=False))
+    rates = _take_turns(parts, rounds)
+    features = TorchRuntime(frames).submit(pixels).result()
+    labels = {precision: label_video(path, model).labels for precision, model in models.items()}
+    print(f"{name}, {len(pixels)} frames")
+    for part in ("torch", "script", "decode"):
+        print(f"  {part:16}{rates[part]:7.0f}")
+    for precision, limits in LIMITS.items():
+        encoded, labelled = rates[f"encode {precision}"], rates[f"label {precision}"]
+        bound = 1 / (1 / rates["decode"] + 1 / encoded)
+        of_bound = f"{labelled / bound:.2f} of the bound {bound:.0f}, limit {BOUND_LIMIT}"
+        difference = (encode(runtimes[precision], pixels) - features).abs().max() / features.abs().max()
+        agree = (labels[precision] == labels["full"]).mean()
+        print(f"  {'encode ' + precision:16}{encoded:7.0f}   {encoded / rates['torch']:5.2f} of torch,"
+              f" limit {limits['torch']}; features differ by {difference:.0e}, labels agree {agree:.2%}")  # fmt: skip
+        print(f"  {'label ' + precision:16}{labelled:7.0f}   {labelled / rates['script']:5.2f} of the script,"
+              f" limit {limits['script']}; {of_bound}")  # fmt: skip
+
+
+def _runtime(model: Model) -> Runtime:
+    assert model.runtime is not None
+    return model.runtime
+
+
+@torch.inference_mode()
+def encode_by_torch(frames: FrameEncoder, pixels: np.ndarray) -> torch.Tensor:
+    images = frames.preprocess.normalize(torch.from_numpy(pixels))
+    return torch.cat([frames.encoder.encode_at_once(batch) for batch in images.split(32)])
+
+
+@torch.inference_mode()
+def run_script(path: Path, frames: FrameEncoder) -> list[torch.Tensor]:
+    capture = cv2.VideoCapture(str(path))
+    height, width = frames.preprocess.size
+    features = []
+    while len(features) < SCRIPT_FRAMES:
+        read, frame = capture.read()
+        if not read:
+            break
+        image = cv2.cvtColor(cv2.resize(frame, (width, height)), cv2.COLOR_BGR2RGB)
+        features.append(frames.encoder(frames.preprocess.normalize(torch.from_numpy(image)[None])))
+    return features
+
+
+def encode(runtime: Runtime, pixels: np.ndarray) -> torch.Tensor:
+    pending = [runtime.submit(pixels[start : start + 32]) for start in range(0, len(pixels), 32)]
+    return torch.cat([features.result() for features in pending])
+
+
+def decode(path: Path, frames: FrameEncoder) -> int:
+    with open_scaled(path, frames.preprocess) as video:
+        return sum(len(batch.pixels) for batch in video.read())
+
+
+def _take_turns(parts: dict[str, tuple[int, Callable[[], object]]], rounds: int) -> dict[str, float]:
+    """Frames a second of each part, the median of rounds after one that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(rounds + 1):
+        for name, (_, run) in parts.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: num_frames / statistics.median(seconds[name][1:]) for name, (num_frames, _) in parts.items()}
+
+
+if __name__ == "__main__":
+    main()

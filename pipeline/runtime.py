@@ -1,0 +1,223 @@
+"""Encoders where they are fast: OpenVINO on a CPU, torch on CUDA; torch as the reference, and where nothing else goes.
+
+n frames, h x w pixels, F features. A runtime takes the pixels of frames that have the encoder's size and gives their
+features later, so that whoever feeds it decodes the next frames meanwhile.
+"""
+
+import sys
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.checkpoint import FrameEncoder
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import openvino
+
+Precision = Literal["full", "reduced"]
+EXPORTS = ".openvino"  # the folder of exported encoders, beside the checkpoints
+# Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
+EXPORT_TOLERANCE = 1e-3
+
+
+class _PixelEncoder(nn.Module):
+    """Frames uint8 [n, h, w, 3] of the encoder's size -> features float32 [n, F]: what is exported."""
+
+    def __init__(self, frames: FrameEncoder) -> None:
+        super().__init__()
+        self.encoder = frames.encoder
+        self.normalize = frames.preprocess.normalize
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.encoder.encode_at_once(self.normalize(pixels))
+
+
+class Pending(Protocol):
+    """Features that are being computed."""
+
+    def result(self) -> Tensor:
+        """Wait for them: float32 [n, F]. Raises what went wrong."""
+        ...
+
+
+class Runtime(Protocol):
+    """An encoder that takes frames and gives their features later. The calls of `submit` are answered in any order."""
+
+    frames: FrameEncoder
+
+    def submit(self, pixels: np.ndarray) -> Pending:
+        """Frames uint8 [n, h, w, 3]. Waits while too much is being computed already; `pixels` must not change."""
+        ...
+
+
+def open_runtime(frames: FrameEncoder, *, precision: Precision = "full", exports: Path | None = None) -> Runtime:
+    """The fastest runtime for an encoder where it is.
+
+    precision  "full": features as torch gives them in float32, to about five digits; "reduced": bfloat16
+    exports    the folder where an encoder exported for OpenVINO is kept; None: it is exported anew each time
+
+    Raises InputError where the precision is reduced and this CPU cannot compute with it.
+    """
+    if next(frames.encoder.parameters()).device.type == "cpu":
+        try:
+            return OpenVINORuntime(frames, precision=precision, exports=exports)
+        except (ImportError, ExportError) as error:
+            print(f"encoding with torch, which is slower: {error}", file=sys.stderr)
+    return TorchRuntime(frames, precision=precision)
+
+
+class TorchRuntime:
+    """The reference. Computes in a thread of its own."""
+
+    def __init__(self, frames: FrameEncoder, *, precision: Precision = "full") -> None:
+        self.frames = frames
+        self._device = next(frames.encoder.parameters()).device
+        self._reduced = precision == "reduced"
+        self._thread = ThreadPoolExecutor(1)
+
+    def submit(self, pixels: np.ndarray) -> Future[Tensor]:
+        """See `Runtime.submit`."""
+        return self._thread.submit(self._features, pixels)
+
+    @torch.inference_mode()
+    def _features(self, pixels: np.ndarray) -> Tensor:
+        frames = self.frames
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
+            images = frames.preprocess.normalize(torch.from_numpy(pixels).to(self._device))
+            return frames.encoder(images).float()
+
+
+class ExportError(Exception):
+    """The encoder cannot be exported, or the export gives other features."""
+
+
+class OpenVINORuntime:
+    """An exported encoder, a frame a request and a thread a request: a frame's features depend on nothing else.
+
+    Raises ImportError where OpenVINO is missing, ExportError where the encoder cannot be exported.
+    """
+
+    def __init__(self, frames: FrameEncoder, *, precision: Precision = "full", exports: Path | None = None) -> None:
+        openvino = _import_openvino()
+        self.frames = frames
+        core = openvino.Core()
+        if precision == "reduced" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise InputError("precision reduced: this CPU cannot compute in bfloat16: use full")
+        model = _exported(frames, core, exports)
+        num_threads = torch.get_num_threads()
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32" if precision == "full" else "bf16",
+            "NUM_STREAMS": num_threads,
+            "INFERENCE_NUM_THREADS": num_threads,
+            "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
+        }
+        compiled = core.compile_model(model, "CPU", options)
+        self._queue = openvino.AsyncInferQueue(compiled, 2 * num_threads)  # one computed, one waiting
+        self._queue.set_callback(_take_features)
+
+    def submit(self, pixels: np.ndarray) -> "_Features":
+        """See `Runtime.submit`."""
+        features = _Features(pixels, self.frames.encoder.num_features)
+        for index in range(len(pixels)):
+            self._queue.start_async({0: pixels[index : index + 1]}, (features, index), share_inputs=True)
+        return features
+
+    def __del__(self) -> None:
+        # OpenVINO frees a queue only when its requests are done, and holds the GIL meanwhile, which they need
+        if hasattr(self, "_queue"):
+            self._queue.wait_all()
+
+
+class _Features:
+    """Those of the frames of one call, as they come."""
+
+    def __init__(self, pixels: np.ndarray, num_features: int) -> None:
+        self._pixels = pixels  # OpenVINO reads them where they are: they stay until it is done
+        self._features = np.empty((len(pixels), num_features), np.float32)
+        self._num_missing = len(pixels)
+        self._lock, self._complete = Lock(), Event()
+
+    def put(self, index: int, features: np.ndarray) -> None:
+        self._features[index] = features
+        with self._lock:
+            self._num_missing -= 1
+            if self._num_missing == 0:
+                self._complete.set()
+
+    def result(self) -> Tensor:
+        """See `Pending.result`."""
+        self._complete.wait()
+        return torch.from_numpy(self._features)
+
+
+def _take_features(request: "openvino.InferRequest", of_frame: tuple[_Features, int]) -> None:
+    features, index = of_frame
+    features.put(index, request.get_output_tensor(0).data[0])
+
+
+def _import_openvino() -> Any:
+    # OpenVINO reports to its makers that it is used, unless this module is missing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def _exported(frames: FrameEncoder, core: "openvino.Core", exports: Path | None) -> "openvino.Model":
+    """The encoder for one frame, from `exports` where it is there, or exported now and put there if that can be."""
+    path = exports and exports / f"{frames.fingerprint()}.xml"
+    if path and path.exists():
+        try:
+            return core.read_model(path)
+        except RuntimeError:  # damaged: exported anew
+            pass
+    model = _export(frames, core)
+    if path:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            _save(model, path)
+            return core.read_model(path)  # as the next time, to the last bit
+        except OSError:
+            pass  # a folder that may not be written to: it is exported anew each time
+    return model
+
+
+def _export(frames: FrameEncoder, core: "openvino.Core") -> "openvino.Model":
+    openvino = _import_openvino()
+    height, width = frames.preprocess.size
+    generator = np.random.default_rng(0)
+    example = torch.from_numpy(generator.integers(0, 256, (1, height, width, 3), dtype=np.uint8))
+    encode = _PixelEncoder(frames).eval()
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the tracer, about sizes that it takes for constants: they are
+            traced = torch.jit.trace(encode, example, check_trace=False)
+            model = openvino.convert_model(traced, input=[example.shape])
+        found = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(example.numpy())[0]
+    except Exception as error:  # whatever a library raises for a network that it cannot convert
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(f"encoder {frames.spec.name} cannot be exported ({reason})") from error
+    with torch.no_grad():
+        expected = encode(example).numpy()
+    worst = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not worst <= EXPORT_TOLERANCE:
+        raise ExportError(f"encoder {frames.spec.name} as exported gives other features, by {worst:.1e}")
+    return model
+
+
+def _save(model: "openvino.Model", path: Path) -> None:
+    """Write <path>.xml and <path>.bin; the .xml, which counts, last."""
+    openvino = _import_openvino()
+    with TemporaryDirectory(prefix=".export.", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        openvino.save_model(model, temporary, compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):
+            temporary.with_suffix(suffix).replace(path.with_suffix(suffix))

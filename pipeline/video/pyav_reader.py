@@ -1,0 +1,161 @@
+"""Frames by PyAV (FFmpeg's own libraries): whatever FFmpeg decodes, of any length, and scaled on the way out.
+
+It goes forward only: a later range is reached by decoding up to it, an earlier one by opening the file anew. Decoding
+happens when a frame is asked for, so memory stays within one batch and the few frames that FFmpeg's threads work on.
+"""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from pipeline.video.preprocess import Preprocess
+from pipeline.video.probe import VideoIndex
+from pipeline.video.reader import FrameBatch, VideoError, VideoProperties, check_range
+
+# In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
+EXCHANGING_DEMUXERS = frozenset({"avi"})
+MOST_EXCHANGED = 16
+
+
+class PyAVReader:
+    """A `VideoReader`. With `preprocess` its frames are those regions of interest at that size, else as they are.
+
+    Scaling is bilinear with antialiasing, as `Preprocess.resize` does it, on the planes that the decoder gives (luma
+    and chroma) and not on RGB, which takes half the time: pixels differ by a few grey levels.
+
+    Raises InputError, before a frame is decoded, where the video is smaller than the region of interest.
+    """
+
+    def __init__(self, video: VideoIndex, preprocess: Preprocess | None = None) -> None:
+        self._video = video
+        self._preprocess = preprocess
+        self._reformatter = VideoReformatter()
+        self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
+        properties = video.properties
+        width, height = properties.width, properties.height
+        self._box = None if preprocess is None else preprocess.crop_box(width=width, height=height)
+        self._container: av.container.InputContainer | None = None
+        self._open()
+
+    @property
+    def properties(self) -> VideoProperties:
+        return self._video.properties
+
+    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+        """See `VideoReader.read`."""
+        stop = check_range(self.properties, start, stop, batch_size)
+        if start < self._position:
+            self._open()
+        while self._position < start:
+            self._advance()
+        for batch_start in range(start, stop, batch_size):
+            batch_stop = min(batch_start + batch_size, stop)
+            pixels = np.stack([self._pixels(self._advance()) for _ in range(batch_start, batch_stop)])
+            if batch_stop == self.properties.num_frames:
+                self._check_end()
+            yield FrameBatch(
+                pixels, np.arange(batch_start, batch_stop), self._video.pts_seconds[batch_start:batch_stop]
+            )
+
+    def _open(self) -> None:
+        self.close()
+        path = self.properties.path
+        try:
+            self._container = av.open(str(path))
+        except av.FFmpegError as error:
+            raise VideoError(f"{path}: cannot be opened ({error.strerror})") from error
+        stream = self._container.streams.best("video")
+        assert isinstance(stream, av.VideoStream)  # or the index would have refused the file
+        stream.thread_type = "AUTO"
+        self._frames = self._container.decode(stream)
+        self._position = 0
+        self._first_missing = 0  # the earliest position whose time was not seen yet
+        self._early: set[float] = set()  # times seen of later positions
+
+    def _advance(self) -> av.VideoFrame:
+        """The frame at the position, which moves on."""
+        path, position = self.properties.path, self._position
+        try:
+            frame = next(self._frames)
+        except StopIteration:
+            raise VideoError(
+                f"{path}: only {position} of {self.properties.num_frames} frames can be decoded; the file is damaged"
+            ) from None
+        except av.FFmpegError as error:
+            raise VideoError(f"{path}: frame {position} cannot be decoded; the file is damaged") from error
+        if frame.is_corrupt:
+            raise VideoError(f"{path}: frame {position} is damaged")
+        self._position += 1
+        self._check_time(frame)
+        return frame
+
+    def _check_time(self, frame: av.VideoFrame) -> None:
+        """A frame that FFmpeg passed over shows in the times of those after it."""
+        times = self._video.pts_seconds
+        self._early.add(float("nan") if frame.time is None else float(frame.time))
+        while self._first_missing < len(times) and times[self._first_missing] in self._early:
+            self._early.remove(times[self._first_missing])
+            self._first_missing += 1
+        if len(self._early) > self._most_early:
+            raise VideoError(
+                f"{self.properties.path}: frame {self._first_missing} cannot be decoded; the file is damaged"
+            )
+
+    def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [h, w, 3] RGB, turned as shown."""
+        self._check_size(frame)
+        turned = frame.rotation % 180 != 0
+        whole = (0, 0, self.properties.width, self.properties.height)
+        if self._preprocess is not None and self._box == whole:
+            height, width = self._preprocess.size
+            stored = (width, height) if turned else (height, width)  # as the frame is before it is turned
+            return np.rot90(self._rgb(frame, *stored), frame.rotation // 90)
+        pixels = np.rot90(self._rgb(frame, frame.height, frame.width), frame.rotation // 90)
+        if self._preprocess is None or self._box is None:
+            return pixels
+        left, top, right, bottom = self._box
+        region = np.ascontiguousarray(pixels[top:bottom, left:right])
+        return self._rgb(av.VideoFrame.from_ndarray(region, format="rgb24"), *self._preprocess.size)
+
+    def _check_size(self, frame: av.VideoFrame) -> None:
+        properties = self.properties
+        width, height = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+        if (width, height) != (properties.width, properties.height):
+            raise VideoError(
+                f"{properties.path}: frame {self._position - 1} is {width}x{height}, the first one"
+                f" {properties.width}x{properties.height}: a video whose size changes cannot be read; cut it there"
+            )
+
+    def _rgb(self, frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
+        # one thread: FFmpeg decodes in several, and the encoder takes what is left
+        scaled = self._reformatter.reformat(
+            frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1
+        )
+        return scaled.to_ndarray()
+
+    def _check_end(self) -> None:
+        try:
+            more = next(self._frames, None)
+        except av.FFmpegError:
+            more = None  # what comes after the last frame shows nothing
+        if more is not None:
+            num_frames = self.properties.num_frames
+            raise VideoError(f"{self.properties.path}: more frames can be decoded than the {num_frames} that it lists")
+
+    def close(self) -> None:
+        """Free the decoder. The reader cannot be used afterwards."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

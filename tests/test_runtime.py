@@ -1,0 +1,162 @@
+"""Every runtime gives torch's features, each frame's by itself; and what an export does that is missing or is wrong."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline import runtime as module
+from pipeline.checkpoint import FrameEncoder, make_frame_encoder
+from pipeline.config import Pixels
+from pipeline.errors import InputError
+from pipeline.runtime import OpenVINORuntime, TorchRuntime, open_runtime
+
+COSINE = 0.99
+
+
+def make_frames(name: str = "resnet18", *, grid: int = 1, stride: int | None = None, color: str = "rgb", size=(64, 48)):
+    torch.manual_seed(0)
+    pixels = Pixels(crop=None, crop_unit="fractions", size=size, color=color)
+    return make_frame_encoder(
+        name, weights=None, grid=grid, stride=stride, batch_norm="frozen", batch_size=8, pixels=pixels
+    )
+
+
+def some_pixels(num_frames: int, size=(64, 48)) -> np.ndarray:
+    return np.random.default_rng(num_frames).integers(0, 256, (num_frames, *size, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def frames() -> FrameEncoder:
+    return make_frames()
+
+
+def assert_same_features(frames: FrameEncoder, pixels: np.ndarray) -> None:
+    with torch.no_grad():
+        expected = frames.encoder(frames.preprocess.normalize(torch.from_numpy(pixels)))
+    for runtime in (TorchRuntime(frames), OpenVINORuntime(frames)):
+        found = runtime.submit(pixels).result()
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"color": "grey"},
+        {"grid": 2},
+        {"grid": 3, "stride": 16},
+        {"name": "efficientnet_lite0", "size": (96, 128)},
+        {"name": "mobilenet_v3_small"},
+        {"name": "googlenet"},
+    ],
+    ids=str,
+)
+def test_features_are_torchs(options):
+    size = options.get("size", (64, 48))
+    assert_same_features(make_frames(**options), some_pixels(5, size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vit_b_16", "swin_t", "convnext_tiny", "densenet121", "regnet_y_400mf", "maxvit_t"])
+def test_features_of_other_networks_are_torchs(name):
+    assert_same_features(make_frames(name, size=(224, 224)), some_pixels(2, (224, 224)))
+
+
+def test_a_frames_features_do_not_depend_on_what_is_beside_it(frames):
+    runtime, pixels = OpenVINORuntime(frames), some_pixels(11)
+    whole = runtime.submit(pixels).result()
+    alone = torch.cat([runtime.submit(pixels[i : i + 1]).result() for i in range(11)])
+    assert torch.equal(whole, alone)
+
+
+def test_many_calls_at_once_are_answered_each_with_its_own(frames):
+    runtime = OpenVINORuntime(frames)
+    expected = {number: runtime.submit(some_pixels(number)).result() for number in range(1, 9)}
+    pending = {number: runtime.submit(some_pixels(number)) for number in range(1, 9)}
+    for number, features in pending.items():
+        assert torch.equal(features.result(), expected[number])
+
+
+def test_reduced_precision_is_near(frames):
+    pixels = some_pixels(6)
+    exact = TorchRuntime(frames).submit(pixels).result()
+    for runtime in (TorchRuntime(frames, precision="reduced"), open_runtime(frames, precision="reduced")):
+        found = runtime.submit(pixels).result()
+        assert torch.nn.functional.cosine_similarity(found, exact).min() > COSINE
+        assert not torch.equal(found, exact)
+
+
+def test_reduced_precision_is_refused_where_the_cpu_lacks_it(frames, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino.Core, "get_property", lambda self, device, name: ["FP32"])
+    with pytest.raises(InputError, match="cannot compute in bfloat16"):
+        open_runtime(frames, precision="reduced")
+
+
+def test_an_export_is_kept_and_found_again(frames, tmp_path, monkeypatch):
+    exports = tmp_path / "exports"
+    pixels = some_pixels(3)
+    first = open_runtime(frames, exports=exports).submit(pixels).result()
+    assert sorted(path.suffix for path in exports.iterdir()) == [".bin", ".xml"]
+
+    def fail(*args):
+        raise AssertionError("exported anew")
+
+    monkeypatch.setattr(module, "_export", fail)
+    assert torch.equal(open_runtime(frames, exports=exports).submit(pixels).result(), first)
+    with pytest.raises(AssertionError, match="exported anew"):
+        open_runtime(make_frames(color="grey"), exports=exports)
+
+
+def test_a_folder_that_cannot_be_written_to_is_done_without(frames, tmp_path):
+    (tmp_path / "exports").write_text("a file")
+    assert isinstance(open_runtime(frames, exports=tmp_path / "exports"), OpenVINORuntime)
+
+
+def test_an_export_that_is_damaged_is_made_anew(frames, tmp_path):
+    open_runtime(frames, exports=tmp_path)
+    (path,) = tmp_path.glob("*.xml")
+    path.write_text(path.read_text()[:500])
+    runtime = open_runtime(frames, exports=tmp_path)
+    assert isinstance(runtime, OpenVINORuntime)
+    assert len(path.read_text()) > 500
+
+
+def test_torch_is_taken_where_an_export_gives_other_features(frames, monkeypatch, capsys):
+    right = module._PixelEncoder.forward
+    monkeypatch.setattr(
+        module._PixelEncoder, "forward", lambda self, x: right(self, x) * (2 if torch.jit.is_tracing() else 1)
+    )
+    runtime = open_runtime(frames)
+    assert isinstance(runtime, TorchRuntime)
+    assert "gives other features" in capsys.readouterr().err
+
+
+def test_torch_is_taken_where_a_network_cannot_be_exported(frames, monkeypatch, capsys):
+    class Odd(nn.Module):
+        def forward(self, images):
+            return torch.linalg.eigvals(images.mean((2, 3)).unsqueeze(2) @ images.mean((2, 3)).unsqueeze(1)).real
+
+    odd = make_frames()
+    odd.encoder.trunk = Odd()
+    odd.encoder.register_parameter("weight", nn.Parameter(torch.ones(1)))
+    runtime = open_runtime(odd)
+    assert isinstance(runtime, TorchRuntime)
+    told = capsys.readouterr().err
+    assert "cannot be exported" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_torch_is_taken_where_openvino_is_missing(frames, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert isinstance(open_runtime(frames), TorchRuntime)
+    assert "which is slower" in capsys.readouterr().err
+
+
+def test_openvino_reports_to_nobody():
+    OpenVINORuntime(make_frames())
+    assert sys.modules["openvino_telemetry"] is None
