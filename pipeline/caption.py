@@ -1,14 +1,14 @@
 """Captions for images and videos: a checkpoint and paths in, sentences out.
 
-N images, R regions, C channels, T frames, P words of a prefix. Memory is bounded by three batches of images or frames.
+N images, R regions, C channels, T frames, P words of a prefix. Memory is bounded by a few batches of images or frames.
 """
 
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from pipeline.caption_checkpoint import CaptionCheckpoint, load_captioner
-from pipeline.encode import choose_device, encode_images
+from pipeline.encode import choose_device, describe_images
 from pipeline.errors import InputError, describe_os_error
 from pipeline.labels.annotations import Span, read_spans
 from pipeline.labels.caption_files import CaptionRow, write_video_captions
@@ -100,10 +100,10 @@ def caption_images(
     """Yield the captions of each image in order, the best first: one or more, fewer than asked for if it has no more.
 
     An image that cannot be read, or is smaller than the model's region of interest, is told to `refuse` in one
-    sentence and the rest go on. `paths` and `refuse` are called in another thread, two batches ahead.
+    sentence and the rest go on. `paths` and `refuse` are called some batches ahead of what is yielded.
     """
     preprocess = model.frames.preprocess
-    waiting: deque[Path] = deque()  # read, and not yet described; appending and taking are safe between threads
+    waiting: deque[Path] = deque()  # read, and not yet described
 
     def read() -> Iterator[np.ndarray]:
         for path in paths:
@@ -132,7 +132,7 @@ def caption_video(
     """Describe each of `spans`, in order of time, by the frame nearest to its middle.
 
     Without `spans` they last about `every_seconds`: the last one, half to one and a half times as long, ends with the
-    video. `tell` is given the progress in words, from another thread.
+    video. `tell` is given the progress in words.
 
     Raises InputError where the video cannot be read or is smaller than the model's region of interest, or the spans do
     not end where the video ends.
@@ -208,20 +208,13 @@ def generate_captions(regions: torch.Tensor, model: CaptionCheckpoint, search: S
 
 
 def _describe(images: Iterable[np.ndarray], model: CaptionCheckpoint, search: Search) -> Iterator[list[Caption]]:
-    """The captions of images uint8 [H,W,3], in order.
-
-    Those of a batch are searched for in another thread while the next batch is encoded: a search is many small steps,
-    which alone leave cores idle.
-    """
-    encoder, preprocess, batch_size = model.frames.encoder, model.frames.preprocess, model.frames.spec.batch_size
-    with ThreadPoolExecutor(1) as thread:
-        coming: Future[list[list[Caption]]] | None = None
-        for regions in encode_images(images, encoder, preprocess, batch_size=batch_size):
-            earlier, coming = coming, thread.submit(generate_captions, regions, model, search)
-            if earlier:
-                yield from earlier.result()
-        if coming:
-            yield from coming.result()
+    """The captions of images uint8 [H,W,3], in order."""
+    frames = model.frames
+    describe = partial(generate_captions, model=model, search=search)
+    batch_size = frames.spec.batch_size
+    yield from chain.from_iterable(
+        describe_images(images, frames.encoder, frames.preprocess, describe, batch_size=batch_size)
+    )
 
 
 def _check_size(path: Path, preprocess: Preprocess, *, width: int, height: int) -> None:

@@ -6,7 +6,9 @@ features later, so that whoever feeds it decodes the next frames meanwhile.
 
 import sys
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Lock
@@ -26,6 +28,17 @@ Precision = Literal["full", "reduced"]
 EXPORTS = ".openvino"  # the folder of exported encoders, beside the checkpoints
 # Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
+
+
+@contextmanager
+def cpu_threads(num_threads: int | None) -> Iterator[None]:
+    """Run on that many CPU threads; None for as many as there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _PixelEncoder(nn.Module):

@@ -172,7 +172,7 @@ def test_who_stops_listening_leaves_no_thread_and_no_more_than_a_batch_was_read_
     batches.close()
     del batches
     gc.collect()
-    assert num_read <= 8
+    assert num_read <= 4 * (torch.get_num_threads() + 2)
 
 
 def test_cuda_is_taken_only_where_there_is_one(monkeypatch):

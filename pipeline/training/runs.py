@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from pipeline.checkpoint import Lineage
 from pipeline.files import replacing
 from pipeline.metrics.plots import plot_curves
@@ -73,14 +71,3 @@ def log_history(progress: Progress, out: Path) -> None:
     tracking.log_scores({"best_epoch": progress.best_epoch})
     curves = [{name: scores[name] for name in scores if not name.startswith("rnn/")} for scores in progress.history]
     tracking.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")
-
-
-@contextmanager
-def cpu_threads(num_threads: int | None) -> Iterator[None]:
-    """Run on that many CPU threads; None for as many as there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -23,12 +23,12 @@ from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.plots import plot_gradients
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.models.labeller import EndToEnd, Labeller
-from pipeline.runtime import TorchRuntime
+from pipeline.runtime import TorchRuntime, cpu_threads
 from pipeline.training import tracking
 from pipeline.training.diagnosis import Diagnosis, diagnose
 from pipeline.training.loop import Callbacks, Learner, ParameterGroups, Scores, fit
 from pipeline.training.losses import balanced_class_weights
-from pipeline.training.runs import cpu_threads, lineage_of, log_history, open_state, open_training_run
+from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
 from pipeline.video.reader import open_scaled
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most

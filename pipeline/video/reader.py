@@ -29,7 +29,7 @@ VIDEO_SUFFIXES = frozenset(
 
 
 # How `open_scaled` scales, for the fingerprints of what is made from its frames.
-SCALING = "swscale bilinear"
+SCALING = "swscale bilinear, full chroma"
 
 
 class VideoError(InputError):
