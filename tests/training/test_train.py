@@ -18,7 +18,7 @@ from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
 from pipeline.datasets.manifest import Manifest, Source
 from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.predict import label_video
+from pipeline.predict import label_video, load_model
 from pipeline.stages.prepare import prepare
 from pipeline.training import loop, tracking
 from pipeline.training import runs as training_runs
@@ -187,7 +187,7 @@ def test_the_model_labels_in_another_process_and_folder_with_its_own_code(featur
     assert Path(code).parts[-3:-1] == ("code", "pipeline"), "its own code, not what is installed"
     rows = list(csv.DictReader(lines))
     assert list(rows[0]) == ["path", "frame", "time_seconds", "label", "probability"]
-    model = load_checkpoint(Path("model"), device=CPU)
+    model = load_model("model", device="cpu")
     for path in paths:
         labels = label_video(Path(path), model).labels
         assert [row["label"] for row in rows if row["path"] == path] == [model.spec.classes[index] for index in labels]
