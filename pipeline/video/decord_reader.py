@@ -1,10 +1,10 @@
-"""Frames by decord (package decord2): the default backend, for mp4, mov, mkv and webm files.
+"""Frames by decord (package decord2): the fastest with whole frames, of mp4, mov, mkv and webm files.
 
 Four habits of decord decide how it is used here:
 - It seeks wrongly where groups of frames are open or the frame rate varies, also to skip frames. So it only ever goes
   forward, frame by frame; an earlier range is reached by opening the file anew.
 - It decodes ahead without bound while its caller is busy, and only a seek would stop it. So it only gets videos that
-  fit into memory as a whole; OpenCV takes the longer ones.
+  fit into memory as a whole; PyAV takes the longer ones.
 - It loses frames or their times in containers that are not its usual ones (avi, mpg, ts, gif).
 - It replaces frames that it cannot decode with a neighbour. Its tolerance of that is set to none.
 """
@@ -33,7 +33,7 @@ class DecordReader:
     def __init__(self, video: VideoIndex) -> None:
         self._video = video
         if video.container not in CONTAINERS:
-            raise VideoError(f"{video.properties.path}: decord is not exact for {video.container}; read it with opencv")
+            raise VideoError(f"{video.properties.path}: decord is not exact for {video.container}; read it with pyav")
         self._check_decoded_size()
         self._open()
         self._check_timestamps()
@@ -77,7 +77,7 @@ class DecordReader:
             raise VideoError(f"{path}: frame {self._position} cannot be decoded; the file is damaged") from error
         expected = (self.properties.height, self.properties.width, 3)
         if pixels.shape != expected:
-            raise VideoError(f"{path}: decord gives pixels {pixels.shape}, expected {expected}; read it with opencv")
+            raise VideoError(f"{path}: decord gives pixels {pixels.shape}, expected {expected}; read it with pyav")
         self._position += 1
         return pixels
 
@@ -87,19 +87,19 @@ class DecordReader:
         if decoded_bytes > MAX_DECODED_BYTES:
             raise VideoError(
                 f"{properties.path}: decord might decode all {properties.num_frames} frames at once, "
-                f"{decoded_bytes / 2**20:.0f} MB; read it with opencv"
+                f"{decoded_bytes / 2**20:.0f} MB; read it with pyav"
             )
 
     def _check_timestamps(self) -> None:
         path, num_frames = self.properties.path, self.properties.num_frames
         if len(self._decoder) != num_frames:
-            raise VideoError(f"{path}: decord finds {len(self._decoder)} frames of {num_frames}; read it with opencv")
+            raise VideoError(f"{path}: decord finds {len(self._decoder)} frames of {num_frames}; read it with pyav")
         # decord counts time from the first frame, as float32, whose error grows with it.
         decord_seconds = self._decoder.get_frame_timestamp(range(num_frames))[:, 0].astype(np.float64)
         expected_seconds = self._video.pts_seconds - self._video.pts_seconds[0]
         tolerance = TIMESTAMP_TOLERANCE_SECONDS + 1e-6 * expected_seconds
         if not (np.abs(decord_seconds - decord_seconds[0] - expected_seconds) <= tolerance).all():
-            raise VideoError(f"{path}: decord gives its frames other times than the file; read it with opencv")
+            raise VideoError(f"{path}: decord gives its frames other times than the file; read it with pyav")
 
     def close(self) -> None:
         """Free the decoder. The reader cannot be used afterwards."""

@@ -1,4 +1,4 @@
-"""Frames by OpenCV's FFmpeg: the second backend, for the files that decord refuses.
+"""Frames by OpenCV's FFmpeg: a second opinion, which no one takes unless it is asked for.
 
 OpenCV does not seek exactly, so this reader only goes forward: a later range is reached by decoding up to it, an
 earlier one by opening the file anew. Decoding happens when a frame is asked for, so memory stays within one batch.

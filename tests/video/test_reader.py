@@ -142,7 +142,7 @@ def test_frames_scaled_by_the_decoder_are_nearly_those_scaled_afterwards(
 @pytest.mark.parametrize("name", NOT_FOR_DECORD_KINDS)
 def test_decord_refuses_what_it_would_get_wrong(name: str, make_video: MakeVideo) -> None:
     path = make_video(name, **KINDS[name])
-    with pytest.raises(VideoError, match="opencv"):
+    with pytest.raises(VideoError, match="pyav"):
         open_video(path, backend="decord")
 
 
