@@ -8,13 +8,12 @@ which the parts take turns. Nothing is asserted: the limits stand beside what wa
 
 import argparse
 import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from turns import take_turns
 
 from pipeline.caption import Search, caption_images, find_pictures, generate_captions, load_caption_model, plan_search
 from pipeline.caption_checkpoint import CaptionCheckpoint
@@ -66,7 +65,7 @@ def _print_rates(model: CaptionCheckpoint, paths: list[Path], rounds: int) -> No
         ),
         **{f"whole, {name}": lambda search=search: describe(search) for name, search in searches.items()},
     }
-    seconds = _take_turns(parts, rounds)
+    seconds = take_turns(parts, rounds)
     default = f"whole, beam {model.spec.captioner.decoding.beam_size}"
     for name, took in seconds.items():
         limit = f"   limit {WHOLE_LIMIT}" if name == default else ""
@@ -91,23 +90,12 @@ def _print_beams(model: CaptionCheckpoint, paths: list[Path], rounds: int) -> No
     for k, search in searches.items():
         parts[f"search, beam {k}"] = lambda search=search: generate_captions(regions, model, search)
         parts[f"with encoding, beam {k}"] = lambda search=search: encode_and_search(search)
-    seconds = _take_turns(parts, 3 * rounds)
+    seconds = take_turns(parts, 3 * rounds)
     print(f"\na batch of {len(paths)}")
     for name, took in seconds.items():
         greedy = seconds[f"{name.split(',')[0]}, beam 1"]
         limit = f"   limit {BEAM_LIMIT}" if name.endswith("beam 5") else ""
         print(f"{name:24}{1000 * took:8.1f} ms   {took / greedy:6.2f} of greedy{limit}")
-
-
-def _take_turns(parts: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median seconds of each part, after one turn that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(rounds + 1):
-        for name, run in parts.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
 
 
 if __name__ == "__main__":

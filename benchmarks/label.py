@@ -16,9 +16,7 @@ bound          1 / (1 / decode + 1 / encode): the one after the other
 
 import argparse
 import platform
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +25,7 @@ import av
 import cv2
 import numpy as np
 import torch
+from turns import take_turns
 
 from pipeline.checkpoint import (
     CheckpointSpec,
@@ -110,14 +109,15 @@ def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, roun
     with open_scaled(path, frames.preprocess) as video:
         pixels = np.concatenate([batch.pixels for batch in video.read()])
     parts: dict[str, tuple[int, Callable[[], object]]] = {
-        "torch": (TORCH_FRAMES, lambda: encode_by_torch(frames, pixels[:TORCH_FRAMES])),
-        "script": (SCRIPT_FRAMES, lambda: run_script(path, frames)),
+        "torch": (min(TORCH_FRAMES, len(pixels)), lambda: encode_by_torch(frames, pixels[:TORCH_FRAMES])),
+        "script": (min(SCRIPT_FRAMES, len(pixels)), lambda: run_script(path, frames)),
         "decode": (len(pixels), lambda: decode(path, frames)),
     }
     for precision, model in models.items():
         parts[f"encode {precision}"] = (len(pixels), lambda p=precision: encode(runtimes[p], pixels))
         parts[f"label {precision}"] = (len(pixels), lambda m=model: label_file(path, m, out, overlay=False))
-    rates = _take_turns(parts, rounds)
+    seconds = take_turns({part: run for part, (_, run) in parts.items()}, rounds)
+    rates = {part: num_frames / seconds[part] for part, (num_frames, _) in parts.items()}
     features = TorchRuntime(frames).submit(pixels).result()
     labels = {precision: label_video(path, model).labels for precision, model in models.items()}
     print(f"{name}, {len(pixels)} frames")
@@ -168,17 +168,6 @@ def encode(runtime: Runtime, pixels: np.ndarray) -> torch.Tensor:
 def decode(path: Path, frames: FrameEncoder) -> int:
     with open_scaled(path, frames.preprocess) as video:
         return sum(len(batch.pixels) for batch in video.read())
-
-
-def _take_turns(parts: dict[str, tuple[int, Callable[[], object]]], rounds: int) -> dict[str, float]:
-    """Frames a second of each part, the median of rounds after one that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(rounds + 1):
-        for name, (_, run) in parts.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: num_frames / statistics.median(seconds[name][1:]) for name, (num_frames, _) in parts.items()}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pipeline.errors import InputError, describe_os_error
 from pipeline.labels.annotations import write_frames, write_segments
 from pipeline.labels.colors import class_colors
 from pipeline.labels.smoothing import smooth
-from pipeline.runtime import EXPORTS, Precision, Runtime, open_runtime
+from pipeline.runtime import Precision, Runtime, exports_beside, open_runtime
 from pipeline.video.overlay import write_overlay
 from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_scaled, open_video
 
@@ -68,7 +68,7 @@ def load_model(location: str, *, device: str, precision: Precision = "full") -> 
     Raises InputError where there is none, the device is absent or cannot compute with the precision.
     """
     folder = find_checkpoint(location)
-    exports = None if location.startswith(MLFLOW_SCHEMES) else folder.parent / EXPORTS
+    exports = None if location.startswith(MLFLOW_SCHEMES) else exports_beside(folder)
     model = Model(load_checkpoint(folder, device=choose_device(device)), precision, exports)
     model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
     return model

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
     import openvino
 
 Precision = Literal["full", "reduced"]
-EXPORTS = ".openvino"  # the folder of exported encoders, beside the checkpoints
 # Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
+
+
+def exports_beside(checkpoint: Path) -> Path:
+    """The folder where the encoder of a checkpoint folder is kept once exported, with those of its neighbours."""
+    return checkpoint.parent / ".openvino"
 
 
 @contextmanager

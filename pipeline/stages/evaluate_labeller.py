@@ -19,7 +19,7 @@ from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.plots import plot_confusion, plot_timeline
 from pipeline.metrics.report import Report, evaluate, flatten
 from pipeline.predict import Model, VideoLabels, decide, label_video
-from pipeline.runtime import EXPORTS
+from pipeline.runtime import exports_beside
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, PREPARED, RESULTS
 from pipeline.training import tracking
@@ -35,7 +35,7 @@ def main() -> None:
     manifest, labels = read_manifest(PREPARED)
     device = choose_device(params.training.device)
     labeller, baseline = (
-        Model(load_checkpoint(folder, device=device, classes=manifest.classes), exports=folder.parent / EXPORTS)
+        Model(load_checkpoint(folder, device=device, classes=manifest.classes), exports=exports_beside(folder))
         for folder in (LABELLER, BASELINE)
     )
     if not any(manifest.of_split(split) for split in HELD_OUT):

@@ -12,7 +12,7 @@ from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, features_fingerprint, read_feature_file, write_features
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.encode import choose_device, encode_video
-from pipeline.runtime import EXPORTS, Runtime, open_runtime
+from pipeline.runtime import Runtime, exports_beside, open_runtime
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
 from pipeline.video.reader import SCALING, open_scaled
@@ -27,7 +27,7 @@ def main() -> None:
     manifest, _ = read_manifest(PREPARED)
     sources = () if params.encoder.training == "end_to_end" else manifest.sources
     device = choose_device(params.training.device)
-    extract_features(sources, load_encoder(ENCODER), FEATURES, device=device, exports=ENCODER.parent / EXPORTS)
+    extract_features(sources, load_encoder(ENCODER), FEATURES, device=device, exports=exports_beside(ENCODER))
 
 
 def extract_features(

@@ -9,16 +9,13 @@ Four habits of decord decide how it is used here:
 - It replaces frames that it cannot decode with a neighbour. Its tolerance of that is set to none.
 """
 
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
-
 import cv2  # noqa: F401  Before decord, which shows its FFmpeg to all libraries loaded later: OpenCV would call into it.
 import decord
 import numpy as np
 
+from pipeline.video.forward_reader import ForwardReader
 from pipeline.video.probe import VideoIndex
-from pipeline.video.reader import FrameBatch, VideoError, VideoProperties, check_range
+from pipeline.video.reader import VideoError
 
 decord.logging.set_level(decord.logging.QUIET)
 
@@ -27,11 +24,11 @@ MAX_DECODED_BYTES = 512 * 2**20
 TIMESTAMP_TOLERANCE_SECONDS = 1e-3
 
 
-class DecordReader:
+class DecordReader(ForwardReader):
     """A `VideoReader`. Raises VideoError for files that decord cannot read exactly and within bounded memory."""
 
     def __init__(self, video: VideoIndex) -> None:
-        self._video = video
+        super().__init__(video)
         if video.container not in CONTAINERS:
             raise VideoError(f"{video.properties.path}: decord is not exact for {video.container}; read it with pyav")
         self._check_decoded_size()
@@ -39,25 +36,6 @@ class DecordReader:
         self._check_timestamps()
         self._next_frame()  # Some sizes come out wrong, and should be refused now.
         self._open()
-
-    @property
-    def properties(self) -> VideoProperties:
-        return self._video.properties
-
-    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
-        """See `VideoReader.read`."""
-        stop = check_range(self.properties, start, stop, batch_size)
-        if start < self._position:
-            self._open()
-        while self._position < start:
-            self._next_frame()
-        for batch_start in range(start, stop, batch_size):
-            batch_stop = min(batch_start + batch_size, stop)
-            yield FrameBatch(
-                np.stack([self._next_frame() for _ in range(batch_start, batch_stop)]),
-                np.arange(batch_start, batch_stop),
-                self._video.pts_seconds[batch_start:batch_stop],
-            )
 
     def _open(self) -> None:
         path = self.properties.path
@@ -81,6 +59,9 @@ class DecordReader:
         self._position += 1
         return pixels
 
+    def _skip_frame(self) -> None:
+        self._next_frame()
+
     def _check_decoded_size(self) -> None:
         properties = self.properties
         decoded_bytes = properties.num_frames * properties.height * properties.width * 3
@@ -102,13 +83,5 @@ class DecordReader:
             raise VideoError(f"{path}: decord gives its frames other times than the file; read it with pyav")
 
     def close(self) -> None:
-        """Free the decoder. The reader cannot be used afterwards."""
+        """See `ForwardReader.close`."""
         self.__dict__.pop("_decoder", None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -1,13 +1,9 @@
 """Frames by OpenCV's FFmpeg: a second opinion, which no one takes unless it is asked for.
 
-OpenCV does not seek exactly, so this reader only goes forward: a later range is reached by decoding up to it, an
-earlier one by opening the file anew. Decoding happens when a frame is asked for, so memory stays within one batch.
+Decoding happens when a frame is asked for, so memory stays within one batch.
 """
 
 import os
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 # Read once, when OpenCV opens its first video: -8 is FFmpeg's AV_LOG_QUIET.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -15,44 +11,23 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 import numpy as np
 
+from pipeline.video.forward_reader import ForwardReader
 from pipeline.video.probe import VideoIndex
-from pipeline.video.reader import FrameBatch, VideoError, VideoProperties, check_range
+from pipeline.video.reader import VideoError
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-class OpenCVReader:
+class OpenCVReader(ForwardReader):
     """A `VideoReader`. Raises VideoError for files that OpenCV cannot open."""
 
     def __init__(self, video: VideoIndex) -> None:
-        self._video = video
+        super().__init__(video)
         self._tolerance_seconds = float(np.diff(video.pts_seconds).min(initial=1.0)) / 2
         self._open()
         if not self._capture.grab():  # It opens files of codecs that it has no decoder for, such as AV1.
             raise VideoError(f"{self.properties.path}: OpenCV decodes no frame: damaged, or a codec it lacks")
         self._open()
-
-    @property
-    def properties(self) -> VideoProperties:
-        return self._video.properties
-
-    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
-        """See `VideoReader.read`."""
-        stop = check_range(self.properties, start, stop, batch_size)
-        if start < self._position:
-            self._capture.release()
-            self._open()
-        while self._position < start:
-            self._advance()
-        for batch_start in range(start, stop, batch_size):
-            batch_stop = min(batch_start + batch_size, stop)
-            pixels = np.stack([self._next_frame() for _ in range(batch_start, batch_stop)])
-            self._check_end()
-            yield FrameBatch(
-                pixels,
-                np.arange(batch_start, batch_stop),
-                self._video.pts_seconds[batch_start:batch_stop],
-            )
 
     def _open(self) -> None:
         path = self.properties.path
@@ -63,7 +38,7 @@ class OpenCVReader:
 
     def _next_frame(self) -> np.ndarray:
         """The frame at the position, uint8 [H, W, 3] RGB."""
-        self._advance()
+        self._skip_frame()
         decoded, pixels = self._capture.retrieve()
         expected = (self.properties.height, self.properties.width, 3)
         if not decoded or pixels.shape != expected:
@@ -71,7 +46,7 @@ class OpenCVReader:
             raise VideoError(f"{self.properties.path}: OpenCV gives pixels {got}, expected {expected}")
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
-    def _advance(self) -> None:
+    def _skip_frame(self) -> None:
         """Decode the frame at the position, and check its time: OpenCV passes over frames that it cannot decode."""
         path, num_frames = self.properties.path, self.properties.num_frames
         if not self._capture.grab():
@@ -89,18 +64,10 @@ class OpenCVReader:
         self._position += 1
 
     def _check_end(self) -> None:
-        num_frames = self.properties.num_frames
-        if self._position == num_frames and self._capture.grab():
+        if self._capture.grab():
+            num_frames = self.properties.num_frames
             raise VideoError(f"{self.properties.path}: more frames can be decoded than the {num_frames} that it lists")
 
     def close(self) -> None:
-        """Free the decoder. The reader cannot be used afterwards."""
+        """See `ForwardReader.close`."""
         self._capture.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -1,20 +1,17 @@
 """Frames by PyAV (FFmpeg's own libraries): whatever FFmpeg decodes, of any length, and scaled on the way out.
 
-It goes forward only: a later range is reached by decoding up to it, an earlier one by opening the file anew. Decoding
-happens when a frame is asked for, so memory stays within one batch and the few frames that FFmpeg's threads work on.
+Decoding happens when a frame is asked for, so memory stays within one batch and the few frames that FFmpeg's threads
+work on.
 """
-
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from pipeline.video.forward_reader import ForwardReader
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import VideoIndex
-from pipeline.video.reader import FrameBatch, VideoError, VideoProperties, check_range
+from pipeline.video.reader import VideoError
 
 # In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
 EXCHANGING_DEMUXERS = frozenset({"avi"})
@@ -25,7 +22,7 @@ UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
 BILINEAR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
-class PyAVReader:
+class PyAVReader(ForwardReader):
     """A `VideoReader`. With `preprocess` its frames are those regions of interest at that size, else as they are.
 
     Scaling is bilinear with antialiasing, as `Preprocess.resize` does it, on the planes that the decoder gives (luma
@@ -35,7 +32,7 @@ class PyAVReader:
     """
 
     def __init__(self, video: VideoIndex, preprocess: Preprocess | None = None) -> None:
-        self._video = video
+        super().__init__(video)
         self._preprocess = preprocess
         self._reformatter = VideoReformatter()
         self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
@@ -44,26 +41,6 @@ class PyAVReader:
         self._box = None if preprocess is None else preprocess.crop_box(width=width, height=height)
         self._container: av.container.InputContainer | None = None
         self._open()
-
-    @property
-    def properties(self) -> VideoProperties:
-        return self._video.properties
-
-    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
-        """See `VideoReader.read`."""
-        stop = check_range(self.properties, start, stop, batch_size)
-        if start < self._position:
-            self._open()
-        while self._position < start:
-            self._advance()
-        for batch_start in range(start, stop, batch_size):
-            batch_stop = min(batch_start + batch_size, stop)
-            pixels = np.stack([self._pixels(self._advance()) for _ in range(batch_start, batch_stop)])
-            if batch_stop == self.properties.num_frames:
-                self._check_end()
-            yield FrameBatch(
-                pixels, np.arange(batch_start, batch_stop), self._video.pts_seconds[batch_start:batch_stop]
-            )
 
     def _open(self) -> None:
         self.close()
@@ -109,6 +86,12 @@ class PyAVReader:
                 f"{self.properties.path}: frame {self._first_missing} cannot be decoded; the file is damaged"
             )
 
+    def _next_frame(self) -> np.ndarray:
+        return self._pixels(self._advance())
+
+    def _skip_frame(self) -> None:
+        self._advance()
+
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [h, w, 3] RGB, turned as shown."""
         self._check_size(frame)
@@ -150,15 +133,7 @@ class PyAVReader:
             raise VideoError(f"{self.properties.path}: more frames can be decoded than the {num_frames} that it lists")
 
     def close(self) -> None:
-        """Free the decoder. The reader cannot be used afterwards."""
+        """See `ForwardReader.close`."""
         if self._container is not None:
             self._container.close()
             self._container = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
