@@ -41,7 +41,9 @@ MAY_IMPORT = {
     },
     "caption_checkpoint": {"checkpoint", "config", "labels", "models", "video", *BOTTOM},
     "predict": {"checkpoint", "datasets", "encode", "labels", "models", "runtime", "training", "video", *BOTTOM},
-    "caption": {"caption_checkpoint", "encode", "labels", "predict", "video", *BOTTOM},
+    "label_report": {"labels", "predict", "video", *BOTTOM},
+    "label_files": {"label_report", "labels", "predict", "training", "video", *BOTTOM},
+    "caption": {"caption_checkpoint", "encode", "label_files", "labels", "predict", "video", *BOTTOM},
     "pyfunc": {"caption", "checkpoint", "predict", *BOTTOM},
 }
 ABOVE = {"stages", "summary", "cli"}

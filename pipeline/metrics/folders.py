@@ -14,6 +14,7 @@ from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.report import Report, evaluate
 
 SUFFIXES = (".frames.csv", ".segments.csv", ".csv", ".txt")  # where a video has several, the first of these is read
+NO_LABELS = frozenset({"classes.txt", "decode_report.csv"})  # lie beside them
 Read = TypeVar("Read")
 
 
@@ -52,7 +53,7 @@ def label_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     for path in sorted(found, key=lambda path: SUFFIXES.index(_suffix(path)) if _suffix(path) else 0):
-        if _suffix(path) and path.name != "classes.txt":
+        if _suffix(path) and path.name not in NO_LABELS:
             files.setdefault(path.name.removesuffix(_suffix(path)), path)
     if not files:
         cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""
