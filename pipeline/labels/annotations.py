@@ -135,10 +135,9 @@ def write_frames(
 ) -> None:
     """Write `<stem>.frames.csv`: labels int64 [T], the probability [T] of each one, pts_seconds [T] (NaN: empty)."""
     _check_predicted(labels, probabilities, pts_seconds, classes)
-    columns = zip(labels.tolist(), probabilities.tolist(), pts_seconds.tolist(), strict=True)
     rows = (
         (frame, _seconds(seconds), classes[label], f"{probability:.4f}")
-        for frame, (label, probability, seconds) in enumerate(columns)
+        for frame, (label, probability, seconds) in enumerate(zip(labels, probabilities, pts_seconds, strict=True))
     )
     _write_rows(path, PREDICTED_FRAMES_HEADER, rows)
 
