@@ -25,8 +25,8 @@ def run_chunks(network: RNN | GRU | LSTM, chunks: Iterable[Tensor]) -> Iterator[
     """The outputs [1, t, D*H] of a network in eval mode for the chunks x [1, t, F] of one sequence, in their order.
 
     They are those of the whole sequence at once, but for rounding. A causal network gives the outputs of a chunk before
-    it asks for the next one, and keeps no more than its state. A bidirectional one asks for all chunks first; on disk
-    are T * (F + 2*H) numbers for a layer, of two layers at a time. Raises OSError where they find no space.
+    it asks for the next one, and keeps no more than its state. A bidirectional one asks for all chunks first, and has
+    up to T * max(F + 2*H, 5*H) numbers on disk. Raises OSError where they find no space.
     """
     if not network.bidirectional:
         state = None
