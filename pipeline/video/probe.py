@@ -4,6 +4,7 @@ Only the first frame is decoded, so this costs milliseconds where a full decode 
 stream is taken as one frame; the readers compare that with what they decode, and refuse where it is not so.
 """
 
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,11 +54,13 @@ class VideoIndex:
     problems: tuple[str, ...] = ()
 
 
-class _Packet(NamedTuple):
-    """All that is kept of a packet: the packets themselves would hold the whole file in memory."""
+class _Packets(NamedTuple):
+    """All that is kept of the packets of the video stream: they themselves would hold the whole file in memory."""
 
-    pts: int | None
-    is_corrupt: bool
+    num_packets: int
+    num_corrupt: int
+    ticks: "array[int]"  # the pts, in decoding order, of those that have one
+    end_seconds: float  # when the last packet of any stream ends
 
 
 def probe_video(path: Path) -> VideoIndex:
@@ -97,19 +100,20 @@ def naming_errors(path: Path) -> Iterator[None]:
 
 def _index(path: Path, container: av.container.InputContainer, first: av.VideoFrame) -> VideoIndex:
     stream = video_stream(path, container)
-    packets, end_seconds = _video_packets(container, stream)
-    if not packets:
+    num_packets, num_corrupt, unsorted_ticks, end_seconds = _video_packets(container, stream)
+    if not num_packets:
         raise VideoError(f"{path}: holds a video stream but no frames")
-    if damaged := sum(packet.is_corrupt for packet in packets):
-        raise VideoError(f"{path}: {damaged} of {len(packets)} frames are damaged or cut short")
+    if num_corrupt:
+        raise VideoError(f"{path}: {num_corrupt} of {num_packets} frames are damaged or cut short")
     declared_seconds = (container.duration or 0) / av.time_base
     if container.format.name in SKIPPING_DEMUXERS and declared_seconds - end_seconds > DURATION_TOLERANCE_SECONDS:
         raise VideoError(f"{path}: is damaged, {end_seconds:.1f} of {declared_seconds:.1f} seconds can be found")
-    ticks = sorted(packet.pts for packet in packets if packet.pts is not None)
-    if len(set(ticks)) < len(packets):
+    ticks = np.unique(unsorted_ticks)
+    if len(ticks) < num_packets:
         raise VideoError(f"{path}: does not say for every frame when it is shown; copy it into an mp4 or mkv file")
     # Exact integers times the time base, rounded once: the same doubles as PyAV's frame.time.
-    pts_seconds = np.array([float(tick * stream.time_base) for tick in ticks])
+    numerator, denominator = stream.time_base.as_integer_ratio()
+    pts_seconds = np.fromiter((int(tick) * numerator / denominator for tick in ticks), np.float64, len(ticks))
     return VideoIndex(describe_frames(path, stream, pts_seconds, first), pts_seconds, container.format.name)
 
 
@@ -149,17 +153,20 @@ def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
     return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
 
 
-def _video_packets(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[list[_Packet], float]:
-    """What the packets of the video stream say, in decoding order, and when the last packet of any stream ends."""
-    packets = []
+def _video_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:
+    num_packets, num_corrupt = 0, 0
+    ticks = array("q")
     end_seconds = 0.0
     for packet in container.demux():
         if packet.pts is not None and packet.time_base is not None:
             end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         # The packet without size ends the stream; those that an edit list cuts off are decoded but not shown.
         if packet.stream.index == stream.index and packet.size and not packet.is_discard:
-            packets.append(_Packet(packet.pts, packet.is_corrupt))
-    return packets, end_seconds
+            num_packets += 1
+            num_corrupt += packet.is_corrupt
+            if packet.pts is not None:
+                ticks.append(packet.pts)
+    return _Packets(num_packets, num_corrupt, ticks, end_seconds)
 
 
 def video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:

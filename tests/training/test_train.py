@@ -103,7 +103,11 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
     datasets = {d.dataset.name: (d.tags[0].value, d.dataset.digest) for d in run.inputs.dataset_inputs}
     fingerprint = material.manifest.fingerprint()
     assert datasets == {f"tiny-{split}": (split, fingerprint) for split in ("train", "val", "test")}
-    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png", "decode_report.csv", "gradients.png"]
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
+        "curves.png",
+        "decode_report.csv",
+        "gradients.png",
+    ]
     (model,) = run.outputs.model_outputs
     assert client().get_logged_model(model.model_id).status == "READY"
     held = tracking.fetch_checkpoint(f"runs:/{run.info.run_id}/labeller")
@@ -122,7 +126,9 @@ def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspa
     train(load_params(), open_material(), Path("vanishing"), name="labeller")
     assert capsys.readouterr().out.count("gradients vanish") == 1
     vanishing, healthy = runs()
-    assert {"curves.png", "decode_report.csv", "gradients.png"} == {file.path for file in client().list_artifacts(healthy.info.run_id)}
+    assert {"curves.png", "decode_report.csv", "gradients.png"} == {
+        file.path for file in client().list_artifacts(healthy.info.run_id)
+    }
     factors = [[value for _, value in curve(run.info.run_id, "rnn/gradient_factor")] for run in (vanishing, healthy)]
     assert max(factors[0]) < 0.6 < 0.9 < min(factors[1])
     assert curve(healthy.info.run_id, "rnn/spectral_radius")[0][1] == pytest.approx(1, abs=0.3)
