@@ -6,39 +6,30 @@ work on.
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from pipeline.video.forward_reader import ForwardReader
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import VideoIndex
 from pipeline.video.reader import VideoError
+from pipeline.video.scaling import Scaler
 
 # In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
 EXCHANGING_DEMUXERS = frozenset({"avi"})
 MOST_EXCHANGED = 16
 
-UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
-# With chroma at full size: small coloured things keep their colours, which costs half a millisecond at 720p.
-BILINEAR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
 
 class PyAVReader(ForwardReader):
     """A `VideoReader`. With `preprocess` its frames are those regions of interest at that size, else as they are.
-
-    Scaling is bilinear with antialiasing, as `Preprocess.resize` does it, on the planes that the decoder gives (luma
-    and chroma) and not on RGB, which takes half the time: pixels differ by a few grey levels.
 
     Raises InputError, before a frame is decoded, where the video is smaller than the region of interest.
     """
 
     def __init__(self, video: VideoIndex, preprocess: Preprocess | None = None) -> None:
         super().__init__(video)
-        self._preprocess = preprocess
-        self._reformatter = VideoReformatter()
+        self._scale = Scaler(preprocess)
         self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
-        properties = video.properties
-        width, height = properties.width, properties.height
-        self._box = None if preprocess is None else preprocess.crop_box(width=width, height=height)
+        if preprocess is not None:
+            preprocess.crop_box(width=video.properties.width, height=video.properties.height)
         self._container: av.container.InputContainer | None = None
         self._open()
 
@@ -87,26 +78,12 @@ class PyAVReader(ForwardReader):
             )
 
     def _next_frame(self) -> np.ndarray:
-        return self._pixels(self._advance())
+        frame = self._advance()
+        self._check_size(frame)
+        return self._scale(frame)
 
     def _skip_frame(self) -> None:
         self._advance()
-
-    def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
-        """uint8 [h, w, 3] RGB, turned as shown."""
-        self._check_size(frame)
-        turned = frame.rotation % 180 != 0
-        whole = (0, 0, self.properties.width, self.properties.height)
-        if self._preprocess is not None and self._box == whole:
-            height, width = self._preprocess.size
-            stored = (width, height) if turned else (height, width)  # as the frame is before it is turned
-            return np.rot90(self._rgb(frame, *stored), frame.rotation // 90)
-        pixels = np.rot90(self._rgb(frame, frame.height, frame.width), frame.rotation // 90)
-        if self._preprocess is None or self._box is None:
-            return pixels
-        left, top, right, bottom = self._box
-        region = np.ascontiguousarray(pixels[top:bottom, left:right])
-        return self._rgb(av.VideoFrame.from_ndarray(region, format="rgb24"), *self._preprocess.size)
 
     def _check_size(self, frame: av.VideoFrame) -> None:
         properties = self.properties
@@ -116,12 +93,6 @@ class PyAVReader(ForwardReader):
                 f"{properties.path}: frame {self._position - 1} is {width}x{height}, the first one"
                 f" {properties.width}x{properties.height}: a video whose size changes cannot be read; cut it there"
             )
-
-    def _rgb(self, frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
-        # one thread: FFmpeg decodes in several, and the encoder takes what is left
-        interpolation = UNSCALED if (frame.width, frame.height) == (width, height) else BILINEAR
-        scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=interpolation, threads=1)
-        return scaled.to_ndarray()
 
     def _check_end(self) -> None:
         try:
