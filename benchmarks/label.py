@@ -65,10 +65,15 @@ def main() -> None:
             print_rates(name, path, models, Path(folder), options.rounds)
 
 
-def make_model(folder: Path) -> Path:
-    """A checkpoint with the settings of params.yaml, but Lite0 at 224x224, and random weights after it."""
+def make_model(folder: Path, *, causal: bool = False) -> Path:
+    """A checkpoint with the settings of params.yaml, but Lite0 at 224x224, and random weights after it.
+
+    causal: its labeller reads forward only
+    """
     torch.manual_seed(0)
     settings = load_params().labeller
+    if causal:
+        settings = settings.model_copy(update={"bidirectional": False})
     pixels = Pixels(crop=None, crop_unit="fractions", size=None, color="rgb")
     frames = make_frame_encoder(
         "efficientnet_lite0", weights="imagenet", grid=1, batch_norm="frozen", batch_size=32, pixels=pixels

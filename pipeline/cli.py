@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from pipeline import live_command
+
 if TYPE_CHECKING:
     from pipeline.labels.caption_files import CaptionRow
     from pipeline.labels.problems import Problem
@@ -34,7 +36,10 @@ A video that cannot be labelled is named with the cause, and the others go on.
 LABEL_END = """
 exit code: 0, all were labelled; 1, some were not; 2, the call was refused
 
-example: framescribe label recordings/ --model models/labeller --out labels/
+examples: framescribe label recordings/ --model models/labeller --out labels/
+          framescribe label --camera 0 --model models/labeller --out labels/
+          framescribe label rtsp://10.0.0.5/live --model models/labeller --out labels/
+          framescribe label --follow recording.mkv --model models/labeller --out labels/
 """
 CAPTION = """
 Describe images, and what videos show span by span, in words. Write into the file --out, a .csv or .jsonl:
@@ -114,11 +119,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    label = _add_command(commands, "label", "label videos with a trained model", LABEL, LABEL_END)
+    label = _add_command(commands, "label", "label videos with a trained model", LABEL + live_command.TEXT, LABEL_END)
     label.add_argument(
-        "inputs", nargs="+", type=Path, metavar="VIDEO|DIR", help="videos, or folders of them; or .npy features"
+        "inputs",
+        nargs="*",
+        type=live_command.video_or_address,
+        metavar="VIDEO|DIR|ADDRESS",
+        help="videos, or folders of them; or .npy features; or the address of a stream",
     )
     _add_model(label)
+    live_command.add_arguments(label)
     label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
     label.add_argument("--overlay", action="store_true", help="also draw the labels on the video")
     label.add_argument(
@@ -206,6 +216,8 @@ def _label(options: argparse.Namespace) -> int:
     from pipeline.errors import InputError
     from pipeline.predict import find_inputs, label_files, load_model
 
+    if live_command.is_live(options):
+        return live_command.run(options, make_writable=_make_writable)
     model = load_model(options.model, device=options.device, precision=options.precision)
     if options.overlay and model.runtime is None:
         raise InputError(f"{options.model}: was trained on ready features: --overlay needs a model that sees videos")

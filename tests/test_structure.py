@@ -42,6 +42,8 @@ MAY_IMPORT = {
     "caption_checkpoint": {"checkpoint", "config", "labels", "models", "video", *BOTTOM},
     "predict": {"checkpoint", "datasets", "encode", "labels", "models", "runtime", "training", "video", *BOTTOM},
     "caption": {"caption_checkpoint", "encode", "labels", "predict", "video", *BOTTOM},
+    "live": {"labels", "models", "predict", "video", *BOTTOM},
+    "live_command": {"live", "predict", "video", *BOTTOM},
     "pyfunc": {"caption", "checkpoint", "predict", *BOTTOM},
 }
 ABOVE = {"stages", "summary", "cli"}
