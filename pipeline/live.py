@@ -138,7 +138,7 @@ class LiveSession:
         Ends with the source, when `stop` is set, or `seconds` after the first frame. Raises what the source raises.
         """
         self._warm_up()
-        thread = Thread(target=self._capture, daemon=True)
+        thread = Thread(target=self._capture, name="capture", daemon=True)
         thread.start()
         first: float | None = None
         try:

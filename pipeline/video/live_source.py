@@ -26,6 +26,7 @@ av.logging.set_level(None)  # see `probe`
 
 FIRST_PAUSE_SECONDS = 0.5  # between two tries to connect again; it doubles
 POLL_SECONDS = 0.02
+CAUSE = "is it being written, and as mkv, ts or fragmented mp4? Others have their index at their end"
 
 
 class LiveFrame(NamedTuple):
@@ -101,7 +102,7 @@ class OpenCVSource:
         start: float | None = None
         pause = FIRST_PAUSE_SECONDS
         while not stop.is_set():
-            lost = time.monotonic()
+            tried = time.monotonic()
             for frame, captured in self._read(stop):
                 if start is None:
                     start = captured
@@ -112,10 +113,10 @@ class OpenCVSource:
                 pause = FIRST_PAUSE_SECONDS
                 yield LiveFrame(self._scale(frame), captured - start, captured)
             if start is None and not stop.is_set():
-                raise VideoError(self._why_nothing_comes(time.monotonic() - lost))
-            if self.connected and not stop.is_set():
+                raise VideoError(self._why_nothing_comes(time.monotonic() - tried))
+            was_connected, self.connected = self.connected, False
+            if was_connected and not stop.is_set():
                 self._tell(f"{self.name}: lost; trying again until it comes back")
-            self.connected = False
             stop.wait(pause)
             pause = min(2 * pause, self._longest_pause_seconds)
 
@@ -162,39 +163,51 @@ class GrowingFile:
         self.name, self.stem = str(path), path.stem
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
-        """See `LiveSource.frames`."""
+        """See `LiveSource.frames`. A damaged frame ends them, as the finished file would be refused."""
         num_frames = 0
         try:
             with (
                 self._path.open("rb", buffering=0) as file,
                 av.open(_Following(file, self._idle_seconds, stop)) as video,
             ):
-                stream = video.streams.best("video")
-                if not isinstance(stream, av.VideoStream):
-                    raise VideoError(f"{self._path}: holds no video stream")
-                for frame in video.decode(stream):
+                for frame in self._decode(video):
                     if stop.is_set():
                         return
-                    if frame.is_corrupt or frame.time is None:
-                        raise VideoError(f"{self._path}: frame {num_frames} is damaged, or has no time")
                     yield LiveFrame(self._scale(frame), float(frame.time), time.monotonic())
                     num_frames += 1
-            if num_frames == 0 and not stop.is_set():
-                raise VideoError(f"{self._path}: no frame came within {self._idle_seconds:g} s: is it being written?")
         except (FileNotFoundError, IsADirectoryError) as error:
             raise VideoError(f"{self._path}: {error.strerror}, expected the file that is being recorded") from None
-        except av.FFmpegError as error:
+        except (av.FFmpegError, _DamageError) as error:
             if stop.is_set():
                 return
-            raise VideoError(f"{self._path}: {self._why(error, num_frames)}") from error
+            if num_frames:
+                raise VideoError(f"{self._path}: frame {num_frames} is damaged, or was cut off") from error
+            raise VideoError(f"{self._path}: cannot be read while it is written: {CAUSE}") from error
+        if num_frames == 0 and not stop.is_set():
+            raise VideoError(f"{self._path}: no frame came within {self._idle_seconds:g} s: {CAUSE}")
 
-    def _why(self, error: av.FFmpegError, num_frames: int) -> str:
-        if num_frames:
-            return f"frame {num_frames} cannot be decoded ({error.strerror}): the recording is damaged, or was cut off"
-        return (
-            f"cannot be read while it is written ({error.strerror}): record into mkv or ts; an mp4 has its index at"
-            " its end, unless it is fragmented"
-        )
+    def _decode(self, video: av.container.InputContainer) -> Iterator[av.VideoFrame]:
+        """Every frame in the order of its time. Raises _DamageError where FFmpeg passes over one."""
+        stream = video.streams.best("video")
+        if not isinstance(stream, av.VideoStream):
+            raise VideoError(f"{self._path}: holds no video stream")
+        coming: set[int] = set()  # times of frames that the decoder has and has not given yet
+        for packet in video.demux(stream):
+            if packet.size and not packet.is_discard:
+                if packet.pts is None or packet.is_corrupt:
+                    raise _DamageError
+                coming.add(packet.pts)
+            for frame in packet.decode():
+                if frame.is_corrupt or frame.pts not in coming or min(coming) < frame.pts:
+                    raise _DamageError
+                coming.remove(frame.pts)
+                yield frame
+        if coming:
+            raise _DamageError
+
+
+class _DamageError(Exception):
+    """A frame that cannot be decoded."""
 
 
 class _Following:
