@@ -104,11 +104,13 @@ def _check(options: argparse.Namespace) -> None:
     """Raise InputError with every problem that shows without the model."""
     sources = [*options.inputs, *(s for s in (options.camera, options.follow) if s is not None)]
     problems = []
-    if len(sources) != 1 or any(isinstance(path, Path) for path in options.inputs):
+    if finished := [path for path in options.inputs if isinstance(path, Path)]:
         problems.append(
-            f"got {len(sources)} inputs, expected for live labelling one camera, address or --follow FILE:"
-            " label finished videos in a call of their own, without --idle, --seconds and --buffer"
+            f"{finished[0]}: finished videos are labelled by a call of their own, without what is live; a file that"
+            f" is still being written, with --follow {finished[0]}"
         )
+    elif len(sources) != 1:
+        problems.append(f"got {len(sources)} live inputs, expected one: start a command for each")
     if options.overlay:
         problems.append("--overlay: is drawn on finished videos only: leave it out")
     if options.camera is not None and options.camera < 0:

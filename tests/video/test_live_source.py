@@ -3,6 +3,7 @@
 import doctest
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,10 +11,11 @@ from itertools import islice
 from pathlib import Path
 from threading import Event, Thread, Timer
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from made_models import drop_box, write_sound
-from made_streams import free_port, serving, stop_in_time
+from made_streams import MOST_SECONDS, free_port, serving, stop_in_time
 from made_videos import MakeVideo
 
 from pipeline.errors import InputError
@@ -107,6 +109,28 @@ def test_a_stream_that_stalls_counts_as_lost_after_the_timeout(make_video: MakeV
                 stopped = frame.captured
     assert len(told) == 1
     assert 1.0 <= told[0] - stopped < 5
+
+
+@pytest.mark.slow
+def test_an_rtsp_stream_is_read(make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ffmpeg cannot serve RTSP, only send it: here the reader listens. What is sent after that is the same."""
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;listen|listen_timeout;20")
+    path, address = make_video("clip.mkv", num_frames=50, **STREAMABLE), f"rtsp://127.0.0.1:{free_port()}/live"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-nostdin", "-re", "-i", str(path)]
+    command += ["-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", address]
+
+    def send() -> None:  # until somebody listens
+        while not stop.is_set() and subprocess.run(command, timeout=MOST_SECONDS).returncode != 0:
+            time.sleep(0.1)
+
+    sending = Thread(target=send)
+    sending.start()
+    source = OpenCVSource(address, PREPROCESS, open_timeout_seconds=20, tell=lambda event: stop.set())
+    frames = list(source.frames(stop))
+    sending.join(MOST_SECONDS)
+    expected, _ = read_scaled(path)
+    assert len(frames) == 50
+    assert np.abs(pixels_of(frames).astype(int) - expected).mean() < 3
 
 
 @pytest.mark.parametrize("answers", [False, True])
