@@ -211,17 +211,19 @@ class _DamageError(Exception):
 
 
 class _Following:
-    """A file for FFmpeg to read: at its end it waits for more, and ends when none comes."""
+    """A file for FFmpeg to read: at its end it waits for more, and ends when none comes, for good."""
 
     def __init__(self, file: FileIO, idle_seconds: float, stop: Event) -> None:
         self._file, self._idle_seconds, self._stop = file, idle_seconds, stop
+        self._ended = False
 
     def read(self, size: int) -> bytes:
         deadline = time.monotonic() + self._idle_seconds
-        while not (content := self._file.read(size)):
-            if time.monotonic() > deadline or self._stop.wait(POLL_SECONDS):
-                return b""
-        return content
+        while not self._ended:
+            if content := self._file.read(size):
+                return content
+            self._ended = time.monotonic() > deadline or self._stop.wait(POLL_SECONDS)
+        return b""  # FFmpeg asks several times
 
 
 def shown_address(address: str) -> str:
