@@ -27,6 +27,7 @@ from pipeline.predict import Model
 from pipeline.video.live_source import LiveFrame, LiveSource
 
 BUFFER_FRAMES = 16
+AT_ONCE_FRAMES = 4  # more would make the first of them wait for the last; of a file, as many as the encoder takes
 WAIT_SECONDS = 0.1  # how often who labels hears that no frame has come
 LEAVE_SECONDS = 2.0  # how long a thread that waits for the network is waited for
 
@@ -103,7 +104,7 @@ class LiveSession:
     """One source being labelled by one model.
 
     stop           set it, from a signal handler or another thread, to end: what was captured is still labelled
-    buffer_frames  how many frames may wait
+    buffer_frames  how many frames may wait: a label is as late as the network takes for these and AT_ONCE_FRAMES more
 
     The state of the network is carried on over dropped frames and lost connections: what it remembers of a long video
     is worth more than what the gap disturbs.
@@ -123,6 +124,8 @@ class LiveSession:
         self._unlabelled: deque[tuple[Captured, np.ndarray]] = deque()  # with their probabilities [K]
         self._stop = stop
         self._buffer = FrameBuffer(buffer_frames, waits=source.can_wait)
+        most = self._runtime.frames.spec.batch_size
+        self._most_at_once = most if source.can_wait else min(most, AT_ONCE_FRAMES)
 
     @property
     def num_captured(self) -> int:
@@ -142,7 +145,7 @@ class LiveSession:
         thread.start()
         first: float | None = None
         try:
-            while (taken := self._buffer.take(self._runtime.frames.spec.batch_size)) is not None:
+            while (taken := self._buffer.take(self._most_at_once)) is not None:
                 yield self._label(taken) if taken else []
                 first = first or (taken[0].frame.captured if taken else None)
                 if first and seconds is not None and time.monotonic() >= first + seconds:
