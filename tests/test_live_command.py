@@ -62,7 +62,7 @@ def test_a_stream_is_labelled_without_a_word_of_its_password(video_model, tmp_pa
     assert summary[2] == str(path)
     rows = rows_of(path)
     assert list(rows[0]) == ["frame", "time_seconds", "label", "probability"]
-    assert int(summary[1]) == len(rows) >= 20
+    assert int(summary[1]) == len(rows) >= 5
     frames = [int(row["frame"]) for row in rows]
     assert frames == sorted(set(frames))
     assert frames[-1] + 1 <= len(rows) + int(summary[3])
