@@ -13,6 +13,7 @@ The first seconds are not counted: a stream begins with a burst of what it held 
 """
 
 import argparse
+import os
 import platform
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from collections.abc import Generator
 from itertools import cycle
 from pathlib import Path
 from threading import Event, Thread
+from typing import NamedTuple
 
 import av
 import imageio_ffmpeg
@@ -44,7 +46,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--video", type=Path, required=True, help="what is sent, again and again")
     parser.add_argument("--model", help="checkpoint folder of a causal labeller that sees videos, or MLflow URI")
-    parser.add_argument("--seconds", type=float, default=30.0, help=f"of each turn, less than {MOST_SECONDS}")
+    parser.add_argument("--rounds", type=int, default=3, help="in which full and reduced precision take turns")
+    parser.add_argument("--seconds", type=float, default=20.0, help=f"of each turn, less than {MOST_SECONDS}")
     options = parser.parse_args()
     if not NOT_COUNTED_SECONDS < options.seconds < MOST_SECONDS:
         parser.error(f"--seconds: got {options.seconds}, expected {NOT_COUNTED_SECONDS:g} to {MOST_SECONDS}")
@@ -52,9 +55,14 @@ def main() -> None:
     pictures = read_pictures(options.video)
     with tempfile.TemporaryDirectory() as folder:
         location = options.model or str(make_model(Path(folder) / "model", causal=True))
-        for precision in ("full", "reduced"):
-            model = load_model(location, device="auto", precision=precision)
-            print_delays(precision, model, pictures, options.seconds)
+        models = {name: load_model(location, device="auto", precision=name) for name in ("full", "reduced")}
+        turns: dict[str, list[Turn]] = {name: [] for name in models}
+        for _ in range(options.rounds):
+            for name, model in models.items():
+                turns[name].append(take_turn(model, pictures, options.seconds))
+    print("load of the last 5 minutes, of both this and others:", os.getloadavg()[1])
+    for name, of_precision in turns.items():
+        print_delays(name, of_precision)
 
 
 def read_pictures(path: Path) -> list[np.ndarray]:
@@ -68,7 +76,16 @@ def read_pictures(path: Path) -> list[np.ndarray]:
     return pictures
 
 
-def print_delays(name: str, model: Model, pictures: list[np.ndarray], seconds: float) -> None:
+class Turn(NamedTuple):
+    """Delays of the frames that count, in milliseconds; frames that were dropped, and all that were captured."""
+
+    captured: np.ndarray
+    sent: np.ndarray
+    num_dropped: int
+    num_captured: int
+
+
+def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -89,9 +106,15 @@ def print_delays(name: str, model: Model, pictures: list[np.ndarray], seconds: f
         thread.join()
         sender.kill()
     counted = [label for label in labels if label.seconds > NOT_COUNTED_SECONDS]
-    captured = 1000 * np.array([label.delay_seconds for label in counted])
-    sent = captured + 1000 * np.array([source.underway_seconds[label.frame_index] for label in counted])
-    print(f"{name}: {len(counted)} frames, {session.num_dropped} dropped of {session.num_captured}")
+    captured = np.array([label.delay_seconds for label in counted])
+    sent = captured + np.array([source.underway_seconds[label.frame_index] for label in counted])
+    return Turn(1000 * captured, 1000 * sent, session.num_dropped, session.num_captured)
+
+
+def print_delays(name: str, turns: list[Turn]) -> None:
+    dropped, of = sum(turn.num_dropped for turn in turns), sum(turn.num_captured for turn in turns)
+    captured, sent = (np.concatenate([getattr(turn, what) for turn in turns]) for what in ("captured", "sent"))
+    print(f"{name}: {len(captured)} frames; {dropped} dropped of {of}, with the first seconds")
     for what, delays in (("captured", captured), ("sent", sent)):
         median, most = np.quantile(delays, [0.5, 0.95])
         print(f"  {what:10} median {median:6.0f} ms   95th percentile {most:6.0f} ms")

@@ -29,7 +29,6 @@ from pipeline.video.live_source import LiveFrame, LiveSource
 BUFFER_FRAMES = 16
 AT_ONCE_FRAMES = 4  # more would make the first of them wait for the last; of a file, as many as the encoder takes
 WAIT_SECONDS = 0.1  # how often who labels hears that no frame has come
-LEAVE_SECONDS = 2.0  # how long a thread that waits for the network is waited for
 
 
 class LiveLabel(NamedTuple):
@@ -138,7 +137,8 @@ class LiveSession:
     def labels(self, *, seconds: float | None = None) -> Iterator[list[LiveLabel]]:
         """Yield the labels that are new, several times a second, also where there are none. Call it once.
 
-        Ends with the source, when `stop` is set, or `seconds` after the first frame. Raises what the source raises.
+        Ends with the source, when `stop` is set, or `seconds` after the first frame; where the source waits for a lost
+        connection then, that may take as long as its timeouts. Raises what the source raises.
         """
         self._warm_up()
         thread = Thread(target=self._capture, name="capture", daemon=True)
@@ -156,7 +156,7 @@ class LiveSession:
         finally:
             self._stop.set()
             self._buffer.close()
-            thread.join(LEAVE_SECONDS)  # one that is still connecting ends by itself, and hinders nobody
+            thread.join()  # as long as the source's timeouts: a program that ends while it is within OpenCV aborts
 
     def delay_seconds(self, quantile: float) -> float:
         """The delay, to a millisecond, that this part of all labels did not exceed; NaN before there is one."""
