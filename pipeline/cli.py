@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from pipeline import live_command
+
 if TYPE_CHECKING:
     from pipeline.label_files import Outcome
     from pipeline.labels.caption_files import CaptionRow
@@ -44,6 +46,9 @@ exit code: 0, all were labelled; 1, some were not, or in part; 2, the call was r
 
 examples: framescribe label recordings/ --model models/labeller --out labels/
           framescribe label match.mp4 --model models/labeller --out labels/ --formats csv,vtt --overlay
+          framescribe label --camera 0 --model models/labeller --out labels/
+          framescribe label rtsp://10.0.0.5/live --model models/labeller --out labels/
+          framescribe label --follow recording.mkv --model models/labeller --out labels/
 """
 CAPTION = """
 Describe images, and what videos show span by span, in words. Write into the file --out, a .csv or .jsonl:
@@ -123,11 +128,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    label = _add_command(commands, "label", "label videos with a trained model", LABEL, LABEL_END)
+    label = _add_command(commands, "label", "label videos with a trained model", LABEL + live_command.TEXT, LABEL_END)
     label.add_argument(
-        "inputs", nargs="+", type=Path, metavar="VIDEO|DIR", help="videos, or folders of them; or .npy features"
+        "inputs",
+        nargs="*",
+        type=live_command.video_or_address,
+        metavar="VIDEO|DIR|ADDRESS",
+        help="videos, or folders of them; or .npy features; or the address of a stream",
     )
     _add_model(label)
+    live_command.add_arguments(label)
     label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
     label.add_argument(
         "--formats", default="csv", metavar="LIST", help="csv,jsonl,parquet,vtt,srt or some (default: csv)"
@@ -232,6 +242,8 @@ def _label(options: argparse.Namespace) -> int:
     from pipeline.label_files import Progress, Wanted, check_wanted, find_inputs, label_files, track_call
     from pipeline.predict import load_model
 
+    if live_command.is_live(options):
+        return live_command.run(options, make_writable=_make_writable)
     _check_label_options(options)
     wanted = Wanted(tuple(options.formats.split(",")), options.overlay, options.on_error, options.again)
     model = load_model(options.model, device=options.device, precision=options.precision)

@@ -44,6 +44,8 @@ MAY_IMPORT = {
     "label_report": {"labels", "predict", "video", *BOTTOM},
     "label_files": {"label_report", "labels", "predict", "training", "video", *BOTTOM},
     "caption": {"caption_checkpoint", "encode", "label_files", "labels", "predict", "video", *BOTTOM},
+    "live": {"labels", "models", "predict", "video", *BOTTOM},
+    "live_command": {"live", "predict", "video", *BOTTOM},
     "pyfunc": {"caption", "checkpoint", "predict", *BOTTOM},
 }
 ABOVE = {"stages", "summary", "cli"}

@@ -5,6 +5,7 @@ Layouts, all UTF-8; T frames, numbered from 0, segments half-open [start, stop):
     <stem>.txt           one class name a line, one line a frame; an EMPTY line is an unlabelled frame
     <stem>.csv           start,stop,class; frames in no row are unlabelled; rows in any order
     <stem>.frames.csv    frame,time_seconds,label,probability                       one row a frame
+    <name>.live.csv      the same, row by row while the video is made; frames that were dropped have none
     <stem>.segments.csv  start,stop,start_seconds,stop_seconds,label,probability    every labelled frame is in a row
 
 Unlabelled frames read as IGNORE_INDEX. A reader gathers every problem of a file and raises them as one AnnotationError.
@@ -141,10 +142,15 @@ def write_frames(
     check_predicted(labels, probabilities, pts_seconds, classes)
     columns = zip(labels, probabilities, pts_seconds, strict=True)
     rows = (
-        (frame, _seconds(seconds), *(("", "") if label == IGNORE_INDEX else (classes[label], f"{probability:.4f}")))
+        frame_row(frame, seconds, "" if label == IGNORE_INDEX else classes[label], probability)
         for frame, (label, probability, seconds) in enumerate(columns)
     )
     _write_rows(path, PREDICTED_FRAMES_HEADER, rows)
+
+
+def frame_row(frame: int, seconds: float, name: str, probability: float) -> tuple[object, ...]:
+    """A row of PREDICTED_FRAMES_HEADER."""
+    return frame, _seconds(seconds), name, f"{probability:.4f}" if name else ""
 
 
 def write_segments(

@@ -1,5 +1,7 @@
 """From probabilities to labels without flicker: no segment shorter than a least number of frames.
 
+Of a whole video, or frame by frame while it is made.
+
 T frames, K classes.
 """
 
@@ -54,3 +56,42 @@ def smooth(probabilities: np.ndarray, *, min_segment_frames: int) -> np.ndarray:
         labels[start : start + length] = winner
         heapq.heappush(shortest, (stop - first, first))
     return labels
+
+
+class CausalSmoother:
+    """The labels of frames as they come, the most probable class of each in, without segments that are too short.
+
+    A run of frames of one class counts when it has lasted `min_segment_frames`, the first run always does. A frame has
+    the class of the last run that counts, of those that have begun when it is shown. So a label is known at once
+    while the class stays the same, and at most `min_segment_frames` - 1 frames later where another one may have begun:
+    then the segment starts where it did start. Only the first segment may be shorter. With 1 it is the plain argmax.
+
+    `smooth` sees the whole video, and so may give a short run to the neighbour that fits it better.
+    """
+
+    def __init__(self, min_segment_frames: int) -> None:
+        if min_segment_frames < 1:
+            raise ValueError(f"got min_segment_frames {min_segment_frames}, expected 1 or more")
+        self._min_segment_frames = min_segment_frames
+        self._current: int | None = None
+        self._candidate = -1  # the class of the run that does not count yet
+        self._run_frames = 0  # how long it has lasted; its frames are those without a label
+
+    def add(self, most_probable: int) -> list[int]:
+        """The next frame's most probable class -> labels of the frames that have one now, the oldest first."""
+        if self._current is None:
+            self._current = most_probable
+        if most_probable == self._current:
+            return [*self.end(), most_probable]
+        too_short = self.end() if most_probable != self._candidate else []
+        self._candidate = most_probable
+        self._run_frames += 1
+        if self._run_frames < self._min_segment_frames:
+            return too_short
+        self._current = most_probable
+        return too_short + self.end()
+
+    def end(self) -> list[int]:
+        """Labels of the frames without one: nothing comes after them."""
+        num_waiting, self._run_frames = self._run_frames, 0
+        return [] if self._current is None else [self._current] * num_waiting

@@ -15,6 +15,7 @@ from pipeline.metrics.report import Report, evaluate
 
 SUFFIXES = (".frames.csv", ".segments.csv", ".csv", ".txt")  # where a video has several, the first of these is read
 NO_LABELS = frozenset({"classes.txt", "decode_report.csv"})  # lie beside them
+LIVE = ".live.csv"
 Read = TypeVar("Read")
 
 
@@ -47,13 +48,14 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
 
 
 def label_files(folder: Path) -> dict[str, Path]:
-    """The label file of each video in `folder`, by stem. Raises InputError if there are none."""
+    """The label file of each video in `folder`, by stem, without live ones. Raises InputError if there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected one that holds label files")
     files: dict[str, Path] = {}
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     for path in sorted(found, key=lambda path: SUFFIXES.index(_suffix(path)) if _suffix(path) else 0):
-        if _suffix(path) and path.name not in NO_LABELS:
+        # live labels may have gaps, and be of what nobody has labelled
+        if _suffix(path) and path.name not in NO_LABELS and not path.name.endswith(LIVE):
             files.setdefault(path.name.removesuffix(_suffix(path)), path)
     if not files:
         cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""

@@ -6,43 +6,37 @@ work on.
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from pipeline.errors import InputError
 from pipeline.video.forward_reader import ForwardReader
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import VideoIndex, decode_strictly, shown_size, video_stream
 from pipeline.video.reader import DecodeReport, VideoError
+from pipeline.video.scaling import Scaler
 from pipeline.video.survey import whole_frames
 
 # In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
 EXCHANGING_DEMUXERS = frozenset({"avi"})
 MOST_EXCHANGED = 16
 
-UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
-# With chroma at full size: small coloured things keep their colours, which costs half a millisecond at 720p.
-BILINEAR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
 
 class PyAVReader(ForwardReader):
     """A `VideoReader`. With `preprocess` its frames are those regions of interest at that size, else as they are.
 
-    Scaling is bilinear with antialiasing, as `Preprocess.resize` does it, on the planes that the decoder gives (luma
-    and chroma) and not on RGB, which takes half the time: pixels differ by a few grey levels. Where the size of a video
-    changes on its way, whole frames come at the size of the first one. In place of a frame that a survey found to be
-    lost comes the one before it.
+    Where the size of a video changes on its way, whole frames come at the size of the first one. In place of a frame
+    that a survey found to be lost comes the one before it.
 
     Raises InputError, before a frame is decoded, where the video is smaller than the region of interest.
     """
 
     def __init__(self, video: VideoIndex, preprocess: Preprocess | None = None) -> None:
         super().__init__(video)
-        self._preprocess = preprocess
-        self._reformatter = VideoReformatter()
         self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
         properties = video.properties
-        first_size = (properties.width, properties.height)
-        self._boxes = {first_size: self._box(*first_size)}
+        preprocess = preprocess or Preprocess(size=(properties.height, properties.width))
+        preprocess.crop_box(width=properties.width, height=properties.height)
+        self._scale = Scaler(preprocess)
+        self._sizes = {(properties.width, properties.height): None}  # as shown, in order
         self._container: av.container.InputContainer | None = None
         self._open()
 
@@ -62,7 +56,7 @@ class PyAVReader(ForwardReader):
             substituted_frames=num_substituted,
             variable_frame_rate=properties.variable_frame_rate,
             rotation_degrees=properties.rotation_degrees,
-            sizes=tuple(f"{width}x{height}" for width, height in self._boxes),
+            sizes=tuple(f"{width}x{height}" for width, height in self._sizes),
             problems=video.problems,
         )
 
@@ -130,43 +124,12 @@ class PyAVReader(ForwardReader):
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [h, w, 3] RGB, turned as shown."""
-        width, height = shown_size(frame)
-        left, top, right, bottom = self._box_of(width, height)
-        turn = frame.rotation // 90
-        if (right - left, bottom - top) == (width, height):
-            size = self._target_size()
-            stored = size[::-1] if turn % 2 else size  # as the frame is before it is turned
-            return np.rot90(self._rgb(frame, *stored), turn)
-        pixels = np.rot90(self._rgb(frame, frame.height, frame.width), turn)
-        region = np.ascontiguousarray(pixels[top:bottom, left:right])
-        return self._rgb(av.VideoFrame.from_ndarray(region, format="rgb24"), *self._target_size())
-
-    def _target_size(self) -> tuple[int, int]:
-        """Height and width of what is given."""
-        if self._preprocess is None:
-            return self.properties.height, self.properties.width
-        return self._preprocess.size
-
-    def _box_of(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The region of interest of frames of this size: left, top, right, bottom."""
-        if (width, height) not in self._boxes:
-            try:
-                self._boxes[width, height] = self._box(width, height)
-            except InputError as error:
-                path, position = self.properties.path, self._position
-                raise VideoError(f"{path}: changes its size at frame {position}: {error}") from None
-        return self._boxes[width, height]
-
-    def _box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        if self._preprocess is None:
-            return 0, 0, width, height
-        return self._preprocess.crop_box(width=width, height=height)
-
-    def _rgb(self, frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
-        # one thread: FFmpeg decodes in several, and the encoder takes what is left
-        interpolation = UNSCALED if (frame.width, frame.height) == (width, height) else BILINEAR
-        scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=interpolation, threads=1)
-        return scaled.to_ndarray()
+        self._sizes.setdefault(shown_size(frame))
+        try:
+            return self._scale(frame)
+        except InputError as error:
+            path, position = self.properties.path, self._position
+            raise VideoError(f"{path}: changes its size at frame {position}: {error}") from None
 
     def _check_end(self) -> None:
         try:

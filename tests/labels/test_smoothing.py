@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.labels.segments import segments_from_frames
-from pipeline.labels.smoothing import smooth
+from pipeline.labels.smoothing import CausalSmoother, smooth
 
 PROBABILITIES = st.tuples(st.integers(1, 40), st.integers(1, 4)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]))
@@ -78,3 +78,43 @@ def test_no_frames_and_bad_arguments():
         smooth(np.zeros(3), min_segment_frames=1)
     with pytest.raises(ValueError, match="min_segment_frames 0"):
         smooth(np.zeros((3, 2)), min_segment_frames=0)
+
+
+# Frame by frame
+
+
+def settled_by_runs(most_probable, min_segment_frames):
+    """The definition: a frame has the class of the last run, begun by then, that is long enough; or of the first."""
+    runs = segments_from_frames(np.array(most_probable))
+    counting = [run for run in runs if run.start == 0 or run.stop - run.start >= min_segment_frames]
+    return [[run.class_index for run in counting if run.start <= frame][-1] for frame in range(len(most_probable))]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=40), st.integers(1, 6))
+def test_causal_labels_are_those_of_the_definition_and_none_comes_late(most_probable, min_segment_frames):
+    smoother, labels = CausalSmoother(min_segment_frames), []
+    for frame, best in enumerate(most_probable):
+        labels += smoother.add(best)
+        assert frame + 1 - len(labels) <= min_segment_frames - 1
+        if labels[-1] == best:  # nothing else may have begun
+            assert len(labels) == frame + 1
+    labels += smoother.end()
+    assert smoother.end() == []
+    assert labels == settled_by_runs(most_probable, min_segment_frames)
+    assert all(s.stop - s.start >= min_segment_frames for s in segments_from_frames(np.array(labels))[1:])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(4, 9)), min_size=1, max_size=6))
+def test_causal_labels_are_those_of_the_whole_video_where_no_run_is_too_short(runs):
+    most_probable = [class_index for class_index, num_frames in runs for _ in range(num_frames)]
+    smoother = CausalSmoother(4)
+    labels = [label for best in most_probable for label in smoother.add(best)] + smoother.end()
+    np.testing.assert_array_equal(labels, smooth(one_hot(most_probable), min_segment_frames=4))
+
+
+def test_a_causal_smoother_without_frames_or_sense():
+    assert CausalSmoother(3).end() == []
+    with pytest.raises(ValueError, match="got min_segment_frames 0"):
+        CausalSmoother(0)

@@ -45,6 +45,7 @@ def test_frames_are_read_before_segments_and_other_files_are_passed_over(folders
     predict(predicted, [2, 2, 2, 2, 2, 2], segments=True)
     (predicted / "clip.overlay.mp4").write_bytes(b"")
     (predicted / ".hidden.frames.csv").write_bytes(b"")
+    (predicted / "camera_0.live.csv").write_text("frame,time_seconds,label,probability\n4,0.1,rest,0.5\n")
     (predicted / "classes.txt").write_text("rest\n")
     assert evaluate_folders(truth, predicted)["frames"]["accuracy"]["pooled"] == 100.0
 

@@ -1,0 +1,164 @@
+"""How late live labels come, on a stream from this machine. docs/benchmarks.md has what was seen.
+
+    python benchmarks/live.py --video clip.mp4
+
+ffmpeg encodes the video (H.264, no frame held back) at 640x360 and 25 frames a second and serves it over HTTP; another
+process of this machine, so it takes a part of its cores. Each frame bears the time when it was handed to ffmpeg, in
+blocks of black and white. The model is EfficientNet-Lite0 at 224x224 with a causal GRU of random weights, or --model.
+
+captured   from when OpenCV had decoded a frame until its label was known: the delay that `framescribe label` shows
+sent       from when the frame was handed to ffmpeg: with encoding, sending and decoding
+
+The first seconds are not counted: a stream begins with a burst of what it held back while it was opened.
+"""
+
+import argparse
+import os
+import platform
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from itertools import cycle
+from pathlib import Path
+from threading import Event, Thread
+from typing import NamedTuple
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import torch
+from label import make_model
+
+from pipeline.live import LiveSession
+from pipeline.predict import Model, load_model
+from pipeline.video.live_source import LiveFrame, OpenCVSource
+from pipeline.video.preprocess import Preprocess
+
+WIDTH, HEIGHT, FRAME_RATE = 640, 360, 25
+NUM_BITS, BLOCK = 16, 40  # milliseconds up to 65 s, in a row of blocks along the top
+MOST_SECONDS = 60
+NOT_COUNTED_SECONDS = 3.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, required=True, help="what is sent, again and again")
+    parser.add_argument("--model", help="checkpoint folder of a causal labeller that sees videos, or MLflow URI")
+    parser.add_argument("--rounds", type=int, default=3, help="in which full and reduced precision take turns")
+    parser.add_argument("--seconds", type=float, default=20.0, help=f"of each turn, less than {MOST_SECONDS}")
+    options = parser.parse_args()
+    if not NOT_COUNTED_SECONDS < options.seconds < MOST_SECONDS:
+        parser.error(f"--seconds: got {options.seconds}, expected {NOT_COUNTED_SECONDS:g} to {MOST_SECONDS}")
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    pictures = read_pictures(options.video)
+    with tempfile.TemporaryDirectory() as folder:
+        location = options.model or str(make_model(Path(folder) / "model", bidirectional=False))
+        models = {name: load_model(location, device="auto", precision=name) for name in ("full", "reduced")}
+        turns: dict[str, list[Turn]] = {name: [] for name in models}
+        for _ in range(options.rounds):
+            for name, model in models.items():
+                turns[name].append(take_turn(model, pictures, options.seconds))
+    print("load of the last 5 minutes, of both this and others:", os.getloadavg()[1])
+    for name, of_precision in turns.items():
+        print_delays(name, of_precision)
+
+
+def read_pictures(path: Path) -> list[np.ndarray]:
+    """Up to ten seconds of it, uint8 [HEIGHT, WIDTH, 3]."""
+    pictures = []
+    with av.open(str(path)) as video:
+        for frame in video.decode(video=0):
+            pictures.append(frame.to_ndarray(format="rgb24", width=WIDTH, height=HEIGHT))
+            if len(pictures) == 10 * FRAME_RATE:
+                break
+    return pictures
+
+
+class Turn(NamedTuple):
+    """Delays of the frames that count, in milliseconds; frames that were dropped, and all that were captured."""
+
+    captured: np.ndarray
+    sent: np.ndarray
+    num_dropped: int
+    num_captured: int
+
+
+def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{WIDTH}x{HEIGHT}", "-r", str(FRAME_RATE), "-i", "-", "-threads", "1", "-c:v", "libx264"]
+    command += ["-preset", "veryfast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-flush_packets", "1"]
+    command += ["-f", "mpegts", "-listen", "1", f"http://127.0.0.1:{port}/live"]
+    stop = Event()
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as sender:
+        start = time.monotonic()
+        thread = Thread(target=send, args=[sender, pictures, start, stop])
+        thread.start()
+        time.sleep(2)  # until it listens
+        assert model.checkpoint.frames is not None
+        source = Marked(f"http://127.0.0.1:{port}/live", model.checkpoint.frames.preprocess, start)
+        session = LiveSession(source, model, stop=stop)
+        labels = [label for new in session.labels(seconds=seconds) for label in new]
+        thread.join()
+        sender.kill()
+    counted = [label for label in labels if label.seconds > NOT_COUNTED_SECONDS]
+    captured = np.array([label.delay_seconds for label in counted])
+    sent = captured + np.array([source.underway_seconds[label.frame_index] for label in counted])
+    return Turn(1000 * captured, 1000 * sent, session.num_dropped, session.num_captured)
+
+
+def print_delays(name: str, turns: list[Turn]) -> None:
+    dropped, of = sum(turn.num_dropped for turn in turns), sum(turn.num_captured for turn in turns)
+    captured, sent = (np.concatenate([getattr(turn, what) for turn in turns]) for what in ("captured", "sent"))
+    print(f"{name}: {len(captured)} frames; {dropped} dropped of {of}, with the first seconds")
+    for what, delays in (("captured", captured), ("sent", sent)):
+        median, most = np.quantile(delays, [0.5, 0.95])
+        print(f"  {what:10} median {median:6.0f} ms   95th percentile {most:6.0f} ms")
+
+
+def send(sender: "subprocess.Popen[bytes]", pictures: list[np.ndarray], start: float, stop: Event) -> None:
+    assert sender.stdin is not None
+    for number, picture in enumerate(cycle(pictures)):
+        wait = start + number / FRAME_RATE - time.monotonic()
+        if stop.wait(max(0.0, wait)):
+            return
+        milliseconds = round(1000 * (time.monotonic() - start)) % 2**NUM_BITS
+        bits = (milliseconds >> np.arange(NUM_BITS)) & 1
+        marked = picture.copy()
+        marked[:BLOCK] = np.repeat(255 * bits, BLOCK).astype(np.uint8)[None, :, None]
+        try:
+            sender.stdin.write(marked.tobytes())
+            sender.stdin.flush()
+        except BrokenPipeError:  # nobody listens any more
+            return
+
+
+class Marked(OpenCVSource):
+    """A stream whose frames say when they were sent.
+
+    underway_seconds: of each frame, from when it was sent until it was captured
+    """
+
+    def __init__(self, address: str, preprocess: Preprocess, start: float) -> None:
+        super().__init__(address, preprocess)
+        self._start = start
+        self.underway_seconds: list[float] = []
+
+    def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
+        for frame in super().frames(stop):
+            self.underway_seconds.append(frame.captured - self._start - self._sent(frame.pixels))
+            yield frame
+
+    def _sent(self, pixels: np.ndarray) -> float:
+        height, width = pixels.shape[:2]
+        middles = ((np.arange(NUM_BITS) + 0.5) * BLOCK * width / WIDTH).astype(int)
+        bits = pixels[int(BLOCK / 2 * height / HEIGHT), middles].mean(axis=1) > 127
+        return float(bits @ 2 ** np.arange(NUM_BITS)) / 1000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+"""Frames of what is still being made: all of them, scaled as those of a file, and what happens when they stop."""
+
+import doctest
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from threading import Event, Thread, Timer
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from made_models import drop_box, write_sound
+from made_streams import MOST_SECONDS, free_port, serving, stop_in_time
+from made_videos import MakeVideo
+
+from pipeline.errors import InputError
+from pipeline.video import live_source
+from pipeline.video.live_source import FIRST_PAUSE_SECONDS, GrowingFile, LiveFrame, OpenCVSource, shown_address
+from pipeline.video.preprocess import Preprocess
+from pipeline.video.reader import VideoError, open_scaled
+
+PREPROCESS = Preprocess(size=(24, 32))
+STREAMABLE = {"options": {"tune": "zerolatency", "g": "5"}}
+
+
+@pytest.fixture
+def stop() -> Iterator[Event]:
+    with stop_in_time() as event:
+        yield event
+
+
+def read_scaled(path: Path, preprocess: Preprocess = PREPROCESS) -> tuple[np.ndarray, np.ndarray]:
+    with open_scaled(path, preprocess) as video:
+        batches = list(video.read())
+    return np.concatenate([batch.pixels for batch in batches]), np.concatenate([batch.pts_seconds for batch in batches])
+
+
+def pixels_of(frames: list[LiveFrame]) -> np.ndarray:
+    return np.stack([frame.pixels for frame in frames])
+
+
+# What OpenCV reads. A camera is read by the same code, of which only the opening is another; none is at hand here.
+
+
+@pytest.mark.parametrize("crop", [None, (8, 4, 40, 30)])
+def test_frames_of_opencv_are_those_of_a_file_to_a_few_grey_levels(make_video: MakeVideo, stop: Event, crop) -> None:
+    path = make_video(num_frames=12)
+    preprocess = Preprocess(size=(24, 32), crop=crop)
+    frames = list(islice(OpenCVSource(str(path), preprocess).frames(stop), 12))
+    expected, _ = read_scaled(path, preprocess)
+    difference = np.abs(pixels_of(frames).astype(int) - expected)
+    assert difference.mean() < 3
+    following = np.abs(pixels_of(frames)[:-1].astype(int) - expected[1:])
+    assert difference.mean() * 4 < following.mean()  # none was passed over
+
+
+def test_a_stream_that_is_lost_is_opened_again_and_its_time_goes_on(make_video: MakeVideo, stop: Event) -> None:
+    path, port = make_video("clip.mkv", num_frames=50, **STREAMABLE), free_port()
+    told, frames = [], []
+    with ExitStack() as servers:
+        first = servers.enter_context(serving(path, port))
+
+        def tell(event: str) -> None:
+            told.append(event)
+            if "lost" in event:
+                assert not source.connected
+                servers.enter_context(serving(path, port))
+
+        source = OpenCVSource(f"http://me:secret@127.0.0.1:{port}/live", PREPROCESS, tell=tell)
+        for frame in source.frames(stop):
+            assert source.connected
+            frames.append(frame)
+            if len(frames) == 10:
+                first.kill()
+            if source.num_reconnections:
+                break
+    name = f"http://127.0.0.1:{port}/live"
+    assert told == [f"{name}: lost; trying again until it comes back", f"{name}: came back"]
+    assert source.num_reconnections == 1
+    assert 10 < len(frames) <= 51
+    np.testing.assert_array_equal(frames[-1].pixels, frames[0].pixels)  # the stream begins anew
+    seconds = [frame.seconds for frame in frames]
+    assert seconds[0] == 0
+    assert (np.diff(seconds) > 0).all()
+    assert seconds[-1] - seconds[-2] >= FIRST_PAUSE_SECONDS
+    np.testing.assert_allclose(np.diff([frame.captured for frame in frames]), np.diff(seconds), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_stream_that_stalls_counts_as_lost_after_the_timeout(make_video: MakeVideo, stop: Event) -> None:
+    path, port = make_video("clip.mkv", num_frames=200, **STREAMABLE), free_port()
+    told: list[float] = []
+    options = {"open_timeout_seconds": 2.0, "read_timeout_seconds": 1.0, "longest_pause_seconds": 0.5}
+
+    def tell(event: str) -> None:
+        told.append(time.monotonic())
+        stop.set()
+
+    with serving(path, port) as server:
+        source = OpenCVSource(f"http://127.0.0.1:{port}/live", PREPROCESS, tell=tell, **options)
+        for number, frame in enumerate(source.frames(stop)):
+            if number == 20:
+                server.send_signal(signal.SIGSTOP)
+                stopped = frame.captured
+    assert len(told) == 1
+    assert 1.0 <= told[0] - stopped < 5
+
+
+@pytest.mark.slow
+def test_an_rtsp_stream_is_read(make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ffmpeg cannot serve RTSP, only send it: here the reader listens. What is sent after that is the same."""
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;listen|listen_timeout;20")
+    path, address = make_video("clip.mkv", num_frames=50, **STREAMABLE), f"rtsp://127.0.0.1:{free_port()}/live"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-nostdin", "-re", "-i", str(path)]
+    command += ["-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", address]
+
+    def send() -> None:  # until somebody listens
+        while not stop.is_set() and subprocess.run(command, timeout=MOST_SECONDS).returncode != 0:
+            time.sleep(0.1)
+
+    sending = Thread(target=send)
+    sending.start()
+    source = OpenCVSource(address, PREPROCESS, open_timeout_seconds=20, tell=lambda event: stop.set())
+    frames = list(source.frames(stop))
+    sending.join(MOST_SECONDS)
+    expected, _ = read_scaled(path)
+    assert len(frames) == 50
+    assert np.abs(pixels_of(frames).astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_stream_without_a_frame_to_begin_with_is_refused_without_its_password(answers: bool, stop: Event) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if answers:
+            server.listen()  # it takes the connection, and says nothing
+        port = server.getsockname()[1]
+        source = OpenCVSource(
+            f"http://me:secret@127.0.0.1:{port}/live?key=secret", PREPROCESS, open_timeout_seconds=0.5
+        )
+        start = time.monotonic()
+        with pytest.raises(VideoError, match="no frame came within") as refused:
+            next(source.frames(stop))
+    assert time.monotonic() - start < 5
+    assert str(refused.value).startswith(f"http://127.0.0.1:{port}/live: ")
+    assert "secret" not in str(refused.value) + source.name + source.stem
+    assert source.stem == f"127.0.0.1_{port}_live"
+
+
+def test_a_camera_that_is_not_there_is_refused(stop: Event) -> None:
+    source = OpenCVSource(87, PREPROCESS)
+    assert source.stem == "camera_87"
+    with pytest.raises(VideoError, match=r"camera 87: no frame came .* /dev/video87"):
+        next(source.frames(stop))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://me:secret@cam:554/live",
+        "rtsp://me:se/cr@et:secret@cam:554/live",
+        "http://cam:554/live?user=me&password=secret#secret",
+        "rtsp://secret@cam:554/live?secret",
+        "rtsp://cam:554/user=secret&password=secret_channel=1/live",
+    ],
+)
+def test_what_is_shown_of_an_address_has_no_secrets(address: str) -> None:
+    assert doctest.testmod(live_source).failed == 0
+    shown = shown_address(address)
+    assert shown.startswith("rtsp://cam:554/" if address.startswith("rtsp") else "http://cam:554/")
+    assert shown.endswith("/live")
+    assert "secret" not in shown
+
+
+# Files that grow
+
+
+class Recording(Thread):
+    """Writes the bytes of a finished file into another one, in parts of uneven size."""
+
+    def __init__(self, finished: Path, path: Path) -> None:
+        super().__init__()
+        self._content, self.path = finished.read_bytes(), path
+        path.touch()
+
+    def run(self) -> None:
+        sizes = np.random.default_rng(0).integers(1, len(self._content) // 8, 1000)
+        with self.path.open("ab", buffering=0) as file:
+            position = 0
+            while position < len(self._content):
+                part = self._content[position : position + int(sizes[position % 1000])]
+                position += file.write(part)
+                time.sleep(0.03)
+
+
+GROWING = {
+    "clip.mkv": {"options": {"bf": "3", "g": "12"}},
+    "clip.ts": {"options": {"bf": "2", "g": "10"}},
+    "fragmented.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}},
+    "variable.mkv": {"ticks": [0, 40, 50, 90, 91, 200, 1000, 1001, 1500], "options": {"bf": "2", "g": "4"}},
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_file_that_grows_has_the_very_frames_of_the_finished_one(
+    name: str, make_video: MakeVideo, tmp_path: Path, stop: Event
+) -> None:
+    finished = make_video(name, **GROWING[name])
+    recording = Recording(finished, tmp_path / f"growing{finished.suffix}")
+    recording.start()
+    frames = list(GrowingFile(recording.path, PREPROCESS, idle_seconds=0.5).frames(stop))
+    recording.join()
+    assert not stop.is_set()
+    pixels, pts_seconds = read_scaled(finished)
+    np.testing.assert_array_equal(pixels_of(frames), pixels)
+    np.testing.assert_array_equal([frame.seconds for frame in frames], pts_seconds)
+
+
+def test_of_a_recording_that_breaks_off_all_whole_frames_are_taken(make_video: MakeVideo, stop: Event) -> None:
+    path = make_video("clip.mkv", **STREAMABLE)
+    pixels, _ = read_scaled(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames = list(GrowingFile(path, PREPROCESS, idle_seconds=0.1).frames(stop))
+    assert 5 < len(frames) < 35
+    np.testing.assert_array_equal(pixels_of(frames), pixels[: len(frames)])
+
+
+def test_a_file_is_waited_for_as_long_as_was_said_and_no_longer_when_it_is_to_stop(
+    make_video: MakeVideo, stop: Event
+) -> None:
+    path = make_video("clip.ts", num_frames=10, **STREAMABLE)
+    start = time.monotonic()
+    assert len(list(GrowingFile(path, PREPROCESS, idle_seconds=1.5).frames(stop))) == 10
+    assert 1.5 <= time.monotonic() - start < 3  # once, however often FFmpeg asks
+    Timer(0.3, stop.set).start()
+    start = time.monotonic()
+    assert len(list(GrowingFile(path, PREPROCESS, idle_seconds=1000).frames(stop))) <= 10
+    assert time.monotonic() - start < 10
+
+
+def without_index(make_video: MakeVideo) -> Path:
+    path = make_video("clip.mp4")
+    drop_box(path, b"moov")
+    return path
+
+
+def sound(make_video: MakeVideo) -> Path:
+    return write_sound(make_video("clip.mp4"))
+
+
+def empty(make_video: MakeVideo) -> Path:
+    path = make_video("clip.mkv")
+    path.write_bytes(b"")
+    return path
+
+
+def damaged(make_video: MakeVideo) -> Path:
+    path = make_video("clip.ts", num_frames=60, **STREAMABLE)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = np.random.default_rng(0).bytes(3000)
+    path.write_bytes(content)
+    return path
+
+
+def missing(make_video: MakeVideo) -> Path:
+    return make_video("clip.mkv").with_name("gone.mkv")
+
+
+def folder(make_video: MakeVideo) -> Path:
+    return make_video("clip.mkv").parent
+
+
+@pytest.mark.parametrize(
+    ("make", "cause"),
+    [
+        (without_index, "index at their end"),
+        (sound, "holds no video stream"),
+        (empty, "is it being written"),
+        (damaged, "is damaged, or was cut off"),
+        (missing, "No such file"),
+        (folder, "Is a directory"),
+    ],
+)
+def test_what_cannot_be_followed_is_told(make, cause: str, make_video: MakeVideo, stop: Event) -> None:
+    path = make(make_video)
+    with pytest.raises(VideoError, match=cause) as refused:
+        list(GrowingFile(path, PREPROCESS, idle_seconds=0.1).frames(stop))
+    assert str(refused.value).startswith(f"{path}: ")
+
+
+def test_a_frame_smaller_than_the_region_of_interest_is_refused(make_video: MakeVideo, stop: Event) -> None:
+    preprocess = Preprocess(size=(24, 32), crop=(0, 0, 100, 20))
+    path = make_video("clip.mkv")
+    for source in (GrowingFile(path, preprocess, idle_seconds=0.1), OpenCVSource(str(path), preprocess)):
+        with pytest.raises(InputError, match="64 wide and 48 high"):
+            next(source.frames(stop))
