@@ -163,6 +163,13 @@ def _parser() -> argparse.ArgumentParser:
         default="full",
         help="reduced: the encoder computes in bfloat16, faster where the CPU or GPU has it (default: full, float32)",
     )
+    label.add_argument(
+        "--still",
+        type=float,
+        metavar="LEVEL",
+        help="for a camera that stands still: do not encode a frame anew while no part of it differs from the last"
+        " encoded one by more than so many grey levels of 255 (default: encode all)",
+    )
     label.set_defaults(run=_label)
 
     _add_caption(commands)
@@ -246,7 +253,7 @@ def _label(options: argparse.Namespace) -> int:
         return live_command.run(options, make_writable=_make_writable)
     _check_label_options(options)
     wanted = Wanted(tuple(options.formats.split(",")), options.overlay, options.on_error, options.again)
-    model = load_model(options.model, device=options.device, precision=options.precision)
+    model = load_model(options.model, device=options.device, precision=options.precision, still=options.still)
     check_wanted(wanted, model)
     paths = find_inputs(options.inputs, model)
     _make_writable(options.out)
@@ -278,6 +285,8 @@ def _check_label_options(options: argparse.Namespace) -> None:
     ]
     if len(set(names)) < len(names):
         problems.append(f"--formats: got {options.formats}, which names one twice")
+    if options.still is not None and not 0 <= options.still <= 255:
+        problems.append(f"--still: got {options.still}, expected 0 to 255 grey levels")
     if options.jobs is not None and options.jobs < 1:
         problems.append(f"--jobs: got {options.jobs}, expected at least 1")
     if problems:

@@ -16,7 +16,8 @@ from pipeline.errors import InputError
 from pipeline.models.encoder import Encoder
 from pipeline.runtime import Pending, Runtime, cpu_threads
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.reader import VideoReader
+from pipeline.video.reader import FrameBatch, VideoReader
+from pipeline.video.stillness import Stillness
 
 Described = TypeVar("Described")
 MOST_AT_ONCE = 8  # batches of images: each takes memory
@@ -29,24 +30,56 @@ class EncodedFrames(NamedTuple):
     pts_seconds: np.ndarray
 
 
-def encode_video(reader: VideoReader, runtime: Runtime) -> Iterator[EncodedFrames]:
+def encode_video(reader: VideoReader, runtime: Runtime, *, still: float | None = None) -> Iterator[EncodedFrames]:
     """Yield the features of every frame in order, batch by batch, of a video that `open_scaled` opened for `runtime`.
 
     Frames are decoded in another thread, a batch ahead, and a batch is encoded while the one before it is made use of.
+    still: frames that show nothing new, see `Stillness`, get the features of the last one that did; None: none do.
     Raises VideoError where a frame cannot be decoded.
     """
-    batches = reader.read(batch_size=runtime.frames.spec.batch_size)
-    waiting: deque[tuple[Pending, np.ndarray]] = deque()
+    stillness = None if still is None else Stillness(still)
+    waiting: deque[_Waiting] = deque()
+    features = torch.empty(0)  # of the last batch
+    for frames in _decoded_ahead(reader.read(batch_size=runtime.frames.spec.batch_size)):
+        waiting.append(_submit(frames, runtime, stillness))
+        if len(waiting) > 1:
+            features = waiting[0].features(features[-1:])
+            yield EncodedFrames(features, waiting.popleft().pts_seconds)
+    if waiting:
+        yield EncodedFrames(waiting[0].features(features[-1:]), waiting[0].pts_seconds)
+
+
+def _decoded_ahead(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
+    """The batches, each decoded in another thread while the one before it is made use of."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)
         while (frames := coming.result()) is not None:
             coming = thread.submit(next, batches, None)
-            waiting.append((runtime.submit(frames.pixels), frames.pts_seconds))
-            if len(waiting) > 1:
-                features, pts_seconds = waiting.popleft()
-                yield EncodedFrames(features.result(), pts_seconds)
-    for features, pts_seconds in waiting:
-        yield EncodedFrames(features.result(), pts_seconds)
+            yield frames
+
+
+class _Waiting(NamedTuple):
+    """A batch that is being encoded. source int64 [n]: of each frame, which of the encoded ones it shows, from 1 on;
+    0: the last frame of the batch before."""
+
+    pending: Pending | None
+    source: np.ndarray
+    pts_seconds: np.ndarray
+
+    def features(self, before: torch.Tensor) -> torch.Tensor:
+        """[n,F]; `before` [1,F]: of the last frame of the batch before, empty where there is none."""
+        if self.pending is None:
+            return before.expand(len(self.source), -1)
+        encoded = self.pending.result()
+        if len(encoded) == len(self.source):
+            return encoded
+        return torch.cat([before if len(before) else encoded[:1], encoded])[torch.from_numpy(self.source)]
+
+
+def _submit(frames: FrameBatch, runtime: Runtime, stillness: Stillness | None) -> _Waiting:
+    new = np.ones(len(frames.pixels), bool) if stillness is None else stillness.are_new(frames.pixels)
+    pixels = frames.pixels if new.all() else frames.pixels[new]
+    return _Waiting(runtime.submit(pixels) if len(pixels) else None, new.cumsum(), frames.pts_seconds)
 
 
 def encode_images(

@@ -25,7 +25,7 @@ class LabelReport:
     """The report of one video. `files`: the names of what was written; `decoding`: None for ready features."""
 
     video: dict[str, Any]  # name, bytes, modified_ns
-    model: dict[str, Any]  # Source, dvc_experiment, precision, fingerprint
+    model: dict[str, Any]  # Source, dvc_experiment, precision, still, fingerprint
     files: tuple[str, ...]
     num_frames: int
     decoding: DecodeReport | None
@@ -65,7 +65,8 @@ def describe_model(model: Model) -> dict[str, Any]:
     """Where a model comes from, and what decides its labels."""
     origin = source_of(model)._asdict()
     experiment = model.spec.lineage.dvc_experiment
-    return origin | {"dvc_experiment": experiment, "precision": model.precision, "fingerprint": model.fingerprint}
+    settings = {"precision": model.precision, "still": model.still}
+    return origin | {"dvc_experiment": experiment, **settings, "fingerprint": model.fingerprint}
 
 
 def source_of(model: Model) -> Source:

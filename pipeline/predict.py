@@ -48,11 +48,13 @@ class Model:
     """A checkpoint ready to label videos, with how its encoder is to run.
 
     exports: the folder where the encoder, exported for a CPU, is kept; None: it is exported anew each time.
+    still: grey levels up to which a frame shows nothing new and is not encoded, see `encode_video`; None: all are.
     """
 
     checkpoint: Checkpoint
     precision: Precision = "full"
     exports: Path | None = None
+    still: float | None = None
 
     @property
     def spec(self) -> CheckpointSpec:
@@ -67,7 +69,7 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """Hex digest over all that decides which labels a video gets."""
-        digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision}".encode())
+        digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.still}".encode())
         if self.checkpoint.frames:
             digest.update(self.checkpoint.frames.fingerprint().encode())
         for name, tensor in self.checkpoint.labeller.state_dict().items():
@@ -75,7 +77,7 @@ class Model:
         return digest.hexdigest()[:16]
 
 
-def load_model(location: str, *, device: str, precision: Precision = "full") -> Model:
+def load_model(location: str, *, device: str, precision: Precision = "full", still: float | None = None) -> Model:
     """The model in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model).
 
     For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
@@ -84,7 +86,7 @@ def load_model(location: str, *, device: str, precision: Precision = "full") -> 
     """
     folder = find_checkpoint(location)
     exports = None if location.startswith(MLFLOW_SCHEMES) else exports_beside(folder)
-    model = Model(load_checkpoint(folder, device=choose_device(device)), precision, exports)
+    model = Model(load_checkpoint(folder, device=choose_device(device)), precision, exports, still)
     model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
     return model
 
@@ -141,7 +143,7 @@ def decide(
 
 def _label_frames(reader: "PyAVReader", model: Model, runtime: Runtime, tell: Callable[[int], None]) -> VideoLabels:
     times: list[np.ndarray] = []
-    probabilities = model.checkpoint.labeller.predict(_encode(reader, runtime, times, tell))
+    probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, tell))
     frame_seconds = float(1 / reader.properties.frame_rate)
     decided = decide(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
     if reader.is_lost is not None:
@@ -164,11 +166,11 @@ def _open_surveyed(path: Path, preprocess: Preprocess, error: VideoError, *, par
 
 
 def _encode(
-    reader: "PyAVReader", runtime: Runtime, times: list[np.ndarray], tell: Callable[[int], None]
+    reader: "PyAVReader", model: Model, runtime: Runtime, times: list[np.ndarray], tell: Callable[[int], None]
 ) -> Iterator[torch.Tensor]:
     """The features of a video, chunk by chunk; the times of its frames are added to `times` on the way."""
     num_done = 0
-    for chunk in encode_video(reader, runtime):
+    for chunk in encode_video(reader, runtime, still=model.still):
         times.append(chunk.pts_seconds)
         yield chunk.features
         num_done += len(chunk.pts_seconds)

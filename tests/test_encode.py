@@ -4,8 +4,10 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from pipeline.models.encoder import build_encoder
 from pipeline.runtime import OpenVINORuntime, TorchRuntime
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import FrameBatch, VideoError, open_scaled
+from pipeline.video.stillness import Stillness
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +186,55 @@ def test_cuda_is_taken_only_where_there_is_one(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
     assert choose_device("cpu") == torch.device("cpu")
+
+
+def still_scene(path: Path) -> list[int]:
+    """A video without loss of 40 frames that change at the frames which are returned, and stand still between them."""
+    changes = [0, 3, 4, 11, 24, 25, 39]
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+        for index in range(40):
+            if index in changes:
+                picture = picture.copy()
+                picture[16:32, 16:32] += 40  # one block
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return changes
+
+
+class Counting(TorchRuntime):
+    """Counts the frames that it is given."""
+
+    num_frames = 0
+
+    def submit(self, pixels):
+        self.num_frames += len(pixels)
+        return super().submit(pixels)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16, 64])
+def test_frames_that_show_nothing_new_are_not_encoded_again(batch_size, frames, tmp_path):
+    frames = FrameEncoder(frames.spec.model_copy(update={"batch_size": batch_size}), frames.encoder)
+    changes = still_scene(tmp_path / "still.mkv")
+    runtime = Counting(frames)
+
+    def encode(still: float | None) -> torch.Tensor:
+        with open_scaled(tmp_path / "still.mkv", frames.preprocess) as reader:
+            return torch.cat([chunk.features for chunk in encode_video(reader, runtime, still=still)])
+
+    everything = encode(None)
+    assert runtime.num_frames == 40
+    runtime.num_frames = 0
+    features = encode(1.0)
+    assert runtime.num_frames == len(changes)
+    torch.testing.assert_close(features, everything, rtol=1e-4, atol=1e-5)
+    assert (features[1:] != features[:-1]).any(1).nonzero().flatten().add(1).tolist() == changes[1:]
+
+
+def test_what_changes_slowly_adds_up():
+    frames = np.zeros((30, 32, 32, 3), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None, None]
+    new = Stillness(4.0).are_new(frames)
+    assert np.flatnonzero(new).tolist() == list(range(0, 30, 5))
+    assert Stillness(0.0).are_new(np.zeros((3, 8, 8, 3), np.uint8)).tolist() == [True, False, False]

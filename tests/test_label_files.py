@@ -114,6 +114,15 @@ def test_another_model_labels_anew(model, videos, tmp_path):
     assert label(videos, load_model(str(other), device="cpu"), out)[0] == Outcome(4, 0, 0, 0)
 
 
+def test_stillness_is_a_setting_of_the_labels(video_model, model, videos, tmp_path):
+    out = tmp_path / "out"
+    label(videos, model, out)
+    still = load_model(str(video_model), device="cpu", still=255.0)
+    assert label(videos, still, out)[0] == Outcome(4, 0, 0, 0)
+    assert json.loads((out / "clip0.report.json").read_text())["model"]["still"] == 255.0
+    assert label(videos, still, out)[0] == Outcome(0, 0, 4, 0)
+
+
 class Killed(BaseException):
     """Stands for a signal that no one can catch."""
 

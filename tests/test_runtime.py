@@ -1,6 +1,7 @@
 """Every runtime gives torch's features, each frame's by itself; and what an export does that is missing or is wrong."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,6 +80,21 @@ def test_many_calls_at_once_are_answered_each_with_its_own(frames):
     pending = {number: runtime.submit(some_pixels(number)) for number in range(1, 9)}
     for number, features in pending.items():
         assert torch.equal(features.result(), expected[number])
+
+
+def test_what_goes_wrong_in_a_thread_is_raised_where_the_features_are_asked_for(frames):
+    runtime = OpenVINORuntime(frames)
+    with pytest.raises(Exception, match="shape"):
+        runtime.submit(some_pixels(3, (40, 40))).result()
+    assert runtime.submit(some_pixels(40)).result().shape[0] == 40  # no place in the queue is lost
+
+
+def test_several_threads_share_a_runtime(frames):
+    runtime = OpenVINORuntime(frames)
+    expected = {number: runtime.submit(some_pixels(number)).result() for number in range(1, 13)}
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda number: runtime.submit(some_pixels(number)).result(), expected)
+    assert all(torch.equal(features, expected[number]) for number, features in zip(expected, found, strict=True))
 
 
 def test_reduced_precision_is_near(frames):
