@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -40,6 +41,7 @@ from pipeline.predict import Model, label_file, label_video, load_model
 from pipeline.runtime import Runtime, TorchRuntime
 from pipeline.video.reader import open_scaled
 
+LITE0 = "efficientnet_lite0"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
 LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "reduced": {"torch": 7.0, "script": 4.5}}
 BOUND_LIMIT = 0.9
@@ -65,19 +67,16 @@ def main() -> None:
             print_rates(name, path, models, Path(folder), options.rounds)
 
 
-def make_model(folder: Path, *, causal: bool = False) -> Path:
-    """A checkpoint with the settings of params.yaml, but Lite0 at 224x224, and random weights after it.
+def make_model(folder: Path, *, encoder: str = LITE0, size: tuple[int, int] | None = None, **labeller: Any) -> Path:
+    """A checkpoint with an encoder at a size, None for its own, and the labeller of params.yaml but for what is given.
 
-    causal: its labeller reads forward only
+    All weights but Lite0's are random.
     """
     torch.manual_seed(0)
-    settings = load_params().labeller
-    if causal:
-        settings = settings.model_copy(update={"bidirectional": False})
-    pixels = Pixels(crop=None, crop_unit="fractions", size=None, color="rgb")
-    frames = make_frame_encoder(
-        "efficientnet_lite0", weights="imagenet", grid=1, batch_norm="frozen", batch_size=32, pixels=pixels
-    )
+    settings = load_params().labeller.model_copy(update=labeller)
+    pixels = Pixels(crop=None, crop_unit="fractions", size=size, color="rgb")
+    weights = "imagenet" if encoder == LITE0 else None
+    frames = make_frame_encoder(encoder, weights=weights, grid=1, batch_norm="frozen", batch_size=32, pixels=pixels)
     classes = tuple(f"class {index}" for index in range(8))
     labeller = make_labeller(settings, num_features=frames.encoder.num_features, num_classes=len(classes))
     spec = CheckpointSpec(

@@ -54,7 +54,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     pictures = read_pictures(options.video)
     with tempfile.TemporaryDirectory() as folder:
-        location = options.model or str(make_model(Path(folder) / "model", causal=True))
+        location = options.model or str(make_model(Path(folder) / "model", bidirectional=False))
         models = {name: load_model(location, device="auto", precision=name) for name in ("full", "reduced")}
         turns: dict[str, list[Turn]] = {name: [] for name in models}
         for _ in range(options.rounds):

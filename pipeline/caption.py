@@ -18,11 +18,12 @@ import torch
 from pipeline.caption_checkpoint import CaptionCheckpoint, load_captioner
 from pipeline.encode import choose_device, describe_images
 from pipeline.errors import InputError, describe_os_error
-from pipeline.labels.annotations import Span, read_spans
+from pipeline.label_files import find_files
+from pipeline.labels.annotations import SEGMENTS, Span, read_spans
 from pipeline.labels.caption_files import CaptionRow, write_video_captions
 from pipeline.labels.video_summary import VideoCaption
 from pipeline.labels.vocabulary import START, detokenize, tokenize
-from pipeline.predict import SEGMENTS, find_checkpoint, find_files
+from pipeline.predict import find_checkpoint
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import probe_video

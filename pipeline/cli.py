@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pipeline import live_command
 
 if TYPE_CHECKING:
+    from pipeline.label_files import Outcome
     from pipeline.labels.caption_files import CaptionRow
     from pipeline.labels.problems import Problem
 
@@ -24,19 +25,27 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # a signal's number is added to the last, as shells do
 SHORTEST_SPAN_SECONDS = 0.1
+MOST_JOBS = 4  # each takes memory
 
 LABEL = """
 Write, for each video, into the folder --out:
   <stem>.frames.csv      frame,time_seconds,label,probability        one row a frame
   <stem>.segments.csv    start,stop,start_seconds,stop_seconds,label,probability
                          frames from start up to, not including, stop
+  <stem>.report.json     the run, data and commit that the model comes from, and what was decoded
+  decode_report.csv      for all videos: frames declared, decoded, failed, substituted; what is wrong with a file
+and, where --formats asks for it,
+  <stem>.frames.jsonl    a JSON object a frame             <stem>.segments.vtt    WebVTT subtitles, for browsers
+  <stem>.frames.parquet  the same as a Parquet table       <stem>.segments.srt    SubRip, for players and editors
   <stem>.overlay.mp4     with --overlay: the video with its labels drawn on it
-A video that cannot be labelled is named with the cause, and the others go on.
+A video that cannot be labelled is named with the cause, and the others go on. Videos that are finished are left alone:
+a call that was interrupted goes on where it was.
 """
 LABEL_END = """
-exit code: 0, all were labelled; 1, some were not; 2, the call was refused
+exit code: 0, all were labelled; 1, some were not, or in part; 2, the call was refused
 
 examples: framescribe label recordings/ --model models/labeller --out labels/
+          framescribe label match.mp4 --model models/labeller --out labels/ --formats csv,vtt --overlay
           framescribe label --camera 0 --model models/labeller --out labels/
           framescribe label rtsp://10.0.0.5/live --model models/labeller --out labels/
           framescribe label --follow recording.mkv --model models/labeller --out labels/
@@ -130,7 +139,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(label)
     live_command.add_arguments(label)
     label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
+    label.add_argument(
+        "--formats", default="csv", metavar="LIST", help="csv,jsonl,parquet,vtt,srt or some (default: csv)"
+    )
     label.add_argument("--overlay", action="store_true", help="also draw the labels on the video")
+    label.add_argument(
+        "--on-error",
+        choices=("skip", "stop", "partial"),
+        default="skip",
+        help="of a damaged video: skip, leave it out; partial, label the frames that can be decoded; stop, end there"
+        " (default: skip)",
+    )
+    label.add_argument(
+        "--jobs", type=int, metavar="N", help="how many videos at once (default: as many as CPU cores, at most 4)"
+    )
+    label.add_argument("--again", action="store_true", help="label also the videos that are finished")
+    label.add_argument(
+        "--track", action="store_true", help="also log this call and its decode report as a run in MLflow"
+    )
     label.add_argument(
         "--precision",
         choices=("full", "reduced"),
@@ -213,22 +239,58 @@ def _add_command(commands: "Commands", name: str, summary: str, text: str, end: 
 def _label(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from pipeline.errors import InputError
-    from pipeline.predict import find_inputs, label_files, load_model
+    from pipeline.label_files import Progress, Wanted, check_wanted, find_inputs, label_files, track_call
+    from pipeline.predict import load_model
 
     if live_command.is_live(options):
         return live_command.run(options, make_writable=_make_writable)
+    _check_label_options(options)
+    wanted = Wanted(tuple(options.formats.split(",")), options.overlay, options.on_error, options.again)
     model = load_model(options.model, device=options.device, precision=options.precision)
-    if options.overlay and model.runtime is None:
-        raise InputError(f"{options.model}: was trained on ready features: --overlay needs a model that sees videos")
+    check_wanted(wanted, model)
     paths = find_inputs(options.inputs, model)
     _make_writable(options.out)
-    with tqdm(paths, unit="video", desc="labelling", disable=None) as bar:
-        num_failed = label_files(
-            bar, model, options.out, overlay=options.overlay, refuse=_refuse, tell=bar.set_postfix_str
+    with tqdm(unit="frame", desc="labelling", disable=None, total=0, smoothing=0) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.num_frames
+            bar.set_postfix_str(f"video {progress.num_videos_done} of {progress.num_videos}", refresh=False)
+            bar.update(progress.num_frames_done - bar.n)
+
+        num_at_once = options.jobs or min(os.cpu_count() or 1, MOST_JOBS)
+        outcome = label_files(
+            paths, model, options.out, wanted=wanted, num_at_once=num_at_once, refuse=_refuse, tell=show
         )
-    print(f"labelled {len(paths) - num_failed} of {len(paths)} into {options.out}")
-    return EXIT_SOME_FAILED if num_failed else 0
+    print(_describe_outcome(outcome, len(paths), options.out))
+    if options.track:
+        print(f"tracked as MLflow run {track_call(model, outcome, options.out)}")
+    return EXIT_SOME_FAILED if outcome.num_failed or outcome.num_partial else 0
+
+
+def _check_label_options(options: argparse.Namespace) -> None:
+    """Raise InputError with every problem that shows without the model."""
+    from pipeline.errors import InputError
+    from pipeline.labels.exports import FORMATS
+
+    names = options.formats.split(",")
+    problems = [
+        f"--formats: got {name!r}, expected some of {','.join(FORMATS)}" for name in names if name not in FORMATS
+    ]
+    if len(set(names)) < len(names):
+        problems.append(f"--formats: got {options.formats}, which names one twice")
+    if options.jobs is not None and options.jobs < 1:
+        problems.append(f"--jobs: got {options.jobs}, expected at least 1")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _describe_outcome(outcome: "Outcome", num_videos: int, out: Path) -> str:
+    parts = [f"labelled {outcome.num_labelled} of {num_videos} into {out}"]
+    if outcome.num_partial:
+        parts.append(f"{outcome.num_partial} of them in part")
+    if outcome.num_finished_before:
+        parts.append(f"{outcome.num_finished_before} were finished before")
+    return ", ".join(parts)
 
 
 def _caption(options: argparse.Namespace) -> int:

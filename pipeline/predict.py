@@ -1,13 +1,14 @@
-"""Labels for videos: a checkpoint and a path in, a label for every frame out; and the same for whole folders.
+"""Labels for a video: a checkpoint and a path in, a label for every frame out.
 
 T frames, K classes.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,27 +16,31 @@ import torch
 from pipeline.checkpoint import Checkpoint, CheckpointSpec, load_checkpoint
 from pipeline.datasets.features import read_feature_file
 from pipeline.encode import choose_device, encode_video
-from pipeline.errors import InputError, describe_os_error
-from pipeline.labels.annotations import write_frames, write_segments
-from pipeline.labels.colors import class_colors
+from pipeline.errors import InputError
+from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.labels.smoothing import smooth
 from pipeline.runtime import Precision, Runtime, exports_beside, open_runtime
-from pipeline.video.overlay import write_overlay
-from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_scaled, open_video
+from pipeline.video.preprocess import Preprocess
+from pipeline.video.reader import DamagedVideoError, DecodeReport, VideoError, open_scaled
+
+if TYPE_CHECKING:
+    from pipeline.video.pyav_reader import PyAVReader
 
 FEATURE_SUFFIX = ".npy"
-FRAMES, SEGMENTS, OVERLAY = ".frames.csv", ".segments.csv", ".overlay.mp4"  # after a video's stem: what is written
 MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
 
 
 @dataclass(frozen=True)
 class VideoLabels:
-    """labels int64 [T]; probabilities float64 [T], of each frame's label; pts_seconds float64 [T], NaN for features."""
+    """labels int64 [T], IGNORE_INDEX of a frame that was not decoded; probabilities float64 [T], of each frame's label;
+    pts_seconds float64 [T], NaN for features."""
 
     labels: np.ndarray
     probabilities: np.ndarray
     pts_seconds: np.ndarray
     frame_seconds: float  # how long the last frame stands
+    report: DecodeReport | None = None  # what became of its frames; None for features
+    surveyed: bool = False  # whether its frames are those that a survey of the file found
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,16 @@ class Model:
         """Its encoder, None where the model takes ready features; opened when it is first asked for."""
         frames = self.checkpoint.frames
         return open_runtime(frames, precision=self.precision, exports=self.exports) if frames else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest over all that decides which labels a video gets."""
+        digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision}".encode())
+        if self.checkpoint.frames:
+            digest.update(self.checkpoint.frames.fingerprint().encode())
+        for name, tensor in self.checkpoint.labeller.state_dict().items():
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 def load_model(location: str, *, device: str, precision: Precision = "full") -> Model:
@@ -83,35 +98,73 @@ def find_checkpoint(location: str) -> Path:
     return fetch_checkpoint(location)
 
 
-def label_video(path: Path, model: Model, *, tell: Callable[[str], None] = lambda progress: None) -> VideoLabels:
+def label_video(
+    path: Path, model: Model, *, partial: bool = False, tell: Callable[[int], None] = lambda num_frames: None
+) -> VideoLabels:
     """Label every frame of a video, or of a file of ready features where the model was trained on features.
 
-    `tell` is given the progress through a video, in words.
-    Raises InputError where the file cannot be read, or is not of the kind that the model takes.
+    partial: of a damaged video, label the frames that can be decoded; those between them that cannot be get no label
+    tell: called on the way with the number of frames that were labelled so far
+
+    Raises DamagedVideoError where not all frames of a video can be read, and `partial` is not set or none can be;
+    InputError where a file is not of the kind that the model takes.
     """
     if model.runtime is None:
         features = _read_given_features(path, model)
         probabilities = model.checkpoint.labeller.predict([features])
-        times, frame_seconds = np.full(len(features), np.nan), float("nan")
-    else:
-        if path.suffix.lower() == FEATURE_SUFFIX:
-            raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
-        parts: list[np.ndarray] = []
-        with open_scaled(path, model.runtime.frames.preprocess) as reader:
-            probabilities = model.checkpoint.labeller.predict(_encode(reader, model.runtime, parts, tell))
-            times, frame_seconds = np.concatenate(parts), float(1 / reader.properties.frame_rate)
-    return decide(probabilities, model, pts_seconds=times, frame_seconds=frame_seconds)
+        tell(len(features))
+        times = np.full(len(features), np.nan)
+        return decide(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
+    if path.suffix.lower() == FEATURE_SUFFIX:
+        raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
+    preprocess = model.runtime.frames.preprocess
+    try:
+        with open_scaled(path, preprocess) as reader:
+            return _label_frames(reader, model, model.runtime, tell)
+    except VideoError as error:
+        with _open_surveyed(path, preprocess, error, partial=partial) as reader:
+            return _label_frames(reader, model, model.runtime, tell)
 
 
-def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float) -> VideoLabels:
+def decide(
+    probabilities: np.ndarray,
+    model: Model,
+    *,
+    pts_seconds: np.ndarray,
+    frame_seconds: float,
+) -> VideoLabels:
     """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its class's probability."""
     labels = smooth(probabilities, min_segment_frames=model.spec.labeller.min_segment_frames)
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     return VideoLabels(labels, chosen, pts_seconds, frame_seconds)
 
 
+def _label_frames(reader: "PyAVReader", model: Model, runtime: Runtime, tell: Callable[[int], None]) -> VideoLabels:
+    times: list[np.ndarray] = []
+    probabilities = model.checkpoint.labeller.predict(_encode(reader, runtime, times, tell))
+    frame_seconds = float(1 / reader.properties.frame_rate)
+    decided = decide(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
+    if reader.is_lost is not None:
+        decided.labels[reader.is_lost], decided.probabilities[reader.is_lost] = IGNORE_INDEX, np.nan
+    return replace(decided, report=reader.report(), surveyed=reader.is_lost is not None)
+
+
+def _open_surveyed(path: Path, preprocess: Preprocess, error: VideoError, *, partial: bool) -> "PyAVReader":
+    """The video with what can be decoded of it, after `error` was raised on the way through it."""
+    try:
+        reader = open_scaled(path, preprocess, surveyed=True)
+    except VideoError:
+        raise DamagedVideoError(str(error), DecodeReport.of_unreadable(str(error).removeprefix(f"{path}: "))) from error
+    report = reader.report()
+    if report.problems and not partial:
+        reader.close()
+        num_frames = f"{report.decoded_frames} frame{'s' * (report.decoded_frames != 1)}"
+        raise DamagedVideoError(f"{error} ({num_frames} can be decoded: --on-error partial labels those)", report)
+    return reader
+
+
 def _encode(
-    reader: VideoReader, runtime: Runtime, times: list[np.ndarray], tell: Callable[[str], None]
+    reader: "PyAVReader", runtime: Runtime, times: list[np.ndarray], tell: Callable[[int], None]
 ) -> Iterator[torch.Tensor]:
     """The features of a video, chunk by chunk; the times of its frames are added to `times` on the way."""
     num_done = 0
@@ -119,7 +172,7 @@ def _encode(
         times.append(chunk.pts_seconds)
         yield chunk.features
         num_done += len(chunk.pts_seconds)
-        tell(f"{reader.properties.path.name}: frame {num_done} of {reader.properties.num_frames}")
+        tell(num_done)
 
 
 def _read_given_features(path: Path, model: Model) -> torch.Tensor:
@@ -131,121 +184,3 @@ def _read_given_features(path: Path, model: Model) -> torch.Tensor:
             f"{path}: has {features.shape[1]} features a frame, the model was trained on {model.spec.num_features}"
         )
     return torch.from_numpy(features.astype(np.float32))
-
-
-def find_inputs(paths: Sequence[Path], model: Model) -> list[Path]:
-    """The files to label, each once: those named, and those in the folders named that the model could read, sorted.
-
-    Overlays that an earlier call wrote are not found in a folder. Raises InputError where a folder holds nothing.
-    """
-    if model.runtime:
-        return find_files(paths, VIDEO_SUFFIXES, kind="video")
-    return find_files(paths, {FEATURE_SUFFIX}, kind=f"{FEATURE_SUFFIX} file, which is what the model was trained on")
-
-
-def find_files(paths: Sequence[Path], suffixes: Collection[str], *, kind: str) -> list[Path]:
-    """Each once: the files named, and those in the folders named that have one of the suffixes, sorted.
-
-    Hidden files and overlays that an earlier call wrote are not found in a folder. `kind`: what is looked for, in
-    words. Raises InputError where a folder holds none.
-    """
-    found: dict[Path, Path] = {}  # by its resolved path
-    for path in paths:
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
-            inside = [p for p in inside if not p.name.startswith(".") and not p.name.endswith(OVERLAY)]
-            if not inside:
-                raise InputError(f"{path}: holds no {kind}")
-        for file in inside:
-            found.setdefault(file.resolve(), file)
-    return list(found.values())
-
-
-def label_files(
-    paths: Iterable[Path],
-    model: Model,
-    out: Path,
-    *,
-    overlay: bool,
-    refuse: Callable[[str], None],
-    tell: Callable[[str], None] = lambda progress: None,
-) -> int:
-    """Label files one after the other and write their CSVs (and overlays) into `out`. Returns how many failed.
-
-    A file that cannot be labelled is told to `refuse` in one sentence and the rest go on. It writes nothing into `out`;
-    what an earlier call wrote for it stays.
-    """
-    num_failed = 0
-    labelled: dict[str, Path] = {}
-    for path in paths:
-        other = labelled.get(path.stem)
-        if other is not None:
-            refuse(f"{path}: its labels would replace those of {other}: label it into another folder")
-            num_failed += 1
-            continue
-        try:
-            label_file(path, model, out, overlay=overlay, tell=tell)
-            labelled[path.stem] = path
-            continue
-        except InputError as error:
-            refuse(str(error))
-        except OSError as error:  # no permission to read it, or no space left to write
-            refuse(f"{path}: could not be labelled: {describe_os_error(error)}")
-        num_failed += 1
-    return num_failed
-
-
-def label_file(
-    path: Path,
-    model: Model,
-    out: Path,
-    *,
-    overlay: bool,
-    tell: Callable[[str], None] = lambda progress: None,
-) -> None:
-    """Label one file and write <stem>.frames.csv, <stem>.segments.csv and, with `overlay`, <stem>.overlay.mp4.
-
-    They appear in `out` together, when all of them are written, in place of those of an earlier call.
-    """
-    result = label_video(path, model, tell=tell)
-    classes, labels, probabilities = model.spec.classes, result.labels, result.probabilities
-    with TemporaryDirectory(prefix=".labelling.", dir=out) as folder:
-        staging = Path(folder)
-        if overlay:
-            _draw(path, staging / f"{path.stem}{OVERLAY}", result, model.spec, tell)
-        write_segments(
-            staging / f"{path.stem}{SEGMENTS}",
-            labels,
-            probabilities=probabilities,
-            pts_seconds=result.pts_seconds,
-            classes=classes,
-            frame_duration_seconds=result.frame_seconds,
-        )
-        write_frames(
-            staging / f"{path.stem}{FRAMES}",
-            labels,
-            probabilities=probabilities,
-            pts_seconds=result.pts_seconds,
-            classes=classes,
-        )
-        for file in staging.iterdir():
-            file.replace(out / file.name)
-    if not overlay:
-        (out / f"{path.stem}{OVERLAY}").unlink(missing_ok=True)
-
-
-def _draw(
-    path: Path, overlay_path: Path, result: VideoLabels, spec: CheckpointSpec, tell: Callable[[str], None]
-) -> None:
-    background = None if spec.background is None else spec.classes.index(spec.background)
-    with open_video(path) as video:
-        write_overlay(
-            video,
-            overlay_path,
-            labels=result.labels,
-            probabilities=result.probabilities,
-            classes=spec.classes,
-            colors=class_colors(len(spec.classes), background=background),
-            on_frames=lambda num_drawn: tell(f"{path.name}: drawing frame {num_drawn} of {len(result.labels)}"),
-        )

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Lock
+from threading import BoundedSemaphore, local
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Precision = Literal["full", "reduced"]
 # Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
+MOST_WAITING_FRAMES = 2  # for each thread: one that is computed, one that waits
 
 
 def exports_beside(checkpoint: Path) -> Path:
@@ -117,9 +118,10 @@ class ExportError(Exception):
 
 
 class OpenVINORuntime:
-    """An exported encoder, a frame a request and a thread a request: a frame's features depend on nothing else.
+    """An exported encoder, a frame a request and a request a thread: a frame's features depend on nothing else.
 
-    Raises ImportError where OpenVINO is missing, ExportError where the encoder cannot be exported.
+    Several threads may call `submit` at once. Raises ImportError where OpenVINO is missing, ExportError where the
+    encoder cannot be exported.
     """
 
     def __init__(self, frames: FrameEncoder, *, precision: Precision = "full", exports: Path | None = None) -> None:
@@ -137,47 +139,38 @@ class OpenVINORuntime:
             "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
         }
         compiled = core.compile_model(model, "CPU", options)
-        self._queue = openvino.AsyncInferQueue(compiled, 2 * num_threads)  # one computed, one waiting
-        self._queue.set_callback(_take_features)
+        self._threads = ThreadPoolExecutor(num_threads)
+        self._own = local()  # a request cannot be used by two threads at once
+        self._make_request = compiled.create_infer_request
+        self._room = BoundedSemaphore(MOST_WAITING_FRAMES * num_threads)
 
     def submit(self, pixels: np.ndarray) -> "_Features":
         """See `Runtime.submit`."""
-        features = _Features(pixels, self.frames.encoder.num_features)
+        waiting = []
         for index in range(len(pixels)):
-            self._queue.start_async({0: pixels[index : index + 1]}, (features, index), share_inputs=True)
-        return features
+            self._room.acquire()
+            waiting.append(self._threads.submit(self._encode, pixels[index : index + 1]))
+        return _Features(waiting)
 
-    def __del__(self) -> None:
-        # OpenVINO frees a queue only when its requests are done, and holds the GIL meanwhile, which they need
-        if hasattr(self, "_queue"):
-            self._queue.wait_all()
+    def _encode(self, pixels: np.ndarray) -> np.ndarray:
+        """One frame uint8 [1, h, w, 3] -> float32 [1, F]."""
+        try:
+            if not hasattr(self._own, "request"):
+                self._own.request = self._make_request()
+            return self._own.request.infer({0: pixels}, share_inputs=True)[0]
+        finally:
+            self._room.release()
 
 
 class _Features:
     """Those of the frames of one call, as they come."""
 
-    def __init__(self, pixels: np.ndarray, num_features: int) -> None:
-        self._pixels = pixels  # OpenVINO reads them where they are: they stay until it is done
-        self._features = np.empty((len(pixels), num_features), np.float32)
-        self._num_missing = len(pixels)
-        self._lock, self._complete = Lock(), Event()
-
-    def put(self, index: int, features: np.ndarray) -> None:
-        self._features[index] = features
-        with self._lock:
-            self._num_missing -= 1
-            if self._num_missing == 0:
-                self._complete.set()
+    def __init__(self, waiting: list[Future[np.ndarray]]) -> None:
+        self._waiting = waiting
 
     def result(self) -> Tensor:
         """See `Pending.result`."""
-        self._complete.wait()
-        return torch.from_numpy(self._features)
-
-
-def _take_features(request: "openvino.InferRequest", of_frame: tuple[_Features, int]) -> None:
-    features, index = of_frame
-    features.put(index, request.get_output_tensor(0).data[0])
+        return torch.from_numpy(np.concatenate([features.result() for features in self._waiting]))
 
 
 def _import_openvino() -> Any:

@@ -39,7 +39,7 @@ def test_frames_and_segments_say_the_same_with_each_frames_own_time(video_model,
     video = write_video(tmp_path / "clip.mp4", num_frames=6, times=TIMES)
     out = tmp_path / "out"
     assert label(video, model=video_model, out=out) == 0
-    assert names_in(out) == ["clip.frames.csv", "clip.segments.csv"]
+    assert names_in(out) == ["clip.frames.csv", "clip.report.json", "clip.segments.csv", "decode_report.csv"]
     assert "labelled 1 of 1" in capsys.readouterr().out
 
     frames = rows_of(out / "clip.frames.csv")
@@ -101,14 +101,14 @@ def test_overlay_has_every_frame_at_its_time_and_goes_when_it_would_be_outdated(
     video = write_video(tmp_path / "clip.mp4", num_frames=6, times=TIMES, size=(65, 49))
     out = tmp_path / "out"
     assert label(video, model=video_model, out=out, more=("--overlay",)) == 0
-    assert names_in(out) == ["clip.frames.csv", "clip.overlay.mp4", "clip.segments.csv"]
+    assert (out / "clip.overlay.mp4").exists()
     with av.open(str(out / "clip.overlay.mp4")) as container:
         drawn = [float(frame.time) for frame in container.decode(video=0)]
         context = container.streams.video[0].codec_context
         assert (context.name, context.pix_fmt) == ("h264", "yuv420p")  # what every browser plays
     np.testing.assert_allclose(drawn, TIMES, atol=2e-5)
     assert label(video, model=video_model, out=out) == 0
-    assert names_in(out) == ["clip.frames.csv", "clip.segments.csv"]
+    assert not (out / "clip.overlay.mp4").exists()
 
 
 def missing(folder: Path) -> Path:
@@ -133,13 +133,13 @@ def unfinished(folder: Path) -> Path:
 
 
 def cut_avi(folder: Path) -> Path:
-    path = write_other_container(folder / "cut.avi", "mpeg4")
+    path = write_other_container(folder / "cut_avi.avi", "mpeg4")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
 
 def cut_mkv(folder: Path) -> Path:
-    path = write_other_container(folder / "cut.mkv", "libx264")
+    path = write_other_container(folder / "cut_mkv.mkv", "libx264")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
@@ -186,9 +186,10 @@ def test_bad_files_are_told_in_a_sentence_each_and_the_others_are_labelled(video
         assert sentence.startswith(f"framescribe: {path}: {cause}")
         assert sentence.count(str(path)) == 1
     assert "labelled 2 of" in told.out
-    suffixes = (".frames.csv", ".overlay.mp4", ".segments.csv")
+    suffixes = (".frames.csv", ".overlay.mp4", ".report.json", ".segments.csv")
     earlier.unlink()  # what an earlier call made is not lost
-    assert names_in(out) == [f"{name}{suffix}" for name in ("first", "last") for suffix in suffixes]
+    labelled = [f"{name}{suffix}" for name in ("first", "last") for suffix in suffixes]
+    assert names_in(out) == ["decode_report.csv", *labelled]
 
 
 def test_two_videos_of_one_name_do_not_replace_each_other(video_model, tmp_path, capsys):
@@ -204,7 +205,7 @@ def test_what_the_system_refuses_is_told_too(video_model, tmp_path, capsys, monk
     def fail(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device", "clip.frames.csv")
 
-    monkeypatch.setattr("pipeline.predict.write_frames", fail)
+    monkeypatch.setattr("pipeline.labels.exports.write_frames", fail)
     video, out = write_video(tmp_path / "clip.mp4", num_frames=3), tmp_path / "out"
     assert label(video, model=video_model, out=out) == 1
     expected = "could not be labelled: cannot read or write clip.frames.csv (No space left on device)"

@@ -12,8 +12,9 @@ import torch
 from made_models import CLASSES, PREPROCESS, SETTINGS, save_video_model, write_video
 
 from pipeline.errors import InputError
+from pipeline.label_files import Wanted, find_inputs, label_files
 from pipeline.labels.smoothing import smooth
-from pipeline.predict import Model, decide, find_inputs, label_files, label_video, load_model
+from pipeline.predict import Model, decide, label_video, load_model
 from pipeline.pyfunc import LabellingModel
 from pipeline.video.reader import open_scaled
 
@@ -28,7 +29,7 @@ def test_a_video_in_batches_is_labelled_as_in_one_piece(bidirectional, tmp_path)
     settings = SETTINGS.model_copy(update={"bidirectional": bidirectional})
     model = load_model(str(save_video_model(tmp_path / "model", settings=settings)), device="cpu")
     video = write_video(tmp_path / "clip.mp4", num_frames=21)  # 8 frames are encoded at once
-    told: list[str] = []
+    told: list[int] = []
     result = label_video(video, model, tell=told.append)
     frames, labeller = model.checkpoint.frames, model.checkpoint.labeller
     with open_scaled(video, frames.preprocess) as reader:
@@ -41,7 +42,7 @@ def test_a_video_in_batches_is_labelled_as_in_one_piece(bidirectional, tmp_path)
     np.testing.assert_array_equal(result.labels[confident], probabilities.argmax(axis=1)[confident])
     np.testing.assert_array_equal(result.pts_seconds, whole.pts_seconds)
     assert result.frame_seconds == pytest.approx(0.04)
-    assert told == [f"clip.mp4: frame {done} of 21" for done in (8, 16, 21)]
+    assert told == [8, 16, 21]
 
 
 def test_many_to_one_gives_every_frame_the_label_of_the_video(tmp_path):
@@ -56,7 +57,8 @@ def test_many_to_one_gives_every_frame_the_label_of_the_video(tmp_path):
 @pytest.mark.parametrize("num_frames", [1, 3])
 def test_any_size_and_length_is_labelled(model, tmp_path, size, num_frames):
     video = write_video(tmp_path / "clip.mp4", num_frames=num_frames, size=size)
-    assert label_files([video], model, tmp_path, overlay=True, refuse=pytest.fail) == 0
+    outcome = label_files([video], model, tmp_path, wanted=Wanted(overlay=True), refuse=pytest.fail)
+    assert outcome.num_labelled == 1
     assert len((tmp_path / "clip.frames.csv").read_text().splitlines()) == num_frames + 1
 
 
@@ -76,12 +78,16 @@ def test_a_video_smaller_than_the_models_crop_is_refused_and_the_others_go_on(tm
     small = write_video(tmp_path / "small.mp4", num_frames=3, size=(48, 48))
     large = write_video(tmp_path / "large.mp4", num_frames=3, size=(64, 48))
     told: list[str] = []
-    assert label_files([small, large], model, tmp_path, overlay=False, refuse=told.append) == 1
+    assert label_files([small, large], model, tmp_path, refuse=told.append).num_failed == 1
     assert told == [
         f"{small}: crop (x, y, width, height) = (0.0, 0.0, 60.0, 40.0) in pixels does not lie within "
         "a frame 48 wide and 48 high"
     ]
-    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["large.frames.csv", "large.segments.csv"]
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
+        "decode_report.csv",
+        "large.frames.csv",
+        "large.segments.csv",
+    ]
 
 
 def test_an_empty_folder_is_refused(model, tmp_path):

@@ -6,7 +6,7 @@ Layouts, all UTF-8; T frames, numbered from 0, segments half-open [start, stop):
     <stem>.csv           start,stop,class; frames in no row are unlabelled; rows in any order
     <stem>.frames.csv    frame,time_seconds,label,probability                       one row a frame
     <name>.live.csv      the same, row by row while the video is made; frames that were dropped have none
-    <stem>.segments.csv  start,stop,start_seconds,stop_seconds,label,probability    every frame is in a row
+    <stem>.segments.csv  start,stop,start_seconds,stop_seconds,label,probability    every labelled frame is in a row
 
 Unlabelled frames read as IGNORE_INDEX. A reader gathers every problem of a file and raises them as one AnnotationError.
 """
@@ -24,6 +24,7 @@ from pipeline.files import replacing
 from pipeline.labels.problems import AnnotationError, Problem, did_you_mean, read_lines
 from pipeline.labels.segments import IGNORE_INDEX, Segment, frames_from_segments, segments_from_frames
 
+FRAMES, SEGMENTS = ".frames.csv", ".segments.csv"  # after a video's stem: what `framescribe label` writes
 SEGMENTS_HEADER = ("start", "stop", "class")
 PREDICTED_FRAMES_HEADER = ("frame", "time_seconds", "label", "probability")
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
@@ -134,19 +135,22 @@ def class_names_in(path: Path) -> set[str]:
 def write_frames(
     path: Path, labels: np.ndarray, *, probabilities: np.ndarray, pts_seconds: np.ndarray, classes: Sequence[str]
 ) -> None:
-    """Write `<stem>.frames.csv`: labels int64 [T], the probability [T] of each one, pts_seconds [T] (NaN: empty)."""
-    _check_predicted(labels, probabilities, pts_seconds, classes)
-    columns = zip(labels.tolist(), probabilities.tolist(), pts_seconds.tolist(), strict=True)
+    """Write `<stem>.frames.csv`: labels int64 [T], the probability [T] of each one, pts_seconds [T] (NaN: empty).
+
+    An unlabelled frame has neither label nor probability.
+    """
+    check_predicted(labels, probabilities, pts_seconds, classes)
+    columns = zip(labels, probabilities, pts_seconds, strict=True)
     rows = (
-        frame_row(frame, seconds, classes[label], probability)
+        frame_row(frame, seconds, None if label == IGNORE_INDEX else classes[label], probability)
         for frame, (label, probability, seconds) in enumerate(columns)
     )
     _write_rows(path, PREDICTED_FRAMES_HEADER, rows)
 
 
-def frame_row(frame: int, seconds: float, name: str, probability: float) -> tuple[object, ...]:
-    """A row of PREDICTED_FRAMES_HEADER."""
-    return frame, _seconds(seconds), name, f"{probability:.4f}"
+def frame_row(frame: int, seconds: float, name: str | None, probability: float) -> tuple[object, ...]:
+    """A row of PREDICTED_FRAMES_HEADER. name None: the frame is unlabelled."""
+    return frame, _seconds(seconds), *(("", "") if name is None else (name, f"{probability:.4f}"))
 
 
 def write_segments(
@@ -160,22 +164,32 @@ def write_segments(
 ) -> None:
     """Write `<stem>.segments.csv`: the runs of labels int64 [T] with the mean of their frames' probabilities [T].
 
-    A segment ends when the frame at `stop` begins; the last one, `frame_duration_seconds` after the last frame began.
+    Unlabelled frames are in no row. The times are those of `timed_segments`.
     """
-    _check_predicted(labels, probabilities, pts_seconds, classes)
-    seconds = np.append(pts_seconds, pts_seconds[-1] + frame_duration_seconds if len(labels) else 0.0)
+    check_predicted(labels, probabilities, pts_seconds, classes)
     rows = (
         (
             segment.start,
             segment.stop,
-            _seconds(seconds[segment.start]),
-            _seconds(seconds[segment.stop]),
+            *map(_seconds, times),
             classes[segment.class_index],
             f"{probabilities[segment.start : segment.stop].mean(dtype=np.float64):.4f}",
         )
-        for segment in segments_from_frames(labels)
+        for segment, times in timed_segments(labels, pts_seconds, frame_duration_seconds)
     )
     _write_rows(path, PREDICTED_SEGMENTS_HEADER, rows)
+
+
+def timed_segments(
+    labels: np.ndarray, pts_seconds: np.ndarray, frame_duration_seconds: float
+) -> Iterator[tuple[Segment, tuple[float, float]]]:
+    """The segments of labels int64 [T] with the times at which they start and stop, in seconds.
+
+    A segment ends when the frame at `stop` begins; the last one, `frame_duration_seconds` after the last frame began.
+    """
+    seconds = np.append(pts_seconds, pts_seconds[-1] + frame_duration_seconds if len(labels) else 0.0)
+    for segment in segments_from_frames(labels):
+        yield segment, (float(seconds[segment.start]), float(seconds[segment.stop]))
 
 
 def _seconds(seconds: float) -> str:
@@ -188,16 +202,16 @@ def _refuse(problems: list[Problem]) -> None:
         raise AnnotationError(sorted(problems, key=lambda problem: problem.line or 0))
 
 
-def _check_predicted(
+def check_predicted(
     labels: np.ndarray, probabilities: np.ndarray, pts_seconds: np.ndarray, classes: Sequence[str]
 ) -> None:
+    """ValueError where the arrays are not of one length [T], or a label is neither a class nor IGNORE_INDEX."""
     if not labels.shape == probabilities.shape == pts_seconds.shape or labels.ndim != 1:
         shapes = f"{labels.shape}, {probabilities.shape} and {pts_seconds.shape}"
         raise ValueError(f"got labels, probabilities and pts_seconds of shapes {shapes}, expected [T] for each")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
-        raise ValueError(
-            f"got labels from {labels.min()} to {labels.max()}, expected indices of {len(classes)} classes"
-        )
+    given = labels[labels != IGNORE_INDEX]
+    if len(given) and not 0 <= given.min() <= given.max() < len(classes):
+        raise ValueError(f"got labels from {given.min()} to {given.max()}, expected indices of {len(classes)} classes")
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterator[tuple[object, ...]]) -> None:

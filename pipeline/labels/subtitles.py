@@ -22,8 +22,8 @@ class Cue(NamedTuple):
     text: str
 
 
-def write_webvtt(path: Path, cues: Iterable[Cue]) -> None:
-    """Write a WebVTT file, whole or not at all.
+def write_webvtt(path: Path, cues: Iterable[Cue], *, note: str = "") -> None:
+    """Write a WebVTT file, whole or not at all. `note`: a comment of one line, which no player shows.
 
     Line breaks in a text become spaces. A cue is left out if it has no text, or no length in milliseconds.
 
@@ -33,7 +33,8 @@ def write_webvtt(path: Path, cues: Iterable[Cue]) -> None:
     blocks = [
         f"{_clock(start, '.')} --> {_clock(stop, '.')}\n{_escape(text)}\n" for start, stop, text in _rounded(cues)
     ]
-    _write(path, ["WEBVTT\n", *blocks])
+    notes = [f"NOTE {_escape(note)}\n"] if note else []
+    _write(path, ["WEBVTT\n", *notes, *blocks])
 
 
 def write_srt(path: Path, cues: Iterable[Cue]) -> None:

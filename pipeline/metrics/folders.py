@@ -15,6 +15,7 @@ from pipeline.metrics.report import Report, evaluate
 
 SUFFIXES = (".frames.csv", ".segments.csv", ".csv", ".txt")  # where a video has several, the first of these is read
 LIVE = ".live.csv"
+NO_LABELS = frozenset({"classes.txt", "decode_report.csv"})  # lie beside them
 Read = TypeVar("Read")
 
 
@@ -54,7 +55,7 @@ def label_files(folder: Path) -> dict[str, Path]:
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     for path in sorted(found, key=lambda path: SUFFIXES.index(_suffix(path)) if _suffix(path) else 0):
         # live labels may have gaps, and be of what nobody has labelled
-        if _suffix(path) and path.name != "classes.txt" and not path.name.endswith(LIVE):
+        if _suffix(path) and path.name not in NO_LABELS and not path.name.endswith(LIVE):
             files.setdefault(path.name.removesuffix(_suffix(path)), path)
     if not files:
         cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""

@@ -14,10 +14,13 @@ from pipeline.models.encoder import Encoder
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
 from pipeline.rnn.diagnostics import GradientFlow, observe
 from pipeline.rnn.module import RecurrentInit
+from pipeline.rnn.whole import run_chunks
 
 Cell = Literal["none", "tanh", "relu", "gru", "lstm"]
 Head = Literal["many_to_many", "many_to_one"]
 Inputs = Literal["features", "deltas", "both"]
+# What `predict` works on at once: the size of products of matrices decides how they are rounded.
+CHUNK_FRAMES = 256
 
 
 class LabellerState(NamedTuple):
@@ -142,24 +145,35 @@ class Labeller(nn.Module):
     def predict(self, chunks: Iterable[Tensor]) -> np.ndarray:
         """Probabilities float32 [T, K] of one video, its features in chunks [t, F], in order. Call `eval()` before.
 
-        A causal network carries its state from chunk to chunk, and keeps nothing but the probabilities. Else the
-        projected features [T, H] of the whole video are kept. Many-to-one: every frame gets those of the video.
+        Those of `forward` for the whole video, bidirectional networks too, and the same to the last bit however the
+        video is cut into chunks. Memory is that of a few chunks and of the result, see `rnn.whole`. Many-to-one: every
+        frame gets the probabilities of the video. OSError where a temporary file finds no space.
         """
-        embedded = self._embed_chunks(chunks)
-        if self.head == "many_to_one" or not self.causal:
-            embedded = iter([torch.cat(list(embedded), dim=1)])
-        parts, state = [], None
-        for x in embedded:
-            logits, state = self._name(x, state=state)
-            probabilities = logits.softmax(-1)
-            parts.append(probabilities.expand(x.shape[1], -1) if self.head == "many_to_one" else probabilities[0])
-        return torch.cat(parts).float().cpu().numpy()
+        found = bytearray()  # grows where it is: parts joined at the end would be there twice
+        for probabilities in self._name_chunks(self._embed_chunks(_of_equal_length(chunks))):
+            found += probabilities.float().cpu().contiguous().numpy().data
+        return np.frombuffer(found, np.float32).reshape(-1, self.classifier.out_features)
 
     def _embed_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """[t, F] -> [1, t, H]"""
         past = None
         for chunk in chunks:
             x, past = self._embed(chunk.to(self.classifier.weight.device)[None], past=past)
             yield x
+
+    def _name_chunks(self, embedded: Iterable[Tensor]) -> Iterator[Tensor]:
+        """[1, t, H] -> probabilities [t, K]; many-to-one: from all chunks, the same ones for every frame."""
+        outputs = embedded if self.rnn is None else run_chunks(self.rnn, embedded)
+        if self.head == "many_to_many":
+            for output in outputs:
+                yield self.classifier(output)[0].softmax(-1)
+            return
+        total, num_frames = self.classifier.weight.new_zeros(1, dtype=torch.float64), 0
+        for output in outputs:
+            total = total + output.sum(1, dtype=torch.float64)
+            num_frames += output.shape[1]
+        probabilities = self.classifier((total / num_frames).to(self.classifier.weight.dtype)).softmax(-1)
+        yield from probabilities.expand(num_frames, -1).split(CHUNK_FRAMES)
 
     def _embed(
         self, features: Tensor, *, lengths: Tensor | None = None, past: Tensor | None = None
@@ -242,6 +256,19 @@ def _deltas(x: Tensor, num_frames: int, *, lengths: Tensor | None, past: Tensor 
         return x - joined[:, : x.shape[1]], joined[:, -num_frames:]
     last = lengths.to(x.device)[:, None] + torch.arange(num_frames, device=x.device)
     return x - joined[:, : x.shape[1]], joined.gather(1, last[..., None].expand(-1, -1, x.shape[2]))
+
+
+def _of_equal_length(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The same frames in chunks [CHUNK_FRAMES, F], the last one shorter."""
+    waiting: list[Tensor] = []
+    for part in (part for chunk in chunks for part in chunk.split(CHUNK_FRAMES)):
+        num_missing = CHUNK_FRAMES - sum(map(len, waiting))
+        waiting.append(part[:num_missing])
+        if len(part) >= num_missing:
+            yield torch.cat(waiting)
+            waiting = [part[num_missing:]]
+    if sum(map(len, waiting)):
+        yield torch.cat(waiting)
 
 
 def _valid_frames(lengths: Tensor, x: Tensor) -> Tensor:

@@ -4,12 +4,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pipeline.config import load_params
 from pipeline.datasets.manifest import read_manifest
 from pipeline.errors import InputError
-from pipeline.predict import label_files, load_model
+from pipeline.label_files import Wanted, label_files
+from pipeline.predict import load_model
 from pipeline.stages import run_stage
 from pipeline.stages.paths import LABELLER, OUTPUTS, PREPARED
 
@@ -22,9 +21,11 @@ def main() -> None:
     model = load_model(str(LABELLER), device=params.training.device)
     shutil.rmtree(OUTPUTS, ignore_errors=True)
     OUTPUTS.mkdir()
-    paths = tqdm([Path(s.path) for s in sources[: params.num_samples]], desc="labelling samples", unit="video")
-    overlay = manifest.kind == "videos"
-    if label_files(paths, model, OUTPUTS, overlay=overlay, refuse=lambda message: print(message, file=sys.stderr)):
+    paths = [Path(source.path) for source in sources[: params.num_samples]]
+    wanted = Wanted(overlay=manifest.kind == "videos")
+    outcome = label_files(paths, model, OUTPUTS, wanted=wanted, refuse=lambda message: print(message, file=sys.stderr))
+    print(f"labelled {outcome.num_labelled} held-out videos into {OUTPUTS}")
+    if outcome.num_failed:
         raise InputError("a video of the data set changed since it was prepared: run `dvc repro` again")
 
 

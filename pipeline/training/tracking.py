@@ -191,6 +191,28 @@ def log_figure(figure: Figure, name: str) -> None:
     mlflow.log_figure(figure, name)
 
 
+def log_file(path: Path) -> None:
+    """A file as an artifact of the open run."""
+    mlflow.log_artifact(str(path))
+
+
+def log_labelling(model: Mapping[str, str], counts: Mapping[str, int], report: Path) -> str:
+    """A call of `framescribe label` as a run of its own, below the one that trained the model where the store has that.
+
+    model   where the model comes from: run_id, data_fingerprint, git_commit
+    counts  of videos and frames
+    report  the decode report, which becomes an artifact, where there is one
+    """
+    parent = model["run_id"] if has_run(model["run_id"]) else None
+    with open_run(None, name=f"label {report.parent.name}") as run_id:
+        tags = {f"model_{name}": value for name, value in model.items()}
+        mlflow.set_tags(tags | ({"mlflow.parentRunId": parent} if parent else {}))
+        mlflow.log_metrics({name: float(count) for name, count in counts.items()})
+        if report.exists():
+            log_file(report)
+    return run_id
+
+
 def log_folder(folder: Path, name: str) -> None:
     """All files below `folder` as artifacts of the open run, under `name`."""
     mlflow.log_artifacts(str(folder), name)

@@ -39,7 +39,8 @@ DRAWN_EPOCHS = 6
 class Material:
     """What a model learns from: the manifest, the labels int64 [T] of each stem, and where the features lie.
 
-    `frames`: the encoder; with `from_pixels` it is trained too and nothing is read from `features`.
+    `frames`: the encoder; with `from_pixels` it is trained too and nothing is read from `features`. `decode_report`:
+    what `prepare` found out about each file.
     """
 
     manifest: Manifest
@@ -47,11 +48,12 @@ class Material:
     features: Path
     frames: FrameEncoder | None
     from_pixels: bool
+    decode_report: Path
 
     @classmethod
     def open(cls, prepared: Path, features: Path, frames: FrameEncoder | None, *, from_pixels: bool) -> "Material":
         manifest, labels = read_manifest(prepared)
-        return cls(manifest, labels, features, frames, from_pixels)
+        return cls(manifest, labels, features, frames, from_pixels, prepared / "decode_report.csv")
 
     def read(self, stem: str, start: int, stop: int) -> torch.Tensor:
         """Frames [start, stop) of a video as the model takes them: features [T,F], or pixels [T,3,h,w]."""
@@ -99,6 +101,7 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
     )
     with open_training_run(state, out, name=_run_name(name, params, material)) as run_id:
         tracking.log_start(_run_params(params, material), _datasets(material.manifest))
+        tracking.log_file(material.decode_report)
         callbacks = Callbacks(
             batches=partial(_batches, params, material),
             validate=partial(validate, labeller, material) if material.manifest.of_split("val") else None,

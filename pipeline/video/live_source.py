@@ -19,10 +19,9 @@ import numpy as np
 
 import pipeline.video.opencv_reader  # noqa: F401  It silences OpenCV, which else tells addresses with their passwords.
 from pipeline.video.preprocess import Preprocess
+from pipeline.video.probe import decode_strictly, video_stream
 from pipeline.video.reader import VideoError
 from pipeline.video.scaling import Scaler
-
-av.logging.set_level(None)  # see `probe`
 
 FIRST_PAUSE_SECONDS = 0.5  # between two tries to connect again; it doubles
 POLL_SECONDS = 0.02
@@ -88,7 +87,7 @@ class OpenCVSource:
         self.stem = re.sub(r"[^\w.-]+", "_", self.name.split("://")[-1]).strip("_.") or "stream"
         self.connected = False
         self.num_reconnections = 0
-        self._scale = Scaler(preprocess)
+        self._preprocess, self._scaler = preprocess, Scaler()
         self._longest_pause_seconds = longest_pause_seconds
         self._tell = tell
         self._stream_options = [
@@ -111,7 +110,7 @@ class OpenCVSource:
                     self._tell(f"{self.name}: came back")
                 self.connected = True
                 pause = FIRST_PAUSE_SECONDS
-                yield LiveFrame(self._scale(frame), captured - start, captured)
+                yield LiveFrame(self._scaler.preprocess(frame, self._preprocess), captured - start, captured)
             if start is None and not stop.is_set():
                 raise VideoError(self._why_nothing_comes(time.monotonic() - tried))
             was_connected, self.connected = self.connected, False
@@ -159,7 +158,7 @@ class GrowingFile:
     def __init__(self, path: Path, preprocess: Preprocess, *, idle_seconds: float) -> None:
         self._path = path
         self._idle_seconds = idle_seconds
-        self._scale = Scaler(preprocess)
+        self._preprocess, self._scaler = preprocess, Scaler()
         self.name, self.stem = str(path), path.stem
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
@@ -173,7 +172,9 @@ class GrowingFile:
                 for frame in self._decode(video):
                     if stop.is_set():
                         return
-                    yield LiveFrame(self._scale(frame), float(frame.time), time.monotonic())
+                    yield LiveFrame(
+                        self._scaler.preprocess(frame, self._preprocess), float(frame.time), time.monotonic()
+                    )
                     num_frames += 1
         except (FileNotFoundError, IsADirectoryError) as error:
             raise VideoError(f"{self._path}: {error.strerror}, expected the file that is being recorded") from None
@@ -188,9 +189,8 @@ class GrowingFile:
 
     def _decode(self, video: av.container.InputContainer) -> Iterator[av.VideoFrame]:
         """Every frame in the order of its time. Raises _DamageError where FFmpeg passes over one."""
-        stream = video.streams.best("video")
-        if not isinstance(stream, av.VideoStream):
-            raise VideoError(f"{self._path}: holds no video stream")
+        stream = video_stream(self._path, video)
+        decode_strictly(stream, frames_at_once=False)
         coming: set[int] = set()  # times of frames that the decoder has and has not given yet
         for packet in video.demux(stream):
             if packet.size and not packet.is_discard:

@@ -7,11 +7,13 @@ work on.
 import av
 import numpy as np
 
+from pipeline.errors import InputError
 from pipeline.video.forward_reader import ForwardReader
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.probe import VideoIndex
-from pipeline.video.reader import VideoError
+from pipeline.video.probe import VideoIndex, decode_strictly, shown_size, video_stream
+from pipeline.video.reader import DecodeReport, VideoError
 from pipeline.video.scaling import Scaler
+from pipeline.video.survey import whole_frames
 
 # In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
 EXCHANGING_DEMUXERS = frozenset({"avi"})
@@ -21,17 +23,42 @@ MOST_EXCHANGED = 16
 class PyAVReader(ForwardReader):
     """A `VideoReader`. With `preprocess` its frames are those regions of interest at that size, else as they are.
 
+    Where the size of a video changes on its way, whole frames come at the size of the first one. In place of a frame
+    that a survey found to be lost comes the one before it.
+
     Raises InputError, before a frame is decoded, where the video is smaller than the region of interest.
     """
 
     def __init__(self, video: VideoIndex, preprocess: Preprocess | None = None) -> None:
         super().__init__(video)
-        self._scale = Scaler(preprocess)
+        self._preprocess = preprocess
+        self._scaler = Scaler()
         self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
-        if preprocess is not None:
-            preprocess.crop_box(width=video.properties.width, height=video.properties.height)
+        properties = video.properties
+        first_size = (properties.width, properties.height)
+        self._boxes = {first_size: self._box(*first_size)}
         self._container: av.container.InputContainer | None = None
         self._open()
+
+    @property
+    def is_lost(self) -> np.ndarray | None:
+        """bool [T]: the frames that cannot be decoded; None where all can be."""
+        return self._video.is_lost
+
+    def report(self) -> DecodeReport:
+        """What became of the frames; call it when all of them were read."""
+        video, properties = self._video, self.properties
+        num_substituted = 0 if video.is_lost is None else int(video.is_lost.sum())
+        return DecodeReport(
+            declared_frames=properties.declared_frames,
+            decoded_frames=properties.num_frames - num_substituted,
+            failed_frames=video.num_failed,
+            substituted_frames=num_substituted,
+            variable_frame_rate=properties.variable_frame_rate,
+            rotation_degrees=properties.rotation_degrees,
+            sizes=tuple(f"{width}x{height}" for width, height in self._boxes),
+            problems=video.problems,
+        )
 
     def _open(self) -> None:
         self.close()
@@ -40,16 +67,34 @@ class PyAVReader(ForwardReader):
             self._container = av.open(str(path))
         except av.FFmpegError as error:
             raise VideoError(f"{path}: cannot be opened ({error.strerror})") from error
-        stream = self._container.streams.best("video")
-        assert isinstance(stream, av.VideoStream)  # or the index would have refused the file
-        stream.thread_type = "AUTO"
-        self._frames = self._container.decode(stream)
+        stream = video_stream(path, self._container)
+        if self._video.is_lost is None:
+            decode_strictly(stream, frames_at_once=True)
+            self._frames = self._container.decode(stream)
+        else:
+            self._frames = whole_frames(self._container, stream)
         self._position = 0
         self._first_missing = 0  # the earliest position whose time was not seen yet
         self._early: set[float] = set()  # times seen of later positions
 
+    def _next_frame(self) -> np.ndarray:
+        if not self._is_lost():
+            self._last_pixels = self._pixels(self._advance())
+        self._position += 1
+        return self._last_pixels
+
+    def _skip_frame(self) -> None:
+        if not self._is_lost():
+            frame = self._advance()
+            if self._video.is_lost is not None:
+                self._last_pixels = self._pixels(frame)  # what comes in place of a lost one
+        self._position += 1
+
+    def _is_lost(self) -> bool:
+        return self._video.is_lost is not None and bool(self._video.is_lost[self._position])
+
     def _advance(self) -> av.VideoFrame:
-        """The frame at the position, which moves on."""
+        """The next frame out of the decoder, which should be the one at the position."""
         path, position = self.properties.path, self._position
         try:
             frame = next(self._frames)
@@ -61,8 +106,8 @@ class PyAVReader(ForwardReader):
             raise VideoError(f"{path}: frame {position} cannot be decoded; the file is damaged") from error
         if frame.is_corrupt:
             raise VideoError(f"{path}: frame {position} is damaged")
-        self._position += 1
-        self._check_time(frame)
+        if self._video.is_lost is None:
+            self._check_time(frame)
         return frame
 
     def _check_time(self, frame: av.VideoFrame) -> None:
@@ -77,22 +122,30 @@ class PyAVReader(ForwardReader):
                 f"{self.properties.path}: frame {self._first_missing} cannot be decoded; the file is damaged"
             )
 
-    def _next_frame(self) -> np.ndarray:
-        frame = self._advance()
-        self._check_size(frame)
-        return self._scale(frame)
+    def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [h, w, 3] RGB, turned as shown."""
+        return self._scaler(frame, box=self._box_of(*shown_size(frame)), size=self._target_size())
 
-    def _skip_frame(self) -> None:
-        self._advance()
+    def _target_size(self) -> tuple[int, int]:
+        """Height and width of what is given."""
+        if self._preprocess is None:
+            return self.properties.height, self.properties.width
+        return self._preprocess.size
 
-    def _check_size(self, frame: av.VideoFrame) -> None:
-        properties = self.properties
-        width, height = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
-        if (width, height) != (properties.width, properties.height):
-            raise VideoError(
-                f"{properties.path}: frame {self._position - 1} is {width}x{height}, the first one"
-                f" {properties.width}x{properties.height}: a video whose size changes cannot be read; cut it there"
-            )
+    def _box_of(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The region of interest of frames of this size: left, top, right, bottom."""
+        if (width, height) not in self._boxes:
+            try:
+                self._boxes[width, height] = self._box(width, height)
+            except InputError as error:
+                path, position = self.properties.path, self._position
+                raise VideoError(f"{path}: changes its size at frame {position}: {error}") from None
+        return self._boxes[width, height]
+
+    def _box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        if self._preprocess is None:
+            return 0, 0, width, height
+        return self._preprocess.crop_box(width=width, height=height)
 
     def _check_end(self) -> None:
         try:

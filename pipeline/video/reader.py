@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.video.preprocess import Preprocess
+    from pipeline.video.pyav_reader import PyAVReader
 
 Backend = Literal["auto", "pyav", "decord", "opencv"]
 
@@ -55,6 +56,51 @@ class VideoProperties:
     height: int
     declared_frames: int | None  # what the file's header says, None where it says nothing
     variable_frame_rate: bool
+    rotation_degrees: int  # by which a player turns it, counterclockwise: 0, 90, 180 or 270
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """What became of the frames of a video.
+
+    declared_frames     how many the file's header says, None where it says nothing
+    decoded_frames      came out of the decoder whole
+    failed_frames       are in the file, and did not
+    substituted_frames  those of them in whose place the frame before was read, so that the others keep their places
+    sizes               of the frames as shown, such as "640x360": more than one where the size changes
+    problems            what is wrong with the file, in words that follow its name
+    """
+
+    declared_frames: int | None
+    decoded_frames: int
+    failed_frames: int
+    substituted_frames: int
+    variable_frame_rate: bool
+    rotation_degrees: int
+    sizes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @classmethod
+    def of_unreadable(cls, problem: str) -> "DecodeReport":
+        """Of a file of which not one frame can be decoded."""
+        return cls(
+            declared_frames=None,
+            decoded_frames=0,
+            failed_frames=0,
+            substituted_frames=0,
+            variable_frame_rate=False,
+            rotation_degrees=0,
+            sizes=(),
+            problems=(problem,),
+        )
+
+
+class DamagedVideoError(VideoError):
+    """A video of which not all frames can be read."""
+
+    def __init__(self, message: str, report: DecodeReport) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class VideoReader(Protocol):
@@ -116,10 +162,24 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
     return PyAVReader(video)
 
 
-def open_scaled(path: Path | str, preprocess: "Preprocess") -> VideoReader:
+def open_whole(path: Path | str, *, surveyed: bool = False) -> "PyAVReader":
+    """Open a video file by the reader that also reads damaged ones; `surveyed` as in `open_scaled`.
+
+    Raises:
+        VideoError: as `open_video`.
+    """
+    from pipeline.video.probe import probe_video
+    from pipeline.video.pyav_reader import PyAVReader
+    from pipeline.video.survey import survey_video
+
+    return PyAVReader(survey_video(Path(path)) if surveyed else probe_video(Path(path)))
+
+
+def open_scaled(path: Path | str, preprocess: "Preprocess", *, surveyed: bool = False) -> "PyAVReader":
     """Open a video file whose frames come as the region of interest of `preprocess`, at its size.
 
-    They are scaled on their way out of the decoder, which is much cheaper than scaling them afterwards.
+    They are scaled on their way out of the decoder, which is much cheaper than scaling them afterwards. `surveyed`: all
+    of it is decoded first, to find out what can be read of a damaged file, see `survey_video`.
 
     Raises:
         VideoError: as `open_video`.
@@ -127,8 +187,9 @@ def open_scaled(path: Path | str, preprocess: "Preprocess") -> VideoReader:
     """
     from pipeline.video.probe import probe_video
     from pipeline.video.pyav_reader import PyAVReader
+    from pipeline.video.survey import survey_video
 
-    video = probe_video(Path(path))
+    video = survey_video(Path(path)) if surveyed else probe_video(Path(path))
     try:
         return PyAVReader(video, preprocess)
     except VideoError:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -88,16 +89,30 @@ def test_deltas_are_the_change_over_the_last_frames_and_blind_to_what_stands_sti
     torch.testing.assert_close(labeller(still).logits, labeller(still + features(1, 1)).logits)
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-def test_predict_in_chunks_equals_the_whole_at_once(cell: Cell, bidirectional: bool, head: Head) -> None:
-    inputs = "features" if cell == "none" else "both"
-    labeller, x = make(cell, bidirectional=bidirectional, head=head, inputs=inputs), features(1, 12)
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(CELLS),
+    st.sampled_from(HEADS),
+    st.sampled_from(INPUTS),
+    st.booleans(),
+    st.integers(1, 3),
+    st.lists(st.integers(0, 9), min_size=1, max_size=5),
+)
+def test_predict_gives_what_the_whole_gives_to_the_last_bit_however_it_is_cut(
+    cell: Cell, head: Head, inputs: Inputs, bidirectional: bool, num_layers: int, cuts: list[int]
+) -> None:
+    inputs = "features" if cell == "none" else inputs
+    options = {"bidirectional": bidirectional, "head": head, "inputs": inputs, "num_layers": num_layers}
+    labeller, x = make(cell, **options).float(), features(1, 12).float()
     with torch.no_grad():
-        expected = labeller(x).logits[0].softmax(-1).expand(12, 4).float()
-    predicted = torch.from_numpy(labeller.predict(iter(x[0].split([5, 1, 6]))))
-    torch.testing.assert_close(predicted, expected)
+        expected = labeller(x).logits[0].softmax(-1).expand(12, 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.models.labeller.CHUNK_FRAMES", 4)
+        predicted = labeller.predict(iter(x[0].tensor_split(sorted(cuts))))
+        uncut = labeller.predict([x[0]])
+    np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-5)
+    assert predicted.tobytes() == uncut.tobytes()
+    assert (predicted.shape, predicted.dtype) == ((12, 4), np.float32)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

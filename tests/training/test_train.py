@@ -103,7 +103,11 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
     datasets = {d.dataset.name: (d.tags[0].value, d.dataset.digest) for d in run.inputs.dataset_inputs}
     fingerprint = material.manifest.fingerprint()
     assert datasets == {f"tiny-{split}": (split, fingerprint) for split in ("train", "val", "test")}
-    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png", "gradients.png"]
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
+        "curves.png",
+        "decode_report.csv",
+        "gradients.png",
+    ]
     (model,) = run.outputs.model_outputs
     assert client().get_logged_model(model.model_id).status == "READY"
     held = tracking.fetch_checkpoint(f"runs:/{run.info.run_id}/labeller")
@@ -122,7 +126,9 @@ def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspa
     train(load_params(), open_material(), Path("vanishing"), name="labeller")
     assert capsys.readouterr().out.count("gradients vanish") == 1
     vanishing, healthy = runs()
-    assert {"curves.png", "gradients.png"} == {file.path for file in client().list_artifacts(healthy.info.run_id)}
+    assert {"curves.png", "decode_report.csv", "gradients.png"} == {
+        file.path for file in client().list_artifacts(healthy.info.run_id)
+    }
     factors = [[value for _, value in curve(run.info.run_id, "rnn/gradient_factor")] for run in (vanishing, healthy)]
     assert max(factors[0]) < 0.6 < 0.9 < min(factors[1])
     assert curve(healthy.info.run_id, "rnn/spectral_radius")[0][1] == pytest.approx(1, abs=0.3)
@@ -136,7 +142,7 @@ def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_works
     write_params(features_workspace, labeller__cell="none", training__epochs=1)
     train(load_params(), open_material(), Path("model"), name="baseline")
     (run,) = runs()
-    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png"]
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png", "decode_report.csv"]
     assert not any("rnn" in name or "gradient_by" in name for name in run.data.metrics)
 
 
@@ -382,6 +388,6 @@ def test_a_validation_split_of_background_alone_is_scored(tmp_path):
     write_features(tmp_path / f"a{SUFFIX}", np.zeros((8, 2), np.float32), np.zeros(8), fingerprint="x")
     source = Source("a", "a.npy", "a", 8, width=2, split="val")
     manifest = Manifest("tiny", "features", ("idle", "left"), "left", (source,))
-    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False)
+    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, tmp_path / "decode_report.csv")
     scores = training.validate(Silent(), material)
     assert scores == {"loss": pytest.approx(-np.log(0.75)), "frame_accuracy": 100, "edit": 100, "f1_at_50": 100}

@@ -1,0 +1,101 @@
+"""A network over a whole sequence that is too long for memory, in chunks, both directions included. Inference only.
+
+t frames of a chunk, T of all, F features, H hidden, D directions. A bidirectional layer cannot give its first output
+before it has read the last frame. What it keeps until then lies in temporary files that have no name, in the folder of
+`tempfile` (TMPDIR); small ones stay in memory. They are read and written, not mapped, as mapped pages count as memory.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from tempfile import SpooledTemporaryFile
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from pipeline.rnn import dispatch
+from pipeline.rnn.cells import Weights
+from pipeline.rnn.module import GRU, LSTM, RNN
+
+IN_MEMORY_BYTES = 2 << 20  # of a file
+
+
+@torch.inference_mode()
+def run_chunks(network: RNN | GRU | LSTM, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The outputs [1, t, D*H] of a network in eval mode for the chunks x [1, t, F] of one sequence, in their order.
+
+    They are those of the whole sequence at once, but for rounding. A causal network gives the outputs of a chunk before
+    it asks for the next one, and keeps no more than its state. A bidirectional one asks for all chunks first, and has
+    up to T * max(F + 2*H, 5*H) numbers on disk. Raises OSError where they find no space.
+    """
+    if not network.bidirectional:
+        state = None
+        for x in chunks:
+            output, state = network(x, state)
+            yield output
+        return
+    for layer in range(network.num_layers):
+        chunks = _run_both_ways(network, layer, chunks)
+    yield from chunks
+
+
+def _run_both_ways(network: RNN | GRU | LSTM, layer: int, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The outputs [1, t, 2*H] of one bidirectional layer."""
+    forward, backward = (_with_state(network, weights) for weights in network.weights(layer))
+    with _ChunkFile() as forward_outputs, _ChunkFile() as backward_outputs:
+        with _ChunkFile() as inputs:
+            for x in chunks:
+                inputs.append(x)
+                forward_outputs.append(forward(x))
+            for x in inputs.last_first():
+                backward_outputs.append(backward(x.flip(1)).flip(1))
+        for pair in zip(forward_outputs.first_first(), backward_outputs.last_first(), strict=True):
+            yield torch.cat(pair, dim=2)
+
+
+def _with_state(network: RNN | GRU | LSTM, weights: Weights) -> Callable[[Tensor], Tensor]:
+    """One direction of a layer as a function of chunks, which goes on where it was at the end of the one before."""
+    h = weights.hh.new_zeros(1, 1, network.hidden_size)
+    c = torch.zeros_like(h) if network.cell == "lstm" else None
+
+    def run(x: Tensor) -> Tensor:
+        nonlocal h, c
+        output, h, c = dispatch.run_layer(network.cell, x, [weights], h, c, None)
+        return output
+
+    return run
+
+
+class _ChunkFile:
+    """Chunks in a temporary file, in the order in which they were appended. Use it in a `with` statement."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115  closed by __exit__
+        self._places: list[tuple[int, torch.Size]] = []
+        self._like = torch.empty(0)
+
+    def append(self, chunk: Tensor) -> None:
+        self._places.append((self._file.tell(), chunk.shape))
+        self._like = chunk.new_empty(0)
+        self._file.write(chunk.cpu().contiguous().view(torch.uint8).numpy().data)
+
+    def first_first(self) -> Iterator[Tensor]:
+        return map(self._read, self._places)
+
+    def last_first(self) -> Iterator[Tensor]:
+        return map(self._read, reversed(self._places))
+
+    def _read(self, place: tuple[int, torch.Size]) -> Tensor:
+        start, shape = place
+        chunk = torch.empty(shape, dtype=self._like.dtype)
+        self._file.seek(start)
+        self._file.readinto(chunk.view(torch.uint8).numpy().data)
+        return chunk.to(self._like.device)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

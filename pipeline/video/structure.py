@@ -1,0 +1,194 @@
+"""Whether a video file is whole by its own structure: blocks that say how long they are must fill it to its end.
+
+A decoder reads a file that was cut short without complaint up to the cut, and passes over what it does not understand.
+Where a format says how long its parts are, that is compared here; nothing of what is in them is decoded.
+"""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+MP4_TYPES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+EBML_MAGIC, GIF_MAGIC = b"\x1a\x45\xdf\xa3", b"GIF8"
+SEGMENT, CLUSTER, BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0  # of Matroska, RFC 9559
+MATROSKA_MASTERS = frozenset({SEGMENT, CLUSTER, BLOCK_GROUP})
+# What lies right below the Segment: where one begins, a cluster of unknown size ends.
+SEGMENT_CHILDREN = frozenset(
+    {CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+)
+TS_PACKET, TS_SYNC = 188, 0x47  # ISO/IEC 13818-1, 2.4.3.2
+UNKNOWN = -1
+
+
+class BrokenStructure(Exception):
+    """What is wrong, in words that follow the name of the file."""
+
+
+def describe_damage(path: Path) -> str | None:
+    """What the structure of a file says is wrong with it, in words that follow its name; None where nothing is."""
+    size = path.stat().st_size
+    if size == 0:
+        return "is empty (0 bytes); the copy or the recording failed"
+    with path.open("rb") as file:
+        check = _check_of(file.read(3 * TS_PACKET))
+        file.seek(0)
+        try:
+            if check is not None:
+                check(file, size)
+        except BrokenStructure as damage:
+            return str(damage)
+        except (struct.error, IndexError):
+            return "is damaged: one of its blocks ends in the middle"
+    return None
+
+
+def _check_of(head: bytes) -> Callable[[BinaryIO, int], None] | None:
+    """The check of the format that the first bytes are of; None for formats that do not say how long they are."""
+    if head[4:8] in MP4_TYPES:
+        return _check_boxes
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return _check_riff
+    if head[:4] == EBML_MAGIC:
+        return _check_ebml
+    if head[:4] == GIF_MAGIC:
+        return _check_gif
+    if len(head) > TS_PACKET and head[0] == head[TS_PACKET] == TS_SYNC:
+        return _check_transport_stream
+    return None
+
+
+def _check_end(end: int, size: int) -> None:
+    if end > size:
+        raise BrokenStructure(f"is cut short, {size} of {end} bytes are there; copy or record it again")
+
+
+def _check_boxes(file: BinaryIO, size: int) -> None:
+    """mp4, mov. ISO/IEC 14496-12, 4.2: 32-bit size, type, 64-bit size where the first is 1; 0: to the end."""
+    end = 0
+    while end + 8 <= size:
+        file.seek(end)
+        box_size, _ = struct.unpack(">I4s", file.read(8))
+        if box_size == 1:
+            (box_size,) = struct.unpack(">Q", file.read(8))
+        if box_size < 8:
+            return
+        end += box_size
+        _check_end(end, size)
+
+
+def _check_riff(file: BinaryIO, size: int) -> None:
+    """avi. `RIFF`, 32-bit size of what follows; files over 1 GB go on with further RIFF blocks."""
+    end = 0
+    while end + 12 <= size:
+        file.seek(end)
+        name, block_size = struct.unpack("<4sI", file.read(8))
+        if name != b"RIFF":
+            return
+        _check_end(end + 8 + block_size, size)
+        _check_chunks(file, end + 12, end + 8 + block_size)
+        end += 8 + block_size + block_size % 2
+
+
+def _check_chunks(file: BinaryIO, start: int, stop: int) -> None:
+    """The chunks between two places, and those of the lists among them: name, 32-bit size, even length."""
+    while start + 8 <= stop:
+        file.seek(start)
+        name, length = struct.unpack("<4sI", file.read(8))
+        if start + 8 + length > stop:
+            raise BrokenStructure(f"is damaged: the chunk at byte {start} is longer than what it lies in")
+        if name == b"LIST":
+            _check_chunks(file, start + 12, start + 8 + length)
+        start += 8 + length + length % 2
+
+
+def _check_ebml(file: BinaryIO, size: int) -> None:
+    """mkv, webm: elements of an id, a size and a content, RFC 8794; those that hold frames are looked into."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        identity, length = _element(file)
+        start = file.tell()
+        if length != UNKNOWN:
+            _check_end(start + length, size)
+        end = size if length == UNKNOWN else start + length
+        if identity == SEGMENT:
+            _check_elements(file, start, end)
+
+
+def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
+    """The elements between two places follow one another without a gap, each within what it lies in."""
+    ends = [stop]  # of the elements that we are inside of, the innermost last
+    while start < stop:
+        while start >= ends[-1]:
+            ends.pop()
+        file.seek(start)
+        identity, length = _element(file)
+        content = file.tell()
+        if identity in SEGMENT_CHILDREN:
+            del ends[1:]  # a cluster of unknown size ends here, and one of a known size should have ended
+        end = ends[-1] if length == UNKNOWN else content + length
+        if end > ends[-1] or (length == UNKNOWN and identity != CLUSTER):
+            raise BrokenStructure(f"is damaged: the element at byte {start} is longer than what it lies in")
+        if identity in MATROSKA_MASTERS:
+            ends.append(end)
+            start = content
+        else:
+            start = end
+
+
+def _element(file: BinaryIO) -> tuple[int, int]:
+    """The id and the length of an element, UNKNOWN where all bits of the length are set. RFC 8794, 4 to 6."""
+    identity, _ = _variable_integer(file, most_bytes=4)
+    length, num_bytes = _variable_integer(file, most_bytes=8)
+    length -= 1 << (7 * num_bytes)  # without the marker bit
+    return identity, UNKNOWN if length == (1 << (7 * num_bytes)) - 1 else length
+
+
+def _variable_integer(file: BinaryIO, *, most_bytes: int) -> tuple[int, int]:
+    """A number whose leading zeros say how many bytes it has, with its marker bit; and how many."""
+    place = file.tell()
+    first = file.read(1)
+    num_bytes = 9 - first[0].bit_length()
+    rest = file.read(num_bytes - 1)
+    if num_bytes > most_bytes or len(rest) < num_bytes - 1:
+        raise BrokenStructure(f"is damaged: there is no element at byte {place}")
+    return int.from_bytes(first + rest, "big"), num_bytes
+
+
+def _check_gif(file: BinaryIO, size: int) -> None:
+    """GIF89a, 17 to 27: header, screen, colour table; then extensions and images, each a chain of blocks; 0x3B."""
+    file.seek(10)
+    flags = file.read(1)[0]
+    file.seek(2 + _color_table_bytes(flags), 1)
+    while True:
+        place = file.tell()
+        introducer = file.read(1)
+        if introducer == b"\x3b":
+            return
+        if introducer == b"\x21":
+            file.seek(1, 1)
+        elif introducer == b"\x2c":
+            file.seek(8, 1)
+            flags = file.read(1)[0]
+            file.seek(_color_table_bytes(flags) + 1, 1)
+        else:
+            what = "is cut short, it has no end" if not introducer else f"is damaged: there is no block at byte {place}"
+            raise BrokenStructure(what)
+        while length := file.read(1)[0]:
+            file.seek(length, 1)
+
+
+def _color_table_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _check_transport_stream(file: BinaryIO, size: int) -> None:
+    """ts: packets of 188 bytes that begin with 0x47."""
+    if size % TS_PACKET:
+        raise BrokenStructure("is cut short or damaged: it is no whole number of packets of 188 bytes")
+    num_packets = 1 << 12
+    for start in range(0, size, num_packets * TS_PACKET):
+        starts = file.read(num_packets * TS_PACKET)[::TS_PACKET]
+        if starts.count(TS_SYNC) < len(starts):
+            raise BrokenStructure(f"is damaged: the packets after byte {start} do not follow one another")

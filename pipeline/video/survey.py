@@ -1,0 +1,143 @@
+"""What can be decoded of a video whose packets do not say it, found by decoding all of it.
+
+It takes as long as decoding does, so only those files are surveyed that could not be read as their packets promise:
+damaged ones, and whole ones where a packet is not always a frame or has no time.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from pipeline.video.probe import (
+    VideoIndex,
+    check_is_file,
+    decode_strictly,
+    describe_frames,
+    naming_errors,
+    video_stream,
+)
+from pipeline.video.reader import VideoError
+from pipeline.video.structure import describe_damage
+
+
+class _Decoded:
+    """What is seen on the way through a file."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.times: list[float | None] = []  # of the whole frames, as they come out of the decoder
+        self.packet_seconds: list[float] = []
+        self.num_packets = 0
+        self.num_errors = 0
+        self.first: av.VideoFrame | None = None
+
+
+def survey_video(path: Path) -> VideoIndex:
+    """Index a video by decoding it: its whole frames, and between them those that cannot be decoded, as lost.
+
+    Its `problems` say what is wrong with the file; without any, it is whole. Lost frames before the first and after the
+    last whole one are counted, and not in the index.
+
+    Raises VideoError where not one frame can be decoded.
+    """
+    check_is_file(path)
+    seen = _Decoded()
+    if damage := describe_damage(path):
+        seen.problems.append(damage)
+    with naming_errors(path), av.open(str(path)) as container:
+        stream = video_stream(path, container)
+        for frame in whole_frames(container, stream, seen):
+            seen.first = seen.first or frame
+            seen.times.append(frame.time)
+        if seen.first is None:
+            raise VideoError(f"{path}: no frame can be decoded; the file has no frames or is damaged")
+        return _index(path, container, stream, seen.first, seen)
+
+
+def whole_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, seen: _Decoded | None = None
+) -> Iterator[av.VideoFrame]:
+    """The frames that come out of the decoder without an error, in its order; what fails is passed over and noted.
+
+    The same ones each time.
+    """
+    seen = seen or _Decoded()
+    decode_strictly(stream, frames_at_once=False)
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            seen.problems.append(f"cannot be read on after {len(seen.times)} frames ({error.strerror})")
+            return
+        if packet is None:
+            return
+        _note_packet(packet, seen)
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            seen.num_errors += 1
+            continue
+        for frame in frames:
+            if frame.is_corrupt:
+                seen.num_errors += 1
+            else:
+                yield frame
+
+
+def _note_packet(packet: av.Packet, seen: _Decoded) -> None:
+    if not packet.size or packet.is_discard:
+        return
+    seen.num_packets += 1
+    if packet.is_corrupt:
+        seen.num_errors += 1
+    if packet.pts is not None and packet.time_base is not None:
+        seen.packet_seconds.append(float(packet.pts * packet.time_base))
+
+
+def _index(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    first: av.VideoFrame,
+    seen: _Decoded,
+) -> VideoIndex:
+    times = _times(path, stream, seen)
+    lost, num_failed = np.empty(0), 0
+    if seen.num_errors or seen.problems:  # of a whole file, packets without a frame show nothing
+        lost = _lost_seconds(times, seen)
+        num_failed = max(len(lost), seen.num_packets - len(times))
+    if seen.num_errors:
+        seen.problems.append(f"{num_failed} of {len(times) + num_failed} frames cannot be decoded; the file is damaged")
+    all_times = np.concatenate([times, lost])
+    order = np.argsort(all_times, kind="stable")
+    return VideoIndex(
+        describe_frames(path, stream, all_times[order], first),
+        all_times[order],
+        container.format.name,
+        is_lost=order >= len(times),
+        num_failed=num_failed,
+        problems=tuple(seen.problems),
+    )
+
+
+def _times(path: Path, stream: av.VideoStream, seen: _Decoded) -> np.ndarray:
+    """Of the whole frames, ascending: as they come out of the decoder they are in the order in which they are shown,
+    also where a container exchanges the times of frames that it packed together. A bare stream, which has no times at
+    all, is shown at its frame rate."""
+    if all(seconds is None for seconds in seen.times):
+        rate = stream.average_rate or stream.guessed_rate
+        if rate is None:
+            raise VideoError(f"{path}: says neither when its frames are shown nor how many a second")
+        return np.arange(len(seen.times)) / float(rate)
+    if None in seen.times:
+        raise VideoError(f"{path}: does not say for every frame when it is shown; copy it into an mp4 or mkv file")
+    return np.sort(np.array(seen.times, dtype=np.float64))
+
+
+def _lost_seconds(times: np.ndarray, seen: _Decoded) -> np.ndarray:
+    """When packets between the first and the last whole frame are shown that gave no frame."""
+    lost = np.setdiff1d(np.array(seen.packet_seconds), times)
+    return lost[(lost > times[0]) & (lost < times[-1])]

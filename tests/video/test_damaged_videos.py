@@ -1,0 +1,212 @@
+"""Damaged videos: no crash, no hang, no success that is none; and what can be decoded of them in part."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from made_videos import MakeVideo, decode_fully, moving_scene
+
+from pipeline.video.preprocess import Preprocess
+from pipeline.video.reader import VideoError, open_scaled, open_whole
+from pipeline.video.structure import describe_damage
+from pipeline.video.survey import survey_video
+
+SLOWEST_SECONDS = 30  # for some dozen small frames, on a machine that does other things too
+# Containers that say how long each of their parts is.
+SELF_DESCRIBING = (".mp4", ".mkv", ".webm")
+FUZZED: dict[str, dict] = {
+    "h264.mp4": {"options": {"bf": "2", "g": "12"}},
+    "h264.mkv": {"options": {"bf": "2", "g": "12"}},
+    "mpeg4.avi": {"codec": "mpeg4", "options": {"g": "12"}},
+}
+FUZZED_SLOWLY: dict[str, dict] = {
+    "fragments.mp4": {"options": {"g": "12"}, "container_options": {"movflags": "frag_keyframe+empty_moov"}},
+    "h264.ts": {"options": {"bf": "2", "g": "12"}},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=12"}},
+    "vp8.webm": {"codec": "libvpx", "options": {"cpu-used": "8", "deadline": "realtime", "g": "12"}},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime", "g": "12"}},
+    "mpeg4.mp4": {"codec": "mpeg4", "options": {"g": "12", "bf": "2"}},
+    "mpeg1.mpg": {"codec": "mpeg1video", "options": {"g": "12", "bf": "2"}},
+    "mpeg2.ts": {"codec": "mpeg2video", "options": {"g": "12", "bf": "2"}},
+    "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+    "animation.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "wmv2.wmv": {"codec": "wmv2", "options": {"g": "12"}},
+}
+
+
+def read_damaged_copies(video: Path, num_copies: int) -> list[dict]:
+    """What `damage.py` says of copies that are damaged in as many ways, read in a process of its own."""
+    script = Path(__file__).with_name("damage.py")
+    finished = subprocess.run(
+        [sys.executable, str(script), str(video), "0", str(num_copies)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=Path(__file__).parents[2],
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    return [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+def check_damaged_copies(video: Path, num_copies: int) -> None:
+    copies = read_damaged_copies(video, num_copies)
+    assert [copy["seed"] for copy in copies] == list(range(num_copies))
+    assert max(copy["seconds"] for copy in copies) < SLOWEST_SECONDS
+    for copy in copies:
+        if copy["outcome"] == "read":
+            assert copy["reference"] is not None, copy
+            assert sorted(copy["reference"]) == copy["times"], copy
+            if video.suffix in SELF_DESCRIBING and copy["kind"] in ("cut", "lost", "twice"):
+                assert copy["same"], copy
+        else:
+            assert all(reason and "\n" not in reason for reason in copy["why"]), copy
+    outcomes = {copy["outcome"] for copy in copies}
+    assert {"partly", "refused"} <= outcomes or "partly" in outcomes
+
+
+@pytest.mark.parametrize("name", FUZZED)
+def test_copies_damaged_at_random(name: str, make_video: MakeVideo) -> None:
+    check_damaged_copies(make_video(name, num_frames=30, size=(96, 64), **FUZZED[name]), 56)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUZZED | FUZZED_SLOWLY)
+def test_thousands_of_copies_damaged_at_random(name: str, make_video: MakeVideo) -> None:
+    options = (FUZZED | FUZZED_SLOWLY)[name]
+    check_damaged_copies(make_video(name, num_frames=30, size=(96, 64), **options), 280)
+
+
+def blank(path: Path, start: float, length: float) -> None:
+    """Overwrite a stretch of a file with zeros, given as parts of it."""
+    content = bytearray(path.read_bytes())
+    first, num_bytes = int(start * len(content)), int(length * len(content))
+    content[first : first + num_bytes] = bytes(num_bytes)
+    path.write_bytes(content)
+
+
+def test_frames_that_cannot_be_decoded_keep_their_places(make_video: MakeVideo) -> None:
+    path = make_video(num_frames=120, size=(128, 96), options={"g": "20", "bf": "0"})
+    whole, pts_seconds = decode_fully(path)
+    blank(path, 0.45, 0.1)
+    index = survey_video(path)
+    assert index.is_lost is not None
+    lost = np.flatnonzero(index.is_lost)
+    assert 0 < len(lost) < 60
+    assert index.num_failed == len(lost)
+    assert index.problems == (f"{len(lost)} of 120 frames cannot be decoded; the file is damaged",)
+    np.testing.assert_array_equal(index.pts_seconds, pts_seconds)
+    with open_whole(path, surveyed=True) as video:
+        pixels = np.concatenate([batch.pixels for batch in video.read(batch_size=7)])
+        for number in lost:
+            np.testing.assert_array_equal(pixels[number], pixels[number - 1])  # what stands in is the frame before
+        whole_frames = np.setdiff1d(np.arange(120), lost)
+        same = (pixels == whole).all(axis=(1, 2, 3))
+        assert same[whole_frames].mean() > 0.9, "those that refer to a lost one are not the same"
+        report = video.report()
+        again = np.concatenate([batch.pixels for batch in video.read(30, 90)])
+    np.testing.assert_array_equal(again, pixels[30:90])
+    assert (report.declared_frames, report.decoded_frames) == (120, 120 - len(lost))
+    assert (report.failed_frames, report.substituted_frames) == (len(lost), len(lost))
+
+
+def test_a_file_cut_short_is_read_up_to_the_cut(make_video: MakeVideo) -> None:
+    path = make_video("clip.mkv", num_frames=60, options={"g": "10"})
+    whole, _ = decode_fully(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(VideoError, match="cut short"):
+        open_whole(path)
+    with open_whole(path, surveyed=True) as video:
+        pixels = np.concatenate([batch.pixels for batch in video.read()])
+        assert "is cut short" in video.report().problems[0]
+    assert 10 < len(pixels) < 50
+    np.testing.assert_array_equal(pixels, whole[: len(pixels)])
+
+
+def test_a_whole_file_whose_packets_have_no_times_is_read_by_decoding_it(make_video: MakeVideo) -> None:
+    path = make_video("b_frames.mpg", codec="mpeg2video", options={"bf": "2", "g": "12"})
+    _, pts_seconds = decode_fully(path)
+    with pytest.raises(VideoError, match="when it is shown"):
+        open_whole(path)
+    index = survey_video(path)
+    assert index.problems == ()
+    np.testing.assert_array_equal(index.pts_seconds, pts_seconds)
+
+
+def test_a_bare_stream_is_shown_at_its_frame_rate(make_video: MakeVideo) -> None:
+    path = make_video("bare.h264", options={"bf": "2"})
+    index = survey_video(path)
+    assert index.problems == ()
+    np.testing.assert_allclose(np.diff(index.pts_seconds), 0.04)
+    assert index.properties.num_frames == 40
+
+
+def write_two_sizes(path: Path) -> None:
+    """An MPEG-2 stream of 10 frames of 64x48 and then 10 of 96x80: each size begins with a header of its own."""
+    parts = []
+    for width, height in ((64, 48), (96, 80)):
+        part = path.with_name(f"{width}.m2v")
+        with av.open(str(part), "w", format="mpeg2video") as container:
+            stream = container.add_stream("mpeg2video", rate=25, options={"bf": "0"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for pixels in moving_scene(10, width=width, height=height):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode(None))
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+
+
+def test_a_stream_that_changes_size_is_scaled_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "two_sizes.m2v"
+    write_two_sizes(path)
+    with av.open(str(path)) as container:
+        num_frames = sum(1 for _ in container.decode(video=0))
+    with open_scaled(path, Preprocess(size=(24, 32)), surveyed=True) as video:
+        scaled = np.concatenate([batch.pixels for batch in video.read()])
+        report = video.report()
+    assert scaled.shape == (num_frames, 24, 32, 3)
+    assert report.sizes == ("64x48", "96x80")
+    assert report.problems == ()
+    with open_whole(path, surveyed=True) as video:
+        assert np.concatenate([batch.pixels for batch in video.read()]).shape == (num_frames, 48, 64, 3)
+    corner = Preprocess(size=(24, 32), crop=(0, 0, 60, 40))
+    with open_scaled(path, corner, surveyed=True) as video:
+        assert sum(len(batch.pixels) for batch in video.read()) == num_frames
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clip.mp4", {}),
+        ("clip.mkv", {"options": {"g": "8"}}),
+        ("clip.avi", {"codec": "mpeg4"}),
+        ("clip.gif", {"codec": "gif", "pix_fmt": "rgb8", "num_frames": 9}),
+        ("clip.ts", {}),
+    ],
+)
+def test_the_structure_of_a_file_tells_each_cut_and_whole_ones_pass(
+    name: str, options: dict, make_video: MakeVideo
+) -> None:
+    path = make_video(name, **options)
+    assert describe_damage(path) is None
+    content = path.read_bytes()
+    cuts = np.random.default_rng(0).integers(200, len(content), size=40)
+    told = []
+    for cut in cuts.tolist():
+        path.write_bytes(content[:cut])
+        told.append(describe_damage(path))
+    # a transport stream that is cut between two of its packets is whole; an mp4 needs its index, which lies at the end
+    assert sum(reason is None for reason in told) <= (2 if name == "clip.ts" else 0)
+    assert all("cut short" in reason or "damaged" in reason for reason in told if reason)
+
+
+def test_a_matroska_file_that_lost_bytes_in_the_middle_is_told(make_video: MakeVideo) -> None:
+    path = make_video("clip.mkv", num_frames=60, options={"g": "8"})
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + content[middle + 300 :] + bytes(300))
+    assert "is damaged" in str(describe_damage(path))
