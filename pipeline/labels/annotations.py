@@ -142,15 +142,15 @@ def write_frames(
     check_predicted(labels, probabilities, pts_seconds, classes)
     columns = zip(labels, probabilities, pts_seconds, strict=True)
     rows = (
-        frame_row(frame, seconds, None if label == IGNORE_INDEX else classes[label], probability)
+        frame_row(frame, seconds, "" if label == IGNORE_INDEX else classes[label], probability)
         for frame, (label, probability, seconds) in enumerate(columns)
     )
     _write_rows(path, PREDICTED_FRAMES_HEADER, rows)
 
 
-def frame_row(frame: int, seconds: float, name: str | None, probability: float) -> tuple[object, ...]:
-    """A row of PREDICTED_FRAMES_HEADER. name None: the frame is unlabelled."""
-    return frame, _seconds(seconds), *(("", "") if name is None else (name, f"{probability:.4f}"))
+def frame_row(frame: int, seconds: float, name: str, probability: float) -> tuple[object, ...]:
+    """A row of PREDICTED_FRAMES_HEADER."""
+    return frame, _seconds(seconds), name, f"{probability:.4f}" if name else ""
 
 
 def write_segments(

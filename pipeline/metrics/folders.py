@@ -14,8 +14,8 @@ from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.report import Report, evaluate
 
 SUFFIXES = (".frames.csv", ".segments.csv", ".csv", ".txt")  # where a video has several, the first of these is read
-LIVE = ".live.csv"
 NO_LABELS = frozenset({"classes.txt", "decode_report.csv"})  # lie beside them
+LIVE = ".live.csv"
 Read = TypeVar("Read")
 
 

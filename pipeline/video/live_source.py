@@ -87,7 +87,7 @@ class OpenCVSource:
         self.stem = re.sub(r"[^\w.-]+", "_", self.name.split("://")[-1]).strip("_.") or "stream"
         self.connected = False
         self.num_reconnections = 0
-        self._preprocess, self._scaler = preprocess, Scaler()
+        self._scale = Scaler(preprocess)
         self._longest_pause_seconds = longest_pause_seconds
         self._tell = tell
         self._stream_options = [
@@ -110,7 +110,7 @@ class OpenCVSource:
                     self._tell(f"{self.name}: came back")
                 self.connected = True
                 pause = FIRST_PAUSE_SECONDS
-                yield LiveFrame(self._scaler.preprocess(frame, self._preprocess), captured - start, captured)
+                yield LiveFrame(self._scale(frame), captured - start, captured)
             if start is None and not stop.is_set():
                 raise VideoError(self._why_nothing_comes(time.monotonic() - tried))
             was_connected, self.connected = self.connected, False
@@ -158,7 +158,7 @@ class GrowingFile:
     def __init__(self, path: Path, preprocess: Preprocess, *, idle_seconds: float) -> None:
         self._path = path
         self._idle_seconds = idle_seconds
-        self._preprocess, self._scaler = preprocess, Scaler()
+        self._scale = Scaler(preprocess)
         self.name, self.stem = str(path), path.stem
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
@@ -172,9 +172,7 @@ class GrowingFile:
                 for frame in self._decode(video):
                     if stop.is_set():
                         return
-                    yield LiveFrame(
-                        self._scaler.preprocess(frame, self._preprocess), float(frame.time), time.monotonic()
-                    )
+                    yield LiveFrame(self._scale(frame), float(frame.time), time.monotonic())
                     num_frames += 1
         except (FileNotFoundError, IsADirectoryError) as error:
             raise VideoError(f"{self._path}: {error.strerror}, expected the file that is being recorded") from None

@@ -31,12 +31,12 @@ class PyAVReader(ForwardReader):
 
     def __init__(self, video: VideoIndex, preprocess: Preprocess | None = None) -> None:
         super().__init__(video)
-        self._preprocess = preprocess
-        self._scaler = Scaler()
         self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
         properties = video.properties
-        first_size = (properties.width, properties.height)
-        self._boxes = {first_size: self._box(*first_size)}
+        preprocess = preprocess or Preprocess(size=(properties.height, properties.width))
+        preprocess.crop_box(width=properties.width, height=properties.height)
+        self._scale = Scaler(preprocess)
+        self._sizes = {(properties.width, properties.height): None}  # as shown, in order
         self._container: av.container.InputContainer | None = None
         self._open()
 
@@ -56,7 +56,7 @@ class PyAVReader(ForwardReader):
             substituted_frames=num_substituted,
             variable_frame_rate=properties.variable_frame_rate,
             rotation_degrees=properties.rotation_degrees,
-            sizes=tuple(f"{width}x{height}" for width, height in self._boxes),
+            sizes=tuple(f"{width}x{height}" for width, height in self._sizes),
             problems=video.problems,
         )
 
@@ -124,28 +124,12 @@ class PyAVReader(ForwardReader):
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [h, w, 3] RGB, turned as shown."""
-        return self._scaler(frame, box=self._box_of(*shown_size(frame)), size=self._target_size())
-
-    def _target_size(self) -> tuple[int, int]:
-        """Height and width of what is given."""
-        if self._preprocess is None:
-            return self.properties.height, self.properties.width
-        return self._preprocess.size
-
-    def _box_of(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The region of interest of frames of this size: left, top, right, bottom."""
-        if (width, height) not in self._boxes:
-            try:
-                self._boxes[width, height] = self._box(width, height)
-            except InputError as error:
-                path, position = self.properties.path, self._position
-                raise VideoError(f"{path}: changes its size at frame {position}: {error}") from None
-        return self._boxes[width, height]
-
-    def _box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        if self._preprocess is None:
-            return 0, 0, width, height
-        return self._preprocess.crop_box(width=width, height=height)
+        self._sizes.setdefault(shown_size(frame))
+        try:
+            return self._scale(frame)
+        except InputError as error:
+            path, position = self.properties.path, self._position
+            raise VideoError(f"{path}: changes its size at frame {position}: {error}") from None
 
     def _check_end(self) -> None:
         try:

@@ -5,7 +5,6 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.probe import shown_size
 
 UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
 # With chroma at full size: small coloured things keep their colours, which costs half a millisecond at 720p.
@@ -13,28 +12,28 @@ BILINEAR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.F
 
 
 class Scaler:
-    """Scaling is bilinear with antialiasing, as `Preprocess.resize` does it, on the planes that the decoder gives (luma
+    """Frames -> uint8 [h, w, 3] RGB, turned as shown: the region of interest of `preprocess`, at its size.
+
+    Scaling is bilinear with antialiasing, as `Preprocess.resize` does it, on the planes that the decoder gives (luma
     and chroma) and not on RGB, which takes half the time: pixels differ by a few grey levels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preprocess: Preprocess) -> None:
+        self._preprocess = preprocess
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame, *, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-        """A region (left, top, right, bottom) of a frame as shown, at a size (height, width): uint8 [h, w, 3] RGB."""
-        left, top, right, bottom = box
-        turn = frame.rotation // 90
-        if (right - left, bottom - top) == shown_size(frame):
-            stored = size[::-1] if turn % 2 else size  # as the frame is before it is turned
-            return np.rot90(self._rgb(frame, *stored), turn)
-        pixels = np.rot90(self._rgb(frame, frame.height, frame.width), turn)
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """Raises InputError where the frame is smaller than the region of interest."""
+        turned = frame.rotation % 180 != 0
+        width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
+        left, top, right, bottom = self._preprocess.crop_box(width=width, height=height)
+        size = self._preprocess.size
+        if (right - left, bottom - top) == (width, height):
+            stored = size[::-1] if turned else size  # as the frame is before it is turned
+            return np.rot90(self._rgb(frame, *stored), frame.rotation // 90)
+        pixels = np.rot90(self._rgb(frame, frame.height, frame.width), frame.rotation // 90)
         region = np.ascontiguousarray(pixels[top:bottom, left:right])
         return self._rgb(av.VideoFrame.from_ndarray(region, format="rgb24"), *size)
-
-    def preprocess(self, frame: av.VideoFrame, preprocess: Preprocess) -> np.ndarray:
-        """The region of interest at its size. Raises InputError where the frame is smaller than that."""
-        width, height = shown_size(frame)
-        return self(frame, box=preprocess.crop_box(width=width, height=height), size=preprocess.size)
 
     def _rgb(self, frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
         # one thread: FFmpeg decodes in several, and the encoder takes what is left
