@@ -37,7 +37,8 @@ from pipeline.checkpoint import (
     save_checkpoint,
 )
 from pipeline.config import Pixels, load_params
-from pipeline.predict import Model, label_file, label_video, load_model
+from pipeline.label_files import Wanted, label_files
+from pipeline.predict import Model, label_video, load_model
 from pipeline.runtime import Runtime, TorchRuntime
 from pipeline.video.reader import open_scaled
 
@@ -119,7 +120,10 @@ def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, roun
     }
     for precision, model in models.items():
         parts[f"encode {precision}"] = (len(pixels), lambda p=precision: encode(runtimes[p], pixels))
-        parts[f"label {precision}"] = (len(pixels), lambda m=model: label_file(path, m, out, overlay=False))
+        parts[f"label {precision}"] = (
+            len(pixels),
+            lambda m=model: label_files([path], m, out, wanted=Wanted(again=True), refuse=print),
+        )
     seconds = take_turns({part: run for part, (_, run) in parts.items()}, rounds)
     rates = {part: num_frames / seconds[part] for part, (num_frames, _) in parts.items()}
     features = TorchRuntime(frames).submit(pixels).result()

@@ -60,7 +60,7 @@ def main() -> None:
         for _ in range(options.rounds):
             for name, model in models.items():
                 turns[name].append(take_turn(model, pictures, options.seconds))
-    print("load of the last 5 minutes, of both this and others:", os.getloadavg()[1])
+    print(f"load of the last 5 minutes, its own with it: {os.getloadavg()[1]:.1f}")
     for name, of_precision in turns.items():
         print_delays(name, of_precision)
 
@@ -77,12 +77,11 @@ def read_pictures(path: Path) -> list[np.ndarray]:
 
 
 class Turn(NamedTuple):
-    """Delays of the frames that count, in milliseconds; frames that were dropped, and all that were captured."""
+    """Delays of the frames that count, in milliseconds, and how many frames were dropped between them."""
 
     captured: np.ndarray
     sent: np.ndarray
     num_dropped: int
-    num_captured: int
 
 
 def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
@@ -108,13 +107,13 @@ def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
     counted = [label for label in labels if label.seconds > NOT_COUNTED_SECONDS]
     captured = np.array([label.delay_seconds for label in counted])
     sent = captured + np.array([source.underway_seconds[label.frame_index] for label in counted])
-    return Turn(1000 * captured, 1000 * sent, session.num_dropped, session.num_captured)
+    num_captured = counted[-1].frame_index - counted[0].frame_index + 1
+    return Turn(1000 * captured, 1000 * sent, num_captured - len(counted))
 
 
 def print_delays(name: str, turns: list[Turn]) -> None:
-    dropped, of = sum(turn.num_dropped for turn in turns), sum(turn.num_captured for turn in turns)
     captured, sent = (np.concatenate([getattr(turn, what) for turn in turns]) for what in ("captured", "sent"))
-    print(f"{name}: {len(captured)} frames; {dropped} dropped of {of}, with the first seconds")
+    print(f"{name}: {len(captured)} frames, {sum(turn.num_dropped for turn in turns)} dropped")
     for what, delays in (("captured", captured), ("sent", sent)):
         median, most = np.quantile(delays, [0.5, 0.95])
         print(f"  {what:10} median {median:6.0f} ms   95th percentile {most:6.0f} ms")

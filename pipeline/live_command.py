@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 10.0
 STATUS_SECONDS = 1.0
+# Options of `label` that mean nothing live, and their defaults.
+FOR_FINISHED = {
+    "formats": "csv",
+    "overlay": False,
+    "on_error": "skip",
+    "jobs": None,
+    "again": False,
+    "track": False,
+}
 TEXT = """
 Live, from --camera N, a stream's address (rtsp://, http://, udp://, ...) or --follow FILE, one at a time:
   <name>.live.csv        the columns of .frames.csv, a row a frame as soon as it has its label, until Ctrl-C
@@ -111,8 +120,9 @@ def _check(options: argparse.Namespace) -> None:
         )
     elif len(sources) != 1:
         problems.append(f"got {len(sources)} live inputs, expected one: start a command for each")
-    if options.overlay:
-        problems.append("--overlay: is drawn on finished videos only: leave it out")
+    for name, default in FOR_FINISHED.items():
+        if getattr(options, name) != default:
+            problems.append(f"--{name.replace('_', '-')}: is for finished videos only: leave it out")
     if options.camera is not None and options.camera < 0:
         problems.append(f"--camera: got {options.camera}, expected 0 or more")
     if options.idle is not None and options.follow is None:

@@ -19,10 +19,9 @@ import numpy as np
 
 import pipeline.video.opencv_reader  # noqa: F401  It silences OpenCV, which else tells addresses with their passwords.
 from pipeline.video.preprocess import Preprocess
+from pipeline.video.probe import decode_strictly, video_stream
 from pipeline.video.reader import VideoError
 from pipeline.video.scaling import Scaler
-
-av.logging.set_level(None)  # see `probe`
 
 FIRST_PAUSE_SECONDS = 0.5  # between two tries to connect again; it doubles
 POLL_SECONDS = 0.02
@@ -188,9 +187,8 @@ class GrowingFile:
 
     def _decode(self, video: av.container.InputContainer) -> Iterator[av.VideoFrame]:
         """Every frame in the order of its time. Raises _DamageError where FFmpeg passes over one."""
-        stream = video.streams.best("video")
-        if not isinstance(stream, av.VideoStream):
-            raise VideoError(f"{self._path}: holds no video stream")
+        stream = video_stream(self._path, video)
+        decode_strictly(stream, frames_at_once=False)
         coming: set[int] = set()  # times of frames that the decoder has and has not given yet
         for packet in video.demux(stream):
             if packet.size and not packet.is_discard:

@@ -280,7 +280,7 @@ def folder(make_video: MakeVideo) -> Path:
     ("make", "cause"),
     [
         (without_index, "index at their end"),
-        (sound, "holds no video stream"),
+        (sound, "holds sound only"),
         (empty, "is it being written"),
         (damaged, "is damaged, or was cut off"),
         (missing, "No such file"),
