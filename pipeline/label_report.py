@@ -32,8 +32,8 @@ class LabelReport:
 
     @property
     def is_partial(self) -> bool:
-        """Whether frames that could not be decoded are without a label."""
-        return self.decoding is not None and self.decoding.failed_frames > 0
+        """Whether the video is damaged: frames of it are missing, or could not be decoded and have no label."""
+        return self.decoding is not None and bool(self.decoding.problems)
 
     def write(self, path: Path) -> None:
         with replacing(path) as temporary:
