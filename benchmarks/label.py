@@ -12,13 +12,20 @@ decode         frames decoded and scaled, alone
 encode full    the encoder as `framescribe label` runs it;  encode reduced: with --precision reduced
 label          decoding, encoding, recurrence and writing, as `framescribe label` does it for one video
 bound          1 / (1 / decode + 1 / encode): the one after the other
+many clips     a folder of clips of three seconds at 360p, one at a time and two at once
+
+`--all` goes on with memory.py, still.py and live.py on the same video, which takes half an hour.
 """
 
 import argparse
 import platform
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +55,7 @@ LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "reduced": {"torch": 7.0, "scri
 BOUND_LIMIT = 0.9
 SCRIPT_FRAMES = 200  # the slowest part is measured on fewer
 TORCH_FRAMES = 128
+NUM_CLIPS, CLIP_FRAMES = 16, 75
 
 
 def main() -> None:
@@ -55,6 +63,7 @@ def main() -> None:
     parser.add_argument("--video", type=Path, required=True, help="what is labelled; some hundred frames are enough")
     parser.add_argument("--model", help="checkpoint folder of a labeller that sees videos, or MLflow URI")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--all", action="store_true", help="also memory, a still camera, live")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +75,12 @@ def main() -> None:
         for name, size in SIZES.items():
             path = scaled_copy(options.video, Path(folder) / f"{name}.mp4", *size)
             print_rates(name, path, models, Path(folder), options.rounds)
+        print_many_clips(Path(folder) / "360p.mp4", models["full"], Path(folder), options.rounds)
+    if not torch.cuda.is_available():
+        print("GPU: not measured, there is none here")
+    for script in ("memory.py", "still.py", "live.py") if options.all else ():
+        print(f"\n{script}", flush=True)
+        subprocess.run([sys.executable, Path(__file__).with_name(script), "--video", options.video], check=True)
 
 
 def make_model(folder: Path, *, encoder: str = LITE0, size: tuple[int, int] | None = None, **labeller: Any) -> Path:
@@ -93,13 +108,13 @@ def make_model(folder: Path, *, encoder: str = LITE0, size: tuple[int, int] | No
     return folder
 
 
-def scaled_copy(source: Path, path: Path, width: int, height: int) -> Path:
+def scaled_copy(source: Path, path: Path, width: int, height: int, *, most_frames: int | None = None) -> Path:
     """The video at another size, H.264, at its own average rate."""
     with av.open(str(source)) as video, av.open(str(path), "w") as container:
         rate = video.streams.video[0].average_rate or Fraction(30)
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for index, frame in enumerate(video.decode(video=0)):
+        for index, frame in enumerate(islice(video.decode(video=0), most_frames)):
             pixels = frame.to_ndarray(format="yuv420p", width=width, height=height)
             copy = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
             copy.pts, copy.time_base = index, 1 / Fraction(rate)
@@ -120,10 +135,7 @@ def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, roun
     }
     for precision, model in models.items():
         parts[f"encode {precision}"] = (len(pixels), lambda p=precision: encode(runtimes[p], pixels))
-        parts[f"label {precision}"] = (
-            len(pixels),
-            lambda m=model: label_files([path], m, out, wanted=Wanted(again=True), refuse=print),
-        )
+        parts[f"label {precision}"] = (len(pixels), lambda m=model: label([path], m, out))
     seconds = take_turns({part: run for part, (_, run) in parts.items()}, rounds)
     rates = {part: num_frames / seconds[part] for part, (num_frames, _) in parts.items()}
     features = TorchRuntime(frames).submit(pixels).result()
@@ -141,6 +153,24 @@ def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, roun
               f" limit {limits['torch']}; features differ by {difference:.0e}, labels agree {agree:.2%}")  # fmt: skip
         print(f"  {'label ' + precision:16}{labelled:7.0f}   {labelled / rates['script']:5.2f} of the script,"
               f" limit {limits['script']}; {of_bound}")  # fmt: skip
+
+
+def print_many_clips(path: Path, model: Model, folder: Path, rounds: int) -> None:
+    clips = folder / "clips"
+    clips.mkdir()
+    first = scaled_copy(path, clips / "clip0.mp4", *SIZES["360p"], most_frames=CLIP_FRAMES)
+    for number in range(1, NUM_CLIPS):
+        shutil.copy(first, clips / f"clip{number}.mp4")
+    paths = sorted(clips.iterdir())
+
+    seconds = take_turns({str(n): lambda n=n: label(paths, model, folder, num_at_once=n) for n in (1, 2)}, rounds)
+    rates = {name: NUM_CLIPS * CLIP_FRAMES / taken for name, taken in seconds.items()}
+    print(f"many clips, {NUM_CLIPS} of {CLIP_FRAMES} frames\n  one at a time   {rates['1']:7.0f}\n"
+          f"  two at once     {rates['2']:7.0f}   {rates['2'] / rates['1']:5.2f} of one at a time")  # fmt: skip
+
+
+def label(paths: list[Path], model: Model, out: Path, *, num_at_once: int = 1) -> None:
+    label_files(paths, model, out, wanted=Wanted(again=True), num_at_once=num_at_once, refuse=sys.exit)
 
 
 def _runtime(model: Model) -> Runtime:

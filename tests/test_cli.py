@@ -222,6 +222,10 @@ def test_what_the_system_refuses_is_told_too(video_model, tmp_path, capsys, monk
         (["clip.mp4", "--model", "model", "--out", "clip.mp4"], "clip.mp4: cannot be written: clip.mp4 is a file"),
         (["clip.mp4", "--model", "model", "--out", "clip.mp4/x"], "clip.mp4/x: cannot be written: clip.mp4 is a file"),
         (["clip.mp4", "--model", "model", "--out", "out", "--device", "cuda"], "device cuda was asked for, but"),
+        (["clip.mp4", "--model", "model", "--out", "out", "--formats", "csv,xml"], "--formats: got 'xml', expected"),
+        (["clip.mp4", "--model", "model", "--out", "out", "--formats", "vtt,vtt"], "--formats: got vtt,vtt, which"),
+        (["clip.mp4", "--model", "model", "--out", "out", "--jobs", "0"], "--jobs: got 0, expected at least 1"),
+        (["clip.mp4", "--model", "model", "--out", "out", "--still", "-1"], "--still: got -1.0, expected 0 to 255"),
     ],
 )
 def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from made_models import CLASSES, LINEAGE, PREPROCESS, save_video_model, write_video
 
 from pipeline.errors import InputError
-from pipeline.label_files import Outcome, Progress, Wanted, check_wanted, find_inputs, label_files
+from pipeline.label_files import Outcome, Progress, Wanted, check_wanted, find_inputs, label_files, track_call
 from pipeline.labels.annotations import read_predicted
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.predict import Model, load_model
@@ -230,6 +231,26 @@ def test_several_videos_are_worked_on_at_once(video_model, videos, tmp_path):
     model.__dict__["runtime"] = Meeting(model.checkpoint.frames)
     assert label(videos, model, tmp_path / "out", num_at_once=2)[0] == Outcome(4, 0, 0, 0)
     assert len(met) == 2
+
+
+def test_a_call_is_a_run_below_the_one_that_trained_the_model(workspace, video_model, model, videos, tmp_path):
+    from mlflow import MlflowClient
+
+    from pipeline.training import tracking
+
+    outcome, _ = label(videos, model, tmp_path / "labels")
+    with tracking.open_run(None, name="training") as trained:
+        pass
+    lineage = model.spec.lineage.model_copy(update={"run_id": trained})
+    spec = model.spec.model_copy(update={"lineage": lineage})
+    run = MlflowClient().get_run(track_call(Model(replace(model.checkpoint, spec=spec)), outcome, tmp_path / "labels"))
+    assert run.info.run_name == "label labels"
+    assert run.data.tags["mlflow.parentRunId"] == run.data.tags["model_run_id"] == trained
+    assert run.data.metrics["num_labelled"] == 4
+    assert run.data.metrics["decoded_frames"] == 10 + 19 + 28 + 37
+    assert [file.path for file in MlflowClient().list_artifacts(run.info.run_id)] == ["decode_report.csv"]
+    other = MlflowClient().get_run(track_call(model, outcome, tmp_path / "labels"))
+    assert "mlflow.parentRunId" not in other.data.tags  # the store knows nothing of that run
 
 
 def test_folders_that_a_killed_call_left_behind_go(model, videos, tmp_path):

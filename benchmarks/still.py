@@ -1,0 +1,78 @@
+"""What `framescribe label --still LEVEL` saves and what it costs, level by level. docs/benchmarks.md has what was seen.
+
+    python benchmarks/still.py                          the held-out videos of the data set that was prepared last
+    python benchmarks/still.py --video night.mp4 ...    videos without truth
+
+encoded    share of the frames that are encoded
+same       share of the frames that have the label which they have without --still
+accuracy   share of the labelled frames that are right, for videos with truth
+speed      frames a second, of those without --still
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets.manifest import read_manifest
+from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.predict import Model, label_video, load_model
+from pipeline.stages.paths import LABELLER, PREPARED
+from pipeline.video.reader import open_scaled
+from pipeline.video.stillness import Stillness
+
+LEVELS = (None, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=str(LABELLER), help="checkpoint folder, or MLflow URI")
+    parser.add_argument("--video", type=Path, nargs="+", help="what to label")
+    options = parser.parse_args()
+    model = load_model(options.model, device="auto")
+    groups = [(path.name, {path: None}) for path in options.video or ()] or [held_out()]
+    for name, truths in groups:
+        print(name)
+        print_levels(model, truths)
+
+
+def held_out() -> tuple[str, dict[Path, np.ndarray | None]]:
+    manifest, labels = read_manifest(PREPARED)
+    sources = manifest.of_split("test")
+    return f"{len(sources)} test videos of {manifest.name}", {Path(s.path): labels[s.stem] for s in sources}
+
+
+def print_levels(model: Model, truths: dict[Path, np.ndarray | None]) -> None:
+    label_video(next(iter(truths)), model)  # one turn that does not count
+    without: list[np.ndarray] = []
+    fastest = 0.0
+    for level in LEVELS:
+        changed = replace(model, still=level)
+        changed.__dict__["runtime"] = model.runtime  # the same one, which took seconds to open
+        start = time.perf_counter()
+        labels = [label_video(path, changed).labels for path in truths]
+        rate = sum(map(len, labels)) / (time.perf_counter() - start)
+        without, fastest = (labels, rate) if level is None else (without, fastest)
+        encoded = np.concatenate([new for path in truths for new in new_frames(path, model, level)]).mean()
+        same = np.concatenate(labels) == np.concatenate(without)
+        right = [found[true != IGNORE_INDEX] == true[true != IGNORE_INDEX]
+                 for found, true in zip(labels, truths.values(), strict=True) if true is not None]  # fmt: skip
+        accuracy = f"accuracy {np.concatenate(right).mean():6.1%}" if right else ""
+        print(f"  {level or 'off':>5}  encoded {encoded:6.1%}  same {same.mean():6.1%}  {accuracy}"
+              f"  speed {rate / fastest:.2f}")  # fmt: skip
+
+
+def new_frames(path: Path, model: Model, level: float | None) -> Iterator[np.ndarray]:
+    """Of each batch of a video: bool [T], whether a frame is encoded."""
+    assert model.runtime is not None
+    stillness = None if level is None else Stillness(level)
+    with open_scaled(path, model.runtime.frames.preprocess) as reader:
+        for batch in reader.read():
+            yield np.ones(len(batch.pixels), bool) if stillness is None else stillness.are_new(batch.pixels)
+
+
+if __name__ == "__main__":
+    main()
