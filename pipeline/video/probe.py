@@ -6,7 +6,7 @@ stream is taken as one frame; the readers compare that with what they decode, an
 
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -135,6 +135,13 @@ def describe_frames(
     )
 
 
+def demux(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:
+    """The packets of the streams, of all without one. PyAV fails when it is through with a file in which a stream began
+    on the way, as in transport streams."""
+    with suppress(IndexError):
+        yield from container.demux(*streams)
+
+
 def decode_strictly(stream: av.VideoStream, *, frames_at_once: bool) -> None:
     """Set a stream up to raise what goes wrong. `frames_at_once`: several threads, where an error may cost others the
     frames that they had ready."""
@@ -157,7 +164,7 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
     num_packets, num_corrupt = 0, 0
     ticks = array("q")
     end_seconds = 0.0
-    for packet in container.demux():
+    for packet in demux(container):
         if packet.pts is not None and packet.time_base is not None:
             end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         # The packet without size ends the stream; those that an edit list cuts off are decoded but not shown.

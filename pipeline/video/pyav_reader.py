@@ -4,13 +4,15 @@ Decoding happens when a frame is asked for, so memory stays within one batch and
 work on.
 """
 
+from collections.abc import Iterator
+
 import av
 import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.video.forward_reader import ForwardReader
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.probe import VideoIndex, decode_strictly, shown_size, video_stream
+from pipeline.video.probe import VideoIndex, decode_strictly, demux, shown_size, video_stream
 from pipeline.video.reader import DecodeReport, VideoError
 from pipeline.video.scaling import Scaler
 from pipeline.video.survey import whole_frames
@@ -38,6 +40,7 @@ class PyAVReader(ForwardReader):
         self._scale = Scaler(preprocess)
         self._sizes = {(properties.width, properties.height): None}  # as shown, in order
         self._container: av.container.InputContainer | None = None
+        self._frames: Iterator[av.VideoFrame]
         self._open()
 
     @property
@@ -70,7 +73,7 @@ class PyAVReader(ForwardReader):
         stream = video_stream(path, self._container)
         if self._video.is_lost is None:
             decode_strictly(stream, frames_at_once=True)
-            self._frames = self._container.decode(stream)
+            self._frames = (frame for packet in demux(self._container, stream) for frame in packet.decode())
         else:
             self._frames = whole_frames(self._container, stream)
         self._position = 0

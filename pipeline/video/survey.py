@@ -14,6 +14,7 @@ from pipeline.video.probe import (
     VideoIndex,
     check_is_file,
     decode_strictly,
+    demux,
     describe_frames,
     naming_errors,
     video_stream,
@@ -65,7 +66,7 @@ def whole_frames(
     """
     seen = seen or _Decoded()
     decode_strictly(stream, frames_at_once=False)
-    packets = container.demux(stream)
+    packets = demux(container, stream)
     while True:
         try:
             packet = next(packets, None)

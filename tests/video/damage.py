@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -70,10 +71,11 @@ def read_as_labelling_does(path: Path) -> dict:
 
 def decode_plainly(path: Path) -> list[float | None] | None:
     """The reference: the times of the frames that PyAV gives; None where it raises or calls a frame damaged."""
+    frames = []
     try:
-        with av.open(str(path)) as container:
-            stream = video_stream(path, container)
-            frames = [(frame.time, frame.is_corrupt) for frame in container.decode(stream)]
+        with av.open(str(path)) as container, suppress(IndexError):  # PyAV's, at the end of a file: see `probe.demux`
+            for frame in container.decode(video_stream(path, container)):
+                frames.append((frame.time, frame.is_corrupt))
     except (av.FFmpegError, UnicodeDecodeError, VideoError):
         return None
     return None if any(corrupt for _, corrupt in frames) else [seconds for seconds, _ in frames]
