@@ -121,7 +121,7 @@ def label_video(
         raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
     preprocess = model.runtime.frames.preprocess
     try:
-        with open_scaled(path, preprocess) as reader:
+        with open_scaled(path, preprocess, surveyed=False) as reader:
             return _label_frames(reader, model, model.runtime, tell)
     except VideoError as error:
         with _open_surveyed(path, preprocess, error, partial=partial) as reader:

@@ -29,7 +29,7 @@ class DecordReader(ForwardReader):
 
     def __init__(self, video: VideoIndex) -> None:
         super().__init__(video)
-        if video.container not in CONTAINERS:
+        if video.container not in CONTAINERS or video.is_lost is not None:
             raise VideoError(f"{video.properties.path}: decord is not exact for {video.container}; read it with pyav")
         self._check_decoded_size()
         self._open()

@@ -140,11 +140,11 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
         VideoError: the file is missing, empty, cut short, not a video, without frames, or refused by the backend.
     """
     # Decoders are slow to import, and the callers of this module often need only its names.
-    from pipeline.video.probe import probe_video
+    from pipeline.video.survey import index_video
 
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
-    video = probe_video(Path(path))
+    video = index_video(Path(path))
     if backend in ("auto", "decord"):
         from pipeline.video.decord_reader import DecordReader
 
@@ -162,34 +162,32 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
     return PyAVReader(video)
 
 
-def open_whole(path: Path | str, *, surveyed: bool = False) -> "PyAVReader":
-    """Open a video file by the reader that also reads damaged ones; `surveyed` as in `open_scaled`.
+def open_whole(path: Path | str, *, surveyed: bool | None = None) -> "PyAVReader":
+    """Open a video file by the reader that also reads damaged ones; `surveyed` as in `index_video`.
 
     Raises:
         VideoError: as `open_video`.
     """
-    from pipeline.video.probe import probe_video
     from pipeline.video.pyav_reader import PyAVReader
-    from pipeline.video.survey import survey_video
+    from pipeline.video.survey import index_video
 
-    return PyAVReader(survey_video(Path(path)) if surveyed else probe_video(Path(path)))
+    return PyAVReader(index_video(Path(path), surveyed=surveyed))
 
 
-def open_scaled(path: Path | str, preprocess: "Preprocess", *, surveyed: bool = False) -> "PyAVReader":
+def open_scaled(path: Path | str, preprocess: "Preprocess", *, surveyed: bool | None = None) -> "PyAVReader":
     """Open a video file whose frames come as the region of interest of `preprocess`, at its size.
 
-    They are scaled on their way out of the decoder, which is much cheaper than scaling them afterwards. `surveyed`: all
-    of it is decoded first, to find out what can be read of a damaged file, see `survey_video`.
+    They are scaled on their way out of the decoder, which is much cheaper than scaling them afterwards. `surveyed` as
+    in `index_video`.
 
     Raises:
         VideoError: as `open_video`.
         InputError: the video is smaller than the region of interest.
     """
-    from pipeline.video.probe import probe_video
     from pipeline.video.pyav_reader import PyAVReader
-    from pipeline.video.survey import survey_video
+    from pipeline.video.survey import index_video
 
-    video = survey_video(Path(path)) if surveyed else probe_video(Path(path))
+    video = index_video(Path(path), surveyed=surveyed)
     try:
         return PyAVReader(video, preprocess)
     except VideoError:

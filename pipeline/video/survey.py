@@ -5,6 +5,7 @@ damaged ones, and whole ones where a packet is not always a frame or has no time
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from pipeline.video.probe import (
     demux,
     describe_frames,
     naming_errors,
+    probe_video,
     video_stream,
 )
 from pipeline.video.reader import VideoError
@@ -33,6 +35,26 @@ class _Decoded:
         self.num_packets = 0
         self.num_errors = 0
         self.first: av.VideoFrame | None = None
+
+
+def index_video(path: Path, *, surveyed: bool | None = None) -> VideoIndex:
+    """The frames of a video by its packets or, `surveyed`, by decoding it. None: by its packets, and where they do not
+    tell, by decoding it if it is whole.
+
+    Raises VideoError where the file is damaged; surveyed, only where not one frame can be decoded.
+    """
+    if surveyed:
+        return survey_video(path)
+    try:
+        return probe_video(path)
+    except VideoError:
+        if surveyed is not None or not path.is_file():
+            raise
+        with suppress(VideoError):
+            index = survey_video(path)
+            if not index.problems:
+                return index
+        raise
 
 
 def survey_video(path: Path) -> VideoIndex:

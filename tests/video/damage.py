@@ -53,7 +53,7 @@ def read_whole(reader: PyAVReader) -> tuple[list[float], np.ndarray]:
 def read_as_labelling_does(path: Path) -> dict:
     """outcome: read, the file being whole; partly; or refused."""
     try:
-        times, pixels = read_whole(open_scaled(path, PREPROCESS))
+        times, pixels = read_whole(open_scaled(path, PREPROCESS, surveyed=False))
         return {"outcome": "read", "times": times, "pixels": pixels}
     except VideoError as error:
         refusal = str(error)
