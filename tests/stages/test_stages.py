@@ -84,7 +84,7 @@ def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained
 def test_samples_are_labelled_as_a_user_would(trained, capsys):
     label_samples.main()
     written = sorted(path.name for path in OUTPUTS.iterdir())
-    assert len(written) == 2, "num_samples, with frames and segments"
+    assert len(written) == 3, "num_samples, with frames, segments and a report"
     evaluate_labeller.main()
     capsys.readouterr()
     summary.main()
