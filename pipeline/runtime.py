@@ -125,23 +125,14 @@ class OpenVINORuntime:
     """
 
     def __init__(self, frames: FrameEncoder, *, precision: Precision = "full", exports: Path | None = None) -> None:
-        openvino = _import_openvino()
         self.frames = frames
-        core = openvino.Core()
-        if precision == "reduced" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise InputError("precision reduced: this CPU cannot compute in bfloat16: use full")
-        model = _exported(frames, core, exports)
         num_threads = torch.get_num_threads()
-        options = {
-            "INFERENCE_PRECISION_HINT": "f32" if precision == "full" else "bf16",
-            "NUM_STREAMS": num_threads,
-            "INFERENCE_NUM_THREADS": num_threads,
-            "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
-        }
-        compiled = core.compile_model(model, "CPU", options)
         self._threads = ThreadPoolExecutor(num_threads)
+        # OpenVINO gives a thread that compiles another stack for signals, and leaves it there when it frees it: the
+        # next Ctrl-C would be a segmentation fault. These threads get no signals.
+        compiling = self._threads.submit(_compile, frames, precision, exports, num_threads=num_threads)
+        self._make_request = compiling.result().create_infer_request
         self._own = local()  # a request cannot be used by two threads at once
-        self._make_request = compiled.create_infer_request
         self._room = BoundedSemaphore(MOST_WAITING_FRAMES * num_threads)
 
     def submit(self, pixels: np.ndarray) -> "_Features":
@@ -171,6 +162,22 @@ class _Features:
     def result(self) -> Tensor:
         """See `Pending.result`."""
         return torch.from_numpy(np.concatenate([features.result() for features in self._waiting]))
+
+
+def _compile(
+    frames: FrameEncoder, precision: Precision, exports: Path | None, *, num_threads: int
+) -> "openvino.CompiledModel":
+    """The encoder for one frame, with as many requests at once as there are threads, a thread each."""
+    core = _import_openvino().Core()
+    if precision == "reduced" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise InputError("precision reduced: this CPU cannot compute in bfloat16: use full")
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "full" else "bf16",
+        "NUM_STREAMS": num_threads,
+        "INFERENCE_NUM_THREADS": num_threads,
+        "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
+    }
+    return core.compile_model(_exported(frames, core, exports), "CPU", options)
 
 
 def _import_openvino() -> Any:

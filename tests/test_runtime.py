@@ -1,7 +1,10 @@
 """Every runtime gives torch's features, each frame's by itself; and what an export does that is missing or is wrong."""
 
+import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,6 +174,24 @@ def test_torch_is_taken_where_openvino_is_missing(frames, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert isinstance(open_runtime(frames), TorchRuntime)
     assert "which is slower" in capsys.readouterr().err
+
+
+def test_a_signal_is_safe_after_an_encoder_was_freed():
+    code = """
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from test_runtime import make_frames, OpenVINORuntime
+runtimes = [OpenVINORuntime(make_frames())]
+with ThreadPoolExecutor(1) as thread:  # whoever collects garbage frees it, and that may be any thread
+    thread.submit(runtimes.clear).result()
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    folder = Path(__file__).parent
+    path = os.pathsep.join([str(folder), str(folder.parent)])
+    environment = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_openvino_reports_to_nobody():
