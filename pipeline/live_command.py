@@ -32,6 +32,7 @@ FOR_FINISHED = {
     "jobs": None,
     "again": False,
     "track": False,
+    "still": None,
 }
 TEXT = """
 Live, from --camera N, a stream's address (rtsp://, http://, udp://, ...) or --follow FILE, one at a time:

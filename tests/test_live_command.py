@@ -101,6 +101,7 @@ def test_the_terminal_shows_what_is_going_on(video_model, tmp_path, monkeypatch)
         (["--camera", "-1"], "--camera: got -1, expected 0 or more"),
         (["--camera", "0", "--overlay"], "--overlay: is for finished videos only"),
         (["--camera", "0", "--formats", "vtt"], "--formats: is for finished videos only"),
+        (["--camera", "0", "--still", "2"], "--still: is for finished videos only"),
         (["--camera", "0", "--on-error", "partial"], "--on-error: is for finished videos only"),
         (["--camera", "0", "--idle", "3"], "--idle: belongs to --follow"),
         (["--follow", "clip.mp4", "--idle", "nan"], "--idle: got nan, expected more than 0 seconds"),
