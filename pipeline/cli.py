@@ -244,14 +244,15 @@ def _add_command(commands: "Commands", name: str, summary: str, text: str, end: 
 
 
 def _label(options: argparse.Namespace) -> int:
+    if live_command.is_live(options):
+        return live_command.run(options, make_writable=_make_writable)
+    _check_label_options(options)
+
     from tqdm import tqdm
 
     from pipeline.label_files import Progress, Wanted, check_wanted, find_inputs, label_files, track_call
     from pipeline.predict import load_model
 
-    if live_command.is_live(options):
-        return live_command.run(options, make_writable=_make_writable)
-    _check_label_options(options)
     wanted = Wanted(tuple(options.formats.split(",")), options.overlay, options.on_error, options.again)
     model = load_model(options.model, device=options.device, precision=options.precision, still=options.still)
     check_wanted(wanted, model)

@@ -15,7 +15,6 @@ import numpy as np
 
 from pipeline.errors import InputError, describe_os_error
 from pipeline.label_report import (
-    DECODE_REPORT,
     REPORT,
     DecodeRow,
     LabelReport,
@@ -25,12 +24,14 @@ from pipeline.label_report import (
     source_of,
     write_decode_report,
 )
+from pipeline.labels.annotations import DECODE_REPORT
 from pipeline.labels.colors import class_colors
 from pipeline.labels.exports import FORMATS, TIMED_FORMATS, Predicted
 from pipeline.predict import FEATURE_SUFFIX, Model, VideoLabels, label_video
 from pipeline.video.overlay import write_overlay
 from pipeline.video.probe import estimate_num_frames
-from pipeline.video.reader import VIDEO_SUFFIXES, DamagedVideoError, open_whole
+from pipeline.video.pyav_reader import PyAVReader
+from pipeline.video.reader import VIDEO_SUFFIXES, DamagedVideoError
 
 OVERLAY = ".overlay.mp4"  # after a video's stem
 OnError = Literal["skip", "stop", "partial"]
@@ -52,9 +53,10 @@ class Wanted:
     on_error: OnError = "skip"
     again: bool = False
 
-    def suffixes(self) -> list[str]:
-        """What comes after a video's stem, of each file that is written for it."""
-        return [suffix for name in self.formats for suffix in FORMATS[name]] + [OVERLAY] * self.overlay
+    def files(self, path: Path) -> tuple[str, ...]:
+        """The names of what is written for a video."""
+        suffixes = [suffix for name in self.formats for suffix in FORMATS[name]] + [OVERLAY] * self.overlay
+        return tuple(f"{path.stem}{suffix}" for suffix in suffixes)
 
 
 class Progress(NamedTuple):
@@ -200,7 +202,7 @@ class _Videos:
         report = LabelReport.read(self._out / f"{path.stem}{REPORT}")
         if report is None or self._wanted.again or not path.is_file():
             return None
-        files = tuple(f"{path.stem}{suffix}" for suffix in self._wanted.suffixes())
+        files = self._wanted.files(path)
         same = (report.video, report.model, report.files) == (describe_video(path), self._described_model, files)
         allowed = not report.is_partial or self._wanted.on_error == "partial"
         return report if same and allowed and all((self._out / name).exists() for name in files) else None
@@ -231,8 +233,8 @@ class _Videos:
         )
         report_path = self._out / f"{path.stem}{REPORT}"
         with _staging(self._out) as staging:
-            write_labels(staging, path, result, self._model, self._wanted, check=self._check_stopped)
-            files = tuple(f"{path.stem}{suffix}" for suffix in self._wanted.suffixes())
+            self._write_labels(staging, path, result)
+            files = self._wanted.files(path)
             report = LabelReport(video, self._described_model, files, len(result.labels), result.report)
             before = LabelReport.read(report_path)
             report_path.unlink(missing_ok=True)  # from here on until it is written anew the video is not finished
@@ -242,6 +244,28 @@ class _Videos:
             (self._out / name).unlink(missing_ok=True)
         report.write(report_path)
         return report
+
+    def _write_labels(self, folder: Path, path: Path, result: VideoLabels) -> None:
+        """Write what is wanted of the labels of the video at `path` into a folder."""
+        spec, labels, probabilities = self._model.spec, result.labels, result.probabilities
+        predicted = Predicted(labels, probabilities, result.pts_seconds, result.frame_seconds, spec.classes)
+        for name in self._wanted.formats:
+            for suffix, write in FORMATS[name].items():
+                write(folder / f"{path.stem}{suffix}", predicted, source_of(self._model))
+        if not self._wanted.overlay:
+            return
+        background = None if spec.background is None else spec.classes.index(spec.background)
+        assert result.index is not None  # or `check_wanted` had refused
+        with PyAVReader(result.index) as video:
+            write_overlay(
+                video,
+                folder / f"{path.stem}{OVERLAY}",
+                labels=labels,
+                probabilities=probabilities,
+                classes=spec.classes,
+                colors=class_colors(len(spec.classes), background=background),
+                on_frames=lambda num_drawn: self._check_stopped(),
+            )
 
     def _check_stopped(self) -> None:
         if self._stopped.is_set():
@@ -266,36 +290,6 @@ class _Videos:
     def _progress(self) -> Progress:
         num_done, num_frames = sum(self._num_done.values()), sum(self._num_frames.values())
         return Progress(num_done, num_frames, self._num_videos_done, len(self._num_frames))
-
-
-def write_labels(
-    folder: Path,
-    path: Path,
-    result: VideoLabels,
-    model: Model,
-    wanted: Wanted,
-    *,
-    check: Callable[[], None] = lambda: None,
-) -> None:
-    """Write what is wanted of the labels of the video at `path` into a folder. `check` is called now and then."""
-    spec = model.spec
-    predicted = Predicted(result.labels, result.probabilities, result.pts_seconds, result.frame_seconds, spec.classes)
-    for name in wanted.formats:
-        for suffix, write in FORMATS[name].items():
-            write(folder / f"{path.stem}{suffix}", predicted, source_of(model))
-    if not wanted.overlay:
-        return
-    background = None if spec.background is None else spec.classes.index(spec.background)
-    with open_whole(path, surveyed=result.surveyed) as video:
-        write_overlay(
-            video,
-            folder / f"{path.stem}{OVERLAY}",
-            labels=result.labels,
-            probabilities=result.probabilities,
-            classes=spec.classes,
-            colors=class_colors(len(spec.classes), background=background),
-            on_frames=lambda num_drawn: check(),
-        )
 
 
 def _estimate_num_frames(path: Path) -> int:

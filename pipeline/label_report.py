@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.files import replacing
+from pipeline.labels.annotations import DECODE_REPORT
 from pipeline.labels.exports import Source
 from pipeline.predict import Model
 from pipeline.video.reader import DecodeReport
 
 REPORT = ".report.json"  # after a video's stem
-DECODE_REPORT = "decode_report.csv"
 DECODED = tuple(field.name for field in fields(DecodeReport))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import InputError
-from pipeline.labels.annotations import PREDICTED_FRAMES_HEADER, frame_row
+from pipeline.labels.annotations import LIVE, PREDICTED_FRAMES_HEADER, frame_row
 from pipeline.labels.smoothing import CausalSmoother
 from pipeline.models.labeller import LabellerState
 from pipeline.predict import Model
@@ -243,7 +243,7 @@ class LiveFile:
 def _create(folder: Path, stem: str) -> tuple[Path, TextIO]:
     number = 1
     while True:
-        path = folder / (f"{stem}.live.csv" if number == 1 else f"{stem}-{number}.live.csv")
+        path = folder / (f"{stem}{LIVE}" if number == 1 else f"{stem}-{number}{LIVE}")
         try:
             return path, path.open("x", encoding="utf-8", newline="")
         except FileExistsError:

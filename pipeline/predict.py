@@ -24,6 +24,7 @@ from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import DamagedVideoError, DecodeReport, VideoError, open_scaled
 
 if TYPE_CHECKING:
+    from pipeline.video.probe import VideoIndex
     from pipeline.video.pyav_reader import PyAVReader
 
 FEATURE_SUFFIX = ".npy"
@@ -40,7 +41,7 @@ class VideoLabels:
     pts_seconds: np.ndarray
     frame_seconds: float  # how long the last frame stands
     report: DecodeReport | None = None  # what became of its frames; None for features
-    surveyed: bool = False  # whether its frames are those that a survey of the file found
+    index: "VideoIndex | None" = None  # of the file, for who reads it again; None for features
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,10 @@ def _label_frames(reader: "PyAVReader", model: Model, runtime: Runtime, tell: Ca
     probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, tell))
     frame_seconds = float(1 / reader.properties.frame_rate)
     decided = decide(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
-    if reader.is_lost is not None:
-        decided.labels[reader.is_lost], decided.probabilities[reader.is_lost] = IGNORE_INDEX, np.nan
-    return replace(decided, report=reader.report(), surveyed=reader.is_lost is not None)
+    is_lost = reader.index.is_lost
+    if is_lost is not None:
+        decided.labels[is_lost], decided.probabilities[is_lost] = IGNORE_INDEX, np.nan
+    return replace(decided, report=reader.report(), index=reader.index)
 
 
 def _open_surveyed(path: Path, preprocess: Preprocess, error: VideoError, *, partial: bool) -> "PyAVReader":

@@ -24,7 +24,8 @@ from pipeline.files import replacing
 from pipeline.labels.problems import AnnotationError, Problem, did_you_mean, read_lines
 from pipeline.labels.segments import IGNORE_INDEX, Segment, frames_from_segments, segments_from_frames
 
-FRAMES, SEGMENTS = ".frames.csv", ".segments.csv"  # after a video's stem: what `framescribe label` writes
+FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # after a stem: what `framescribe label` writes
+DECODE_REPORT = "decode_report.csv"  # lies beside them, and beside the manifest of a data set
 SEGMENTS_HEADER = ("start", "stop", "class")
 PREDICTED_FRAMES_HEADER = ("frame", "time_seconds", "label", "probability")
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
@@ -78,10 +79,10 @@ def read_predicted(path: Path, classes: Sequence[str], *, num_frames: int | None
     """
     path = Path(path)
     problems: list[Problem] = []
-    if path.name.endswith(".frames.csv"):
+    if path.name.endswith(FRAMES):
         frames = _parse_predicted_frames(path, problems)
         labels = _label_frames(path, frames, classes, num_frames=num_frames, problems=problems)
-    elif path.name.endswith(".segments.csv"):
+    elif path.name.endswith(SEGMENTS):
         segments = _parse_segments(path, PREDICTED_SEGMENTS_HEADER, problems)
         labels = _label_segments(path, segments, classes, num_frames=num_frames, problems=problems)
     else:
@@ -123,10 +124,10 @@ def class_names_in(path: Path) -> set[str]:
     problems: list[Problem] = []
     if path.suffix == ".txt":
         names = {line.strip() for line in read_lines(path)}
-    elif path.name.endswith(".frames.csv"):
+    elif path.name.endswith(FRAMES):
         names = {name for _, name in _parse_predicted_frames(path, problems)}
     else:
-        header = PREDICTED_SEGMENTS_HEADER if path.name.endswith(".segments.csv") else SEGMENTS_HEADER
+        header = PREDICTED_SEGMENTS_HEADER if path.name.endswith(SEGMENTS) else SEGMENTS_HEADER
         names = {name for *_, name in _parse_segments(path, header, problems)}
     _refuse(problems)
     return names - {""}

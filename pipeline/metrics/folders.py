@@ -7,15 +7,14 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.labels.annotations import class_names_in, read_predicted
+from pipeline.labels.annotations import DECODE_REPORT, FRAMES, LIVE, SEGMENTS, class_names_in, read_predicted
 from pipeline.labels.classes import read_classes
 from pipeline.labels.problems import AnnotationError, Problem
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.report import Report, evaluate
 
-SUFFIXES = (".frames.csv", ".segments.csv", ".csv", ".txt")  # where a video has several, the first of these is read
-NO_LABELS = frozenset({"classes.txt", "decode_report.csv"})  # lie beside them
-LIVE = ".live.csv"
+SUFFIXES = (FRAMES, SEGMENTS, ".csv", ".txt")  # where a video has several, the first of these is read
+NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # lie beside them
 Read = TypeVar("Read")
 
 

@@ -13,6 +13,7 @@ from pipeline.datasets.manifest import Manifest, assign_splits, video_class, wri
 from pipeline.datasets.scan import Scan, scan_dataset
 from pipeline.errors import InputError
 from pipeline.files import replacing
+from pipeline.labels.annotations import DECODE_REPORT
 from pipeline.stages import run_stage
 from pipeline.stages.paths import PREPARED
 
@@ -44,7 +45,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     manifest = Manifest(params.dataset.name, scan.kind, scan.classes, params.dataset.background, kept)
     shutil.rmtree(out, ignore_errors=True)
     write_manifest(manifest, scan.labels, out)
-    _write_decode_report(scan, out / "decode_report.csv")
+    _write_decode_report(scan, out / DECODE_REPORT)
     _summarise(manifest, scan, num_left_out=len(sources) - len(kept))
     return manifest
 

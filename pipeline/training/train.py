@@ -19,6 +19,7 @@ from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import SPLITS, Manifest, Source, read_manifest, video_class
 from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
 from pipeline.encode import choose_device, encode_video
+from pipeline.labels.annotations import DECODE_REPORT
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.plots import plot_gradients
 from pipeline.metrics.report import evaluate, flatten
@@ -53,7 +54,7 @@ class Material:
     @classmethod
     def open(cls, prepared: Path, features: Path, frames: FrameEncoder | None, *, from_pixels: bool) -> "Material":
         manifest, labels = read_manifest(prepared)
-        return cls(manifest, labels, features, frames, from_pixels, prepared / "decode_report.csv")
+        return cls(manifest, labels, features, frames, from_pixels, prepared / DECODE_REPORT)
 
     def read(self, stem: str, start: int, stop: int) -> torch.Tensor:
         """Frames [start, stop) of a video as the model takes them: features [T,F], or pixels [T,3,h,w]."""

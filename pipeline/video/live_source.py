@@ -19,7 +19,7 @@ import numpy as np
 
 import pipeline.video.opencv_reader  # noqa: F401  It silences OpenCV, which else tells addresses with their passwords.
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.probe import decode_strictly, video_stream
+from pipeline.video.probe import decode_strictly, demux, video_stream
 from pipeline.video.reader import VideoError
 from pipeline.video.scaling import Scaler
 
@@ -190,7 +190,7 @@ class GrowingFile:
         stream = video_stream(self._path, video)
         decode_strictly(stream, frames_at_once=False)
         coming: set[int] = set()  # times of frames that the decoder has and has not given yet
-        for packet in video.demux(stream):
+        for packet in demux(video, stream):
             if packet.size and not packet.is_discard:
                 if packet.pts is None or packet.is_corrupt:
                     raise _DamageError

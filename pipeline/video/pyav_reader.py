@@ -44,9 +44,9 @@ class PyAVReader(ForwardReader):
         self._open()
 
     @property
-    def is_lost(self) -> np.ndarray | None:
-        """bool [T]: the frames that cannot be decoded; None where all can be."""
-        return self._video.is_lost
+    def index(self) -> VideoIndex:
+        """What it was opened by: another reader of the file need not look for its frames again."""
+        return self._video
 
     def report(self) -> DecodeReport:
         """What became of the frames; call it when all of them were read."""

@@ -162,18 +162,6 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
     return PyAVReader(video)
 
 
-def open_whole(path: Path | str, *, surveyed: bool | None = None) -> "PyAVReader":
-    """Open a video file by the reader that also reads damaged ones; `surveyed` as in `index_video`.
-
-    Raises:
-        VideoError: as `open_video`.
-    """
-    from pipeline.video.pyav_reader import PyAVReader
-    from pipeline.video.survey import index_video
-
-    return PyAVReader(index_video(Path(path), surveyed=surveyed))
-
-
 def open_scaled(path: Path | str, preprocess: "Preprocess", *, surveyed: bool | None = None) -> "PyAVReader":
     """Open a video file whose frames come as the region of interest of `preprocess`, at its size.
 

@@ -5,6 +5,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from pipeline.video.preprocess import Preprocess
+from pipeline.video.probe import shown_size
 
 UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
 # With chroma at full size: small coloured things keep their colours, which costs half a millisecond at 720p.
@@ -24,12 +25,11 @@ class Scaler:
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """Raises InputError where the frame is smaller than the region of interest."""
-        turned = frame.rotation % 180 != 0
-        width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
+        width, height = shown_size(frame)
         left, top, right, bottom = self._preprocess.crop_box(width=width, height=height)
         size = self._preprocess.size
         if (right - left, bottom - top) == (width, height):
-            stored = size[::-1] if turned else size  # as the frame is before it is turned
+            stored = size[::-1] if frame.rotation % 180 else size  # as the frame is before it is turned
             return np.rot90(self._rgb(frame, *stored), frame.rotation // 90)
         pixels = np.rot90(self._rgb(frame, frame.height, frame.width), frame.rotation // 90)
         region = np.ascontiguousarray(pixels[top:bottom, left:right])

@@ -11,9 +11,10 @@ import pytest
 from made_videos import MakeVideo, decode_fully, moving_scene
 
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.reader import VideoError, open_scaled, open_video, open_whole
+from pipeline.video.pyav_reader import PyAVReader
+from pipeline.video.reader import VideoError, open_scaled, open_video
 from pipeline.video.structure import describe_damage
-from pipeline.video.survey import survey_video
+from pipeline.video.survey import index_video, survey_video
 
 SLOWEST_SECONDS = 30  # for some dozen small frames, on a machine that does other things too
 # Containers that say how long each of their parts is.
@@ -36,6 +37,11 @@ FUZZED_SLOWLY: dict[str, dict] = {
     "animation.gif": {"codec": "gif", "pix_fmt": "rgb8"},
     "wmv2.wmv": {"codec": "wmv2", "options": {"g": "12"}},
 }
+
+
+def open_whole(path: Path, *, surveyed: bool | None = None) -> PyAVReader:
+    """As the drawing of labels opens a video."""
+    return PyAVReader(index_video(path, surveyed=surveyed))
 
 
 def read_damaged_copies(video: Path, num_copies: int) -> list[dict]:
