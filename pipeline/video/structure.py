@@ -64,17 +64,25 @@ def _check_end(end: int, size: int) -> None:
 
 
 def _check_boxes(file: BinaryIO, size: int) -> None:
-    """mp4, mov. ISO/IEC 14496-12, 4.2: 32-bit size, type, 64-bit size where the first is 1; 0: to the end."""
-    end = 0
+    """mp4, mov. ISO/IEC 14496-12, 4.2: 32-bit size, type, 64-bit size where the first is 1; 0: to the end.
+
+    In a fragmented file each `moof` says where the frames in the `mdat` after it are. One that ends between two
+    fragments is whole: a live recording ends so.
+    """
+    end, is_fragmented, owes_media = 0, False, False
     while end + 8 <= size:
         file.seek(end)
-        box_size, _ = struct.unpack(">I4s", file.read(8))
+        box_size, name = struct.unpack(">I4s", file.read(8))
         if box_size == 1:
             (box_size,) = struct.unpack(">Q", file.read(8))
         if box_size < 8:
             return
+        is_fragmented |= name == b"moof"
+        owes_media = name == b"moof" or (owes_media and name != b"mdat")
         end += box_size
         _check_end(end, size)
+    if owes_media or (is_fragmented and end < size):
+        raise BrokenStructure("is cut short: its last fragment is not complete; copy or record it again")
 
 
 def _check_riff(file: BinaryIO, size: int) -> None:
