@@ -177,7 +177,12 @@ def _compile(
         "INFERENCE_NUM_THREADS": num_threads,
         "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
     }
-    return core.compile_model(_exported(frames, core, exports), "CPU", options)
+    model = core.compile_model(_exported(frames, core, exports), "CPU", options)
+    # Its first call looks numpy up, and two threads that do so at once wait for each other for ever (pybind11's npy_api
+    # behind a static variable): so that call is made here.
+    height, width = frames.preprocess.size
+    model.create_infer_request().infer({0: np.zeros((1, height, width, 3), dtype=np.uint8)}, share_inputs=True)
+    return model
 
 
 def _import_openvino() -> Any:
