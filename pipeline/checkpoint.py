@@ -79,6 +79,12 @@ class CheckpointSpec(Section):
             raise ValueError(f"background {self.background!r} is no class")
         return self
 
+    @model_validator(mode="after")
+    def _lengths_are_in_frames(self) -> Self:
+        if "auto" in (self.labeller.min_segment_frames, self.labeller.pool_frames):
+            raise ValueError("min_segment_frames and pool_frames of a trained labeller are numbers, got auto")
+        return self
+
 
 @dataclass(frozen=True)
 class FrameEncoder:
@@ -106,8 +112,19 @@ class Checkpoint:
     frames: FrameEncoder | None
 
 
-def make_labeller(settings: LabellerSettings, *, num_features: int, num_classes: int) -> Labeller:
-    """The labeller that the settings describe, freshly initialised."""
+def make_labeller(
+    settings: LabellerSettings,
+    *,
+    num_features: int,
+    num_classes: int,
+    feature_noise: float = 0.0,
+    feature_dropout: float = 0.0,
+) -> Labeller:
+    """The labeller that the settings describe, with lengths in frames, freshly initialised.
+
+    The noise and the dropout of features are those of training, and no part of a checkpoint.
+    """
+    assert settings.pool_frames != "auto", "training makes a number of it"
     return Labeller(
         num_features,
         num_classes,
@@ -119,7 +136,11 @@ def make_labeller(settings: LabellerSettings, *, num_features: int, num_classes:
         head=settings.head,
         inputs=settings.inputs,
         delta_frames=settings.delta_frames,
+        normalize=settings.normalize,
+        pool_frames=settings.pool_frames,
         recurrent_init=settings.recurrent_init,
+        feature_noise=feature_noise,
+        feature_dropout=feature_dropout,
     )
 
 

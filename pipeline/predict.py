@@ -105,7 +105,9 @@ def label_video(path: Path, model: Model, *, tell: Callable[[str], None] = lambd
 
 def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float) -> VideoLabels:
     """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its class's probability."""
-    labels = smooth(probabilities, min_segment_frames=model.spec.labeller.min_segment_frames)
+    min_segment_frames = model.spec.labeller.min_segment_frames
+    assert min_segment_frames != "auto", "a checkpoint holds numbers"
+    labels = smooth(probabilities, min_segment_frames=min_segment_frames)
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     return VideoLabels(labels, chosen, pts_seconds, frame_seconds)
 
