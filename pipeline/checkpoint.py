@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 import torch
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -69,6 +69,9 @@ class CheckpointSpec(Section):
     num_features: PositiveInt
     encoder: EncoderSpec | None
     labeller: LabellerSettings
+    temperature: PositiveFloat = (
+        1.0  # of the probabilities, see labels.temperature; 1 where there was no validation split
+    )
     lineage: Lineage
 
     @model_validator(mode="after")
@@ -180,6 +183,13 @@ def make_frame_encoder(
 def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, encoder: Encoder | None) -> None:
     """Write weights, then checkpoint.json, each whole or not at all."""
     save_weights(folder, {"labeller": labeller} | ({"encoder": encoder} if encoder else {}))
+    with replacing(folder / SPEC) as path:
+        path.write_text(spec.model_dump_json(indent=1) + "\n")
+
+
+def set_temperature(folder: Path, temperature: float) -> None:
+    """Write the temperature of a labeller's probabilities into its checkpoint.json."""
+    spec = read_spec(folder, CheckpointSpec, kind="labeller").model_copy(update={"temperature": temperature})
     with replacing(folder / SPEC) as path:
         path.write_text(spec.model_dump_json(indent=1) + "\n")
 

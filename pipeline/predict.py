@@ -19,6 +19,7 @@ from pipeline.errors import InputError, describe_os_error
 from pipeline.labels.annotations import write_frames, write_segments
 from pipeline.labels.colors import class_colors
 from pipeline.labels.smoothing import smooth
+from pipeline.labels.temperature import tempered
 from pipeline.runtime import Precision, Runtime, exports_beside, open_runtime
 from pipeline.video.overlay import write_overlay
 from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_scaled, open_video
@@ -104,10 +105,12 @@ def label_video(path: Path, model: Model, *, tell: Callable[[str], None] = lambd
 
 
 def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float) -> VideoLabels:
-    """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its class's probability."""
+    """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its tempered probability."""
     min_segment_frames = model.spec.labeller.min_segment_frames
     assert min_segment_frames != "auto", "a checkpoint holds numbers"
     labels = smooth(probabilities, min_segment_frames=min_segment_frames)
+    if model.spec.temperature != 1:
+        probabilities = tempered(probabilities, model.spec.temperature)
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     return VideoLabels(labels, chosen, pts_seconds, frame_seconds)
 

@@ -13,13 +13,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.checkpoint import CheckpointSpec, FrameEncoder, make_labeller, save_checkpoint
+from pipeline.checkpoint import (
+    CheckpointSpec,
+    FrameEncoder,
+    load_weights,
+    make_labeller,
+    save_checkpoint,
+    set_temperature,
+)
 from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import SPLITS, Manifest, Source, read_manifest, video_class
 from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
 from pipeline.encode import choose_device, encode_video
 from pipeline.labels.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.labels.temperature import fit_temperature
 from pipeline.metrics.plots import plot_gradients
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.models.labeller import EndToEnd, Labeller
@@ -113,6 +121,8 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
         # for each other took 50 s an epoch on `scenes`, one alone 3.5 s.
         with cpu_threads(None if material.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
+            if material.manifest.of_split("val"):
+                _calibrate(out, labeller, material)
         log_history(progress, out)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
@@ -181,6 +191,21 @@ def validate(labeller: Labeller, material: Material) -> Scores:
         "edit": scores.get(f"edit_pooled{suffix}", nothing),
         "f1_at_50": scores.get(f"f1_at_50_pooled{suffix}", nothing),
     }
+
+
+def _calibrate(out: Path, labeller: Labeller, material: Material) -> None:
+    """Fit the temperature of the checkpoint in `out` on the validation split, and write it there."""
+    modules: dict[str, nn.Module] = {"labeller": labeller}
+    if material.from_pixels:
+        assert material.frames is not None
+        modules["encoder"] = material.frames.encoder
+    load_weights(out, modules)  # those of the best epoch
+    for module in modules.values():
+        module.eval()
+    sources = material.manifest.of_split("val")
+    probabilities = np.concatenate([labeller.predict(material.feature_chunks(source)) for source in sources])
+    labels = np.concatenate([material.labels[source.stem] for source in sources])
+    set_temperature(out, fit_temperature(probabilities, labels))
 
 
 def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callable[[], Diagnosis] | None:

@@ -18,6 +18,7 @@ from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
 from pipeline.datasets.manifest import Manifest, Source
 from pipeline.labels.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.labels.temperature import fit_temperature
 from pipeline.predict import label_video, load_model
 from pipeline.stages.prepare import prepare
 from pipeline.training import loop, tracking
@@ -379,6 +380,21 @@ def test_automatic_lengths_are_shares_of_the_median_training_segment(features_wo
     assert spec.labeller.pool_frames > 1
     assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) > 60, "of three classes"
     assert read_history(Path("model"))[0]["rnn/gradient_factor"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_the_temperature_is_that_of_the_best_epoch_on_validation(features_workspace):
+    write_params(features_workspace, training__epochs=6, training__learning_rate=0.05, training__monitor="loss")
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    model = load_checkpoint(Path("model"), device=CPU)
+    losses = [float(row["val_loss"]) for row in read_history(Path("model"))]
+    sources = material.manifest.of_split("val")
+    labels = np.concatenate([material.labels[source.stem] for source in sources])
+    probabilities = np.concatenate([model.labeller.predict(material.feature_chunks(source)) for source in sources])
+    assert model.spec.temperature == pytest.approx(fit_temperature(probabilities, labels), rel=1e-6)
+    assert model.spec.temperature != 1
+    assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_balanced_class_weights_are_those_of_the_training_split(features_workspace):
