@@ -3,6 +3,7 @@
     python benchmarks/quality.py gtea --root ../shared/data/gtea     the four folds, split1 .. split4
     python benchmarks/quality.py grid --root ../shared/data/grid     the held-out clips
 
+`--seeds 3` repeats it with the seeds 0, 1 and 2 and shows their means, and how far the seeds are apart.
 `--set labeller=bilstm` changes a setting as `dvc exp run -S` does; `--work` keeps what the stages make, checkpoints and
 reports, which else lie in a temporary folder. docs/benchmarks.md holds what was measured.
 """
@@ -10,6 +11,7 @@ reports, which else lie in a temporary folder. docs/benchmarks.md holds what was
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ STAGES = (
 )
 FOLDS = (1, 2, 3, 4)
 Row = Sequence[float | None]
+Scores = dict[str, dict[str, float]]  # of each split, as in results/metrics.json
 
 # Averaged over videos, background left out of edit and F1 but not of accuracy, as the published scores are.
 GTEA_COLUMNS = {
@@ -38,11 +41,12 @@ GTEA_COLUMNS = {
     "F1@50": "f1_at_50_per_video_without_background",
     "edit": "edit_per_video_without_background",
     "accuracy": "frame_accuracy_per_video",
+    "calibration error": "calibration_error",
 }
 GTEA_PUBLISHED = {  # on the same features
-    "published: Bi-LSTM": (66.5, 59.0, 43.6, None, 55.5),
-    "published: ED-TCN": (72.2, 69.3, 56.0, None, 64.0),
-    "published: TDRN": (79.2, 74.4, 62.7, None, 70.1),
+    "published: Bi-LSTM": (66.5, 59.0, 43.6, None, 55.5, None),
+    "published: ED-TCN": (72.2, 69.3, 56.0, None, 64.0, None),
+    "published: TDRN": (79.2, 74.4, 62.7, None, 70.1, None),
 }
 GRID_COLUMNS = {
     "F1@50": "f1_at_50_per_video_without_background",
@@ -59,15 +63,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="framescribe-quality-") as temporary:
         work = args.work or Path(temporary)
         if args.dataset == "gtea":
-            folds = [run_stages("gtea", args.root / f"split{i}", work / f"split{i}", args.set) for i in FOLDS]
-            rows = {f"fold {i}": row(fold["test"], GTEA_COLUMNS) for i, fold in zip(FOLDS, folds, strict=True)}
-            alone = mean([row(fold["test_without_rnn"], GTEA_COLUMNS) for fold in folds])
-            rows |= {"mean of the folds": mean([*rows.values()]), "the same without RNN": alone}
-            print_table(GTEA_COLUMNS, rows | GTEA_PUBLISHED)
+            folds = {f"fold {i}": run_seeds("gtea", args.root / f"split{i}", work / f"split{i}", args) for i in FOLDS}
+            print_table(GTEA_COLUMNS, fold_rows(folds) | GTEA_PUBLISHED)
         else:
-            scores = run_stages("grid", args.root, work / "grid", args.set)
-            rows = {"labeller": row(scores["val"], GRID_COLUMNS)}
-            rows["the same without RNN"] = row(scores["val_without_rnn"], GRID_COLUMNS)
+            seeds = run_seeds("grid", args.root, work / "grid", args)
+            rows = {"labeller": mean([row(scores["val"], GRID_COLUMNS) for scores in seeds])}
+            rows["the same without RNN"] = mean([row(scores["val_without_rnn"], GRID_COLUMNS) for scores in seeds])
             print_table(GRID_COLUMNS, rows | GRID_PRIOR)
 
 
@@ -75,12 +76,18 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=["gtea", "grid"])
     parser.add_argument("--root", type=Path, required=True, help="its folder; of gtea: the one of split1 .. split4")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
     parser.add_argument("--work", type=Path, help="keep what the stages make here")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as in configs/")
     return parser.parse_args()
 
 
-def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
+def run_seeds(dataset: str, root: Path, work: Path, args: argparse.Namespace) -> list[Scores]:
+    """What the stages score with each seed."""
+    return [run_stages(dataset, root, work / f"seed{seed}", [f"seed={seed}", *args.set]) for seed in range(args.seeds)]
+
+
+def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -> Scores:
     """results/metrics.json of the stages of dvc.yaml, run in the folder `work` with a params.yaml of its own."""
     work.mkdir(parents=True, exist_ok=True)
     with initialize_config_dir(str(REPOSITORY / "configs"), version_base=None):
@@ -88,10 +95,23 @@ def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -
     OmegaConf.save(params, work / "params.yaml", resolve=True)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     for stage in STAGES:
-        print(f"{work.name}: {stage}", file=sys.stderr)
+        print(f"{work}: {stage}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", f"pipeline.stages.{stage}"], cwd=work, env=environment, check=True)
-    scores: dict[str, dict[str, float]] = json.loads((work / "results" / "metrics.json").read_text())
+    scores: Scores = json.loads((work / "results" / "metrics.json").read_text())
     return scores
+
+
+def fold_rows(folds: Mapping[str, Sequence[Scores]]) -> dict[str, Row]:
+    """A row for each fold, the mean over its seeds; then the mean of the folds, and how much it spreads over seeds."""
+    rows = {name: mean([row(scores["test"], GTEA_COLUMNS) for scores in seeds]) for name, seeds in folds.items()}
+    rows["mean of the folds"] = mean([*rows.values()])
+    of_seeds = [
+        mean([row(scores["test"], GTEA_COLUMNS) for scores in of_seed]) for of_seed in zip(*folds.values(), strict=True)
+    ]
+    if len(of_seeds) > 1:
+        rows["standard deviation over seeds"] = [statistics.stdev(column) for column in zip(*of_seeds, strict=True)]
+    alone = [row(scores["test_without_rnn"], GTEA_COLUMNS) for seeds in folds.values() for scores in seeds]
+    return rows | {"the same without RNN": mean(alone)}
 
 
 def row(scores: Mapping[str, float], columns: Mapping[str, str]) -> Row:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 import torch
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -69,6 +69,8 @@ class CheckpointSpec(Section):
     num_features: PositiveInt
     encoder: EncoderSpec | None
     labeller: LabellerSettings
+    # Of the probabilities, see labels.temperature; 1 where there was no validation split.
+    temperature: PositiveFloat = 1.0
     lineage: Lineage
 
     @model_validator(mode="after")
@@ -77,6 +79,18 @@ class CheckpointSpec(Section):
             raise ValueError("a class is listed twice")
         if self.background is not None and self.background not in self.classes:
             raise ValueError(f"background {self.background!r} is no class")
+        return self
+
+    @property
+    def min_segment_frames(self) -> int:
+        """Of the labels that it gives; training has made a number of `auto`."""
+        assert self.labeller.min_segment_frames != "auto", "refused when it was read"
+        return self.labeller.min_segment_frames
+
+    @model_validator(mode="after")
+    def _lengths_are_in_frames(self) -> Self:
+        if "auto" in (self.labeller.min_segment_frames, self.labeller.pool_frames):
+            raise ValueError("min_segment_frames and pool_frames of a trained labeller are numbers, got auto")
         return self
 
 
@@ -106,8 +120,19 @@ class Checkpoint:
     frames: FrameEncoder | None
 
 
-def make_labeller(settings: LabellerSettings, *, num_features: int, num_classes: int) -> Labeller:
-    """The labeller that the settings describe, freshly initialised."""
+def make_labeller(
+    settings: LabellerSettings,
+    *,
+    num_features: int,
+    num_classes: int,
+    feature_noise: float = 0.0,
+    feature_dropout: float = 0.0,
+) -> Labeller:
+    """The labeller that the settings describe, with lengths in frames, freshly initialised.
+
+    The noise and the dropout of features are those of training, and no part of a checkpoint.
+    """
+    assert settings.pool_frames != "auto", "training makes a number of it"
     return Labeller(
         num_features,
         num_classes,
@@ -119,7 +144,11 @@ def make_labeller(settings: LabellerSettings, *, num_features: int, num_classes:
         head=settings.head,
         inputs=settings.inputs,
         delta_frames=settings.delta_frames,
+        normalize=settings.normalize,
+        pool_frames=settings.pool_frames,
         recurrent_init=settings.recurrent_init,
+        feature_noise=feature_noise,
+        feature_dropout=feature_dropout,
     )
 
 
@@ -159,6 +188,13 @@ def make_frame_encoder(
 def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, encoder: Encoder | None) -> None:
     """Write weights, then checkpoint.json, each whole or not at all."""
     save_weights(folder, {"labeller": labeller} | ({"encoder": encoder} if encoder else {}))
+    with replacing(folder / SPEC) as path:
+        path.write_text(spec.model_dump_json(indent=1) + "\n")
+
+
+def set_temperature(folder: Path, temperature: float) -> None:
+    """Write the temperature of a labeller's probabilities into its checkpoint.json."""
+    spec = read_spec(folder, CheckpointSpec, kind="labeller").model_copy(update={"temperature": temperature})
     with replacing(folder / SPEC) as path:
         path.write_text(spec.model_dump_json(indent=1) + "\n")
 

@@ -76,7 +76,10 @@ class Training(Section):
     schedule: Literal["constant", "cosine"]
     warmup_epochs: Annotated[int, Field(ge=0)]
     class_weights: Literal["none", "balanced"]
-    feature_noise: Annotated[float, Field(ge=0)]  # standard deviation added to features, in units of theirs
+    # Standard deviation of the noise added to features, in their units: 1 is their spread where the labeller normalizes
+    # them over the video.
+    feature_noise: Annotated[float, Field(ge=0)]
+    feature_dropout: Fraction01  # share of the features that is left out, other ones of each window
     mixed_precision: bool  # on CUDA only
     patience: Positive | None  # epochs without a better `monitor` before it stops; null: never
     monitor: Literal["loss", "frame_accuracy", "edit", "f1_at_50"]  # on validation
@@ -119,7 +122,14 @@ class Labeller(Section):
     head: Literal["many_to_many", "many_to_one"]
     inputs: Literal["features", "deltas", "both"]  # deltas: the features' change over the last delta_frames frames
     delta_frames: Positive
-    min_segment_frames: Positive  # shorter predicted segments are merged into a neighbour; 1: none is
+    # Shorter predicted segments are merged into a neighbour; 1: none is; auto: 0.4 of the median training segment, of
+    # which training makes a number.
+    min_segment_frames: Positive | Literal["auto"]
+    # Over what features are brought to one scale: each frame by itself, or each feature over its video, which takes out
+    # what all frames of a video share; then train on whole videos (training.window_frames null).
+    normalize: Literal["frame", "video"] = "frame"
+    # The recurrent network reads means of so many frames; auto: 0.2 of the median training segment, likewise.
+    pool_frames: Positive | Literal["auto"] = 1
     # How W_hh starts; identity is meant for cell relu. Checkpoints from before there was a choice do not name it.
     recurrent_init: Literal["uniform", "orthogonal", "identity"] = "uniform"
 
@@ -127,6 +137,16 @@ class Labeller(Section):
     def _memory_for_deltas(self) -> Self:
         if self.cell == "none" and self.inputs != "features":
             raise ValueError(f"cell none names each frame by itself: inputs must be features, got {self.inputs}")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_videos_for_a_bidirectional_network(self) -> Self:
+        looks_ahead = self.normalize == "video" or self.pool_frames != 1
+        if looks_ahead and self.cell != "none" and not self.bidirectional:
+            raise ValueError(
+                f"a causal network knows no later frame: normalize must be frame and pool_frames 1, got"
+                f" {self.normalize} and {self.pool_frames}; or set bidirectional to true"
+            )
         return self
 
 

@@ -22,6 +22,7 @@ import torch
 from pipeline.errors import InputError
 from pipeline.labels.annotations import LIVE, PREDICTED_FRAMES_HEADER, frame_row
 from pipeline.labels.smoothing import CausalSmoother
+from pipeline.labels.temperature import tempered
 from pipeline.models.labeller import LabellerState
 from pipeline.predict import Model
 from pipeline.video.live_source import LiveFrame, LiveSource
@@ -118,7 +119,8 @@ class LiveSession:
         self.latest: LiveLabel | None = None
         self._delays: Counter[int] = Counter()  # frames, by milliseconds: a session may last for months
         self._runtime, self._labeller = model.runtime, model.checkpoint.labeller
-        self._smoother = CausalSmoother(model.spec.labeller.min_segment_frames)
+        self._smoother = CausalSmoother(model.spec.min_segment_frames)
+        self._temperature = model.spec.temperature
         self._state: LabellerState | None = None
         self._unlabelled: deque[tuple[Captured, np.ndarray]] = deque()  # with their probabilities [K]
         self._stop = stop
@@ -194,7 +196,7 @@ class LiveSession:
     def _label(self, taken: Sequence[Captured]) -> list[LiveLabel]:
         pixels = np.stack([captured.frame.pixels for captured in taken])
         probabilities, self._state = self._network(pixels, self._state)
-        self._unlabelled.extend(zip(taken, probabilities, strict=True))
+        self._unlabelled.extend(zip(taken, tempered(probabilities, self._temperature), strict=True))
         return self._named([label for best in probabilities.argmax(1).tolist() for label in self._smoother.add(best)])
 
     def _named(self, class_indices: Sequence[int]) -> list[LiveLabel]:

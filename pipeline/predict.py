@@ -19,6 +19,7 @@ from pipeline.encode import choose_device, encode_video
 from pipeline.errors import InputError
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.labels.smoothing import smooth
+from pipeline.labels.temperature import tempered
 from pipeline.runtime import Precision, Runtime, exports_beside, open_runtime
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import DamagedVideoError, DecodeReport, VideoError, open_scaled
@@ -129,15 +130,10 @@ def label_video(
             return _label_frames(reader, model, model.runtime, tell)
 
 
-def decide(
-    probabilities: np.ndarray,
-    model: Model,
-    *,
-    pts_seconds: np.ndarray,
-    frame_seconds: float,
-) -> VideoLabels:
-    """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its class's probability."""
-    labels = smooth(probabilities, min_segment_frames=model.spec.labeller.min_segment_frames)
+def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float) -> VideoLabels:
+    """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its tempered probability."""
+    labels = smooth(probabilities, min_segment_frames=model.spec.min_segment_frames)
+    probabilities = tempered(probabilities, model.spec.temperature)
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     return VideoLabels(labels, chosen, pts_seconds, frame_seconds)
 

@@ -50,6 +50,15 @@ def test_consecutive_windows_have_a_length_and_a_state_to_carry(tmp_path, params
         assert load_params(path).training.windows == "consecutive"
 
 
+def test_a_causal_network_looks_at_no_later_frame(tmp_path, params):
+    for changes in ({"normalize": "video"}, {"pool_frames": 2}, {"pool_frames": "auto"}):
+        causal = params | {"labeller": params["labeller"] | {"bidirectional": False} | changes}
+        assert "a causal network knows no later frame" in refuse(tmp_path, causal)
+        path = tmp_path / "fine.yaml"
+        path.write_text(yaml.safe_dump(params | {"labeller": params["labeller"] | changes}))
+        assert load_params(path).labeller.bidirectional
+
+
 def test_shortest_is_at_most_longest(tmp_path, params):
     params["scenes"]["shortest_frames"] = 1000
     assert "shortest_frames 1000" in refuse(tmp_path, params)

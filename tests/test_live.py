@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import InputError
 from pipeline.labels.smoothing import CausalSmoother
+from pipeline.labels.temperature import tempered
 from pipeline.live import Captured, FrameBuffer, LiveFile, LiveLabel, LiveSession, check_model
 from pipeline.models.labeller import LabellerOutput, LabellerState
 from pipeline.predict import Model, label_video, load_model
@@ -189,7 +190,8 @@ class Passing(nn.Module):
 
 
 def test_labels_are_held_back_as_the_checkpoint_says_each_with_its_own_probability(model, stop):
-    spec = model.spec.model_copy(update={"labeller": model.spec.labeller.model_copy(update={"min_segment_frames": 3})})
+    labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 3})
+    spec = model.spec.model_copy(update={"labeller": labeller, "temperature": 2.0})
     holding = replace(model, checkpoint=replace(model.checkpoint, spec=spec, labeller=Passing()))
     probabilities = np.random.default_rng(1).dirichlet(np.ones(3), 256)
     source = Made(40, can_wait=True)
@@ -202,7 +204,8 @@ def test_labels_are_held_back_as_the_checkpoint_says_each_with_its_own_probabili
     assert expected != of_frames.argmax(1).tolist()
     assert [label.class_index for label in labels] == expected
     assert [label.frame_index for label in labels] == list(range(40))
-    np.testing.assert_allclose([label.probability for label in labels], of_frames[range(40), expected], atol=1e-6)
+    chances = tempered(of_frames, 2.0)[range(40), expected]
+    np.testing.assert_allclose([label.probability for label in labels], chances, atol=1e-6)
 
 
 def test_when_it_is_to_stop_all_that_was_captured_is_labelled(model, stop):

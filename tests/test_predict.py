@@ -14,6 +14,7 @@ from made_models import CLASSES, PREPROCESS, SETTINGS, save_video_model, write_v
 from pipeline.errors import InputError
 from pipeline.label_files import Wanted, find_inputs, label_files
 from pipeline.labels.smoothing import smooth
+from pipeline.labels.temperature import tempered
 from pipeline.predict import Model, decide, label_video, load_model
 from pipeline.pyfunc import LabellingModel
 from pipeline.video.reader import open_scaled
@@ -70,6 +71,20 @@ def test_labels_are_smoothed_as_the_checkpoint_says(model):
     result = decide(probabilities, smoothing, pts_seconds=np.zeros(30), frame_seconds=1.0)
     np.testing.assert_array_equal(result.labels, smooth(probabilities, min_segment_frames=4))
     np.testing.assert_array_equal(result.probabilities, probabilities[np.arange(30), result.labels])
+
+
+def test_the_temperature_changes_probabilities_and_no_label(model):
+    checkpoint = model.checkpoint
+    labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 4})
+    plain, mild = (
+        Model(replace(checkpoint, spec=model.spec.model_copy(update={"labeller": labeller, "temperature": t})))
+        for t in (1.0, 2.5)
+    )
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(3), size=30)
+    before, after = (decide(probabilities, m, pts_seconds=np.zeros(30), frame_seconds=1.0) for m in (plain, mild))
+    np.testing.assert_array_equal(after.labels, before.labels)
+    expected = tempered(probabilities, 2.5)[np.arange(30), after.labels]
+    np.testing.assert_allclose(after.probabilities, expected)
 
 
 def test_a_video_smaller_than_the_models_crop_is_refused_and_the_others_go_on(tmp_path):

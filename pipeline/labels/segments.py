@@ -35,6 +35,16 @@ def segments_from_frames(labels: np.ndarray) -> list[Segment]:
     return [Segment(*run) for run in runs if run[2] != IGNORE_INDEX]
 
 
+def median_segment_frames(videos: Iterable[np.ndarray]) -> float:
+    """The median length of the segments of all `videos`, labels int64 [T] each; 1 where there is none.
+
+    >>> median_segment_frames([np.array([2, 2, 2, 0]), np.array([1, 1])])
+    2.0
+    """
+    lengths = [segment.stop - segment.start for labels in videos for segment in segments_from_frames(labels)]
+    return float(np.median(lengths)) if lengths else 1.0
+
+
 def frames_from_segments(segments: Iterable[Segment], num_frames: int) -> np.ndarray:
     """The labels int64 [num_frames] that `segments` give; frames in none of them are IGNORE_INDEX.
 

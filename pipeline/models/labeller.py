@@ -1,8 +1,10 @@
 """The labeller: features of frames, in order, -> logits of the classes. And an encoder and a labeller trained as one.
 
-B videos, T frames, F features, H hidden, K classes. Batch first; the state as `pipeline.rnn` has it.
+B videos, T frames, S steps of the recurrent network (T where it reads every frame), F features, H hidden, K classes.
+Batch first; the state as `pipeline.rnn` has it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.encoder import Encoder
+from pipeline.models.steps import pooled, standardized, standardized_chunks
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
 from pipeline.rnn.diagnostics import GradientFlow, observe
 from pipeline.rnn.module import RecurrentInit
@@ -19,6 +22,7 @@ from pipeline.rnn.whole import run_chunks
 Cell = Literal["none", "tanh", "relu", "gru", "lstm"]
 Head = Literal["many_to_many", "many_to_one"]
 Inputs = Literal["features", "deltas", "both"]
+Normalize = Literal["frame", "video"]
 # What `predict` works on at once: the size of products of matrices decides how they are rounded.
 CHUNK_FRAMES = 256
 
@@ -54,7 +58,7 @@ class LabellerOutput(NamedTuple):
 
 
 class Labeller(nn.Module):
-    """LayerNorm -> Linear to H, ReLU -> dropout -> recurrent network -> dropout -> Linear to K.
+    """Normalization -> Linear to H, ReLU -> dropout -> recurrent network -> dropout -> Linear to K.
 
     cell           "none" leaves the recurrent network out: each frame by itself, the baseline to compare with
     inputs         "features"; "deltas": their change over the last `delta_frames` frames, x_t - x_(t-k) (the delta
@@ -63,7 +67,17 @@ class Labeller(nn.Module):
     dropout        also between the layers of the recurrent network
     head           "many_to_many": logits for each frame; "many_to_one": for each video, from the mean over its valid
                    frames of what the last Linear reads. With a state carried in: over the frames of this chunk.
+    normalize      "frame": LayerNorm over the features of each frame; "video": each feature minus its mean over the
+                   video's frames, divided by its standard deviation there (instance normalization, Ulyanov et al.
+                   2016, arXiv 1607.08022): what all frames of a video share, its place, person and camera, is taken
+                   out. The video is the frames that are read at once.
+    pool_frames    the recurrent network reads means of blocks of so many frames and names a block at a time: what was
+                   seen long ago is fewer steps away
     recurrent_init  how W_hh starts, see the recurrent modules' `reset_parameters`
+    feature_noise    in training: standard deviation of the noise added to each feature of each step
+    feature_dropout  in training: probability that a feature is left out, in all of a video
+
+    "video" and pool_frames above 1 know later frames: not for a causal recurrent network, nor with a state.
     """
 
     def __init__(
@@ -79,7 +93,11 @@ class Labeller(nn.Module):
         head: Head = "many_to_many",
         inputs: Inputs = "features",
         delta_frames: int = 4,
+        normalize: Normalize = "frame",
+        pool_frames: int = 1,
         recurrent_init: RecurrentInit = "uniform",
+        feature_noise: float = 0.0,
+        feature_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if head not in ("many_to_many", "many_to_one"):
@@ -89,10 +107,22 @@ class Labeller(nn.Module):
             raise ValueError(f"inputs: got {inputs!r} with cell {cell!r}, expected {expected}")
         if delta_frames < 1:
             raise ValueError(f"delta_frames: got {delta_frames}, expected 1 or more")
+        if pool_frames < 1:
+            raise ValueError(f"pool_frames: got {pool_frames}, expected 1 or more")
+        self._looks_ahead = normalize == "video" or pool_frames > 1
+        if self._looks_ahead and cell != "none" and not bidirectional:
+            raise ValueError(
+                f"normalize: got {normalize!r}, pool_frames: got {pool_frames}: a causal network knows no later frame,"
+                " expected 'frame' and 1, or bidirectional"
+            )
         self.num_features = num_features
         self.head = head
         self.delta_frames = delta_frames
-        self.norm = nn.LayerNorm(num_features)
+        self.normalize = normalize
+        self.pool_frames = pool_frames
+        self.feature_noise = feature_noise
+        self.feature_dropout = nn.Dropout(feature_dropout)
+        self.norm = nn.LayerNorm(num_features) if normalize == "frame" else nn.Identity()
         self.projection = nn.Linear(num_features, hidden_size) if inputs != "deltas" else None
         self.delta_projection = nn.Linear(num_features, hidden_size, bias=False) if inputs != "features" else None
         self.dropout = nn.Dropout(dropout)
@@ -109,7 +139,7 @@ class Labeller(nn.Module):
     @property
     def causal(self) -> bool:
         """Whether the label of a frame depends on no later frame, so that a video may come in chunks."""
-        return self.rnn is None or not self.rnn.bidirectional
+        return not self._looks_ahead and (self.rnn is None or not self.rnn.bidirectional)
 
     def forward(
         self, features: Tensor, *, lengths: Tensor | None = None, state: LabellerState | None = None
@@ -122,11 +152,22 @@ class Labeller(nn.Module):
             raise ValueError(
                 f"features: got shape {list(features.shape)}, expected [videos, frames, {self.num_features}]"
             )
+        if state is not None and self._looks_ahead:
+            raise ValueError("state: got one, expected None: this labeller reads whole videos")
         mask = None if lengths is None else _valid_frames(lengths, features)
         if mask is not None:
             features = features.masked_fill(~mask, 0)
+        num_frames = features.shape[1]
+        if self.normalize == "video":
+            features = standardized(features, mask)
+        if self.pool_frames > 1:
+            features = pooled(features, self.pool_frames, lengths=lengths)
+            lengths = None if lengths is None else -(-lengths // self.pool_frames)
+            mask = None if lengths is None else _valid_frames(lengths, features)
         x, past = self._embed(features, lengths=lengths, past=state.past if state else None)
         logits, rnn_state = self._name(x, lengths=lengths, mask=mask, state=state.rnn if state else None)
+        if self.pool_frames > 1 and self.head == "many_to_many":
+            logits = logits.repeat_interleave(self.pool_frames, dim=1)[:, :num_frames]
         return LabellerOutput(logits, LabellerState(past, rnn_state))
 
     def gradient_flow(
@@ -149,45 +190,63 @@ class Labeller(nn.Module):
         video is cut into chunks. Memory is that of a few chunks and of the result, see `rnn.whole`. Many-to-one: every
         frame gets the probabilities of the video. OSError where a temporary file finds no space.
         """
+        lengths: list[int] = []
+        equal = _of_equal_length(
+            _measured(chunks, lengths), math.ceil(CHUNK_FRAMES / self.pool_frames) * self.pool_frames
+        )
         found = bytearray()  # grows where it is: parts joined at the end would be there twice
-        for probabilities in self._name_chunks(self._embed_chunks(_of_equal_length(chunks))):
+        for probabilities in self._name_chunks(self._embed_chunks(equal)):
             found += probabilities.float().cpu().contiguous().numpy().data
-        return np.frombuffer(found, np.float32).reshape(-1, self.classifier.out_features)
+        of_steps = np.frombuffer(found, np.float32).reshape(-1, self.classifier.out_features)
+        if self.pool_frames == 1:
+            return of_steps
+        return of_steps.repeat(self.pool_frames, axis=0)[: sum(lengths)]
 
     def _embed_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """[t, F] -> [1, t, H]"""
+        """[t, F] -> [1, s, H]"""
         past = None
-        for chunk in chunks:
-            x, past = self._embed(chunk.to(self.classifier.weight.device)[None], past=past)
+        for chunk in standardized_chunks(chunks) if self.normalize == "video" else chunks:
+            features = chunk.to(self.classifier.weight.device)[None]
+            if self.pool_frames > 1:
+                features = pooled(features, self.pool_frames)
+            x, past = self._embed(features, past=past)
             yield x
 
     def _name_chunks(self, embedded: Iterable[Tensor]) -> Iterator[Tensor]:
-        """[1, t, H] -> probabilities [t, K]; many-to-one: from all chunks, the same ones for every frame."""
+        """[1, s, H] -> probabilities [s, K]; many-to-one: from all chunks, the same ones for every step."""
         outputs = embedded if self.rnn is None else run_chunks(self.rnn, embedded)
         if self.head == "many_to_many":
             for output in outputs:
                 yield self.classifier(output)[0].softmax(-1)
             return
-        total, num_frames = self.classifier.weight.new_zeros(1, dtype=torch.float64), 0
+        total, num_steps = self.classifier.weight.new_zeros(1, dtype=torch.float64), 0
         for output in outputs:
             total = total + output.sum(1, dtype=torch.float64)
-            num_frames += output.shape[1]
-        probabilities = self.classifier((total / num_frames).to(self.classifier.weight.dtype)).softmax(-1)
-        yield from probabilities.expand(num_frames, -1).split(CHUNK_FRAMES)
+            num_steps += output.shape[1]
+        probabilities = self.classifier((total / num_steps).to(self.classifier.weight.dtype)).softmax(-1)
+        yield from probabilities.expand(num_steps, -1).split(CHUNK_FRAMES)
 
     def _embed(
         self, features: Tensor, *, lengths: Tensor | None = None, past: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """[B, T, F] -> [B, T, H], each frame by itself but for the deltas; and the `past` of the next chunk.
+        """[B, S, F] -> [B, S, H], each step by itself but for the deltas; and the `past` of the next chunk.
 
         The projection is linear, so the delta of the projections is the projection of the deltas.
         """
-        x = self.norm(features)
+        x = self.norm(self._disturbed(features) if self.training else features)
         parts = [self.projection(x)] if self.projection else []
         if self.delta_projection:
             deltas, past = _deltas(self.delta_projection(x), self.delta_frames, lengths=lengths, past=past)
             parts.append(deltas)
         return self.dropout(torch.relu(torch.stack(parts).sum(0))), past
+
+    def _disturbed(self, features: Tensor) -> Tensor:
+        """With noise, and with some features left out of all of a video, as training sees them."""
+        if self.feature_noise:
+            features = features + self.feature_noise * torch.randn_like(features)
+        if self.feature_dropout.p:
+            features = features * self.feature_dropout(torch.ones_like(features[:, :1]))
+        return features
 
     def _name(
         self,
@@ -197,7 +256,7 @@ class Labeller(nn.Module):
         mask: Tensor | None = None,
         state: Tensor | LSTMState | None = None,
     ) -> tuple[Tensor, Tensor | LSTMState | None]:
-        """Embedded frames [B, T, H] -> logits, and the recurrent network's state."""
+        """Embedded steps [B, S, H] -> logits, and the recurrent network's state."""
         if self.rnn is not None:
             x, state = self.rnn(x, state, lengths)
         if self.head == "many_to_one":
@@ -258,11 +317,18 @@ def _deltas(x: Tensor, num_frames: int, *, lengths: Tensor | None, past: Tensor 
     return x - joined[:, : x.shape[1]], joined.gather(1, last[..., None].expand(-1, -1, x.shape[2]))
 
 
-def _of_equal_length(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The same frames in chunks [CHUNK_FRAMES, F], the last one shorter."""
+def _measured(chunks: Iterable[Tensor], lengths: list[int]) -> Iterator[Tensor]:
+    """The same chunks, the length of each added to `lengths` on the way."""
+    for chunk in chunks:
+        lengths.append(len(chunk))
+        yield chunk
+
+
+def _of_equal_length(chunks: Iterable[Tensor], num_frames: int) -> Iterator[Tensor]:
+    """The same frames in chunks [num_frames, F], the last one shorter."""
     waiting: list[Tensor] = []
-    for part in (part for chunk in chunks for part in chunk.split(CHUNK_FRAMES)):
-        num_missing = CHUNK_FRAMES - sum(map(len, waiting))
+    for part in (part for chunk in chunks for part in chunk.split(num_frames)):
+        num_missing = num_frames - sum(map(len, waiting))
         waiting.append(part[:num_missing])
         if len(part) >= num_missing:
             yield torch.cat(waiting)

@@ -42,8 +42,8 @@ def run_chunks(network: RNN | GRU | LSTM, chunks: Iterable[Tensor]) -> Iterator[
 def _run_both_ways(network: RNN | GRU | LSTM, layer: int, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
     """The outputs [1, t, 2*H] of one bidirectional layer."""
     forward, backward = (_with_state(network, weights) for weights in network.weights(layer))
-    with _ChunkFile() as forward_outputs, _ChunkFile() as backward_outputs:
-        with _ChunkFile() as inputs:
+    with ChunkFile() as forward_outputs, ChunkFile() as backward_outputs:
+        with ChunkFile() as inputs:
             for x in chunks:
                 inputs.append(x)
                 forward_outputs.append(forward(x))
@@ -66,7 +66,7 @@ def _with_state(network: RNN | GRU | LSTM, weights: Weights) -> Callable[[Tensor
     return run
 
 
-class _ChunkFile:
+class ChunkFile:
     """Chunks in a temporary file, in the order in which they were appended. Use it in a `with` statement."""
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from pipeline.encode import choose_device
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.plots import plot_confusion, plot_timeline
 from pipeline.metrics.report import Report, evaluate, flatten
 from pipeline.predict import Model, VideoLabels, decide, label_video
@@ -51,8 +52,9 @@ def main() -> None:
         predicted = predict_sources(labeller, sources, description=f"labelling {split}")
         alone = predict_sources(baseline, sources, description=f"{split} without RNN")
         report = _evaluate(truth, predicted, manifest.classes, manifest.background)
-        metrics[split] = flatten(report)
-        metrics[f"{split}_{WITHOUT_RNN}"] = flatten(_evaluate(truth, alone, manifest.classes, manifest.background))
+        metrics[split] = flatten(report) | _calibration(truth, predicted)
+        alone_report = _evaluate(truth, alone, manifest.classes, manifest.background)
+        metrics[f"{split}_{WITHOUT_RNN}"] = flatten(alone_report) | _calibration(truth, alone)
         _write_report(out / split, report, truth, predicted, manifest.classes)
         _write_pictures(
             out / split,
@@ -88,6 +90,16 @@ def _evaluate(
 ) -> Report:
     labels = {stem: result.labels for stem, result in predicted.items()}
     return evaluate(truth, labels, classes, background=background)
+
+
+def _calibration(truth: dict[str, np.ndarray], predicted: Predictions) -> dict[str, float]:
+    """How far the probabilities of all labelled frames are from how often their labels are right."""
+    actual = np.concatenate([truth[stem] for stem in truth])
+    labels = np.concatenate([predicted[stem].labels for stem in truth])
+    probabilities = np.concatenate([predicted[stem].probabilities for stem in truth])
+    labelled = actual != IGNORE_INDEX
+    error = calibration_error(probabilities[labelled], labels[labelled] == actual[labelled])
+    return {} if error is None else {"calibration_error": error}
 
 
 def _write_report(

@@ -13,14 +13,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.checkpoint import CheckpointSpec, FrameEncoder, make_labeller, save_checkpoint
+from pipeline.checkpoint import (
+    CheckpointSpec,
+    FrameEncoder,
+    load_weights,
+    make_labeller,
+    save_checkpoint,
+    set_temperature,
+)
 from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import SPLITS, Manifest, Source, read_manifest, video_class
 from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
 from pipeline.encode import choose_device, encode_video
 from pipeline.labels.annotations import DECODE_REPORT
-from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.labels.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.labels.temperature import fit_temperature
 from pipeline.metrics.plots import plot_gradients
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.models.labeller import EndToEnd, Labeller
@@ -34,6 +42,8 @@ from pipeline.video.reader import open_scaled
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most
 DRAWN_EPOCHS = 6
+# Of the median training segment: what `auto` means for labeller.min_segment_frames and labeller.pool_frames.
+MIN_SEGMENT_SHARE, POOL_SHARE = 0.4, 0.2
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
     Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
     a checkpoint, the last one in training_state.pt, and the curves in history.csv.
     """
+    params = _with_lengths_in_frames(params, material)
     device = choose_device(params.training.device)
     torch.manual_seed(params.seed)
     labeller, model = _build_model(params, material, device)
@@ -114,12 +125,25 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
         # for each other took 50 s an epoch on `scenes`, one alone 3.5 s.
         with cpu_threads(None if material.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
+            if material.manifest.of_split("val"):
+                _calibrate(out, labeller, material)
         log_history(progress, out)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
         example = material.manifest.sources[0].path
         tracking.log_model(run_id, out, name=name, example=example, signature=tracking.LABELS_SIGNATURE)
         state.finish()
+
+
+def _with_lengths_in_frames(params: Params, material: Material) -> Params:
+    """`auto` lengths of the labeller as numbers of frames, at least 1."""
+    median = median_segment_frames(_labels_of(material, "train").values())
+    settings = params.labeller
+    shares = {"min_segment_frames": MIN_SEGMENT_SHARE, "pool_frames": POOL_SHARE}
+    frames = {
+        name: max(1, round(share * median)) for name, share in shares.items() if getattr(settings, name) == "auto"
+    }
+    return params.model_copy(update={"labeller": settings.model_copy(update=frames)})
 
 
 def _datasets(manifest: Manifest) -> tracking.Datasets:
@@ -173,20 +197,36 @@ def validate(labeller: Labeller, material: Material) -> Scores:
     }
 
 
+def _calibrate(out: Path, labeller: Labeller, material: Material) -> None:
+    """Fit the temperature of the checkpoint in `out` on the validation split, and write it there."""
+    modules: dict[str, nn.Module] = {"labeller": labeller}
+    if material.from_pixels:
+        assert material.frames is not None
+        modules["encoder"] = material.frames.encoder
+    load_weights(out, modules)  # those of the best epoch
+    for module in modules.values():
+        module.eval()
+    sources = material.manifest.of_split("val")
+    probabilities = np.concatenate([labeller.predict(material.feature_chunks(source)) for source in sources])
+    labels = np.concatenate([material.labels[source.stem] for source in sources])
+    set_temperature(out, fit_temperature(probabilities, labels))
+
+
 def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callable[[], Diagnosis] | None:
     """What looks at the gradients of one batch, always the same: of validation videos, where there are any.
 
-    None where nothing is carried from frame to frame: without a recurrent network, or in windows of single frames.
+    None where nothing is carried from step to step: without a recurrent network, or in windows of single steps.
     """
     labels = _labels_of(material, "val") or _labels_of(material, "train")
     video_classes = _video_classes(params.labeller.head, labels)
+    most_frames = DIAGNOSED_FRAMES * labeller.pool_frames
     windows = plan_windows(
         labels,
-        window_frames=min(params.training.window_frames or DIAGNOSED_FRAMES, DIAGNOSED_FRAMES),
+        window_frames=min(params.training.window_frames or most_frames, most_frames),
         generator=np.random.default_rng(params.seed),
     )
     windows = sorted(windows, key=lambda window: window.start - window.stop)[:DIAGNOSED_VIDEOS]  # the longest ones
-    if labeller.rnn is None or not windows or windows[0].stop - windows[0].start == 1:
+    if labeller.rnn is None or not windows or windows[0].stop - windows[0].start <= labeller.pool_frames:
         return None
 
     @torch.no_grad()
@@ -208,7 +248,13 @@ def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callab
 
 def _build_model(params: Params, material: Material, device: torch.device) -> tuple[Labeller, nn.Module]:
     num_features = _num_features(material)
-    labeller = make_labeller(params.labeller, num_features=num_features, num_classes=len(material.manifest.classes))
+    labeller = make_labeller(
+        params.labeller,
+        num_features=num_features,
+        num_classes=len(material.manifest.classes),
+        feature_noise=params.training.feature_noise,
+        feature_dropout=params.training.feature_dropout,
+    )
     labeller.to(device)
     if not material.from_pixels:
         return labeller, labeller
@@ -245,12 +291,7 @@ def _batches(params: Params, material: Material, epoch: int) -> Iterator[Batch]:
         windows = plan_windows(labels, window_frames=settings.window_frames, generator=generator)
         steps = [windows[i : i + settings.batch_size] for i in range(0, len(windows), settings.batch_size)]
     video_classes = _video_classes(params.labeller.head, labels)
-    batches = read_batches(steps, labels, read=material.read, video_classes=video_classes, consecutive=consecutive)
-    noise = params.training.feature_noise
-    for batch in batches:
-        if noise and not material.from_pixels:
-            batch = batch._replace(inputs=batch.inputs + noise * torch.randn_like(batch.inputs))
-        yield batch
+    return read_batches(steps, labels, read=material.read, video_classes=video_classes, consecutive=consecutive)
 
 
 def _labels_of(material: Material, split: str) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.models.encoder import build_encoder
-from pipeline.models.labeller import Cell, EndToEnd, Head, Inputs, Labeller, LabellerState
+from pipeline.models.labeller import Cell, EndToEnd, Head, Inputs, Labeller, LabellerState, Normalize
 
 CELLS: list[Cell] = ["none", "tanh", "relu", "gru", "lstm"]
 HEADS: list[Head] = ["many_to_many", "many_to_one"]
@@ -30,7 +30,8 @@ def features(*shape: int) -> Tensor:
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_padded_batch_equals_each_video_alone(cell: Cell, bidirectional: bool, head: Head) -> None:
-    labeller = make(cell, bidirectional=bidirectional, head=head)
+    whole = {"normalize": "video", "pool_frames": 2} if bidirectional else {}
+    labeller = make(cell, bidirectional=bidirectional, head=head, **whole)
     x, lengths = features(3, 9), [9, 1, 4]
     for index, length in enumerate(lengths):
         x[index, length:] = torch.nan
@@ -40,10 +41,11 @@ def test_a_padded_batch_equals_each_video_alone(cell: Cell, bidirectional: bool,
         torch.testing.assert_close(batch[index, :length] if head == "many_to_many" else batch[index], alone)
 
 
+@pytest.mark.parametrize("whole", [{}, {"bidirectional": True, "normalize": "video", "pool_frames": 2}])
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_padding_holds_reaches_no_gradient(cell: Cell, head: Head) -> None:
-    labeller, lengths = make(cell, head=head), torch.tensor([7, 3])
+def test_what_padding_holds_reaches_no_gradient(cell: Cell, head: Head, whole: dict[str, Any]) -> None:
+    labeller, lengths = make(cell, head=head, **whole), torch.tensor([7, 3])
 
     def gradients(padding: float) -> list[Tensor]:
         x = features(2, 7)
@@ -96,13 +98,24 @@ def test_deltas_are_the_change_over_the_last_frames_and_blind_to_what_stands_sti
     st.sampled_from(INPUTS),
     st.booleans(),
     st.integers(1, 3),
+    st.sampled_from(["frame", "video"]),
+    st.integers(1, 6),
     st.lists(st.integers(0, 9), min_size=1, max_size=5),
 )
 def test_predict_gives_what_the_whole_gives_to_the_last_bit_however_it_is_cut(
-    cell: Cell, head: Head, inputs: Inputs, bidirectional: bool, num_layers: int, cuts: list[int]
+    cell: Cell,
+    head: Head,
+    inputs: Inputs,
+    bidirectional: bool,
+    num_layers: int,
+    normalize: Normalize,
+    pool_frames: int,
+    cuts: list[int],
 ) -> None:
     inputs = "features" if cell == "none" else inputs
     options = {"bidirectional": bidirectional, "head": head, "inputs": inputs, "num_layers": num_layers}
+    if bidirectional:
+        options |= {"normalize": normalize, "pool_frames": pool_frames}
     labeller, x = make(cell, **options).float(), features(1, 12).float()
     with torch.no_grad():
         expected = labeller(x).logits[0].softmax(-1).expand(12, 4)
@@ -113,6 +126,48 @@ def test_predict_gives_what_the_whole_gives_to_the_last_bit_however_it_is_cut(
     np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-5)
     assert predicted.tobytes() == uncut.tobytes()
     assert (predicted.shape, predicted.dtype) == ((12, 4), np.float32)
+
+
+def test_normalized_over_the_video_it_is_blind_to_the_place_and_scale_of_each_feature() -> None:
+    moved = features(1, 9) * torch.arange(1, 7) + torch.arange(6)
+    of_video, of_frame = (make("gru", bidirectional=True, normalize=over) for over in ("video", "frame"))
+    torch.testing.assert_close(of_video(moved).logits, of_video(features(1, 9)).logits, rtol=0, atol=1e-4)
+    assert (of_frame(moved).logits - of_frame(features(1, 9)).logits).abs().max() > 1e-2
+
+
+def test_a_pooled_labeller_names_the_means_of_blocks() -> None:
+    pooled, every, x = (
+        make("gru", bidirectional=True, pool_frames=3),
+        make("gru", bidirectional=True),
+        features(2, 9),
+    )
+    means = x.unflatten(1, (3, 3)).mean(2)
+    torch.testing.assert_close(pooled(x).logits, every(means).logits.repeat_interleave(3, dim=1))
+
+
+def test_a_causal_network_looks_at_no_later_frame_and_whole_videos_have_no_state() -> None:
+    for options in ({"normalize": "video"}, {"pool_frames": 2}):
+        with pytest.raises(ValueError, match="a causal network knows no later frame"):
+            make("gru", **options)
+        labeller = make("none", **options)
+        assert not labeller.causal
+        with pytest.raises(ValueError, match="reads whole videos"):
+            labeller(features(1, 4), state=LabellerState(None, None))
+
+
+def test_features_are_disturbed_in_training_alone() -> None:
+    labeller = make("none", feature_noise=0.5, normalize="video", bidirectional=True)
+    seen: list[Tensor] = []
+    labeller.norm.register_forward_hook(lambda module, given, output: seen.append(output))
+    x = features(40, 50)
+    labeller.train()(x)
+    labeller.eval()(x)
+    assert (seen[0] - seen[1]).std().item() == pytest.approx(0.5, rel=0.05)
+    labeller = make("none", feature_dropout=0.25).train()
+    kept = labeller._disturbed(x) / x
+    torch.testing.assert_close(kept, kept[:, :1].expand_as(kept))
+    assert {round(share, 4) for share in kept.unique().tolist()} == {0.0, round(1 / 0.75, 4)}
+    assert (kept == 0).double().mean().item() == pytest.approx(0.25, abs=0.08)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -64,6 +64,7 @@ def test_evaluation_gives_dvc_and_mlflow_the_same(trained):
         names = tracking.metric_names(written)
         assert scores_in_mlflow(folder) == {names[name]: value for name, value in written.items()}
     assert any("turn (left)!" in name for name in metrics["test"])
+    assert all(0 <= scores["calibration_error"] <= 100 for scores in metrics.values())
     artifacts = {file.path for file in MlflowClient().list_artifacts(run_id_of(LABELLER), "evaluation/test")}
     assert artifacts == {f"evaluation/test/{name}" for name in ("report.json", "confusion.png", "timelines")}
     assert len(list((RESULTS / "evaluation" / "test" / "timelines").iterdir())) == 1, "num_samples"

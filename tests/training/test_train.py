@@ -17,7 +17,8 @@ from pipeline.checkpoint import load_checkpoint
 from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
 from pipeline.datasets.manifest import Manifest, Source
-from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.labels.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.labels.temperature import fit_temperature
 from pipeline.predict import label_video, load_model
 from pipeline.stages.prepare import prepare
 from pipeline.training import loop, tracking
@@ -357,14 +358,49 @@ def test_many_to_one_learns_the_class_of_a_video(workspace):
     assert (probabilities == probabilities[0]).all(), "one class a video"
 
 
-def test_noise_is_added_to_the_features_of_training_and_to_no_label(features_workspace):
-    material = open_material_of(features_workspace)
-    quiet, noisy = (
-        next(training._batches(open_params(features_workspace, training__feature_noise=noise), material, 0))
-        for noise in (0.0, 0.5)
+@pytest.mark.usefixtures("no_model")
+def test_automatic_lengths_are_shares_of_the_median_training_segment(features_workspace):
+    """Whole videos, each feature standardized: what only bidirectional networks can do, from training to labels."""
+    write_params(
+        features_workspace,
+        labeller__bidirectional=True,
+        labeller__normalize="video",
+        labeller__min_segment_frames="auto",
+        labeller__pool_frames="auto",
+        training__window_frames=None,
+        training__feature_noise=0.1,
+        training__feature_dropout=0.1,
+        training__learning_rate=0.02,
+        training__epochs=30,
     )
-    assert (noisy.inputs - quiet.inputs).std().item() == pytest.approx(0.5, rel=0.1)
-    assert torch.equal(noisy.labels, quiet.labels)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    spec = load_checkpoint(Path("model"), device=CPU).spec
+    segments = [
+        labels
+        for stem, labels in material.labels.items()
+        if stem in {s.stem for s in material.manifest.of_split("train")}
+    ]
+    median = median_segment_frames(segments)
+    assert (spec.labeller.min_segment_frames, spec.labeller.pool_frames) == (round(0.4 * median), round(0.2 * median))
+    assert spec.labeller.pool_frames > 1
+    assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) > 60, "of three classes"
+    assert read_history(Path("model"))[0]["rnn/gradient_factor"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_the_temperature_is_that_of_the_best_epoch_on_validation(features_workspace):
+    write_params(features_workspace, training__epochs=6, training__learning_rate=0.05, training__monitor="loss")
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    model = load_checkpoint(Path("model"), device=CPU)
+    losses = [float(row["val_loss"]) for row in read_history(Path("model"))]
+    sources = material.manifest.of_split("val")
+    labels = np.concatenate([material.labels[source.stem] for source in sources])
+    probabilities = np.concatenate([model.labeller.predict(material.feature_chunks(source)) for source in sources])
+    assert model.spec.temperature == pytest.approx(fit_temperature(probabilities, labels), rel=1e-6)
+    assert model.spec.temperature != 1
+    assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_balanced_class_weights_are_those_of_the_training_split(features_workspace):
