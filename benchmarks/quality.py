@@ -53,8 +53,9 @@ GRID_COLUMNS = {
     "edit": "edit_per_video_without_background",
     "spoken frames": "frame_accuracy_pooled_without_background",
     "all frames": "frame_accuracy_pooled",
+    "calibration error": "calibration_error",
 }
-GRID_PRIOR = {"the most frequent class at each position, no pixel looked at": (2.2, 17.1, 9.2, 53.5)}
+GRID_PRIOR = {"the most frequent class at each position, no pixel looked at": (2.2, 17.1, 9.2, 53.5, None)}
 
 
 def main() -> None:

@@ -92,16 +92,26 @@ class Training(Section):
         return self
 
 
+class Augmentation(Section):
+    """How frames differ each time that they are seen in training; the frames of a window all alike."""
+
+    shift: Fraction01  # at most, of the height and of the width; what comes in repeats the edge
+    contrast: Fraction01  # at most: frames are multiplied by 1 - contrast to 1 + contrast
+    brightness: Annotated[float, Field(ge=0)]  # at most: added or taken away, in units of the encoder's input
+    mirror: bool  # half of the windows; not where classes say left and right
+
+
 class Encoder(Section):
     """The CNN that turns a frame into a feature; `given`: the data set holds ready features."""
 
-    name: str  # given | efficientnet_lite0 | any torchvision classification model
+    name: str  # given | efficientnet_lite0 | small_cnn | any torchvision classification model
     weights: str | None  # imagenet | a weights file | null: random
     grid: Positive  # the last feature map is pooled to grid x grid cells
     training: Literal["frozen", "frame_classifier", "end_to_end"]
     batch_norm: Literal["frozen", "group_norm", "trained"]  # while the encoder is trained
     batch_size: Positive  # frames encoded at once
     learning_rate: Annotated[float, Field(gt=0)]  # of the encoder's weights, where they are trained
+    augmentation: Augmentation  # of the frames, where the encoder is trained
     classifier: Training  # how a frame_classifier is trained; end_to_end goes by the section `training`
 
     @model_validator(mode="after")

@@ -23,9 +23,11 @@ from torch.nn.functional import adaptive_avg_pool2d
 from pipeline.errors import InputError
 from pipeline.models.batch_norm import freeze_batch_norm, replace_batch_norm
 from pipeline.models.efficientnet_lite import EfficientNetLite0
+from pipeline.models.small_cnn import SmallCNN
 
 BatchNormMode = Literal["frozen", "group_norm", "trained"]
 LITE0 = "efficientnet_lite0"
+SMALL_CNN = "small_cnn"
 # What a CPU encodes at once: of this many pixels (4 images of 224x224) the maps between two layers stay in its cache.
 # 64 such images took two cores 0.9 s, and 1.4 s in batches of 32. The features are the same to the last bit.
 PIXELS_AT_ONCE_ON_CPU = 4 * 224 * 224
@@ -151,7 +153,8 @@ def build_encoder(
 ) -> Encoder:
     """Build an encoder, in evaluation mode.
 
-    name        "efficientnet_lite0", or any classification network of torchvision.models
+    name        "efficientnet_lite0", "small_cnn" (`models.small_cnn`, which has no ImageNet weights), or any
+                classification network of torchvision.models
     weights     "imagenet": those that the network's authors trained (torchvision downloads its own at the first use,
                 efficientnet_lite0 finds its own in a package); a path: a file of weights under the network's own names,
                 or saved from `Encoder.state_dict()`; None: random
@@ -164,14 +167,16 @@ def build_encoder(
     InputError on an unknown name (with the nearest ones), weights that are missing or do not fit, or a grid or
     stride that the network cannot give.
     """
-    if name != LITE0 and name not in encoder_names():
+    if name not in (LITE0, SMALL_CNN) and name not in encoder_names():
         near = difflib.get_close_matches(name, encoder_names(), n=3, cutoff=0.4)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise InputError(f"unknown encoder {name!r}{hint}")
     if grid < 1:
         raise InputError(f"encoder grid: got {grid}, expected at least 1")
+    if name == SMALL_CNN and weights == "imagenet":
+        raise InputError(f"encoder {SMALL_CNN} has no ImageNet weights: weights must be null, or a weights file")
     downloads = weights == "imagenet" and name != LITE0
-    model, expects = _lite0() if name == LITE0 else _torchvision_model(name, downloads=downloads)
+    model, expects = _network(name, downloads=downloads)
     trunk = _trunk(model.eval(), name, grid) if stride is None else _early_trunk(model.eval(), name, stride, expects)
     if weights is not None and not downloads:
         path = _lite0_weights_path() if weights == "imagenet" else Path(weights)
@@ -186,7 +191,15 @@ def encoder_names() -> list[str]:
     """Every name that `build_encoder` knows."""
     import torchvision  # takes seconds, which labelling with efficientnet_lite0 need not wait
 
-    return [LITE0, *torchvision.models.list_models(module=torchvision.models)]
+    return [LITE0, SMALL_CNN, *torchvision.models.list_models(module=torchvision.models)]
+
+
+def _network(name: str, *, downloads: bool) -> tuple[nn.Module, Normalization]:
+    if name == LITE0:
+        return _lite0()
+    if name == SMALL_CNN:
+        return SmallCNN(), Normalization((0.45,) * 3, (0.2,) * 3, (36, 48))
+    return _torchvision_model(name, downloads=downloads)
 
 
 def _lite0() -> tuple[nn.Module, Normalization]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoder import Encoder
 from pipeline.models.steps import pooled, standardized, standardized_chunks
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
@@ -265,10 +266,14 @@ class Labeller(nn.Module):
 
 
 class EndToEnd(nn.Module):
-    """Encoder and labeller as one module, trained together: the gradient of the labels reaches the encoder."""
+    """Encoder and labeller as one module, trained together: the gradient of the labels reaches the encoder.
 
-    def __init__(self, encoder: Encoder, labeller: Labeller) -> None:
+    augmentation: what happens to frames in training.
+    """
+
+    def __init__(self, encoder: Encoder, labeller: Labeller, *, augmentation: Augmentation | None = None) -> None:
         super().__init__()
+        self.augmentation = augmentation
         if encoder.num_features != labeller.num_features:
             raise ValueError(
                 f"the encoder gives {encoder.num_features} features, the labeller expects {labeller.num_features}"
@@ -282,6 +287,8 @@ class EndToEnd(nn.Module):
         """frames [B, T, 3, h, w], normalized for the encoder; the rest as in `Labeller`. Padding is not encoded."""
         if frames.ndim != 5:
             raise ValueError(f"frames: got shape {list(frames.shape)}, expected [videos, frames, 3, height, width]")
+        if self.training and self.augmentation:
+            frames = self.augmentation(frames)
         num_videos, num_frames = frames.shape[:2]
         if lengths is None:
             features = self.encoder(frames.flatten(0, 1)).unflatten(0, (num_videos, num_frames))

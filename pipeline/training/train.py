@@ -4,9 +4,10 @@ The labeller on cached features, the labeller end to end with its encoder, the f
 a recurrent network all come this way. T frames, F features, K classes, h and w pixels.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from pipeline.labels.segments import IGNORE_INDEX, median_segment_frames
 from pipeline.labels.temperature import fit_temperature
 from pipeline.metrics.plots import plot_gradients
 from pipeline.metrics.report import evaluate, flatten
+from pipeline.models.augmentation import Augmentation
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.runtime import TorchRuntime, cpu_threads
 from pipeline.training import tracking
@@ -42,6 +44,7 @@ from pipeline.video.reader import open_scaled
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most
 DRAWN_EPOCHS = 6
+MOST_PIXELS_KEPT = 2 * 2**30  # bytes: training videos that take no more, at the encoder's size, are decoded once
 # Of the median training segment: what `auto` means for labeller.min_segment_frames and labeller.pool_frames.
 MIN_SEGMENT_SHARE, POOL_SHARE = 0.4, 0.2
 
@@ -60,6 +63,7 @@ class Material:
     frames: FrameEncoder | None
     from_pixels: bool
     decode_report: Path
+    pixels: dict[str, torch.Tensor] = field(default_factory=dict)  # of the videos that were read, where all fit
 
     @classmethod
     def open(cls, prepared: Path, features: Path, frames: FrameEncoder | None, *, from_pixels: bool) -> "Material":
@@ -71,11 +75,27 @@ class Material:
         if not self.from_pixels:
             return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
         assert self.frames is not None
-        path = next(source.path for source in self.manifest.sources if source.stem == stem)
         preprocess = self.frames.preprocess
-        with open_scaled(Path(path), preprocess) as reader:
+        if not self._pixels_fit:
+            return preprocess.normalize(self._decode(stem, start, stop))
+        if stem not in self.pixels:
+            self.pixels[stem] = self._decode(stem, 0, len(self.labels[stem]))
+        return preprocess.normalize(self.pixels[stem][start:stop])
+
+    @cached_property
+    def _pixels_fit(self) -> bool:
+        """Whether the training videos may stay in memory, as the encoder takes them."""
+        assert self.frames is not None
+        num_frames = sum(source.num_frames for source in self.manifest.of_split("train"))
+        return 3 * math.prod(self.frames.preprocess.size) * num_frames <= MOST_PIXELS_KEPT
+
+    def _decode(self, stem: str, start: int, stop: int) -> torch.Tensor:
+        """uint8 [T, h, w, 3], of the encoder's size."""
+        assert self.frames is not None
+        path = next(source.path for source in self.manifest.sources if source.stem == stem)
+        with open_scaled(Path(path), self.frames.preprocess) as reader:
             batches = reader.read(start, stop, batch_size=stop - start)
-            return torch.cat([preprocess.normalize(torch.from_numpy(batch.pixels)) for batch in batches])
+            return torch.cat([torch.from_numpy(batch.pixels) for batch in batches])
 
     def feature_chunks(self, source: Source) -> Iterable[torch.Tensor]:
         """The features of a whole video: cached ones, or what the encoder makes of it now."""
@@ -259,7 +279,8 @@ def _build_model(params: Params, material: Material, device: torch.device) -> tu
     if not material.from_pixels:
         return labeller, labeller
     assert material.frames is not None
-    return labeller, EndToEnd(material.frames.encoder.to(device), labeller)
+    augmentation = Augmentation(**params.encoder.augmentation.model_dump())
+    return labeller, EndToEnd(material.frames.encoder.to(device), labeller, augmentation=augmentation)
 
 
 def _num_features(material: Material) -> int:

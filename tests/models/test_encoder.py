@@ -310,3 +310,14 @@ def test_a_cpu_encodes_in_parts(monkeypatch: pytest.MonkeyPatch, num: int, image
 def test_images_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=re.escape(f"got shape {list(shape)}, expected [images, 3, height, width]")):
         build_encoder("efficientnet_lite0", weights=None)(torch.zeros(shape))
+
+
+def test_the_small_cnn_sees_each_image_by_itself_and_has_no_weights_of_imagenet() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder("small_cnn", weights=None, grid=5)
+    assert encoder.num_features == 96 * 25
+    together = encoder(images(encoder, 3))
+    for index, feature in enumerate(together):
+        assert_close(encoder(images(encoder, 3)[index : index + 1])[0], feature)
+    with pytest.raises(InputError, match="small_cnn has no ImageNet weights"):
+        build_encoder("small_cnn", weights="imagenet")

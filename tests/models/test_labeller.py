@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoder import build_encoder
 from pipeline.models.labeller import Cell, EndToEnd, Head, Inputs, Labeller, LabellerState, Normalize
 
@@ -230,6 +231,19 @@ def test_end_to_end_equals_encoder_then_labeller_and_trains_the_encoder() -> Non
     assert gradient is not None
     assert gradient.isfinite().all()
     assert gradient.any()
+
+
+def test_frames_are_augmented_in_training_alone() -> None:
+    encoder = build_encoder("small_cnn", weights=None)
+    labeller = Labeller(encoder.num_features, 4, cell="none", hidden_size=5)
+    model = EndToEnd(encoder, labeller, augmentation=Augmentation(brightness=3.0))
+    seen: list[Tensor] = []
+    encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    frames = torch.zeros(1, 2, 3, 16, 16)
+    model.eval()(frames)
+    model.train()(frames)
+    assert not seen[0].any()
+    assert seen[1].any()
 
 
 def test_bad_input_names_got_and_expected() -> None:

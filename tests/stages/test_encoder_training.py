@@ -19,7 +19,7 @@ from pipeline.datasets.synthetic import make_scenes
 from pipeline.predict import label_video, load_model
 from pipeline.stages import evaluate_labeller, extract_features, finetune_encoder, prepare, train_labeller
 from pipeline.stages.paths import ENCODER, FEATURES, LABELLER, PREPARED
-from pipeline.training import tracking
+from pipeline.training import tracking, train
 
 CPU = torch.device("cpu")
 
@@ -146,6 +146,22 @@ def test_end_to_end(run, batch_norm):
     assert moved == (len(statistics) if batch_norm == "trained" else 0)
     assert any(isinstance(module, _BatchNorm) for module in encoder.modules()) == (batch_norm != "group_norm")
     check_evaluation_labels_as_a_user_would()
+
+
+def test_pixels_that_are_kept_are_those_that_are_decoded_anew(run, monkeypatch):
+    run(prepare, encoder__training="end_to_end")
+    kept, decoded = (
+        train.Material.open(PREPARED, FEATURES, finetune_encoder.make_encoder(load_params()), from_pixels=True)
+        for _ in range(2)
+    )
+    stem = kept.manifest.of_split("train")[0].stem
+    for start, stop in ((3, 11), (0, 30), (29, 30)):
+        wanted = kept.read(stem, start, stop)
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "MOST_PIXELS_KEPT", 0)
+            assert torch.equal(decoded.read(stem, start, stop), wanted)
+        assert len(wanted) == stop - start
+    assert (list(kept.pixels), list(decoded.pixels)) == ([stem], [])
 
 
 def check_evaluation_labels_as_a_user_would() -> None:
