@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("full", "reduced"),
         default="full",
-        help="reduced: the encoder computes in bfloat16, faster where the CPU or GPU has it (default: full, float32)",
+        help="reduced: bfloat16, on a CPU in half of the encoder; faster where they have it (default: full, float32)",
     )
     label.set_defaults(run=_label)
 

@@ -240,7 +240,9 @@ def _save(model: "openvino.Model", path: Path) -> None:
 
 
 def _halves(model: "openvino.Model") -> tuple["openvino.Model", "openvino.Model"]:
-    """Cut a model where one tensor is all that crosses and about half of the multiplications are done; it is used up.
+    """Cut a model where one tensor is all that crosses and about half of the multiplications are done.
+
+    `model` itself cannot be used afterwards: its operations are in the two.
 
     Rounding hurts most in the first layers: folding batch norm in leaves them large weights, and on a flat picture
     what a weight is off by adds up over the whole map.
