@@ -9,7 +9,7 @@ asserted.
 torch          the encoder in batches of 32, channels last, float32: what the limits of the encoder are counted from
 script         what one would write: OpenCV's VideoCapture, resize, the encoder on a frame at a time
 decode         frames decoded and scaled, alone
-encode full    the encoder as `framescribe label` runs it;  encode reduced: with --precision reduced
+encode full    the encoder as `framescribe label` runs it; encode mixed, encode reduced: with that --precision
 label          decoding, encoding, recurrence and writing, as `framescribe label` does it for one video
 bound          1 / (1 / decode + 1 / encode): the one after the other
 many clips     a folder of clips of three seconds at 360p, one at a time and two at once
@@ -51,7 +51,8 @@ from pipeline.video.reader import open_scaled
 
 LITE0 = "efficientnet_lite0"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
-LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "reduced": {"torch": 7.0, "script": 4.5}}
+REDUCED_LIMITS = {"torch": 7.0, "script": 4.5}
+LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "mixed": REDUCED_LIMITS, "reduced": REDUCED_LIMITS}
 BOUND_LIMIT = 0.9
 SCRIPT_FRAMES = 200  # the slowest part is measured on fewer
 TORCH_FRAMES = 128
@@ -68,7 +69,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         location = options.model or str(make_model(Path(folder) / "model"))
-        models = {name: load_model(location, device="auto", precision=name) for name in ("full", "reduced")}
+        models = {name: load_model(location, device="auto", precision=name) for name in LIMITS}
         spec = models["full"].spec
         assert spec.encoder is not None, "a model of ready features"
         print(f"{spec.encoder.name} at {spec.encoder.preprocess.size}, {spec.labeller.cell}, {options.video.name}\n")
