@@ -192,9 +192,13 @@ def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, enco
         path.write_text(spec.model_dump_json(indent=1) + "\n")
 
 
-def set_temperature(folder: Path, temperature: float) -> None:
-    """Write the temperature of a labeller's probabilities into its checkpoint.json."""
-    spec = read_spec(folder, CheckpointSpec, kind="labeller").model_copy(update={"temperature": temperature})
+def set_tuned(folder: Path, *, temperature: float, min_segment_frames: int | None) -> None:
+    """Write into a labeller's checkpoint.json what was fitted after training; None leaves what is there."""
+    spec = read_spec(folder, CheckpointSpec, kind="labeller")
+    labeller = spec.labeller
+    if min_segment_frames is not None:
+        labeller = labeller.model_copy(update={"min_segment_frames": min_segment_frames})
+    spec = spec.model_copy(update={"temperature": temperature, "labeller": labeller})
     with replacing(folder / SPEC) as path:
         path.write_text(spec.model_dump_json(indent=1) + "\n")
 

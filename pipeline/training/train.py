@@ -20,7 +20,7 @@ from pipeline.checkpoint import (
     load_weights,
     make_labeller,
     save_checkpoint,
-    set_temperature,
+    set_tuned,
 )
 from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
@@ -29,9 +29,7 @@ from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, rea
 from pipeline.encode import choose_device, encode_video
 from pipeline.labels.annotations import DECODE_REPORT
 from pipeline.labels.segments import IGNORE_INDEX, median_segment_frames
-from pipeline.labels.temperature import fit_temperature
 from pipeline.metrics.plots import plot_gradients
-from pipeline.metrics.report import evaluate, flatten
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.runtime import TorchRuntime, cpu_threads
@@ -40,6 +38,7 @@ from pipeline.training.diagnosis import Diagnosis, diagnose
 from pipeline.training.loop import Callbacks, Learner, ParameterGroups, Scores, fit
 from pipeline.training.losses import balanced_class_weights
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
+from pipeline.training.tuning import Split, watched_scores
 from pipeline.video.reader import open_scaled
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most
@@ -117,6 +116,7 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
     Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
     a checkpoint, the last one in training_state.pt, and the curves in history.csv.
     """
+    shortest_is_tuned = params.labeller.min_segment_frames == "auto"
     params = _with_lengths_in_frames(params, material)
     device = choose_device(params.training.device)
     torch.manual_seed(params.seed)
@@ -146,7 +146,7 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
         with cpu_threads(None if material.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             if material.manifest.of_split("val"):
-                _calibrate(out, labeller, material)
+                _tune(out, labeller, material, shortest=shortest_is_tuned)
         log_history(progress, out)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
@@ -156,7 +156,9 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
 
 
 def _with_lengths_in_frames(params: Params, material: Material) -> Params:
-    """`auto` lengths of the labeller as numbers of frames, at least 1."""
+    """`auto` lengths of the labeller as numbers of frames, at least 1; of the shortest segment as long as `_tune` has
+    not found the best.
+    """
     median = median_segment_frames(_labels_of(material, "train").values())
     settings = params.labeller
     shares = {"min_segment_frames": MIN_SEGMENT_SHARE, "pool_frames": POOL_SHARE}
@@ -206,19 +208,15 @@ def validate(labeller: Labeller, material: Material) -> Scores:
         chosen = probabilities[labelled, labels[labelled]]
         losses -= float(np.log(np.maximum(chosen, 1e-12)).sum())
         counts += int(labelled.sum())
-    scores = flatten(evaluate(truth, predicted, manifest.classes, background=manifest.background))
-    suffix = "_without_background" if manifest.background else ""
-    nothing = 100.0  # undefined: there is no segment to find, and none was found
-    return {
-        "loss": losses / max(1, counts),
-        "frame_accuracy": scores["frame_accuracy_pooled"],
-        "edit": scores.get(f"edit_pooled{suffix}", nothing),
-        "f1_at_50": scores.get(f"f1_at_50_pooled{suffix}", nothing),
-    }
+    scores = watched_scores(truth, predicted, manifest.classes, manifest.background)
+    return {"loss": losses / max(1, counts), **scores}
 
 
-def _calibrate(out: Path, labeller: Labeller, material: Material) -> None:
-    """Fit the temperature of the checkpoint in `out` on the validation split, and write it there."""
+def _tune(out: Path, labeller: Labeller, material: Material, *, shortest: bool) -> None:
+    """Fit the temperature of the checkpoint in `out` on the validation split, and the shortest segment if it is `auto`.
+
+    They are written there, and into the run, with the scores before and after segments are merged.
+    """
     modules: dict[str, nn.Module] = {"labeller": labeller}
     if material.from_pixels:
         assert material.frames is not None
@@ -226,10 +224,21 @@ def _calibrate(out: Path, labeller: Labeller, material: Material) -> None:
     load_weights(out, modules)  # those of the best epoch
     for module in modules.values():
         module.eval()
-    sources = material.manifest.of_split("val")
-    probabilities = np.concatenate([labeller.predict(material.feature_chunks(source)) for source in sources])
-    labels = np.concatenate([material.labels[source.stem] for source in sources])
-    set_temperature(out, fit_temperature(probabilities, labels))
+    manifest = material.manifest
+    stems = {source.stem: source for source in manifest.of_split("val")}
+    probabilities = {stem: labeller.predict(material.feature_chunks(source)) for stem, source in stems.items()}
+    split = Split({stem: material.labels[stem] for stem in stems}, probabilities, manifest.classes, manifest.background)
+    temperature = split.temperature()
+    found: dict[str, float] = {"temperature": temperature}
+    frames = None
+    if shortest:
+        frames, after = split.best_min_segment_frames()
+        before = split.scores(1)
+        found |= {"min_segment_frames": frames}
+        found |= {f"{name}_{when}": score for when, scores in (("before", before), ("after", after))
+                  for name, score in scores.items()}  # fmt: skip
+    set_tuned(out, temperature=temperature, min_segment_frames=frames)
+    tracking.log_scores({f"tuning/{name}": value for name, value in found.items()})
 
 
 def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callable[[], Diagnosis] | None:

@@ -26,6 +26,7 @@ from pipeline.training import runs as training_runs
 from pipeline.training import train as training
 from pipeline.training.train import Material, train
 
+TUNED = ("temperature", "min_segment_frames", "f1_at_50_before", "f1_at_50_after")
 CPU = torch.device("cpu")
 
 
@@ -359,7 +360,7 @@ def test_many_to_one_learns_the_class_of_a_video(workspace):
 
 
 @pytest.mark.usefixtures("no_model")
-def test_automatic_lengths_are_shares_of_the_median_training_segment(features_workspace):
+def test_automatic_lengths_go_by_the_training_segments_and_the_validation_split(features_workspace):
     """Whole videos, each feature standardized: what only bidirectional networks can do, from training to labels."""
     write_params(
         features_workspace,
@@ -376,16 +377,26 @@ def test_automatic_lengths_are_shares_of_the_median_training_segment(features_wo
     material = open_material()
     train(load_params(), material, Path("model"), name="labeller")
     spec = load_checkpoint(Path("model"), device=CPU).spec
-    segments = [
-        labels
-        for stem, labels in material.labels.items()
-        if stem in {s.stem for s in material.manifest.of_split("train")}
-    ]
-    median = median_segment_frames(segments)
-    assert (spec.labeller.min_segment_frames, spec.labeller.pool_frames) == (round(0.4 * median), round(0.2 * median))
-    assert spec.labeller.pool_frames > 1
+    labels = [material.labels[source.stem] for source in material.manifest.of_split("train")]
+    median = median_segment_frames(labels)
+    assert spec.labeller.pool_frames == round(0.2 * median) > 1
+    tuned = {name: client().get_metric_history(runs()[0].info.run_id, f"tuning/{name}")[0].value for name in TUNED}
+    assert tuned["temperature"] == spec.temperature
+    assert tuned["min_segment_frames"] == spec.min_segment_frames
+    assert tuned["f1_at_50_after"] >= tuned["f1_at_50_before"]
     assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) > 60, "of three classes"
     assert read_history(Path("model"))[0]["rnn/gradient_factor"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_validation_the_shortest_segment_is_a_share_of_the_median_one(features_workspace):
+    write_params(features_workspace, labeller__min_segment_frames="auto", dataset__val_fraction=0.0)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    spec = load_checkpoint(Path("model"), device=CPU).spec
+    labels = [material.labels[source.stem] for source in material.manifest.of_split("train")]
+    assert spec.min_segment_frames == round(0.4 * median_segment_frames(labels)) > 1
+    assert spec.temperature == 1
 
 
 @pytest.mark.usefixtures("no_model")

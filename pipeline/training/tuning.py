@@ -1,0 +1,70 @@
+"""What makes labels of probabilities, fitted on the validation split once the network stands: it is not trained anew.
+
+The temperature is fitted by cross-entropy (`labels.temperature`), the shortest segment is the one of the best F1@50.
+T frames, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.labels.segments import median_segment_frames
+from pipeline.labels.smoothing import smooth
+from pipeline.labels.temperature import fit_temperature
+from pipeline.metrics.report import evaluate, flatten
+
+MOST_CANDIDATES = 16
+
+
+class Split(NamedTuple):
+    """The videos of a split: true labels int64 [T] and the network's probabilities [T, K], under their stems."""
+
+    truth: Mapping[str, np.ndarray]
+    probabilities: Mapping[str, np.ndarray]
+    classes: Sequence[str]
+    background: str | None
+
+    def temperature(self) -> float:
+        """Of all frames together."""
+        stems = list(self.truth)
+        return fit_temperature(
+            np.concatenate([self.probabilities[stem] for stem in stems]),
+            np.concatenate([self.truth[stem] for stem in stems]),
+        )
+
+    def scores(self, min_segment_frames: int) -> dict[str, float]:
+        """frame_accuracy, edit and f1_at_50, pooled, as training watches them: segments without the background."""
+        predicted = {
+            stem: smooth(probabilities, min_segment_frames=min_segment_frames)
+            for stem, probabilities in self.probabilities.items()
+        }
+        return watched_scores(self.truth, predicted, self.classes, self.background)
+
+    def best_min_segment_frames(self) -> tuple[int, dict[str, float]]:
+        """The shortest segment, at most the median true one, with the highest f1_at_50; the smaller of equal ones.
+
+        And its scores.
+        """
+        longest = max(1.0, median_segment_frames(self.truth.values()))
+        candidates = np.unique(np.geomspace(1, longest, MOST_CANDIDATES).round().astype(int)).tolist()
+        scores = {candidate: self.scores(candidate) for candidate in candidates}
+        best = max(candidates, key=lambda candidate: (scores[candidate]["f1_at_50"], -candidate))
+        return best, scores[best]
+
+
+def watched_scores(
+    truth: Mapping[str, np.ndarray],
+    predicted: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    background: str | None,
+) -> dict[str, float]:
+    """frame_accuracy, edit and f1_at_50 of labels int64 [T], pooled over videos; of segments without the background."""
+    scores = flatten(evaluate(truth, predicted, tuple(classes), background=background))
+    suffix = "_without_background" if background else ""
+    nothing = 100.0  # undefined: there is no segment to find, and none was found
+    return {
+        "frame_accuracy": scores["frame_accuracy_pooled"],
+        "edit": scores.get(f"edit_pooled{suffix}", nothing),
+        "f1_at_50": scores.get(f"f1_at_50_pooled{suffix}", nothing),
+    }

@@ -1,0 +1,51 @@
+"""What is fitted on the validation split: against every candidate, and on labels whose best merging is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.labels.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.labels.temperature import fit_temperature
+from pipeline.training.tuning import Split
+
+CLASSES = ("idle", "left", "right")
+
+
+def made_split(seed: int, *, flicker: float = 0.1, background: str | None = "idle") -> Split:
+    """Two videos of segments of 4 to 11 frames, and probabilities that name a share of the frames wrongly."""
+    generator = np.random.default_rng(seed)
+    truth, probabilities = {}, {}
+    for stem in ("a", "b"):
+        lengths = generator.integers(4, 12, 9)
+        labels = np.repeat(np.arange(9) % 3, lengths).astype(np.int64)
+        named = np.where(generator.random(len(labels)) < flicker, generator.integers(0, 3, len(labels)), labels)
+        probabilities[stem] = 0.1 + 0.7 * np.eye(3)[named]
+        truth[stem] = np.where(generator.random(len(labels)) < 0.1, IGNORE_INDEX, labels)
+    return Split(truth, probabilities, CLASSES, background)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.floats(0, 0.5))
+def test_no_other_length_has_a_better_f1(seed: int, flicker: float) -> None:
+    split = made_split(seed, flicker=flicker)
+    best, scores = split.best_min_segment_frames()
+    longest = int(median_segment_frames(split.truth.values()))
+    f1 = {length: split.scores(length)["f1_at_50"] for length in range(1, longest + 1)}
+    assert scores["f1_at_50"] == max(f1.values())
+    assert best == min(length for length, score in f1.items() if score == scores["f1_at_50"])
+    assert scores == split.scores(best)
+
+
+def test_flicker_is_merged_away_and_nothing_is_where_there_is_none() -> None:
+    best, after = made_split(0, flicker=0.15).best_min_segment_frames()
+    assert best > 1
+    assert after["f1_at_50"] > made_split(0, flicker=0.15).scores(1)["f1_at_50"] + 10
+    assert made_split(0, flicker=0.0).best_min_segment_frames()[0] == 1
+
+
+@pytest.mark.parametrize("background", [None, "idle"])
+def test_the_temperature_is_that_of_all_frames_together(background: str | None) -> None:
+    split = made_split(3, background=background)
+    together = [np.concatenate([part[stem] for stem in ("a", "b")]) for part in (split.probabilities, split.truth)]
+    assert split.temperature() == fit_temperature(*together)
