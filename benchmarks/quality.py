@@ -109,7 +109,7 @@ def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -
 
 
 def temper_folds(folds: Mapping[str, Sequence[Scores]], work: Path) -> list[float]:
-    """Add to the test scores their calibration error at the temperature of the other folds; each seed's of all folds."""
+    """Add to test scores their calibration error at the temperature of the other folds; each seed's of all folds."""
     together = []
     for seed, of_seed in enumerate(zip(*folds.values(), strict=True)):
         errors, of_all = calibrate([work / f"split{i}" / f"seed{seed}" for i in FOLDS])

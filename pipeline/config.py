@@ -76,6 +76,7 @@ class Training(Section):
     schedule: Literal["constant", "cosine"]
     warmup_epochs: Annotated[int, Field(ge=0)]
     class_weights: Literal["none", "balanced"]
+    label_smoothing: Fraction01  # share of each label that is spread over all classes: probabilities grow less sure
     # Standard deviation of the noise added to features, in their units: 1 is their spread where the labeller normalizes
     # them over the video.
     feature_noise: Annotated[float, Field(ge=0)]

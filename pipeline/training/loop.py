@@ -141,7 +141,12 @@ class Learner:
             return None
         with self._autocast():
             output = self._run(batch)
-            loss = masked_cross_entropy(output.logits, batch.labels.to(self._device), self._class_weights)
+            loss = masked_cross_entropy(
+                output.logits,
+                batch.labels.to(self._device),
+                self._class_weights,
+                label_smoothing=self.settings.label_smoothing,
+            )
         if not torch.isfinite(loss):
             raise InputError(
                 f"the training loss became {loss.item()}: lower training.learning_rate or training.clip_norm"

@@ -7,7 +7,11 @@ from pipeline.labels.segments import IGNORE_INDEX
 
 
 def masked_cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None = None
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    class_weights: torch.Tensor | None = None,
+    *,
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """-ln p_c summed over labelled frames and divided by their count (by their weights' sum, where weighted).
 
@@ -15,11 +19,20 @@ def masked_cross_entropy(
         logits: [B,T,K], or [B,K] for many-to-one.
         labels: int64 [B,T], or [B]; IGNORE_INDEX is left out.
         class_weights: [K], each frame counts as much as its class's weight.
+        label_smoothing: this share of a frame's label is spread over all classes (Szegedy et al. 2016, arXiv
+            1512.00567, section 7), so that the network grows less sure (Müller et al. 2019, arXiv 1906.02629).
 
     Returns a scalar; 0 (with a gradient of 0) where no frame is labelled.
     """
     flat, target = logits.flatten(0, -2).float(), labels.flatten()
-    total = functional.cross_entropy(flat, target, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
+    total = functional.cross_entropy(
+        flat,
+        target,
+        weight=class_weights,
+        ignore_index=IGNORE_INDEX,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
     labelled = target[target != IGNORE_INDEX]
     count = class_weights[labelled].sum() if class_weights is not None else torch.tensor(float(len(labelled)))
     return total / count.clamp(min=torch.finfo(torch.float32).tiny).to(total)

@@ -30,10 +30,21 @@ def test_sum_over_labelled_frames_divided_by_their_count(seed, weighted):
     assert loss.item() == pytest.approx(total / count, rel=1e-5)
 
 
-def test_unlabelled_frames_get_no_gradient():
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothed_labels_are_shared_with_all_classes(weighted):
+    logits, labels = torch.randn(2, 5, 4), torch.tensor([[0, 1, 2, 3, 0], [1, 1, 1, 2, 3]])
+    weights = torch.rand(4) + 0.1 if weighted else torch.ones(4)
+    targets = 0.8 * functional.one_hot(labels, 4) + 0.2 / 4
+    expected = -(weights * targets * logits.log_softmax(-1)).sum() / weights[labels].sum()
+    loss = masked_cross_entropy(logits, labels, weights if weighted else None, label_smoothing=0.2)
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_unlabelled_frames_get_no_gradient(smoothing):
     logits = torch.randn(2, 5, 3, requires_grad=True)
     labels = torch.tensor([[0, IGNORE_INDEX, 1, 2, IGNORE_INDEX], [IGNORE_INDEX] * 5])
-    masked_cross_entropy(logits, labels).backward()
+    masked_cross_entropy(logits, labels, label_smoothing=smoothing).backward()
     assert (logits.grad[labels == IGNORE_INDEX] == 0).all()
     assert (logits.grad[labels != IGNORE_INDEX] != 0).any(dim=-1).all()
 
