@@ -26,8 +26,8 @@ from pipeline.labels.vocabulary import START, detokenize, tokenize
 from pipeline.predict import find_checkpoint
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.probe import probe_video
-from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_video
+from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_indexed
+from pipeline.video.survey import index_video
 
 EVERY_SECONDS = 5.0
 MOST_APART_SECONDS = 0.5  # the end of a video and of its segments, which may be of a copy in another format
@@ -138,7 +138,7 @@ def caption_video(
     Raises InputError where the video cannot be read or is smaller than the model's region of interest, or the spans do
     not end where the video ends.
     """
-    index = probe_video(path)
+    index = index_video(path)
     times, properties = index.pts_seconds, index.properties
     stop_seconds = float(times[-1]) + float(1 / properties.frame_rate)
     if spans is None:
@@ -146,7 +146,7 @@ def caption_video(
     _check_end(path, spans[-1].stop_seconds, stop_seconds)
     _check_size(path, model.frames.preprocess, width=properties.width, height=properties.height)
     wanted = _nearest(times, np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans]))
-    with open_video(path) as reader:
+    with open_indexed(index) as reader:
         frames = _frames(reader, wanted, model.frames.spec.batch_size, tell)
         captions = [best for best, *_ in _describe(frames, model, search)]
     return [VideoCaption(*span, *caption) for span, caption in zip(spans, captions, strict=True)]

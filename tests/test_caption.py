@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_models import CAPTION_PREPROCESS, save_caption_model, write_video
+from made_models import CAPTION_PREPROCESS, save_caption_model, write_other_container, write_video
 from PIL import Image
 
 from pipeline.caption import (
@@ -216,6 +216,12 @@ def captions_of_frames(video, model, tmp_path_factory):
         Image.fromarray(pixels).save(folder / f"{index}.png")
     captions = described([folder / f"{index}.png" for index in range(len(TIMES))], model)
     return list(zip(frames.pts_seconds, (best for _, (best, *_) in captions), strict=True))
+
+
+def test_a_whole_video_whose_packets_tell_no_times_is_described_as_it_is_labelled(model, tmp_path):
+    path = write_other_container(tmp_path / "bare.h264", "libx264", num_frames=50)
+    captions = caption_video(path, model, plan_search(model), every_seconds=1.0)
+    assert [(caption.start_seconds, caption.stop_seconds) for caption in captions] == [(0, 1), (1, 2)]
 
 
 @pytest.mark.parametrize("every_seconds", [0.1, 0.7, 1.0, 5.0, 1e6])

@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.video.preprocess import Preprocess
+    from pipeline.video.probe import VideoIndex
     from pipeline.video.pyav_reader import PyAVReader
 
 Backend = Literal["auto", "pyav", "decord", "opencv"]
@@ -144,7 +145,11 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
 
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
-    video = index_video(Path(path))
+    return open_indexed(index_video(Path(path)), backend=backend)
+
+
+def open_indexed(video: "VideoIndex", *, backend: Backend = "auto") -> VideoReader:
+    """As `open_video`, for a caller that has asked `index_video` already."""
     if backend in ("auto", "decord"):
         from pipeline.video.decord_reader import DecordReader
 
