@@ -272,7 +272,7 @@ def _label(options: argparse.Namespace) -> int:
         )
     print(_describe_outcome(outcome, len(paths), options.out))
     if options.track:
-        print(f"tracked as MLflow run {track_call(model, outcome, options.out)}")
+        print(f"tracked as MLflow run {track_call(model, paths, outcome, options.out)}")
     return EXIT_SOME_FAILED if outcome.num_failed or outcome.num_partial else 0
 
 

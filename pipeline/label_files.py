@@ -143,12 +143,12 @@ def label_files(
     return videos.outcome
 
 
-def track_call(model: Model, outcome: Outcome, out: Path) -> str:
-    """Log a call that ended, with the decode report of `out`, as a run in MLflow. Returns its id."""
+def track_call(model: Model, paths: Sequence[Path], outcome: Outcome, out: Path) -> str:
+    """Log a call for `paths` that ended, with the decode report of `out`, as a run in MLflow. Returns its id."""
     from pipeline.training.tracking import log_labelling  # mlflow takes seconds to import
 
     path = out / DECODE_REPORT
-    counts = outcome._asdict() | (count_frames(path) if path.exists() else {})
+    counts = outcome._asdict() | (count_frames(path, {p.stem for p in paths}) if path.exists() else {})
     return log_labelling(source_of(model)._asdict(), counts, path)
 
 

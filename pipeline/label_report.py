@@ -113,10 +113,10 @@ def write_decode_report(folder: Path, rows: Iterable[DecodeRow]) -> None:
         writer.writerows(table[stem] for stem in sorted(table))
 
 
-def count_frames(decode_report: Path) -> dict[str, int]:
-    """The frames of all videos of a decode_report.csv: those decoded, failed and substituted."""
+def count_frames(decode_report: Path, stems: set[str]) -> dict[str, int]:
+    """The frames of these videos of a decode_report.csv: those decoded, failed and substituted."""
     with decode_report.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["stem"] in stems]
     return {
         name: sum(int(row[name]) for row in rows) for name in ("decoded_frames", "failed_frames", "substituted_frames")
     }

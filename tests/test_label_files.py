@@ -238,18 +238,23 @@ def test_a_call_is_a_run_below_the_one_that_trained_the_model(workspace, video_m
 
     from pipeline.training import tracking
 
-    outcome, _ = label(videos, model, tmp_path / "labels")
+    label(videos, model, tmp_path / "labels")
+    (videos / "clip3.mp4").unlink()  # its row stays in the decode report
+    outcome, _ = label(videos, model, tmp_path / "labels", Wanted(again=True))
+    paths = sorted(videos.iterdir())
     with tracking.open_run(None, name="training") as trained:
         pass
     lineage = model.spec.lineage.model_copy(update={"run_id": trained})
     spec = model.spec.model_copy(update={"lineage": lineage})
-    run = MlflowClient().get_run(track_call(Model(replace(model.checkpoint, spec=spec)), outcome, tmp_path / "labels"))
+    run = MlflowClient().get_run(
+        track_call(Model(replace(model.checkpoint, spec=spec)), paths, outcome, tmp_path / "labels")
+    )
     assert run.info.run_name == "label labels"
     assert run.data.tags["mlflow.parentRunId"] == run.data.tags["model_run_id"] == trained
-    assert run.data.metrics["num_labelled"] == 4
-    assert run.data.metrics["decoded_frames"] == 10 + 19 + 28 + 37
+    assert run.data.metrics["num_labelled"] == 3
+    assert run.data.metrics["decoded_frames"] == 10 + 19 + 28
     assert [file.path for file in MlflowClient().list_artifacts(run.info.run_id)] == ["decode_report.csv"]
-    other = MlflowClient().get_run(track_call(model, outcome, tmp_path / "labels"))
+    other = MlflowClient().get_run(track_call(model, paths, outcome, tmp_path / "labels"))
     assert "mlflow.parentRunId" not in other.data.tags  # the store knows nothing of that run
 
 
