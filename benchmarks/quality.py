@@ -1,7 +1,10 @@
 """What the labeller scores on real data, beside published numbers: runs the pipeline's stages and reads their scores.
 
-    python benchmarks/quality.py gtea --root ../shared/data/gtea     the four folds, split1 .. split4
+    python benchmarks/quality.py gtea --root ../shared/data/gtea     its folds, split1 .. split4
     python benchmarks/quality.py grid --root ../shared/data/grid     the held-out clips
+
+`gtea` takes any data set of ready features in folds, a folder split<n> each, and `grid` scores test clips too where
+there are some.
 
 `--seeds 3` repeats it with the seeds 0, 1 and 2 and shows their means, and how far the seeds are apart.
 `--set labeller=bilstm` changes a setting as `dvc exp run -S` does; `--work` keeps what the stages make, checkpoints and
@@ -31,7 +34,6 @@ STAGES = (
     "train_baseline",
     "evaluate_labeller",
 )
-FOLDS = (1, 2, 3, 4)
 TEMPERED = "calibration_error_tempered_by_the_other_folds"
 Row = Sequence[float | None]
 Scores = dict[str, dict[str, float]]  # of each split, as in results/metrics.json
@@ -67,22 +69,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="framescribe-quality-") as temporary:
         work = args.work or Path(temporary)
         if args.dataset == "gtea":
-            folds = {f"fold {i}": run_seeds("gtea", args.root / f"split{i}", work / f"split{i}", args) for i in FOLDS}
+            roots = sorted(args.root.glob("split*"))
+            folds = {root.name: run_seeds("gtea", root, work / root.name, args) for root in roots}
             together = temper_folds(folds, work)
-            print_table(GTEA_COLUMNS, fold_rows(folds) | GTEA_PUBLISHED)
+            print_table(GTEA_COLUMNS, fold_rows(folds) | (GTEA_PUBLISHED if args.root.name == "gtea" else {}))
             errors = ", ".join(f"{error:.1f}" for error in together)
             print(f"\ncalibration error of all test videos together, tempered by the other folds, each seed: {errors}")
         else:
             seeds = run_seeds("grid", args.root, work / "grid", args)
-            rows = {"labeller": mean([row(scores["val"], GRID_COLUMNS) for scores in seeds])}
-            rows["the same without RNN"] = mean([row(scores["val_without_rnn"], GRID_COLUMNS) for scores in seeds])
+            names = {"val": "labeller", "test": "labeller, test clips"}
+            names |= {f"{split}_without_rnn": f"{name}, without RNN" for split, name in names.items()}
+            rows = {
+                name: mean([row(scores[part], GRID_COLUMNS) for scores in seeds])
+                for part, name in names.items()
+                if part in seeds[0]
+            }
             print_table(GRID_COLUMNS, rows | GRID_PRIOR)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=["gtea", "grid"])
-    parser.add_argument("--root", type=Path, required=True, help="its folder; of gtea: the one of split1 .. split4")
+    parser.add_argument("--root", type=Path, required=True, help="its folder; of gtea: the one of split1, split2, ..")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
     parser.add_argument("--work", type=Path, help="keep what the stages make here")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as in configs/")
@@ -112,7 +120,7 @@ def temper_folds(folds: Mapping[str, Sequence[Scores]], work: Path) -> list[floa
     """Add to test scores their calibration error at the temperature of the other folds; each seed's of all folds."""
     together = []
     for seed, of_seed in enumerate(zip(*folds.values(), strict=True)):
-        errors, of_all = calibrate([work / f"split{i}" / f"seed{seed}" for i in FOLDS])
+        errors, of_all = calibrate([work / name / f"seed{seed}" for name in folds])
         together.append(of_all)
         for scores, error in zip(of_seed, errors, strict=True):
             scores["test"][TEMPERED] = error
