@@ -82,7 +82,8 @@ def run(options: argparse.Namespace, *, make_writable: Callable[[Path], None], r
 
         outcome = review_files(paths, model, options.out, listing=listing, given=given, refuse=refuse, tell=show)
         bar.update(len(paths) - bar.n)
-    print(outcome.describe() + (f", in {options.out / PAGE}" if outcome.num_labelled else ""))
+    where = f": {options.out / PAGE}" if outcome.num_labelled else ""
+    print(outcome.describe() + where)
     return outcome.num_failed
 
 

@@ -70,12 +70,12 @@ img {{ display: block; width: calc(100% - 56px); margin: 0 0 6px 56px; border-ra
 .timeline > span {{ flex: 0 0 56px; color: var(--faint); }}
 .timeline > div {{ flex: 1; display: flex; height: 20px; border-radius: 4px; overflow: hidden; min-width: 0; }}
 .timeline i {{ background: var(--c); min-width: 0; overflow: hidden; white-space: nowrap; padding: 1px 6px;
-  font-style: normal; color: #14161a; border-right: 1px solid var(--card); }}
+  font-style: normal; color: #14161a; line-height: 18px; border-right: 1px solid var(--card); }}
 .classes {{ list-style: none; margin: 10px 0 0 56px; padding: 0; max-width: 520px; font-size: 13px; }}
 .classes li {{ display: flex; align-items: center; gap: 8px; }}
 .classes span {{ flex: 0 0 170px; overflow-wrap: anywhere; }}
 .classes li > i {{ flex: 1; height: 8px; border-radius: 4px; background: var(--line); overflow: hidden; }}
-.classes i i {{ display: block; height: 100%; background: var(--c); }}
+.classes i i {{ display: block; height: 100%; background: var(--c); box-shadow: inset 0 0 0 1px #0004; }}
 .classes b {{ flex: 0 0 40px; text-align: right; font-weight: 500; }}
 </style>
 <main>
@@ -84,7 +84,7 @@ img {{ display: block; width: calc(100% - 56px); margin: 0 0 6px 56px; border-ra
 <b class="uncertain">Uncertain</b>: nobody labelled these frames, and the model may be wrong; the score is the share of
 frames that it expects to get wrong.
 <b class="disagrees">Disagrees</b>: the model contradicts the given label; at a score of 1 nothing speaks for the label.
-A click on the name of a video plays the stretch.</p>
+{hint}</p>
 """
 
 
@@ -146,7 +146,8 @@ def write_page(
     """Write review.html, a page that needs nothing but the pictures beside it; colors uint8 [K, 3] of the classes."""
     hexes = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colors.tolist()]
     with replacing(path) as temporary, _open(temporary) as file:
-        file.write(HEAD.format(summary=escape(summary)))
+        hint = "A click on the name of a video plays the stretch." * any(item.video for item in listed)
+        file.write(HEAD.format(summary=escape(summary), hint=hint))
         for rank, item in enumerate(listed, start=1):
             file.writelines(_card(rank, item, classes, hexes))
         file.write("</main>\n</html>\n")
@@ -162,19 +163,20 @@ def _link(path: str) -> str:
 
 
 def _card(rank: int, item: Listed, classes: Sequence[str], hexes: Sequence[str]) -> Iterator[str]:
-    start, stop, score = item.stretch
-    name, frames = escape(item.stem), f"frames {start} to {stop - 1}"
-    when = "" if math.isnan(item.start_seconds) else f"{clock(item.start_seconds)} &ndash; {clock(item.stop_seconds)}"
-    if item.video and when:
-        times = f"#t={item.start_seconds:.2f},{item.stop_seconds:.2f}"  # Media Fragments URI, W3C 2012
-        name = f'<a href="{_link(item.video)}{times}">{name}</a>'
-    yield f'<article id="r{rank}">\n<header><b class="rank">{rank}</b><h2>{name}</h2>'
-    yield f'<span class="when">{when}</span><span class="frames">{frames}</span>'
+    first, stop, score = item.stretch
+    name, when = escape(item.stem), ""
+    if not math.isnan(item.start_seconds):
+        # a file may set its first frame before 0, where no player begins
+        seconds = max(0.0, item.start_seconds), max(0.0, item.stop_seconds)
+        when = " &ndash; ".join(map(clock, seconds))
+        if item.video:  # times in an address: Media Fragments URI 1.0, W3C 2012
+            name = f'<a href="{_link(item.video)}#t={seconds[0]:.2f},{seconds[1]:.2f}">{name}</a>'
+    yield f'<article>\n<header><b class="rank">{rank}</b><h2>{name}</h2>'
+    yield f'<span class="when">{when}</span><span class="frames">frames {first} to {stop - 1}</span>'
     yield f'<span class="why {item.why}">{item.why}</span><span class="score">score {score:.2f}</span></header>\n'
     yield f"<p>{_reason(item, classes)}</p>\n"
     if item.picture:
-        alt = f"frames of {escape(item.stem)} from {start} to {stop - 1}"
-        yield f'<img src="{_link(item.picture)}" alt="{alt}" loading="lazy">\n'
+        yield f'<img src="{_link(item.picture)}" alt="some of these frames, from first to last" loading="lazy">\n'
     yield _timeline("model", item.labels, classes, hexes)
     if (item.given_labels != IGNORE_INDEX).any():
         yield _timeline("given", item.given_labels, classes, hexes)
@@ -210,9 +212,10 @@ def _probabilities(item: Listed, classes: Sequence[str], hexes: Sequence[str]) -
     yield '<ul class="classes">\n'
     for index in shown:
         percent = 100 * float(item.probabilities[index])
+        shown_percent = f"{percent:.0f}%" if percent >= 1 else "&lt;1%"
         mark = " (given)" * (index == item.given)
         yield f"<li><span>{escape(classes[index])}{mark}</span>"
-        yield f'<i><i style="width:{percent:.1f}%;--c:{hexes[index]}"></i></i><b>{percent:.0f}%</b></li>\n'
+        yield f'<i><i style="width:{percent:.1f}%;--c:{hexes[index]}"></i></i><b>{shown_percent}</b></li>\n'
     yield "</ul>\n"
 
 

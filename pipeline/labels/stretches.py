@@ -53,10 +53,10 @@ def _chosen(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def find_stretches(gains: np.ndarray, *, shortest_frames: int, longest_frames: int, most: int) -> list[Stretch]:
     """Up to `most` stretches of one video with the highest gains [T], none of which overlap, the best first.
 
-    The window of `shortest_frames` with the highest mean is found, and grows, half a window at a time, on the side that
-    is worth more, as long as what is added is worth at least half of that mean; so neighbours that belong together are
-    one stretch, of `longest_frames` at most. Then the next window is found among the frames that are left. A video
-    shorter than `shortest_frames` is one stretch. Frames of which nothing is to be gained are in none.
+    The window of `shortest_frames` with the highest mean is found, and grows, at most a window at a time, on the side
+    that is worth more, as long as the frames that are added have more than half of that mean; so neighbours that belong
+    together are one stretch, of `longest_frames` at most. Then the next window is found among the frames that are left.
+    A video shorter than `shortest_frames` is one stretch. Frames of which nothing is to be gained are in none.
 
     Raises ValueError where not 1 <= shortest_frames <= longest_frames.
     """
@@ -80,18 +80,24 @@ def find_stretches(gains: np.ndarray, *, shortest_frames: int, longest_frames: i
 
 def _grown(sums: np.ndarray, start: int, stop: int, low: int, high: int, longest_frames: int) -> tuple[int, int]:
     """The window [start, stop) with what is worth adding, within [low, high); sums [T + 1] of the gains before each."""
-    step = max(1, (stop - start) // 2)
-    least = (sums[stop] - sums[start]) / (stop - start) / 2
+    ahead = stop - start
+    least = (sums[stop] - sums[start]) / ahead / 2
     while True:
-        room = min(step, longest_frames - (stop - start))
-        sides = [(max(low, start - room), start), (stop, min(high, stop + room))]
-        worth = [(sums[b] - sums[a]) / (b - a) if b > a else -np.inf for a, b in sides]
-        if max(worth) < least:
+        room = min(ahead, longest_frames - (stop - start))
+        before, num_before = _best_part(sums[start] - sums[max(low, start - room) : start][::-1], least)
+        after, num_after = _best_part(sums[stop + 1 : min(high, stop + room) + 1] - sums[stop], least)
+        if max(before, after) <= 0:
             return start, stop
-        if worth[0] >= worth[1]:
-            start = sides[0][0]
+        if before >= after:
+            start -= num_before
         else:
-            stop = sides[1][1]
+            stop += num_after
+
+
+def _best_part(gained: np.ndarray, least: float) -> tuple[float, int]:
+    """By how much the first frames can exceed `least` each, and how many these are; gained [n]: of 1, 2, ... frames."""
+    surplus = gained - least * np.arange(1, len(gained) + 1)
+    return (float(surplus.max()), int(surplus.argmax()) + 1) if len(surplus) else (0.0, 0)
 
 
 def name_stretch(stretch: Stretch, gains: np.ndarray, labels: np.ndarray, given: np.ndarray) -> tuple[int, int]:
