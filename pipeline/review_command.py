@@ -82,8 +82,10 @@ def run(options: argparse.Namespace, *, make_writable: Callable[[Path], None], r
 
         outcome = review_files(paths, model, options.out, listing=listing, given=given, refuse=refuse, tell=show)
         bar.update(len(paths) - bar.n)
-    where = f": {options.out / PAGE}" if outcome.num_labelled else ""
-    print(outcome.describe() + where)
+    if outcome.num_labelled:
+        print(f"{outcome.describe()}: {options.out / PAGE}")
+    else:
+        print(f"labelled 0 of {len(paths)}: no list is written")
     return outcome.num_failed
 
 

@@ -46,6 +46,9 @@ def test_videos_are_listed_with_pictures_and_broken_ones_are_told(video_model, t
     assert run(folder, model=video_model, out=out, more=more) == 1
     assert "broken.mp4" in capsys.readouterr().err
     assert rows_of(out) == rows
+    assert run(folder / "broken.mp4", model=video_model, out=out) == 1
+    assert capsys.readouterr().out == "labelled 0 of 1: no list is written\n"
+    assert rows_of(out) == rows
 
 
 def test_ready_features_are_listed_without_times_and_pictures(feature_model, tmp_path):

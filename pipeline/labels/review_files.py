@@ -70,7 +70,8 @@ img {{ display: block; width: calc(100% - 56px); margin: 0 0 6px 56px; border-ra
 .timeline > span {{ flex: 0 0 56px; color: var(--faint); }}
 .timeline > div {{ flex: 1; display: flex; height: 20px; border-radius: 4px; overflow: hidden; min-width: 0; }}
 .timeline i {{ background: var(--c); min-width: 0; overflow: hidden; white-space: nowrap; padding: 1px 6px;
-  font-style: normal; color: #14161a; line-height: 18px; border-right: 1px solid var(--card); }}
+  text-overflow: ellipsis; font-style: normal; color: #14161a; line-height: 18px; }}
+.timeline i + i {{ border-left: 1px solid var(--card); }}
 .classes {{ list-style: none; margin: 10px 0 0 56px; padding: 0; max-width: 520px; font-size: 13px; }}
 .classes li {{ display: flex; align-items: center; gap: 8px; }}
 .classes span {{ flex: 0 0 170px; overflow-wrap: anywhere; }}
