@@ -65,7 +65,8 @@ a {{ color: inherit; }}
 .uncertain {{ color: var(--uncertain); }}
 .disagrees {{ color: var(--disagrees); }}
 article p {{ margin: 4px 0 10px; }}
-img {{ display: block; width: calc(100% - 56px); margin: 0 0 6px 56px; border-radius: 4px; }}
+img {{ display: block; width: calc(100% - 56px); max-height: 200px; object-fit: contain; object-position: left;
+  margin: 0 0 6px 56px; border-radius: 4px; }}
 .timeline {{ display: flex; align-items: center; font-size: 12px; margin-bottom: 4px; }}
 .timeline > span {{ flex: 0 0 56px; color: var(--faint); }}
 .timeline > div {{ flex: 1; display: flex; height: 20px; border-radius: 4px; overflow: hidden; min-width: 0; }}
@@ -165,6 +166,7 @@ def _link(path: str) -> str:
 
 def _card(rank: int, item: Listed, classes: Sequence[str], hexes: Sequence[str]) -> Iterator[str]:
     first, stop, score = item.stretch
+    frames = f"frames {first} to {stop - 1}" if stop - first > 1 else f"frame {first}"
     name, when = escape(item.stem), ""
     if not math.isnan(item.start_seconds):
         # a file may set its first frame before 0, where no player begins
@@ -173,7 +175,7 @@ def _card(rank: int, item: Listed, classes: Sequence[str], hexes: Sequence[str])
         if item.video:  # times in an address: Media Fragments URI 1.0, W3C 2012
             name = f'<a href="{_link(item.video)}#t={seconds[0]:.2f},{seconds[1]:.2f}">{name}</a>'
     yield f'<article>\n<header><b class="rank">{rank}</b><h2>{name}</h2>'
-    yield f'<span class="when">{when}</span><span class="frames">frames {first} to {stop - 1}</span>'
+    yield f'<span class="when">{when}</span><span class="frames">{frames}</span>'
     yield f'<span class="why {item.why}">{item.why}</span><span class="score">score {score:.2f}</span></header>\n'
     yield f"<p>{_reason(item, classes)}</p>\n"
     if item.picture:
