@@ -1,4 +1,4 @@
-"""framescribe label | caption | check | evaluate: parse the command line, then one call.
+"""framescribe label | review | caption | check | evaluate: parse the command line, then one call.
 
 Nothing heavy is imported before a command runs, so that --help answers at once.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline import live_command
+from pipeline import live_command, review_command
 
 if TYPE_CHECKING:
     from pipeline.label_files import Outcome
@@ -124,7 +124,8 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="framescribe",
-        description="Label every frame of a video, describe images and videos in words, and score the labels.",
+        description="Label every frame of a video, list what is worth annotating, describe images and videos in words,"
+        " and score the labels.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -172,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
         " encoded one by more than so many grey levels of 255 (default: encode all)",
     )
     label.set_defaults(run=_label)
+
+    review = _add_command(
+        commands, "review", "list what is most worth annotating", review_command.TEXT, review_command.END
+    )
+    _add_model(review)
+    review_command.add_arguments(review)
+    review.set_defaults(run=_review)
 
     _add_caption(commands)
 
@@ -302,6 +310,11 @@ def _describe_outcome(outcome: "Outcome", num_videos: int, out: Path) -> str:
     if outcome.num_finished_before:
         parts.append(f"{outcome.num_finished_before} were finished before")
     return ", ".join(parts)
+
+
+def _review(options: argparse.Namespace) -> int:
+    num_failed = review_command.run(options, make_writable=_make_writable, refuse=_refuse)
+    return EXIT_SOME_FAILED if num_failed else 0
 
 
 def _caption(options: argparse.Namespace) -> int:

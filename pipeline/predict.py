@@ -34,11 +34,12 @@ MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:"
 
 @dataclass(frozen=True)
 class VideoLabels:
-    """labels int64 [T], IGNORE_INDEX of a frame that was not decoded; probabilities float64 [T], of each frame's label;
-    pts_seconds float64 [T], NaN for features."""
+    """labels int64 [T], IGNORE_INDEX of a frame that was not decoded; probabilities float32 [T], of each frame's label,
+    and class_probabilities float32 [T, K], of all classes, both tempered; pts_seconds float64 [T], NaN for features."""
 
     labels: np.ndarray
     probabilities: np.ndarray
+    class_probabilities: np.ndarray
     pts_seconds: np.ndarray
     frame_seconds: float  # how long the last frame stands
     report: DecodeReport | None = None  # what became of its frames; None for features
@@ -135,7 +136,7 @@ def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, 
     labels = smooth(probabilities, min_segment_frames=model.spec.min_segment_frames)
     probabilities = tempered(probabilities, model.spec.temperature)
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-    return VideoLabels(labels, chosen, pts_seconds, frame_seconds)
+    return VideoLabels(labels, chosen, probabilities, pts_seconds, frame_seconds)
 
 
 def _label_frames(reader: "PyAVReader", model: Model, runtime: Runtime, tell: Callable[[int], None]) -> VideoLabels:

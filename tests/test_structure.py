@@ -46,6 +46,8 @@ MAY_IMPORT = {
     "caption": {"caption_checkpoint", "encode", "label_files", "labels", "predict", "video", *BOTTOM},
     "live": {"labels", "models", "predict", "video", *BOTTOM},
     "live_command": {"live", "predict", "video", *BOTTOM},
+    "review": {"labels", "predict", "video", *BOTTOM},
+    "review_command": {"label_files", "predict", "review", *BOTTOM},
     "pyfunc": {"caption", "checkpoint", "predict", *BOTTOM},
 }
 ABOVE = {"stages", "summary", "cli"}

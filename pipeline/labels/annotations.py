@@ -151,7 +151,7 @@ def write_frames(
 
 def frame_row(frame: int, seconds: float, name: str, probability: float) -> tuple[object, ...]:
     """A row of PREDICTED_FRAMES_HEADER."""
-    return frame, _seconds(seconds), name, f"{probability:.4f}" if name else ""
+    return frame, seconds_cell(seconds), name, f"{probability:.4f}" if name else ""
 
 
 def write_segments(
@@ -172,7 +172,7 @@ def write_segments(
         (
             segment.start,
             segment.stop,
-            *map(_seconds, times),
+            *map(seconds_cell, times),
             classes[segment.class_index],
             f"{probabilities[segment.start : segment.stop].mean(dtype=np.float64):.4f}",
         )
@@ -193,7 +193,7 @@ def timed_segments(
         yield segment, (float(seconds[segment.start]), float(seconds[segment.stop]))
 
 
-def _seconds(seconds: float) -> str:
+def seconds_cell(seconds: float) -> str:
     """Empty where there is no time (NaN): ready features do not say when a frame was."""
     return "" if math.isnan(seconds) else f"{seconds:.6f}"
 
