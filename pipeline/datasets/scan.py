@@ -188,6 +188,7 @@ def _scan_labels(scan: Scan, media: Path) -> None:
             scan.used_classes.update(np.unique(labels).tolist())
             if source:
                 scan.labels[media.stem] = labels
+                scan.sources[media.stem] = replace(source, labels_sha256=hashlib.sha256(labels).hexdigest())
             if (labels == IGNORE_INDEX).all():
                 scan.add(media.stem, annotation, "labels no frame: there is nothing to learn or to score")
     except AnnotationError as error:

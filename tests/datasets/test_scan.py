@@ -152,6 +152,14 @@ def test_every_fault_of_the_class_list_has_its_line(dataset):
     assert [line.split(": ")[0] for line in told] == [f"{dataset}/classes.txt:2", f"{dataset}/classes.txt:3"]
 
 
+def test_labels_are_told_apart_by_what_they_say_and_not_by_how_they_are_written(dataset):
+    before = {stem: source.labels_sha256 for stem, source in scan_dataset(dataset).sources.items()}
+    assert before["clip0"] == before["clip1"], "one is .csv, the other .txt"
+    append(dataset / "labels" / "clip0.csv", "20,21,right\n")
+    after = {stem: source.labels_sha256 for stem, source in scan_dataset(dataset).sources.items()}
+    assert {stem for stem in before if before[stem] != after[stem]} == {"clip0"}
+
+
 @pytest.mark.parametrize(
     ("remove", "sentence"),
     [

@@ -264,12 +264,17 @@ def test_what_is_trained_already_is_not_trained_again(features_workspace, monkey
     train(load_params(), material, Path("model"), name="labeller")
     assert len(runs()) == 1
     assert "already trained" in capsys.readouterr().out
+    labels = Path("dataset/labels/clip0.csv")
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 2, "a segment less is labelled"
     monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
     train(load_params(), material, Path("model"), name="labeller")
-    assert len(runs()) == 2
+    assert len(runs()) == 3
     write_params(features_workspace, training__epochs=1, seed=7)
     train(load_params(), material, Path("model"), name="labeller")
-    assert len(runs()) == 3
+    assert len(runs()) == 4
 
 
 @pytest.mark.usefixtures("no_model")
