@@ -105,6 +105,7 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
     fingerprint = material.manifest.fingerprint()
     assert datasets == {f"tiny-{split}": (split, fingerprint) for split in ("train", "val", "test")}
     assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
+        "class_support.csv",
         "curves.png",
         "decode_report.csv",
         "gradients.png",
@@ -127,7 +128,7 @@ def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspa
     train(load_params(), open_material(), Path("vanishing"), name="labeller")
     assert capsys.readouterr().out.count("gradients vanish") == 1
     vanishing, healthy = runs()
-    assert {"curves.png", "decode_report.csv", "gradients.png"} == {
+    assert {"class_support.csv", "curves.png", "decode_report.csv", "gradients.png"} == {
         file.path for file in client().list_artifacts(healthy.info.run_id)
     }
     factors = [[value for _, value in curve(run.info.run_id, "rnn/gradient_factor")] for run in (vanishing, healthy)]
@@ -143,7 +144,11 @@ def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_works
     write_params(features_workspace, labeller__cell="none", training__epochs=1)
     train(load_params(), open_material(), Path("model"), name="baseline")
     (run,) = runs()
-    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png", "decode_report.csv"]
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
+        "class_support.csv",
+        "curves.png",
+        "decode_report.csv",
+    ]
     assert not any("rnn" in name or "gradient_by" in name for name in run.data.metrics)
 
 
