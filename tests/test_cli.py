@@ -425,6 +425,7 @@ def test_check_shows_how_much_there_is_of_each_class(feature_dataset, capsys):
     table = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines() if line}
     assert table["jump"] == ["4", "1", "1"]
     assert table["(unlabelled)"] == ["36", "1", "1"]
+    assert shown.out.endswith("6 features, 240 frames, 4 classes, 15.0% of the frames unlabelled, 0 problems\n")
     warnings = [line for line in shown.err.splitlines() if line.startswith("warning: ")]
     assert warnings[0].startswith("warning: 1 class is in one video only: 'jump'. ")
     assert len(warnings) == 2, "and one that names all classes with few segments"

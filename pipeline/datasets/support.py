@@ -82,10 +82,10 @@ def _count(sources: list[Source], labels: Mapping[str, np.ndarray], classes: Seq
     return {name: Support(*row) for name, row in zip((*classes, UNLABELLED), columns, strict=True)}
 
 
-def unlabelled_percent(support: Mapping[str, Support]) -> float:
-    """The share of a split's frames that have no label; 0 where there is no frame."""
-    num_frames = sum(of_class.frames for of_class in support.values())
-    return 100.0 * support[UNLABELLED].frames / max(1, num_frames)
+def unlabelled_percent(*splits: Mapping[str, Support]) -> float:
+    """The share of the splits' frames that have no label; 0 where there is no frame."""
+    num_frames = sum(of_class.frames for support in splits for of_class in support.values())
+    return 100.0 * sum(support[UNLABELLED].frames for support in splits) / max(1, num_frames)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def find_shortages(table: SupportTable, *, told: Collection[str] = ()) -> list[S
         (lambda name: support[name].groups == 1, f"in one {kind}group only", ONE_PLACE),
         (lambda name: support[name].segments < FEW_SEGMENTS, f"in fewer than {FEW_SEGMENTS} {kind}segments", FEW),
     ]
-    names = sorted(support, key=lambda name: (support[name], name))
+    names = sorted(support, key=lambda name: (support[name].segments, support[name].frames, name))
     seen = [name for name in names if support[name].frames]
     shortages = []
     for is_short, what, advice in conditions:

@@ -332,8 +332,18 @@ def _video_classes(head: str, labels: Mapping[str, np.ndarray]) -> dict[str, int
 def _class_weights(params: Params, material: Material, device: torch.device) -> torch.Tensor | None:
     if params.training.class_weights == "none":
         return None
-    labels = np.concatenate([material.labels[source.stem] for source in material.manifest.of_split("train")])
-    return balanced_class_weights(torch.from_numpy(labels), len(material.manifest.classes)).to(device)
+    targets = _targets(params, _labels_of(material, "train"))
+    return balanced_class_weights(torch.from_numpy(targets), len(material.manifest.classes)).to(device)
+
+
+def _targets(params: Params, labels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What an epoch is scored on: the label of each frame; many-to-one, the class of each window, however long it is."""
+    video_classes = _video_classes(params.labeller.head, labels)
+    if video_classes is None:
+        return np.concatenate([*labels.values()])
+    length = params.training.window_frames
+    num_windows = [math.ceil(len(labels[stem]) / (length or len(labels[stem]))) for stem in video_classes]
+    return np.repeat([*video_classes.values()], num_windows)
 
 
 def _run_params(params: Params, material: Material) -> dict[str, object]:

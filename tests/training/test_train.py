@@ -424,6 +424,23 @@ def test_balanced_class_weights_are_those_of_the_training_split(features_workspa
     assert shares == pytest.approx([len(labels) / 3] * 3)
 
 
+@pytest.mark.parametrize(("window_frames", "expected"), [(None, [1.5, 0.75]), (10, [1.25, 5 / 6]), (5, [1.25, 5 / 6])])
+def test_balanced_class_weights_of_many_to_one_are_those_of_windows(tmp_path, window_frames, expected):
+    """One video of 20 frames and two of 10 and 20: whole, one window against two; cut into 10 or 5, 2 against 3."""
+    write_params(
+        tmp_path,
+        labeller__head="many_to_one",
+        training__class_weights="balanced",
+        training__window_frames=window_frames,
+    )
+    lengths = {"a": 20, "b": 10, "c": 20}
+    sources = tuple(Source(stem, f"{stem}.npy", stem, num, split="train") for stem, num in lengths.items())
+    labels = {stem: np.full(num, int(stem != "a")) for stem, num in lengths.items()}
+    material = Material(Manifest("tiny", "features", ("x", "y"), None, sources), labels, tmp_path, None, False, ())
+    weights = training._class_weights(load_params(tmp_path / "params.yaml"), material, CPU)
+    assert weights.tolist() == pytest.approx(expected)
+
+
 def test_a_validation_split_of_background_alone_is_scored(tmp_path):
     """There is no segment to find and none is found, which is no reason to stop."""
 
@@ -434,6 +451,6 @@ def test_a_validation_split_of_background_alone_is_scored(tmp_path):
     write_features(tmp_path / f"a{SUFFIX}", np.zeros((8, 2), np.float32), np.zeros(8), fingerprint="x")
     source = Source("a", "a.npy", "a", 8, width=2, split="val")
     manifest = Manifest("tiny", "features", ("idle", "left"), "left", (source,))
-    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, tmp_path / "decode_report.csv")
+    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, ())
     scores = training.validate(Silent(), material)
     assert scores == {"loss": pytest.approx(-np.log(0.75)), "frame_accuracy": 100, "edit": 100, "f1_at_50": 100}
