@@ -337,7 +337,7 @@ def _class_weights(params: Params, material: Material, device: torch.device) -> 
 
 
 def _targets(params: Params, labels: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What an epoch is scored on: the label of each frame; many-to-one, the class of each window, however long it is."""
+    """What the loss of an epoch is summed over: the label of each frame; many-to-one, the class of each window."""
     video_classes = _video_classes(params.labeller.head, labels)
     if video_classes is None:
         return np.concatenate([*labels.values()])
