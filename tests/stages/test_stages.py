@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,20 @@ def test_what_there_is_of_each_class_is_written_and_told(workspace, capsys):
         "1",
     ]
     assert rows[""]["train_frames"] == "30"
+
+
+def test_one_class_a_video_is_for_the_head_that_gives_one(workspace, capsys):
+    write_feature_dataset(workspace / "dataset", num_videos=6)
+    write_params(workspace, labeller__head="many_to_one")
+    with pytest.raises(InputError, match=r"clip0\.npy: has not exactly one class.*labels\.csv can give it"):
+        prepare.main()
+    shutil.rmtree("dataset/labels")
+    Path("dataset/labels.csv").write_text("stem,class\n" + "".join(f"clip{i},left\n" for i in range(6)))
+    prepare.main()
+    assert "labels.csv" not in capsys.readouterr().err
+    write_params(workspace)
+    prepare.main()
+    assert "warning: labels.csv gives 6 videos one class for all of their frames" in capsys.readouterr().err
 
 
 def test_bad_input_ends_a_stage_in_plain_sentences(workspace, capsys):

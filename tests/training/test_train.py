@@ -349,16 +349,20 @@ def test_without_a_validation_split(features_workspace):
 
 @pytest.mark.usefixtures("no_model")
 def test_many_to_one_learns_the_class_of_a_video(workspace):
+    """One class a video, of some by labels.csv, of others by the few frames that have a label."""
     generator = np.random.default_rng(0)
     for folder in ("features", "labels"):
         (workspace / "dataset" / folder).mkdir(parents=True)
     (workspace / "dataset" / "classes.txt").write_text("idle\nleft\n")
+    rows = [f"clip{index},{'left' if index % 2 else 'idle'}" for index in range(10)]
+    (workspace / "dataset" / "labels.csv").write_text("\n".join(["stem,class", *rows]) + "\n")
     for index in range(20):
         features = generator.normal(size=(int(generator.integers(10, 30)), 4)).astype(np.float32)
         features[:, 0] += 3 * (index % 2)
         np.save(workspace / "dataset" / "features" / f"clip{index}.npy", features)
-        labels = ["left" if index % 2 else "idle"] * len(features)
-        (workspace / "dataset" / "labels" / f"clip{index}.txt").write_text("\n".join(labels) + "\n")
+        if index >= 10:
+            segment = f"3,6,{'left' if index % 2 else 'idle'}"
+            (workspace / "dataset" / "labels" / f"clip{index}.csv").write_text(f"start,stop,class\n{segment}\n")
     write_params(workspace, labeller__head="many_to_one", training__epochs=15, training__learning_rate=0.02)
     material = open_material()
     train(load_params(), material, Path("model"), name="labeller")
