@@ -182,7 +182,11 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = _add_command(commands, "evaluate", "score predicted labels against true ones", EVALUATE, EVALUATE_END)
     evaluate.add_argument(
-        "--truth", required=True, type=Path, metavar="DIR", help="true labels, such as DATASET/labels"
+        "--truth",
+        required=True,
+        type=Path,
+        metavar="DIR|FILE",
+        help="true labels, such as DATASET/labels or DATASET/labels.csv",
     )
     evaluate.add_argument("--predicted", required=True, type=Path, metavar="DIR", help="what `framescribe label` wrote")
     evaluate.add_argument(

@@ -36,18 +36,15 @@ class Support(NamedTuple):
 
 
 # What it means that there is too little of a class, and what to do
-IN_NO_LABEL = "Are they spelt otherwise in the labels, or should they go from classes.txt?"
+IN_NO_LABEL = "Are they spelt otherwise in the labels, in videos that are left out, or should they go from classes.txt?"
 NOT_LEARNT = (
     "They cannot be learnt, and are scored: put a video that has them into training, or take them out of the labels."
 )
 ONE_PLACE = (
-    "What is learnt may be its place, light or person in place of the class: label them in others too, or take them"
-    " together with a class that they are like."
+    "A network may learn the place, light or person that is seen there in place of the class: label them elsewhere too,"
+    " or merge them with a class that they are like."
 )
-FEW = (
-    "Few examples are learnt badly, or never predicted: label more, or take them together with a class that they are"
-    " like."
-)
+FEW = "So few are learnt badly, and may never be predicted: label more, or merge them with a class that they are like."
 NOT_SCORED = "They get no score there: choose splits, or another seed, that give it some."
 
 SupportTable = dict[str, dict[str, Support]]  # of each split, in the order of SPLITS, by class; UNLABELLED comes last
@@ -142,7 +139,7 @@ def write_support(table: SupportTable, path: Path) -> None:
     for shortage in find_shortages(table):
         for name in shortage.classes:
             warnings.setdefault(name, []).append(shortage.what)
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         columns = (f"{split}_{field}" for split in table for field in Support._fields)
         writer.writerow(["class", *columns, "too_little"])

@@ -150,6 +150,8 @@ def class_names_in(path: Path) -> set[str]:
         names = {line.strip() for line in read_lines(path)}
     elif path.name.endswith(FRAMES):
         names = {name for _, name in _parse_predicted_frames(path, problems)}
+    elif path.name == VIDEO_LABELS:
+        names = {name for _, (_, name) in _parse_rows(path, VIDEO_LABELS_HEADER, problems)}
     else:
         header = PREDICTED_SEGMENTS_HEADER if path.name.endswith(SEGMENTS) else SEGMENTS_HEADER
         names = {name for *_, name in _parse_segments(path, header, problems)}
