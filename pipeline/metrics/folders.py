@@ -30,10 +30,10 @@ Read = TypeVar("Read")
 def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = None) -> Report:
     """The report (see `evaluate`) of two folders of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt`.
 
-    `truth` may also be a labels.csv: the class of a video is that of all its frames that are predicted. The class list is
-    the `classes.txt` in `truth` or beside it, as in a data set; failing that, the sorted names that the files use. Where
-    only one side says how long a video is (a .csv of segments does not), the other takes its length. Videos of `truth`
-    without a prediction are not scored, and named as `without_prediction`.
+    `truth` may also be a labels.csv: the class of a video is that of all its frames that are predicted. The class list
+    is the `classes.txt` in `truth` or beside it, as in a data set; failing that, the sorted names that the files use.
+    Where only one side says how long a video is (a .csv of segments does not), the other takes its length. Videos of
+    `truth` without a prediction are not scored, and named as `without_prediction`.
 
     Raises InputError where a folder has no label files, AnnotationError with every problem of every file, and what
     `evaluate` raises.
