@@ -70,7 +70,8 @@ examples: framescribe caption photos/ --model models/captioner --out captions.cs
           framescribe caption match.mp4 --model models/captioner --out match.csv --labels labels/
 """
 CHECK = """
-Look at every file of a data set and list all problems at once: file, line, likely cause.
+Look at every file of a data set and list all problems at once: file, line, likely cause. Of videos, show also
+how much there is of each class, and warn where that is too little.
 """
 CHECK_END = """
 exit code: 0, no problem; 2, at least one
@@ -78,6 +79,7 @@ exit code: 0, no problem; 2, at least one
 A data set is a folder with
   videos/<stem>.mp4 (or .avi, .mkv, ...)   or   features/<stem>.npy, float [frames, features]
   labels/<stem>.csv: start,stop,class      or   labels/<stem>.txt: one class a line, one line a frame
+                                           or   labels.csv: stem,class, one class a video
   classes.txt: one class a line
   splits/train.txt, val.txt, test.txt: one stem a line     (optional)
   groups.csv: stem,group                                   (optional)
@@ -189,7 +191,11 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = _add_command(commands, "evaluate", "score predicted labels against true ones", EVALUATE, EVALUATE_END)
     evaluate.add_argument(
-        "--truth", required=True, type=Path, metavar="DIR", help="true labels, such as DATASET/labels"
+        "--truth",
+        required=True,
+        type=Path,
+        metavar="DIR|FILE",
+        help="true labels, such as DATASET/labels or DATASET/labels.csv",
     )
     evaluate.add_argument("--predicted", required=True, type=Path, metavar="DIR", help="what `framescribe label` wrote")
     evaluate.add_argument(
@@ -421,10 +427,17 @@ def _check(options: argparse.Namespace) -> int:
 
 def _check_videos(root: Path) -> "tuple[list[Problem], str]":
     from pipeline.datasets.scan import scan_dataset
+    from pipeline.datasets.support import count_support, find_shortages, format_support, unlabelled_percent
 
     scan = scan_dataset(root, progress=_checking)
+    if support := count_support(scan.usable_sources(), scan.labels, scan.classes):
+        print(format_support(support), end="\n\n")
+    for shortage in find_shortages(support, told=scan.unused_classes()):
+        print(f"warning: {shortage}", file=sys.stderr)
     num_frames = sum(source.num_frames for source in scan.sources.values())
     found = f"{len(scan.sources)} {scan.kind}, {num_frames} frames, {len(scan.classes)} classes"
+    if percent := unlabelled_percent(*support.values()):
+        found += f", {percent:.1f}% of the frames unlabelled"
     return scan.all_problems() + scan.unused_class_problems(), found
 
 

@@ -22,7 +22,8 @@ def main() -> None:
     labels, captions = RESULTS / "metrics.json", RESULTS / "caption_metrics.json"
     if not labels.exists():
         sys.exit(f"{labels} is missing: `dvc repro` writes it")
-    parts = [format_scores(json.loads(labels.read_text()))]
+    metrics = json.loads(labels.read_text())
+    parts = [format_scores(metrics), *format_never_predicted(metrics)]
     if captions.exists():  # an experiment with the labeller alone has none
         parts.append(format_caption_scores(json.loads(captions.read_text())))
     print("", *parts, _places(), sep="\n\n")
@@ -41,6 +42,17 @@ def format_scores(metrics: dict[str, dict[str, float]]) -> str:
         cells = ["-" if score is None else f"{score:.1f}" for score in scores]  # "-": not defined
         lines.append(f"{title:{TITLE}}" + "".join(f"{cell:>{COLUMN}}" for cell in cells))
     return "\n".join(lines)
+
+
+def format_never_predicted(metrics: dict[str, dict[str, float]]) -> list[str]:
+    """One paragraph, of the held-out splits in which the labeller swallows classes; none where it does not."""
+    counts = {split: round(scores.get("classes_never_predicted", 0)) for split, scores in metrics.items()}
+    lines = [
+        f"{count} class{'es' * (count > 1)} of {split} videos never predicted: {RESULTS}/evaluation/{split}/classes.csv"
+        for split, count in counts.items()
+        if count and not split.endswith(BY_ITSELF)
+    ]
+    return ["\n".join(lines)] if lines else []
 
 
 def format_caption_scores(metrics: dict[str, dict[str, float]]) -> str:

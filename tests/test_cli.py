@@ -404,15 +404,36 @@ def test_interrupted_it_leaves_nothing_half_written(number, video_model, tmp_pat
 def test_check_lists_problems_and_ends_with_2(feature_dataset, capsys):
     assert main(["check", str(feature_dataset)]) == 0
     clean = capsys.readouterr().out.splitlines()
-    assert clean == [f"{feature_dataset}: 6 features, 240 frames, 3 classes, 0 problems"]
+    assert clean[-1] == f"{feature_dataset}: 6 features, 240 frames, 3 classes, 0 problems"
     labels = feature_dataset / "labels" / "clip0.csv"
     labels.write_text(labels.read_text() + "39,50,walk\n")
     (feature_dataset / "classes.txt").write_text("idle\nleft\nright\njump\n")
     assert main(["check", str(feature_dataset)]) == 2
-    told = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr().out.split("\n\n")[1].splitlines()
     places = [line.removeprefix(f"{feature_dataset}/").split(": ")[0] for line in told[:-1]]
     assert places == ["labels/clip0.csv:7"] * 3 + ["classes.txt:4"]
     assert told[-1].endswith("4 problems")
+
+
+def test_check_shows_how_much_there_is_of_each_class(feature_dataset, capsys):
+    """Half-labelled and with a class in one video: no problem, so the exit code is 0, but a warning."""
+    labels = feature_dataset / "labels" / "clip0.csv"
+    labels.write_text("start,stop,class\n0,4,jump\n")
+    (feature_dataset / "classes.txt").write_text("idle\nleft\nright\njump\n")
+    assert main(["check", str(feature_dataset)]) == 0
+    shown = capsys.readouterr()
+    table = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines() if line}
+    assert table["jump"] == ["4", "1", "1"]
+    assert table["(unlabelled)"] == ["36", "1", "1"]
+    assert shown.out.endswith("6 features, 240 frames, 4 classes, 15.0% of the frames unlabelled, 0 problems\n")
+    warnings = [line for line in shown.err.splitlines() if line.startswith("warning: ")]
+    assert warnings[0].startswith("warning: 1 class is in one video only: 'jump'. ")
+    assert len(warnings) == 2, "and one that names all classes with few segments"
+    labels.unlink()
+    assert main(["check", str(feature_dataset)]) == 2
+    shown = capsys.readouterr()
+    assert "classes.txt:4: no frame is labelled 'jump'" in shown.out
+    assert "'jump'" not in shown.err, "told once"
 
 
 def test_check_looks_at_captioned_images_too(tmp_path, capsys):

@@ -48,6 +48,7 @@ class Source:
     declared_frames: int | None = None
     variable_frame_rate: bool | None = None
     sha256: str = ""
+    labels_sha256: str = ""
     split: str | None = None  # None: named by no split, left out
 
 
@@ -65,8 +66,8 @@ class Manifest:
         return [source for source in self.sources if source.split == split]
 
     def fingerprint(self) -> str:
-        """Hex digest over contents, classes and splits; where the files lie does not matter."""
-        rows = [(source.stem, source.sha256, source.split) for source in self.sources]
+        """Hex digest over contents, labels, classes and splits; where the files lie does not matter."""
+        rows = [(source.stem, source.sha256, source.labels_sha256, source.split) for source in self.sources]
         return hashlib.sha256(json.dumps([self.kind, self.classes, rows]).encode()).hexdigest()[:16]
 
 

@@ -1,6 +1,7 @@
 """Looking at a data set on disk: what it holds, and every problem of it at once.
 
-Layout (docs/design.md): `videos/` or `features/`, `labels/`, `classes.txt`, optionally `splits/` and `groups.csv`.
+Layout (docs/design.md): `videos/` or `features/`, `labels/` or `labels.csv`, `classes.txt`, optionally `splits/` and
+`groups.csv`.
 """
 
 import csv
@@ -16,7 +17,7 @@ import numpy as np
 from pipeline.datasets.features import read_feature_file
 from pipeline.datasets.manifest import SPLITS, Kind, Source
 from pipeline.errors import InputError
-from pipeline.labels.annotations import find_annotation, read_annotation
+from pipeline.labels.annotations import VIDEO_LABELS, find_annotation, read_annotation, read_video_labels
 from pipeline.labels.classes import read_classes
 from pipeline.labels.problems import AnnotationError, Problem, did_you_mean, read_lines
 from pipeline.labels.segments import IGNORE_INDEX
@@ -63,7 +64,14 @@ class Scan(Findings):
     classes: tuple[str, ...] = ()
     sources: dict[str, Source] = field(default_factory=dict)
     labels: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [T] of each source
+    num_video_labels: int = 0  # videos to which labels.csv gives one class
     used_classes: set[int] = field(default_factory=set)  # indices, also in the labels of files that cannot be read
+
+    def usable_sources(self) -> list[Source]:
+        """The labelled sources without a problem, by stem; where splits are named, those that one of them names."""
+        stems = sorted(self.sources.keys() & self.labels.keys() - self.problems.keys())
+        sources = [self.sources[stem] for stem in stems]
+        return [source for source in sources if source.split] or sources
 
     def unused_classes(self) -> list[str]:
         """The classes that no frame is labelled with, as far as the labels could be read."""
@@ -126,11 +134,10 @@ def scan_dataset(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]]
         return scan  # everything else would only be found to belong to nothing
     stems = Stems(scan.kind, {path.stem for path in media})
     groups = read_groups(scan, stems)
-    if not (scan.root / "labels").is_dir():
-        scan.add(None, scan.root / "labels", f"is missing: the labels of {scan.kind}/ belong there")
+    video_labels = _read_video_labels(scan, stems)
     for path in progress(media):
         _scan_source(scan, path, groups.get(path.stem, path.stem))
-        _scan_labels(scan, path)
+        _scan_labels(scan, path, video_labels)
     _check_widths(scan)
     _check_strays(scan, stems.own)
     for stem, split in read_splits(scan, stems, groups).items():
@@ -175,23 +182,68 @@ def _scan_source(scan: Scan, path: Path, group: str) -> None:
         scan.add(path.stem, path, f"cannot be read: {error.strerror}")
 
 
-def _scan_labels(scan: Scan, media: Path) -> None:
-    """The labels of a source; those of one that cannot be read are looked at too, only their length is not known."""
-    folder, source = scan.root / "labels", scan.sources.get(media.stem)
+def _read_video_labels(scan: Scan, stems: Stems) -> dict[str, tuple[int, int]] | None:
+    """<root>/labels.csv as stem -> (class, line), empty where it is missing; None where it cannot be understood."""
+    path = scan.root / VIDEO_LABELS
+    if not path.exists():
+        if not (scan.root / "labels").is_dir():
+            message = f"is missing: the labels of {scan.kind}/ belong there, or one class a video into {VIDEO_LABELS}"
+            scan.add(None, scan.root / "labels", message)
+        return {}
+    if not scan.classes:
+        return None
     try:
-        annotation = find_annotation(folder, media.stem)
-        if annotation is None:
-            if folder.is_dir():
-                scan.add(media.stem, folder / f"{media.stem}.csv", f"is missing (or .txt): {media.name} has no labels")
+        video_labels = read_video_labels(path, scan.classes)
+    except AnnotationError as error:
+        scan.extend(None, error.problems)
+        return None
+    for stem, (_, line) in video_labels.items():
+        if stem not in stems.own:
+            scan.add(None, path, stems.unknown(stem), line)
+    return video_labels
+
+
+def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
+    """The labels of a source; those of one that cannot be read are looked at too, only their length is not known.
+
+    `video_labels` as from `_read_video_labels`.
+    """
+    source = scan.sources.get(media.stem)
+    class_index, line = (video_labels or {}).get(media.stem, (None, None))
+    try:
+        annotation = find_annotation(scan.root / "labels", media.stem)
+        if annotation and class_index is not None:
+            scan.add(media.stem, annotation, f"and line {line} of {VIDEO_LABELS} both label it: keep one of them")
+        elif class_index is not None:
+            scan.num_video_labels += 1
+            _keep_labels(scan, media.stem, np.full(source.num_frames if source else 1, class_index, dtype=np.int64))
+        elif annotation is None:
+            _tell_missing_labels(scan, media, video_labels)
         elif scan.classes:
             labels = read_annotation(annotation, scan.classes, num_frames=source.num_frames if source else None)
-            scan.used_classes.update(np.unique(labels).tolist())
-            if source:
-                scan.labels[media.stem] = labels
+            _keep_labels(scan, media.stem, labels)
             if (labels == IGNORE_INDEX).all():
                 scan.add(media.stem, annotation, "labels no frame: there is nothing to learn or to score")
     except AnnotationError as error:
         scan.extend(media.stem, error.problems)
+
+
+def _tell_missing_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
+    folder, table = scan.root / "labels", scan.root / VIDEO_LABELS
+    if video_labels is None:
+        return  # they may be in labels.csv, whose problems are told
+    if folder.is_dir():
+        other = f", and {VIDEO_LABELS} no row for it" if video_labels else ""
+        scan.add(media.stem, folder / f"{media.stem}.csv", f"is missing (or .txt): {media.name} has no labels{other}")
+    elif table.exists():
+        scan.add(media.stem, table, f"has no row for {media.stem!r}: {media.name} has no label")
+
+
+def _keep_labels(scan: Scan, stem: str, labels: np.ndarray) -> None:
+    scan.used_classes.update(np.unique(labels).tolist())
+    if source := scan.sources.get(stem):
+        scan.labels[stem] = labels
+        scan.sources[stem] = replace(source, labels_sha256=hashlib.sha256(labels.tobytes()).hexdigest())
 
 
 def _read_video(path: Path, group: str) -> Source:

@@ -4,6 +4,7 @@ Layouts, all UTF-8; T frames, numbered from 0, segments half-open [start, stop):
 
     <stem>.txt           one class name a line, one line a frame; an EMPTY line is an unlabelled frame
     <stem>.csv           start,stop,class; frames in no row are unlabelled; rows in any order
+    labels.csv           stem,class; one class for all frames of a video, in place of a file for each one
     <stem>.frames.csv    frame,time_seconds,label,probability                       one row a frame
     <name>.live.csv      the same, row by row while the video is made; frames that were dropped have none
     <stem>.segments.csv  start,stop,start_seconds,stop_seconds,label,probability    every labelled frame is in a row
@@ -26,7 +27,9 @@ from pipeline.labels.segments import IGNORE_INDEX, Segment, frames_from_segments
 
 FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # after a stem: what `framescribe label` writes
 DECODE_REPORT = "decode_report.csv"  # lies beside them, and beside the manifest of a data set
+VIDEO_LABELS = "labels.csv"  # lies beside the folder labels/ of a data set, or in place of it
 SEGMENTS_HEADER = ("start", "stop", "class")
+VIDEO_LABELS_HEADER = ("stem", "class")
 PREDICTED_FRAMES_HEADER = ("frame", "time_seconds", "label", "probability")
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
 MAX_FRAMES = 100_000_000  # 38 days at 30 frames a second: a larger number is a mistake, and would fill the memory
@@ -70,6 +73,27 @@ def read_annotation(path: Path, classes: Sequence[str], *, num_frames: int | Non
         labels = _label_segments(path, segments, classes, num_frames=num_frames, problems=problems)
     _refuse(problems)
     return labels
+
+
+def read_video_labels(path: Path, classes: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Read labels.csv: of each stem, the index of its class in `classes` and the line that says so.
+
+    Raises AnnotationError with every problem of the file: one that cannot be read, wrong header, a row without a stem,
+    a stem with two rows, an unknown class.
+    """
+    path = Path(path)
+    problems: list[Problem] = []
+    rows = _parse_rows(path, VIDEO_LABELS_HEADER, problems)
+    lines: dict[str, int] = {}
+    for line, (stem, _) in rows:
+        if not stem:
+            problems.append(Problem(path, line, "names no video: expected a stem and its class"))
+        elif stem in lines:
+            problems.append(Problem(path, line, f"{stem!r} is already on line {lines[stem]}: a video has one class"))
+        lines.setdefault(stem, line)
+    indices = _class_indices(path, [(line, name) for line, (_, name) in rows], classes, problems)
+    _refuse(problems)
+    return {stem: (index, line) for (line, (stem, _)), index in zip(rows, indices, strict=True)}
 
 
 def read_predicted(path: Path, classes: Sequence[str], *, num_frames: int | None = None) -> np.ndarray:
@@ -126,6 +150,8 @@ def class_names_in(path: Path) -> set[str]:
         names = {line.strip() for line in read_lines(path)}
     elif path.name.endswith(FRAMES):
         names = {name for _, name in _parse_predicted_frames(path, problems)}
+    elif path.name == VIDEO_LABELS:
+        names = {name for _, (_, name) in _parse_rows(path, VIDEO_LABELS_HEADER, problems)}
     else:
         header = PREDICTED_SEGMENTS_HEADER if path.name.endswith(SEGMENTS) else SEGMENTS_HEADER
         names = {name for *_, name in _parse_segments(path, header, problems)}

@@ -7,7 +7,16 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.labels.annotations import DECODE_REPORT, FRAMES, LIVE, SEGMENTS, class_names_in, read_predicted
+from pipeline.labels.annotations import (
+    DECODE_REPORT,
+    FRAMES,
+    LIVE,
+    SEGMENTS,
+    VIDEO_LABELS,
+    class_names_in,
+    read_predicted,
+    read_video_labels,
+)
 from pipeline.labels.classes import read_classes
 from pipeline.labels.problems import AnnotationError, Problem
 from pipeline.labels.segments import IGNORE_INDEX
@@ -21,20 +30,24 @@ Read = TypeVar("Read")
 def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = None) -> Report:
     """The report (see `evaluate`) of two folders of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt`.
 
-    The class list is the `classes.txt` in `truth` or in its parent, as in a data set; failing that, the sorted names
-    that the files use. Where only one side says how long a video is (a .csv of segments does not), the other takes its
-    length. Videos of `truth` without a prediction are not scored, and named as `without_prediction`.
+    `truth` may also be a labels.csv: the class of a video is that of all its frames that are predicted. The class list
+    is the `classes.txt` in `truth` or beside it, as in a data set; failing that, the sorted names that the files use.
+    Where only one side says how long a video is (a .csv of segments does not), the other takes its length. Videos of
+    `truth` without a prediction are not scored, and named as `without_prediction`.
 
     Raises InputError where a folder has no label files, AnnotationError with every problem of every file, and what
     `evaluate` raises.
     """
     truth, predicted = Path(truth), Path(predicted)
-    true_files, predicted_files = label_files(truth), label_files(predicted)
-    classes = _find_classes(truth, [*true_files.values(), *predicted_files.values()])
-    skipped = sorted(true_files.keys() - predicted_files.keys())
-    if len(skipped) == len(true_files):
+    by_video = truth.name == VIDEO_LABELS
+    true_files, predicted_files = {} if by_video else label_files(truth), label_files(predicted)
+    classes = _find_classes(truth, [*([truth] if by_video else true_files.values()), *predicted_files.values()])
+    of_videos = read_video_labels(truth, classes) if by_video else {}
+    stems = of_videos.keys() | true_files.keys()
+    scored = stems & predicted_files.keys()
+    if not scored:
         raise InputError(f"no video of {truth} has a prediction in {predicted}: do the stems differ?")
-    true_labels = _read_folder({stem: true_files[stem] for stem in true_files if stem not in skipped}, classes)
+    true_labels = _read_folder({stem: path for stem, path in true_files.items() if stem in scored}, classes)
     predicted_labels = _read_folder(predicted_files, classes)
     for stem in true_labels.keys() & predicted_labels.keys():
         num_frames = max(len(true_labels[stem]), len(predicted_labels[stem]))
@@ -42,8 +55,10 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
             if _suffix(files[stem]) == ".csv":
                 gap = np.full(num_frames - len(labels[stem]), IGNORE_INDEX, dtype=np.int64)
                 labels[stem] = np.concatenate([labels[stem], gap])
+    for stem in scored & of_videos.keys():
+        true_labels[stem] = np.where(predicted_labels[stem] == IGNORE_INDEX, IGNORE_INDEX, of_videos[stem][0])
     report = evaluate(true_labels, predicted_labels, classes, background=background)
-    return report | {"without_prediction": skipped}
+    return report | {"without_prediction": sorted(stems - scored)}
 
 
 def label_files(folder: Path) -> dict[str, Path]:

@@ -7,25 +7,31 @@ perfect, None where a score is not defined. A report holds nothing but dict, lis
     frames               {"accuracy": pair, "macro_f1": pair}
     segments             {"edit": pair, "f1": {"10": pair, "25": pair, "50": pair}}
     without_background   {"frames": ..., "segments": ...} as above, or None where there is no background class
-    classes              {name: {"precision", "recall", "f1", "support"}}, pooled
+    classes              {name: {"precision", "recall", "f1", "support" (frames), "segments"}}, pooled
+    never_predicted      the classes that have support and are predicted for no labelled frame: swallowed by others
     confusion            [K][K] frames, row = truth, column = predicted, pooled
     videos               {stem: {"num_frames", "frames", "segments", "without_background"}}, a score for each pair
 
 A pair is {"pooled": all videos counted as one, "per_video": the mean of the videos' scores}.
 """
 
+import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.files import replacing
 from pipeline.labels.problems import did_you_mean
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics import frames, segments
 
 Report = dict[str, Any]
 IOU_PERCENTS = (10, 25, 50)
+MOST_NAMES = 8  # in the line about classes that are never predicted
 
 
 def evaluate(
@@ -54,14 +60,23 @@ def evaluate(
     confusion = np.sum(counts, axis=0)
     with_background = _scores(pairs, counts, background=None)
     without_background = None if background is None else _scores(pairs, counts, background=background_index)
-    scores = frames.class_scores(confusion)
+    num_segments = Counter(s.class_index for pair in pairs for s in segments.scored_segments(*pair)[0])
+    of_classes = {
+        name: score._asdict() | {"segments": num_segments[index]}
+        for index, (name, score) in enumerate(zip(classes, frames.class_scores(confusion), strict=True))
+    }
     return {
         "num_videos": len(stems),
         "num_frames": int(confusion.sum()),
         "background": background,
         **_summary(with_background),
         "without_background": without_background and _summary(without_background),
-        "classes": {name: score._asdict() for name, score in zip(classes, scores, strict=True)},
+        "classes": of_classes,
+        "never_predicted": [
+            name
+            for name, column in zip(classes, confusion.T, strict=True)
+            if of_classes[name]["support"] and not column.any()
+        ],
         "confusion": confusion.tolist(),
         "videos": {
             stem: {
@@ -78,13 +93,18 @@ def flatten(report: Report) -> dict[str, float]:
     """The scalar scores of a report under flat names, for trackers; scores that are None are left out.
 
     frame_accuracy_pooled, frame_accuracy_per_video, frame_macro_f1_..., edit_..., f1_at_10_..., f1_at_25_...,
-    f1_at_50_..., the same with _without_background at the end, and class_f1/<name>.
+    f1_at_50_..., the same with _without_background at the end, classes_never_predicted (how many), class_f1/<name> and,
+    of classes that have support, class_recall/<name>.
     """
     flat: dict[str, float | None] = {}
     for part, ending in ((report, ""), (report["without_background"], "_without_background")):
         for name, pair in _named_pairs(part) if part else ():
             flat |= {f"{name}_{over}{ending}": score for over, score in pair.items()}
+    flat["classes_never_predicted"] = float(len(report["never_predicted"]))
     flat |= {f"class_f1/{name}": scores["f1"] for name, scores in report["classes"].items()}
+    flat |= {
+        f"class_recall/{name}": scores["recall"] for name, scores in report["classes"].items() if scores["support"]
+    }
     return {name: score for name, score in flat.items() if score is not None}
 
 
@@ -108,16 +128,39 @@ def format_table(report: Report) -> str:
     for scores in zip(*(_named_pairs(part) for part in parts), strict=True):
         cells = [_cell(pair["pooled"], width - 12) + _cell(pair["per_video"], 12) for _, pair in scores]
         lines.append(f"{titles[scores[0][0]]:<19}" + "   ".join(cells))
-    return "\n".join([*lines, "", *_class_lines(report)])
+    lines += ["", *_class_lines(report)]
+    if report["never_predicted"]:
+        lines += ["", never_predicted(report)]
+    return "\n".join(lines)
 
 
 def _class_lines(report: Report) -> list[str]:
     width = max(16, *(len(name) for name in report["classes"]))
-    lines = [f"{'class':<{width}}   precision    recall        F1     frames", "-" * (width + 43)]
+    lines = [f"{'class':<{width}}   precision    recall        F1     frames   segments", "-" * (width + 54)]
     for name, scores in report["classes"].items():
         cells = _cell(scores["precision"], 12) + _cell(scores["recall"], 10) + _cell(scores["f1"], 10)
-        lines.append(f"{name:<{width}}{cells}{scores['support']:>11,}")
+        lines.append(f"{name:<{width}}{cells}{scores['support']:>11,}{scores['segments']:>11,}")
     return lines
+
+
+def never_predicted(report: Report) -> str:
+    """One line that names the classes that are never predicted and yet have support, the most of it first."""
+    support = {name: report["classes"][name]["support"] for name in report["never_predicted"]}
+    names = sorted(support, key=lambda name: (-support[name], name))
+    more = len(names) - MOST_NAMES
+    shown = ", ".join(f"{name} ({support[name]:,} frame{'s' * (support[name] != 1)})" for name in names[:MOST_NAMES])
+    return "never predicted, though in the truth: " + shown + f" and {more} more" * (more > 0)
+
+
+def write_class_table(report: Report, path: Path) -> None:
+    """The classes of a report as CSV, a row each; a score that is not defined is an empty cell."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "frames", "segments", "precision", "recall", "f1", "never_predicted"])
+        for name, scores in report["classes"].items():
+            cells = ["" if scores[key] is None else f"{scores[key]:.2f}" for key in ("precision", "recall", "f1")]
+            is_never = "yes" if name in report["never_predicted"] else ""
+            writer.writerow([name, scores["support"], scores["segments"], *cells, is_never])
 
 
 def _check_videos(truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], num_classes: int) -> None:

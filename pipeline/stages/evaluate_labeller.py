@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.files import replacing
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.plots import plot_confusion, plot_timeline
-from pipeline.metrics.report import Report, evaluate, flatten
+from pipeline.metrics.report import Report, evaluate, flatten, never_predicted, write_class_table
 from pipeline.predict import Model, VideoLabels, decide, label_video
 from pipeline.runtime import exports_beside
 from pipeline.stages import run_stage
@@ -105,9 +106,12 @@ def _calibration(truth: dict[str, np.ndarray], predicted: Predictions) -> dict[s
 def _write_report(
     out: Path, report: Report, truth: dict[str, np.ndarray], predicted: Predictions, classes: tuple[str, ...]
 ) -> None:
-    """report.json, and one confusion.csv, of the last split: a row for each labelled frame, as DVC's plot takes it."""
+    """report.json, classes.csv, and confusion.csv for DVC's plot, of the last split: a row for each labelled frame."""
     with replacing(out / "report.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n")
+    write_class_table(report, out / "classes.csv")
+    if report["never_predicted"]:
+        print(f"warning: {out.name}: {never_predicted(report)}", file=sys.stderr)
     with replacing(RESULTS / "confusion.csv") as path, path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["actual", "predicted"])

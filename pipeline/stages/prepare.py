@@ -1,4 +1,4 @@
-"""Stage prepare: check every file of the data set, split it by group, write the manifest and a decode report."""
+"""Stage prepare: check every file of the data set, split it by group, write the manifest, report files and classes."""
 
 import csv
 import shutil
@@ -9,11 +9,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.config import Params, load_params
-from pipeline.datasets.manifest import Manifest, assign_splits, video_class, write_manifest
+from pipeline.datasets.manifest import SPLITS, Manifest, assign_splits, video_class, write_manifest
 from pipeline.datasets.scan import Scan, scan_dataset
+from pipeline.datasets.support import (
+    CLASS_SUPPORT,
+    SupportTable,
+    count_support,
+    find_shortages,
+    unlabelled_percent,
+    write_support,
+)
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.labels.annotations import DECODE_REPORT
+from pipeline.labels.annotations import DECODE_REPORT, VIDEO_LABELS
 from pipeline.stages import run_stage
 from pipeline.stages.paths import PREPARED
 
@@ -27,8 +35,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     """Check, split and write. Raises InputError with every problem that dataset.skip_broken does not leave out."""
     scan = scan_dataset(params.dataset.root, progress=_progress)
     _check_encoder(params, scan)
-    if params.labeller.head == "many_to_one":
-        _check_one_class(scan)
+    _check_head(params, scan)
     _refuse_or_skip(scan, skip_broken=params.dataset.skip_broken)
     if params.dataset.background is not None and params.dataset.background not in scan.classes:
         raise InputError(f"dataset.background {params.dataset.background!r} is no class of {scan.root / 'classes.txt'}")
@@ -46,7 +53,11 @@ def prepare(params: Params, out: Path) -> Manifest:
     shutil.rmtree(out, ignore_errors=True)
     write_manifest(manifest, scan.labels, out)
     _write_decode_report(scan, out / DECODE_REPORT)
-    _summarise(manifest, scan, num_left_out=len(sources) - len(kept))
+    support = count_support(kept, scan.labels, scan.classes)
+    write_support(support, out / CLASS_SUPPORT)
+    _summarise(manifest, support, out, num_left_out=len(sources) - len(kept))
+    for shortage in find_shortages(support):
+        print(f"warning: {shortage}", file=sys.stderr)
     return manifest
 
 
@@ -64,18 +75,23 @@ def _check_encoder(params: Params, scan: Scan) -> None:
         )
 
 
-def _check_one_class(scan: Scan) -> None:
-    for stem, labels in scan.labels.items():
-        if video_class(labels) is None:
-            path = Path(scan.sources[stem].path)
-            scan.add(stem, path, "has not exactly one class, which the head many_to_one needs for each video")
+def _check_head(params: Params, scan: Scan) -> None:
+    if params.labeller.head == "many_to_one":
+        for stem, labels in scan.labels.items():
+            if video_class(labels) is None:
+                message = f"has not exactly one class, which the head many_to_one needs: {VIDEO_LABELS} can give it"
+                scan.add(stem, Path(scan.sources[stem].path), message)
+    elif scan.num_video_labels:
+        print(
+            f"warning: {VIDEO_LABELS} gives {scan.num_video_labels} videos one class for all of their frames, and each"
+            " frame is to learn it. Where only a part of a video shows its class, set -S labeller.head=many_to_one",
+            file=sys.stderr,
+        )
 
 
 def _refuse_or_skip(scan: Scan, *, skip_broken: bool) -> None:
     for problem in scan.refuse_or_skip(skip_broken=skip_broken, section="dataset", files="videos"):
         print(f"left out: {problem}", file=sys.stderr)
-    for name in scan.unused_classes():
-        print(f"warning: no frame is labelled {name!r}, a class of {scan.root / 'classes.txt'}", file=sys.stderr)
 
 
 def _write_decode_report(scan: Scan, path: Path) -> None:
@@ -90,15 +106,15 @@ def _write_decode_report(scan: Scan, path: Path) -> None:
             writer.writerow([stem, *values, "; ".join(p.message for p in scan.problems.get(stem, []))])
 
 
-def _summarise(manifest: Manifest, scan: Scan, *, num_left_out: int) -> None:
-    for split in ("train", "val", "test"):
+def _summarise(manifest: Manifest, support: SupportTable, out: Path, *, num_left_out: int) -> None:
+    for split in SPLITS:
         sources = manifest.of_split(split)
-        groups = {source.group for source in sources}
-        print(
-            f"{split:5}  {len(sources):4} videos  {len(groups):3} groups  {sum(s.num_frames for s in sources):7} frames"
-        )
+        num_groups, num_frames = len({s.group for s in sources}), sum(s.num_frames for s in sources)
+        unlabelled = f"  {unlabelled_percent(support[split]):.1f}% unlabelled" if sources else ""
+        print(f"{split:5}  {len(sources):4} videos  {num_groups:3} groups  {num_frames:7} frames{unlabelled}")
     if num_left_out:
         print(f"{num_left_out} videos are named by no split and left out")
+    print(f"frames, segments, videos and groups of each class: {out / CLASS_SUPPORT}")
 
 
 if __name__ == "__main__":

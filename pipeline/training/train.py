@@ -25,6 +25,7 @@ from pipeline.checkpoint import (
 from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import SPLITS, Manifest, Source, read_manifest, video_class
+from pipeline.datasets.support import CLASS_SUPPORT
 from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
 from pipeline.encode import choose_device, encode_video
 from pipeline.labels.annotations import DECODE_REPORT
@@ -52,8 +53,8 @@ MIN_SEGMENT_SHARE, POOL_SHARE = 0.4, 0.2
 class Material:
     """What a model learns from: the manifest, the labels int64 [T] of each stem, and where the features lie.
 
-    `frames`: the encoder; with `from_pixels` it is trained too and nothing is read from `features`. `decode_report`:
-    what `prepare` found out about each file.
+    `frames`: the encoder; with `from_pixels` it is trained too and nothing is read from `features`. `reports`: what
+    `prepare` found out about each file and each class.
     """
 
     manifest: Manifest
@@ -61,13 +62,14 @@ class Material:
     features: Path
     frames: FrameEncoder | None
     from_pixels: bool
-    decode_report: Path
+    reports: tuple[Path, ...]
     pixels: dict[str, torch.Tensor] = field(default_factory=dict)  # of the videos that were read, where all fit
 
     @classmethod
     def open(cls, prepared: Path, features: Path, frames: FrameEncoder | None, *, from_pixels: bool) -> "Material":
         manifest, labels = read_manifest(prepared)
-        return cls(manifest, labels, features, frames, from_pixels, prepared / DECODE_REPORT)
+        reports = (prepared / DECODE_REPORT, prepared / CLASS_SUPPORT)
+        return cls(manifest, labels, features, frames, from_pixels, reports)
 
     def read(self, stem: str, start: int, stop: int) -> torch.Tensor:
         """Frames [start, stop) of a video as the model takes them: features [T,F], or pixels [T,3,h,w]."""
@@ -133,7 +135,8 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
     )
     with open_training_run(state, out, name=_run_name(name, params, material)) as run_id:
         tracking.log_start(_run_params(params, material), _datasets(material.manifest))
-        tracking.log_file(material.decode_report)
+        for report in material.reports:
+            tracking.log_file(report)
         callbacks = Callbacks(
             batches=partial(_batches, params, material),
             validate=partial(validate, labeller, material) if material.manifest.of_split("val") else None,
@@ -338,8 +341,18 @@ def _video_classes(head: str, labels: Mapping[str, np.ndarray]) -> dict[str, int
 def _class_weights(params: Params, material: Material, device: torch.device) -> torch.Tensor | None:
     if params.training.class_weights == "none":
         return None
-    labels = np.concatenate([material.labels[source.stem] for source in material.manifest.of_split("train")])
-    return balanced_class_weights(torch.from_numpy(labels), len(material.manifest.classes)).to(device)
+    targets = _targets(params, _labels_of(material, "train"))
+    return balanced_class_weights(torch.from_numpy(targets), len(material.manifest.classes)).to(device)
+
+
+def _targets(params: Params, labels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What the loss of an epoch is summed over: the label of each frame; many-to-one, the class of each window."""
+    video_classes = _video_classes(params.labeller.head, labels)
+    if video_classes is None:
+        return np.concatenate([*labels.values()])
+    length = params.training.window_frames
+    num_windows = [math.ceil(len(labels[stem]) / (length or len(labels[stem]))) for stem in video_classes]
+    return np.repeat([*video_classes.values()], num_windows)
 
 
 def _run_params(params: Params, material: Material) -> dict[str, object]:

@@ -76,7 +76,7 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
         np.testing.assert_array_equal(labels_again[stem], expected)
 
 
-def test_the_fingerprint_is_of_contents_classes_and_splits_not_of_places():
+def test_the_fingerprint_is_of_contents_labels_classes_and_splits_not_of_places():
     sources = make_sources([0, 1], ["train", "val"])
     manifest = Manifest("tiny", "videos", ("rest", "walk"), "rest", tuple(sources))
 
@@ -85,8 +85,9 @@ def test_the_fingerprint_is_of_contents_classes_and_splits_not_of_places():
         return Manifest("other", "videos", classes, None, (changed, sources[1])).fingerprint()
 
     assert fingerprint(path="elsewhere/clip0.mp4") == manifest.fingerprint()
-    others = [fingerprint(sha256="x"), fingerprint(split="test"), fingerprint(classes=("walk", "rest"))]
-    assert len({manifest.fingerprint(), *others}) == 4
+    others = [fingerprint(sha256="x"), fingerprint(labels_sha256="x"), fingerprint(split="test")]
+    others.append(fingerprint(classes=("walk", "rest")))
+    assert len({manifest.fingerprint(), *others}) == 5
 
 
 @pytest.mark.parametrize(("labels", "expected"), [([1, 1, -100], 1), ([-100, -100], None), ([0, 1], None), ([0], 0)])

@@ -152,6 +152,14 @@ def test_every_fault_of_the_class_list_has_its_line(dataset):
     assert [line.split(": ")[0] for line in told] == [f"{dataset}/classes.txt:2", f"{dataset}/classes.txt:3"]
 
 
+def test_labels_are_told_apart_by_what_they_say_and_not_by_how_they_are_written(dataset):
+    before = {stem: source.labels_sha256 for stem, source in scan_dataset(dataset).sources.items()}
+    assert before["clip0"] == before["clip1"], "one is .csv, the other .txt"
+    append(dataset / "labels" / "clip0.csv", "20,21,right\n")
+    after = {stem: source.labels_sha256 for stem, source in scan_dataset(dataset).sources.items()}
+    assert {stem for stem in before if before[stem] != after[stem]} == {"clip0"}
+
+
 @pytest.mark.parametrize(
     ("remove", "sentence"),
     [
@@ -179,3 +187,56 @@ def test_the_labels_of_a_broken_video_are_looked_at_too(dataset):
 @pytest.mark.parametrize("name", ["grid", "gtea/split1", "gtea/split2", "gtea/split3", "gtea/split4"])
 def test_real_data_sets_are_clean(real_data, name):
     assert problems_of(real_data / name) == []
+
+
+# One class a video
+
+
+@pytest.fixture
+def labelled_by_video(dataset) -> Path:
+    """The same files with one class each, in labels.csv alone."""
+    shutil.rmtree(dataset / "labels")
+    rows = "".join(f"clip{i},{('idle', 'left', 'right')[i % 3]}\n" for i in range(NUM_VIDEOS))
+    (dataset / "labels.csv").write_text("stem,class\n" + rows)
+    return dataset
+
+
+def test_one_class_a_video_is_the_label_of_all_its_frames(labelled_by_video):
+    assert problems_of(labelled_by_video) == []
+    scan = scan_dataset(labelled_by_video)
+    assert scan.num_video_labels == NUM_VIDEOS
+    for i in range(NUM_VIDEOS):
+        np.testing.assert_array_equal(scan.labels[f"clip{i}"], np.full(NUM_FRAMES, i % 3))
+
+
+def test_a_video_has_its_labels_in_one_place(labelled_by_video):
+    (labelled_by_video / "labels").mkdir()
+    frames = labelled_by_video / "labels" / "clip0.csv"
+    frames.write_text("start,stop,class\n0,8,idle\n")
+    (line,) = problems_of(labelled_by_video)
+    assert line == f"{frames}: and line 2 of labels.csv both label it: keep one of them"
+    table = labelled_by_video / "labels.csv"
+    table.write_text(table.read_text().replace("clip0,idle\n", ""))
+    assert problems_of(labelled_by_video) == [], "some videos by frames, the others by one class"
+    table.write_text(table.read_text().replace("clip1,left\n", ""))
+    (line,) = problems_of(labelled_by_video)
+    assert line.endswith("clip1.csv: is missing (or .txt): clip1.npy has no labels, and labels.csv no row for it")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("clip5,right\n", ""), ["labels.csv: has no row for 'clip5': clip5.npy has no label"]),
+        (("clip5,", "clp5,"), ["labels.csv:7: 'clp5' is no stem of features/: did you mean 'clip5'?", "has no row"]),
+        (("clip5,right", "clip5,rihgt"), ["labels.csv:7: unknown class 'rihgt': did you mean 'right'?"]),
+        (("stem,class\n", ""), ["labels.csv:1: got the header 'clip0,idle', expected 'stem,class'"]),
+    ],
+)
+def test_faults_of_labels_csv_are_told_and_nothing_that_follows_from_them(labelled_by_video, change, words):
+    path = labelled_by_video / "labels.csv"
+    path.write_text(path.read_text().replace(*change))
+    told = [str(problem) for problem in scan_dataset(labelled_by_video).all_problems()]
+    assert len(told) == len(words)
+    for line, expected in zip(told, words, strict=True):
+        assert expected in line
+    assert len(scan_dataset(labelled_by_video).usable_sources()) in (0, NUM_VIDEOS - 1)

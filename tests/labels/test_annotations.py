@@ -10,6 +10,7 @@ from pipeline.labels.annotations import (
     read_annotation,
     read_predicted,
     read_spans,
+    read_video_labels,
     write_frames,
     write_segments,
 )
@@ -238,3 +239,28 @@ def test_every_problem_of_spans_is_told(rows, expected, tmp_path):
     assert [problem.line for problem in problems] == [line for line, _ in expected]
     for problem, (_, sentence) in zip(problems, expected, strict=True):
         assert sentence in problem.message
+
+
+# One class a video
+
+
+def test_labels_of_videos_say_class_and_line(tmp_path):
+    path = written(tmp_path / "labels.csv", '\ufeffstem,class\r\nb,walk\r\n\r\n a ,"say ""hi"", wave"\r\n')
+    assert read_video_labels(path, CLASSES) == {"b": (1, 2), "a": (2, 4)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", [(None, "is empty: expected the header 'stem,class'")]),
+        ("a,walk\n", [(1, "got the header 'a,walk', expected 'stem,class'")]),
+        ("stem,class\n,walk\n", [(2, "names no video: expected a stem and its class")]),
+        ("stem,class\na,\n", [(2, "no class name: there are 'rest', 'walk', 'say \"hi\", wave'")]),
+        ("stem,class\na,wlak\nb,wlak\n", [(2, "unknown class 'wlak' (on 2 lines): did you mean 'walk'?")]),
+        ("stem,class\na,walk\na,walk\n", [(3, "'a' is already on line 2: a video has one class")]),
+        ("stem,class\na\n", [(2, "got 1 columns, expected the 2 of stem,class")]),
+    ],
+)
+def test_faults_of_the_labels_of_videos_have_their_lines(tmp_path, text, expected):
+    path = written(tmp_path / "labels.csv", text)
+    assert problems_of(path, read=lambda path, classes, num_frames: read_video_labels(path, classes)) == expected

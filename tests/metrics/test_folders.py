@@ -106,3 +106,22 @@ def test_a_prediction_without_truth_is_refused(folders):
     (predicted / "stray.txt").write_text("rest\n")
     with pytest.raises(InputError, match="stray"):
         evaluate_folders(truth, predicted)
+
+
+def test_one_class_a_video_against_what_label_wrote(folders):
+    truth, predicted = folders
+    predict(predicted, [0, 0, 1, 1, -100])
+    path = truth.parent / "labels.csv"
+    path.write_text("stem,class\nclip,walk\nother,jump\n")
+    report = evaluate_folders(path, predicted)
+    assert list(report["classes"]) == list(CLASSES)
+    assert report["frames"]["accuracy"]["per_video"] == 50, "a frame that could not be decoded is not scored"
+    assert report["without_prediction"] == ["other"]
+    (truth.parent / "classes.txt").unlink()
+    assert list(evaluate_folders(path, predicted)["classes"]) == ["jump", "rest", "walk"]
+    path.write_text("stem,class\nclip,walk\nclip,walk\n")
+    with pytest.raises(AnnotationError, match=r"labels\.csv:3: 'clip' is already on line 2"):
+        evaluate_folders(path, predicted)
+    path.write_text("stem,class\nother,walk\n")
+    with pytest.raises(InputError, match="do the stems differ"):
+        evaluate_folders(path, predicted)

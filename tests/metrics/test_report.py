@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.metrics.folders import evaluate_folders
-from pipeline.metrics.report import evaluate, flatten, format_table
+from pipeline.metrics.report import evaluate, flatten, format_table, never_predicted, write_class_table
 
 DATA = Path(os.environ.get("FRAMESCRIBE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 CLASSES = ("rest", "walk", "jump")
@@ -44,7 +45,9 @@ def test_report_solved_by_hand():
     # F1@50: a 2 of 2; b finds 1 (IoU 1/2), with 2 false and 1 missed.
     assert report["segments"]["f1"]["50"] == {"pooled": pytest.approx(200 * 3 / 9), "per_video": pytest.approx(70)}
     assert report["confusion"] == [[1, 1, 0], [1, 5, 0], [0, 1, 0]]
-    assert report["classes"]["jump"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert report["classes"]["jump"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1, "segments": 1}
+    assert [scores["segments"] for scores in report["classes"].values()] == [1, 2, 1]
+    assert report["never_predicted"] == ["jump"]
     assert list(report["videos"]) == ["a", "b"]
     assert report["videos"]["b"]["segments"]["edit"] == pytest.approx(100 / 3)
     assert report["videos"]["b"]["num_frames"] == 3
@@ -66,20 +69,60 @@ def test_flat_names():
         f"{name}_{over}" for name in ("frame_accuracy", "frame_macro_f1", "edit") for over in ("pooled", "per_video")
     ]
     names += [f"f1_at_{percent}_{over}" for percent in (10, 25, 50) for over in ("pooled", "per_video")]
-    expected = {*names, *(f"{name}_without_background" for name in names), *(f"class_f1/{name}" for name in CLASSES)}
-    assert set(scores) == expected
+    of_classes = {f"class_{score}/{name}" for score in ("f1", "recall") for name in CLASSES}
+    names.append("classes_never_predicted")
+    assert set(scores) == {*names, *(f"{name}_without_background" for name in names[:-1]), *of_classes}
     assert scores["edit_per_video_without_background"] == pytest.approx(75)
-    assert set(flatten(evaluate(TRUTH, PREDICTED, CLASSES))) == {*names, *(f"class_f1/{name}" for name in CLASSES)}
+    assert scores["classes_never_predicted"] == 1
+    assert set(flatten(evaluate(TRUTH, PREDICTED, CLASSES))) == {*names, *of_classes}
+    only_predicted = flatten(evaluate({"a": np.array([0])}, {"a": np.array([1])}, CLASSES))
+    assert {name for name in only_predicted if name.startswith("class_")} == {
+        "class_f1/rest",
+        "class_f1/walk",
+        "class_recall/rest",
+    }
 
 
 def test_table_has_every_score_and_straight_columns():
     report = evaluate(TRUTH, PREDICTED, (*CLASSES, "never"), background="rest")
-    scores, by_class = (part.split("\n") for part in format_table(report).split("\n\n")[1:])
+    scores, by_class, swallowed = (part.split("\n") for part in format_table(report).split("\n\n")[1:])
     assert len({len(line) for line in scores}) == 1
     assert len({len(line) for line in by_class}) == 1
     assert scores[5].split() == ["edit", "score", "60.0", "66.7", "66.7", "75.0"]
-    assert by_class[-1].split() == ["never", "-", "-", "-", "0"]
+    assert by_class[-1].split() == ["never", "-", "-", "-", "0", "0"]
+    assert by_class[-2].split() == ["jump", "0.0", "0.0", "0.0", "1", "1"]
+    assert swallowed == ["never predicted, though in the truth: jump (1 frame)"]
     assert "without" not in format_table(evaluate(TRUTH, PREDICTED, CLASSES))
+
+
+def test_swallowed_classes_are_one_line_with_the_largest_first():
+    names = tuple(f"c{i:02}" for i in range(20))
+    truth = np.repeat(np.arange(20), np.arange(20) + 1)
+    report = evaluate({"a": truth}, {"a": np.zeros_like(truth)}, names)
+    assert report["never_predicted"] == list(names[1:])
+    line = never_predicted(report)
+    assert line.startswith("never predicted, though in the truth: c19 (20 frames), c18 (19 frames), ")
+    assert line.endswith(", c12 (13 frames) and 11 more")
+    assert "never predicted" not in format_table(evaluate({"a": truth}, {"a": truth}, names))
+
+
+def test_the_table_of_classes_has_what_the_report_has(tmp_path):
+    report = evaluate(TRUTH, PREDICTED, (*CLASSES, "never"))
+    write_class_table(report, tmp_path / "classes.csv")
+    with (tmp_path / "classes.csv").open(newline="") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [*CLASSES, "never"]
+    assert rows["jump"] == {
+        "class": "jump",
+        "frames": "1",
+        "segments": "1",
+        "precision": "0.00",
+        "recall": "0.00",
+        "f1": "0.00",
+        "never_predicted": "yes",
+    }
+    assert [rows["never"][name] for name in ("frames", "recall", "never_predicted")] == ["0", "", ""]
+    assert float(rows["walk"]["f1"]) == pytest.approx(report["classes"]["walk"]["f1"], abs=0.005)
 
 
 def test_all_bad_videos_are_named_at_once():

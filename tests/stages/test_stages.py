@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from made_data import write_feature_dataset, write_params
 from mlflow import MlflowClient
 
 from pipeline import summary
+from pipeline.datasets.support import CLASS_SUPPORT
 from pipeline.errors import InputError
 from pipeline.stages import (
     evaluate_labeller,
@@ -27,6 +29,7 @@ from pipeline.stages import (
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, OUTPUTS, PREPARED, RESULTS
 from pipeline.training import tracking
 
+ARTIFACTS = ("classes.csv", "confusion.png", "report.json", "timelines")
 TRAINING = (prepare, finetune_encoder, extract_features, train_labeller, train_baseline)
 
 
@@ -66,12 +69,32 @@ def test_evaluation_gives_dvc_and_mlflow_the_same(trained):
     assert any("turn (left)!" in name for name in metrics["test"])
     assert all(0 <= scores["calibration_error"] <= 100 for scores in metrics.values())
     artifacts = {file.path for file in MlflowClient().list_artifacts(run_id_of(LABELLER), "evaluation/test")}
-    assert artifacts == {f"evaluation/test/{name}" for name in ("report.json", "confusion.png", "timelines")}
+    assert artifacts == {f"evaluation/test/{name}" for name in ARTIFACTS}
     assert len(list((RESULTS / "evaluation" / "test" / "timelines").iterdir())) == 1, "num_samples"
     with (RESULTS / "confusion.csv").open(newline="") as file:
         pairs = list(csv.DictReader(file))
     right = sum(pair["actual"] == pair["predicted"] for pair in pairs)
     assert 100 * right / len(pairs) == pytest.approx(metrics["test"]["frame_accuracy_pooled"])
+
+
+def test_a_class_that_is_swallowed_is_told_at_every_end(trained, capsys, monkeypatch):
+    def all_idle(probabilities, model, **options):
+        return decide(np.eye(3)[np.zeros(len(probabilities), dtype=int)], model, **options)
+
+    decide = evaluate_labeller.decide
+    monkeypatch.setattr(evaluate_labeller, "decide", all_idle)
+    evaluate_labeller.main()
+    told = capsys.readouterr().err
+    assert "warning: test: never predicted, though in the truth: " in told
+    assert "turn (left)!" in told
+    with (RESULTS / "evaluation" / "test" / "classes.csv").open(newline="") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    assert [row["never_predicted"] for row in rows.values()] == ["", "yes", "yes"]
+    assert float(rows["idle"]["recall"]) == 100
+    assert scores_in_mlflow(LABELLER)["test/classes_never_predicted"] == 2
+    summary.main()
+    shown = capsys.readouterr().out
+    assert "2 classes of test videos never predicted: results/evaluation/test/classes.csv" in shown
 
 
 def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained, capsys):
@@ -127,6 +150,49 @@ def test_features_go_on_where_they_were_killed_and_strays_are_removed(workspace)
     assert written == {"clip0.safetensors", "clip1.safetensors", "clip2.safetensors"}
 
 
+def test_what_there_is_of_each_class_is_written_and_told(workspace, capsys):
+    write_feature_dataset(workspace / "dataset", num_videos=12)
+    Path("dataset/classes.txt").write_text("idle\nleft\nright\njump\nfall\n")
+    Path("dataset/labels/clip0.csv").write_text("start,stop,class\n0,10,jump\n")
+    Path("dataset/splits").mkdir()
+    for split, indices in (("train", range(8)), ("val", (8, 9)), ("test", (10, 11))):
+        Path(f"dataset/splits/{split}.txt").write_text("".join(f"clip{i}\n" for i in indices))
+    write_params(workspace)
+    prepare.main()
+    shown = capsys.readouterr()
+    assert "train     8 videos    8 groups      320 frames  9.4% unlabelled" in shown.out
+    assert f"each class: {PREPARED / CLASS_SUPPORT}" in shown.out
+    told = [line.split(". ")[0] for line in shown.err.splitlines() if line.startswith("warning: ")]
+    assert told[:2] == [
+        "warning: 1 class is in no label: 'fall'",
+        "warning: 1 class is in one training video only: 'jump'",
+    ]
+    assert "warning: 1 class is in training, but in no val video: 'jump'" in told
+    with (PREPARED / CLASS_SUPPORT).open(newline="") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    assert [rows["jump"][f"train_{name}"] for name in ("frames", "segments", "videos", "groups")] == [
+        "10",
+        "1",
+        "1",
+        "1",
+    ]
+    assert rows[""]["train_frames"] == "30"
+
+
+def test_one_class_a_video_is_for_the_head_that_gives_one(workspace, capsys):
+    write_feature_dataset(workspace / "dataset", num_videos=6)
+    write_params(workspace, labeller__head="many_to_one")
+    with pytest.raises(InputError, match=r"clip0\.npy: has not exactly one class.*labels\.csv can give it"):
+        prepare.main()
+    shutil.rmtree("dataset/labels")
+    Path("dataset/labels.csv").write_text("stem,class\n" + "".join(f"clip{i},left\n" for i in range(6)))
+    prepare.main()
+    assert "labels.csv" not in capsys.readouterr().err
+    write_params(workspace)
+    prepare.main()
+    assert "warning: labels.csv gives 6 videos one class for all of their frames" in capsys.readouterr().err
+
+
 def test_bad_input_ends_a_stage_in_plain_sentences(workspace, capsys):
     write_feature_dataset(workspace / "dataset")
     for stem in ("clip0", "clip3"):
@@ -164,6 +230,13 @@ def test_the_table():
     assert {len(line) for line in two} == {66}
     assert "val videos" in two[0]
     assert "test videos" in two[0]
+
+
+def test_the_summary_names_swallowed_classes_of_the_labeller_alone():
+    metrics = {"val": {"classes_never_predicted": 1.0}, "val_without_rnn": {"classes_never_predicted": 2.0}, "test": {}}
+    (line,) = summary.format_never_predicted(metrics)
+    assert line == "1 class of val videos never predicted: results/evaluation/val/classes.csv"
+    assert summary.format_never_predicted({"test": {"classes_never_predicted": 0.0}}) == []
 
 
 def test_the_end_of_a_run_without_a_result(workspace):

@@ -106,6 +106,7 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
     fingerprint = material.manifest.fingerprint()
     assert datasets == {f"tiny-{split}": (split, fingerprint) for split in ("train", "val", "test")}
     assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
+        "class_support.csv",
         "curves.png",
         "decode_report.csv",
         "gradients.png",
@@ -128,7 +129,7 @@ def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspa
     train(load_params(), open_material(), Path("vanishing"), name="labeller")
     assert capsys.readouterr().out.count("gradients vanish") == 1
     vanishing, healthy = runs()
-    assert {"curves.png", "decode_report.csv", "gradients.png"} == {
+    assert {"class_support.csv", "curves.png", "decode_report.csv", "gradients.png"} == {
         file.path for file in client().list_artifacts(healthy.info.run_id)
     }
     factors = [[value for _, value in curve(run.info.run_id, "rnn/gradient_factor")] for run in (vanishing, healthy)]
@@ -144,7 +145,11 @@ def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_works
     write_params(features_workspace, labeller__cell="none", training__epochs=1)
     train(load_params(), open_material(), Path("model"), name="baseline")
     (run,) = runs()
-    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png", "decode_report.csv"]
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
+        "class_support.csv",
+        "curves.png",
+        "decode_report.csv",
+    ]
     assert not any("rnn" in name or "gradient_by" in name for name in run.data.metrics)
 
 
@@ -265,12 +270,17 @@ def test_what_is_trained_already_is_not_trained_again(features_workspace, monkey
     train(load_params(), material, Path("model"), name="labeller")
     assert len(runs()) == 1
     assert "already trained" in capsys.readouterr().out
+    labels = Path("dataset/labels/clip0.csv")
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 2, "a segment less is labelled"
     monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
     train(load_params(), material, Path("model"), name="labeller")
-    assert len(runs()) == 2
+    assert len(runs()) == 3
     write_params(features_workspace, training__epochs=1, seed=7)
     train(load_params(), material, Path("model"), name="labeller")
-    assert len(runs()) == 3
+    assert len(runs()) == 4
 
 
 @pytest.mark.usefixtures("no_model")
@@ -340,16 +350,20 @@ def test_without_a_validation_split(features_workspace):
 
 @pytest.mark.usefixtures("no_model")
 def test_many_to_one_learns_the_class_of_a_video(workspace):
+    """One class a video, of some by labels.csv, of others by the few frames that have a label."""
     generator = np.random.default_rng(0)
     for folder in ("features", "labels"):
         (workspace / "dataset" / folder).mkdir(parents=True)
     (workspace / "dataset" / "classes.txt").write_text("idle\nleft\n")
+    rows = [f"clip{index},{'left' if index % 2 else 'idle'}" for index in range(10)]
+    (workspace / "dataset" / "labels.csv").write_text("\n".join(["stem,class", *rows]) + "\n")
     for index in range(20):
         features = generator.normal(size=(int(generator.integers(10, 30)), 4)).astype(np.float32)
         features[:, 0] += 3 * (index % 2)
         np.save(workspace / "dataset" / "features" / f"clip{index}.npy", features)
-        labels = ["left" if index % 2 else "idle"] * len(features)
-        (workspace / "dataset" / "labels" / f"clip{index}.txt").write_text("\n".join(labels) + "\n")
+        if index >= 10:
+            segment = f"3,6,{'left' if index % 2 else 'idle'}"
+            (workspace / "dataset" / "labels" / f"clip{index}.csv").write_text(f"start,stop,class\n{segment}\n")
     write_params(workspace, labeller__head="many_to_one", training__epochs=15, training__learning_rate=0.02)
     material = open_material()
     train(load_params(), material, Path("model"), name="labeller")
@@ -425,6 +439,23 @@ def test_balanced_class_weights_are_those_of_the_training_split(features_workspa
     assert shares == pytest.approx([len(labels) / 3] * 3)
 
 
+@pytest.mark.parametrize(("window_frames", "expected"), [(None, [1.5, 0.75]), (10, [1.25, 5 / 6]), (5, [1.25, 5 / 6])])
+def test_balanced_class_weights_of_many_to_one_are_those_of_windows(tmp_path, window_frames, expected):
+    """One video of 20 frames and two of 10 and 20: whole, one window against two; cut into 10 or 5, 2 against 3."""
+    write_params(
+        tmp_path,
+        labeller__head="many_to_one",
+        training__class_weights="balanced",
+        training__window_frames=window_frames,
+    )
+    lengths = {"a": 20, "b": 10, "c": 20}
+    sources = tuple(Source(stem, f"{stem}.npy", stem, num, split="train") for stem, num in lengths.items())
+    labels = {stem: np.full(num, int(stem != "a")) for stem, num in lengths.items()}
+    material = Material(Manifest("tiny", "features", ("x", "y"), None, sources), labels, tmp_path, None, False, ())
+    weights = training._class_weights(load_params(tmp_path / "params.yaml"), material, CPU)
+    assert weights.tolist() == pytest.approx(expected)
+
+
 def test_a_validation_split_of_background_alone_is_scored(tmp_path):
     """There is no segment to find and none is found, which is no reason to stop."""
 
@@ -435,6 +466,6 @@ def test_a_validation_split_of_background_alone_is_scored(tmp_path):
     write_features(tmp_path / f"a{SUFFIX}", np.zeros((8, 2), np.float32), np.zeros(8), fingerprint="x")
     source = Source("a", "a.npy", "a", 8, width=2, split="val")
     manifest = Manifest("tiny", "features", ("idle", "left"), "left", (source,))
-    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, tmp_path / "decode_report.csv")
+    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, ())
     scores = training.validate(Silent(), material)
     assert scores == {"loss": pytest.approx(-np.log(0.75)), "frame_accuracy": 100, "edit": 100, "f1_at_50": 100}

@@ -1,0 +1,166 @@
+"""How much of each class there is to learn from and to score, split by split, and what is too little of it.
+
+Segments are those that are scored (`metrics.segments`): frames without a label are cut out before a video is split into
+segments. A video counts for a class that labels any of its frames, a group for that of any of its videos.
+"""
+
+import csv
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.datasets.manifest import SPLITS, Source
+from pipeline.files import replacing
+from pipeline.labels.segments import IGNORE_INDEX, segments_from_frames
+
+CLASS_SUPPORT = "class_support.csv"  # lies beside the manifest of a data set
+ALL = "all"  # the split of sources that are not split yet
+UNLABELLED = ""  # in place of a class name, as in label files
+# Neighbouring frames are alike, so that examples of a class are its segments and not its frames. Ten events for what is
+# to be learnt is the rule of thumb of Peduzzi et al., "A simulation study of the number of events per variable in
+# logistic regression analysis" (1996); docs/experiments.md has what was measured here.
+FEW_SEGMENTS = 10
+MOST_NAMES = 8  # in one warning
+
+
+class Support(NamedTuple):
+    """How much there is of a class in one split. Of UNLABELLED: frames without a label, their runs, and so on."""
+
+    frames: int
+    segments: int
+    videos: int
+    groups: int
+
+
+# What it means that there is too little of a class, and what to do
+IN_NO_LABEL = "Are they spelt otherwise in the labels, in videos that are left out, or should they go from classes.txt?"
+NOT_LEARNT = (
+    "They cannot be learnt, and are scored: put a video that has them into training, or take them out of the labels."
+)
+ONE_PLACE = (
+    "A network may learn the place, light or person that is seen there in place of the class: label them elsewhere too,"
+    " or merge them with a class that they are like."
+)
+FEW = "So few are learnt badly, and may never be predicted: label more, or merge them with a class that they are like."
+NOT_SCORED = "They get no score there: choose splits, or another seed, that give it some."
+
+SupportTable = dict[str, dict[str, Support]]  # of each split, in the order of SPLITS, by class; UNLABELLED comes last
+
+
+def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], classes: Sequence[str]) -> SupportTable:
+    """What the labels int64 [T] of each source give each class, in the splits that have a source.
+
+    Sources without a split are counted as the split ALL.
+    """
+    of_split: dict[str, list[Source]] = {split: [] for split in (*SPLITS, ALL)}
+    for source in sources:
+        of_split[source.split or ALL].append(source)
+    return {split: _count(found, labels, classes) for split, found in of_split.items() if found}
+
+
+def _count(sources: list[Source], labels: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict[str, Support]:
+    num_frames, num_segments, num_videos = np.zeros((3, len(classes) + 1), dtype=np.int64)  # the last: unlabelled
+    groups: list[set[str]] = [set() for _ in num_frames]
+    for source in sources:
+        of_video = labels[source.stem]
+        is_labelled = of_video != IGNORE_INDEX
+        segments = segments_from_frames(of_video[is_labelled])
+        gaps = segments_from_frames(np.where(is_labelled, IGNORE_INDEX, len(classes)))
+        for start, stop, class_index in (*segments, *gaps):
+            num_frames[class_index] += stop - start
+            num_segments[class_index] += 1
+        for class_index in {segment.class_index for segment in (*segments, *gaps)}:
+            num_videos[class_index] += 1
+            groups[class_index].add(source.group)
+    columns = zip(num_frames.tolist(), num_segments.tolist(), num_videos.tolist(), map(len, groups), strict=True)
+    return {name: Support(*row) for name, row in zip((*classes, UNLABELLED), columns, strict=True)}
+
+
+def unlabelled_percent(*splits: Mapping[str, Support]) -> float:
+    """The share of the splits' frames that have no label; 0 where there is no frame."""
+    num_frames = sum(of_class.frames for support in splits for of_class in support.values())
+    return 100.0 * sum(support[UNLABELLED].frames for support in splits) / max(1, num_frames)
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """Classes that there is too little of, those with the least first; what it is, and what it means and to do."""
+
+    classes: tuple[str, ...]
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        """One sentence, however many classes there are, and the advice."""
+        more = len(self.classes) - MOST_NAMES
+        names = ", ".join(map(repr, self.classes[:MOST_NAMES])) + f" and {more} more" * (more > 0)
+        subject = "1 class is" if len(self.classes) == 1 else f"{len(self.classes)} classes are"
+        return f"{subject} {self.what}: {names}. {self.advice}"
+
+
+def find_shortages(table: SupportTable, *, told: Collection[str] = ()) -> list[Shortage]:
+    """What there is too little of, the gravest first; of what there is to learn from, a class is in one only.
+
+    `told`: classes that are known to be in no label, and not told again. Where nothing is split yet, all of it is held
+    against what training needs.
+    """
+    learnt_from, kind = ("train", "training ") if "train" in table else (ALL, "")
+    if learnt_from not in table:
+        return []
+    support = {name: of_class for name, of_class in table[learnt_from].items() if name not in (UNLABELLED, *told)}
+    labelled = {name for of_split in table.values() for name, of_class in of_split.items() if of_class.frames}
+    conditions: list[tuple[Callable[[str], bool], str, str]] = [
+        (lambda name: name not in labelled, "in no label", IN_NO_LABEL),
+        (lambda name: support[name].videos == 0, f"in no {kind}video", NOT_LEARNT),
+        (lambda name: support[name].videos == 1, f"in one {kind}video only", ONE_PLACE),
+        (lambda name: support[name].groups == 1, f"in one {kind}group only", ONE_PLACE),
+        (lambda name: support[name].segments < FEW_SEGMENTS, f"in fewer than {FEW_SEGMENTS} {kind}segments", FEW),
+    ]
+    names = sorted(support, key=lambda name: (support[name].segments, support[name].frames, name))
+    seen = [name for name in names if support[name].frames]
+    shortages = []
+    for is_short, what, advice in conditions:
+        shortages.append(Shortage(tuple(filter(is_short, names)), what, advice))
+        names = [name for name in names if not is_short(name)]
+    for split in [split for split in table if split != learnt_from]:
+        unscored = tuple(name for name in seen if not table[split][name].frames)
+        shortages.append(Shortage(unscored, f"in training, but in no {split} video", NOT_SCORED))
+    return [shortage for shortage in shortages if shortage.classes]
+
+
+def write_support(table: SupportTable, path: Path) -> None:
+    """A row a class, and one without a name for unlabelled frames; frames, segments, videos and groups of each split,
+    and what there is too little of.
+    """
+    warnings: dict[str, list[str]] = {}
+    for shortage in find_shortages(table):
+        for name in shortage.classes:
+            warnings.setdefault(name, []).append(shortage.what)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        columns = (f"{split}_{field}" for split in table for field in Support._fields)
+        writer.writerow(["class", *columns, "too_little"])
+        for name in next(iter(table.values()), ()):
+            cells = (count for support in table.values() for count in support[name])
+            writer.writerow([name, *cells, "; ".join(warnings.get(name, []))])
+
+
+def format_support(table: SupportTable) -> str:
+    """The same as lines of text for a terminal; groups only where there are fewer of them than videos."""
+    has_groups = any(of_class.groups != of_class.videos for support in table.values() for of_class in support.values())
+    fields = Support._fields if has_groups else Support._fields[:-1]
+    names = next(iter(table.values()))
+    width = max(12, *map(len, names))
+    block = 10 * len(fields)
+    lines = [
+        " " * width + "".join(f"{split:>{block}}" for split in table),
+        f"{'class':<{width}}" + "".join(f"{field:>10}" for _ in table for field in fields),
+        "-" * (width + block * len(table)),
+    ]
+    for name in names:
+        counts = (getattr(support[name], field) for support in table.values() for field in fields)
+        lines.append(f"{name or '(unlabelled)':<{width}}" + "".join(f"{count:>10,}" for count in counts))
+    return "\n".join(lines)
