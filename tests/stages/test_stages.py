@@ -13,6 +13,7 @@ from made_data import write_feature_dataset, write_params
 from mlflow import MlflowClient
 
 from pipeline import summary
+from pipeline.config import load_params
 from pipeline.errors import InputError
 from pipeline.stages import (
     evaluate_labeller,
@@ -125,6 +126,22 @@ def test_features_go_on_where_they_were_killed_and_strays_are_removed(workspace)
     assert after.keys() == times.keys()
     written = {name for name in after if after[name] != times[name]}
     assert written == {"clip0.safetensors", "clip1.safetensors", "clip2.safetensors"}
+
+
+def test_each_fold_is_prepared_and_published_splits_are_kept(workspace):
+    write_feature_dataset(workspace / "dataset", num_videos=6)
+    tested = []
+    for fold in range(3):
+        write_params(workspace, dataset__folds=3, dataset__fold=fold)
+        manifest = prepare.prepare(load_params(), PREPARED)
+        tested += [source.stem for source in manifest.of_split("test")]
+        assert manifest.of_split("train")
+        assert manifest.of_split("val")
+    assert sorted(tested) == [f"clip{i}" for i in range(6)]
+    Path("dataset/splits").mkdir()
+    Path("dataset/splits/train.txt").write_text("clip0\n")
+    with pytest.raises(InputError, match=r"dataset/splits: got splits and dataset.folds 3, expected one of them: set"):
+        prepare.main()
 
 
 def test_bad_input_ends_a_stage_in_plain_sentences(workspace, capsys):
