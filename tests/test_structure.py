@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "caption": {"caption_checkpoint", "encode", "label_files", "labels", "predict", "video", *BOTTOM},
     "live": {"labels", "models", "predict", "video", *BOTTOM},
     "live_command": {"live", "predict", "video", *BOTTOM},
+    "compare": {"training", *BOTTOM},
     "pyfunc": {"caption", "checkpoint", "predict", *BOTTOM},
 }
 ABOVE = {"stages", "summary", "cli"}
