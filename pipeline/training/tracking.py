@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,16 +58,25 @@ def store_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", "")).resolve()
 
 
+def _alone() -> AbstractContextManager[object]:
+    """While this is held, no other process of this repository holds it: workers of DVC's queue start at one time, and
+    must not make the same thing twice. Who cannot write here makes nothing.
+    """
+    root = store_folder()
+    return FileLock(root / "mlflow.db.lock", is_singleton=True) if os.access(root, os.W_OK) else nullcontext()
+
+
 def connect() -> str:
-    """Point mlflow at the store, and make the experiment where it is not there yet; its id."""
+    """Point mlflow at the store, and make store and experiment where they are not there yet; the experiment's id."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every step that goes well
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        root = store_folder()
-        mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
-        if mlflow.get_experiment_by_name(experiment) is None:
-            mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri())
-    return mlflow.set_experiment(experiment).experiment_id
+    with _alone():
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            root = store_folder()
+            mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+            if mlflow.get_experiment_by_name(experiment) is None:
+                mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri())
+        return mlflow.set_experiment(experiment).experiment_id
 
 
 @contextmanager
@@ -116,13 +125,6 @@ def _runs_with(tag: str, value: str | None = None) -> list[Run]:
     """The runs of this experiment with a tag, of this value where one is given; the first made comes first."""
     wanted = f"tags.`{tag}` = '{value}'" if value else f"tags.`{tag}` != ''"
     return mlflow.search_runs(filter_string=wanted, order_by=["attributes.start_time ASC"], output_format="list")
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """No other process of this repository is here: workers of DVC's queue must not make the same run twice."""
-    with FileLock(store_folder() / "mlflow.db.lock"):
-        yield
 
 
 def _search_run(search: str) -> str:
