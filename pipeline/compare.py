@@ -75,7 +75,9 @@ def choices(runs: Sequence[SearchRun]) -> list[str]:
 def format_runs(model: str, runs: Sequence[SearchRun], columns: Sequence[str]) -> str:
     """A row for each run of one model, mean and deviation; below, where choices were run repeatedly, a row for each."""
     num_scored = sum(bool(run.scores) for run in runs)
-    title = f"{model}: {len(runs)} runs" + f", {num_scored} of them evaluated" * (num_scored < len(runs))
+    title = f"{model}: {len(runs)} run{'s' * (len(runs) != 1)}" + f", {num_scored} of them evaluated" * (
+        num_scored < len(runs)
+    )
     if not columns:
         return title
     chosen = choices(runs)

@@ -13,6 +13,7 @@ from made_data import write_feature_dataset, write_params
 from mlflow import MlflowClient
 
 from pipeline import summary
+from pipeline.compare import compare
 from pipeline.config import load_params
 from pipeline.errors import InputError
 from pipeline.stages import (
@@ -81,6 +82,26 @@ def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained
     assert (RESULTS / "metrics.json").exists()
     assert f"MLflow has no run {run_id_of(LABELLER)}" in capsys.readouterr().out
     assert scores_in_mlflow(BASELINE)
+
+
+def test_a_search_compares_also_what_was_trained_before_it(trained, capsys):
+    write_params(trained, training__epochs=2, num_samples=1, search="rates")
+    evaluate_labeller.main()
+    write_params(trained, training__epochs=2, num_samples=1, search="rates", training__learning_rate=0.01)
+    train_labeller.main()
+    evaluate_labeller.main()
+    metrics = json.loads((RESULTS / "metrics.json").read_text())
+    table = compare("rates")
+    (of_last,) = (line for line in table.splitlines() if line.startswith("0.01 "))
+    assert of_last.split()[-1] == f"{metrics['test']['frame_accuracy_pooled']:.1f}"
+    assert "baseline: 1 run\n" in table
+    assert "labeller: 2 runs" in table
+    found = MlflowClient().get_run(tracking.searches()["rates"])
+    scores = [run.scores["test/edit_per_video"] for run in tracking.read_search("rates") if run.model == "labeller"]
+    assert scores[1] == metrics["test"]["edit_per_video"]
+    assert found.data.metrics["labeller/test/edit_per_video_mean"] == pytest.approx(np.mean(scores))
+    assert found.data.metrics["labeller/test/edit_per_video_deviation"] == pytest.approx(np.std(scores, ddof=1))
+    assert [file.path for file in MlflowClient().list_artifacts(found.info.run_id)] == ["comparison.txt"]
 
 
 def test_samples_are_labelled_as_a_user_would(trained, capsys):
