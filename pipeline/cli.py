@@ -1,4 +1,4 @@
-"""framescribe label | review | caption | check | evaluate: parse the command line, then one call.
+"""framescribe label | review | caption | check | evaluate | compare: parse the command line, then one call.
 
 Nothing heavy is imported before a command runs, so that --help answers at once.
 """
@@ -91,6 +91,14 @@ Score predicted labels against true ones: frame accuracy, edit score and F1 of t
 """
 EVALUATE_END = """
 example: framescribe evaluate --truth mice/labels --predicted labels/ --background resting
+"""
+COMPARE = """
+Compare the runs that have the name of one search, `dvc exp run --queue -S search=NAME ...`: a row for each with the
+settings in which they differ and its scores in percent, the best on the validation split first, then their mean and
+standard deviation, which are also logged into the search's own run in MLflow.
+"""
+COMPARE_END = """
+example: framescribe compare cross-validation
 """
 
 
@@ -203,6 +211,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report there")
     evaluate.set_defaults(run=_evaluate)
+
+    compare = _add_command(commands, "compare", "compare the runs of a hyper-parameter search", COMPARE, COMPARE_END)
+    compare.add_argument("search", metavar="NAME", help="what the setting `search` was set to")
+    compare.set_defaults(run=_compare)
     return parser
 
 
@@ -467,6 +479,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.json:
         with replacing(options.json) as path:
             path.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pipeline.compare import compare
+
+    print(compare(options.search))
     return 0
 
 

@@ -57,9 +57,19 @@ class Dataset(Section):
     root: Path
     background: str | None  # the class left out of the scores "without background"
     val_fraction: Fraction01  # of the groups, where <root>/splits names none
-    test_fraction: Fraction01
+    test_fraction: Fraction01  # likewise; not with folds
+    folds: Annotated[int, Field(ge=2)] | None  # cross-validation: the groups are dealt to so many folds
+    fold: Annotated[int, Field(ge=0)]  # the one, from 0, that is the test split
     skip_broken: bool  # leave out videos with problems, and say so, instead of stopping
     pixels: Pixels
+
+    @model_validator(mode="after")
+    def _one_of_the_folds(self) -> Self:
+        if self.folds is None and self.fold:
+            raise ValueError(f"fold: got {self.fold} and folds null: set folds to how many there are")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold: got {self.fold} of {self.folds} folds, expected 0 to {self.folds - 1}")
+        return self
 
 
 class Training(Section):
@@ -250,6 +260,8 @@ class Params(Section):
     """All of params.yaml."""
 
     seed: int
+    # The hyper-parameter search or cross-validation that this is part of: its runs are children of one run in MLflow.
+    search: Annotated[str, Field(pattern=r"^[\w.\-]+$")] | None
     num_samples: Positive  # held-out videos that stage label_samples labels, images that evaluate_captioner shows
     scenes: Scenes
     dataset: Dataset

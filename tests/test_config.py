@@ -59,6 +59,18 @@ def test_a_causal_network_looks_at_no_later_frame(tmp_path, params):
         assert load_params(path).labeller.bidirectional
 
 
+def test_a_fold_is_one_of_the_folds(tmp_path, params):
+    params["dataset"] |= {"folds": 5, "fold": 5}
+    assert "fold: got 5 of 5 folds, expected 0 to 4" in refuse(tmp_path, params)
+    params["dataset"] |= {"folds": None, "fold": 2}
+    assert "fold: got 2 and folds null: set folds" in refuse(tmp_path, params)
+    params["dataset"] |= {"folds": 1, "fold": 0}
+    assert "dataset.folds" in refuse(tmp_path, params)
+    path = tmp_path / "fine.yaml"
+    path.write_text(yaml.safe_dump(params | {"dataset": params["dataset"] | {"folds": 5, "fold": 4}}))
+    assert load_params(path).dataset.fold == 4
+
+
 def test_shortest_is_at_most_longest(tmp_path, params):
     params["scenes"]["shortest_frames"] = 1000
     assert "shortest_frames 1000" in refuse(tmp_path, params)
@@ -104,6 +116,9 @@ def test_captions_of_one_image_are_compared_with_others_of_it(tmp_path, params):
         ("captioner.training.self_critical_learning_rate", 0.0),
         ("captioner.training.monitor", "frame_accuracy"),
         ("scenes.num_images", 0),
+        ("search", "two words"),
+        ("search", "a'b"),
+        ("search", 3),
     ],
 )
 def test_an_impossible_value_is_named(tmp_path, params, section, value):

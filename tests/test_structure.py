@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "live_command": {"live", "predict", "video", *BOTTOM},
     "review": {"labels", "predict", "video", *BOTTOM},
     "review_command": {"label_files", "predict", "review", *BOTTOM},
+    "compare": {"training", *BOTTOM},
     "pyfunc": {"caption", "checkpoint", "predict", *BOTTOM},
 }
 ABOVE = {"stages", "summary", "cli"}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -102,6 +103,49 @@ def assign_splits(
         )
     default = "train" if not has_splits else None
     return [replace(s, split=chosen.get(s.group, default or s.split)) if s.split == pool else s for s in sources]
+
+
+def assign_fold(sources: Sequence[Source], *, seed: int, folds: int, fold: int, val_fraction: float) -> list[Source]:
+    """Split for cross-validation: the groups of fold `fold` are the test split, of the others `val_fraction` is val.
+
+    Every group is in one fold, whichever of them is asked for. Raises InputError where there are too few groups.
+    """
+    fold_of = deal_groups(sources, seed=seed, folds=folds)
+    num_others = sum(dealt != fold for dealt in fold_of.values())
+    if val_fraction > 0 and num_others < 2:
+        raise InputError(
+            f"dataset.fold {fold} of dataset.folds {folds} leaves {num_others} group(s) to train and to validate on,"
+            " expected at least 2: is groups.csv as you mean it? Add groups, or set dataset.val_fraction to 0"
+        )
+    others = [source for source in sources if fold_of[source.group] != fold]
+    dealt = assign_splits(others, seed=seed, val_fraction=val_fraction, test_fraction=0.0, has_splits=False)
+    splits = {source.group: source.split for source in dealt}
+    return [replace(source, split=splits.get(source.group, "test")) for source in sources]
+
+
+def deal_groups(sources: Sequence[Source], *, seed: int, folds: int) -> dict[str, int]:
+    """The fold, from 0, of each group, of nearly as many frames each: the largest group first, each goes to the fold
+    that has the fewest frames so far (Graham, 1969). The seed decides between groups of one size.
+
+    Raises InputError where there are fewer groups than folds.
+    """
+    num_frames: Counter[str] = Counter()
+    for source in sources:
+        num_frames[source.group] += source.num_frames
+    groups = sorted(num_frames)
+    if len(groups) < folds:
+        raise InputError(
+            f"dataset.folds: got {folds} folds of {len(groups)} group(s), expected at most as many folds as groups: is"
+            " groups.csv as you mean it? Without it, each file is a group"
+        )
+    random.Random(seed).shuffle(groups)
+    groups.sort(key=lambda group: num_frames[group], reverse=True)
+    held = [0] * folds
+    fold_of = {}
+    for group in groups:
+        fold_of[group] = held.index(min(held))
+        held[fold_of[group]] += num_frames[group]
+    return fold_of
 
 
 def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Path) -> None:

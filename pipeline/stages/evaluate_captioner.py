@@ -74,7 +74,7 @@ def main() -> None:
         _write_samples(CAPTION_RESULTS / f"{split}.html", split, samples)
     with replacing(RESULTS / "caption_metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1) + "\n")
-    _track(metrics, model)
+    _track(metrics, model, search=params.search)
 
 
 def describe(model: CaptionCheckpoint, manifest: CaptionManifest, split: str) -> list[Described]:
@@ -152,15 +152,20 @@ def _write_samples(path: Path, split: str, samples: list[Described]) -> None:
         partial.write_text(PAGE.format(split=split, rows="\n".join(rows)), encoding="utf-8")
 
 
-def _track(metrics: dict[str, dict[str, float]], model: CaptionCheckpoint) -> None:
-    """The scores of caption_metrics.json, and the pages and pictures, into the run that trained the model."""
+def _track(metrics: dict[str, dict[str, float]], model: CaptionCheckpoint, *, search: str | None) -> None:
+    """The scores of caption_metrics.json, the pages and pictures, into the run that trained the model; into `search`
+    too.
+    """
     run_id = model.spec.lineage.run_id
     if not tracking.has_run(run_id):
         print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {RESULTS} alone")
         return
-    with tracking.open_run(run_id):
-        tracking.log_scores({f"{split}/{name}": s for split, scores in metrics.items() for name, s in scores.items()})
-        tracking.log_folder(CAPTION_RESULTS, "captions")
+    for of_model in tracking.runs_of_model(run_id, search):
+        with tracking.open_run(of_model):
+            tracking.log_scores(
+                {f"{split}/{name}": s for split, scores in metrics.items() for name, s in scores.items()}
+            )
+            tracking.log_folder(CAPTION_RESULTS, "captions")
 
 
 if __name__ == "__main__":

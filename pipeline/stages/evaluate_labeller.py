@@ -68,7 +68,7 @@ def main() -> None:
         )
     with replacing(RESULTS / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1) + "\n")
-    _track(metrics, labeller, baseline, out)
+    _track(metrics, labeller, baseline, out, search=params.search)
 
 
 def predict_sources(model: Model, sources: list[Source], *, description: str) -> Predictions:
@@ -149,8 +149,10 @@ def _write_pictures(
         figure.savefig(out / "timelines" / f"{stem}.png", dpi=120)
 
 
-def _track(metrics: dict[str, dict[str, float]], labeller: Model, baseline: Model, out: Path) -> None:
-    """The scores of metrics.json, each into the run that trained its model, and the pictures."""
+def _track(
+    metrics: dict[str, dict[str, float]], labeller: Model, baseline: Model, out: Path, *, search: str | None
+) -> None:
+    """The scores of metrics.json, each into the run that trained its model, and the pictures; into `search` too."""
     ours = {split: scores for split, scores in metrics.items() if not split.endswith(WITHOUT_RNN)}
     alone = {split: metrics[f"{split}_{WITHOUT_RNN}"] for split in ours}
     for model, of_splits, folder in ((labeller, ours, out), (baseline, alone, None)):
@@ -158,12 +160,12 @@ def _track(metrics: dict[str, dict[str, float]], labeller: Model, baseline: Mode
         if not tracking.has_run(run_id):
             print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {RESULTS} alone")
             continue
-        with tracking.open_run(run_id):
-            tracking.log_scores(
-                {f"{split}/{name}": s for split, scores in of_splits.items() for name, s in scores.items()}
-            )
-            if folder:
-                tracking.log_folder(folder, "evaluation")
+        scores = {f"{split}/{name}": s for split, scores in of_splits.items() for name, s in scores.items()}
+        for of_model in tracking.runs_of_model(run_id, search):
+            with tracking.open_run(of_model):
+                tracking.log_scores(scores)
+                if folder:
+                    tracking.log_folder(folder, "evaluation")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.config import Params, load_params
-from pipeline.datasets.manifest import SPLITS, Manifest, assign_splits, video_class, write_manifest
+from pipeline.datasets.manifest import (
+    SPLITS,
+    Manifest,
+    Source,
+    assign_fold,
+    assign_splits,
+    video_class,
+    write_manifest,
+)
 from pipeline.datasets.scan import Scan, scan_dataset
 from pipeline.datasets.support import (
     CLASS_SUPPORT,
@@ -39,13 +47,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     _refuse_or_skip(scan, skip_broken=params.dataset.skip_broken)
     if params.dataset.background is not None and params.dataset.background not in scan.classes:
         raise InputError(f"dataset.background {params.dataset.background!r} is no class of {scan.root / 'classes.txt'}")
-    sources = assign_splits(
-        [source for stem, source in sorted(scan.sources.items()) if stem not in scan.problems],
-        seed=params.seed,
-        val_fraction=params.dataset.val_fraction,
-        test_fraction=params.dataset.test_fraction,
-        has_splits=(scan.root / "splits").is_dir(),
-    )
+    sources = _split(params, scan)
     kept = tuple(source for source in sources if source.split)
     if not any(source.split == "train" for source in kept):
         raise InputError(f"{scan.root}: has no video to train on: is splits/train.txt empty?")
@@ -59,6 +61,27 @@ def prepare(params: Params, out: Path) -> Manifest:
     for shortage in find_shortages(support):
         print(f"warning: {shortage}", file=sys.stderr)
     return manifest
+
+
+def _split(params: Params, scan: Scan) -> list[Source]:
+    settings, published = params.dataset, scan.root / "splits"
+    sources = [source for stem, source in sorted(scan.sources.items()) if stem not in scan.problems]
+    if settings.folds is None:
+        return assign_splits(
+            sources,
+            seed=params.seed,
+            val_fraction=settings.val_fraction,
+            test_fraction=settings.test_fraction,
+            has_splits=published.is_dir(),
+        )
+    if published.is_dir():
+        raise InputError(
+            f"{published}: got splits and dataset.folds {settings.folds}, expected one of them: set dataset.folds to"
+            " null to keep to these splits, or cross-validate a copy of the data set without this folder"
+        )
+    return assign_fold(
+        sources, seed=params.seed, folds=settings.folds, fold=settings.fold, val_fraction=settings.val_fraction
+    )
 
 
 def _progress(paths: list[Path]) -> Iterable[Path]:

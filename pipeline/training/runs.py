@@ -37,12 +37,12 @@ def _code_fingerprint() -> str:
 
 
 @contextmanager
-def open_training_run(state: TrainingState, out: Path, *, name: str) -> Iterator[str]:
-    """The run of this training in MLflow, a new one or the one that `state` goes on with; yields its id.
+def open_training_run(state: TrainingState, out: Path, *, name: str, search: str | None) -> Iterator[str]:
+    """The run of this training in MLflow, a new one, in `search`, or the one that `state` goes on with; yields its id.
 
     A new training finds `out` empty: the best of one model never stands beside the last of another.
     """
-    with tracking.open_run(state.run_id, name=name) as run_id:
+    with tracking.open_run(state.run_id, name=name, search=search) as run_id:
         if state.run_id is None:
             shutil.rmtree(out, ignore_errors=True)
             state.begin(run_id)

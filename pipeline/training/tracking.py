@@ -12,16 +12,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
 import pandas as pd
+from filelock import FileLock
 from matplotlib.figure import Figure
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -30,6 +31,8 @@ from pipeline.checkpoint import SPEC, WEIGHTS
 from pipeline.errors import InputError
 
 EXPERIMENT = "framescribe"
+PARENT = "mlflow.parentRunId"  # the tag by which MLflow's page shows one run below another
+SEARCH, MODEL, TRAINED_BY, EXPERIMENT_TAG = "search", "model", "trained_by", "dvc_experiment"
 LONGEST_METRIC_NAME = 250  # MLflow's limit
 TRAINING_ONLY = {"dvc", "hydra-core", "omegaconf"}  # a model that only labels does without them
 LABELS_SIGNATURE = ModelSignature(
@@ -55,24 +58,37 @@ def store_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", "")).resolve()
 
 
-def connect() -> None:
-    """Point mlflow at the store, and make the experiment where it is not there yet."""
+def _alone() -> AbstractContextManager[object]:
+    """While this is held, no other process of this repository holds it: workers of DVC's queue start at one time, and
+    must not make the same thing twice. Who cannot write here makes nothing.
+    """
+    root = store_folder()
+    return FileLock(root / "mlflow.db.lock", is_singleton=True) if os.access(root, os.W_OK) else nullcontext()
+
+
+def connect() -> str:
+    """Point mlflow at the store, and make store and experiment where they are not there yet; the experiment's id."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every step that goes well
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        root = store_folder()
-        mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
-        if mlflow.get_experiment_by_name(experiment) is None:
-            mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri())
-    mlflow.set_experiment(experiment)
+    with _alone():
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            root = store_folder()
+            mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+            if mlflow.get_experiment_by_name(experiment) is None:
+                mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri())
+        return mlflow.set_experiment(experiment).experiment_id
 
 
 @contextmanager
-def open_run(run_id: str | None, *, name: str | None = None) -> Iterator[str]:
-    """Open a run, or go on in the one of `run_id`; yields its id. An exception marks the run FAILED."""
+def open_run(run_id: str | None, *, name: str | None = None, search: str | None = None) -> Iterator[str]:
+    """Open a run, or go on in the one of `run_id`; yields its id. An exception marks the run FAILED.
+
+    A new run is a child of the run of `search`, where that is given; one gone on with stays whose child it is.
+    """
     connect()
     mlflow.set_system_metrics_sampling_interval(2)
-    with mlflow.start_run(run_id=run_id, run_name=name, log_system_metrics=True) as run:
+    tags = {PARENT: _search_run(search)} if search and run_id is None else None
+    with mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True) as run:
         yield run.info.run_id
 
 
@@ -99,6 +115,100 @@ def dvc_experiment() -> str | None:
     return os.environ.get("DVC_EXP_NAME") or None
 
 
+def searches() -> dict[str, str]:
+    """The run of each search by the search's name: the parent of all its runs."""
+    connect()
+    return {run.data.tags[SEARCH]: run.info.run_id for run in reversed(_runs_with(SEARCH))}
+
+
+def _runs_with(tag: str, value: str | None = None) -> list[Run]:
+    """The runs of this experiment with a tag, of this value where one is given; the first made comes first."""
+    wanted = f"tags.`{tag}` = '{value}'" if value else f"tags.`{tag}` != ''"
+    return mlflow.search_runs(filter_string=wanted, order_by=["attributes.start_time ASC"], output_format="list")
+
+
+def _search_run(search: str) -> str:
+    """The id of the run of a search, which is made where it is not there yet."""
+    with _alone():
+        return searches().get(search) or _make_run(search, {SEARCH: search})
+
+
+def _make_run(name: str, tags: Mapping[str, str]) -> str:
+    """A run that only holds what others are summed up in: it is finished from the start."""
+    experiment_id, client = connect(), mlflow.MlflowClient()
+    run_id = client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id
+    client.set_terminated(run_id)
+    return run_id
+
+
+def runs_of_model(run_id: str, search: str | None) -> list[str]:
+    """The runs that tell of the model which the run `run_id` trained: that one, and the one that stands for it in
+    `search`, where that is given and is another.
+    """
+    return list(dict.fromkeys([run_id, _run_in_search(run_id, search)])) if search else [run_id]
+
+
+def _run_in_search(run_id: str, search: str) -> str:
+    """The child of a search that stands for the model which the run `run_id` trained.
+
+    That run itself, where the model was trained in this search. Else the search found it trained already, as DVC does
+    not train again what it has: a child of the same parameters, whose tag trained_by names the run.
+    """
+    parent = _search_run(search)
+    trained = mlflow.get_run(run_id)
+    if trained.data.tags.get(PARENT) == parent:
+        return run_id
+    tags = {name: value for name, value in trained.data.tags.items() if not name.startswith("mlflow.")}
+    tags |= {PARENT: parent, TRAINED_BY: run_id}
+    if experiment := dvc_experiment():
+        tags[EXPERIMENT_TAG] = experiment
+    with _alone():
+        known = [run.info.run_id for run in _runs_with(TRAINED_BY, run_id) if run.data.tags.get(PARENT) == parent]
+        child = known[0] if known else _make_run(trained.info.run_name, tags)
+    params = [Param(name, value) for name, value in trained.data.params.items()]
+    mlflow.MlflowClient().log_batch(child, params=params)
+    return child
+
+
+class SearchRun(NamedTuple):
+    """A run of a search: its model (labeller, baseline, ..), its settings by section.key, its scores by split/name."""
+
+    name: str  # DVC's name of the experiment, where DVC started it
+    model: str
+    params: Mapping[str, str]
+    scores: Mapping[str, float]
+
+
+def read_search(search: str) -> list[SearchRun]:
+    """The runs of a search, the first made first. Raises InputError where the store has no such search."""
+    _need_store(f"search {search}")
+    known = searches()
+    if search not in known:
+        there = f"it has {', '.join(sorted(known))}" if known else "it has none"
+        raise InputError(
+            f"search {search}: MLflow has no run of this name at {mlflow.get_tracking_uri()}, {there}: start one with"
+            f" `dvc exp run --queue -S search={search} ...`"
+        )
+    return [
+        SearchRun(
+            name=run.data.tags.get(EXPERIMENT_TAG) or run.info.run_name,
+            model=run.data.tags.get(MODEL, run.info.run_name),
+            params=run.data.params,
+            scores={name: score for name, score in run.data.metrics.items() if name.startswith(("val/", "test/"))},
+        )
+        for run in _runs_with(PARENT, known[search])
+    ]
+
+
+def log_comparison(search: str, scores: Mapping[str, float], text: str) -> None:
+    """What the runs of a search come to, into the run of the search: scores, and a text as an artifact."""
+    client, run_id = mlflow.MlflowClient(), searches()[search]
+    names = metric_names(scores)
+    for name, score in scores.items():
+        client.log_metric(run_id, names[name], score)
+    client.log_text(run_id, text, "comparison.txt")
+
+
 class Datasets(NamedTuple):
     """The data of a run: its name and fingerprint, the folder it lies in, a row for each file of each split."""
 
@@ -108,16 +218,17 @@ class Datasets(NamedTuple):
     rows: Mapping[str, list[dict[str, Any]]]
 
 
-def log_start(params: Mapping[str, Any], datasets: Datasets) -> None:
+def log_start(params: Mapping[str, Any], datasets: Datasets, *, model: str) -> None:
     """Parameters, lineage tags and the data set of the open run. The same again, in a run gone on with, adds nothing.
 
-    A run that DVC did not start has no tag of its stage.
+    `model`: what is trained: labeller, baseline, .. A run that DVC did not start has no tag of its stage.
     """
     mlflow.log_params(flatten_params(params))
     tags = {
+        MODEL: model,
         "git_commit": git_commit(),
         "dvc_stage": os.environ.get("DVC_STAGE"),
-        "dvc_experiment": dvc_experiment(),
+        EXPERIMENT_TAG: dvc_experiment(),
         "data_fingerprint": datasets.fingerprint,
     }
     mlflow.set_tags({name: value for name, value in tags.items() if value})
@@ -258,11 +369,8 @@ def _requirements() -> list[str]:
 
 def fetch_checkpoint(uri: str) -> Path:
     """The checkpoint folder behind an MLflow model URI (models:/..., runs:/...), downloaded where it is remote."""
-    store = store_folder() / "mlflow.db"
-    if uri.startswith(("models:", "runs:")) and not os.environ.get("MLFLOW_TRACKING_URI") and not store.exists():
-        raise InputError(
-            f"{uri}: there is no MLflow store {store}: run from the repository, or set MLFLOW_TRACKING_URI"
-        )
+    if uri.startswith(("models:", "runs:")):
+        _need_store(uri)
     connect()
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
@@ -272,3 +380,12 @@ def fetch_checkpoint(uri: str) -> Path:
     if not found:
         raise InputError(f"{uri}: is no Framescribe model, it holds no {SPEC}")
     return found[0]
+
+
+def _need_store(wanted: str) -> None:
+    """Raises InputError where there is no store to look for something in: connecting would make an empty one."""
+    store = store_folder() / "mlflow.db"
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not store.exists():
+        raise InputError(
+            f"{wanted}: there is no MLflow store {store}: run from the repository, or set MLFLOW_TRACKING_URI"
+        )

@@ -133,8 +133,8 @@ def train(params: Params, material: Material, out: Path, *, name: str) -> None:
         settings=params.training,
         class_weights=_class_weights(params, material, device),
     )
-    with open_training_run(state, out, name=_run_name(name, params, material)) as run_id:
-        tracking.log_start(_run_params(params, material), _datasets(material.manifest))
+    with open_training_run(state, out, name=_run_name(name, params, material), search=params.search) as run_id:
+        tracking.log_start(_run_params(params, material), _datasets(material.manifest), model=name)
         for report in material.reports:
             tracking.log_file(report)
         callbacks = Callbacks(

@@ -77,8 +77,9 @@ def train_captioner(params: Params, material: CaptionMaterial, out: Path, *, nam
         reward=_reward(material, vocabulary),
     )
     model = learner.averaged
-    with open_training_run(state, out, name=f"{name}-{settings.cell}-{manifest.name}") as run_id:
-        tracking.log_start(run_params, _datasets(manifest))
+    run_name = f"{name}-{settings.cell}-{manifest.name}"
+    with open_training_run(state, out, name=run_name, search=params.search) as run_id:
+        tracking.log_start(run_params, _datasets(manifest), model=name)
         callbacks = Callbacks(
             batches=partial(batches, params, material, vocabulary),
             validate=partial(validate, params, material, vocabulary, model) if material.of_split("val") else None,

@@ -1,11 +1,22 @@
 """Splits by group, and the manifest on disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.manifest import Manifest, Source, assign_splits, read_manifest, video_class, write_manifest
+from pipeline.datasets.manifest import (
+    Manifest,
+    Source,
+    assign_fold,
+    assign_splits,
+    deal_groups,
+    read_manifest,
+    video_class,
+    write_manifest,
+)
 from pipeline.errors import InputError
 
 
@@ -53,6 +64,66 @@ def test_named_splits_stay_and_val_comes_out_of_train():
     assert {source.group for source in result if source.split == "train"} == {"g0", "g1", "g2"} - held_out
     named = make_sources([0, 1, 2], ["train", "val", "test"])
     assert assign_splits(named, seed=0, val_fraction=0.3, test_fraction=0.3, has_splits=True) == named
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.tuples(st.integers(0, 12), st.integers(1, 500)), min_size=1, max_size=40),
+    seed=st.integers(0, 5),
+    folds=st.integers(2, 6),
+    val_fraction=st.sampled_from([0.0, 0.2]),
+)
+def test_folds_share_out_the_groups_evenly(lengths, seed, folds, val_fraction):
+    sources = [
+        replace(source, num_frames=num_frames)
+        for source, (_, num_frames) in zip(make_sources([group for group, _ in lengths]), lengths, strict=True)
+    ]
+    groups = {source.group for source in sources}
+    assume(len(groups) > folds)
+    tested: list[set[str]] = []
+    sizes = []
+    for fold in range(folds):
+        options = {"seed": seed, "folds": folds, "fold": fold, "val_fraction": val_fraction}
+        if val_fraction and len(groups) - len(fold_groups(sources, seed, folds, fold)) < 2:
+            with pytest.raises(
+                InputError, match=r"leaves 1 group\(s\) to train and to validate on, expected at least 2"
+            ):
+                assign_fold(sources, **options)
+            return
+        result = assign_fold(sources, **options)
+        assert [replace(source, split=None) for source in result] == sources
+        assert result == assign_fold(sources, **options)
+        of_split = {name: {s.group for s in result if s.split == name} for name in ("train", "val", "test")}
+        assert sum(map(len, of_split.values())) == len(groups), "no group is in two splits"
+        assert set().union(*of_split.values()) == groups
+        assert of_split["train"]
+        assert len(of_split["val"]) == (max(1, round(0.2 * len(groups - of_split["test"]))) if val_fraction else 0)
+        tested.append(of_split["test"])
+        sizes.append(sum(source.num_frames for source in result if source.split == "test"))
+    assert set().union(*tested) == groups
+    assert sum(map(len, tested)) == len(groups), "every group is tested once"
+    of_group = {g: sum(source.num_frames for source in sources if source.group == g) for g in groups}
+    assert max(sizes) - min(sizes) <= max(of_group.values())
+
+
+def fold_groups(sources: list[Source], seed: int, folds: int, fold: int) -> list[str]:
+    return [group for group, dealt in deal_groups(sources, seed=seed, folds=folds).items() if dealt == fold]
+
+
+def test_as_many_folds_as_groups_leave_one_out_and_more_are_refused():
+    sources = make_sources([0, 1, 1, 2, 2, 2])
+    tested = [
+        {s.group for s in assign_fold(sources, seed=0, folds=3, fold=fold, val_fraction=0.0) if s.split == "test"}
+        for fold in range(3)
+    ]
+    assert sorted(map(sorted, tested)) == [["g0"], ["g1"], ["g2"]]
+    with pytest.raises(InputError, match=r"dataset.folds: got 4 folds of 3 group\(s\), expected .*groups.csv"):
+        assign_fold(sources, seed=0, folds=4, fold=0, val_fraction=0.0)
+
+
+def test_the_seed_deals_groups_of_one_size():
+    sources = make_sources(list(range(20)))
+    assert len({tuple(sorted(deal_groups(sources, seed=seed, folds=4).items())) for seed in range(5)}) == 5
 
 
 @settings(max_examples=20, deadline=None)

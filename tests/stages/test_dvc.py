@@ -26,8 +26,8 @@ TINY = """# @package _global_
 defaults:
   - override /encoder: given
   - override /training: tiny
-dataset: {name: tiny, root: data/tiny, background: idle, val_fraction: 0.2, test_fraction: 0.2, skip_broken: false,
-          pixels: {crop: null, crop_unit: fractions, size: null, color: rgb}}
+dataset: {name: tiny, root: data/tiny, background: idle, val_fraction: 0.2, test_fraction: 0.2, folds: null, fold: 0,
+          skip_broken: false, pixels: {crop: null, crop_unit: fractions, size: null, color: rgb}}
 """
 TRAINING = "defaults: [default]\nepochs: 3\nbatch_size: 4\nwindow_frames: 16\npatience: null\ndevice: cpu\n"
 
@@ -165,6 +165,8 @@ READ_BY = {
     "captions.min_word_count=2": ["prepare_captions", "train_captioner"],
     "dataset.pixels.color=grey": ["finetune_encoder"],
     "dataset.val_fraction=0.3": ["prepare"],
+    "dataset.folds=2": ["prepare"],
+    "search=cells": ["evaluate_labeller", "evaluate_captioner"],
     "scenes.seed=1": ["make_scenes"],
     "encoder.batch_size=64": ["finetune_encoder"],
 }

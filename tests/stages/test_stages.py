@@ -14,6 +14,8 @@ from made_data import write_feature_dataset, write_params
 from mlflow import MlflowClient
 
 from pipeline import summary
+from pipeline.compare import compare
+from pipeline.config import load_params
 from pipeline.datasets.support import CLASS_SUPPORT
 from pipeline.errors import InputError
 from pipeline.stages import (
@@ -105,6 +107,26 @@ def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained
     assert scores_in_mlflow(BASELINE)
 
 
+def test_a_search_compares_also_what_was_trained_before_it(trained, capsys):
+    write_params(trained, training__epochs=2, num_samples=1, search="rates")
+    evaluate_labeller.main()
+    write_params(trained, training__epochs=2, num_samples=1, search="rates", training__learning_rate=0.01)
+    train_labeller.main()
+    evaluate_labeller.main()
+    metrics = json.loads((RESULTS / "metrics.json").read_text())
+    table = compare("rates")
+    (of_last,) = (line for line in table.splitlines() if line.startswith("0.01 "))
+    assert of_last.split()[-1] == f"{metrics['test']['frame_accuracy_pooled']:.1f}"
+    assert "baseline: 1 run\n" in table
+    assert "labeller: 2 runs" in table
+    found = MlflowClient().get_run(tracking.searches()["rates"])
+    scores = [run.scores["test/edit_per_video"] for run in tracking.read_search("rates") if run.model == "labeller"]
+    assert scores[1] == metrics["test"]["edit_per_video"]
+    assert found.data.metrics["labeller/test/edit_per_video_mean"] == pytest.approx(np.mean(scores))
+    assert found.data.metrics["labeller/test/edit_per_video_deviation"] == pytest.approx(np.std(scores, ddof=1))
+    assert [file.path for file in MlflowClient().list_artifacts(found.info.run_id)] == ["comparison.txt"]
+
+
 def test_samples_are_labelled_as_a_user_would(trained, capsys):
     label_samples.main()
     written = sorted(path.name for path in OUTPUTS.iterdir())
@@ -191,6 +213,22 @@ def test_one_class_a_video_is_for_the_head_that_gives_one(workspace, capsys):
     write_params(workspace)
     prepare.main()
     assert "warning: labels.csv gives 6 videos one class for all of their frames" in capsys.readouterr().err
+
+
+def test_each_fold_is_prepared_and_published_splits_are_kept(workspace):
+    write_feature_dataset(workspace / "dataset", num_videos=6)
+    tested = []
+    for fold in range(3):
+        write_params(workspace, dataset__folds=3, dataset__fold=fold)
+        manifest = prepare.prepare(load_params(), PREPARED)
+        tested += [source.stem for source in manifest.of_split("test")]
+        assert manifest.of_split("train")
+        assert manifest.of_split("val")
+    assert sorted(tested) == [f"clip{i}" for i in range(6)]
+    Path("dataset/splits").mkdir()
+    Path("dataset/splits/train.txt").write_text("clip0\n")
+    with pytest.raises(InputError, match=r"dataset/splits: got splits and dataset.folds 3, expected one of them: set"):
+        prepare.main()
 
 
 def test_bad_input_ends_a_stage_in_plain_sentences(workspace, capsys):

@@ -1,5 +1,7 @@
 """What the tracker is told: names that it takes, the store that it writes to, models that it does not have."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,89 @@ def test_nested_settings_become_flat_parameters():
         "a.b.c": [1, 2],
         "a.d": None,
     }
+
+
+def tags_of(run_id: str) -> dict[str, str]:
+    return MlflowClient().get_run(run_id).data.tags
+
+
+def make_run(*, name: str = "labeller-gru-x", search: str | None = None, **params: object) -> str:
+    """A run of a training, as tracking is told of it."""
+    with tracking.open_run(None, name=name, search=search) as run_id:
+        tracking.log_start(params, tracking.Datasets("x", "f00d", Path("x"), {}), model=name.split("-")[0])
+    return run_id
+
+
+def test_the_runs_of_one_search_are_children_of_one_run(workspace):
+    first, second, other = (make_run(search=search) for search in ("cells", "cells", "rates"))
+    alone = make_run()
+    searches = tracking.searches()
+    assert searches.keys() == {"cells", "rates"}
+    assert tags_of(first)["mlflow.parentRunId"] == tags_of(second)["mlflow.parentRunId"] == searches["cells"]
+    assert tags_of(other)["mlflow.parentRunId"] == searches["rates"]
+    assert "mlflow.parentRunId" not in tags_of(alone)
+    parent = MlflowClient().get_run(searches["cells"])
+    assert (parent.info.run_name, parent.info.status) == ("cells", "FINISHED")
+    assert parent.info.experiment_id == MlflowClient().get_run(first).info.experiment_id
+    assert len(tracking.read_search("cells")) == 2
+
+
+def test_a_run_gone_on_with_stays_in_its_search(workspace):
+    run_id = make_run(search="cells")
+    with tracking.open_run(run_id, search="rates") as again:
+        assert again == run_id
+    assert tracking.searches().keys() == {"cells"}
+    assert tags_of(run_id)["mlflow.parentRunId"] == tracking.searches()["cells"]
+
+
+def test_workers_that_start_at_one_time_make_one_store_and_one_search(workspace):
+    Path("mlflow.db").unlink()
+    program = """
+from pipeline.training import tracking
+with tracking.open_run(None, search="cells"):
+    pass
+"""
+    workers = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for worker in workers:
+        _, told = worker.communicate(timeout=120)
+        assert worker.returncode == 0, told
+    tracking.connect()
+    runs = MlflowClient().search_runs(["1"])
+    assert sorted(run.info.run_name == "cells" for run in runs) == [False, False, True]
+    assert len(tracking.read_search("cells")) == 2
+
+
+def test_a_model_that_was_trained_before_a_search_has_a_child_there_that_stands_for_it(workspace, monkeypatch):
+    inside = make_run(search="cells", seed=0)
+    assert tracking.runs_of_model(inside, "cells") == [inside]
+    before = make_run(seed=3, a={"b": None})
+    assert tracking.runs_of_model(before, None) == [before]
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
+    trained, child = tracking.runs_of_model(before, "cells")
+    assert trained == before
+    assert "mlflow.parentRunId" not in tags_of(before)
+    tags = tags_of(child)
+    assert tags["mlflow.parentRunId"] == tracking.searches()["cells"]
+    assert tags["trained_by"] == before
+    assert tags["dvc_experiment"] == "brave-fox"
+    assert tags["data_fingerprint"] == "f00d"
+    assert MlflowClient().get_run(child).data.params == {"seed": "3", "a.b": "None"}
+    assert tracking.runs_of_model(before, "cells") == [before, child], "evaluated again, it has the same one"
+    assert tracking.runs_of_model(inside, "rates") == [inside, tracking.runs_of_model(inside, "rates")[1]]
+    runs = tracking.read_search("cells")
+    assert [(run.name, run.model, run.params["seed"]) for run in runs] == [
+        ("labeller-gru-x", "labeller", "0"),
+        ("brave-fox", "labeller", "3"),
+    ]
+
+
+def test_a_search_that_is_not_there(workspace, monkeypatch):
+    with pytest.raises(InputError, match=r"search cells: MLflow has no run of this name .*, it has none: start one"):
+        tracking.read_search("cells")
+    make_run(search="rates")
+    with pytest.raises(InputError, match=r"it has rates: start one with `dvc exp run --queue -S search=it's"):
+        tracking.read_search("it's")
+    Path("mlflow.db").unlink()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(InputError, match=r"search rates: there is no MLflow store"):
+        tracking.read_search("rates")

@@ -263,6 +263,25 @@ def check_killed(folder: Path, monkeypatch, where: str, **changes):
 
 
 @pytest.mark.usefixtures("no_model")
+def test_killed_in_a_search_it_goes_on_as_the_same_child(features_workspace, monkeypatch):
+    write_params(features_workspace, search="cells")
+    material = open_material()
+    with monkeypatch.context() as patch:
+        kill_in(patch, loop, "masked_cross_entropy", call=8)
+        with pytest.raises(Killed):
+            train(load_params(), material, Path("model"), name="labeller")
+    train(load_params(), material, Path("model"), name="labeller")
+    search = tracking.searches()["cells"]
+    (run,) = [run for run in runs() if run.info.run_id != search]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.parentRunId"] == search
+    assert run.data.tags["model"] == "labeller"
+    write_params(features_workspace)
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 2, "a search is no setting of a model: it is not trained anew for one"
+
+
+@pytest.mark.usefixtures("no_model")
 def test_what_is_trained_already_is_not_trained_again(features_workspace, monkeypatch, capsys):
     write_params(features_workspace, training__epochs=1)
     material = open_material()
