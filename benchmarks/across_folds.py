@@ -4,7 +4,7 @@ A fold's temperature is fitted on what the models of the other folds say of thei
 seen. No label of the fold's test videos takes part but in training those models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,14 @@ from pipeline.labels.temperature import fit_temperature, tempered
 from pipeline.metrics.calibration import calibration_error
 from pipeline.predict import load_model
 from pipeline.stages.paths import FEATURES, LABELLER, PREPARED
+
+
+class Calibration(NamedTuple):
+    """Calibration errors in percent, each at the temperature of the other folds but for `together_as_they_are`."""
+
+    of_folds: list[float]
+    together: float  # all test videos of all folds
+    together_as_they_are: float
 
 
 class Tested(NamedTuple):
@@ -49,16 +57,18 @@ def name_test_videos(work: Path) -> Tested:
     return Tested(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def calibrate(works: Sequence[Path]) -> tuple[list[float], float]:
-    """The calibration error of each fold, tempered by the others; and that of all their test videos together."""
+def join(folds: Iterable[Tested]) -> Tested:
+    """The frames of all folds as those of one."""
+    return Tested(*map(np.concatenate, zip(*folds, strict=True)))
+
+
+def calibrate(works: Sequence[Path]) -> Calibration:
+    """Those of the labellers of the stages that ran in these folders, one a fold."""
     folds = [name_test_videos(work) for work in works]
     errors, tempered_folds = [], []
     for index, fold in enumerate(folds):
-        others = folds[:index] + folds[index + 1 :]
-        temperature = fit_temperature(
-            np.concatenate([other.probabilities for other in others]), np.concatenate([other.truth for other in others])
-        )
+        others = join(folds[:index] + folds[index + 1 :])
+        temperature = fit_temperature(others.probabilities, others.truth)
         errors.append(fold.error(temperature))
         tempered_folds.append(fold._replace(probabilities=tempered(fold.probabilities, temperature)))
-    together = Tested(*map(np.concatenate, zip(*tempered_folds, strict=True)))
-    return errors, together.error(1.0)
+    return Calibration(errors, join(tempered_folds).error(1.0), join(folds).error(1.0))

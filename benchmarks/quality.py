@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from across_folds import calibrate
+from across_folds import Calibration, calibrate
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -73,8 +73,11 @@ def main() -> None:
             folds = {root.name: run_seeds("gtea", root, work / root.name, args) for root in roots}
             together = temper_folds(folds, work)
             print_table(GTEA_COLUMNS, fold_rows(folds) | (GTEA_PUBLISHED if args.root.name == "gtea" else {}))
-            errors = ", ".join(f"{error:.1f}" for error in together)
-            print(f"\ncalibration error of all test videos together, tempered by the other folds, each seed: {errors}")
+            for seed, found in enumerate(together):
+                print(
+                    f"\nseed {seed}, calibration error of all test videos together: {found.together_as_they_are:.1f},"
+                    f" tempered by the other folds {found.together:.1f}"
+                )
         else:
             seeds = run_seeds("grid", args.root, work / "grid", args)
             names = {"val": "labeller", "test": "labeller, test clips"}
@@ -116,13 +119,12 @@ def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -
     return scores
 
 
-def temper_folds(folds: Mapping[str, Sequence[Scores]], work: Path) -> list[float]:
+def temper_folds(folds: Mapping[str, Sequence[Scores]], work: Path) -> list[Calibration]:
     """Add to test scores their calibration error at the temperature of the other folds; each seed's of all folds."""
     together = []
     for seed, of_seed in enumerate(zip(*folds.values(), strict=True)):
-        errors, of_all = calibrate([work / name / f"seed{seed}" for name in folds])
-        together.append(of_all)
-        for scores, error in zip(of_seed, errors, strict=True):
+        together.append(calibrate([work / name / f"seed{seed}" for name in folds]))
+        for scores, error in zip(of_seed, together[-1].of_folds, strict=True):
             scores["test"][TEMPERED] = error
     return together
 
