@@ -75,7 +75,8 @@ class Training(Section):
     clip_norm: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "cosine"]
     warmup_epochs: Annotated[int, Field(ge=0)]
-    class_weights: Literal["none", "balanced"]
+    # balanced: as if all classes had the same number of frames; square_root: half way there (on a scale of logarithms)
+    class_weights: Literal["none", "balanced", "square_root"]
     # Standard deviation of the noise added to features, in their units: 1 is their spread where the labeller normalizes
     # them over the video.
     feature_noise: Annotated[float, Field(ge=0)]
