@@ -85,7 +85,8 @@ class Training(Section):
     clip_norm: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "cosine"]
     warmup_epochs: Annotated[int, Field(ge=0)]
-    class_weights: Literal["none", "balanced"]
+    # balanced: as if all classes had the same number of frames; square_root: half way there (on a scale of logarithms)
+    class_weights: Literal["none", "balanced", "square_root"]
     label_smoothing: Fraction01  # share of each label that is spread over all classes: probabilities grow less sure
     # Standard deviation of the noise added to features, in their units: 1 is their spread where the labeller normalizes
     # them over the video.

@@ -342,7 +342,8 @@ def _class_weights(params: Params, material: Material, device: torch.device) -> 
     if params.training.class_weights == "none":
         return None
     targets = _targets(params, _labels_of(material, "train"))
-    return balanced_class_weights(torch.from_numpy(targets), len(material.manifest.classes)).to(device)
+    weights = balanced_class_weights(torch.from_numpy(targets), len(material.manifest.classes)).to(device)
+    return weights.sqrt() if params.training.class_weights == "square_root" else weights
 
 
 def _targets(params: Params, labels: Mapping[str, np.ndarray]) -> np.ndarray:

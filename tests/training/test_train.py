@@ -456,6 +456,10 @@ def test_balanced_class_weights_are_those_of_the_training_split(features_workspa
     labels = np.concatenate([material.labels[source.stem] for source in material.manifest.of_split("train")])
     shares = weights.numpy() * np.bincount(labels, minlength=3)
     assert shares == pytest.approx([len(labels) / 3] * 3)
+    half_way = training._class_weights(
+        open_params(features_workspace, training__class_weights="square_root"), material, CPU
+    )
+    np.testing.assert_allclose(half_way.numpy() ** 2, weights.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("window_frames", "expected"), [(None, [1.5, 0.75]), (10, [1.25, 5 / 6]), (5, [1.25, 5 / 6])])
