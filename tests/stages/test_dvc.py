@@ -199,6 +199,25 @@ def test_an_experiment_is_run_shown_compared_and_drawn(repository):
     shutil.rmtree(repository.folder / "plots")
 
 
+def test_a_queued_search_is_in_the_store_of_the_repository_below_one_run(repository):
+    num_runs = len(repository.runs())
+    choices = ("-S", "search=cells", "-S", "labeller=bigru,gru", "evaluate_labeller")
+    repository.dvc("exp", "run", "--queue", *choices)
+    repository.dvc("exp", "run", "--run-all")
+    runs = repository.runs()[num_runs:]
+    (search,) = [tags for name, _, tags in runs if name == "cells"]
+    assert search["search"] == "cells"
+    children = {name: tags for name, _, tags in runs if name != "cells"}
+    assert len({tags["mlflow.parentRunId"] for tags in children.values()}) == 1
+    assert children.keys() == {"labeller-bigru-tiny", "labeller-gru-tiny", "baseline-tiny"}
+    stand_ins = {name for name, tags in children.items() if "trained_by" in tags}
+    assert stand_ins == {"labeller-bigru-tiny", "baseline-tiny"}, "what is trained already is not trained again"
+    table = repository.run(sys.executable, "-m", "pipeline.cli", "compare", "cells").stdout
+    assert "labeller: 2 runs\n" in table
+    assert {tags["dvc_experiment"] for tags in children.values()} <= set(table.split())
+    assert "cells" not in (repository.folder / "params.yaml").read_text()
+
+
 def test_by_repro_a_run_knows_its_stage_and_no_experiment(repository):
     first, second, *_ = [tags for *_, tags in repository.runs()]
     assert (first["dvc_stage"], second["dvc_stage"]) == ("train_labeller", "train_baseline")
