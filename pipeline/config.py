@@ -162,6 +162,15 @@ class Labeller(Section):
         return self
 
     @model_validator(mode="after")
+    def _steps_of_whole_videos_are_told(self) -> Self:
+        if self.head == "many_to_one" and self.pool_frames == "auto":
+            raise ValueError(
+                "with head many_to_one a segment is a whole video, which says nothing of steps: got pool_frames auto,"
+                " expected a number"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _whole_videos_for_a_bidirectional_network(self) -> Self:
         looks_ahead = self.normalize == "video" or self.pool_frames != 1
         if looks_ahead and self.cell != "none" and not self.bidirectional:

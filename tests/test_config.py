@@ -71,6 +71,11 @@ def test_a_fold_is_one_of_the_folds(tmp_path, params):
     assert load_params(path).dataset.fold == 4
 
 
+def test_one_class_a_video_says_nothing_of_steps(tmp_path, params):
+    whole = {"head": "many_to_one", "bidirectional": True, "pool_frames": "auto"}
+    assert "expected a number" in refuse(tmp_path, params | {"labeller": params["labeller"] | whole})
+
+
 def test_shortest_is_at_most_longest(tmp_path, params):
     params["scenes"]["shortest_frames"] = 1000
     assert "shortest_frames 1000" in refuse(tmp_path, params)
