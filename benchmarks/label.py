@@ -9,7 +9,7 @@ asserted.
 torch          the encoder in batches of 32, channels last, float32: what the limits of the encoder are counted from
 script         what one would write: OpenCV's VideoCapture, resize, the encoder on a frame at a time
 decode         frames decoded and scaled, alone
-encode full    the encoder as `framescribe label` runs it; encode mixed, encode reduced: with that --precision
+encode full    the encoder as `framescribe label` runs it;  encode reduced: with --precision reduced
 label          decoding, encoding, recurrence and writing, as `framescribe label` does it for one video
 bound          1 / (1 / decode + 1 / encode): the one after the other
 many clips     a folder of clips of three seconds at 360p, one at a time and two at once
@@ -51,8 +51,7 @@ from pipeline.video.reader import open_scaled
 
 LITE0 = "efficientnet_lite0"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
-REDUCED_LIMITS = {"torch": 7.0, "script": 4.5}
-LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "mixed": REDUCED_LIMITS, "reduced": REDUCED_LIMITS}
+LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "reduced": {"torch": 7.0, "script": 4.5}}
 BOUND_LIMIT = 0.9
 SCRIPT_FRAMES = 200  # the slowest part is measured on fewer
 TORCH_FRAMES = 128

@@ -170,10 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     label.add_argument(
         "--precision",
-        choices=("full", "mixed", "reduced"),
+        choices=("full", "reduced"),
         default="full",
-        help="faster where the CPU or GPU has bfloat16: mixed, in half of the encoder (a GPU: as reduced); reduced, in"
-        " all of it (default: full, float32)",
+        help="reduced: the encoder computes in bfloat16, faster where the CPU or GPU has it (default: full, float32)",
     )
     label.add_argument(
         "--still",

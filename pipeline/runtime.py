@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import BoundedSemaphore, local
@@ -25,7 +24,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     import openvino
 
-Precision = Literal["full", "mixed", "reduced"]
+Precision = Literal["full", "reduced"]
 # Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
 MOST_WAITING_FRAMES = 2  # for each thread: one that is computed, one that waits
@@ -80,8 +79,7 @@ class Runtime(Protocol):
 def open_runtime(frames: FrameEncoder, *, precision: Precision = "full", exports: Path | None = None) -> Runtime:
     """The fastest runtime for an encoder where it is.
 
-    precision  "full": features as torch gives them in float32, to about five digits; "mixed": bfloat16
-               in the second half of the network, to about two digits (by torch: as reduced); "reduced": bfloat16
+    precision  "full": features as torch gives them in float32, to about five digits; "reduced": bfloat16
     exports    the folder where an encoder exported for OpenVINO is kept; None: it is exported anew each time
 
     Raises InputError where the precision is reduced and this CPU cannot compute with it.
@@ -100,7 +98,7 @@ class TorchRuntime:
     def __init__(self, frames: FrameEncoder, *, precision: Precision = "full") -> None:
         self.frames = frames
         self._device = next(frames.encoder.parameters()).device
-        self._reduced = precision != "full"
+        self._reduced = precision == "reduced"
         self._thread = ThreadPoolExecutor(1)
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
@@ -133,8 +131,8 @@ class OpenVINORuntime:
         # OpenVINO gives a thread that compiles another stack for signals, and leaves it there when it frees it: the
         # next Ctrl-C would be a segmentation fault. These threads get no signals.
         compiling = self._threads.submit(_compile, frames, precision, exports, num_threads=num_threads)
-        self._parts = compiling.result()
-        self._own = local()  # requests be used by two threads at once
+        self._make_request = compiling.result().create_infer_request
+        self._own = local()  # a request cannot be used by two threads at once
         self._room = BoundedSemaphore(MOST_WAITING_FRAMES * num_threads)
 
     def submit(self, pixels: np.ndarray) -> "_Features":
@@ -148,9 +146,9 @@ class OpenVINORuntime:
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
         """One frame uint8 [1, h, w, 3] -> float32 [1, F]."""
         try:
-            if not hasattr(self._own, "requests"):
-                self._own.requests = [part.create_infer_request() for part in self._parts]
-            return _infer(self._own.requests, pixels)
+            if not hasattr(self._own, "request"):
+                self._own.request = self._make_request()
+            return self._own.request.infer({0: pixels}, share_inputs=True)[0]
         finally:
             self._room.release()
 
@@ -168,37 +166,23 @@ class _Features:
 
 def _compile(
     frames: FrameEncoder, precision: Precision, exports: Path | None, *, num_threads: int
-) -> "list[openvino.CompiledModel]":
-    """The encoder for one frame, its parts in order, for as many requests at once as there are threads."""
+) -> "openvino.CompiledModel":
+    """The encoder for one frame, with as many requests at once as there are threads, a thread each."""
     core = _import_openvino().Core()
-    if precision != "full" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise InputError(f"precision {precision}: this CPU cannot compute in bfloat16: use full")
+    if precision == "reduced" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise InputError("precision reduced: this CPU cannot compute in bfloat16: use full")
     options = {
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "full" else "bf16",
         "NUM_STREAMS": num_threads,
         "INFERENCE_NUM_THREADS": num_threads,
         "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
     }
-    model = _exported(frames, core, exports)
-    models, hints = [model], ["bf16" if precision == "reduced" else "f32"]
-    if precision == "mixed":
-        models, hints = list(_halves(model)), ["f32", "bf16"]
-    parts = [
-        core.compile_model(part, "CPU", options | {"INFERENCE_PRECISION_HINT": hint})
-        for part, hint in zip(models, hints, strict=True)
-    ]
+    model = core.compile_model(_exported(frames, core, exports), "CPU", options)
     # The first call looks numpy up, and two threads that do so at once wait for each other for ever (pybind11's npy_api
     # behind a static variable): so that call is made here.
     height, width = frames.preprocess.size
-    _infer([part.create_infer_request() for part in parts], np.zeros((1, height, width, 3), dtype=np.uint8))
-    return parts
-
-
-def _infer(requests: "list[openvino.InferRequest]", pixels: np.ndarray) -> np.ndarray:
-    """What the last part makes of what the others make of a frame."""
-    values = pixels
-    for request in requests:
-        values = request.infer({0: values}, share_inputs=True)[0]
-    return values
+    model.create_infer_request().infer({0: np.zeros((1, height, width, 3), dtype=np.uint8)}, share_inputs=True)
+    return model
 
 
 def _import_openvino() -> Any:
@@ -259,55 +243,3 @@ def _save(model: "openvino.Model", path: Path) -> None:
         openvino.save_model(model, temporary, compress_to_fp16=False)
         for suffix in (".bin", ".xml"):
             temporary.with_suffix(suffix).replace(path.with_suffix(suffix))
-
-
-def _halves(model: "openvino.Model") -> tuple["openvino.Model", "openvino.Model"]:
-    """Cut a model where one tensor is all that crosses and about half of the multiplications are done.
-
-    `model` itself cannot be used afterwards: its operations are in the two.
-
-    Rounding hurts most in the first layers: folding batch norm in leaves them large weights, and on a flat picture
-    what a weight is off by adds up over the whole map.
-    """
-    openvino = _import_openvino()
-    places = _places_to_cut(model)
-    total = sum(map(_num_multiplications, model.get_ops()))
-    # Of places that are alike: the smallest tensor, and the last, so that an activation stays with its layer.
-    _, _, _, cut = min(
-        (abs(2 * done - total), prod(op.get_output_shape(0)), -index, op.output(0))
-        for index, (op, done) in enumerate(places)
-    )
-    readers = cut.get_target_inputs()
-    crosses = openvino.opset13.parameter(cut.get_shape(), cut.get_element_type())
-    for reader in readers:
-        reader.replace_source_output(crosses.output(0))
-    back = openvino.Model(model.get_results(), [crosses])
-    return openvino.Model([cut], model.get_parameters()), back
-
-
-def _places_to_cut(model: "openvino.Model") -> "list[tuple[openvino.Node, int]]":
-    """Every operation whose output is all that later ones read of the frame, and the multiplications up to it."""
-    ops = model.get_ordered_ops()
-    last_reader: dict[str, int] = {}  # of what is computed from the frame; constants may be read from anywhere
-    of_frame = {parameter.get_name() for parameter in model.get_parameters()}
-    for index, op in enumerate(ops):
-        read = {value.get_node().get_name() for value in op.input_values()} & of_frame
-        last_reader.update(dict.fromkeys(read, index))
-        if read:
-            of_frame.add(op.get_name())
-    places, done, last = [], 0, 0
-    for index, op in enumerate(ops):
-        done += _num_multiplications(op)
-        if op.get_name() in last_reader and last <= index and op.get_output_size() == 1:
-            places.append((op, done))
-        last = max(last, last_reader.get(op.get_name(), 0))
-    return places
-
-
-def _num_multiplications(op: "openvino.Node") -> int:
-    kind = op.get_type_name()
-    if kind in ("Convolution", "GroupConvolution"):
-        return prod(op.get_output_shape(0)[2:]) * prod(op.get_input_shape(1))
-    if kind == "MatMul":
-        return prod(op.get_output_shape(0)) * op.get_input_shape(0)[-1]
-    return 0
