@@ -70,8 +70,10 @@ def main() -> None:
         work = args.work or Path(temporary)
         if args.dataset == "gtea":
             roots = sorted(args.root.glob("split*"))
+            if not roots:
+                sys.exit(f"{args.root}: has no folder split1, split2, ..: is --root the folder that holds them?")
             folds = {root.name: run_seeds("gtea", root, work / root.name, args) for root in roots}
-            together = temper_folds(folds, work)
+            together = temper_folds(folds, work) if len(folds) > 1 else []
             print_table(GTEA_COLUMNS, fold_rows(folds) | (GTEA_PUBLISHED if args.root.name == "gtea" else {}))
             for seed, found in enumerate(together):
                 print(

@@ -17,10 +17,9 @@ from quality import GRID_COLUMNS, print_table, row
 
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.encode import encode_video
-from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.predict import Model, VideoLabels, decide, load_model
+from pipeline.stages.evaluate_labeller import calibration_of
 from pipeline.stages.paths import LABELLER, PREPARED
 from pipeline.video.reader import open_scaled
 
@@ -83,12 +82,7 @@ def score(clips: list[Clip], model: Model) -> Mapping[str, float]:
         model.spec.classes,
         background=model.spec.background,
     )
-    actual = np.concatenate([*truth.values()])
-    labelled = actual != IGNORE_INDEX
-    right = np.concatenate([labels.labels for labels in found.values()]) == actual
-    probabilities = np.concatenate([labels.probabilities for labels in found.values()])
-    error = calibration_error(probabilities[labelled], right[labelled])
-    return flatten(report) | ({} if error is None else {"calibration_error": error})
+    return flatten(report) | calibration_of(truth, found)
 
 
 def name(clip: Clip, model: Model) -> VideoLabels:

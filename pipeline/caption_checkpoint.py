@@ -17,12 +17,12 @@ from pipeline.checkpoint import (
     load_weights,
     read_spec,
     rebuild_encoder,
+    save_spec,
     save_weights,
 )
 from pipeline.config import Captioner as CaptionerSettings
 from pipeline.config import Section
 from pipeline.errors import InputError
-from pipeline.files import replacing
 from pipeline.labels.vocabulary import Vocabulary
 from pipeline.models.captioner import Captioner
 from pipeline.models.encoder import Encoder
@@ -67,8 +67,7 @@ def make_captioner(settings: CaptionerSettings, encoder: Encoder, *, num_words: 
 def save_captioner(folder: Path, spec: CaptionerSpec, captioner: Captioner, frames: FrameEncoder) -> None:
     """Write weights, then checkpoint.json, each whole or not at all."""
     save_weights(folder, {"captioner": captioner, "encoder": frames.encoder})
-    with replacing(folder / SPEC) as path:
-        path.write_text(spec.model_dump_json(indent=1) + "\n")
+    save_spec(folder, spec)
 
 
 def load_captioner(folder: Path, *, device: torch.device) -> CaptionCheckpoint:

@@ -81,17 +81,17 @@ class CheckpointSpec(Section):
             raise ValueError(f"background {self.background!r} is no class")
         return self
 
-    @property
-    def min_segment_frames(self) -> int:
-        """Of the labels that it gives; training has made a number of `auto`."""
-        assert self.labeller.min_segment_frames != "auto", "refused when it was read"
-        return self.labeller.min_segment_frames
-
     @model_validator(mode="after")
     def _lengths_are_in_frames(self) -> Self:
         if "auto" in (self.labeller.min_segment_frames, self.labeller.pool_frames):
             raise ValueError("min_segment_frames and pool_frames of a trained labeller are numbers, got auto")
         return self
+
+    @property
+    def min_segment_frames(self) -> int:
+        """Of the labels that it gives; training has made a number of `auto`."""
+        assert self.labeller.min_segment_frames != "auto", "refused when it was read"
+        return self.labeller.min_segment_frames
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,11 @@ def make_frame_encoder(
 def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, encoder: Encoder | None) -> None:
     """Write weights, then checkpoint.json, each whole or not at all."""
     save_weights(folder, {"labeller": labeller} | ({"encoder": encoder} if encoder else {}))
+    save_spec(folder, spec)
+
+
+def save_spec(folder: Path, spec: Section) -> None:
+    """Write checkpoint.json, whole or not at all."""
     with replacing(folder / SPEC) as path:
         path.write_text(spec.model_dump_json(indent=1) + "\n")
 
@@ -199,8 +204,7 @@ def set_tuned(folder: Path, *, temperature: float, min_segment_frames: int | Non
     if min_segment_frames is not None:
         labeller = labeller.model_copy(update={"min_segment_frames": min_segment_frames})
     spec = spec.model_copy(update={"temperature": temperature, "labeller": labeller})
-    with replacing(folder / SPEC) as path:
-        path.write_text(spec.model_dump_json(indent=1) + "\n")
+    save_spec(folder, spec)
 
 
 def load_checkpoint(folder: Path, *, device: torch.device, classes: tuple[str, ...] | None = None) -> Checkpoint:

@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 LEAST_PER_VIDEO = 2
 TEXT = """
 Rank the stretches of videos by what it is worth to look at them: where nobody gave a label, by how likely the model is
-to be wrong; where there is a given label, by how sure the model is that another class is right. Write, into --out:
+to be wrong; where there is a given label, by how surprised the model is by it. Write, into --out:
   review.html            the list for a browser: frames, what the model thinks, the given label
   review.csv             rank,stem,start,stop,start_seconds,stop_seconds,predicted,given,why,score,picture
                          frames from start up to, not including, stop; why: uncertain or disagrees

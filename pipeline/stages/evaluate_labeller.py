@@ -53,9 +53,9 @@ def main() -> None:
         predicted = predict_sources(labeller, sources, description=f"labelling {split}")
         alone = predict_sources(baseline, sources, description=f"{split} without RNN")
         report = _evaluate(truth, predicted, manifest.classes, manifest.background)
-        metrics[split] = flatten(report) | _calibration(truth, predicted)
+        metrics[split] = flatten(report) | calibration_of(truth, predicted)
         alone_report = _evaluate(truth, alone, manifest.classes, manifest.background)
-        metrics[f"{split}_{WITHOUT_RNN}"] = flatten(alone_report) | _calibration(truth, alone)
+        metrics[f"{split}_{WITHOUT_RNN}"] = flatten(alone_report) | calibration_of(truth, alone)
         _write_report(out / split, report, truth, predicted, manifest.classes)
         _write_pictures(
             out / split,
@@ -93,7 +93,7 @@ def _evaluate(
     return evaluate(truth, labels, classes, background=background)
 
 
-def _calibration(truth: dict[str, np.ndarray], predicted: Predictions) -> dict[str, float]:
+def calibration_of(truth: dict[str, np.ndarray], predicted: Predictions) -> dict[str, float]:
     """How far the probabilities of all labelled frames are from how often their labels are right."""
     actual = np.concatenate([truth[stem] for stem in truth])
     labels = np.concatenate([predicted[stem].labels for stem in truth])
