@@ -156,12 +156,8 @@ def _track(metrics: dict[str, dict[str, float]], model: CaptionCheckpoint, *, se
     """The scores of caption_metrics.json, the pages and pictures, into the run that trained the model; into `search`
     too.
     """
-    run_id = model.spec.lineage.run_id
-    if not tracking.has_run(run_id):
-        print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {RESULTS} alone")
-        return
-    for of_model in tracking.runs_of_model(run_id, search):
-        with tracking.open_run(of_model):
+    for run_id in tracking.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
+        with tracking.open_run(run_id):
             tracking.log_scores(
                 {f"{split}/{name}": s for split, scores in metrics.items() for name, s in scores.items()}
             )

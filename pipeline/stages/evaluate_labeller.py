@@ -156,13 +156,9 @@ def _track(
     ours = {split: scores for split, scores in metrics.items() if not split.endswith(WITHOUT_RNN)}
     alone = {split: metrics[f"{split}_{WITHOUT_RNN}"] for split in ours}
     for model, of_splits, folder in ((labeller, ours, out), (baseline, alone, None)):
-        run_id = model.spec.lineage.run_id
-        if not tracking.has_run(run_id):
-            print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {RESULTS} alone")
-            continue
         scores = {f"{split}/{name}": s for split, scores in of_splits.items() for name, s in scores.items()}
-        for of_model in tracking.runs_of_model(run_id, search):
-            with tracking.open_run(of_model):
+        for run_id in tracking.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
+            with tracking.open_run(run_id):
                 tracking.log_scores(scores)
                 if folder:
                     tracking.log_folder(folder, "evaluation")

@@ -141,10 +141,14 @@ def _make_run(name: str, tags: Mapping[str, str]) -> str:
     return run_id
 
 
-def runs_of_model(run_id: str, search: str | None) -> list[str]:
+def runs_of_model(run_id: str, search: str | None, *, results: Path) -> list[str]:
     """The runs that tell of the model which the run `run_id` trained: that one, and the one that stands for it in
-    `search`, where that is given and is another.
+    `search`, where that is given and is another. None where the store does not hold that run: then scores are in the
+    folder `results` alone, which is printed.
     """
+    if not has_run(run_id):
+        print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {results} alone")
+        return []
     return list(dict.fromkeys([run_id, _run_in_search(run_id, search)])) if search else [run_id]
 
 

@@ -126,13 +126,17 @@ with tracking.open_run(None, search="cells"):
     assert len(tracking.read_search("cells")) == 2
 
 
+def runs_of_model(run_id: str, search: str | None) -> list[str]:
+    return tracking.runs_of_model(run_id, search, results=Path("results"))
+
+
 def test_a_model_that_was_trained_before_a_search_has_a_child_there_that_stands_for_it(workspace, monkeypatch):
     inside = make_run(search="cells", seed=0)
-    assert tracking.runs_of_model(inside, "cells") == [inside]
+    assert runs_of_model(inside, "cells") == [inside]
     before = make_run(seed=3, a={"b": None})
-    assert tracking.runs_of_model(before, None) == [before]
+    assert runs_of_model(before, None) == [before]
     monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
-    trained, child = tracking.runs_of_model(before, "cells")
+    trained, child = runs_of_model(before, "cells")
     assert trained == before
     assert "mlflow.parentRunId" not in tags_of(before)
     tags = tags_of(child)
@@ -141,8 +145,8 @@ def test_a_model_that_was_trained_before_a_search_has_a_child_there_that_stands_
     assert tags["dvc_experiment"] == "brave-fox"
     assert tags["data_fingerprint"] == "f00d"
     assert MlflowClient().get_run(child).data.params == {"seed": "3", "a.b": "None"}
-    assert tracking.runs_of_model(before, "cells") == [before, child], "evaluated again, it has the same one"
-    assert tracking.runs_of_model(inside, "rates") == [inside, tracking.runs_of_model(inside, "rates")[1]]
+    assert runs_of_model(before, "cells") == [before, child], "evaluated again, it has the same one"
+    assert runs_of_model(inside, "rates") == [inside, runs_of_model(inside, "rates")[1]]
     runs = tracking.read_search("cells")
     assert [(run.name, run.model, run.params["seed"]) for run in runs] == [
         ("labeller-gru-x", "labeller", "0"),
