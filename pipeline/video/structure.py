@@ -69,7 +69,7 @@ def _check_boxes(file: BinaryIO, size: int) -> None:
     In a fragmented file each `moof` says where the frames in the `mdat` after it are. One that ends between two
     fragments is whole: a live recording ends so.
     """
-    end, is_fragmented, owes_media = 0, False, False
+    end, has_index, is_fragmented, owes_media = 0, False, False, False
     while end + 8 <= size:
         file.seek(end)
         box_size, name = struct.unpack(">I4s", file.read(8))
@@ -77,10 +77,13 @@ def _check_boxes(file: BinaryIO, size: int) -> None:
             (box_size,) = struct.unpack(">Q", file.read(8))
         if box_size < 8:
             return
+        has_index |= name == b"moov"
         is_fragmented |= name == b"moof"
         owes_media = name == b"moof" or (owes_media and name != b"mdat")
         end += box_size
         _check_end(end, size)
+    if not has_index:
+        raise BrokenStructure("is cut short: its index (moov) is missing; copy or record it again")
     if owes_media or (is_fragmented and end < size):
         raise BrokenStructure("is cut short: its last fragment is not complete; copy or record it again")
 
