@@ -162,7 +162,7 @@ BAD = {
     missing: "no such file",
     empty: "is empty (0 bytes)",
     cut: "is cut short",
-    unfinished: "cannot be read as a video",
+    unfinished: "is cut short: its index (moov) is missing",
     cut_avi: "is cut short",
     cut_mkv: "is cut short",
     text: "cannot be read as a video",
