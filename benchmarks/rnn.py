@@ -1,7 +1,7 @@
 """The recurrent network against torch.nn: time, memory and error, all in one run. docs/benchmarks.md has what was seen.
 
     python benchmarks/rnn.py                the CPU tables, and on a machine with a GPU all of the GPU's too
-    python benchmarks/rnn.py --sweep        also what the table in pipeline/rnn/dispatch.py is made from
+    python benchmarks/rnn.py --sweep        also what the tables in pipeline/rnn/dispatch.py are made from
     python benchmarks/rnn.py --json FILE    also every number, for a program to read
 
 Every ratio is ours / theirs, of medians of runs that take turns, input projection and all gradients on both sides.
@@ -9,11 +9,13 @@ For the peer `flashrnn`: pip install flashrnn (it compiles its kernels with nvcc
 """
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -236,29 +238,95 @@ def sweep_one_frame(threads: int, repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
+def gpu_sweep(repeats: int) -> list[dict[str, Any]]:
+    """The kernels against cuDNN over sizes: where the dispatcher's rule for CUDA comes from. No TF32 on either side."""
+    rows = []
+    for dtype, num_frames, ragged in itertools.product((torch.bfloat16, torch.float32), (1, 64, 1024), (False, True)):
+        if ragged and num_frames == 1:
+            continue
+        lengths = f", ragged {num_frames // 8}-{num_frames} frames" if ragged else ""
+        print(f"\nGPU, {dtype}, T={num_frames}, F=H{lengths}: ours / cuDNN, forward, forward+backward")
+        print("| cell | " + " | ".join(f"B={b} H={h}" for b in (8, 64) for h in (128, 256, 512)) + " |")
+        print("| --- " * 7 + "|")
+        for cell in CLASSES:
+            found = [
+                gpu_sweep_row(cell, num_videos, num_frames, hidden, dtype, ragged, repeats)
+                for num_videos in (8, 64)
+                for hidden in (128, 256, 512)
+            ]
+            shown = (f"{row['forward_ratio']:.2f}, {row['training_ratio']:.2f}" for row in found)
+            print(f"| {cell} | " + " | ".join(shown) + " |", flush=True)
+            rows += found
+    return rows
+
+
+def gpu_sweep_row(
+    cell: str, num_videos: int, num_frames: int, hidden: int, dtype: torch.dtype, ragged: bool, repeats: int
+) -> dict[str, Any]:
+    ours, theirs = make_pair(cell, hidden, hidden, "cuda", dtype)
+    lengths = torch.linspace(num_frames // 8, num_frames, num_videos).long() if ragged else None
+    x = torch.randn(num_videos, num_frames, hidden, device="cuda", dtype=dtype)
+    needs, d_out = x.clone().requires_grad_(), torch.randn_like(x)
+
+    def run_ours(x: Tensor) -> Tensor:
+        return ours(x, None, lengths)[0]
+
+    def run_theirs(x: Tensor) -> Tensor:
+        return run_torch(theirs, x, lengths)
+
+    with use_path("ours"), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.no_grad():
+            calls = {"ours": lambda: run_ours(x), "theirs": lambda: run_theirs(x)}
+            forward = take_turns(calls, repeats=repeats, device="cuda")
+        calls = {
+            "ours": forward_backward(lambda: run_ours(needs), [needs, *ours.parameters()], d_out),
+            "theirs": forward_backward(lambda: run_theirs(needs), [needs, *theirs.parameters()], d_out),
+        }
+        training = take_turns(calls, repeats=repeats, device="cuda")
+    return {
+        **{"cell": cell, "B": num_videos, "T": num_frames, "H": hidden, "dtype": str(dtype), "ragged": ragged},
+        **{"forward": forward, "forward_ratio": forward["ours"] / forward["theirs"]},
+        **{"training": training, "training_ratio": training["ours"] / training["theirs"]},
+    }
+
+
 def gpu_tables(repeats: int) -> list[dict[str, Any]]:
     if not torch.cuda.is_available():
         print("\nGPU: not measured, there is none on this machine")
         return []
     print(
-        f"\nGPU {torch.cuda.get_device_name()}: bf16, forward+backward, ms; error: largest ||ours - fp64|| / ||fp64||"
+        f"\nGPU {torch.cuda.get_device_name()}: bf16, forward+backward, ms; error: largest ||ours - fp64|| / ||fp64||;"
+        " fp16: the same, where torch takes cuDNN's faster kernels for some shapes"
     )
-    print("| case | ours | cuDNN | ratio | floor | error fp32 | tf32 | bf16 |")
-    print("| --- " * 8 + "|")
+    print("| case | ours | cuDNN | ratio | floor | error fp32 | tf32 | bf16 | fp16 ours / cuDNN | fp16 ratio |")
+    print("| --- " * 10 + "|")
     with use_path("ours"):
         rows = [gpu_row(case, repeats) for case in GPU_CASES]
     return [*rows, flashrnn_row(repeats)]
 
 
 def gpu_row(case: Case, repeats: int) -> dict[str, Any]:
-    options = {"bidirectional": case.bidirectional}
-    ours, theirs = make_pair(case.cell, case.hidden, case.hidden, "cuda", torch.bfloat16, **options)
     lengths = None
     if case.lengths is not None:
         lengths = torch.linspace(*case.lengths, case.num_videos).long()
-    x = torch.randn(case.num_videos, case.num_frames, case.hidden, device="cuda", dtype=torch.bfloat16).requires_grad_()
-    d_out = torch.randn(case.num_videos, case.num_frames, ours.output_size, device="cuda", dtype=torch.bfloat16)
-    times = take_turns(
+    times, half = (gpu_times(case, lengths, dtype, repeats) for dtype in (torch.bfloat16, torch.float16))
+    errors = {precision: gpu_error(case, lengths, precision) for precision in ERROR_LIMITS}
+    row = {"case": str(case), **times, "ratio": times["ours"] / times["theirs"], "floor": floor(case), "errors": errors}
+    row["float16"] = half
+    shown = (f"{errors[p]:.1e}{'' if errors[p] <= limit else ' TOO LARGE'}" for p, limit in ERROR_LIMITS.items())
+    ratio = f"{row['ratio']:.3f} {verdict(row['ratio'], case.target)}"
+    columns = (str(case), f"{times['ours']:.2f}", f"{times['theirs']:.2f}", ratio, f"{row['floor']:.2f}", *shown)
+    halves = (f"{half['ours']:.2f} / {half['theirs']:.2f}", f"{half['ours'] / half['theirs']:.2f}")
+    print("| " + " | ".join((*columns, *halves)) + " |", flush=True)
+    return row
+
+
+def gpu_times(case: Case, lengths: Tensor | None, dtype: torch.dtype, repeats: int) -> dict[str, float]:
+    options = {"bidirectional": case.bidirectional}
+    ours, theirs = make_pair(case.cell, case.hidden, case.hidden, "cuda", dtype, **options)
+    x = torch.randn(case.num_videos, case.num_frames, case.hidden, device="cuda", dtype=dtype).requires_grad_()
+    d_out = torch.randn(case.num_videos, case.num_frames, ours.output_size, device="cuda", dtype=dtype)
+    return take_turns(
         {
             "ours": forward_backward(lambda: ours(x, None, lengths)[0], [x, *ours.parameters()], d_out),
             "theirs": forward_backward(lambda: run_torch(theirs, x, lengths), [x, *theirs.parameters()], d_out),
@@ -266,13 +334,6 @@ def gpu_row(case: Case, repeats: int) -> dict[str, Any]:
         repeats=repeats,
         device="cuda",
     )
-    errors = {precision: gpu_error(case, lengths, precision) for precision in ERROR_LIMITS}
-    row = {"case": str(case), **times, "ratio": times["ours"] / times["theirs"], "floor": floor(case), "errors": errors}
-    shown = (f"{errors[p]:.1e}{'' if errors[p] <= limit else ' TOO LARGE'}" for p, limit in ERROR_LIMITS.items())
-    ratio = f"{row['ratio']:.2f} {verdict(row['ratio'], case.target)}"
-    columns = (str(case), f"{times['ours']:.2f}", f"{times['theirs']:.2f}", ratio, f"{row['floor']:.2f}", *shown)
-    print("| " + " | ".join(columns) + " |", flush=True)
-    return row
 
 
 def run_torch(module: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -321,8 +382,7 @@ def flashrnn_row(repeats: int) -> dict[str, Any]:
     d_out = torch.randn(num_videos, num_frames, heads, units, device="cuda", dtype=torch.bfloat16)
     calls = {"ours": forward_backward(lambda: OurRecurrence.apply(wx, weight), [wx, weight], d_out)}
     if find_spec("flashrnn"):
-        from flashrnn import flashrnn
-
+        flashrnn = import_flashrnn()
         bias = torch.zeros(4, heads, units, device="cuda", dtype=torch.bfloat16)
         d_states = torch.cat([d_out[None], torch.zeros_like(d_out)[None]])  # h and c
         for backend in ("cuda_fused", "cuda", "triton_fused"):
@@ -345,6 +405,20 @@ def flashrnn_row(repeats: int) -> dict[str, Any]:
     shown = ", ".join(f"{backend} {ms:.2f}" for backend, ms in peers.items())
     print(f"| {name} | {times['ours']:.2f} | flashrnn {shown} | {ratio:.2f} {verdict(ratio, 0.5)} |", flush=True)
     return {"case": name, **times, "ratio": ratio}
+
+
+def import_flashrnn() -> Callable[..., tuple[Tensor, Tensor]]:
+    """Its function. It reads the GPU's properties by code of its own that CUDA 13 does not compile (flashrnn 1.0.8, for
+    `cudaDeviceProp.clockRate`): here it gets those it asks for from torch."""
+    module = import_module("flashrnn.flashrnn.flashrnn")
+    gpu = torch.cuda.get_device_properties()
+    module.get_gpu_info = lambda device_id: {
+        "maxThreadsPerBlock": gpu.max_threads_per_block,
+        "regsPerMultiprocessor": gpu.regs_per_multiprocessor,
+        "multiProcessorCount": gpu.multi_processor_count,
+        "sharedMemPerBlockOptin": gpu.shared_memory_per_block_optin,
+    }
+    return module.flashrnn
 
 
 class OurRecurrence(torch.autograd.Function):
@@ -408,9 +482,15 @@ def long_table(device: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of the CPU tables, one after the other")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="*",
+        default=[1, 2],
+        help="of the CPU tables, one after the other; none given: no tables",
+    )
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--sweep", action="store_true", help="the sizes behind the dispatcher's table too")
+    parser.add_argument("--sweep", action="store_true", help="the sizes behind the dispatcher's tables too")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     print(f"torch {torch.__version__}, Python {platform.python_version()}, {cpu_name()}")
@@ -420,6 +500,8 @@ def main() -> None:
         results["sweep"] = [row for threads in arguments.threads for row in sweep(threads, arguments.repeats)]
         results["step"] = [row for threads in arguments.threads for row in sweep_one_frame(threads, arguments.repeats)]
     results["gpu"] = gpu_tables(arguments.repeats)
+    if arguments.sweep and torch.cuda.is_available():
+        results["gpu_sweep"] = gpu_sweep(min(arguments.repeats, 3))
     results["long"] = long_table("cuda" if torch.cuda.is_available() else "cpu")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -7,7 +7,7 @@ ours       the operators of `ops`: everything, and what compiles and exports
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -31,6 +31,9 @@ TORCH_ON_CPU = {
     "forward": {"tanh", "relu", "gru", "lstm"},
     "forward+backward": {"lstm"},
 }
+# On CUDA ours were measured to be faster from so many frames on, in 16 bits and for videos of their own lengths; in
+# float32 cuDNN's are where all videos are equally long.
+OURS_ON_CUDA_FRAMES = 64
 
 _forced: Path | None = None
 
@@ -63,8 +66,12 @@ def fastest_path(cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, le
     """By the measured table, for a layer as `run_layer` gets it."""
     if torch.compiler.is_compiling() or _num_heads(weights, h) > 1:
         return "ours"
+    if x.device.type == "cuda":
+        is_narrow = x.dtype in ops.LOW_PRECISION or torch.is_autocast_enabled("cuda")
+        is_ours = x.shape[1] >= OURS_ON_CUDA_FRAMES and (is_narrow or lengths is not None)
+        return "ours" if is_ours and ops.has_kernels(cell, x, weights[0].hh[None]) else "torch"
     if x.device.type != "cpu":
-        return "torch"  # the kernels of ours have not been measured on a GPU
+        return "torch"
     training = torch.is_grad_enabled() and (x.requires_grad or weights[0].hh.requires_grad)
     if lengths is not None or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return "ours"
@@ -87,15 +94,24 @@ def _run_torch(
     has_bias, bidirectional = weights[0].bias_ih is not None, len(weights) == 2
     options = (has_bias, 1, 0.0, torch.is_grad_enabled(), bidirectional)  # 1 layer, no dropout
     if lengths is None:
-        output, *states = kernel(x, h if c is None else (h, c), flat, *options, True)
+        with _precision_as_ours(x):
+            output, *states = kernel(x, h if c is None else (h, c), flat, *options, True)
         return output, states[0], None if c is None else states[1]
     packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
     before = [state[:, packed.sorted_indices] for state in (h, c) if state is not None]
     state = before[0] if c is None else before
-    output, *states = kernel(packed.data, packed.batch_sizes, state, flat, *options)
+    with _precision_as_ours(x):
+        output, *states = kernel(packed.data, packed.batch_sizes, state, flat, *options)
     output, _ = pad_packed_sequence(packed._replace(data=output), batch_first=True, total_length=x.shape[1])
     states = [state[:, packed.unsorted_indices] for state in states]
     return output, states[0], None if c is None else states[1]
+
+
+def _precision_as_ours(x: Tensor) -> Any:
+    """cuDNN takes TF32 for float32 unless told otherwise; here, as elsewhere, `torch.backends.cuda.matmul` decides."""
+    if x.device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32)
 
 
 def _run_in_segments(

@@ -231,6 +231,11 @@ for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
     _library.impl("recurrent_layer", _autocast(_device), _key)
 
 
+def has_kernels(cell: str, x: Tensor, weight_hh: Tensor) -> bool:
+    """Whether Triton is there and runs a layer, weight_hh [D, G*H, K], on the GPU of x."""
+    return _code_for(cell, x, weight_hh) is not layer
+
+
 def _code_for(cell: str, x: Tensor, weight_hh: Tensor) -> ModuleType:
     """What runs a layer: `layer`, or on a GPU `triton_layer`, where Triton is there and has a kernel for it."""
     if x.device.type == "cuda" and find_spec("triton"):

@@ -73,7 +73,8 @@ def backward(
     """As `layer.backward`. What the gates were is worked out again, in one product over all frames."""
     ends = _ends(lengths, x)
     x = _zero_padding(x, ends)
-    output, d_output = (t.unflatten(2, (len(reverse), -1)) for t in (output, d_output))
+    # The gradient of a sum is one number seen as many: the loops want it written out.
+    output, d_output = (t.contiguous().unflatten(2, (len(reverse), -1)) for t in (output, d_output))
     h_before = states_before(output, h.to(output.dtype), ends, reverse)
     gates, before = output, None
     if cell in ("gru", "lstm"):

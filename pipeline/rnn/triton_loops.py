@@ -40,14 +40,19 @@ MIN_WIDTH = 16  # of a side of a product
 
 
 @triton.jit
-def _sigmoid(x):
+def _sigmoid(x, FAST: tl.constexpr):
+    if FAST:
+        return 0.5 + 0.5 * _tanh(0.5 * x, FAST)
     return 1.0 / (1.0 + tl.exp(-x))
 
 
 @triton.jit
-def _tanh(x):
-    """By exp, since the interpreter lacks libdevice; the absolute error is about 1e-7."""
-    return 2.0 * _sigmoid(2.0 * x) - 1.0
+def _tanh(x, FAST: tl.constexpr):
+    """By exp, since the interpreter lacks libdevice: the absolute error is about 1e-7. FAST: the processor's own, of
+    11 bits and a quarter of the instructions."""
+    if FAST:
+        return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], tl.float32, is_pure=True, pack=1)
+    return 2.0 / (1.0 + tl.exp(-2.0 * x)) - 1.0
 
 
 @triton.jit
@@ -97,25 +102,25 @@ def _meet(counter, num_arrivals):
 
 
 @triton.jit
-def _lstm(pre_i, pre_f, pre_g, pre_o, c):
-    c = _sigmoid(pre_f) * c + _sigmoid(pre_i) * _tanh(pre_g)
-    return _sigmoid(pre_o) * _tanh(c), c
+def _lstm(pre_i, pre_f, pre_g, pre_o, c, FAST: tl.constexpr):
+    c = _sigmoid(pre_f, FAST) * c + _sigmoid(pre_i, FAST) * _tanh(pre_g, FAST)
+    return _sigmoid(pre_o, FAST) * _tanh(c, FAST), c
 
 
 @triton.jit
-def _gru(pre_r, pre_z, new_in, new_hidden, h):
-    n = _tanh(new_in + _sigmoid(pre_r) * new_hidden)
-    return n + _sigmoid(pre_z) * (h - n)
+def _gru(pre_r, pre_z, new_in, new_hidden, h, FAST: tl.constexpr):
+    n = _tanh(new_in + _sigmoid(pre_r, FAST) * new_hidden, FAST)
+    return n + _sigmoid(pre_z, FAST) * (h - n)
 
 
 @triton.jit
-def _lstm_backward(pre_i, pre_f, pre_g, pre_o, c_before, d_h, d_c):
+def _lstm_backward(pre_i, pre_f, pre_g, pre_o, c_before, d_h, d_c, FAST: tl.constexpr):
     """Gradients of the four pre-activations, and of c_before."""
-    i = _sigmoid(pre_i)
-    f = _sigmoid(pre_f)
-    g = _tanh(pre_g)
-    o = _sigmoid(pre_o)
-    tanh_c = _tanh(f * c_before + i * g)
+    i = _sigmoid(pre_i, FAST)
+    f = _sigmoid(pre_f, FAST)
+    g = _tanh(pre_g, FAST)
+    o = _sigmoid(pre_o, FAST)
+    tanh_c = _tanh(f * c_before + i * g, FAST)
     d_c = d_c + d_h * o * (1.0 - tanh_c * tanh_c)
     d_i = d_c * g * i * (1.0 - i)
     d_f = d_c * c_before * f * (1.0 - f)
@@ -125,11 +130,11 @@ def _lstm_backward(pre_i, pre_f, pre_g, pre_o, c_before, d_h, d_c):
 
 
 @triton.jit
-def _gru_backward(pre_r, pre_z, new_in, new_hidden, h_before, d_h):
+def _gru_backward(pre_r, pre_z, new_in, new_hidden, h_before, d_h, FAST: tl.constexpr):
     """Gradients of the four parts of `gates`, and of h_before by way of z alone."""
-    r = _sigmoid(pre_r)
-    z = _sigmoid(pre_z)
-    n = _tanh(new_in + r * new_hidden)
+    r = _sigmoid(pre_r, FAST)
+    z = _sigmoid(pre_z, FAST)
+    n = _tanh(new_in + r * new_hidden, FAST)
     d_new_in = d_h * (1.0 - z) * (1.0 - n * n)
     d_r = d_new_in * new_hidden * r * (1.0 - r)
     d_z = d_h * (h_before - n) * z * (1.0 - z)
@@ -234,18 +239,18 @@ def _forward_kernel(
             operand = _load_fresh(source, live & (other < K)[None, :], KEEP)
         pre_0 = _product(operand, weight_0, now_0, PRECISION)
         if CELL == "tanh":
-            h_new = _tanh(pre_0)
+            h_new = _tanh(pre_0, False)
         if CELL == "relu":
             h_new = tl.where(pre_0 < 0.0, 0.0, pre_0)
         if CELL == "gru":
             pre_1 = _product(operand, weight_1, now_1, PRECISION)
             pre_2 = _product(operand, weight_2, hidden_bias, PRECISION)
-            h_new = _gru(pre_0, pre_1, now_2, pre_2, h)
+            h_new = _gru(pre_0, pre_1, now_2, pre_2, h, False)
         if CELL == "lstm":
             pre_1 = _product(operand, weight_1, now_1, PRECISION)
             pre_2 = _product(operand, weight_2, now_2, PRECISION)
             pre_3 = _product(operand, weight_3, now_3, PRECISION)
-            h_new, c_new = _lstm(pre_0, pre_1, pre_2, pre_3, c)
+            h_new, c_new = _lstm(pre_0, pre_1, pre_2, pre_3, c, False)
 
         # A video that has ended keeps its state, and its steps clear the frames past its end.
         position = tl.where(live, frame + sign * step, step).to(tl.int64)
@@ -369,9 +374,9 @@ def _backward_kernel(
         if CELL == "relu":
             d_0 = tl.where(now_0 > 0.0, d_h, 0.0)
         if CELL == "gru":
-            d_0, d_1, d_2, d_3, carried = _gru_backward(now_0, now_1, now_2, now_3, now_before, d_h)
+            d_0, d_1, d_2, d_3, carried = _gru_backward(now_0, now_1, now_2, now_3, now_before, d_h, False)
         if CELL == "lstm":
-            d_0, d_1, d_2, d_3, dc_new = _lstm_backward(now_0, now_1, now_2, now_3, now_before, d_h, dc)
+            d_0, d_1, d_2, d_3, dc_new = _lstm_backward(now_0, now_1, now_2, now_3, now_before, d_h, dc, False)
             dc = tl.where(live, dc_new, dc)
 
         # A video that has ended keeps its gradient, and its steps clear the frames past its end.
@@ -435,7 +440,7 @@ def _precision(dtype: torch.dtype) -> str:
 
 
 def _plan(cell: str, weight_hh: Tensor, num_videos: int, num_heads: int) -> Plan:
-    """The widest slices whose weights fit; tiles of 8 videos while there are processors for them, else 16.
+    """The widest slices whose weights fit; tiles of 8 videos, or 16 where processors are too few and registers are not.
 
     A tile of 8 takes as many mma.sync as one of 16, but half of the activations and loads; in Gluon half of all.
     """
@@ -449,8 +454,9 @@ def _plan(cell: str, weight_hh: Tensor, num_videos: int, num_heads: int) -> Plan
     num_slices = triton.cdiv(num_units, slice_width)
     gluon = num_slices == 1 and gluon_takes(weight_hh)
     num_programs = triton.cdiv(num_videos, 8) * num_directions * num_heads * num_slices
-    tile = 8 if gluon or num_programs <= num_processors(weight_hh.device) else 16
     weight_bytes = slice_width * column_bytes
+    is_crowded = num_programs > num_processors(weight_hh.device)
+    tile = 16 if is_crowded and not gluon and weight_bytes < MAX_WEIGHT_BYTES else 8
     num_warps = min(8 if weight_bytes > MAX_WEIGHT_BYTES // 4 else 4, slice_width // 8)
     keep = tile == 8 and weight_bytes <= num_warps * MAX_WEIGHT_BYTES // 8
     return Plan(tile, slice_width, whole_width, num_slices, num_warps, precision, keep, gluon)

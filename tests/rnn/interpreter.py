@@ -38,3 +38,25 @@ def widen_bfloat16_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         InterpreterBuilder, "create_dot", lambda self, a, b, *rest: create_dot(self, widened(a), widened(b), *rest)
     )
+
+
+class FastTanh:
+    """What `tanh.approx.f32` gives, but for its rounding."""
+
+    def __init__(self, operand: TensorHandle) -> None:
+        self._value = TensorHandle(np.tanh(operand.data), operand.dtype)
+
+    def get_result(self, index: int) -> TensorHandle:
+        return self._value
+
+
+def know_fast_tanh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter runs no assembly: this is the one instruction of it that the kernels use."""
+
+    def create_inline_asm(
+        builder: InterpreterBuilder, asm: str, constraints: str, args: list[TensorHandle], *_: object
+    ) -> FastTanh:
+        assert asm == "tanh.approx.f32 $0, $1;"
+        return FastTanh(*args)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_inline_asm", create_inline_asm, raising=False)

@@ -162,15 +162,53 @@ def test_paths_on_a_gpu(path: Any, cell: str, lengths: Tensor | None) -> None:
     torch.manual_seed(0)
     network = CELLS[cell](6, 40, num_layers=2, bidirectional=True)
     expected = results(network, "reference", lengths)
-    assert_equal(results(network.cuda(), path, lengths), expected, 1e-4)
+    with torch.backends.cudnn.flags(allow_tf32=False):  # for cuDNN's way back, which runs outside of the path
+        assert_equal(results(network.cuda(), path, lengths), expected, 1e-4)
 
 
+@pytest.mark.gpu
+def test_the_measured_rule_decides_on_a_gpu() -> None:
+    def path(dtype: torch.dtype, num_frames: int, *, lengths: Tensor | None = None, cell: str = "lstm") -> str:
+        network = CELLS[cell](3, 16).to("cuda", dtype)
+        x, h = (torch.zeros(*shape, device="cuda", dtype=dtype) for shape in ((2, num_frames, 3), (1, 2, 16)))
+        return dispatch.fastest_path(cell, x, network.weights(0), h, lengths)
+
+    long, lengths = dispatch.OURS_ON_CUDA_FRAMES, torch.tensor([64, 3])
+    assert path(torch.bfloat16, long) == path(torch.float16, long) == "ours"
+    assert path(torch.bfloat16, long - 1) == path(torch.float32, long) == "torch"
+    assert path(torch.float32, long, lengths=lengths) == "ours"
+    assert path(torch.float64, long, lengths=lengths) == "torch", "no kernel takes float64"
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        assert path(torch.float32, long) == "ours"
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_takes_as_much_memory_for_a_long_video_as_for_a_short_one() -> None:
+    """Without what grows with the video whatever the network does: its frames, the outputs, and their gradients."""
+    torch.manual_seed(0)
+    network = LSTM(16, 64).cuda()
+
+    def num_bytes_more(num_frames: int) -> int:
+        x = torch.randn(1, num_frames, 16, device="cuda").requires_grad_()
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        with use_path("ours"):
+            network(x)[0].sum().backward()
+        return torch.cuda.max_memory_allocated() - before
+
+    given = 4 * (16 + 64 + 64)  # bytes of a frame: its gradient, the outputs, theirs
+    short, long = (num_bytes_more(n) - n * given for n in (20_000, 100_000))
+    assert long < short + 100_000 * 64 * 4, "the outputs once more, where segments are put together"
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("path", ["reference", "torch", "ours"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_float32_stream(cell: str, path: Any) -> None:
+def test_float32_stream(cell: str, path: Any, device: str) -> None:
     """Chunks of any lengths agree with one pass to 1e-6; the same chunks again, bit for bit."""
     torch.manual_seed(0)
-    network, x = CELLS[cell](24, 32, num_layers=2), torch.randn(2, 300, 24)
+    network, x = CELLS[cell](24, 32, num_layers=2).to(device), torch.randn(2, 300, 24).to(device)
 
     def stream(bounds: list[int]) -> Tensor:
         outputs, state = [], None

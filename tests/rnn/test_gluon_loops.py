@@ -12,7 +12,7 @@ pytest.importorskip("triton.experimental.gluon.language.nvidia.ampere")
 
 import triton
 import triton.language as tl
-from interpreter import interpreted, widen_bfloat16_products
+from interpreter import interpreted, know_fast_tanh, widen_bfloat16_products
 from test_triton_loops import (
     CELLS,
     NUM_GATES,
@@ -49,10 +49,11 @@ class WithoutLayouts(SimpleNamespace):
     def __getattr__(self, name: str) -> Any:
         return getattr(tl, name)
 
-    def _no_layout(self, *arguments: Any) -> None:
+    def _no_layout(self, *arguments: Any, **options: Any) -> None:
         return None
 
     BlockedLayout = SliceLayout = DotOperandLayout = NVMMADistributedLayout = SwizzledSharedLayout = _no_layout
+    DistributedLinearLayout = _no_layout
 
     def arange(self, start: int, stop: int, layout: Any) -> Any:
         return tl.arange(start, stop)
@@ -68,8 +69,9 @@ class WithoutLayouts(SimpleNamespace):
 
 
 @pytest.fixture(autouse=True)
-def bfloat16_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     widen_bfloat16_products(monkeypatch)
+    know_fast_tanh(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,7 @@ def compile_for_hopper(kind: str, cell: str, units: int) -> Compiled:
         "TILE": plan.tile,
         "WHOLE": plan.whole_width,
         "NUM_WARPS": num_warps,
+        "UNITS": gluon_loops.units_layout(plan.whole_width, plan.tile, num_warps),
         "BACKWARDS": 2,
         "HAS_LENGTHS": True,
         "HAS_CELLS": cell == "lstm",

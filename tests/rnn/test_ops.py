@@ -65,6 +65,18 @@ def test_gradcheck(cell: str, options: dict[str, Any]) -> None:
     assert torch.autograd.gradcheck(lambda *a: ops.recurrent_layer(*a)[:num_results], given, fast_mode=True)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("cell", NUM_GATES)
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_opcheck_on_a_gpu(cell: str, options: dict[str, Any]) -> None:
+    lengths = options["lengths"] and torch.tensor(options["lengths"])
+    given = [
+        a.detach().float().cuda().requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a
+        for a in arguments(cell, **{**options, "lengths": lengths})
+    ]
+    torch.library.opcheck(ops.recurrent_layer, tuple(given))
+
+
 def test_backward_opcheck() -> None:
     given = arguments("lstm", lengths=torch.tensor([5, 3, 4]))
     detached = [a.detach() if isinstance(a, Tensor) else a for a in given]
@@ -110,8 +122,15 @@ def test_compiles_with_inductor() -> None:
     compile_and_compare(LSTM(4, 6, num_layers=2, bidirectional=True), [7, 4], backend="inductor")
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [None, [7, 4]], ids=["equal", "ragged"])
+def test_compiles_with_inductor_on_a_gpu(lengths: Any) -> None:
+    compile_and_compare(LSTM(4, 6, num_layers=2, bidirectional=True).cuda(), lengths, backend="inductor")
+
+
 def compile_and_compare(module: torch.nn.Module, lengths: Any, backend: str) -> None:
-    given = (torch.randn(2, 7, 4), None, None if lengths is None else torch.tensor(lengths))
+    x = torch.randn(2, 7, 4).to(next(module.parameters()).device)
+    given = (x, None, None if lengths is None else torch.tensor(lengths))
     torch.compiler.reset()
     compiled = torch.compile(module, fullgraph=True, backend=backend)
     parameters = list(module.parameters())
@@ -142,12 +161,13 @@ def test_exports(module: torch.nn.Module) -> None:
         torch.testing.assert_close(exported.module()(x, None, lengths)[0], module(x, None, lengths)[0])
 
 
-def test_autocast_casts_operands_and_not_states() -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_autocast_casts_operands_and_not_states(device: str) -> None:
     torch.manual_seed(0)
-    module, x = GRU(8, 16), torch.randn(2, 30, 8)
+    module, x = GRU(8, 16).to(device), torch.randn(2, 30, 8).to(device)
     expected, expected_state = module.double()(x.double())
     module.float()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with use_path("ours"), torch.autocast(device, dtype=torch.bfloat16):
         outputs, state = module(x)
     assert (outputs.dtype, state.dtype) == (torch.bfloat16, torch.float32)
     torch.testing.assert_close(outputs.double(), expected, rtol=0, atol=0.02)

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 from test_dispatch import CELLS, assert_equal, results
+from torch import Tensor
 
 pytest.importorskip("triton")
 
 from interpreter import interpreted, widen_bfloat16_products
 
-from pipeline.rnn import LSTM, ops, triton_layer
+from pipeline.rnn import GRU, LSTM, ops, triton_layer
 from pipeline.rnn.dispatch import use_path
 
 
@@ -62,6 +63,19 @@ def test_padding_content_never_matters() -> None:
         outputs, _ = network(given, None, lengths)
         everything.append([outputs, *torch.autograd.grad(outputs.square().sum(), [given, *network.parameters()])])
     assert all(torch.equal(a, b) for a, b in zip(*everything, strict=True))
+
+
+def test_the_gradient_of_a_sum() -> None:
+    """It comes as one number seen as many."""
+    torch.manual_seed(0)
+    network, x = GRU(6, 12), torch.randn(3, 6, 6)
+
+    def gradients() -> list[Tensor]:
+        return list(torch.autograd.grad(network(x)[0].sum(), list(network.parameters())))
+
+    with use_path("reference"):
+        expected = gradients()
+    assert_equal(gradients(), expected, 2e-5)
 
 
 def test_bfloat16() -> None:
