@@ -83,15 +83,22 @@ def main() -> None:
         subprocess.run([sys.executable, Path(__file__).with_name(script), "--video", options.video], check=True)
 
 
-def make_model(folder: Path, *, encoder: str = LITE0, size: tuple[int, int] | None = None, **labeller: Any) -> Path:
+def make_model(
+    folder: Path,
+    *,
+    encoder: str = LITE0,
+    size: tuple[int, int] | None = None,
+    is_random: bool = False,
+    **labeller: Any,
+) -> Path:
     """A checkpoint with an encoder at a size, None for its own, and the labeller of params.yaml but for what is given.
 
-    All weights but Lite0's are random.
+    All weights but Lite0's are random, those too if `is_random`.
     """
     torch.manual_seed(0)
     settings = load_params().labeller.model_copy(update=labeller)
     pixels = Pixels(crop=None, crop_unit="fractions", size=size, color="rgb")
-    weights = "imagenet" if encoder == LITE0 else None
+    weights = "imagenet" if encoder == LITE0 and not is_random else None
     frames = make_frame_encoder(encoder, weights=weights, grid=1, batch_norm="frozen", batch_size=32, pixels=pixels)
     classes = tuple(f"class {index}" for index in range(8))
     labeller = make_labeller(settings, num_features=frames.encoder.num_features, num_classes=len(classes))

@@ -24,7 +24,7 @@ MOST_AT_ONCE = 8  # batches of images: each takes memory
 
 
 class EncodedFrames(NamedTuple):
-    """features float32 [T,F] on the encoder's device; pts_seconds float64 [T]."""
+    """features float32 [T,F] on the CPU; pts_seconds float64 [T]."""
 
     features: torch.Tensor
     pts_seconds: np.ndarray

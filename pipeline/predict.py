@@ -5,6 +5,7 @@ T frames, K classes.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,10 @@ class Model:
     @property
     def spec(self) -> CheckpointSpec:
         return self.checkpoint.spec
+
+    @property
+    def device(self) -> torch.device:
+        return self.checkpoint.labeller.classifier.weight.device
 
     @cached_property
     def runtime(self) -> Runtime | None:
@@ -141,13 +146,19 @@ def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, 
 
 def _label_frames(reader: "PyAVReader", model: Model, runtime: Runtime, tell: Callable[[int], None]) -> VideoLabels:
     times: list[np.ndarray] = []
-    probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, tell))
+    with _own_stream(model.device):
+        probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, tell))
     frame_seconds = float(1 / reader.properties.frame_rate)
     decided = decide(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
     is_lost = reader.index.is_lost
     if is_lost is not None:
         decided.labels[is_lost], decided.probabilities[is_lost] = IGNORE_INDEX, np.nan
     return replace(decided, report=reader.report(), index=reader.index)
+
+
+def _own_stream(device: torch.device) -> AbstractContextManager[object]:
+    """On a GPU, what this thread computes goes beside what others do, its many small steps before their large ones."""
+    return nullcontext() if device.type == "cpu" else torch.cuda.stream(torch.cuda.Stream(device, priority=-1))
 
 
 def _open_surveyed(path: Path, preprocess: Preprocess, error: VideoError, *, partial: bool) -> "PyAVReader":

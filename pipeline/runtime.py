@@ -1,4 +1,5 @@
-"""Encoders where they are fast: OpenVINO on a CPU, torch on CUDA; torch as the reference, and where nothing else goes.
+"""Encoders where they are fast: OpenVINO on a CPU, CUDA graphs on a GPU; torch as the reference, and where nothing else
+goes.
 
 n frames, h x w pixels, F features. A runtime takes the pixels of frames that have the encoder's size and gives their
 features later, so that whoever feeds it decodes the next frames meanwhile.
@@ -8,23 +9,23 @@ import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import BoundedSemaphore, local
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pipeline.checkpoint import FrameEncoder
+from pipeline.cuda_runtime import CaptureError, CUDARuntime, Precision, exact_float32
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     import openvino
 
-Precision = Literal["full", "reduced"]
 # Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
 MOST_WAITING_FRAMES = 2  # for each thread: one that is computed, one that waits
@@ -62,7 +63,7 @@ class Pending(Protocol):
     """Features that are being computed."""
 
     def result(self) -> Tensor:
-        """Wait for them: float32 [n, F]. Raises what went wrong."""
+        """Wait for them: float32 [n, F], on the CPU. Raises what went wrong."""
         ...
 
 
@@ -82,13 +83,14 @@ def open_runtime(frames: FrameEncoder, *, precision: Precision = "full", exports
     precision  "full": features as torch gives them in float32, to about five digits; "reduced": bfloat16
     exports    the folder where an encoder exported for OpenVINO is kept; None: it is exported anew each time
 
-    Raises InputError where the precision is reduced and this CPU cannot compute with it.
+    Raises InputError where the precision is reduced and this CPU or GPU cannot compute with it.
     """
-    if next(frames.encoder.parameters()).device.type == "cpu":
-        try:
+    try:
+        if next(frames.encoder.parameters()).device.type == "cpu":
             return OpenVINORuntime(frames, precision=precision, exports=exports)
-        except (ImportError, ExportError) as error:
-            print(f"encoding with torch, which is slower: {error}", file=sys.stderr)
+        return CUDARuntime(frames, precision=precision)
+    except (ImportError, ExportError, CaptureError) as error:
+        print(f"encoding with torch, which is slower: {error}", file=sys.stderr)
     return TorchRuntime(frames, precision=precision)
 
 
@@ -108,9 +110,10 @@ class TorchRuntime:
     @torch.inference_mode()
     def _features(self, pixels: np.ndarray) -> Tensor:
         frames = self.frames
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
+        exact = nullcontext() if self._device.type == "cpu" else exact_float32()
+        with exact, torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
             images = frames.preprocess.normalize(torch.from_numpy(pixels).to(self._device))
-            return frames.encoder(images).float()
+            return frames.encoder(images).float().cpu()
 
 
 class ExportError(Exception):

@@ -7,14 +7,19 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_models import CLASSES, LINEAGE, PREPROCESS, save_video_model, write_video
 
+from pipeline.batches import SharedBatches
+from pipeline.checkpoint import FrameEncoder
+from pipeline.cuda_runtime import PixelEncoder
 from pipeline.errors import InputError
 from pipeline.label_files import Outcome, Progress, Wanted, check_wanted, find_inputs, label_files, track_call
 from pipeline.labels.annotations import read_predicted
@@ -231,6 +236,43 @@ def test_several_videos_are_worked_on_at_once(video_model, videos, tmp_path):
     model.__dict__["runtime"] = Meeting(model.checkpoint.frames)
     assert label(videos, model, tmp_path / "out", num_at_once=2)[0] == Outcome(4, 0, 0, 0)
     assert len(met) == 2
+
+
+class Sharing:
+    """A runtime that gathers the frames of all videos, and encodes each by itself."""
+
+    def __init__(self, frames: FrameEncoder) -> None:
+        self.frames = frames
+        self._encode = PixelEncoder(frames, precision="full")
+        self._batches = SharedBatches([self._encode_each] * 2, batch_size=5)
+
+    def _encode_each(self, parts: list[np.ndarray]) -> torch.Tensor:
+        return torch.cat([self._encode(frame[None]) for frame in torch.from_numpy(np.concatenate(parts))])
+
+    def submit(self, pixels: np.ndarray) -> Future[torch.Tensor]:
+        return self._batches.submit(pixels)
+
+
+def test_videos_that_share_batches_get_the_same_bytes(video_model, videos, tmp_path):
+    model = load_model(str(video_model), device="cpu")
+    model.__dict__["runtime"] = Sharing(model.checkpoint.frames)
+    for num_at_once in (1, 4):
+        assert label(videos, model, tmp_path / str(num_at_once), num_at_once=num_at_once)[0] == Outcome(4, 0, 0, 0)
+    names = sorted(path.name for path in (tmp_path / "1").glob("*.csv"))
+    assert len(names) == 9
+    assert all((tmp_path / "1" / name).read_bytes() == (tmp_path / "4" / name).read_bytes() for name in names)
+
+
+def test_a_call_that_is_interrupted_leaves_no_batch_behind(video_model, videos, tmp_path):
+    model = load_model(str(video_model), device="cpu")
+    model.__dict__["runtime"] = Sharing(model.checkpoint.frames)
+
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        label(videos, model, tmp_path / "out", num_at_once=4, tell=interrupt)
+    assert label(videos, model, tmp_path / "out", num_at_once=4)[0] == Outcome(4, 0, 0, 0)
 
 
 def test_a_call_is_a_run_below_the_one_that_trained_the_model(workspace, video_model, model, videos, tmp_path):

@@ -25,7 +25,9 @@ MAY_IMPORT = {
     "datasets": {"video", "labels", *BOTTOM},
     "encode": {"models", "runtime", "video", *BOTTOM},
     "checkpoint": {"config", "models", "video", *BOTTOM},
-    "runtime": {"checkpoint", *BOTTOM},
+    "runtime": {"checkpoint", "cuda_runtime", *BOTTOM},
+    "cuda_runtime": {"batches", "checkpoint", *BOTTOM},
+    "batches": set(),
     "training": {
         "caption_checkpoint",
         "checkpoint",

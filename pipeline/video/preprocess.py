@@ -4,7 +4,7 @@ Shapes: T frames, H height, W width.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,14 @@ from pipeline.errors import InputError
 
 LUMA_REC601 = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weights of red, green and blue
 ROUNDING = 1e-9  # Fractions such as 0.1 + 0.9 may pass 1 by a rounding error.
+
+
+class ChannelValues(NamedTuple):
+    """Of red, green and blue, each float32 [1, 3, 1, 1]."""
+
+    luma: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -71,14 +79,23 @@ class Preprocess:
             frames = functional.interpolate(frames, self.size, mode="bilinear", antialias=True)
         return frames.permute(0, 2, 3, 1)
 
-    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 [T, height, width, 3] -> float32 [T, 3, height, width], (value / 255 - mean) / std, channels last."""
+    def normalize(self, pixels: torch.Tensor, channels: ChannelValues | None = None) -> torch.Tensor:
+        """uint8 [T, height, width, 3] -> float32 [T, 3, height, width], (value / 255 - mean) / std, channels last.
+
+        channels: `channel_values` of the pixels' device, for who may copy nothing to it now
+        """
+        luma, mean, std = channels or self.channel_values(pixels.device)
         values = pixels.permute(0, 3, 1, 2).to(torch.float32).div(255)
         if self.color == "grey":
-            luma = torch.tensor(LUMA_REC601, device=pixels.device).view(1, 3, 1, 1)
             values = (values * luma).sum(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-        mean, std = (torch.tensor(channel, device=pixels.device).view(1, 3, 1, 1) for channel in (self.mean, self.std))
         return values.sub(mean).div(std).contiguous(memory_format=torch.channels_last)
+
+    def channel_values(self, device: torch.device) -> ChannelValues:
+        """What `normalize` computes with, on a device."""
+        luma, mean, std = (
+            torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (LUMA_REC601, self.mean, self.std)
+        )
+        return ChannelValues(luma, mean, std)
 
     def crop_box(self, *, width: int, height: int) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of the region in whole pixels, right and bottom excluded, for frames of this size.

@@ -112,7 +112,7 @@ def _index(path: Path, container: av.container.InputContainer, first: av.VideoFr
     if len(ticks) < num_packets:
         raise VideoError(f"{path}: does not say for every frame when it is shown; copy it into an mp4 or mkv file")
     # Exact integers times the time base, rounded once: the same doubles as PyAV's frame.time.
-    numerator, denominator = stream.time_base.as_integer_ratio()
+    numerator, denominator = stream.time_base.numerator, stream.time_base.denominator
     pts_seconds = np.fromiter((int(tick) * numerator / denominator for tick in ticks), np.float64, len(ticks))
     return VideoIndex(describe_frames(path, stream, pts_seconds, first), pts_seconds, container.format.name)
 

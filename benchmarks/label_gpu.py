@@ -1,0 +1,437 @@
+"""How fast videos are labelled on a GPU, and how busy it is, in one run of two minutes. docs/benchmarks.md has what was
+seen.
+
+    python benchmarks/label_gpu.py                 # says so where there is no GPU
+    python benchmarks/label_gpu.py --device cpu    # a small run of the same code, whose numbers mean nothing
+
+Everything is made on the spot: videos of moving textures with noise, models of random weights. Rates are frames a
+second of one run each; nothing is asserted. Parts that no time is left for are named, one that fails prints why.
+
+encoder   EfficientNet-Lite0 and ResNet-50 at 224x224 alone: torch as it is (eager, float32 without TF32), the runtime
+          of `framescribe label` with --precision full and reduced, each with both layouts of images in memory; the
+          faster layout, if by 5%, is taken for what follows
+agree     features and labels beside those of a CPU in float32
+label     a folder of videos as `framescribe label` does it, --jobs 1, 4, 8, 16; how full the batches were (a GPU is as
+          busy with a batch that is half empty), and how busy the GPU was, by NVML, sampled every 50 ms (a time in which
+          any kernel ran counts as busy); whether the labels are the same bytes each time
+profile   the time in which any kernel ran, and the sum of all kernels' times (which overlap), by torch.profiler (CUPTI)
+          over the wall time of such a run
+decode    decoding and scaling alone, with 1, 4, 8, 16 threads; "1 thread each": FFmpeg with one thread for each video
+batches   the runtime with other sizes of batches
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Self
+from unittest.mock import patch
+
+import av
+import cv2
+import numpy as np
+import torch
+from label import LITE0, make_model
+from torch import Tensor
+from torch.autograd import DeviceType
+from torch.nn.functional import cosine_similarity
+from torch.profiler import ProfilerActivity, profile
+
+from pipeline import cuda_runtime
+from pipeline.batches import BatchEncoder, SharedBatches
+from pipeline.checkpoint import FrameEncoder, load_checkpoint
+from pipeline.cuda_runtime import CUDARuntime, PixelEncoder, Precision
+from pipeline.label_files import Wanted, label_files
+from pipeline.predict import Model, label_video
+from pipeline.runtime import Runtime, TorchRuntime
+from pipeline.video import pyav_reader
+from pipeline.video.probe import decode_strictly
+from pipeline.video.reader import open_scaled
+
+PRECISIONS: tuple[Precision, ...] = ("full", "reduced")
+LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
+FASTER = 1.05  # a layout that is faster by less is not taken
+SAMPLE_SECONDS = 0.05
+# FFmpeg with one thread for each video, in place of as many as there are cores.
+ONE_THREAD_EACH = patch.object(
+    pyav_reader, "decode_strictly", lambda stream, frames_at_once: decode_strictly(stream, frames_at_once=False)
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the run is."""
+
+    networks: tuple[str, ...]  # the first one is what most is measured with
+    image_size: tuple[int, int]
+    video_sizes: dict[str, tuple[int, int]]
+    lengths: tuple[int, ...]  # of videos, in frames
+    num_copies: int  # of a video of each length
+    jobs: tuple[int, ...]
+    rate_seconds: float
+
+
+ON_GPU = Scale(
+    networks=(LITE0, "resnet50"),
+    image_size=(224, 224),
+    video_sizes={"360p": (640, 360), "720p": (1280, 720)},
+    lengths=(240, 280, 320, 360),
+    num_copies=12,
+    jobs=(1, 4, 8, 16),
+    rate_seconds=0.6,
+)
+ON_CPU = Scale(
+    networks=(LITE0, "resnet18"),
+    image_size=(64, 64),
+    video_sizes={"90p": (160, 90), "180p": (320, 180)},
+    lengths=(12, 20),
+    num_copies=2,
+    jobs=(1, 4),
+    rate_seconds=0.1,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--seconds", type=float, default=95, help="no part begins later (default: 95)")
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("not measured: no GPU")
+        return
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "a CPU, so that the numbers mean nothing"
+    print(f"{name}; {os.cpu_count()} cores; torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}")
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(options.device, ON_GPU if options.device == "cuda" else ON_CPU, Path(folder))
+        for part in (run.encoder, run.agree, run.label, run.profile, run.decode, run.label_more, run.batches):
+            run.do(part, options.seconds)
+
+
+class Run:
+    """What the parts share: models and videos in a temporary folder."""
+
+    def __init__(self, device: str, scale: Scale, folder: Path) -> None:
+        self.device, self.scale, self.folder = device, scale, folder
+        self.start = time.perf_counter()
+        self.models = {
+            name: make_model(folder / name, encoder=name, size=scale.image_size, is_random=True)
+            for name in scale.networks
+        }
+        self.num_frames: dict[Path, int] = {}
+        self.batches_seen: list[int] = []  # frames in each
+        self.videos = {name: self.make_videos(name, *size) for name, size in scale.video_sizes.items()}
+        self.default = self.videos[next(iter(scale.video_sizes))]
+
+    def do(self, part: Callable[[], None], seconds: float) -> None:
+        """One part; one that fails prints why, and the others go on."""
+        began = time.perf_counter() - self.start
+        if began > seconds:
+            print(f"\n{part.__name__}: left out, no time")
+            return
+        print(f"\n{part.__name__}, {began:.0f} s after the start", flush=True)
+        try:
+            part()
+        except Exception:
+            traceback.print_exc()
+            print(f"{part.__name__}: failed", flush=True)
+
+    def make_videos(self, name: str, width: int, height: int) -> list[Path]:
+        """Those of all lengths, then their copies."""
+        paths = []
+        (self.folder / name).mkdir()
+        for length in self.scale.lengths:
+            first = write_video(self.folder / name / f"00_{length}.mp4", width, height, length)
+            paths += [first.with_name(f"{copy:02}_{length}.mp4") for copy in range(self.scale.num_copies)]
+            for path in paths[-self.scale.num_copies + 1 :]:
+                shutil.copy(first, path)
+            self.num_frames |= dict.fromkeys(paths[-self.scale.num_copies :], length)
+        return sorted(paths)
+
+    def frames(self, network: str, device: str | None = None) -> FrameEncoder:
+        found = load_checkpoint(self.models[network], device=torch.device(device or self.device)).frames
+        assert found is not None
+        return found
+
+    def open(self, frames: FrameEncoder, precision: Precision) -> Runtime:
+        runtime = (CUDARuntime if self.device == "cuda" else StandIn)(frames, precision=precision)
+        runtime._batches._free = [self.counted(encoder) for encoder in runtime._batches._free]
+        return runtime
+
+    def counted(self, encoder: BatchEncoder) -> BatchEncoder:
+        def encode(parts: list[np.ndarray]) -> Tensor:
+            self.batches_seen.append(sum(map(len, parts)))
+            return encoder(parts)
+
+        return encode
+
+    def model(self, network: str, precision: Precision) -> Model:
+        model = Model(load_checkpoint(self.models[network], device=torch.device(self.device)), precision)
+        assert model.checkpoint.frames is not None
+        model.__dict__["runtime"] = self.open(model.checkpoint.frames, precision)
+        self.label_some(self.default[:1], model, 1, self.folder / "warm")  # what is set up at the first use
+        return model
+
+    def encoder(self) -> None:
+        pixels = some_pixels(64, self.scale.image_size)
+        for network in self.scale.networks:
+            frames = self.frames(network)
+            print(f"{network}, images a second")
+            print(f"  torch, float32                     {self.rate(TorchRuntime(frames), pixels):8.0f}", flush=True)
+            for precision in PRECISIONS:
+                self.choose_layout(frames, precision, pixels, is_chosen=network == self.scale.networks[0])
+
+    def choose_layout(self, frames: FrameEncoder, precision: Precision, pixels: np.ndarray, *, is_chosen: bool) -> None:
+        """Print the rates of both layouts; `is_chosen`: take the faster one for what follows."""
+        usual, rates = cuda_runtime.LAYOUTS[precision], {}
+        for name, layout in LAYOUTS.items():
+            cuda_runtime.LAYOUTS[precision] = layout
+            began = time.perf_counter()
+            runtime = self.open(frames, precision)
+            opened = time.perf_counter() - began
+            rates[layout] = self.rate(runtime, pixels)
+            told = f"runtime, {precision}, {name}" + ", as it is" * (layout == usual)
+            print(f"  {told:42}{rates[layout]:8.0f}   opened in {opened:.1f} s", flush=True)
+        best = max(rates, key=rates.__getitem__)
+        cuda_runtime.LAYOUTS[precision] = usual
+        if is_chosen and rates[best] > FASTER * rates[usual]:
+            cuda_runtime.LAYOUTS[precision] = best
+            print(f"  from here on {precision} is computed with the other layout")
+
+    def rate(self, runtime: Runtime, pixels: np.ndarray) -> float:
+        """Images a second of a runtime that always has enough to do."""
+        runtime.submit(pixels).result()
+        waiting = deque(runtime.submit(pixels) for _ in range(8))
+        num_images, began = 0, time.perf_counter()
+        while time.perf_counter() < began + self.scale.rate_seconds:
+            num_images += len(waiting.popleft().result())
+            waiting.append(runtime.submit(pixels))
+        taken = time.perf_counter() - began
+        for pending in waiting:
+            pending.result()
+        return num_images / taken
+
+    def agree(self) -> None:
+        network, path = self.scale.networks[0], self.default[0]
+        on_cpu = self.frames(network, "cpu")
+        with open_scaled(path, on_cpu.preprocess) as reader:
+            pixels = next(reader.read(batch_size=64)).pixels
+        expected = TorchRuntime(on_cpu).submit(pixels).result()
+        reference = Model(load_checkpoint(self.models[network], device=torch.device("cpu")))
+        reference.__dict__["runtime"] = TorchRuntime(on_cpu)
+        labels = label_video(path, reference).labels
+        print(f"{network}, features of {len(pixels)} frames and labels of {len(labels)}, beside a CPU in float32")
+        describe = partial(print_agreement, expected)
+        describe("torch, float32", TorchRuntime(self.frames(network)).submit(pixels).result())
+        for precision in PRECISIONS:
+            model = self.model(network, precision)
+            assert model.runtime is not None
+            same = (label_video(path, model).labels == labels).mean()
+            describe(f"runtime, {precision}", model.runtime.submit(pixels).result(), f", labels agree {same:.2%}")
+
+    def label(self) -> None:
+        for precision in PRECISIONS:
+            model, seen = self.model(self.scale.networks[0], precision), []
+            for jobs in self.scale.jobs:
+                videos = self.default[: 8 * jobs]
+                out = self.folder / f"{precision}_{jobs}"
+                self.print_labelling(f"{precision}, {jobs} at once", videos, model, jobs, out)
+                seen.append([(out / f"{path.stem}.frames.csv").read_bytes() for path in self.default[:8]])
+            print(f"  the same bytes each time: {all(found == seen[0] for found in seen)}")
+            with ONE_THREAD_EACH:
+                told = f"{precision}, {jobs} at once, 1 thread each"
+                self.print_labelling(told, videos, model, jobs, self.folder / "one_thread")
+
+    def label_more(self) -> None:
+        """Larger frames, and a larger network."""
+        jobs = self.scale.jobs[-1]
+        large = list(self.scale.video_sizes)[-1]
+        for precision in PRECISIONS:
+            model = self.model(self.scale.networks[0], precision)
+            videos = self.videos[large][: 2 * jobs]
+            self.print_labelling(f"{large}, {precision}, {jobs} at once", videos, model, jobs, self.folder / "large")
+        for precision in PRECISIONS:
+            model = self.model(self.scale.networks[1], precision)
+            told = f"{self.scale.networks[1]}, {precision}, {jobs} at once"
+            self.print_labelling(told, self.default[: 2 * jobs], model, jobs, self.folder / "larger_network")
+
+    def print_labelling(self, told: str, videos: list[Path], model: Model, jobs: int, out: Path) -> None:
+        self.batches_seen.clear()
+        with Utilization(self.device) as utilization:
+            rate, seconds = self.label_some(videos, model, jobs, out)
+        full = np.mean(self.batches_seen) / cuda_runtime.frames_at_once(*self.scale.image_size)
+        rates = f"{rate:8.0f} frames a second for {seconds:4.1f} s, batches {full:.0%} full"
+        print(f"  {told:42}{rates}, {utilization}", flush=True)
+
+    def label_some(self, videos: list[Path], model: Model, jobs: int, out: Path) -> tuple[float, float]:
+        """Frames a second, and seconds."""
+        out.mkdir(exist_ok=True)
+        began = time.perf_counter()
+        label_files(videos, model, out, wanted=Wanted(again=True), num_at_once=jobs, refuse=refuse)
+        taken = time.perf_counter() - began
+        return sum(self.num_frames[path] for path in videos) / taken, taken
+
+    def profile(self) -> None:
+        jobs = self.scale.jobs[-1]
+        kind = ProfilerActivity.CUDA if self.device == "cuda" else ProfilerActivity.CPU
+        for network in self.scale.networks:
+            model = self.model(network, "full")
+            with profile(activities=[kind]) as profiler:
+                rate, seconds = self.label_some(self.default[: 2 * jobs], model, jobs, self.folder / "profiled")
+            kernels = describe_kernels(profiler, seconds, DeviceType.CUDA if self.device == "cuda" else DeviceType.CPU)
+            print(f"  {network}, full, {jobs} at once: {rate:.0f} frames a second, {kernels}", flush=True)
+
+    def decode(self) -> None:
+        preprocess = self.frames(self.scale.networks[0], "cpu").preprocess
+
+        def decode_all(path: Path) -> int:
+            with open_scaled(path, preprocess, surveyed=False) as reader:
+                return sum(len(batch.pixels) for batch in reader.read())
+
+        def rate(paths: list[Path], num_threads: int) -> float:
+            began = time.perf_counter()
+            with ThreadPoolExecutor(num_threads) as threads:
+                num_frames = sum(threads.map(decode_all, paths))
+            return num_frames / (time.perf_counter() - began)
+
+        for name, paths in self.videos.items():
+            rates = {n: rate(paths[: 2 * n], n) for n in self.scale.jobs}
+            with ONE_THREAD_EACH:
+                one_each = rate(paths[: 2 * self.scale.jobs[-1]], self.scale.jobs[-1])
+            found = ", ".join(f"{n}: {value:.0f}" for n, value in rates.items())
+            print(f"  {name}, frames a second by threads: {found}; 1 thread each: {one_each:.0f}", flush=True)
+
+    def batches(self) -> None:
+        frames, pixels = self.frames(self.scale.networks[0]), some_pixels(64, self.scale.image_size)
+        height, width = self.scale.image_size
+        for precision in PRECISIONS:
+            for size in (32, 128):
+                with patch.object(cuda_runtime, "PIXELS_AT_ONCE", size * height * width):
+                    rate = self.rate(self.open(frames, precision), pixels)
+                print(f"  {self.scale.networks[0]}, {precision}, batches of {size:3}: {rate:8.0f}", flush=True)
+
+
+class StandIn:
+    """As `CUDARuntime`, on a CPU, so that everything around it can be run there."""
+
+    def __init__(self, frames: FrameEncoder, *, precision: Precision) -> None:
+        self.frames = frames
+        encode = PixelEncoder(frames, precision=precision)
+        encoders = [lambda parts: encode(torch.from_numpy(np.concatenate(parts)))] * cuda_runtime.NUM_PLACES
+        self._batches = SharedBatches(encoders, batch_size=cuda_runtime.frames_at_once(*frames.preprocess.size))
+
+    def submit(self, pixels: np.ndarray) -> Future[Tensor]:
+        return self._batches.submit(pixels)
+
+
+class Utilization:
+    """How busy the GPU is while this is open, by NVML; printed afterwards."""
+
+    def __init__(self, device: str) -> None:
+        self._is_open, self._samples = threading.Event(), []
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._has_gpu = device == "cuda"
+
+    def _sample(self) -> None:
+        import pynvml
+
+        pynvml.nvmlInit()
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+        while not self._is_open.wait(SAMPLE_SECONDS):
+            self._samples.append(pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu)
+
+    def __enter__(self) -> Self:
+        if self._has_gpu:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_open.set()
+        if self._has_gpu:
+            self._thread.join()
+
+    def __str__(self) -> str:
+        if not self._samples:
+            return "GPU busy: not measured"
+        middle = self._samples[len(self._samples) // 5 :]  # what NVML says is of the time before
+        return f"GPU busy {np.mean(self._samples):.0f}% ({np.mean(middle):.0f}% without the first fifth), by NVML"
+
+
+def refuse(message: str) -> None:
+    raise RuntimeError(message)
+
+
+def some_pixels(num_frames: int, size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (num_frames, *size, 3), dtype=np.uint8)
+
+
+def print_agreement(expected: Tensor, told: str, found: Tensor, more: str = "") -> None:
+    worst = float((found - expected).abs().max() / expected.abs().max())
+    cosine = float(cosine_similarity(found, expected).min())
+    print(f"  {told:42}off by at most {worst:.1e} of the largest feature, cosine {cosine:.6f}{more}", flush=True)
+
+
+def describe_kernels(profiler: profile, seconds: float, device: DeviceType) -> str:
+    """The time in which any kernel ran, and the sum of their times, of the wall time."""
+    result = profiler.profiler.kineto_results
+    kernels = [e for e in result.events() if e.device_type() == device and not e.name().startswith("Mem")]
+    if not kernels:
+        return "no kernel was seen"
+    starts = np.array([e.start_ns() for e in kernels], np.int64)
+    order = starts.argsort()
+    starts = starts[order]
+    durations = np.array([e.duration_ns() for e in kernels], np.int64)[order]
+    latest = np.maximum.accumulate(starts + durations)
+    gaps = np.maximum(starts[1:] - latest[:-1], 0)
+    busy, total = (latest[-1] - starts[0] - gaps.sum()) / 1e9 / seconds, durations.sum() / 1e9 / seconds
+    return f"{len(kernels)} kernels; any ran in {busy:.1%} of {seconds:.1f} s, their sum is {total:.1%}"
+
+
+def write_video(path: Path, width: int, height: int, num_frames: int) -> Path:
+    """Textures that move over a texture that moves, with noise; H.264, 30 frames a second."""
+    generator = np.random.default_rng(0)
+    canvas = texture(generator, 2 * height, 2 * width)
+    shapes = [texture(generator, height // 3, width // 4) for _ in range(4)]
+    noise = generator.integers(0, 3, (2 * height, 2 * width), dtype=np.uint8)
+    colors = np.stack([texture(generator, height, width) // 4 + 96 for _ in range(2)])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "28"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(num_frames):
+            row, column = index // 2 % height, index % width
+            luma = canvas[row : row + height, column : column + width].copy()
+            for number, shape in enumerate(shapes):
+                top = (index * (number + 1)) % (height - height // 3)
+                left = (index * (4 - number) + 90 * number) % (width - width // 4)
+                luma[top : top + height // 3, left : left + width // 4] = shape
+            row, column = generator.integers(height), generator.integers(width)
+            luma += noise[row : row + height, column : column + width]
+            chroma = np.roll(colors, index, axis=2)[:, : height // 2, : width // 2]
+            planes = np.concatenate([luma.reshape(-1), chroma.reshape(-1)]).reshape(height * 3 // 2, width)
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def texture(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Grey levels 16 to 231 with structure of all sizes: sums of noise at several scales."""
+    values = np.zeros((height, width), np.float32)
+    for scale in (6, 20, 60):
+        coarse = generator.standard_normal((height // scale + 1, width // scale + 1), dtype=np.float32)
+        values += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(120 + 30 * values, 16, 231).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    main()
