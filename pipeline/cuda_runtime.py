@@ -5,11 +5,10 @@ while other threads decode and want the interpreter; a graph is one call. While 
 and copied to the device.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from copy import deepcopy
-from threading import Lock, RLock
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pipeline.batches import SharedBatches
 from pipeline.checkpoint import FrameEncoder
 from pipeline.errors import InputError
+from pipeline.rnn.precision import exact_float32
 
 Precision = Literal["full", "reduced"]
 PIXELS_AT_ONCE = 64 * 224 * 224  # of a batch: what fills a large GPU in 1 GB or two
@@ -30,26 +30,10 @@ LAYOUTS = {"full": torch.contiguous_format, "reduced": torch.channels_last}
 # Of features of noise: how far those of a graph may be from those of the same kernels outside of it, relative to the
 # largest: they should be equal.
 CAPTURE_TOLERANCE = 1e-3
-_flags_lock = RLock()
 
 
 class CaptureError(Exception):
     """The encoder cannot be captured as a CUDA graph, or the graph gives other features."""
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """float32 without TF32, which has three digits, and by kernels that always give the same; for one thread at a time.
-
-    These are settings of the process: kernels that other threads launch meanwhile follow them too.
-    """
-    matmul = torch.backends.cuda.matmul
-    with _flags_lock, torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        before, matmul.fp32_precision = matmul.fp32_precision, "ieee"
-        try:
-            yield
-        finally:
-            matmul.fp32_precision = before
 
 
 def frames_at_once(height: int, width: int) -> int:

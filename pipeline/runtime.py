@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.checkpoint import FrameEncoder
-from pipeline.cuda_runtime import CaptureError, CUDARuntime, Precision, exact_float32
+from pipeline.cuda_runtime import CaptureError, CUDARuntime, Precision
 from pipeline.errors import InputError
+from pipeline.rnn.precision import exact_float32
 
 if TYPE_CHECKING:
     import openvino

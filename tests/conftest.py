@@ -5,7 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from made_data import write_feature_dataset
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture(scope="session")

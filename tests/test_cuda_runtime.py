@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import nn
 from pipeline import cuda_runtime as module
 from pipeline.checkpoint import FrameEncoder, make_frame_encoder
 from pipeline.config import Pixels
-from pipeline.cuda_runtime import CaptureError, CUDARuntime, PixelEncoder, exact_float32, frames_at_once
+from pipeline.cuda_runtime import CaptureError, CUDARuntime, PixelEncoder, frames_at_once
 from pipeline.errors import InputError
 from pipeline.predict import label_video, load_model
 from pipeline.runtime import TorchRuntime, open_runtime
@@ -68,16 +67,6 @@ def test_batches_hold_more_frames_where_these_are_small():
     assert frames_at_once(224, 224) == 64
     assert frames_at_once(2000, 3000) == 1
     assert frames_at_once(32, 32) == module.MOST_FRAMES
-
-
-def test_tf32_is_off_inside_and_as_before_outside():
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (cudnn.conv.fp32_precision, cudnn.benchmark, cudnn.deterministic, matmul.fp32_precision)
-    with suppress(KeyError), exact_float32(), exact_float32():
-        assert not cudnn.allow_tf32
-        assert matmul.fp32_precision == "ieee"
-        raise KeyError
-    assert (cudnn.conv.fp32_precision, cudnn.benchmark, cudnn.deterministic, matmul.fp32_precision) == before
 
 
 def test_torch_is_taken_where_nothing_can_be_captured(monkeypatch, capsys):

@@ -25,8 +25,8 @@ MAY_IMPORT = {
     "datasets": {"video", "labels", *BOTTOM},
     "encode": {"models", "runtime", "video", *BOTTOM},
     "checkpoint": {"config", "models", "video", *BOTTOM},
-    "runtime": {"checkpoint", "cuda_runtime", *BOTTOM},
-    "cuda_runtime": {"batches", "checkpoint", *BOTTOM},
+    "runtime": {"checkpoint", "cuda_runtime", "rnn", *BOTTOM},
+    "cuda_runtime": {"batches", "checkpoint", "rnn", *BOTTOM},
     "batches": set(),
     "training": {
         "caption_checkpoint",

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pipeline.rnn import ops, reference
 from pipeline.rnn.cells import Weights
+from pipeline.rnn.precision import exact_float32, takes_tf32
 
 Path = Literal["reference", "torch", "ours"]
 # A layer over more frames goes in segments of as many; training keeps the states between them and runs each again on
@@ -108,10 +109,8 @@ def _run_torch(
 
 
 def _precision_as_ours(x: Tensor) -> Any:
-    """cuDNN takes TF32 for float32 unless told otherwise; here, as elsewhere, `torch.backends.cuda.matmul` decides."""
-    if x.device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32)
+    """cuDNN takes TF32 for float32 unless told otherwise; here the setting for matrices decides, as for ours."""
+    return exact_float32() if x.device.type == "cuda" and not takes_tf32() else nullcontext()
 
 
 def _run_in_segments(

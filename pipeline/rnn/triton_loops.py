@@ -33,6 +33,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from pipeline.rnn.cells import NUM_GATES
+from pipeline.rnn.precision import takes_tf32
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_WEIGHT_BYTES = 128 * 1024  # of W_hh that one program keeps: half of the registers of an SM
@@ -436,7 +437,7 @@ def _precision(dtype: torch.dtype) -> str:
     Emulated on the CPU, its relative error over K=256 was 2.9e-7, as that of float32 itself. "ieee" has no tensor core:
     compiled for sm_90 its loop (tanh, K=128) stores 280 and loads 658 spilled registers a step, tf32x3's none.
     """
-    return "tf32x3" if dtype == torch.float32 and not torch.backends.cuda.matmul.allow_tf32 else "tf32"
+    return "tf32x3" if dtype == torch.float32 and not takes_tf32() else "tf32"
 
 
 def _plan(cell: str, weight_hh: Tensor, num_videos: int, num_heads: int) -> Plan:
