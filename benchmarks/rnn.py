@@ -274,7 +274,7 @@ def gpu_sweep_row(
     def run_theirs(x: Tensor) -> Tensor:
         return run_torch(theirs, x, lengths)
 
-    with use_path("ours"), torch.backends.cudnn.flags(allow_tf32=False):
+    with use_path("ours"), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         with torch.no_grad():
             calls = {"ours": lambda: run_ours(x), "theirs": lambda: run_theirs(x)}
             forward = take_turns(calls, repeats=repeats, device="cuda")

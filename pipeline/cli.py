@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # a signal's number is added to the last, as shells do
 SHORTEST_SPAN_SECONDS = 0.1
-MOST_JOBS, MOST_GPU_JOBS = 4, 16  # each takes memory; a GPU is fed by many decoders
+MOST_JOBS = 4  # each takes memory, and on 16 cores with a GPU more were slower
 
 LABEL = """
 Write, for each video, into the folder --out:
@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs",
         type=int,
         metavar="N",
-        help="how many videos at once (default: as many as CPU cores, at most 4, or 16 with a GPU)",
+        help="how many videos at once (default: as many as CPU cores, at most 4)",
     )
     label.add_argument("--again", action="store_true", help="label also the videos that are finished")
     label.add_argument(
@@ -294,8 +294,7 @@ def _label(options: argparse.Namespace) -> int:
             bar.set_postfix_str(f"video {progress.num_videos_done} of {progress.num_videos}", refresh=False)
             bar.update(progress.num_frames_done - bar.n)
 
-        most = MOST_JOBS if model.device.type == "cpu" else MOST_GPU_JOBS
-        num_at_once = options.jobs or min(os.cpu_count() or 1, most)
+        num_at_once = options.jobs or min(os.cpu_count() or 1, MOST_JOBS)
         outcome = label_files(
             paths, model, options.out, wanted=wanted, num_at_once=num_at_once, refuse=_refuse, tell=show
         )

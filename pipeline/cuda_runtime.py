@@ -122,6 +122,7 @@ class _Graph:
     """An encoder captured for batches of one size, which it computes one after the other on a stream of its own."""
 
     def __init__(self, encode: Callable[[Tensor], Tensor], shape: tuple[int, ...], device: torch.device) -> None:
+        self._encode = encode  # a graph reads the weights where they lay: freed, they would be another's memory
         self.pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
         self._graph = torch.cuda.CUDAGraph()
         self._stream = torch.cuda.Stream(device)

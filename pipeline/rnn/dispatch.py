@@ -32,8 +32,8 @@ TORCH_ON_CPU = {
     "forward": {"tanh", "relu", "gru", "lstm"},
     "forward+backward": {"lstm"},
 }
-# On CUDA ours were measured to be faster from so many frames on, in 16 bits and for videos of their own lengths; in
-# float32 cuDNN's are where all videos are equally long.
+# On CUDA ours were measured to be faster in 16 bits, slower for 32 frames and faster for 1024: from about 64 on, by the
+# line between them. In float32 cuDNN's mostly are, with its TF32; without it neither was compared.
 OURS_ON_CUDA_FRAMES = 64
 
 _forced: Path | None = None
@@ -67,18 +67,22 @@ def fastest_path(cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, le
     """By the measured table, for a layer as `run_layer` gets it."""
     if torch.compiler.is_compiling() or _num_heads(weights, h) > 1:
         return "ours"
+    training = torch.is_grad_enabled() and (x.requires_grad or weights[0].hh.requires_grad)
+    is_long = training and x.shape[1] > SEGMENT_FRAMES  # torch would keep every frame's gates
     if x.device.type == "cuda":
-        is_narrow = x.dtype in ops.LOW_PRECISION or torch.is_autocast_enabled("cuda")
-        is_ours = x.shape[1] >= OURS_ON_CUDA_FRAMES and (is_narrow or lengths is not None)
-        return "ours" if is_ours and ops.has_kernels(cell, x, weights[0].hh[None]) else "torch"
+        is_faster = x.shape[1] >= OURS_ON_CUDA_FRAMES and _operand_dtype(x) in ops.LOW_PRECISION
+        return "ours" if (is_long or is_faster) and ops.has_kernels(cell, x, weights[0].hh[None]) else "torch"
     if x.device.type != "cpu":
         return "torch"
-    training = torch.is_grad_enabled() and (x.requires_grad or weights[0].hh.requires_grad)
-    if lengths is not None or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+    if is_long or lengths is not None or _operand_dtype(x) != torch.float32:
         return "ours"
-    if training and x.shape[1] > SEGMENT_FRAMES:
-        return "ours"  # torch would keep every frame's gates
     return "torch" if cell in TORCH_ON_CPU["forward+backward" if training else "forward"] else "ours"
+
+
+def _operand_dtype(x: Tensor) -> torch.dtype:
+    """What products take: x's own, or autocast's."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 def _num_heads(weights: Sequence[Weights], h: Tensor) -> int:
