@@ -16,7 +16,8 @@ label     a folder of videos as `framescribe label` does it, --jobs 1, 4, 8, 16;
           any kernel ran counts as busy); whether the labels are the same bytes each time
 profile   the time in which any kernel ran, and the sum of all kernels' times (which overlap), by torch.profiler (CUPTI)
           over the wall time of such a run
-decode    decoding and scaling alone, with 1, 4, 8, 16 threads; "1 thread each": FFmpeg with one thread for each video
+decode    decoding and scaling alone, with 1, 4, 8, 16 threads; "1 thread each": FFmpeg with one thread for each video;
+          and in as many processes, which share no interpreter
 batches   the runtime with other sizes of batches
 """
 
@@ -29,10 +30,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Self
 from unittest.mock import patch
@@ -55,6 +57,7 @@ from pipeline.label_files import Wanted, label_files
 from pipeline.predict import Model, label_video
 from pipeline.runtime import Runtime, TorchRuntime
 from pipeline.video import pyav_reader
+from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import decode_strictly
 from pipeline.video.reader import open_scaled
 
@@ -293,22 +296,23 @@ class Run:
     def decode(self) -> None:
         preprocess = self.frames(self.scale.networks[0], "cpu").preprocess
 
-        def decode_all(path: Path) -> int:
-            with open_scaled(path, preprocess, surveyed=False) as reader:
-                return sum(len(batch.pixels) for batch in reader.read())
+        decode_one = partial(decode_all, preprocess=preprocess)
 
-        def rate(paths: list[Path], num_threads: int) -> float:
+        def rate(paths: list[Path], workers: Executor) -> float:
             began = time.perf_counter()
-            with ThreadPoolExecutor(num_threads) as threads:
-                num_frames = sum(threads.map(decode_all, paths))
+            num_frames = sum(workers.map(decode_one, paths))
             return num_frames / (time.perf_counter() - began)
 
-        for name, paths in self.videos.items():
-            rates = {n: rate(paths[: 2 * n], n) for n in self.scale.jobs}
-            with ONE_THREAD_EACH:
-                one_each = rate(paths[: 2 * self.scale.jobs[-1]], self.scale.jobs[-1])
-            found = ", ".join(f"{n}: {value:.0f}" for n, value in rates.items())
-            print(f"  {name}, frames a second by threads: {found}; 1 thread each: {one_each:.0f}", flush=True)
+        most = self.scale.jobs[-1]
+        with ProcessPoolExecutor(most, mp_context=get_context("spawn")) as processes:
+            for name, paths in self.videos.items():
+                rates = {n: rate(paths[: 2 * n], ThreadPoolExecutor(n)) for n in self.scale.jobs}
+                with ONE_THREAD_EACH:
+                    one_each = rate(paths[: 2 * most], ThreadPoolExecutor(most))
+                found = ", ".join(f"{n}: {value:.0f}" for n, value in rates.items())
+                print(f"  {name}, frames a second by threads: {found}; 1 thread each: {one_each:.0f}", flush=True)
+                rate(paths[:most], processes)  # they start
+                print(f"  {name}, {most} processes: {rate(paths[: 2 * most], processes):.0f}", flush=True)
 
     def batches(self) -> None:
         frames, pixels = self.frames(self.scale.networks[0]), some_pixels(64, self.scale.image_size)
@@ -318,6 +322,11 @@ class Run:
                 with patch.object(cuda_runtime, "PIXELS_AT_ONCE", size * height * width):
                     rate = self.rate(self.open(frames, precision), pixels)
                 print(f"  {self.scale.networks[0]}, {precision}, batches of {size:3}: {rate:8.0f}", flush=True)
+
+
+def decode_all(path: Path, *, preprocess: Preprocess) -> int:
+    with open_scaled(path, preprocess, surveyed=False) as reader:
+        return sum(len(batch.pixels) for batch in reader.read())
 
 
 class StandIn:

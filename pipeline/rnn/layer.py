@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.rnn import products
 from pipeline.rnn.bptt import Kept, run_backward
 from pipeline.rnn.cells import NUM_GATES, Weights
 from pipeline.rnn.inplace import KEPT, Carry, frames_in_order, run_forward
@@ -44,19 +45,14 @@ class Direction:
         out [B, T, H] is written where frames are valid; kept [T, .., B, KEPT*K] too, None where no gradient is wanted.
         """
         h, c = self._carry(h0), None if c0 is None else self._carry(c0)
-        weight, weight_ih = self._weight_to_loop().mT, self.weights.ih.t()
+        weight = self._weight_to_loop().mT
         bias, bias_n = self._biases()
+        project = products.by_matrix if kept is None else products.by_weight
         size = self._chunk_size()
-        projected_buffer = x.new_empty(size * len(x), len(self.weights.ih))
         out_buffer = x.new_empty(self.loop_shape(size, len(x), 1))
         kept_buffer = x.new_empty(self.kept_shape(size, len(x)) if kept is None else 0)
         for lo, hi in self._chunks():
-            rows = self._rows(x, lo, hi)
-            projected = projected_buffer[: len(rows)]
-            if bias is None:
-                torch.mm(rows, weight_ih, out=projected)
-            else:
-                torch.addmm(bias, rows, weight_ih, out=projected)
+            projected = project(self._rows(x, lo, hi), self.weights.ih, bias)
             projected = self._to_loop(projected.unflatten(0, (hi - lo, -1)), NUM_GATES[self.cell])
             out_chunk = out_buffer[: hi - lo]
             if self.lengths[-1] < hi:
@@ -91,7 +87,6 @@ class Direction:
         bias_n = self._biases()[1]
         size, num_gates = self._chunk_size(), NUM_GATES[self.cell]
         d_recurrent_buffer = x.new_empty(self.loop_shape(size, len(x), num_gates))
-        d_x_buffer = x.new_empty(0 if d_x is None else size * len(x), x.shape[2])
         for lo, hi in reversed(list(self._chunks())):
             forward = self._kept_of_chunk(out, kept, h0, c0, lo, hi)
             d_recurrent = d_recurrent_buffer[: hi - lo]
@@ -102,7 +97,10 @@ class Direction:
             d_n = self._run_loop(
                 run_backward, self.cell, forward, weight, bias_n, d_states, dh, dc, d_recurrent, frames
             )
-            d_hh += _per_head(d_recurrent).mT @ _per_head(forward.h_before)
+            if self.num_heads == 1:
+                products.add_weight_gradient(d_hh, d_recurrent.flatten(0, 1), forward.h_before.flatten(0, 1))
+            else:
+                d_hh += _per_head(d_recurrent).mT @ _per_head(forward.h_before)
             d_rows = self._from_loop(d_recurrent, num_gates).flatten(0, 1)
             d_bias = d_rows.sum(0)
             if sums.bias_hh is not None:
@@ -113,10 +111,10 @@ class Direction:
                 d_bias = d_rows.sum(0)
             if sums.bias_ih is not None:
                 sums.bias_ih.add_(d_bias)
-            sums.ih.addmm_(d_rows.t(), self._rows(x, lo, hi))
+            products.add_weight_gradient(sums.ih, d_rows, self._rows(x, lo, hi))
             if d_x is not None:
-                torch.mm(d_rows, self.weights.ih, out=d_x_buffer[: len(d_rows)])
-                d_x[:, lo:hi] = d_x_buffer[: len(d_rows)].unflatten(0, (hi - lo, -1)).transpose(0, 1)
+                d_x_rows = products.by_weight(d_rows, self.weights.ih.t())
+                d_x[:, lo:hi] = d_x_rows.unflatten(0, (hi - lo, -1)).transpose(0, 1)
         sums.hh.copy_(self._weight_from_loop(d_hh))
         return sums, self._final(dh), None if dc is None else self._final(dc)
 
@@ -239,8 +237,8 @@ class Direction:
 
 
 def _per_head(x: Tensor) -> Tensor:
-    """[n, B, C] -> [n*B, C]; [n, N, B, C] -> [N, n*B, C]."""
-    return x.flatten(0, 1) if x.ndim == 3 else x.transpose(0, 1).flatten(1, 2)
+    """[n, N, B, C] -> [N, n*B, C]."""
+    return x.transpose(0, 1).flatten(1, 2)
 
 
 def forward(

@@ -17,7 +17,7 @@ slot for every frame, so that nothing is overwritten before it is read. Weights 
 programs that meet at each, are from Diamos et al. 2016, "Persistent RNNs".
 
 Where a head is not split and operands have 16 bits, gluon_loops.py runs the same loops on CUDA, with half of the
-products and two barriers a step. All that is said of speed here is read from compiled code; none of it has been timed.
+products and two barriers a step. What a step takes on a GPU: docs/benchmarks.md.
 
 Steps: at step s a video is at frame s, or at length-1-s where the loop runs backwards. It is live while s < length.
 """

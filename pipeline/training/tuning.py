@@ -46,7 +46,7 @@ class Split(NamedTuple):
 
         And its scores.
         """
-        longest = max(1.0, median_segment_frames(self.truth.values()))
+        longest = max(1, int(median_segment_frames(self.truth.values())))
         candidates = np.unique(np.geomspace(1, longest, MOST_CANDIDATES).round().astype(int)).tolist()
         scores = {candidate: self.scores(candidate) for candidate in candidates}
         best = max(candidates, key=lambda candidate: (scores[candidate]["f1_at_50"], -candidate))
