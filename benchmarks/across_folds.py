@@ -1,7 +1,12 @@
 """Probabilities calibrated without a validation split: each fold by the others, whose test groups it was trained on.
 
 A fold's temperature is fitted on what the models of the other folds say of their own test videos, which they have not
-seen. No label of the fold's test videos takes part but in training those models.
+seen. No label of the fold's test videos takes part but in training those models. It is the temperature at which labels
+are right as often as their probabilities say on the mean. Cross-entropy, by which the pipeline fits its own, asks for
+other ones after label smoothing, which takes probability from the label for all classes alike.
+
+What few videos say is no exact measure: the frames of a segment are right or wrong together. `error_by_chance` tells
+how large a calibration error looks where every probability is exactly right.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,18 +19,22 @@ from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import read_manifest
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.labels.smoothing import smooth
-from pipeline.labels.temperature import fit_temperature, tempered
+from pipeline.labels.temperature import HIGHEST, LOWEST, tempered
 from pipeline.metrics.calibration import calibration_error
 from pipeline.predict import load_model
 from pipeline.stages.paths import FEATURES, LABELLER, PREPARED
+
+NUM_THROWS = 200
 
 
 class Calibration(NamedTuple):
     """Calibration errors in percent, each at the temperature of the other folds but for `together_as_they_are`."""
 
     of_folds: list[float]
+    of_folds_by_chance: list[float]
     together: float  # all test videos of all folds
     together_as_they_are: float
+    together_by_chance: float
 
 
 class Tested(NamedTuple):
@@ -35,12 +44,38 @@ class Tested(NamedTuple):
     truth: np.ndarray
     labels: np.ndarray
 
-    def error(self, temperature: float) -> float:
+    def chosen(self, temperature: float = 1.0) -> np.ndarray:
+        """The probabilities [N] of the given labels."""
+        return np.take_along_axis(tempered(self.probabilities, temperature), self.labels[:, None], axis=1)[:, 0]
+
+    def error(self, temperature: float = 1.0) -> float:
         """The calibration error of the given labels at this temperature."""
-        chosen = np.take_along_axis(tempered(self.probabilities, temperature), self.labels[:, None], axis=1)[:, 0]
-        error = calibration_error(chosen, self.labels == self.truth)
-        assert error is not None, "a fold has test videos"
-        return error
+        return _error(self.chosen(temperature), self.labels == self.truth)
+
+    def error_by_chance(self) -> float:
+        """The mean calibration error if labels were right exactly as often as their probabilities say, but all frames
+        of a stretch with one label and one true label by one throw of the dice."""
+        generator = np.random.default_rng(0)
+        changes = (np.diff(self.labels) != 0) | (np.diff(self.truth) != 0)
+        stretch = np.concatenate([[0], np.cumsum(changes)])
+        chosen = self.chosen()
+        thrown = (generator.random(stretch[-1] + 1)[stretch] for _ in range(NUM_THROWS))
+        return float(np.mean([_error(chosen, dice < chosen) for dice in thrown]))
+
+    def even_temperature(self) -> float:
+        """At which the mean probability of the given labels is the share of them that is right."""
+        low, high = np.log(LOWEST), np.log(HIGHEST)
+        for _ in range(30):
+            middle = (low + high) / 2
+            is_too_sure = self.chosen(float(np.exp(middle))).mean() > (self.labels == self.truth).mean()
+            low, high = (middle, high) if is_too_sure else (low, middle)
+        return float(np.exp((low + high) / 2))
+
+
+def _error(probabilities: np.ndarray, correct: np.ndarray) -> float:
+    error = calibration_error(probabilities, correct)
+    assert error is not None, "a fold has test videos"
+    return error
 
 
 def name_test_videos(work: Path) -> Tested:
@@ -67,8 +102,14 @@ def calibrate(works: Sequence[Path]) -> Calibration:
     folds = [name_test_videos(work) for work in works]
     errors, tempered_folds = [], []
     for index, fold in enumerate(folds):
-        others = join(folds[:index] + folds[index + 1 :])
-        temperature = fit_temperature(others.probabilities, others.truth)
+        temperature = join(folds[:index] + folds[index + 1 :]).even_temperature()
         errors.append(fold.error(temperature))
         tempered_folds.append(fold._replace(probabilities=tempered(fold.probabilities, temperature)))
-    return Calibration(errors, join(tempered_folds).error(1.0), join(folds).error(1.0))
+    together = join(folds)
+    return Calibration(
+        errors,
+        [fold.error_by_chance() for fold in folds],
+        join(tempered_folds).error(),
+        together.error(),
+        together.error_by_chance(),
+    )

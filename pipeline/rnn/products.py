@@ -13,6 +13,7 @@ n rows, K numbers in each, M numbers that come of each.
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
+from torch.nn.grad import conv2d_weight
 
 NUM_IMAGES = 16  # fewer, and torch leaves a convolution of 1x1 on one thread to MKL
 MIN_ROWS, MIN_WEIGHTS = 256, 128 * 384  # below, oneDNN takes longer to arrange its operands than it saves
@@ -37,9 +38,9 @@ def add_weight_gradient(total: Tensor, d_products: Tensor, rows: Tensor) -> None
     """Add to total [M, K] the gradient of the weight of `by_weight`, from that of its products [n, M]."""
     whole = _rows_for_convolution(rows, total.numel())
     if whole:
-        total += torch.nn.grad.conv2d_weight(
-            _as_images(rows[:whole]), (*total.shape, 1, 1), _as_images(d_products[:whole])
-        )[:, :, 0, 0]
+        total += conv2d_weight(_as_images(rows[:whole]), (*total.shape, 1, 1), _as_images(d_products[:whole]))[
+            :, :, 0, 0
+        ]
     if whole < len(rows):
         total.addmm_(d_products[whole:].t(), rows[whole:])
 
