@@ -37,6 +37,7 @@ from pipeline.rnn.precision import takes_tf32
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_WEIGHT_BYTES = 128 * 1024  # of W_hh that one program keeps: half of the registers of an SM
+WEIGHT_BYTES_BESIDE_16 = 96 * 1024  # beside a tile of 16 videos: more, and registers spill (LSTM, K=128, Triton 3.6)
 MIN_WIDTH = 16  # of a side of a product
 
 
@@ -457,7 +458,7 @@ def _plan(cell: str, weight_hh: Tensor, num_videos: int, num_heads: int) -> Plan
     num_programs = triton.cdiv(num_videos, 8) * num_directions * num_heads * num_slices
     weight_bytes = slice_width * column_bytes
     is_crowded = num_programs > num_processors(weight_hh.device)
-    tile = 16 if is_crowded and not gluon and weight_bytes < MAX_WEIGHT_BYTES else 8
+    tile = 16 if is_crowded and not gluon and weight_bytes <= WEIGHT_BYTES_BESIDE_16 else 8
     num_warps = min(8 if weight_bytes > MAX_WEIGHT_BYTES // 4 else 4, slice_width // 8)
     keep = tile == 8 and weight_bytes <= num_warps * MAX_WEIGHT_BYTES // 8
     return Plan(tile, slice_width, whole_width, num_slices, num_warps, precision, keep, gluon)
