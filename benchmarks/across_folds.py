@@ -19,7 +19,7 @@ from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import read_manifest
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.labels.smoothing import smooth
-from pipeline.labels.temperature import HIGHEST, LOWEST, tempered
+from pipeline.labels.temperature import search_temperature, tempered
 from pipeline.metrics.calibration import calibration_error
 from pipeline.predict import load_model
 from pipeline.stages.paths import FEATURES, LABELLER, PREPARED
@@ -64,12 +64,8 @@ class Tested(NamedTuple):
 
     def even_temperature(self) -> float:
         """At which the mean probability of the given labels is the share of them that is right."""
-        low, high = np.log(LOWEST), np.log(HIGHEST)
-        for _ in range(30):
-            middle = (low + high) / 2
-            is_too_sure = self.chosen(float(np.exp(middle))).mean() > (self.labels == self.truth).mean()
-            low, high = (middle, high) if is_too_sure else (low, middle)
-        return float(np.exp((low + high) / 2))
+        share_right = (self.labels == self.truth).mean()
+        return search_temperature(lambda tried: self.chosen(tried).mean() > share_right)
 
 
 def _error(probabilities: np.ndarray, correct: np.ndarray) -> float:

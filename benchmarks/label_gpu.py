@@ -303,12 +303,16 @@ class Run:
             num_frames = sum(workers.map(decode_one, paths))
             return num_frames / (time.perf_counter() - began)
 
+        def rate_of_threads(paths: list[Path], num_threads: int) -> float:
+            with ThreadPoolExecutor(num_threads) as threads:
+                return rate(paths, threads)
+
         most = self.scale.jobs[-1]
         with ProcessPoolExecutor(most, mp_context=get_context("spawn")) as processes:
             for name, paths in self.videos.items():
-                rates = {n: rate(paths[: 2 * n], ThreadPoolExecutor(n)) for n in self.scale.jobs}
+                rates = {n: rate_of_threads(paths[: 2 * n], n) for n in self.scale.jobs}
                 with ONE_THREAD_EACH:
-                    one_each = rate(paths[: 2 * most], ThreadPoolExecutor(most))
+                    one_each = rate_of_threads(paths[: 2 * most], most)
                 found = ", ".join(f"{n}: {value:.0f}" for n, value in rates.items())
                 print(f"  {name}, frames a second by threads: {found}; 1 thread each: {one_each:.0f}", flush=True)
                 rate(paths[:most], processes)  # they start

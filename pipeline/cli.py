@@ -162,10 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         " (default: skip)",
     )
     label.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="how many videos at once (default: as many as CPU cores, at most 4)",
+        "--jobs", type=int, metavar="N", help="how many videos at once (default: as many as CPU cores, at most 4)"
     )
     label.add_argument("--again", action="store_true", help="label also the videos that are finished")
     label.add_argument(

@@ -25,11 +25,6 @@ NETWORKS = ["resnet18", "efficientnet_lite0", "mobilenet_v3_small", "googlenet"]
 SIZE = (64, 48)
 
 
-def gpu(test):
-    """A test that needs a CUDA device."""
-    return pytest.mark.gpu(pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")(test))
-
-
 def make_frames(name: str = "resnet18", *, color: str = "rgb", size=SIZE, device: str = "cpu") -> FrameEncoder:
     torch.manual_seed(0)
     pixels = Pixels(crop=None, crop_unit="fractions", size=size, color=color)
@@ -97,7 +92,7 @@ def opened(request) -> CUDARuntime:
     return CUDARuntime(make_frames(device="cuda"), precision=request.param)
 
 
-@gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("color", ["rgb", "grey"])
 def test_features_are_torchs_on_a_gpu(name, color):
@@ -111,7 +106,7 @@ def test_features_are_torchs_on_a_gpu(name, color):
     assert nn.functional.cosine_similarity(reduced, expected).min() > COSINE
 
 
-@gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["full", "reduced"])
 def test_another_runtime_gives_the_same_bits(precision):
     frames, pixels = make_frames(device="cuda"), some_pixels(40)
@@ -119,7 +114,7 @@ def test_another_runtime_gives_the_same_bits(precision):
     assert torch.equal(first, second)
 
 
-@gpu
+@pytest.mark.gpu
 def test_a_frames_features_do_not_depend_on_what_is_beside_it(opened):
     pixels = some_pixels(21)
     whole = opened.submit(pixels).result()
@@ -127,7 +122,7 @@ def test_a_frames_features_do_not_depend_on_what_is_beside_it(opened):
     assert torch.equal(whole, alone)
 
 
-@gpu
+@pytest.mark.gpu
 def test_a_frames_features_do_not_depend_on_what_other_threads_encode(opened):
     expected = {number: opened.submit(some_pixels(number)).result() for number in range(1, 60, 3)}
     with ThreadPoolExecutor(8) as threads:
@@ -135,7 +130,7 @@ def test_a_frames_features_do_not_depend_on_what_other_threads_encode(opened):
     assert all(torch.equal(features, expected[len(features)]) for features in found)
 
 
-@gpu
+@pytest.mark.gpu
 def test_weights_that_change_afterwards_change_nothing():
     frames, pixels = make_frames(device="cuda"), some_pixels(3)
     runtime = CUDARuntime(frames)
@@ -145,13 +140,13 @@ def test_weights_that_change_afterwards_change_nothing():
     assert torch.equal(runtime.submit(pixels).result(), expected)
 
 
-@gpu
+@pytest.mark.gpu
 def test_frames_of_another_size_are_refused(opened):
     with pytest.raises(ValueError, match=r"expected uint8 \[frames, 64, 48, 3\]"):
         opened.submit(some_pixels(2, (48, 64)))
 
 
-@gpu
+@pytest.mark.gpu
 def test_torch_is_taken_where_a_network_cannot_be_captured():
     code = """
 from test_cuda_runtime import *
@@ -174,14 +169,14 @@ print(type(runtime).__name__, bool(runtime.submit(some_pixels(2)).result().isfin
     assert "cannot be captured" in done.stderr
 
 
-@gpu
+@pytest.mark.gpu
 def test_reduced_precision_is_refused_where_the_gpu_lacks_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
     with pytest.raises(InputError, match="cannot compute in bfloat16"):
         CUDARuntime(make_frames(device="cuda"), precision="reduced")
 
 
-@gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("num_at_once", [1, 5])
 def test_labels_do_not_depend_on_how_many_videos_are_labelled_at_once(num_at_once, tmp_path):
     model = load_model(str(save_video_model(tmp_path / "model")), device="cuda")

@@ -5,6 +5,8 @@ N frames, K classes. Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neu
 of data that the model was not trained on. The most probable class stays.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline.labels.segments import IGNORE_INDEX
@@ -44,9 +46,13 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     probabilities = probabilities[labelled].astype(np.float64)
     logs = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
     reached = np.take_along_axis(logs, labels[labelled][:, None], axis=1).mean()
+    return search_temperature(lambda tried: (tempered(probabilities, tried) * logs).sum(axis=1).mean() > reached)
+
+
+def search_temperature(is_too_low: Callable[[float], bool]) -> float:
+    """The temperature, between LOWEST and HIGHEST, up to which `is_too_low` holds, by halving."""
     low, high = np.log(LOWEST), np.log(HIGHEST)
     for _ in range(30):
         middle = (low + high) / 2
-        expected = (tempered(probabilities, float(np.exp(middle))) * logs).sum(axis=1).mean()
-        low, high = (middle, high) if expected > reached else (low, middle)
+        low, high = (middle, high) if is_too_low(float(np.exp(middle))) else (low, middle)
     return float(np.exp((low + high) / 2))

@@ -58,7 +58,8 @@ def run_layer(
         case "reference":
             return reference.run_layer(cell, x, weights, h, c, lengths)
         case "torch":
-            return _run_torch(cell, x, weights, h, c, lengths)
+            with _precision_as_ours(x):
+                return _run_torch(cell, x, weights, h, c, lengths)
         case _:
             return _run_in_segments(cell, x, weights, h, c, lengths)
 
@@ -99,14 +100,12 @@ def _run_torch(
     has_bias, bidirectional = weights[0].bias_ih is not None, len(weights) == 2
     options = (has_bias, 1, 0.0, torch.is_grad_enabled(), bidirectional)  # 1 layer, no dropout
     if lengths is None:
-        with _precision_as_ours(x):
-            output, *states = kernel(x, h if c is None else (h, c), flat, *options, True)
+        output, *states = kernel(x, h if c is None else (h, c), flat, *options, True)
         return output, states[0], None if c is None else states[1]
     packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
     before = [state[:, packed.sorted_indices] for state in (h, c) if state is not None]
     state = before[0] if c is None else before
-    with _precision_as_ours(x):
-        output, *states = kernel(packed.data, packed.batch_sizes, state, flat, *options)
+    output, *states = kernel(packed.data, packed.batch_sizes, state, flat, *options)
     output, _ = pad_packed_sequence(packed._replace(data=output), batch_first=True, total_length=x.shape[1])
     states = [state[:, packed.unsorted_indices] for state in states]
     return output, states[0], None if c is None else states[1]
