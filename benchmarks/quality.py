@@ -1,10 +1,11 @@
 """What the labeller scores on real data, beside published numbers: runs the pipeline's stages and reads their scores.
 
     python benchmarks/quality.py gtea --root ../shared/data/gtea     its folds, split1 .. split4
-    python benchmarks/quality.py grid --root ../shared/data/grid     the held-out clips
+    python benchmarks/quality.py grid --root ../shared/data/grid     the held-out clips, by an encoder trained on them
+    python benchmarks/quality.py grid_features --root ../shared/data/grid     the same on frozen features, in minutes
 
-`gtea` takes any data set of ready features in folds, a folder split<n> each, and `grid` scores test clips too where
-there are some.
+`gtea` takes any data set of ready features in folds, a folder split<n> each, and the other two score test clips too
+where there are some. What an epoch takes stands beside the progress bar of the stage train_labeller.
 
 `--seeds 3` repeats it with the seeds 0, 1 and 2 and shows their means, and how far the seeds are apart.
 `--set labeller=bilstm` changes a setting as `dvc exp run -S` does; `--work` keeps what the stages make, checkpoints and
@@ -84,7 +85,7 @@ def main() -> None:
                     f" of exactly right probabilities {found.together_by_chance:.1f}"
                 )
         else:
-            seeds = run_seeds("grid", args.root, work / "grid", args)
+            seeds = run_seeds(args.dataset, args.root, work / args.dataset, args)
             names = {"val": "labeller", "test": "labeller, test clips"}
             names |= {f"{split}_without_rnn": f"{name}, without RNN" for split, name in names.items()}
             rows = {
@@ -97,7 +98,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=["gtea", "grid"])
+    parser.add_argument("dataset", choices=["gtea", "grid", "grid_features"])
     parser.add_argument("--root", type=Path, required=True, help="its folder; of gtea: the one of split1, split2, ..")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
     parser.add_argument("--work", type=Path, help="keep what the stages make here")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoder import Encoder
+from pipeline.models.projection import project
 from pipeline.models.steps import pooled, standardized, standardized_chunks
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
 from pipeline.rnn.diagnostics import GradientFlow, observe
@@ -234,11 +235,10 @@ class Labeller(nn.Module):
 
         The projection is linear, so the delta of the projections is the projection of the deltas.
         """
-        x = self.norm(self._disturbed(features) if self.training else features)
-        parts = [self.projection(x)] if self.projection else []
+        linears = [linear for linear in (self.projection, self.delta_projection) if linear]
+        parts = project(self._disturbed(features) if self.training else features, self.norm, linears)
         if self.delta_projection:
-            deltas, past = _deltas(self.delta_projection(x), self.delta_frames, lengths=lengths, past=past)
-            parts.append(deltas)
+            parts[-1], past = _deltas(parts[-1], self.delta_frames, lengths=lengths, past=past)
         return self.dropout(torch.relu(torch.stack(parts).sum(0))), past
 
     def _disturbed(self, features: Tensor) -> Tensor:

@@ -150,12 +150,12 @@ class Direction:
 
     def _chunk_size(self) -> int:
         """In frames."""
-        return max(1, min(CHUNK_ROWS // len(self.lengths), self.lengths[0]))
+        num_chunks = -(-self.lengths[0] * len(self.lengths) // CHUNK_ROWS)
+        return max(1, -(-self.lengths[0] // max(1, num_chunks)))
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
         """Frames [lo, hi), in the order of processing."""
-        longest = self.lengths[0]
-        size = self._chunk_size()
+        longest, size = self.lengths[0], self._chunk_size()
         chunks = [(lo, min(lo + size, longest)) for lo in range(0, longest, size)]
         return reversed(chunks) if self.reverse else iter(chunks)
 

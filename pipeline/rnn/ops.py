@@ -191,6 +191,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     *tensors, ctx.cell, ctx.reverse, keep = inputs
     if not keep:
         raise ValueError("recurrent_layer: a gradient is wanted of a call with keep=False; expected keep=True")
+    ctx.set_materialize_grads(False)  # or what is kept would get a gradient of zeros, as large as itself
     ctx.save_for_backward(*tensors, output[0], output[3])
 
 

@@ -1,4 +1,4 @@
-"""The large products of a layer on a CPU: those of all frames of a chunk, apart from the loop over time.
+"""The large products on a CPU: those of all frames of a chunk, apart from the loop over time.
 
 torch multiplies float32 matrices by MKL, which leaves half of a processor idle that is not of its maker, and
 convolutions by oneDNN, which does not: 110 and 220 GFLOP/s on a core of an AMD EPYC (docs/experiments.md). So a large
@@ -47,8 +47,9 @@ def add_weight_gradient(total: Tensor, d_products: Tensor, rows: Tensor) -> None
 
 def _rows_for_convolution(rows: Tensor, num_weights: int) -> int:
     """How many of the rows."""
-    large = len(rows) >= MIN_ROWS and num_weights >= MIN_WEIGHTS and rows.dtype == torch.float32
-    return len(rows) - len(rows) % NUM_IMAGES if large and torch.backends.mkldnn.is_available() else 0
+    fits = rows.is_cpu and rows.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    large = len(rows) >= MIN_ROWS and num_weights >= MIN_WEIGHTS
+    return len(rows) - len(rows) % NUM_IMAGES if fits and large else 0
 
 
 def _as_images(rows: Tensor) -> Tensor:
