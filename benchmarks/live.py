@@ -55,7 +55,7 @@ def main() -> None:
     pictures = read_pictures(options.video)
     with tempfile.TemporaryDirectory() as folder:
         location = options.model or str(make_model(Path(folder) / "model", bidirectional=False))
-        models = {name: load_model(location, device="auto", precision=name) for name in ("full", "reduced")}
+        models = {name: load_model(location, device="auto", precision=name, at_once=1) for name in ("full", "reduced")}
         turns: dict[str, list[Turn]] = {name: [] for name in models}
         for _ in range(options.rounds):
             for name, model in models.items():

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace, *, make_writable: Callable[[Path], None]) -
     from pipeline.live import BUFFER_FRAMES, LiveFile, LiveSession, check_model
     from pipeline.predict import load_model
 
-    model = load_model(options.model, device=options.device, precision=options.precision)
+    model = load_model(options.model, device=options.device, precision=options.precision, at_once=1)
     try:
         check_model(model)
     except InputError as error:

@@ -21,7 +21,7 @@ from pipeline.errors import InputError
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.labels.smoothing import smooth
 from pipeline.labels.temperature import tempered
-from pipeline.runtime import Precision, Runtime, exports_beside, open_runtime
+from pipeline.runtime import FRAMES_AT_ONCE, Precision, Runtime, exports_beside, open_runtime
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import DamagedVideoError, DecodeReport, VideoError, open_scaled
 
@@ -53,12 +53,14 @@ class Model:
 
     exports: the folder where the encoder, exported for a CPU, is kept; None: it is exported anew each time.
     still: grey levels up to which a frame shows nothing new and is not encoded, see `encode_video`; None: all are.
+    at_once: how many frames its encoder takes together, see `open_runtime`. It changes no label.
     """
 
     checkpoint: Checkpoint
     precision: Precision = "full"
     exports: Path | None = None
     still: float | None = None
+    at_once: int = FRAMES_AT_ONCE
 
     @property
     def spec(self) -> CheckpointSpec:
@@ -72,7 +74,9 @@ class Model:
     def runtime(self) -> Runtime | None:
         """Its encoder, None where the model takes ready features; opened when it is first asked for."""
         frames = self.checkpoint.frames
-        return open_runtime(frames, precision=self.precision, exports=self.exports) if frames else None
+        if frames is None:
+            return None
+        return open_runtime(frames, precision=self.precision, exports=self.exports, at_once=self.at_once)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -85,8 +89,15 @@ class Model:
         return digest.hexdigest()[:16]
 
 
-def load_model(location: str, *, device: str, precision: Precision = "full", still: float | None = None) -> Model:
-    """The model in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model).
+def load_model(
+    location: str,
+    *,
+    device: str,
+    precision: Precision = "full",
+    still: float | None = None,
+    at_once: int = FRAMES_AT_ONCE,
+) -> Model:
+    """The model in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model), see `Model`.
 
     For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
 
@@ -94,7 +105,7 @@ def load_model(location: str, *, device: str, precision: Precision = "full", sti
     """
     folder = find_checkpoint(location)
     exports = None if location.startswith(MLFLOW_SCHEMES) else exports_beside(folder)
-    model = Model(load_checkpoint(folder, device=choose_device(device)), precision, exports, still)
+    model = Model(load_checkpoint(folder, device=choose_device(device)), precision, exports, still, at_once)
     model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
     return model
 

@@ -7,7 +7,7 @@ features later, so that whoever feeds it decodes the next frames meanwhile.
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 # Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
-MOST_WAITING_FRAMES = 2  # for each thread: one that is computed, one that waits
+FRAMES_AT_ONCE = 4  # of a request, where that changes no bit of a frame's features
+MOST_WAITING_REQUESTS = 2  # for each thread: one that is computed, one that waits
 
 
 def exports_beside(checkpoint: Path) -> Path:
@@ -51,13 +52,12 @@ def cpu_threads(num_threads: int | None) -> Iterator[None]:
 class _PixelEncoder(nn.Module):
     """Frames uint8 [n, h, w, 3] of the encoder's size -> features float32 [n, F]: what is exported."""
 
-    def __init__(self, frames: FrameEncoder) -> None:
+    def __init__(self, encode: nn.Module, normalize: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.encoder = frames.encoder
-        self.normalize = frames.preprocess.normalize
+        self.encode, self.normalize = encode, normalize
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.encoder.encode_at_once(self.normalize(pixels))
+        return self.encode(self.normalize(pixels))
 
 
 class Pending(Protocol):
@@ -78,17 +78,24 @@ class Runtime(Protocol):
         ...
 
 
-def open_runtime(frames: FrameEncoder, *, precision: Precision = "full", exports: Path | None = None) -> Runtime:
+def open_runtime(
+    frames: FrameEncoder,
+    *,
+    precision: Precision = "full",
+    exports: Path | None = None,
+    at_once: int = FRAMES_AT_ONCE,
+) -> Runtime:
     """The fastest runtime for an encoder where it is.
 
     precision  "full": features as torch gives them in float32, to about five digits; "reduced": bfloat16
     exports    the folder where an encoder exported for OpenVINO is kept; None: it is exported anew each time
+    at_once    on a CPU: how many frames are fastest together; 1 where they come one at a time, as from a camera
 
     Raises InputError where the precision is reduced and this CPU or GPU cannot compute with it.
     """
     try:
         if next(frames.encoder.parameters()).device.type == "cpu":
-            return OpenVINORuntime(frames, precision=precision, exports=exports)
+            return OpenVINORuntime(frames, precision=precision, exports=exports, at_once=at_once)
         return CUDARuntime(frames, precision=precision)
     except (ImportError, ExportError, CaptureError) as error:
         print(f"encoding with torch, which is slower: {error}", file=sys.stderr)
@@ -122,43 +129,54 @@ class ExportError(Exception):
 
 
 class OpenVINORuntime:
-    """An exported encoder, a frame a request and a request a thread: a frame's features depend on nothing else.
+    """An exported encoder, a request of a few frames in each thread: a frame's features depend on nothing else.
 
-    Several threads may call `submit` at once. Raises ImportError where OpenVINO is missing, ExportError where the
-    encoder cannot be exported.
+    Several threads may call `submit` at once. Arguments as of `open_runtime`. Raises ImportError where OpenVINO is
+    missing, ExportError where the encoder cannot be exported.
     """
 
-    def __init__(self, frames: FrameEncoder, *, precision: Precision = "full", exports: Path | None = None) -> None:
+    def __init__(
+        self,
+        frames: FrameEncoder,
+        *,
+        precision: Precision = "full",
+        exports: Path | None = None,
+        at_once: int = FRAMES_AT_ONCE,
+    ) -> None:
         self.frames = frames
         num_threads = torch.get_num_threads()
         self._threads = ThreadPoolExecutor(num_threads)
         # OpenVINO gives a thread that compiles another stack for signals, and leaves it there when it frees it: the
         # next Ctrl-C would be a segmentation fault. These threads get no signals.
-        compiling = self._threads.submit(_compile, frames, precision, exports, num_threads=num_threads)
-        self._make_request = compiling.result().create_infer_request
+        compiling = self._threads.submit(_compile, frames, precision, exports, at_once, num_threads=num_threads)
+        model = compiling.result()
+        self._at_once = model.input(0).shape[0]
+        self._make_request = model.create_infer_request
         self._own = local()  # a request cannot be used by two threads at once
-        self._room = BoundedSemaphore(MOST_WAITING_FRAMES * num_threads)
+        self._room = BoundedSemaphore(MOST_WAITING_REQUESTS * num_threads)
 
     def submit(self, pixels: np.ndarray) -> "_Features":
         """See `Runtime.submit`."""
         waiting = []
-        for index in range(len(pixels)):
+        for start in range(0, len(pixels), self._at_once):
             self._room.acquire()
-            waiting.append(self._threads.submit(self._encode, pixels[index : index + 1]))
+            waiting.append(self._threads.submit(self._encode, pixels[start : start + self._at_once]))
         return _Features(waiting)
 
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
-        """One frame uint8 [1, h, w, 3] -> float32 [1, F]."""
+        """The frames of one request or fewer, uint8 [n, h, w, 3] -> float32 [n, F]."""
         try:
             if not hasattr(self._own, "request"):
                 self._own.request = self._make_request()
-            return self._own.request.infer({0: pixels}, share_inputs=True)[0]
+            missing = self._at_once - len(pixels)
+            given = np.concatenate([pixels, *[pixels[-1:]] * missing]) if missing else pixels
+            return self._own.request.infer({0: given}, share_inputs=True)[0][: len(pixels)]
         finally:
             self._room.release()
 
 
 class _Features:
-    """Those of the frames of one call, as they come."""
+    """Those of the frames of one call, by requests, as they come."""
 
     def __init__(self, waiting: list[Future[np.ndarray]]) -> None:
         self._waiting = waiting
@@ -169,9 +187,12 @@ class _Features:
 
 
 def _compile(
-    frames: FrameEncoder, precision: Precision, exports: Path | None, *, num_threads: int
+    frames: FrameEncoder, precision: Precision, exports: Path | None, at_once: int, *, num_threads: int
 ) -> "openvino.CompiledModel":
-    """The encoder for one frame, with as many requests at once as there are threads, a thread each."""
+    """The encoder for `at_once` frames, with as many requests at once as there are threads, a thread each.
+
+    For one frame where several would not each get the features that they get in another place, to the last bit.
+    """
     core = _import_openvino().Core()
     if precision == "reduced" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise InputError("precision reduced: this CPU cannot compute in bfloat16: use full")
@@ -181,12 +202,19 @@ def _compile(
         "INFERENCE_NUM_THREADS": num_threads,
         "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
     }
-    model = core.compile_model(_exported(frames, core, exports), "CPU", options)
+    model = core.compile_model(_exported(frames, core, exports, at_once), "CPU", options)
     # The first call looks numpy up, and two threads that do so at once wait for each other for ever (pybind11's npy_api
     # behind a static variable): so that call is made here.
-    height, width = frames.preprocess.size
-    model.create_infer_request().infer({0: np.zeros((1, height, width, 3), dtype=np.uint8)}, share_inputs=True)
-    return model
+    request, pixels = model.create_infer_request(), _noise(model.input(0).shape)
+    found, rolled = (request.infer({0: p}, share_inputs=True)[0].copy() for p in (pixels, np.roll(pixels, 1, axis=0)))
+    if np.array_equal(np.roll(found, 1, axis=0), rolled):
+        return model
+    return _compile(frames, precision, exports, 1, num_threads=num_threads)
+
+
+def _noise(shape: Sequence[int]) -> np.ndarray:
+    """Frames of noise, always the same."""
+    return np.random.default_rng(0).integers(0, 256, tuple(shape), dtype=np.uint8)
 
 
 def _import_openvino() -> Any:
@@ -197,15 +225,18 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def _exported(frames: FrameEncoder, core: "openvino.Core", exports: Path | None) -> "openvino.Model":
-    """The encoder for one frame, from `exports` where it is there, or exported now and put there if that can be."""
-    path = exports and exports / f"{frames.fingerprint()}.xml"
+def _exported(frames: FrameEncoder, core: "openvino.Core", exports: Path | None, at_once: int) -> "openvino.Model":
+    """The encoder for some frames, from `exports` where it is there, or exported now and put there if that can be."""
+    path = exports and exports / f"{frames.fingerprint()}.{at_once}.xml"
     if path and path.exists():
         try:
             return core.read_model(path)
         except RuntimeError:  # damaged: exported anew
             pass
-    model = _export(frames, core)
+    encode = frames.encoder.frame_by_frame(*frames.preprocess.size) if at_once > 1 else frames.encoder
+    if encode is None:
+        return _exported(frames, core, exports, 1)
+    model = _export(frames, encode, core, at_once)
     if path:
         try:
             path.parent.mkdir(exist_ok=True)
@@ -216,23 +247,21 @@ def _exported(frames: FrameEncoder, core: "openvino.Core", exports: Path | None)
     return model
 
 
-def _export(frames: FrameEncoder, core: "openvino.Core") -> "openvino.Model":
+def _export(frames: FrameEncoder, encode: nn.Module, core: "openvino.Core", at_once: int) -> "openvino.Model":
     openvino = _import_openvino()
-    height, width = frames.preprocess.size
-    generator = np.random.default_rng(0)
-    example = torch.from_numpy(generator.integers(0, 256, (1, height, width, 3), dtype=np.uint8))
-    encode = _PixelEncoder(frames).eval()
+    example = torch.from_numpy(_noise((at_once, *frames.preprocess.size, 3)))
+    module = _PixelEncoder(encode, frames.preprocess.normalize).eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, about sizes that it takes for constants: they are
-            traced = torch.jit.trace(encode, example, check_trace=False)
+            traced = torch.jit.trace(module, example, check_trace=False)
             model = openvino.convert_model(traced, input=[example.shape])
         found = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(example.numpy())[0]
     except Exception as error:  # whatever a library raises for a network that it cannot convert
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(f"encoder {frames.spec.name} cannot be exported ({reason})") from error
     with torch.no_grad():
-        expected = encode(example).numpy()
+        expected = module(example).numpy()
     worst = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not worst <= EXPORT_TOLERANCE:
         raise ExportError(f"encoder {frames.spec.name} as exported gives other features, by {worst:.1e}")

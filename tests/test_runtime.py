@@ -15,7 +15,8 @@ from pipeline import runtime as module
 from pipeline.checkpoint import FrameEncoder, make_frame_encoder
 from pipeline.config import Pixels
 from pipeline.errors import InputError
-from pipeline.runtime import OpenVINORuntime, TorchRuntime, open_runtime
+from pipeline.models.encoder import FrameByFrame
+from pipeline.runtime import FRAMES_AT_ONCE, OpenVINORuntime, TorchRuntime, open_runtime
 
 COSINE = 0.99
 
@@ -74,7 +75,21 @@ def test_a_frames_features_do_not_depend_on_what_is_beside_it(frames):
     runtime, pixels = OpenVINORuntime(frames), some_pixels(11)
     whole = runtime.submit(pixels).result()
     alone = torch.cat([runtime.submit(pixels[i : i + 1]).result() for i in range(11)])
+    assert runtime._at_once == FRAMES_AT_ONCE
     assert torch.equal(whole, alone)
+    one_by_one = OpenVINORuntime(frames, at_once=1)
+    assert one_by_one._at_once == 1
+    torch.testing.assert_close(
+        one_by_one.submit(pixels).result(), whole, rtol=1e-5, atol=1e-6 * float(whole.abs().max())
+    )
+
+
+def test_frames_go_one_by_one_where_their_place_would_change_a_bit(frames, monkeypatch):
+    right, by_place = FrameByFrame.forward, 1 + 1e-6 * torch.arange(FRAMES_AT_ONCE)[:, None]
+    monkeypatch.setattr(FrameByFrame, "forward", lambda self, images: right(self, images) * by_place)
+    runtime = OpenVINORuntime(frames)
+    assert runtime._at_once == 1
+    assert_same_features(frames, some_pixels(3))
 
 
 def test_many_calls_at_once_are_answered_each_with_its_own(frames):
@@ -161,7 +176,7 @@ def test_torch_is_taken_where_a_network_cannot_be_exported(frames, monkeypatch, 
             return torch.linalg.eigvals(images.mean((2, 3)).unsqueeze(2) @ images.mean((2, 3)).unsqueeze(1)).real
 
     odd = make_frames()
-    odd.encoder.trunk = Odd()
+    odd.encoder.trunk = torch.fx.symbolic_trace(Odd())
     odd.encoder.register_parameter("weight", nn.Parameter(torch.ones(1)))
     runtime = open_runtime(odd)
     assert isinstance(runtime, TorchRuntime)

@@ -23,6 +23,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from pipeline.errors import InputError
 from pipeline.models.batch_norm import freeze_batch_norm, replace_batch_norm
 from pipeline.models.efficientnet_lite import EfficientNetLite0
+from pipeline.models.halves import split
 from pipeline.models.small_cnn import SmallCNN
 
 BatchNormMode = Literal["frozen", "group_norm", "trained"]
@@ -31,6 +32,8 @@ SMALL_CNN = "small_cnn"
 # What a CPU encodes at once: of this many pixels (4 images of 224x224) the maps between two layers stay in its cache.
 # 64 such images took two cores 0.9 s, and 1.4 s in batches of 32. The features are the same to the last bit.
 PIXELS_AT_ONCE_ON_CPU = 4 * 224 * 224
+
+EARLY_STRIDE = 8  # of the last map of the early layers: at 4 and at 16 Lite0 was slower
 
 
 class Normalization(NamedTuple):
@@ -84,10 +87,19 @@ class Encoder(nn.Module):
 
     def encode_at_once(self, images: Tensor) -> Tensor:
         """As `forward`, which takes care of the cache: all images in one go."""
-        output = self.trunk(images)
+        return self._pooled(self.trunk(images))
+
+    def _pooled(self, output: Tensor) -> Tensor:
         if output.ndim == 4:
             output = adaptive_avg_pool2d(output, self.grid)
         return output.flatten(1)
+
+    def frame_by_frame(self, height: int, width: int) -> "FrameByFrame | None":
+        """This encoder for images of a size, fastest for a few at once; None where it does not part in halves."""
+        weight = next(self.parameters())
+        image = torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
+        halves = split(self.trunk, image, stride=EARLY_STRIDE)
+        return halves and FrameByFrame(self, *halves)
 
     @property
     def num_channels(self) -> int:
@@ -141,6 +153,21 @@ class Encoder(nn.Module):
                 digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
                 digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+
+class FrameByFrame(nn.Module):
+    """An encoder whose early layers take one image after the other, and whose late layers take all of them at once.
+
+    Of one image the early maps just fit a core's cache, of several they do not. The late layers have few cells and most
+    of the weights, which are read once for all images. [N, 3, h, w] -> [N, F].
+    """
+
+    def __init__(self, encoder: Encoder, early: nn.Module, late: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.early, self.late = encoder, early, late
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.encoder._pooled(self.late(torch.cat([self.early(image) for image in images.split(1)])))
 
 
 def build_encoder(
