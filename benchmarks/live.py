@@ -6,7 +6,7 @@ ffmpeg encodes the video (H.264, no frame held back) at 640x360 and 25 frames a 
 process of this machine, so it takes a part of its cores. Each frame bears the time when it was handed to ffmpeg, in
 blocks of black and white. The model is EfficientNet-Lite0 at 224x224 with a causal GRU of random weights, or --model.
 
-captured   from when OpenCV had decoded a frame until its label was known: the delay that `framescribe label` shows
+captured   from when FFmpeg had decoded a frame until its label was known: the delay that `framescribe label` shows
 sent       from when the frame was handed to ffmpeg: with encoding, sending and decoding
 
 The first seconds are not counted: a stream begins with a burst of what it held back while it was opened.
@@ -33,7 +33,7 @@ from label import make_model
 
 from pipeline.live import LiveSession
 from pipeline.predict import Model, load_model
-from pipeline.video.live_source import LiveFrame, OpenCVSource
+from pipeline.video.live_source import LiveFrame, StreamSource
 from pipeline.video.preprocess import Preprocess
 
 WIDTH, HEIGHT, FRAME_RATE = 640, 360, 25
@@ -136,14 +136,14 @@ def send(sender: "subprocess.Popen[bytes]", pictures: list[np.ndarray], start: f
             return
 
 
-class Marked(OpenCVSource):
+class Marked(StreamSource):
     """A stream whose frames say when they were sent.
 
     underway_seconds: of each frame, from when it was sent until it was captured
     """
 
     def __init__(self, address: str, preprocess: Preprocess, start: float) -> None:
-        super().__init__(address, preprocess)
+        super().__init__(address, preprocess, idle_seconds=MOST_SECONDS)
         self._start = start
         self.underway_seconds: list[float] = []
 

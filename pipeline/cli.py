@@ -271,7 +271,7 @@ def _add_command(commands: "Commands", name: str, summary: str, text: str, end: 
 
 def _label(options: argparse.Namespace) -> int:
     if live_command.is_live(options):
-        return live_command.run(options, make_writable=_make_writable)
+        return 0 if live_command.run(options, make_writable=_make_writable) else EXIT_SOME_FAILED
     _check_label_options(options)
 
     from tqdm import tqdm

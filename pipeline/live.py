@@ -52,21 +52,23 @@ class Captured(NamedTuple):
 class FrameBuffer:
     """The newest frames, from the thread that captures to the one that labels.
 
-    When it is full the oldest frame is dropped; with `waits`, `put` waits for room instead.
+    When it is full the oldest frame is dropped, or `put` waits for room.
+
+    error: why it was closed, where that was no end
     """
 
-    def __init__(self, capacity: int, *, waits: bool) -> None:
+    def __init__(self, capacity: int) -> None:
         self.num_captured = self.num_dropped = 0
         self.closed = False
-        self._capacity, self._waits = capacity, waits
+        self.error: Exception | None = None
+        self._capacity = capacity
         self._frames: deque[Captured] = deque()
         self._changed = Condition()
-        self._error: Exception | None = None
 
-    def put(self, frame: LiveFrame) -> None:
+    def put(self, frame: LiveFrame, *, waits: bool) -> None:
         """Add a frame. One that comes when the buffer is closed is not counted as captured."""
         with self._changed:
-            if self._waits:
+            if waits:
                 self._changed.wait_for(lambda: len(self._frames) < self._capacity or self.closed)
             if self.closed:
                 return
@@ -78,22 +80,17 @@ class FrameBuffer:
             self._changed.notify_all()
 
     def close(self, error: Exception | None = None) -> None:
-        """No more frames come; `error`: why, for who takes the last one."""
+        """No more frames come; `error`: why, where that is no end."""
         with self._changed:
             self.closed = True
-            self._error = self._error or error
+            self.error = self.error or error
             self._changed.notify_all()
 
     def take(self, most: int) -> list[Captured] | None:
-        """The oldest frames, at most so many; none where none comes within WAIT_SECONDS; None: there are no more.
-
-        Raises what `close` was given, after the last frame.
-        """
+        """The oldest frames, at most so many; none where none comes within WAIT_SECONDS; None: there are no more."""
         with self._changed:
             self._changed.wait_for(lambda: self._frames or self.closed, WAIT_SECONDS)
             if not self._frames and self.closed:
-                if self._error is not None:
-                    raise self._error
                 return None
             taken = [self._frames.popleft() for _ in range(min(most, len(self._frames)))]
             self._changed.notify_all()
@@ -124,9 +121,7 @@ class LiveSession:
         self._state: LabellerState | None = None
         self._unlabelled: deque[tuple[Captured, np.ndarray]] = deque()  # with their probabilities [K]
         self._stop = stop
-        self._buffer = FrameBuffer(buffer_frames, waits=source.can_wait)
-        most = self._runtime.frames.spec.batch_size
-        self._most_at_once = most if source.can_wait else min(most, AT_ONCE_FRAMES)
+        self._buffer = FrameBuffer(buffer_frames)
 
     @property
     def num_captured(self) -> int:
@@ -140,14 +135,14 @@ class LiveSession:
         """Yield the labels that are new, several times a second, also where there are none. Call it once.
 
         Ends with the source, when `stop` is set, or `seconds` after the first frame; where the source waits for a lost
-        connection then, that may take as long as its timeouts. Raises what the source raises.
+        connection then, that may take as long as its timeouts. Raises what the source raises, after the last label.
         """
         self._warm_up()
         thread = Thread(target=self._capture, name="capture", daemon=True)
         thread.start()
         first: float | None = None
         try:
-            while (taken := self._buffer.take(self._most_at_once)) is not None:
+            while (taken := self._buffer.take(self._most_at_once())) is not None:
                 yield self._label(taken) if taken else []
                 first = first or (taken[0].frame.captured if taken else None)
                 if first and seconds is not None and time.monotonic() >= first + seconds:
@@ -155,6 +150,8 @@ class LiveSession:
                 if self._stop.is_set():
                     self._buffer.close()
             yield self._named(self._smoother.end())
+            if self._buffer.error is not None:
+                raise self._buffer.error
         finally:
             self._stop.set()
             self._buffer.close()
@@ -173,13 +170,17 @@ class LiveSession:
         try:
             with closing(self.source.frames(self._stop)) as frames:
                 for frame in frames:
-                    self._buffer.put(frame)
+                    self._buffer.put(frame, waits=self.source.can_wait)
                     if self._buffer.closed:
                         break
         except Exception as error:
             self._buffer.close(error)
         else:
             self._buffer.close()
+
+    def _most_at_once(self) -> int:
+        most = self._runtime.frames.spec.batch_size
+        return most if self.source.can_wait else min(most, AT_ONCE_FRAMES)
 
     def _warm_up(self) -> None:
         """The first call of a network takes many times as long as the next: not while frames wait."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.predict import Model
     from pipeline.video.live_source import LiveSource
 
-IDLE_SECONDS = 10.0
+FILE_IDLE_SECONDS, STREAM_IDLE_SECONDS = 10.0, 600.0
 STATUS_SECONDS = 1.0
 # Options of `label` that mean nothing live, and their defaults.
 FOR_FINISHED = {
@@ -38,6 +38,8 @@ TEXT = """
 Live, from --camera N, a stream's address (rtsp://, http://, udp://, ...) or --follow FILE, one at a time:
   <name>.live.csv        the columns of .frames.csv, a row a frame as soon as it has its label, until Ctrl-C
 A frame is numbered when it is captured; one that was dropped, as the network is too slow for the video, has no row.
+A finished video behind an address ends at its end, with all of its frames. What was lost, or damaged, and labelled in
+part, is told: exit code 1.
 """
 
 
@@ -52,7 +54,12 @@ def add_arguments(label: argparse.ArgumentParser) -> None:
     live.add_argument("--camera", type=int, metavar="N", help="label what this camera sees; the first one is 0")
     live.add_argument("--follow", type=Path, metavar="FILE", help="label a file that is still being written (mkv, ts)")
     live.add_argument(
-        "--idle", type=float, metavar="SECONDS", help=f"--follow ends when nothing is added (default: {IDLE_SECONDS:g})"
+        "--idle",
+        type=float,
+        metavar="SECONDS",
+        help="how long without a new frame is the end: of a file that is followed (default:"
+        f" {FILE_IDLE_SECONDS:g}), and of a camera or stream that was lost, which is tried again until then"
+        f" (default: {STREAM_IDLE_SECONDS:g}) and then given up",
     )
     live.add_argument("--seconds", type=float, metavar="SECONDS", help="end so long after the first frame")
     live.add_argument(
@@ -71,8 +78,9 @@ def is_live(options: argparse.Namespace) -> bool:
     return any(value is not None for value in options_of_live) or any(isinstance(i, str) for i in options.inputs)
 
 
-def run(options: argparse.Namespace, *, make_writable: Callable[[Path], None]) -> int:
-    """Label one source until it ends, or Ctrl-C, or SIGTERM: each is a success. Returns the exit code.
+def run(options: argparse.Namespace, *, make_writable: Callable[[Path], None]) -> bool:
+    """Label one source until it ends, or Ctrl-C, or SIGTERM. Returns whether that is all: False where what came after
+    the first frame was lost, or is damaged, which it tells.
 
     `make_writable` makes the folder --out, or raises InputError.
     """
@@ -81,6 +89,7 @@ def run(options: argparse.Namespace, *, make_writable: Callable[[Path], None]) -
 
     from pipeline.live import BUFFER_FRAMES, LiveFile, LiveSession, check_model
     from pipeline.predict import load_model
+    from pipeline.video.reader import VideoError
 
     model = load_model(options.model, device=options.device, precision=options.precision, at_once=1)
     try:
@@ -96,7 +105,7 @@ def run(options: argparse.Namespace, *, make_writable: Callable[[Path], None]) -
         first = next((labels for labels in batches if session.num_captured), None)
         if first is None:
             print("labelled 0 frames: ended before the first one")
-            return 0
+            return True
         with LiveFile(options.out, source.stem, model.spec.classes) as file:
             _say(f"{source.name}: is labelled into {file.path}")
             status = _Status(bar, session, model.spec.classes)
@@ -104,10 +113,13 @@ def run(options: argparse.Namespace, *, make_writable: Callable[[Path], None]) -
                 for labels in chain([first], batches):
                     file.append(labels)
                     status.show()
+            except VideoError as error:
+                print(f"framescribe: {error}", file=sys.stderr)
+                return False
             finally:
                 bar.close()
                 print(_summary(session, file.path))
-    return 0
+    return True
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -126,8 +138,6 @@ def _check(options: argparse.Namespace) -> None:
             problems.append(f"--{name.replace('_', '-')}: is for finished videos only: leave it out")
     if options.camera is not None and options.camera < 0:
         problems.append(f"--camera: got {options.camera}, expected 0 or more")
-    if options.idle is not None and options.follow is None:
-        problems.append("--idle: belongs to --follow, a camera or a stream is waited for without end")
     for name in ("idle", "seconds"):
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
@@ -139,14 +149,16 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _source(options: argparse.Namespace, model: "Model") -> "LiveSource":
-    from pipeline.video.live_source import GrowingFile, OpenCVSource
+    from pipeline.video.live_source import CameraSource, GrowingFile, StreamSource
 
     assert model.checkpoint.frames is not None  # or it had been refused
     preprocess = model.checkpoint.frames.preprocess
     if options.follow is not None:
-        return GrowingFile(options.follow, preprocess, idle_seconds=options.idle or IDLE_SECONDS)
-    address = options.inputs[0] if options.camera is None else options.camera
-    return OpenCVSource(address, preprocess, tell=_say)
+        return GrowingFile(options.follow, preprocess, idle_seconds=options.idle or FILE_IDLE_SECONDS)
+    idle_seconds = options.idle or STREAM_IDLE_SECONDS
+    if options.camera is not None:
+        return CameraSource(options.camera, preprocess, idle_seconds=idle_seconds, tell=_say)
+    return StreamSource(options.inputs[0], preprocess, idle_seconds=idle_seconds, tell=_say)
 
 
 @contextmanager

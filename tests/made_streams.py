@@ -1,12 +1,14 @@
-"""Streams that ffmpeg serves on this machine, and a limit to how long a test waits for one."""
+"""Streams and files that are served on this machine, and a limit to how long a test waits for one."""
 
+import re
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Timer
+from threading import Event, Thread, Timer
 
 import imageio_ffmpeg
 import psutil
@@ -36,6 +38,66 @@ def serving(video: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         process.kill()
         process.wait()
+
+
+class FileServer(ThreadingHTTPServer):
+    """A finished file over HTTP; use it in a `with` statement.
+
+    cut            where the connection breaks off, in parts of the file; of the first request only with `cut_once`
+    sends_parts    it answers to Range, as web servers do and `python -m http.server` does not
+    states_length  how many bytes come
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        cut: float = 1.0,
+        cut_once: bool = False,
+        sends_parts: bool = False,
+        states_length: bool = True,
+    ) -> None:
+        super().__init__(("127.0.0.1", 0), _FileHandler)
+        self.content = path.read_bytes()
+        self.cut, self.cut_once = round(cut * len(self.content)), cut_once
+        self.sends_parts, self.states_length = sends_parts, states_length
+        self.num_requests = 0
+        self.name = f"http://127.0.0.1:{self.server_port}/{path.name}"
+        self.address = self.name.replace("//", "//me:secret@")
+
+    def __enter__(self) -> "FileServer":
+        Thread(target=self.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _FileHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FileServer
+
+    def do_GET(self) -> None:
+        server, size = self.server, len(self.server.content)
+        server.num_requests += 1
+        part = re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) if server.sends_parts else None
+        start = int(part[1]) if part else 0
+        self.send_response(206 if part else 200)
+        if part:
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        if server.states_length:
+            self.send_header("Content-Length", str(size - start))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        stop = size if server.cut_once and server.num_requests > 1 else server.cut
+        with suppress(OSError):  # who asked may have seen enough
+            self.wfile.write(server.content[start:stop])
+
+    def log_message(self, *arguments: object) -> None:
+        pass
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_models import CLASSES, SETTINGS, save_video_model, write_other_container, write_video
-from made_streams import MOST_SECONDS, free_port, serving
+from made_streams import MOST_SECONDS, FileServer, free_port, serving
 
 from pipeline import live_command
 from pipeline.cli import main
@@ -73,6 +73,60 @@ def test_a_stream_is_labelled_without_a_word_of_its_password(video_model, tmp_pa
     assert "secret" not in told.out + told.err + path.read_text() + "".join(map(str, out.iterdir()))
 
 
+def test_a_finished_video_behind_an_address_has_the_rows_of_the_file(video_model, tmp_path, capfd):
+    video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
+    with FileServer(video) as server:
+        assert label(server.address, "--buffer", "1", model=video_model, out=out) == 0
+    told = capfd.readouterr()
+    path = out / f"127.0.0.1_{server.server_port}_clip.mkv.live.csv"
+    summary = re.fullmatch(SUMMARY, told.out.strip())
+    assert summary
+    assert summary.groups() == ("60", str(path), "0", "0")
+    assert [line[20:] for line in told.err.splitlines()] == [
+        f"{server.name}: waiting for its first frame; Ctrl-C ends",
+        f"{server.name}: is labelled into {path}",
+    ]
+    assert label(video, model=video_model, out=out) == 0
+    for live, finished in zip(rows_of(path), rows_of(out / "clip.frames.csv"), strict=True):
+        for name in ("frame", "time_seconds", "label"):
+            assert live[name] == finished[name]
+        assert float(live["probability"]) == pytest.approx(float(finished["probability"]), abs=2e-4)
+
+
+def test_of_one_that_is_cut_off_what_came_has_labels_and_the_loss_is_told(tmp_path, capfd):
+    """Also the frames whose labels were held back until the next ones come."""
+    model = save_video_model(tmp_path / "model", settings=SETTINGS.model_copy(update={"min_segment_frames": 9}))
+    video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
+    with FileServer(video, cut=0.5) as server:
+        assert label(server.address, model=model, out=out) == 1
+    told = capfd.readouterr()
+    error = re.fullmatch(rf"framescribe: {server.name}: lost after (\d+) frames \(.*", told.err.splitlines()[-1])
+    assert error
+    summary = re.fullmatch(SUMMARY, told.out.strip())
+    assert summary
+    assert 10 < int(error[1]) == int(summary[1]) < 55
+    assert [int(row["frame"]) for row in rows_of(Path(summary[2]))] == list(range(int(error[1])))
+    assert "secret" not in told.out + told.err
+
+
+def test_a_stream_that_is_gone_is_given_up_and_what_came_has_labels(video_model, tmp_path, capfd):
+    video, port, out = write_video(tmp_path / "clip.mp4", num_frames=25), free_port(), tmp_path / "out"
+    with serving(video, port):
+        assert label(f"http://me:secret@127.0.0.1:{port}/live", "--idle", "1", model=video_model, out=out) == 1
+    told = capfd.readouterr()
+    assert [re.sub(r"^[\d: -]{20}", "", line).split("/live: ")[1] for line in told.err.splitlines()] == [
+        "waiting for its first frame; Ctrl-C ends",
+        f"is labelled into {out / f'127.0.0.1_{port}_live.live.csv'}",
+        "lost (the sender ended it); trying again for 1 s",
+        "given up, as no frame came for 1 s (Connection refused)",
+    ]
+    summary = re.fullmatch(SUMMARY, told.out.strip())
+    assert summary
+    assert int(summary[1]) + int(summary[3]) == 25
+    assert len(rows_of(Path(summary[2]))) == int(summary[1])
+    assert "secret" not in told.out + told.err
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -103,7 +157,7 @@ def test_the_terminal_shows_what_is_going_on(video_model, tmp_path, monkeypatch)
         (["--camera", "0", "--formats", "vtt"], "--formats: is for finished videos only"),
         (["--camera", "0", "--still", "2"], "--still: is for finished videos only"),
         (["--camera", "0", "--on-error", "partial"], "--on-error: is for finished videos only"),
-        (["--camera", "0", "--idle", "3"], "--idle: belongs to --follow"),
+        (["clip.mp4", "--idle", "3"], "clip.mp4: finished videos are labelled by a call of their own"),
         (["--follow", "clip.mp4", "--idle", "nan"], "--idle: got nan, expected more than 0 seconds"),
         (["--camera", "0", "--seconds", "0"], "--seconds: got 0.0, expected more than 0 seconds"),
         (["--camera", "0", "--buffer", "0"], "--buffer: got 0, expected at least 1 frame"),
@@ -180,10 +234,10 @@ def test_it_ends_cleanly_when_it_is_told_to_after_a_loss(number, video_model, tm
         printed, told = process.communicate(timeout=MOST_SECONDS)
     assert process.returncode == 0
     assert "secret" not in printed + told
-    assert [line.split(": ", 1)[1] for line in told.splitlines()] == [
+    assert [re.sub(r"\(.*\)", "()", line.split(": ", 1)[1]) for line in told.splitlines()] == [
         "waiting for its first frame; Ctrl-C ends",
         f"is labelled into {path}",
-        "lost; trying again until it comes back",
+        "lost (); trying again for 600 s",
         "came back",
     ]
     summary = re.fullmatch(SUMMARY, printed.strip())
@@ -206,3 +260,22 @@ def test_it_ends_cleanly_while_a_stream_stalls(video_model, tmp_path):
     assert process.returncode == 0
     assert len(told.splitlines()) == 2
     assert re.fullmatch(SUMMARY, printed.strip())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_while_it_waits_for_a_stream_to_come_back(number, video_model, tmp_path):
+    video, port, out = write_video(tmp_path / "clip.mp4", num_frames=500), free_port(), tmp_path / "out"
+    path = out / f"127.0.0.1_{port}_live.live.csv"
+    with serving(video, port) as server, labelling(port, model=video_model, out=out) as process:
+        wait_for(path, 30, process)
+        server.kill()
+        while "lost" not in (line := process.stderr.readline()):
+            assert line
+        process.send_signal(number)
+        printed, told = process.communicate(timeout=MOST_SECONDS)
+    assert process.returncode == 0
+    assert told == ""
+    summary = re.fullmatch(SUMMARY, printed.strip())
+    assert summary
+    assert int(summary[1]) == len(rows_of(path))

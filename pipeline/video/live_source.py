@@ -6,6 +6,7 @@ h, w: the size that the encoder takes.
 
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from io import FileIO
 from pathlib import Path
@@ -19,12 +20,25 @@ import numpy as np
 
 import pipeline.video.opencv_reader  # noqa: F401  It silences OpenCV, which else tells addresses with their passwords.
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.probe import decode_strictly, demux, video_stream
+from pipeline.video.probe import (
+    DURATION_TOLERANCE_SECONDS,
+    SKIPPING_DEMUXERS,
+    decode_strictly,
+    demux,
+    video_stream,
+)
 from pipeline.video.reader import VideoError
 from pipeline.video.scaling import Scaler
 
-FIRST_PAUSE_SECONDS = 0.5  # between two tries to connect again; it doubles
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0  # between two tries to connect again; it doubles
 POLL_SECONDS = 0.02
+# For FFmpeg: RTSP through one connection, which firewalls let through; and where a server sends parts of a file, it is
+# itself that goes on at the byte where it was cut off.
+STREAM_OPTIONS = {"rtsp_flags": "prefer_tcp", "reconnect": "1"}
+# Demuxers, by their names in FFmpeg. What a server says of the bytes of a playlist is not the length of the video, and
+# cameras that send pictures one after the other invent a number.
+MP4, MULTIPART = "mov,mp4,m4a,3gp,3g2,mj2", "mpjpeg"
+PLAYLISTS = frozenset({"hls", "dash", "sdp"})
 CAUSE = "is it being written, and as mkv, ts or fragmented mp4? Others have their index at their end"
 
 
@@ -41,7 +55,7 @@ class LiveSource(Protocol):
 
     name         how it is shown: no user, password or key
     stem         for the names of files
-    can_wait     frames that are not read are there later, so that none needs to be dropped
+    can_wait     frames that are not read are there later, so that none needs to be dropped; known with the first frame
     connected    frames are coming; False while a lost source is tried again
     """
 
@@ -54,95 +68,316 @@ class LiveSource(Protocol):
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
         """Yield frames as they come, to the end or until `stop` is set. Call it once.
 
-        Raises VideoError where there is no frame to begin with, or a frame cannot be decoded; InputError where one is
+        Raises VideoError where there is no frame to begin with, or what came is not all; InputError where a frame is
         smaller than the region of interest.
         """
         ...
 
 
-class OpenCVSource:
-    """A camera, by its number, or a stream, by its address, read by OpenCV. What is lost is opened again, for ever.
+class ReopenedSource(ABC):
+    """What is opened again after it was lost, with growing pauses, and given up when no frame comes for a while.
 
-    The time of a frame is counted by the clock from the first one, for streams as for cameras: what times a stream
-    states starts anew with each connection. `tell` is given what happens to the connection, in a sentence.
-    A stream that ends is taken for a lost one. Frames that are damaged on their way are shown as the decoder repairs
-    them.
+    `idle_seconds` is that while. The time of a frame is counted by the clock from the first one, unless the source
+    knows it. `tell` is given what happens to the connection, in a sentence.
     """
 
     can_wait = False
 
     def __init__(
         self,
-        address: int | str,
+        name: str,
         preprocess: Preprocess,
         *,
-        open_timeout_seconds: float = 10.0,
-        read_timeout_seconds: float = 5.0,
-        longest_pause_seconds: float = 10.0,
-        tell: Callable[[str], None] = lambda event: None,
+        idle_seconds: float,
+        longest_pause_seconds: float,
+        tell: Callable[[str], None],
     ) -> None:
-        """The timeouts are of streams; a camera has OpenCV's own."""
-        self._address = address
-        self.name = f"camera {address}" if isinstance(address, int) else shown_address(address)
-        self.stem = re.sub(r"[^\w.-]+", "_", self.name.split("://")[-1]).strip("_.") or "stream"
+        self.name = name
+        self.stem = re.sub(r"[^\w.-]+", "_", name.split("://")[-1]).strip("_.") or "stream"
         self.connected = False
         self.num_reconnections = 0
         self._scale = Scaler(preprocess)
-        self._longest_pause_seconds = longest_pause_seconds
+        self._idle_seconds, self._longest_pause_seconds = idle_seconds, longest_pause_seconds
         self._tell = tell
-        self._stream_options = [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_timeout_seconds * 1000)),
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_seconds * 1000)),
-            *(cv2.CAP_PROP_N_THREADS, 1),  # each further thread holds a frame back
-        ]
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
-        """See `LiveSource.frames`."""
+        """See `LiveSource.frames`. Raises VideoError also where it is given up."""
         start: float | None = None
+        captured = time.monotonic()
         pause = FIRST_PAUSE_SECONDS
         while not stop.is_set():
             tried = time.monotonic()
-            for frame, captured in self._read(stop):
-                if start is None:
-                    start = captured
-                elif not self.connected:
-                    self.num_reconnections += 1
-                    self._tell(f"{self.name}: came back")
-                self.connected = True
-                pause = FIRST_PAUSE_SECONDS
-                yield LiveFrame(self._scale(frame), captured - start, captured)
-            if start is None and not stop.is_set():
-                raise VideoError(self._why_nothing_comes(time.monotonic() - tried))
+            try:
+                for frame, seconds in self._read(stop):
+                    captured = time.monotonic()
+                    if start is None:
+                        start = captured
+                    elif not self.connected:
+                        self.num_reconnections += 1
+                        self._tell(f"{self.name}: came back")
+                    self.connected = True
+                    pause = FIRST_PAUSE_SECONDS
+                    yield LiveFrame(self._scale(frame), captured - start if seconds is None else seconds, captured)
+                return
+            except _LostError as lost:
+                reason = str(lost)
+            if stop.is_set():
+                return
+            if start is None:
+                passed = time.monotonic() - tried
+                raise VideoError(f"{self.name}: no frame came within {passed:.1f} s ({reason}): {self._likely_cause()}")
             was_connected, self.connected = self.connected, False
-            if was_connected and not stop.is_set():
-                self._tell(f"{self.name}: lost; trying again until it comes back")
-            stop.wait(pause)
+            if was_connected:
+                self._tell(f"{self.name}: lost ({reason}); trying again for {self._idle_seconds:g} s")
+            left_seconds = captured + self._idle_seconds - time.monotonic()
+            if left_seconds <= 0:
+                raise VideoError(f"{self.name}: given up, as no frame came for {self._idle_seconds:g} s ({reason})")
+            stop.wait(min(pause, left_seconds))
             pause = min(2 * pause, self._longest_pause_seconds)
 
-    def _read(self, stop: Event) -> Iterator[tuple[av.VideoFrame, float]]:
-        """The frames of one connection with when they came; none where it fails."""
+    @abstractmethod
+    def _read(self, stop: Event) -> Iterator[tuple[av.VideoFrame, float | None]]:
+        """The frames of one connection, with their times where it knows them, to the end of the video or `stop`.
+
+        Raises _LostError where the connection is lost, or there is none; VideoError where opening it again is no help.
+        """
+
+    @abstractmethod
+    def _likely_cause(self) -> str:
+        """Why there is no frame to begin with, as a question."""
+
+
+class CameraSource(ReopenedSource):
+    """A camera, by its number, read by OpenCV."""
+
+    def __init__(
+        self,
+        number: int,
+        preprocess: Preprocess,
+        *,
+        idle_seconds: float,
+        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
+        tell: Callable[[str], None] = lambda event: None,
+    ) -> None:
+        super().__init__(
+            f"camera {number}",
+            preprocess,
+            idle_seconds=idle_seconds,
+            longest_pause_seconds=longest_pause_seconds,
+            tell=tell,
+        )
+        self._number = number
+
+    def _read(self, stop: Event) -> Iterator[tuple[av.VideoFrame, float | None]]:
         capture = self._open()
         try:
-            while not stop.is_set() and capture.grab():
-                captured = time.monotonic()
-                decoded, pixels = capture.retrieve()
-                if not decoded:
-                    return
-                yield av.VideoFrame.from_ndarray(pixels, format="bgr24"), captured
+            while not stop.is_set():
+                captured, pixels = capture.read()
+                if not captured:
+                    raise _LostError("OpenCV gets none")
+                yield av.VideoFrame.from_ndarray(pixels, format="bgr24"), None
         finally:
             capture.release()
 
     def _open(self) -> cv2.VideoCapture:
-        if isinstance(self._address, int):
-            return cv2.VideoCapture(self._address)
-        return cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, self._stream_options)
+        return cv2.VideoCapture(self._number)
 
-    def _why_nothing_comes(self, tried_seconds: float) -> str:
-        if isinstance(self._address, int):
-            cause = f"is it plugged in, does no other program use it, and may you read /dev/video{self._address}?"
-        else:
-            cause = "is the address right, the sender on, its port open, and are user and password right?"
-        return f"{self.name}: no frame came within {tried_seconds:.1f} s: {cause}"
+    def _likely_cause(self) -> str:
+        return f"is it plugged in, does no other program use it, and may you read /dev/video{self._number}?"
+
+
+class StreamSource(ReopenedSource):
+    """A stream, by its address, read by PyAV.
+
+    One that says where it ends (a finished video behind HTTP) ends there: all of its frames come, each once and with
+    its own time, and a connection that is lost before is not opened again from the start but told, by VideoError.
+    Damaged frames are left out, and told at the end.
+
+    Of any other, the end is taken for a loss, and frames that are damaged on their way are shown as the decoder repairs
+    them. What times it states starts anew with each connection, so time is counted by the clock.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        preprocess: Preprocess,
+        *,
+        idle_seconds: float,
+        open_timeout_seconds: float = 10.0,
+        read_timeout_seconds: float = 5.0,
+        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
+        tell: Callable[[str], None] = lambda event: None,
+    ) -> None:
+        super().__init__(
+            shown_address(address),
+            preprocess,
+            idle_seconds=idle_seconds,
+            longest_pause_seconds=longest_pause_seconds,
+            tell=tell,
+        )
+        self._address = address
+        self._timeouts_seconds = (open_timeout_seconds, read_timeout_seconds)
+        self._endless = False  # once it was, it is: a finite video in its place says that the sender has a pause
+
+    def _read(self, stop: Event) -> Iterator[tuple[av.VideoFrame, float | None]]:
+        try:
+            container = av.open(self._address, options=STREAM_OPTIONS, timeout=self._timeouts_seconds)
+        except (av.FFmpegError, UnicodeDecodeError) as error:
+            raise _LostError(_reason(error)) from None  # its message has the address with the password
+        with container:
+            try:
+                stream = video_stream(self.name, container)
+            except VideoError as error:
+                raise _LostError(str(error).removeprefix(f"{self.name}: ")) from None
+            length = None if self._endless else _length(container, stream)
+            if length is None:
+                self._endless = True
+                for frame in self._read_endless(container, stream, stop):
+                    yield frame, None
+            else:
+                self.can_wait = True
+                yield from self._read_finite(container, stream, length, stop)
+
+    def _read_endless(
+        self, container: av.container.InputContainer, stream: av.VideoStream, stop: Event
+    ) -> Iterator[av.VideoFrame]:
+        stream.codec_context.thread_count = 1  # each further thread holds a frame back
+        _, most_seconds = self._timeouts_seconds
+        arrived = time.monotonic()
+        try:
+            for packet in demux(container):  # of sound too: it may go on where the picture does not
+                for frame in (packet.stream_index == stream.index and _decode(stream, packet)) or []:
+                    yield frame
+                    arrived = time.monotonic()
+                if stop.is_set():
+                    return
+                if time.monotonic() - arrived > most_seconds:
+                    raise _LostError(f"nothing but sound, or damage, for {most_seconds:g} s")
+        except av.FFmpegError as error:
+            raise _LostError(_reason(error)) from None
+        raise _LostError("the sender ended it")
+
+    def _read_finite(
+        self, container: av.container.InputContainer, stream: av.VideoStream, length: "_Length", stop: Event
+    ) -> Iterator[tuple[av.VideoFrame, float]]:
+        num_frames, num_damaged = 0, 0
+        end_seconds, reason = 0.0, ""
+        for part in _whole_frames(container, stream):
+            for frame in part.frames:
+                yield frame, _seconds(frame, stream, num_frames)
+                num_frames += 1
+            if stop.is_set():
+                return
+            num_damaged += part.is_damaged
+            end_seconds, reason = max(end_seconds, part.end_seconds), part.reason
+        lost = length.lost(end_seconds, reason)
+        if reason and not lost:  # the decoder holds its last frames until it is told of an end
+            for frame in _decode(stream, None) or []:
+                yield frame, _seconds(frame, stream, num_frames)
+                num_frames += 1
+        if not num_frames:
+            raise VideoError(
+                f"{self.name}: no frame came ({lost or 'all are damaged'}): where the index of a video is at its end, a"
+                " server must send parts of it; download it, and label the file"
+            )
+        if lost:
+            raise VideoError(
+                f"{self.name}: lost after {num_frames} frames ({lost}): a video that has an end is not begun again;"
+                " download it, and label the file"
+            )
+        if num_damaged:
+            raise VideoError(
+                f"{self.name}: {num_damaged} of its frames are damaged, and have no label; download it, and label the"
+                " file with --on-error partial"
+            )
+
+    def _likely_cause(self) -> str:
+        return "is the address right, the sender on, its port open, and are user and password right?"
+
+
+class _LostError(Exception):
+    """A connection is lost, or cannot be made. The message is the reason, without a secret."""
+
+
+class _Length(NamedTuple):
+    """What a stream says of its end: its seconds, None where it does not; whether the server said how many bytes."""
+
+    seconds: float | None
+    in_bytes: bool
+
+    def lost(self, end_seconds: float, reason: str) -> str:
+        """Why what came to `end_seconds`, and then ended for a reason of FFmpeg's or none, is not all; "" if it is.
+
+        FFmpeg fails where fewer bytes come than the server said. Without their number, a connection that is cut looks
+        like an end, and some senders end a whole video with a failure.
+        """
+        if self.in_bytes and reason:
+            return reason
+        if self.seconds is not None and self.seconds - end_seconds > DURATION_TOLERANCE_SECONDS:
+            return f"{end_seconds:.1f} of {self.seconds:.1f} seconds came" + f", {reason}" * bool(reason)
+        return ""
+
+
+def _length(container: av.container.InputContainer, stream: av.VideoStream) -> _Length | None:
+    """What a stream says of its end; None where it says nothing, and so has none."""
+    name = container.format.name
+    in_bytes = container.size > 0 and name not in PLAYLISTS | {MULTIPART}
+    seconds = container.duration / av.time_base if container.duration else None
+    fragmented = name == MP4 and not stream.frames  # FFmpeg adds up what fragments it has seen
+    guessed = in_bytes and name not in SKIPPING_DEMUXERS | {MP4}  # by FFmpeg, from the bytes and the bit rate
+    if fragmented or guessed:
+        seconds = None
+    return _Length(seconds, in_bytes) if in_bytes or seconds else None
+
+
+class _Part(NamedTuple):
+    """What one packet gave. end_seconds: when what it holds is over; reason: FFmpeg's, where it failed here."""
+
+    frames: list[av.VideoFrame]
+    is_damaged: bool
+    end_seconds: float
+    reason: str
+
+
+def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[_Part]:
+    """All that is left of a video, without damaged frames."""
+    decode_strictly(stream, frames_at_once=False)
+    start_seconds = (container.start_time or 0) / av.time_base if container.format.name in PLAYLISTS else 0.0
+    try:
+        for packet in demux(container):
+            end_seconds = 0.0
+            if packet.pts is not None and packet.time_base is not None:
+                end_seconds = float((packet.pts + (packet.duration or 0)) * packet.time_base) - start_seconds
+            frames: list[av.VideoFrame] | None = []
+            if packet.stream_index == stream.index:
+                frames = None if packet.is_corrupt else _decode(stream, packet)
+            yield _Part(frames or [], frames is None, end_seconds, "")
+    except av.FFmpegError as error:
+        yield _Part([], False, 0.0, _reason(error))
+
+
+def _seconds(frame: av.VideoFrame, stream: av.VideoStream, num_before: int) -> float:
+    """Its time; where it states none, that of a constant frame rate."""
+    if frame.pts is None or stream.time_base is None:
+        return num_before / float(stream.average_rate or stream.guessed_rate or 25)
+    return frame.pts * stream.time_base.numerator / stream.time_base.denominator
+
+
+def _decode(stream: av.VideoStream, packet: av.Packet | None) -> list[av.VideoFrame] | None:
+    """The frames that the decoder gives for a packet, or at the end for None; None where it fails."""
+    try:
+        return packet.decode() if packet else stream.codec_context.decode(None)
+    except EOFError:  # it was told of the end before
+        return []
+    except av.FFmpegError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's reason, without the address."""
+    if isinstance(error, av.error.ExitError):
+        return "it did not answer in time"
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 class GrowingFile:

@@ -176,15 +176,15 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
     return _Packets(num_packets, num_corrupt, ticks, end_seconds)
 
 
-def video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
+def video_stream(name: Path | str, container: av.container.InputContainer) -> av.VideoStream:
     """The one that a player shows. Raises VideoError where there is none."""
     stream = container.streams.best("video")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         has = "sound only" if container.streams.audio else "no video"
-        raise VideoError(f"{path}: holds {has}, no video stream")
+        raise VideoError(f"{name}: holds {has}, no video stream")
     assert isinstance(stream, av.VideoStream)
     if stream.codec_context is None:
-        raise VideoError(f"{path}: there is no decoder for its video stream: it is damaged, or of a rare codec")
+        raise VideoError(f"{name}: there is no decoder for its video stream: it is damaged, or of a rare codec")
     return stream
 
 
