@@ -86,13 +86,21 @@ def open_runtime(frames: FrameEncoder, *, precision: Precision = "full", exports
 
     Raises InputError where the precision is reduced and this CPU or GPU cannot compute with it.
     """
+    compiled = open_compiled(frames, precision=precision, exports=exports)
+    return TorchRuntime(frames, precision=precision) if compiled is None else compiled
+
+
+def open_compiled(
+    frames: FrameEncoder, *, precision: Precision = "full", exports: Path | None = None
+) -> Runtime | None:
+    """As `open_runtime`; None, and a sentence on stderr that says why, where only torch can encode."""
     try:
         if next(frames.encoder.parameters()).device.type == "cpu":
             return OpenVINORuntime(frames, precision=precision, exports=exports)
         return CUDARuntime(frames, precision=precision)
     except (ImportError, ExportError, CaptureError) as error:
         print(f"encoding with torch, which is slower: {error}", file=sys.stderr)
-    return TorchRuntime(frames, precision=precision)
+    return None
 
 
 class TorchRuntime:
