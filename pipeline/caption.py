@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 from pipeline.caption_checkpoint import CaptionCheckpoint, load_captioner
-from pipeline.encode import choose_device, describe_images
+from pipeline.encode import RegionEncoder, RuntimeRegions, TorchRegions, choose_device, describe_images
 from pipeline.errors import InputError, describe_os_error
 from pipeline.label_files import find_files
 from pipeline.labels.annotations import SEGMENTS, Span, read_spans
 from pipeline.labels.caption_files import CaptionRow, write_video_captions
 from pipeline.labels.video_summary import VideoCaption
 from pipeline.labels.vocabulary import START, detokenize, tokenize
-from pipeline.predict import find_checkpoint
+from pipeline.predict import find_checkpoint, find_exports
+from pipeline.runtime import Runtime, open_compiled
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import VIDEO_SUFFIXES, VideoReader, open_indexed
@@ -51,12 +52,37 @@ class Caption(NamedTuple):
     probability: float
 
 
-def load_caption_model(location: str, *, device: str) -> CaptionCheckpoint:
+@dataclass(frozen=True)
+class CaptionModel(CaptionCheckpoint):
+    """A captioner ready to describe images, with how its encoder runs.
+
+    runtime: the encoder exported for a CPU; None: torch encodes. So it does on a GPU, where the captioner reads the
+    features, which a `Runtime` would bring to the CPU, and where the encoder cannot be exported.
+    """
+
+    runtime: Runtime | None
+
+    @property
+    def regions(self) -> RegionEncoder:
+        """The encoder of the images."""
+        if self.runtime is None:
+            return TorchRegions(self.frames.encoder, self.frames.preprocess)
+        return RuntimeRegions(self.runtime)
+
+
+def load_caption_model(location: str, *, device: str) -> CaptionModel:
     """The captioner in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model).
+
+    For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
 
     Raises InputError where there is none, or the device is absent.
     """
-    return load_captioner(find_checkpoint(location), device=choose_device(device))
+    place = choose_device(device)
+    checkpoint = load_captioner(find_checkpoint(location), device=place)
+    runtime = None
+    if place.type == "cpu":  # images come one at a time
+        runtime = open_compiled(checkpoint.frames, exports=find_exports(location), at_once=1)
+    return CaptionModel(**vars(checkpoint), runtime=runtime)
 
 
 def plan_search(
@@ -96,7 +122,7 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def caption_images(
-    paths: Iterable[Path], model: CaptionCheckpoint, search: Search, *, refuse: Callable[[str], None]
+    paths: Iterable[Path], model: CaptionModel, search: Search, *, refuse: Callable[[str], None]
 ) -> Iterator[tuple[Path, list[Caption]]]:
     """Yield the captions of each image in order, the best first: one or more, fewer than asked for if it has no more.
 
@@ -123,7 +149,7 @@ def caption_images(
 
 def caption_video(
     path: Path,
-    model: CaptionCheckpoint,
+    model: CaptionModel,
     search: Search,
     *,
     spans: Sequence[Span] | None = None,
@@ -155,7 +181,7 @@ def caption_video(
 def caption_files(
     images: Sequence[Path],
     videos: Sequence[Path],
-    model: CaptionCheckpoint,
+    model: CaptionModel,
     search: Search,
     *,
     labels: Path | None,
@@ -208,14 +234,11 @@ def generate_captions(regions: torch.Tensor, model: CaptionCheckpoint, search: S
     ]
 
 
-def _describe(images: Iterable[np.ndarray], model: CaptionCheckpoint, search: Search) -> Iterator[list[Caption]]:
+def _describe(images: Iterable[np.ndarray], model: CaptionModel, search: Search) -> Iterator[list[Caption]]:
     """The captions of images uint8 [H,W,3], in order."""
-    frames = model.frames
     describe = partial(generate_captions, model=model, search=search)
-    batch_size = frames.spec.batch_size
-    yield from chain.from_iterable(
-        describe_images(images, frames.encoder, frames.preprocess, describe, batch_size=batch_size)
-    )
+    batch_size = model.frames.spec.batch_size
+    yield from chain.from_iterable(describe_images(images, model.regions, describe, batch_size=batch_size))
 
 
 def _check_size(path: Path, preprocess: Preprocess, *, width: int, height: int) -> None:

@@ -104,8 +104,8 @@ def load_model(
     Raises InputError where there is none, the device is absent or cannot compute with the precision.
     """
     folder = find_checkpoint(location)
-    exports = None if location.startswith(MLFLOW_SCHEMES) else exports_beside(folder)
-    model = Model(load_checkpoint(folder, device=choose_device(device)), precision, exports, still, at_once)
+    checkpoint = load_checkpoint(folder, device=choose_device(device))
+    model = Model(checkpoint, precision, find_exports(location), still, at_once)
     model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
     return model
 
@@ -117,6 +117,14 @@ def find_checkpoint(location: str) -> Path:
     from pipeline.training.tracking import fetch_checkpoint  # mlflow takes seconds to import
 
     return fetch_checkpoint(location)
+
+
+def find_exports(location: str) -> Path | None:
+    """The folder that keeps the encoder of such a model, exported for a CPU: beside its checkpoint folder.
+
+    None for an MLflow URI: its folder may be MLflow's own, or gone when this call ends.
+    """
+    return None if location.startswith(MLFLOW_SCHEMES) else exports_beside(Path(location))
 
 
 def label_video(

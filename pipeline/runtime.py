@@ -93,13 +93,25 @@ def open_runtime(
 
     Raises InputError where the precision is reduced and this CPU or GPU cannot compute with it.
     """
+    compiled = open_compiled(frames, precision=precision, exports=exports, at_once=at_once)
+    return TorchRuntime(frames, precision=precision) if compiled is None else compiled
+
+
+def open_compiled(
+    frames: FrameEncoder,
+    *,
+    precision: Precision = "full",
+    exports: Path | None = None,
+    at_once: int = FRAMES_AT_ONCE,
+) -> Runtime | None:
+    """As `open_runtime`; None, and a sentence on stderr that says why, where only torch can encode."""
     try:
         if next(frames.encoder.parameters()).device.type == "cpu":
             return OpenVINORuntime(frames, precision=precision, exports=exports, at_once=at_once)
         return CUDARuntime(frames, precision=precision)
     except (ImportError, ExportError, CaptureError) as error:
         print(f"encoding with torch, which is slower: {error}", file=sys.stderr)
-    return TorchRuntime(frames, precision=precision)
+    return None
 
 
 class TorchRuntime:

@@ -1,7 +1,10 @@
 """Captions of images and videos from Python and from MLflow: what is described, what is refused, what it costs."""
 
 import math
+import shutil
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import torch
 from made_models import CAPTION_PREPROCESS, save_caption_model, write_other_container, write_video
 from PIL import Image
 
+from pipeline import runtime
 from pipeline.caption import (
     Caption,
     caption_files,
@@ -21,11 +25,13 @@ from pipeline.caption import (
     load_caption_model,
     plan_search,
 )
-from pipeline.encode import encode_images
+from pipeline.checkpoint import FrameEncoder
+from pipeline.encode import MOST_AT_ONCE, RuntimeRegions, encode_images
 from pipeline.errors import InputError
 from pipeline.labels.annotations import Span
 from pipeline.labels.vocabulary import END, START, tokenize
 from pipeline.pyfunc import CaptioningModel, LabellingModel, _load_pyfunc
+from pipeline.runtime import ExportError, OpenVINORuntime
 from pipeline.video.image import read_image
 from pipeline.video.reader import open_video
 
@@ -74,6 +80,17 @@ def test_images_in_batches_are_described_in_order_as_each_by_itself(model, image
         ((_, alone),) = described([path], model, search)
         assert_same(captions, alone)
     assert len({captions[0].text for _, captions in together}) > 1  # it looks at the image
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
+def test_captions_do_not_depend_on_how_images_are_batched(model, images, batch_size):
+    spec = model.frames.spec.model_copy(update={"batch_size": batch_size})
+    others = replace(model, frames=FrameEncoder(spec, model.frames.encoder))
+    search = plan_search(model, num_captions=3)
+    for (_, captions), (_, expected) in zip(
+        described(images, others, search), described(images, model, search), strict=True
+    ):
+        assert_same(captions, expected)
 
 
 @torch.inference_mode()
@@ -180,7 +197,7 @@ def test_what_is_smaller_than_the_models_region_is_refused_by_name(tmp_path):
         caption_video(video, model, plan_search(model))
 
 
-def test_images_are_read_no_more_than_three_batches_ahead(model, images):
+def test_images_are_read_no_more_batches_ahead_than_there_are_threads_and_one(model, images):
     num_read = 0
 
     def paths() -> Iterator[Path]:
@@ -189,10 +206,10 @@ def test_images_are_read_no_more_than_three_batches_ahead(model, images):
             num_read += 1
             yield images[index % len(images)]
 
+    most = (min(torch.get_num_threads(), MOST_AT_ONCE) + 1) * model.frames.spec.batch_size
     captions = caption_images(paths(), model, plan_search(model, beam_size=1), refuse=pytest.fail)
     next(captions)
-    # one is searched, the next is encoded, and one is read meanwhile
-    assert num_read <= 3 * model.frames.spec.batch_size
+    assert num_read <= most
     captions.close()
 
 
@@ -321,6 +338,55 @@ def test_pictures_are_told_apart_and_found_once(images, video, tmp_path):
 
 
 # Models
+
+
+def test_the_encoder_is_exported_once_and_kept_beside_the_checkpoint(caption_model, images, tmp_path, monkeypatch):
+    folder = shutil.copytree(caption_model, tmp_path / "captioner")
+    before = sorted(folder.iterdir())
+    model = load_caption_model(str(folder), device="cpu")
+    assert isinstance(model.runtime, OpenVINORuntime)
+    assert isinstance(model.regions, RuntimeRegions)
+    expected = described(images, model)
+    assert sorted(path.suffix for path in (tmp_path / ".openvino").iterdir()) == [".bin", ".xml"]
+    assert sorted(folder.iterdir()) == before
+
+    def fail(*arguments: object) -> None:
+        raise AssertionError("exported anew")
+
+    monkeypatch.setattr(runtime, "_export", fail)
+    again = load_caption_model(str(folder), device="cpu")
+    assert isinstance(again.runtime, OpenVINORuntime)
+    assert described(images, again) == expected
+
+
+@pytest.mark.parametrize("why", ["OpenVINO is missing", "the export gives other features"])
+def test_without_an_export_torch_encodes_and_the_captions_are_the_same(
+    why, caption_model, model, images, tmp_path, monkeypatch, capsys
+):
+    def fail(*arguments: object) -> None:
+        raise ExportError(why)
+
+    if why == "OpenVINO is missing":
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    else:
+        monkeypatch.setattr(runtime, "_export", fail)
+    by_torch = load_caption_model(str(shutil.copytree(caption_model, tmp_path / "captioner")), device="cpu")
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("encoding with torch, which is slower: ")
+    assert by_torch.runtime is None
+    search = plan_search(model, num_captions=3)
+    for (_, captions), (_, expected) in zip(
+        described(images, by_torch, search), described(images, model, search), strict=True
+    ):
+        assert_same(captions, expected)
+
+
+def test_on_a_gpu_torch_encodes_where_the_captioner_is(caption_model, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.caption.choose_device", lambda name: torch.device("meta"))  # no CPU
+    model = load_caption_model(str(caption_model), device="cuda")
+    assert model.runtime is None
+    assert model.regions.device == model.captioner.word_bias.device == torch.device("meta")
+    assert not capsys.readouterr().err
 
 
 def test_a_model_of_another_kind_is_refused(video_model):

@@ -13,12 +13,20 @@ import pytest
 import torch
 from made_models import write_video
 
-from pipeline.checkpoint import FrameEncoder, load_checkpoint
-from pipeline.encode import choose_device, encode_images, encode_video
+from pipeline.checkpoint import FrameEncoder, load_checkpoint, make_frame_encoder
+from pipeline.config import Pixels
+from pipeline.encode import (
+    RegionEncoder,
+    RuntimeRegions,
+    TorchRegions,
+    choose_device,
+    describe_images,
+    encode_images,
+    encode_video,
+)
 from pipeline.errors import InputError
 from pipeline.models.encoder import build_encoder
 from pipeline.runtime import OpenVINORuntime, TorchRuntime
-from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import FrameBatch, VideoError, open_scaled
 from pipeline.video.stillness import Stillness
 
@@ -81,11 +89,41 @@ def test_a_frame_that_cannot_be_decoded_is_told(frames):
 # Images
 
 
+def make_seeing(**pixels) -> FrameEncoder:
+    """An encoder of 2 x 2 regions, with random weights."""
+    torch.manual_seed(0)
+    options = {"crop": None, "crop_unit": "pixels", "size": (64, 64), "color": "rgb"}
+    return make_frame_encoder(
+        "resnet18", weights=None, grid=2, batch_norm="frozen", batch_size=4, pixels=Pixels(**options | pixels)
+    )
+
+
 @pytest.fixture(scope="module")
 def seeing():
-    """An encoder of 2 x 2 regions that sees its weights' own scale, and the preprocessing of its images."""
-    torch.manual_seed(0)
-    return build_encoder("resnet18", weights=None, grid=2), Preprocess(size=(64, 64))
+    return make_seeing()
+
+
+def regions_by(runtime: type, frames: FrameEncoder) -> RegionEncoder:
+    """`TorchRegions`, or by a runtime; all threads that it may need are there."""
+    if runtime is TorchRegions:
+        return TorchRegions(frames.encoder, frames.preprocess)
+    opened = runtime(frames)
+    opened.submit(np.zeros((64, *frames.preprocess.size, 3), np.uint8)).result()
+    return RuntimeRegions(opened)
+
+
+@pytest.fixture(scope="module", params=[TorchRegions, TorchRuntime, OpenVINORuntime])
+def encode(request, seeing):
+    return regions_by(request.param, seeing)
+
+
+def batches_of(encode: RegionEncoder, images, *, batch_size: int) -> Iterator[torch.Tensor]:
+    return describe_images(images, encode, lambda regions: regions, batch_size=batch_size)
+
+
+def expected_regions(frames: FrameEncoder, image: np.ndarray) -> torch.Tensor:
+    with torch.no_grad():
+        return frames.encoder.regions(frames.preprocess(image[None]))[0]
 
 
 def make_images(num: int) -> list[np.ndarray]:
@@ -103,17 +141,38 @@ def no_thread_is_left():
 
 @pytest.mark.usefixtures("no_thread_is_left")
 @pytest.mark.parametrize(("num_images", "batch_size"), [(7, 1), (7, 3), (6, 3), (2, 5), (0, 4)])
-def test_images_of_any_size_are_encoded_in_order_as_each_by_itself(seeing, num_images, batch_size):
-    encoder, preprocess = seeing
+def test_images_of_any_size_are_encoded_in_order_as_each_by_itself(encode, seeing, num_images, batch_size):
     images = make_images(num_images)
-    batches = list(encode_images(iter(images), encoder, preprocess, batch_size=batch_size))
+    batches = list(batches_of(encode, iter(images), batch_size=batch_size))
     full, rest = divmod(num_images, batch_size)
     assert [len(batch) for batch in batches] == [batch_size] * full + [rest] * bool(rest)
     for image, regions in zip(images, [regions for batch in batches for regions in batch], strict=True):
-        with torch.no_grad():
-            expected = encoder.regions(preprocess(image[None]))[0]
+        expected = expected_regions(seeing, image)
         assert regions.shape == expected.shape == (4, 512)
         torch.testing.assert_close(regions, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_images_are_encoded_by_torch_where_nothing_else_is_asked_for(seeing):
+    images = make_images(5)
+    expected = torch.cat(list(batches_of(TorchRegions(seeing.encoder, seeing.preprocess), images, batch_size=2)))
+    found = encode_images(images, seeing.encoder, seeing.preprocess, batch_size=2)
+    assert torch.equal(torch.cat(list(found)), expected)
+
+
+def test_what_an_export_sees_in_an_image_does_not_depend_on_its_batch(seeing):
+    encode, images = regions_by(OpenVINORuntime, seeing), make_images(9)
+    first, *others = (torch.cat(list(batches_of(encode, images, batch_size=size))) for size in (1, 2, 4, 9))
+    for other in others:
+        assert torch.equal(other, first)
+
+
+@pytest.mark.parametrize("by", [TorchRegions, TorchRuntime, OpenVINORuntime])
+def test_a_region_of_interest_that_needs_no_scaling_is_encoded_too(by):
+    """Its pixels are a part of the image's, in strides."""
+    frames = make_seeing(crop=(10, 20, 64, 64))
+    (image,) = np.random.default_rng(0).integers(0, 256, (1, 100, 90, 3), dtype=np.uint8)
+    ((regions,),) = batches_of(regions_by(by, frames), [image], batch_size=1)
+    torch.testing.assert_close(regions, expected_regions(frames, image), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5"])
@@ -137,31 +196,28 @@ class Broken(Exception):
 
 @pytest.mark.usefixtures("no_thread_is_left")
 @pytest.mark.parametrize("position", [0, 2, 3, 6])
-def test_an_error_on_the_way_to_an_image_gets_out_after_the_batches_before_it(seeing, position):
-    encoder, preprocess = seeing
-
+def test_an_error_on_the_way_to_an_image_gets_out_after_the_batches_before_it(encode, position):
     def images() -> Iterator[np.ndarray]:
         yield from make_images(position)
         raise Broken
 
-    batches = encode_images(images(), encoder, preprocess, batch_size=3)
+    batches = batches_of(encode, images(), batch_size=3)
     for _ in range(position // 3):
         assert len(next(batches)) == 3
     with pytest.raises(Broken):
         next(batches)
 
 
-@pytest.mark.usefixtures("no_thread_is_left")
-def test_an_image_smaller_than_the_region_of_interest_is_refused(seeing):
+@pytest.mark.parametrize("by", [TorchRegions, TorchRuntime, OpenVINORuntime])
+def test_an_image_smaller_than_the_region_of_interest_is_refused(by):
     images = [np.zeros((80, 80, 3), np.uint8), np.zeros((40, 80, 3), np.uint8)]
-    preprocess = Preprocess(size=(64, 64), crop=(0, 0, 60, 60))
+    encode = regions_by(by, make_seeing(crop=(0, 0, 60, 60)))
     with pytest.raises(InputError, match="80 wide and 40 high"):
-        list(encode_images(images, seeing[0], preprocess, batch_size=8))
+        list(batches_of(encode, images, batch_size=8))
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_who_stops_listening_leaves_no_thread_and_no_more_than_a_batch_was_read_ahead(seeing):
-    encoder, preprocess = seeing
+def test_who_stops_listening_leaves_no_thread_and_no_more_than_a_batch_was_read_ahead(encode):
     num_read = 0
 
     def images() -> Iterator[np.ndarray]:
@@ -170,7 +226,7 @@ def test_who_stops_listening_leaves_no_thread_and_no_more_than_a_batch_was_read_
             num_read += 1
             yield image
 
-    batches = encode_images(images(), encoder, preprocess, batch_size=4)
+    batches = batches_of(encode, images(), batch_size=4)
     next(batches)
     batches.close()
     del batches

@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.label_files import Wanted, find_inputs, label_files
 from pipeline.labels.smoothing import smooth
 from pipeline.labels.temperature import tempered
-from pipeline.predict import Model, decide, label_video, load_model
+from pipeline.predict import Model, decide, find_exports, label_video, load_model
 from pipeline.pyfunc import LabellingModel
 from pipeline.video.reader import open_scaled
 
@@ -162,6 +162,12 @@ def test_a_model_in_mlflow_labels_as_the_folder_does(logged, model, tmp_path):
     table = loaded.predict(pd.DataFrame({"path": [str(video)]}))
     assert list(table.columns) == LABELS_SIGNATURE.outputs.input_names()
     np.testing.assert_array_equal(table["label"], np.array(CLASSES)[expected.labels])
+
+
+def test_an_export_is_kept_beside_a_checkpoint_folder_and_never_in_what_mlflow_keeps():
+    assert find_exports("models/labeller") == find_exports("models/captioner") == Path("models/.openvino")
+    for uri in ("models:/framescribe/1", "runs:/0123/captioner", "file:///store/captioner"):
+        assert find_exports(uri) is None
 
 
 def test_pyfunc_gives_the_columns_of_its_signature(video_model, model, tmp_path):

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "predict": {"checkpoint", "datasets", "encode", "labels", "models", "runtime", "training", "video", *BOTTOM},
     "label_report": {"labels", "predict", "video", *BOTTOM},
     "label_files": {"label_report", "labels", "predict", "training", "video", *BOTTOM},
-    "caption": {"caption_checkpoint", "encode", "label_files", "labels", "predict", "video", *BOTTOM},
+    "caption": {"caption_checkpoint", "encode", "label_files", "labels", "predict", "runtime", "video", *BOTTOM},
     "live": {"labels", "models", "predict", "video", *BOTTOM},
     "live_command": {"live", "predict", "video", *BOTTOM},
     "review": {"labels", "predict", "video", *BOTTOM},

@@ -108,7 +108,11 @@ class Encoder(nn.Module):
 
     def regions(self, images: Tensor) -> Tensor:
         """[N, 3, h, w] -> what there is in each cell of the grid, row by row: [N, grid * grid, C]."""
-        return self(images).unflatten(1, (self.num_channels, -1)).transpose(1, 2)
+        return self.regions_of(self(images))
+
+    def regions_of(self, features: Tensor) -> Tensor:
+        """The features [N, F] of images, however they were computed, -> `regions` [N, grid * grid, C]."""
+        return features.unflatten(1, (self.num_channels, -1)).transpose(1, 2)
 
     def train(self, mode: bool = True) -> "Encoder":
         super().train(mode)

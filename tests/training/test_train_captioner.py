@@ -133,7 +133,7 @@ def test_words_are_learnt(material):
     history = read_history(Path("model"))
     assert float(history[0]["train_loss"]) > 2
     assert float(history[-1]["train_loss"]) < 1
-    model = load_captioner(Path("model"), device=CPU)
+    model = load_caption_model("model", device="cpu")
     scores = training.validate(params, material, model.vocabulary, model.captioner)
     best = min(history, key=lambda row: float(row["val_loss"]))
     assert scores == {name: pytest.approx(float(best[f"val_{name}"]), rel=1e-5) for name in scores}
