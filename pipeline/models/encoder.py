@@ -32,7 +32,6 @@ SMALL_CNN = "small_cnn"
 # What a CPU encodes at once: of this many pixels (4 images of 224x224) the maps between two layers stay in its cache.
 # 64 such images took two cores 0.9 s, and 1.4 s in batches of 32. The features are the same to the last bit.
 PIXELS_AT_ONCE_ON_CPU = 4 * 224 * 224
-
 EARLY_STRIDE = 8  # of the last map of the early layers: at 4 and at 16 Lite0 was slower
 
 
@@ -96,9 +95,7 @@ class Encoder(nn.Module):
 
     def frame_by_frame(self, height: int, width: int) -> "FrameByFrame | None":
         """This encoder for images of a size, fastest for a few at once; None where it does not part in halves."""
-        weight = next(self.parameters())
-        image = torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
-        halves = split(self.trunk, image, stride=EARLY_STRIDE)
+        halves = split(self.trunk, self._blank(height, width), stride=EARLY_STRIDE)
         return halves and FrameByFrame(self, *halves)
 
     @property
@@ -137,16 +134,19 @@ class Encoder(nn.Module):
 
         In evaluation mode: in training, batch norm would count the image in.
         """
-        weight = next(self.trunk.parameters())
-        image = torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
         try:
             with torch.no_grad():  # a tensor on "meta" would do without the work, and import torch._dynamo for seconds
-                return tuple(self.trunk(image).shape[1:])
+                return tuple(self.trunk(self._blank(height, width)).shape[1:])
         except (RuntimeError, ValueError, AssertionError) as error:
             raise InputError(
                 f"encoder {self.name} does not take images of {height}x{width} pixels (it was made for "
                 f"{self.size[0]}x{self.size[1]}): {_first_line(error)}"
             ) from error
+
+    def _blank(self, height: int, width: int) -> Tensor:
+        """[1, 3, h, w], as the weights are."""
+        weight = next(self.parameters())
+        return torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
 
     def fingerprint(self) -> str:
         """sha256 of all that decides the features of an image: the network's name, grid, stride and weights."""
