@@ -149,7 +149,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _source(options: argparse.Namespace, model: "Model") -> "LiveSource":
-    from pipeline.video.live_source import CameraSource, GrowingFile, StreamSource
+    from pipeline.video.live_source import CameraSource, GrowingFile
+    from pipeline.video.stream_source import StreamSource
 
     assert model.checkpoint.frames is not None  # or it had been refused
     preprocess = model.checkpoint.frames.preprocess

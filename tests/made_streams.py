@@ -11,9 +11,16 @@ from pathlib import Path
 from threading import Event, Thread, Timer
 
 import imageio_ffmpeg
+import numpy as np
 import psutil
 
+from pipeline.video.live_source import LiveFrame
+from pipeline.video.preprocess import Preprocess
+from pipeline.video.reader import open_scaled
+
 MOST_SECONDS = 30.0  # for what takes about one
+PREPROCESS = Preprocess(size=(24, 32))
+STREAMABLE = {"options": {"tune": "zerolatency", "g": "5"}}
 
 
 def free_port() -> int:
@@ -111,3 +118,13 @@ def stop_in_time(seconds: float = MOST_SECONDS) -> Iterator[Event]:
     finally:
         timer.cancel()
         stop.set()
+
+
+def read_scaled(path: Path, preprocess: Preprocess = PREPROCESS) -> tuple[np.ndarray, np.ndarray]:
+    with open_scaled(path, preprocess) as video:
+        batches = list(video.read())
+    return np.concatenate([batch.pixels for batch in batches]), np.concatenate([batch.pts_seconds for batch in batches])
+
+
+def pixels_of(frames: list[LiveFrame]) -> np.ndarray:
+    return np.stack([frame.pixels for frame in frames])
