@@ -89,7 +89,7 @@ class StreamSource(ReopenedSource):
         arrived = time.monotonic()
         try:
             for packet in demux(container):  # of sound too: it may go on where the picture does not
-                for frame in (packet.stream_index == stream.index and _decode(stream, packet)) or []:
+                for frame in (packet.stream.index == stream.index and _decode(stream, packet)) or []:
                     yield frame
                     arrived = time.monotonic()
                 if stop.is_set():
@@ -188,7 +188,7 @@ def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream
             if packet.pts is not None and packet.time_base is not None:
                 end_seconds = float((packet.pts + (packet.duration or 0)) * packet.time_base) - start_seconds
             frames: list[av.VideoFrame] | None = []
-            if packet.stream_index == stream.index:
+            if packet.stream.index == stream.index:  # `stream_index` is 0 in the packets that end all streams
                 frames = None if packet.is_corrupt else _decode(stream, packet)
             yield _Part(frames or [], frames is None, end_seconds, "")
     except av.FFmpegError as error:

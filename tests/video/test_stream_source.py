@@ -276,6 +276,29 @@ def test_a_finished_video_ends_at_its_end_with_each_frame_once(
 
 
 @pytest.mark.parametrize("states_length", [True, False])
+def test_what_else_is_in_a_file_costs_no_frame(states_length: bool, make_video: MakeVideo, stop: Event) -> None:
+    """Sound before the picture, and a font behind it."""
+    path = make_video("clip.mkv", options={"bf": "2"})
+    mixed = path.with_stem("mixed")
+    with av.open(str(path)) as video, av.open(str(mixed), "w") as container:
+        sound = container.add_stream("aac", rate=48000)
+        picture = container.add_stream_from_template(video.streams.video[0])
+        container.add_attachment("font.ttf", "font/ttf", b"no font")
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts = 48000, 0
+        container.mux([*sound.encode(frame), *sound.encode(None)])
+        for packet in video.demux(video.streams.video[0]):
+            if packet.size:
+                packet.stream = picture
+                container.mux(packet)
+    with FileServer(mixed, states_length=states_length) as server:
+        frames, error = take_all(server, stop)
+    assert error == ""
+    assert len(frames) == len(read_scaled(path)[0])
+    assert_same_frames(frames, mixed)
+
+
+@pytest.mark.parametrize("states_length", [True, False])
 @pytest.mark.parametrize(
     ("name", "cut"),
     [("clip.mkv", 0.5), ("clip.ts", 0.37), ("clip.ts", 0.4), ("faststart.mp4", 0.5)],
