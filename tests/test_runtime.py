@@ -75,7 +75,7 @@ def test_a_frames_features_do_not_depend_on_what_is_beside_it(frames):
     runtime, pixels = OpenVINORuntime(frames), some_pixels(11)
     whole = runtime.submit(pixels).result()
     alone = torch.cat([runtime.submit(pixels[i : i + 1]).result() for i in range(11)])
-    assert runtime._at_once == FRAMES_AT_ONCE
+    assert runtime._at_once in (1, FRAMES_AT_ONCE)  # on another processor a frame's place may count
     assert torch.equal(whole, alone)
     one_by_one = OpenVINORuntime(frames, at_once=1)
     assert one_by_one._at_once == 1
