@@ -218,10 +218,12 @@ def _compile(
     # The first call looks numpy up, and two threads that do so at once wait for each other for ever (pybind11's npy_api
     # behind a static variable): so that call is made here.
     request, pixels = model.create_infer_request(), _noise(model.input(0).shape)
-    found, rolled = (request.infer({0: p}, share_inputs=True)[0].copy() for p in (pixels, np.roll(pixels, 1, axis=0)))
-    if len(pixels) == 1 or np.array_equal(np.roll(found, 1, axis=0), rolled):
-        return model
-    return _compile(frames, precision, exports, 1, num_threads=num_threads)
+    found = request.infer({0: pixels}, share_inputs=True)[0].copy()
+    if len(pixels) > 1:
+        moved = request.infer({0: np.roll(pixels, 1, axis=0)}, share_inputs=True)[0]
+        if not np.array_equal(np.roll(found, 1, axis=0), moved):
+            return _compile(frames, precision, exports, 1, num_threads=num_threads)
+    return model
 
 
 def _noise(shape: Sequence[int]) -> np.ndarray:
@@ -238,17 +240,17 @@ def _import_openvino() -> Any:
 
 
 def _exported(frames: FrameEncoder, core: "openvino.Core", exports: Path | None, at_once: int) -> "openvino.Model":
-    """The encoder for some frames, from `exports` where it is there, or exported now and put there if that can be."""
+    """The encoder for `at_once` frames, from `exports` where it is there, or exported now and put there if that can be.
+
+    For one frame, under the name of more, where the encoder does not part in halves.
+    """
     path = exports and exports / f"{frames.fingerprint()}.{at_once}.xml"
     if path and path.exists():
         try:
             return core.read_model(path)
         except RuntimeError:  # damaged: exported anew
             pass
-    encode = frames.encoder.frame_by_frame(*frames.preprocess.size) if at_once > 1 else frames.encoder
-    if encode is None:
-        return _exported(frames, core, exports, 1)
-    model = _export(frames, encode, core, at_once)
+    model = _export(frames, core, at_once)
     if path:
         try:
             path.parent.mkdir(exist_ok=True)
@@ -259,10 +261,11 @@ def _exported(frames: FrameEncoder, core: "openvino.Core", exports: Path | None,
     return model
 
 
-def _export(frames: FrameEncoder, encode: nn.Module, core: "openvino.Core", at_once: int) -> "openvino.Model":
+def _export(frames: FrameEncoder, core: "openvino.Core", at_once: int) -> "openvino.Model":
     openvino = _import_openvino()
-    example = torch.from_numpy(_noise((at_once, *frames.preprocess.size, 3)))
-    module = _PixelEncoder(encode, frames.preprocess.normalize).eval()
+    by_frames = frames.encoder.frame_by_frame(*frames.preprocess.size) if at_once > 1 else None
+    example = torch.from_numpy(_noise((at_once if by_frames else 1, *frames.preprocess.size, 3)))
+    module = _PixelEncoder(by_frames or frames.encoder, frames.preprocess.normalize).eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, about sizes that it takes for constants: they are

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -28,6 +30,15 @@ def real_data() -> Path:
 @pytest.fixture
 def feature_dataset(tmp_path: Path) -> Path:
     return write_feature_dataset(tmp_path / "dataset")
+
+
+@pytest.fixture
+def stop() -> Iterator[Event]:
+    """For what waits for a stream or a file that grows: set after a while at the latest."""
+    from made_streams import stop_in_time  # imports decoders, which most tests do without
+
+    with stop_in_time() as event:
+        yield event
 
 
 @pytest.fixture(scope="session")

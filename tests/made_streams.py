@@ -20,7 +20,10 @@ from pipeline.video.reader import open_scaled
 
 MOST_SECONDS = 30.0  # for what takes about one
 PREPROCESS = Preprocess(size=(24, 32))
+# What `make_video` makes: its arguments.
 STREAMABLE = {"options": {"tune": "zerolatency", "g": "5"}}
+FRAGMENTED = {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}}
+VARIABLE = {"ticks": [0, 40, 50, 90, 91, 200, 1000, 1001, 1500], "options": {"bf": "2", "g": "4"}}
 
 
 def free_port() -> int:

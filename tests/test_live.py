@@ -3,7 +3,7 @@
 import csv
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from made_models import CLASSES, SETTINGS, save_video_model, write_other_container
-from made_streams import stop_in_time
 from torch import Tensor, nn
 
 from pipeline.errors import InputError
@@ -29,12 +28,6 @@ from pipeline.video.reader import VideoError
 @pytest.fixture(scope="module")
 def model(video_model):
     return load_model(str(video_model), device="cpu")
-
-
-@pytest.fixture
-def stop() -> Iterator[Event]:
-    with stop_in_time() as event:
-        yield event
 
 
 @pytest.fixture(autouse=True)

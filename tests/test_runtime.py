@@ -15,7 +15,7 @@ from pipeline import runtime as module
 from pipeline.checkpoint import FrameEncoder, make_frame_encoder
 from pipeline.config import Pixels
 from pipeline.errors import InputError
-from pipeline.models.encoder import FrameByFrame
+from pipeline.models.encoder import Encoder, FrameByFrame
 from pipeline.runtime import FRAMES_AT_ONCE, OpenVINORuntime, TorchRuntime, open_runtime
 
 COSINE = 0.99
@@ -144,6 +144,17 @@ def test_an_export_is_kept_and_found_again(frames, tmp_path, monkeypatch):
     assert torch.equal(open_runtime(frames, exports=exports).submit(pixels).result(), first)
     with pytest.raises(AssertionError, match="exported anew"):
         open_runtime(make_frames(color="grey"), exports=exports)
+
+
+def test_a_network_without_halves_goes_one_by_one_and_is_taken_apart_once(frames, tmp_path, monkeypatch):
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(Encoder, "frame_by_frame", lambda self, *size: asked.append(size))
+    pixels = some_pixels(3)
+    first = OpenVINORuntime(frames, exports=tmp_path)
+    again = OpenVINORuntime(frames, exports=tmp_path)
+    assert first._at_once == again._at_once == 1
+    assert asked == [(64, 48)]
+    assert torch.equal(first.submit(pixels).result(), again.submit(pixels).result())
 
 
 def test_a_folder_that_cannot_be_written_to_is_done_without(frames, tmp_path):

@@ -160,13 +160,19 @@ def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
     return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
 
 
+def packet_end_seconds(packet: av.Packet) -> float:
+    """When what a packet holds is over; 0 where it states no time."""
+    if packet.pts is None or packet.time_base is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
 def _video_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:
     num_packets, num_corrupt = 0, 0
     ticks = array("q")
     end_seconds = 0.0
     for packet in demux(container):
-        if packet.pts is not None and packet.time_base is not None:
-            end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        end_seconds = max(end_seconds, packet_end_seconds(packet))
         # The packet without size ends the stream; those that an edit list cuts off are decoded but not shown.
         if packet.stream.index == stream.index and packet.size and not packet.is_discard:
             num_packets += 1

@@ -16,6 +16,7 @@ from pipeline.video.probe import (
     SKIPPING_DEMUXERS,
     decode_strictly,
     demux,
+    packet_end_seconds,
     video_stream,
 )
 from pipeline.video.reader import VideoError
@@ -184,9 +185,7 @@ def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream
     start_seconds = (container.start_time or 0) / av.time_base if container.format.name in PLAYLISTS else 0.0
     try:
         for packet in demux(container):
-            end_seconds = 0.0
-            if packet.pts is not None and packet.time_base is not None:
-                end_seconds = float((packet.pts + (packet.duration or 0)) * packet.time_base) - start_seconds
+            end_seconds = packet_end_seconds(packet) - start_seconds
             frames: list[av.VideoFrame] | None = []
             if packet.stream.index == stream.index:  # `stream_index` is 0 in the packets that end all streams
                 frames = None if packet.is_corrupt else _decode(stream, packet)

@@ -1,7 +1,6 @@
 """Frames of what is still being made: all of them, scaled as those of a file, and what happens when they stop."""
 
 import time
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from threading import Event, Thread, Timer
@@ -10,20 +9,13 @@ import cv2
 import numpy as np
 import pytest
 from made_models import drop_box, write_sound
-from made_streams import PREPROCESS, STREAMABLE, pixels_of, read_scaled, stop_in_time
+from made_streams import FRAGMENTED, PREPROCESS, STREAMABLE, VARIABLE, pixels_of, read_scaled
 from made_videos import MakeVideo
 
 from pipeline.errors import InputError
 from pipeline.video.live_source import CameraSource, GrowingFile
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import VideoError
-
-
-@pytest.fixture
-def stop() -> Iterator[Event]:
-    with stop_in_time() as event:
-        yield event
-
 
 # Cameras. None is at hand here: a file is opened in place of one.
 
@@ -86,8 +78,8 @@ class Recording(Thread):
 GROWING = {
     "clip.mkv": {"options": {"bf": "3", "g": "12"}},
     "clip.ts": {"options": {"bf": "2", "g": "10"}},
-    "fragmented.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}},
-    "variable.mkv": {"ticks": [0, 40, 50, 90, 91, 200, 1000, 1001, 1500], "options": {"bf": "2", "g": "4"}},
+    "fragmented.mp4": FRAGMENTED,
+    "variable.mkv": VARIABLE,
 }
 
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -19,15 +18,16 @@ import numpy as np
 import pytest
 from made_models import write_other_container
 from made_streams import (
+    FRAGMENTED,
     MOST_SECONDS,
     PREPROCESS,
     STREAMABLE,
+    VARIABLE,
     FileServer,
     free_port,
     pixels_of,
     read_scaled,
     serving,
-    stop_in_time,
 )
 from made_videos import MakeVideo
 
@@ -37,15 +37,6 @@ from pipeline.video.live_source import FIRST_PAUSE_SECONDS, LiveFrame
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.reader import VideoError
 from pipeline.video.stream_source import StreamSource, shown_address
-
-FRAGMENTED = {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}}
-
-
-@pytest.fixture
-def stop() -> Iterator[Event]:
-    with stop_in_time() as event:
-        yield event
-
 
 # Streams without an end
 
@@ -217,17 +208,20 @@ FINISHED = {
     "clip.ts": {"options": {"bf": "2", "g": "10"}},
     "clip.avi": {"options": {"bf": "0"}},
     "faststart.mp4": {"container_options": {"movflags": "faststart"}},
-    "fragmented.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}},
-    "variable.mkv": {"ticks": [0, 40, 50, 90, 91, 200, 1000, 1001, 1500], "options": {"bf": "2", "g": "4"}},
+    "fragmented.mp4": FRAGMENTED,
+    "variable.mkv": VARIABLE,
 }
 
 
-def with_sound(path: Path, *, seconds: float) -> Path:
-    """A copy with so much silence."""
+def with_sound(path: Path, *, seconds: float, font: bytes = b"") -> Path:
+    """A copy with so much silence; with a font, it comes behind it, and the silence is the first stream."""
     copy = path.with_stem(f"{path.stem}_sound")
     with av.open(str(path)) as video, av.open(str(copy), "w") as container:
+        sound = container.add_stream("aac", rate=48000) if font else None
         picture = container.add_stream_from_template(video.streams.video[0])
-        sound = container.add_stream("aac", rate=48000)
+        sound = sound or container.add_stream("aac", rate=48000)
+        if font:
+            container.add_attachment("font.ttf", "font/ttf", font)
         for packet in video.demux(video.streams.video[0]):
             if packet.size:
                 packet.stream = picture
@@ -279,18 +273,7 @@ def test_a_finished_video_ends_at_its_end_with_each_frame_once(
 def test_what_else_is_in_a_file_costs_no_frame(states_length: bool, make_video: MakeVideo, stop: Event) -> None:
     """Sound before the picture, and a font behind it."""
     path = make_video("clip.mkv", options={"bf": "2"})
-    mixed = path.with_stem("mixed")
-    with av.open(str(path)) as video, av.open(str(mixed), "w") as container:
-        sound = container.add_stream("aac", rate=48000)
-        picture = container.add_stream_from_template(video.streams.video[0])
-        container.add_attachment("font.ttf", "font/ttf", b"no font")
-        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
-        frame.sample_rate, frame.pts = 48000, 0
-        container.mux([*sound.encode(frame), *sound.encode(None)])
-        for packet in video.demux(video.streams.video[0]):
-            if packet.size:
-                packet.stream = picture
-                container.mux(packet)
+    mixed = with_sound(path, seconds=0.02, font=b"no font")
     with FileServer(mixed, states_length=states_length) as server:
         frames, error = take_all(server, stop)
     assert error == ""
