@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 import pipeline.video.opencv_reader  # noqa: F401  It silences OpenCV.
-from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import decode_strictly, demux, video_stream
 from pipeline.video.reader import VideoError
+from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0  # between two tries to connect again; it doubles
@@ -76,7 +76,7 @@ class ReopenedSource(ABC):
     def __init__(
         self,
         name: str,
-        preprocess: Preprocess,
+        region: Region,
         *,
         idle_seconds: float,
         longest_pause_seconds: float,
@@ -86,7 +86,7 @@ class ReopenedSource(ABC):
         self.stem = re.sub(r"[^\w.-]+", "_", name.split("://")[-1]).strip("_.") or "stream"
         self.connected = False
         self.num_reconnections = 0
-        self._scale = Scaler(preprocess)
+        self._scale = Scaler(region)
         self._idle_seconds, self._longest_pause_seconds = idle_seconds, longest_pause_seconds
         self._tell = tell
 
@@ -143,7 +143,7 @@ class CameraSource(ReopenedSource):
     def __init__(
         self,
         number: int,
-        preprocess: Preprocess,
+        region: Region,
         *,
         idle_seconds: float,
         longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
@@ -151,7 +151,7 @@ class CameraSource(ReopenedSource):
     ) -> None:
         super().__init__(
             f"camera {number}",
-            preprocess,
+            region,
             idle_seconds=idle_seconds,
             longest_pause_seconds=longest_pause_seconds,
             tell=tell,
@@ -186,10 +186,10 @@ class GrowingFile:
     connected = True
     num_reconnections = 0
 
-    def __init__(self, path: Path, preprocess: Preprocess, *, idle_seconds: float) -> None:
+    def __init__(self, path: Path, region: Region, *, idle_seconds: float) -> None:
         self._path = path
         self._idle_seconds = idle_seconds
-        self._scale = Scaler(preprocess)
+        self._scale = Scaler(region)
         self.name, self.stem = str(path), path.stem
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:

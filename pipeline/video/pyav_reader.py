@@ -11,9 +11,9 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.video.forward_reader import ForwardReader
-from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import VideoIndex, decode_strictly, demux, shown_size, video_stream
 from pipeline.video.reader import DecodeReport, VideoError
+from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
 from pipeline.video.survey import whole_frames
 
@@ -23,7 +23,7 @@ MOST_EXCHANGED = 16
 
 
 class PyAVReader(ForwardReader):
-    """A `VideoReader`. With `preprocess` its frames are those regions of interest at that size, else as they are.
+    """A `VideoReader`. With `region` its frames are that region of interest at its size, else as they are.
 
     Where the size of a video changes on its way, whole frames come at the size of the first one. In place of a frame
     that a survey found to be lost comes the one before it.
@@ -31,13 +31,13 @@ class PyAVReader(ForwardReader):
     Raises InputError, before a frame is decoded, where the video is smaller than the region of interest.
     """
 
-    def __init__(self, video: VideoIndex, preprocess: Preprocess | None = None) -> None:
+    def __init__(self, video: VideoIndex, region: Region | None = None) -> None:
         super().__init__(video)
         self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
         properties = video.properties
-        preprocess = preprocess or Preprocess(size=(properties.height, properties.width))
-        preprocess.crop_box(width=properties.width, height=properties.height)
-        self._scale = Scaler(preprocess)
+        region = region or Region(size=(properties.height, properties.width))
+        region.crop_box(width=properties.width, height=properties.height)
+        self._scale = Scaler(region)
         self._sizes = {(properties.width, properties.height): None}  # as shown, in order
         self._container: av.container.InputContainer | None = None
         self._frames: Iterator[av.VideoFrame]

@@ -19,9 +19,9 @@ import numpy as np
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from pipeline.video.preprocess import Preprocess
     from pipeline.video.probe import VideoIndex
     from pipeline.video.pyav_reader import PyAVReader
+    from pipeline.video.region import Region
 
 Backend = Literal["auto", "pyav", "decord", "opencv"]
 
@@ -167,8 +167,8 @@ def open_indexed(video: "VideoIndex", *, backend: Backend = "auto") -> VideoRead
     return PyAVReader(video)
 
 
-def open_scaled(path: Path | str, preprocess: "Preprocess", *, surveyed: bool | None = None) -> "PyAVReader":
-    """Open a video file whose frames come as the region of interest of `preprocess`, at its size.
+def open_scaled(path: Path | str, region: "Region", *, surveyed: bool | None = None) -> "PyAVReader":
+    """Open a video file whose frames come as a region of interest, at its size.
 
     They are scaled on their way out of the decoder, which is much cheaper than scaling them afterwards. `surveyed` as
     in `index_video`.
@@ -182,7 +182,7 @@ def open_scaled(path: Path | str, preprocess: "Preprocess", *, surveyed: bool | 
 
     video = index_video(Path(path), surveyed=surveyed)
     try:
-        return PyAVReader(video, preprocess)
+        return PyAVReader(video, region)
     except VideoError:
         raise
     except InputError as error:

@@ -4,8 +4,8 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import shown_size
+from pipeline.video.region import Region
 
 UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
 # With chroma at full size: small coloured things keep their colours, which costs half a millisecond at 720p.
@@ -13,21 +13,21 @@ BILINEAR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.F
 
 
 class Scaler:
-    """Frames -> uint8 [h, w, 3] RGB, turned as shown: the region of interest of `preprocess`, at its size.
+    """Frames -> uint8 [h, w, 3] RGB, turned as shown: the region of interest, at its size.
 
     Scaling is bilinear with antialiasing, as `Preprocess.resize` does it, on the planes that the decoder gives (luma
     and chroma) and not on RGB, which takes half the time: pixels differ by a few grey levels.
     """
 
-    def __init__(self, preprocess: Preprocess) -> None:
-        self._preprocess = preprocess
+    def __init__(self, region: Region) -> None:
+        self._region = region
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """Raises InputError where the frame is smaller than the region of interest."""
         width, height = shown_size(frame)
-        left, top, right, bottom = self._preprocess.crop_box(width=width, height=height)
-        size = self._preprocess.size
+        left, top, right, bottom = self._region.crop_box(width=width, height=height)
+        size = self._region.size
         if (right - left, bottom - top) == (width, height):
             stored = size[::-1] if frame.rotation % 180 else size  # as the frame is before it is turned
             return np.rot90(self._rgb(frame, *stored), frame.rotation // 90)

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import av
 
 from pipeline.video.live_source import LONGEST_PAUSE_SECONDS, LostError, ReopenedSource
-from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import (
     DURATION_TOLERANCE_SECONDS,
     SKIPPING_DEMUXERS,
@@ -20,6 +19,7 @@ from pipeline.video.probe import (
     video_stream,
 )
 from pipeline.video.reader import VideoError
+from pipeline.video.region import Region
 
 # For FFmpeg: RTSP through one connection, which firewalls let through; and where a server sends parts of a file, it is
 # itself that goes on at the byte where it was cut off.
@@ -44,7 +44,7 @@ class StreamSource(ReopenedSource):
     def __init__(
         self,
         address: str,
-        preprocess: Preprocess,
+        region: Region,
         *,
         idle_seconds: float,
         open_timeout_seconds: float = 10.0,
@@ -54,7 +54,7 @@ class StreamSource(ReopenedSource):
     ) -> None:
         super().__init__(
             shown_address(address),
-            preprocess,
+            region,
             idle_seconds=idle_seconds,
             longest_pause_seconds=longest_pause_seconds,
             tell=tell,

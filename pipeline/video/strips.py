@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from pipeline.files import replacing
-from pipeline.video.preprocess import Preprocess
 from pipeline.video.pyav_reader import PyAVReader
+from pipeline.video.region import Region
 from pipeline.video.survey import index_video
 
 MOST_WIDTH, MOST_HEIGHT = 240, 180  # of a frame in a strip
@@ -38,7 +38,7 @@ def read_strips(path: Path, wanted: Iterable[list[int]]) -> Iterator[np.ndarray]
     properties = video.properties
     scale = min(MOST_WIDTH / properties.width, MOST_HEIGHT / properties.height)
     size = max(1, round(properties.height * scale)), max(1, round(properties.width * scale))
-    with PyAVReader(video, Preprocess(size=size)) as reader:
+    with PyAVReader(video, Region(size)) as reader:
         for frames in wanted:
             batches = [batch for frame in frames for batch in reader.read(frame, frame + 1)]
             yield join_frames(np.concatenate([batch.pixels for batch in batches]))
