@@ -11,13 +11,14 @@ encoder   EfficientNet-Lite0 and ResNet-50 at 224x224 alone: torch as it is (eag
           of `framescribe label` with --precision full and reduced, each with both layouts of images in memory; the
           faster layout, if by 5%, is taken for what follows
 agree     features and labels beside those of a CPU in float32
-label     a folder of videos as `framescribe label` does it, --jobs 1, 4, 8, 16; how full the batches were (a GPU is as
-          busy with a batch that is half empty), and how busy the GPU was, by NVML, sampled every 50 ms (a time in which
-          any kernel ran counts as busy); whether the labels are the same bytes each time
+label     a folder of videos as `framescribe label` does it, --jobs 1, 4, 8, 16, each decoded in a process of its own,
+          and in threads in place of these; how full the batches were (a GPU is as busy with a batch that is half
+          empty), and how busy the GPU was, by NVML, sampled every 50 ms (a time in which any kernel ran counts as
+          busy); whether the labels are the same bytes each time
 profile   the time in which any kernel ran, and the sum of all kernels' times (which overlap), by torch.profiler (CUPTI)
           over the wall time of such a run
-decode    decoding and scaling alone, with 1, 4, 8, 16 threads; "1 thread each": FFmpeg with one thread for each video;
-          and in as many processes, which share no interpreter
+decode    decoding and scaling alone, 1, 4, 8, 16 videos at once, in processes and in threads; "1 thread each": threads,
+          and FFmpeg with one thread for each video
 batches   the runtime with other sizes of batches
 """
 
@@ -30,11 +31,10 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Self
 from unittest.mock import patch
@@ -57,9 +57,10 @@ from pipeline.label_files import Wanted, label_files
 from pipeline.predict import Model, label_video
 from pipeline.runtime import Runtime, TorchRuntime
 from pipeline.video import pyav_reader
+from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import decode_strictly
-from pipeline.video.reader import open_scaled
+from pipeline.video.reader import OpenScaled, open_scaled
 
 PRECISIONS: tuple[Precision, ...] = ("full", "reduced")
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
@@ -248,11 +249,16 @@ class Run:
                 videos = self.default[: 8 * jobs]
                 out = self.folder / f"{precision}_{jobs}"
                 self.print_labelling(f"{precision}, {jobs} at once", videos, model, jobs, out)
-                seen.append([(out / f"{path.stem}.frames.csv").read_bytes() for path in self.default[:8]])
+                seen.append(self.labels_in(out))
+            for jobs in self.scale.jobs[1:3]:
+                videos, told = self.default[: 8 * jobs], f"{precision}, {jobs} at once, in threads"
+                self.print_labelling(told, videos, model, jobs, out, decoder_processes=False)
+                seen.append(self.labels_in(out))
             print(f"  the same bytes each time: {all(found == seen[0] for found in seen)}")
-            with ONE_THREAD_EACH:
-                told = f"{precision}, {jobs} at once, 1 thread each"
-                self.print_labelling(told, videos, model, jobs, self.folder / "one_thread")
+
+    def labels_in(self, out: Path) -> list[bytes]:
+        """Of the videos that are labelled each time."""
+        return [(out / f"{path.stem}.frames.csv").read_bytes() for path in self.default[:8]]
 
     def label_more(self) -> None:
         """Larger frames, and a larger network."""
@@ -267,19 +273,31 @@ class Run:
             told = f"{self.scale.networks[1]}, {precision}, {jobs} at once"
             self.print_labelling(told, self.default[: 2 * jobs], model, jobs, self.folder / "larger_network")
 
-    def print_labelling(self, told: str, videos: list[Path], model: Model, jobs: int, out: Path) -> None:
+    def print_labelling(
+        self, told: str, videos: list[Path], model: Model, jobs: int, out: Path, *, decoder_processes: bool = True
+    ) -> None:
         self.batches_seen.clear()
         with Utilization(self.device) as utilization:
-            rate, seconds = self.label_some(videos, model, jobs, out)
+            rate, seconds = self.label_some(videos, model, jobs, out, decoder_processes=decoder_processes)
         full = np.mean(self.batches_seen) / cuda_runtime.frames_at_once(*self.scale.image_size)
         rates = f"{rate:8.0f} frames a second for {seconds:4.1f} s, batches {full:.0%} full"
         print(f"  {told:42}{rates}, {utilization}", flush=True)
 
-    def label_some(self, videos: list[Path], model: Model, jobs: int, out: Path) -> tuple[float, float]:
+    def label_some(
+        self, videos: list[Path], model: Model, jobs: int, out: Path, *, decoder_processes: bool = True
+    ) -> tuple[float, float]:
         """Frames a second, and seconds."""
         out.mkdir(exist_ok=True)
         began = time.perf_counter()
-        label_files(videos, model, out, wanted=Wanted(again=True), num_at_once=jobs, refuse=refuse)
+        label_files(
+            videos,
+            model,
+            out,
+            wanted=Wanted(again=True),
+            num_at_once=jobs,
+            decoder_processes=decoder_processes,
+            refuse=refuse,
+        )
         taken = time.perf_counter() - began
         return sum(self.num_frames[path] for path in videos) / taken, taken
 
@@ -296,27 +314,24 @@ class Run:
     def decode(self) -> None:
         preprocess = self.frames(self.scale.networks[0], "cpu").preprocess
 
-        decode_one = partial(decode_all, preprocess=preprocess)
+        def rate(paths: list[Path], num_at_once: int, opening: OpenScaled) -> float:
+            with ThreadPoolExecutor(num_at_once) as threads:
+                began = time.perf_counter()
+                num_frames = sum(threads.map(partial(decode_all, preprocess=preprocess, opening=opening), paths))
+                return num_frames / (time.perf_counter() - began)
 
-        def rate(paths: list[Path], workers: Executor) -> float:
-            began = time.perf_counter()
-            num_frames = sum(workers.map(decode_one, paths))
-            return num_frames / (time.perf_counter() - began)
-
-        def rate_of_threads(paths: list[Path], num_threads: int) -> float:
-            with ThreadPoolExecutor(num_threads) as threads:
-                return rate(paths, threads)
-
-        most = self.scale.jobs[-1]
-        with ProcessPoolExecutor(most, mp_context=get_context("spawn")) as processes:
-            for name, paths in self.videos.items():
-                rates = {n: rate_of_threads(paths[: 2 * n], n) for n in self.scale.jobs}
+        for name, paths in self.videos.items():
+            for jobs in self.scale.jobs:
+                with DecoderProcesses(jobs) as processes:
+                    rate(paths[:jobs], jobs, processes.open_scaled)  # they start
+                    in_processes = rate(paths[: 2 * jobs], jobs, processes.open_scaled)
+                in_threads = rate(paths[: 2 * jobs], jobs, open_scaled)
                 with ONE_THREAD_EACH:
-                    one_each = rate_of_threads(paths[: 2 * most], most)
-                found = ", ".join(f"{n}: {value:.0f}" for n, value in rates.items())
-                print(f"  {name}, frames a second by threads: {found}; 1 thread each: {one_each:.0f}", flush=True)
-                rate(paths[:most], processes)  # they start
-                print(f"  {name}, {most} processes: {rate(paths[: 2 * most], processes):.0f}", flush=True)
+                    one_each = rate(paths[: 2 * jobs], jobs, open_scaled)
+                found = (
+                    f"{in_processes:.0f} in processes, {in_threads:.0f} in threads, {one_each:.0f} with 1 thread each"
+                )
+                print(f"  {name}, {jobs:2} at once, frames a second: {found}", flush=True)
 
     def batches(self) -> None:
         frames, pixels = self.frames(self.scale.networks[0]), some_pixels(64, self.scale.image_size)
@@ -328,8 +343,8 @@ class Run:
                 print(f"  {self.scale.networks[0]}, {precision}, batches of {size:3}: {rate:8.0f}", flush=True)
 
 
-def decode_all(path: Path, *, preprocess: Preprocess) -> int:
-    with open_scaled(path, preprocess, surveyed=False) as reader:
+def decode_all(path: Path, *, preprocess: Preprocess, opening: OpenScaled) -> int:
+    with opening(path, preprocess, surveyed=False) as reader:
         return sum(len(batch.pixels) for batch in reader.read())
 
 

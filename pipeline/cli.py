@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # a signal's number is added to the last, as shells do
 SHORTEST_SPAN_SECONDS = 0.1
-MOST_JOBS = 4  # each takes memory, and on 16 cores with a GPU more were slower
+MOST_JOBS = {"cpu": 4, "cuda": 8}  # by device: each takes memory, and a GPU encodes what several cores decode
 
 LABEL = """
 Write, for each video, into the folder --out:
@@ -162,7 +162,10 @@ def _parser() -> argparse.ArgumentParser:
         " (default: skip)",
     )
     label.add_argument(
-        "--jobs", type=int, metavar="N", help="how many videos at once (default: as many as CPU cores, at most 4)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="how many videos at once (default: as many as CPU cores, at most 4; with a GPU 8)",
     )
     label.add_argument("--again", action="store_true", help="label also the videos that are finished")
     label.add_argument(
@@ -291,9 +294,15 @@ def _label(options: argparse.Namespace) -> int:
             bar.set_postfix_str(f"video {progress.num_videos_done} of {progress.num_videos}", refresh=False)
             bar.update(progress.num_frames_done - bar.n)
 
-        num_at_once = options.jobs or min(os.cpu_count() or 1, MOST_JOBS)
         outcome = label_files(
-            paths, model, options.out, wanted=wanted, num_at_once=num_at_once, refuse=_refuse, tell=show
+            paths,
+            model,
+            options.out,
+            wanted=wanted,
+            num_at_once=options.jobs or min(os.cpu_count() or 1, MOST_JOBS[model.device.type]),
+            decoder_processes=model.device.type == "cuda",
+            refuse=_refuse,
+            tell=show,
         )
     print(_describe_outcome(outcome, len(paths), options.out))
     if options.track:

@@ -28,10 +28,11 @@ from pipeline.labels.annotations import DECODE_REPORT
 from pipeline.labels.colors import class_colors
 from pipeline.labels.exports import FORMATS, TIMED_FORMATS, Predicted
 from pipeline.predict import FEATURE_SUFFIX, Model, VideoLabels, label_video
+from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.overlay import write_overlay
 from pipeline.video.probe import estimate_num_frames
 from pipeline.video.pyav_reader import PyAVReader
-from pipeline.video.reader import VIDEO_SUFFIXES, DamagedVideoError
+from pipeline.video.reader import VIDEO_SUFFIXES, DamagedVideoError, OpenScaled, open_scaled
 
 OVERLAY = ".overlay.mp4"  # after a video's stem
 OnError = Literal["skip", "stop", "partial"]
@@ -120,6 +121,7 @@ def label_files(
     *,
     wanted: Wanted = Wanted(),
     num_at_once: int = 1,
+    decoder_processes: bool = False,
     refuse: Callable[[str], None],
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
@@ -127,14 +129,15 @@ def label_files(
 
     A file that cannot be labelled, or not in whole, is told to `refuse` in one sentence, in the order of `paths`. What
     an earlier call wrote for it stays. decode_report.csv has a row for each video in the end. `num_at_once` videos are
-    worked on at the same time; `tell` is called by their threads, one after the other.
+    worked on at the same time, each decoded in a process of its own where `decoder_processes`; `tell` is called by
+    their threads, one after the other.
     """
     _sweep(out)
     check_wanted(wanted, model)
     videos = _Videos(model, out, wanted, tell)
     rows: list[DecodeRow] = []
     try:
-        for row, message in videos.label(paths, num_at_once):
+        for row, message in videos.label(paths, num_at_once, decoder_processes=decoder_processes):
             rows += [row] if row else []
             if message:
                 refuse(message)
@@ -169,18 +172,21 @@ class _Videos:
         self._num_videos_done = 0
         self.outcome = Outcome(0, 0, 0, 0)
 
-    def label(self, paths: Sequence[Path], num_at_once: int) -> Iterator[tuple[DecodeRow | None, str]]:
+    def label(
+        self, paths: Sequence[Path], num_at_once: int, *, decoder_processes: bool
+    ) -> Iterator[tuple[DecodeRow | None, str]]:
         """Yield the row and the complaint ("" for none) of each file, in order."""
         first: dict[str, Path] = {}
         due: dict[Path, Future[tuple[DecodeRow | None, str]]] = {}
         finished = {path: report for path in paths if (report := self._finished(path))}
-        with ThreadPoolExecutor(num_at_once) as threads:
+        with DecoderProcesses(num_at_once) as processes, ThreadPoolExecutor(num_at_once) as threads:
+            opening = processes.open_scaled if decoder_processes else open_scaled
             try:
                 for path in paths:
                     first.setdefault(path.stem, path)
                     if first[path.stem] == path and path not in finished:
                         self._num_frames[path] = _estimate_num_frames(path)
-                        due[path] = threads.submit(self._label_one, path)
+                        due[path] = threads.submit(self._label_one, path, opening)
                 for path in paths:
                     if first[path.stem] != path:
                         self._count(num_failed=1)
@@ -207,9 +213,9 @@ class _Videos:
         allowed = not report.is_partial or self._wanted.on_error == "partial"
         return report if same and allowed and all((self._out / name).exists() for name in files) else None
 
-    def _label_one(self, path: Path) -> tuple[DecodeRow | None, str]:
+    def _label_one(self, path: Path, opening: OpenScaled) -> tuple[DecodeRow | None, str]:
         try:
-            report = self._write(path)
+            report = self._write(path, opening)
         except DamagedVideoError as error:
             self._count(path, num_failed=1)
             return DecodeRow(path.stem, "failed", error.report), str(error)
@@ -225,11 +231,15 @@ class _Videos:
             complaint = f"{path}: labelled in part: {'; '.join(report.decoding.problems)}"
         return _row(path, report), complaint
 
-    def _write(self, path: Path) -> LabelReport:
+    def _write(self, path: Path, opening: OpenScaled) -> LabelReport:
         """Label a video and write all that is wanted, and the report; they take the place of an earlier call's."""
         video = describe_video(path) if path.is_file() else {}
         result = label_video(
-            path, self._model, partial=self._wanted.on_error == "partial", tell=lambda done: self._advance(path, done)
+            path,
+            self._model,
+            partial=self._wanted.on_error == "partial",
+            tell=lambda done: self._advance(path, done),
+            opening=opening,
         )
         report_path = self._out / f"{path.stem}{REPORT}"
         with _staging(self._out) as staging:

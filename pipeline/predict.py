@@ -23,11 +23,10 @@ from pipeline.labels.smoothing import smooth
 from pipeline.labels.temperature import tempered
 from pipeline.runtime import FRAMES_AT_ONCE, Precision, Runtime, exports_beside, open_runtime
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.reader import DamagedVideoError, DecodeReport, VideoError, open_scaled
+from pipeline.video.reader import DamagedVideoError, DecodeReport, OpenScaled, ScaledReader, VideoError, open_scaled
 
 if TYPE_CHECKING:
     from pipeline.video.probe import VideoIndex
-    from pipeline.video.pyav_reader import PyAVReader
 
 FEATURE_SUFFIX = ".npy"
 MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
@@ -128,12 +127,18 @@ def find_exports(location: str) -> Path | None:
 
 
 def label_video(
-    path: Path, model: Model, *, partial: bool = False, tell: Callable[[int], None] = lambda num_frames: None
+    path: Path,
+    model: Model,
+    *,
+    partial: bool = False,
+    tell: Callable[[int], None] = lambda num_frames: None,
+    opening: OpenScaled = open_scaled,
 ) -> VideoLabels:
     """Label every frame of a video, or of a file of ready features where the model was trained on features.
 
     partial: of a damaged video, label the frames that can be decoded; those between them that cannot be get no label
     tell: called on the way with the number of frames that were labelled so far
+    opening: how the video is opened
 
     Raises DamagedVideoError where not all frames of a video can be read, and `partial` is not set or none can be;
     InputError where a file is not of the kind that the model takes.
@@ -148,10 +153,10 @@ def label_video(
         raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
     preprocess = model.runtime.frames.preprocess
     try:
-        with open_scaled(path, preprocess, surveyed=False) as reader:
+        with opening(path, preprocess, surveyed=False) as reader:
             return _label_frames(reader, model, model.runtime, tell)
     except VideoError as error:
-        with _open_surveyed(path, preprocess, error, partial=partial) as reader:
+        with _open_surveyed(path, preprocess, error, opening, partial=partial) as reader:
             return _label_frames(reader, model, model.runtime, tell)
 
 
@@ -163,7 +168,7 @@ def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, 
     return VideoLabels(labels, chosen, probabilities, pts_seconds, frame_seconds)
 
 
-def _label_frames(reader: "PyAVReader", model: Model, runtime: Runtime, tell: Callable[[int], None]) -> VideoLabels:
+def _label_frames(reader: ScaledReader, model: Model, runtime: Runtime, tell: Callable[[int], None]) -> VideoLabels:
     times: list[np.ndarray] = []
     with _own_stream(model.device):
         probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, tell))
@@ -180,10 +185,12 @@ def _own_stream(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext() if device.type == "cpu" else torch.cuda.stream(torch.cuda.Stream(device, priority=-1))
 
 
-def _open_surveyed(path: Path, preprocess: Preprocess, error: VideoError, *, partial: bool) -> "PyAVReader":
+def _open_surveyed(
+    path: Path, preprocess: Preprocess, error: VideoError, opening: OpenScaled, *, partial: bool
+) -> ScaledReader:
     """The video with what can be decoded of it, after `error` was raised on the way through it."""
     try:
-        reader = open_scaled(path, preprocess, surveyed=True)
+        reader = opening(path, preprocess, surveyed=True)
     except VideoError:
         raise DamagedVideoError(str(error), DecodeReport.of_unreadable(str(error).removeprefix(f"{path}: "))) from error
     report = reader.report()
@@ -195,7 +202,7 @@ def _open_surveyed(path: Path, preprocess: Preprocess, error: VideoError, *, par
 
 
 def _encode(
-    reader: "PyAVReader", model: Model, runtime: Runtime, times: list[np.ndarray], tell: Callable[[int], None]
+    reader: ScaledReader, model: Model, runtime: Runtime, times: list[np.ndarray], tell: Callable[[int], None]
 ) -> Iterator[torch.Tensor]:
     """The features of a video, chunk by chunk; the times of its frames are added to `times` on the way."""
     num_done = 0

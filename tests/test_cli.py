@@ -13,11 +13,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from made_models import CLASSES, drop_box, write_other_container, write_sound, write_video
 from PIL import Image
 
+from pipeline import label_files
 from pipeline.cli import main
 from pipeline.labels.annotations import read_predicted
+from pipeline.predict import Model
 
 TIMES = np.array([0.0, 0.04, 0.05, 0.3, 1.0, 1.04])
 
@@ -77,6 +80,23 @@ def test_files_and_folders_mix_and_each_file_is_labelled_once(video_model, tmp_p
     frames = {path.name: len(rows_of(path)) for path in (tmp_path / "out").glob("*.frames.csv")}
     assert frames == {"one.frames.csv": 3, "two.frames.csv": 4, "a.b.frames.csv": 5}
     assert "labelled 3 of 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("device", "most"), [("cpu", 4), ("cuda", 8)])
+def test_a_gpu_gets_videos_from_processes_and_more_of_them_at_once(device, most, video_model, tmp_path, monkeypatch):
+    def look(paths, model, out, **options):
+        seen.update(options)
+        return label_files.Outcome(1, 0, 0, 0)
+
+    seen: dict = {}
+    monkeypatch.setattr(label_files, "label_files", look)
+    monkeypatch.setattr(Model, "device", torch.device(device))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    video = write_video(tmp_path / "clip.mp4", num_frames=3)
+    assert label(video, model=video_model, out=tmp_path / "out", more=("--device", "cpu")) == 0
+    assert (seen["decoder_processes"], seen["num_at_once"]) == (device == "cuda", most)
+    assert label(video, model=video_model, out=tmp_path / "out", more=("--device", "cpu", "--jobs", "3")) == 0
+    assert seen["num_at_once"] == 3
 
 
 def test_a_model_of_features_labels_npy_files_without_times(feature_model, tmp_path, capsys):

@@ -13,12 +13,15 @@ from made_models import save_video_model, write_video
 from torch import nn
 
 from pipeline import cuda_runtime as module
+from pipeline import label_files
 from pipeline.checkpoint import FrameEncoder, make_frame_encoder
+from pipeline.cli import main
 from pipeline.config import Pixels
 from pipeline.cuda_runtime import CaptureError, CUDARuntime, PixelEncoder, frames_at_once
 from pipeline.errors import InputError
 from pipeline.predict import label_video, load_model
 from pipeline.runtime import TorchRuntime, open_runtime
+from pipeline.video.decoder_process import DecoderProcesses
 
 COSINE = 0.99
 NETWORKS = ["resnet18", "efficientnet_lite0", "mobilenet_v3_small", "googlenet"]
@@ -186,3 +189,26 @@ def test_labels_do_not_depend_on_how_many_videos_are_labelled_at_once(num_at_onc
     with ThreadPoolExecutor(num_at_once) as threads:
         found = list(threads.map(lambda path: label_video(path, model).class_probabilities, videos))
     assert all(np.array_equal(*pair) for pair in zip(alone, found, strict=True))
+
+
+@pytest.mark.gpu
+def test_the_command_decodes_in_processes_and_writes_the_same_bytes(tmp_path, monkeypatch):
+    class Counted(DecoderProcesses):
+        def open_scaled(self, path, *arguments, **options):
+            opened.append(Path(path).stem)
+            return super().open_scaled(path, *arguments, **options)
+
+    opened: list[str] = []
+    monkeypatch.setattr(label_files, "DecoderProcesses", Counted)
+    model, folder = save_video_model(tmp_path / "model"), tmp_path / "videos"
+    folder.mkdir()
+    videos = [write_video(folder / f"{number}.mp4", num_frames=20 + 9 * number) for number in range(5)]
+    (tmp_path / "threads").mkdir()
+    label_files.label_files(videos, load_model(str(model), device="cuda"), tmp_path / "threads", refuse=pytest.fail)
+    assert opened == []
+    command = ["label", str(folder), "--model", str(model), "--out", str(tmp_path / "command"), "--device", "cuda"]
+    assert main(command) == 0
+    assert sorted(opened) == ["0", "1", "2", "3", "4"]
+    for video in videos:
+        name = f"{video.stem}.frames.csv"
+        assert (tmp_path / "command" / name).read_bytes() == (tmp_path / "threads" / name).read_bytes()

@@ -69,7 +69,8 @@ def test_the_same_bytes_whether_one_video_is_labelled_at_a_time_or_several(model
     label(videos, model, tmp_path / "one", EVERYTHING)
     outcome, told = label(videos, model, tmp_path / "three", EVERYTHING, num_at_once=3)
     assert (outcome, told) == (Outcome(4, 0, 0, 0), [])
-    assert contents(tmp_path / "one") == contents(tmp_path / "three")
+    label(videos, model, tmp_path / "processes", EVERYTHING, num_at_once=3, decoder_processes=True)
+    assert contents(tmp_path / "one") == contents(tmp_path / "three") == contents(tmp_path / "processes")
     assert len(contents(tmp_path / "one")) == 4 * 8 + 1
 
 

@@ -45,11 +45,11 @@ class PyAVReader(ForwardReader):
 
     @property
     def index(self) -> VideoIndex:
-        """What it was opened by: another reader of the file need not look for its frames again."""
+        """See `ScaledReader.index`."""
         return self._video
 
     def report(self) -> DecodeReport:
-        """What became of the frames; call it when all of them were read."""
+        """See `ScaledReader.report`."""
         video, properties = self._video, self.properties
         num_substituted = 0 if video.is_lost is None else int(video.is_lost.sum())
         return DecodeReport(

@@ -131,6 +131,25 @@ class VideoReader(Protocol):
     ) -> None: ...
 
 
+class ScaledReader(VideoReader, Protocol):
+    """An open video whose frames come as a region of interest, at its size."""
+
+    @property
+    def index(self) -> "VideoIndex":
+        """What it was opened by: another reader of the file need not look for its frames again."""
+        ...
+
+    def report(self) -> DecodeReport:
+        """What became of the frames; call it when all of them were read."""
+        ...
+
+
+class OpenScaled(Protocol):
+    """`open_scaled`, or what does the same elsewhere."""
+
+    def __call__(self, path: Path | str, region: "Region", *, surveyed: bool | None = None) -> ScaledReader: ...
+
+
 def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
     """Open a video file.
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.probe import video_stream
-from pipeline.video.pyav_reader import PyAVReader
-from pipeline.video.reader import VideoError, open_scaled
+from pipeline.video.reader import OpenScaled, ScaledReader, VideoError, open_scaled
 
 PREPROCESS = Preprocess(size=(24, 32))
 KINDS = ("bit", "bits", "zeros", "noise", "cut", "lost", "twice")
@@ -44,25 +43,26 @@ def damage(content: bytes, seed: int) -> tuple[str, bytes]:
     return kind, bytes(changed)
 
 
-def read_whole(reader: PyAVReader) -> tuple[list[float], np.ndarray]:
-    with reader:
-        batches = list(reader.read())
+def read_whole(reader: ScaledReader) -> tuple[list[float], np.ndarray]:
+    batches = list(reader.read())
     return [float(t) for batch in batches for t in batch.pts_seconds], np.concatenate([b.pixels for b in batches])
 
 
-def read_as_labelling_does(path: Path) -> dict:
+def read_as_labelling_does(path: Path, opening: OpenScaled = open_scaled) -> dict:
     """outcome: read, the file being whole; partly; or refused."""
     try:
-        times, pixels = read_whole(open_scaled(path, PREPROCESS, surveyed=False))
+        with opening(path, PREPROCESS, surveyed=False) as reader:
+            times, pixels = read_whole(reader)
         return {"outcome": "read", "times": times, "pixels": pixels}
     except VideoError as error:
         refusal = str(error)
     try:
-        reader = open_scaled(path, PREPROCESS, surveyed=True)
+        reader = opening(path, PREPROCESS, surveyed=True)
     except VideoError as error:
         return {"outcome": "refused", "why": [refusal, str(error)]}
-    times, pixels = read_whole(reader)
-    report = reader.report()
+    with reader:
+        times, pixels = read_whole(reader)
+        report = reader.report()
     assert report.decoded_frames + report.substituted_frames == len(times)
     assert report.failed_frames >= report.substituted_frames
     outcome = "partly" if report.problems else "read"

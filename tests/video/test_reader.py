@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -12,11 +13,14 @@ from made_videos import MEDIA, MakeVideo, decode_fully
 
 from pipeline.errors import InputError
 from pipeline.video import decord_reader
+from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.pyav_reader import PyAVReader
-from pipeline.video.reader import VideoError, open_scaled, open_video
+from pipeline.video.reader import VideoError, VideoReader, open_scaled, open_video
+from pipeline.video.region import Region
 
-BACKENDS = ("pyav", "decord", "opencv")
+PROCESS = "process"  # PyAV in a process of its own
+BACKENDS = ("pyav", "decord", "opencv", PROCESS)
 VARIABLE_TICKS = [0, 40, 50, 90, 91, 200, 1000, 1001, 1500, 1540, 1580, 1599, 1700, 2500, 2501, 2600, 4000]
 
 # Every key is a file that `make_video` makes: its arguments.
@@ -42,21 +46,34 @@ NOT_FOR_DECORD_KINDS: dict[str, dict] = {
     "transport.ts": {"options": {"g": "10", "bf": "2"}},
 }
 KINDS = H264_KINDS | NOT_FOR_DECORD_KINDS
-READABLE = [(backend, name) for backend in ("auto", "pyav", "opencv") for name in KINDS] + [
+READABLE = [(backend, name) for backend in ("auto", "pyav", "opencv", PROCESS) for name in KINDS] + [
     ("decord", name) for name in H264_KINDS
 ]
 
 
-def read_pixels(path: Path, backend: str, start: int = 0, stop: int | None = None, batch_size: int = 32) -> np.ndarray:
-    with open_video(path, backend=backend) as video:
-        return np.concatenate([batch.pixels for batch in video.read(start, stop, batch_size=batch_size)])
+processes = DecoderProcesses(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def processes_end() -> Iterator[None]:
+    with processes:
+        yield
+
+
+def opened(path: Path, backend: str) -> VideoReader:
+    """The video by any backend, its frames as they are."""
+    if backend != PROCESS:
+        return open_video(path, backend=backend)  # type: ignore[arg-type]
+    with processes.open_scaled(path, Region((8, 8))) as video:
+        size = video.properties.height, video.properties.width
+    return processes.open_scaled(path, Region(size))
 
 
 @pytest.mark.parametrize(("backend", "name"), READABLE)
 def test_every_frame_once_in_order_with_its_time(backend: str, name: str, make_video: MakeVideo) -> None:
     path = make_video(name, **KINDS[name])
     pixels, pts_seconds = decode_fully(path)
-    with open_video(path, backend=backend) as video:
+    with opened(path, backend) as video:
         batches = list(video.read(batch_size=3))
         properties = video.properties
 
@@ -74,7 +91,7 @@ def test_any_range_has_the_pixels_of_a_whole_read(backend: str, name: str, make_
     whole, _ = decode_fully(path)
     num_frames = len(whole)
     rng = np.random.default_rng(0)
-    with open_video(path, backend=backend) as video:
+    with opened(path, backend) as video:
         # One reader, asked forwards and backwards.
         for _ in range(8):
             start, stop = sorted(rng.integers(0, num_frames + 1, size=2).tolist())
@@ -88,7 +105,7 @@ def test_any_range_has_the_pixels_of_a_whole_read(backend: str, name: str, make_
 def test_a_reader_left_in_the_middle_reads_on_correctly(backend: str, make_video: MakeVideo) -> None:
     path = make_video(options={"bf": "2", "g": "5"})
     whole, _ = decode_fully(path)
-    with open_video(path, backend=backend) as video:
+    with opened(path, backend) as video:
         next(iter(video.read(batch_size=4)))
         np.testing.assert_array_equal(np.concatenate([b.pixels for b in video.read(2, 9)]), whole[2:9])
 
@@ -162,7 +179,7 @@ def test_decord_gets_no_video_that_does_not_fit_into_memory(
 def test_a_range_outside_the_video_is_refused(
     backend: str, start: int, stop: int, batch_size: int, make_video: MakeVideo
 ) -> None:
-    with open_video(make_video(), backend=backend) as video, pytest.raises(ValueError, match=r"got|do not lie"):
+    with opened(make_video(), backend) as video, pytest.raises(ValueError, match=r"got|do not lie"):
         next(iter(video.read(start, stop, batch_size=batch_size)))
 
 
@@ -181,7 +198,7 @@ def test_an_unknown_backend_is_refused(make_video: MakeVideo) -> None:
 
 def refusal(path: Path, backend: str) -> str:
     """The message of the VideoError that opening and reading the file raises."""
-    with pytest.raises(VideoError) as caught, open_video(path, backend=backend) as video:
+    with pytest.raises(VideoError) as caught, opened(path, backend) as video:
         for _ in video.read():
             pass
     message = str(caught.value)
@@ -246,7 +263,7 @@ def test_a_file_cut_short_is_refused(
     ("name", "backend"),
     [
         ("clip.mp4", "decord"),
-        *((name, backend) for name in ("clip.mp4", "clip.avi") for backend in ("pyav", "opencv")),
+        *((name, backend) for name in ("clip.mp4", "clip.avi") for backend in ("pyav", "opencv", PROCESS)),
     ],
 )
 @pytest.mark.parametrize("fill", ["zeros", "noise"])
@@ -321,7 +338,7 @@ def test_media_files_are_read_whole(backend: str) -> None:
     for row in media_rows():
         path = MEDIA / row["file"]
         try:
-            video = open_video(path, backend=backend)
+            video = opened(path, backend)
         except VideoError:
             num_refused += 1
             continue
@@ -334,4 +351,4 @@ def test_media_files_are_read_whole(backend: str) -> None:
             batch = next(iter(video.read(int(batches[middle][0][0]), batch_size=1)))
             np.testing.assert_array_equal(batch.pixels[0], batches[middle][2], row["file"])
     # decord leaves to PyAV: avi, gif, mpg, and one of too many pixels. OpenCV has no decoder of AV1.
-    assert num_refused == {"pyav": 0, "decord": 6, "opencv": 1}[backend]
+    assert num_refused == {"decord": 6, "opencv": 1}.get(backend, 0)

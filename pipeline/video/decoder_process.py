@@ -1,0 +1,247 @@
+"""Videos decoded in processes of their own, for who takes more frames than one interpreter hands on.
+
+A thread that decodes gives the interpreter away and waits for it again several times a frame, so that more than a few
+of them decode no more. A process here imports no torch: it starts in a tenth of a second.
+
+It is asked for one thing at a time, the name of a method of `_Decoder` with its arguments, and answers with what that
+returned or raised: pickles on its stdin and stdout.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import LifoQueue
+from types import TracebackType
+from typing import IO, Any, Self, cast
+
+import pipeline
+from pipeline.errors import InputError
+from pipeline.video.probe import VideoIndex
+from pipeline.video.pyav_reader import PyAVReader
+from pipeline.video.reader import DecodeReport, FrameBatch, VideoError, VideoProperties, open_scaled
+from pipeline.video.region import Region
+
+PIPE_BYTES = 1 << 20  # instead of 64 KiB: a batch comes in few pieces
+
+
+class DecoderProcesses:
+    """Processes, each of which decodes one video at a time. Use it in a `with` statement.
+
+    Several threads may open videos at once; one that finds no process free waits until a reader is closed.
+    """
+
+    def __init__(self, num_processes: int) -> None:
+        self._free: LifoQueue[_Process | None] = LifoQueue()  # None: one that is yet to be started
+        for _ in range(num_processes):
+            self._free.put(None)
+
+    def open_scaled(self, path: Path | str, region: Region, *, surveyed: bool | None = None) -> "ProcessReader":
+        """As `pipeline.video.reader.open_scaled`."""
+        return ProcessReader(Path(path), region, surveyed=surveyed, free=self._free)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes that are free; all are, where all readers were closed."""
+        while not self._free.empty():
+            if process := self._free.get():
+                process.end()
+
+
+class ProcessReader:
+    """A `ScaledReader`: a `PyAVReader` in a process, which decodes the next batch while this one is made use of.
+
+    Raises VideoError also where the process ends, as it does when a decoder crashes.
+    """
+
+    def __init__(
+        self, path: Path, region: Region, *, surveyed: bool | None, free: "LifoQueue[_Process | None]"
+    ) -> None:
+        self._path, self._free = path, free
+        self._process: _Process | None = free.get() or _Process()
+        try:
+            # what `region` may be beside it, such as a `Preprocess`, the process need not know
+            region = Region(region.size, region.crop, region.crop_unit)
+            self._index = cast(VideoIndex, self._ask("open", path, region, surveyed))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def index(self) -> VideoIndex:
+        """See `ScaledReader.index`."""
+        return self._index
+
+    @property
+    def properties(self) -> VideoProperties:
+        return self._index.properties
+
+    def report(self) -> DecodeReport:
+        """See `ScaledReader.report`."""
+        return cast(DecodeReport, self._ask("report"))
+
+    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+        """See `VideoReader.read`."""
+        self._ask("start", start, stop, batch_size)
+        while (frames := self._ask("next")) is not None:
+            yield frames
+
+    def close(self) -> None:
+        """Free the decoder, and the process for another video. The reader cannot be used afterwards."""
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(EOFError):
+                process.ask("close")
+            self._free.put(process if process.is_running else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        if self._process is None:
+            raise ValueError(f"{self._path}: the reader is closed")
+        try:
+            return self._process.ask(name, *arguments)
+        except EOFError:
+            how = self._process.end()
+            raise VideoError(
+                f"{self._path}: the process that decodes it {how}: the file is damaged, or memory is short"
+            ) from None
+
+
+class _Process:
+    """A process, for who asks it."""
+
+    def __init__(self) -> None:
+        paths = filter(None, [str(Path(pipeline.__file__).parents[1]), os.environ.get("PYTHONPATH")])
+        self._popen = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pipeline.video.decoder_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,  # an interrupt from the keyboard is for who asks
+        )
+        if sys.platform == "linux":
+            import fcntl
+
+            with suppress(PermissionError):  # more than a user may have
+                fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    @property
+    def is_running(self) -> bool:
+        return self._popen.poll() is None
+
+    @property
+    def _requests(self) -> IO[bytes]:
+        assert self._popen.stdin
+        return self._popen.stdin
+
+    @property
+    def _answers(self) -> IO[bytes]:
+        assert self._popen.stdout
+        return self._popen.stdout
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """What a method of `_Decoder` returns. Raises what that raises; EOFError where the process has ended."""
+        if self._answers.closed:
+            raise EOFError
+        try:
+            pickle.dump((name, arguments), self._requests)
+            self._requests.flush()
+            answer = pickle.load(self._answers)
+        except BaseException as error:  # it would answer the next question with the rest of this one's answer
+            self.end()
+            if isinstance(error, (BrokenPipeError, pickle.UnpicklingError)):
+                raise EOFError from error
+            raise
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> str:
+        """End it now, where it still runs. Says in words how it ended."""
+        self._popen.kill()
+        code = self._popen.wait()
+        self._answers.close()
+        with suppress(BrokenPipeError):  # of what was not sent
+            self._requests.close()
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+class _Decoder:
+    """What the process does. `decode_ahead` follows each answer."""
+
+    def __init__(self) -> None:
+        self._reader: PyAVReader | None = None
+        self._batches: Iterator[FrameBatch] = iter(())
+        self._next: FrameBatch | Exception | None = None
+
+    def open(self, path: Path, region: Region, surveyed: bool | None) -> VideoIndex:
+        self._reader = open_scaled(path, region, surveyed=surveyed)
+        return self._reader.index
+
+    def report(self) -> DecodeReport:
+        assert self._reader
+        return self._reader.report()
+
+    def start(self, start: int, stop: int | None, batch_size: int) -> None:
+        assert self._reader
+        self._batches, self._next = self._reader.read(start, stop, batch_size=batch_size), None
+
+    def next(self) -> FrameBatch | None:
+        found, self._next = self._next, None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def decode_ahead(self) -> None:
+        if self._next is None:
+            try:
+                self._next = next(self._batches, None)
+            except Exception as error:  # for who asks for the batch
+                self._next = error
+
+    def close(self) -> None:
+        self._batches, self._next = iter(()), None
+        if self._reader:
+            self._reader.close()
+
+
+def _serve() -> None:
+    """Answer what is asked until nobody asks any more."""
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints does not get between the answers
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end with who asks, also on the way through an answer
+    decoder = _Decoder()
+    with suppress(EOFError):
+        while True:
+            name, arguments = pickle.load(requests)
+            try:
+                answer = getattr(decoder, name)(*arguments)
+            except Exception as error:
+                if not isinstance(error, InputError):
+                    error.add_note(traceback.format_exc())
+                answer = error
+            pickle.dump(answer, answers, protocol=5)
+            answers.flush()
+            del answer  # a batch is freed before the next one is decoded
+            decoder.decode_ahead()
+
+
+if __name__ == "__main__":
+    _serve()
