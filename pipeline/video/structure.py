@@ -6,6 +6,8 @@ Where a format says how long its parts are, that is compared here; nothing of wh
 
 import struct
 from collections.abc import Callable
+from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +20,14 @@ SEGMENT_CHILDREN = frozenset(
     {CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 )
 TS_PACKET, TS_SYNC = 188, 0x47  # ISO/IEC 13818-1, 2.4.3.2
+TS_TIMED_PACKET = 4 + TS_PACKET  # m2ts: with a time before it
+ASF_HEADER, ASF_DATA = (bytes.fromhex(name + "26b2758e66cf11a6d900aa0062ce6c") for name in ("30", "36"))
+FLV_FILE_SIZE, FLV_SEARCHED = b"\x00\x08filesize\x00", 4096  # a name of 8 bytes, and that a number follows
+FLV_MAGIC, FLV_TAGS = b"FLV", frozenset({8, 9, 18})  # of sound, video, data
+OGG_MAGIC, OGG_FIRST, OGG_LAST = b"OggS", 2, 4  # and two flags of a page
+MXF_PREFIX, MXF_PACK = bytes.fromhex("060e2b34"), bytes.fromhex("060e2b34020501010d01020101")
+MXF_PARTITIONS = (2, 3, 4)  # header, body, footer: the byte after that
+DV_MAGIC, DV_FRAMES = bytes.fromhex("1f0700"), (120_000, 144_000)  # bytes of a frame, of 60 and 50 fields a second
 UNKNOWN = -1
 
 
@@ -38,7 +48,7 @@ def describe_damage(path: Path) -> str | None:
                 check(file, size)
         except BrokenStructure as damage:
             return str(damage)
-        except (struct.error, IndexError):
+        except (struct.error, IndexError, ValueError):
             return "is damaged: one of its blocks ends in the middle"
     return None
 
@@ -49,13 +59,11 @@ def _check_of(head: bytes) -> Callable[[BinaryIO, int], None] | None:
         return _check_boxes
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return _check_riff
-    if head[:4] == EBML_MAGIC:
-        return _check_ebml
-    if head[:4] == GIF_MAGIC:
-        return _check_gif
     if len(head) > TS_PACKET and head[0] == head[TS_PACKET] == TS_SYNC:
-        return _check_transport_stream
-    return None
+        return partial(_check_transport_stream, packet=TS_PACKET)
+    if len(head) > TS_TIMED_PACKET + 4 and head[4] == head[TS_TIMED_PACKET + 4] == TS_SYNC:
+        return partial(_check_transport_stream, packet=TS_TIMED_PACKET)
+    return next((check for magic, check in _CHECKS.items() if head.startswith(magic)), None)
 
 
 def _check_end(end: int, size: int) -> None:
@@ -194,12 +202,111 @@ def _color_table_bytes(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _check_transport_stream(file: BinaryIO, size: int) -> None:
-    """ts: packets of 188 bytes that begin with 0x47."""
-    if size % TS_PACKET:
-        raise BrokenStructure("is cut short or damaged: it is no whole number of packets of 188 bytes")
+def _check_transport_stream(file: BinaryIO, size: int, *, packet: int) -> None:
+    """ts, m2ts: packets of 188 bytes that begin with 0x47, each behind four bytes in m2ts."""
+    if size % packet:
+        raise BrokenStructure(f"is cut short or damaged: it is no whole number of packets of {packet} bytes")
     num_packets = 1 << 12
-    for start in range(0, size, num_packets * TS_PACKET):
-        starts = file.read(num_packets * TS_PACKET)[::TS_PACKET]
+    for start in range(0, size, num_packets * packet):
+        starts = file.read(num_packets * packet)[packet - TS_PACKET :: packet]
         if starts.count(TS_SYNC) < len(starts):
             raise BrokenStructure(f"is damaged: the packets after byte {start} do not follow one another")
+
+
+def _check_asf(file: BinaryIO, size: int) -> None:
+    """wmv, asf: objects of an id of 16 bytes and a 64-bit size, both included; one of them is the data, whose size a
+    live recording does not say."""
+    end, has_data = 0, False
+    while end + 24 <= size:
+        file.seek(end)
+        name, object_size = struct.unpack("<16sQ", file.read(24))
+        has_data |= name == ASF_DATA
+        if object_size < 24:
+            if name == ASF_DATA:
+                return
+            raise BrokenStructure(f"is damaged: there is no object at byte {end}")
+        end += object_size
+        _check_end(end, size)
+    if not has_data:
+        raise BrokenStructure("is cut short: it ends before its first frame; copy or record it again")
+
+
+def _check_flv(file: BinaryIO, size: int) -> None:
+    """flv: a header that says its size; then tags, between the lengths of those before; the first one may say the size
+    of the file. Adobe's specification, E.2 to E.5."""
+    file.seek(5)
+    (start,) = struct.unpack(">I", file.read(4))
+    file.seek(start)
+    said = file.read(FLV_SEARCHED).partition(FLV_FILE_SIZE)[2][:8]
+    if len(said) == 8 and isfinite(number := struct.unpack(">d", said)[0]):
+        _check_end(int(number), size)
+    end = start + 4
+    while end < size:
+        file.seek(end)
+        kind, *length = file.read(4)
+        if kind & 0x1F not in FLV_TAGS:
+            raise BrokenStructure(f"is damaged: there is no tag at byte {end}")
+        end += 11 + int.from_bytes(bytes(length), "big") + 4
+        _check_end(end, size)
+
+
+def _check_ogg(file: BinaryIO, size: int) -> None:
+    """ogv: pages, each with the lengths of its segments; each stream has a first and a last one. RFC 3533, 6."""
+    end, open_streams = 0, set()
+    while end < size:
+        file.seek(end)
+        magic, flags, stream, num_segments = struct.unpack("<4sxB8xI8xB", file.read(27))
+        if magic != OGG_MAGIC:
+            raise BrokenStructure(f"is damaged: there is no page at byte {end}")
+        end += 27 + num_segments + sum(file.read(num_segments))
+        _check_end(end, size)
+        if flags & OGG_FIRST:
+            open_streams.add(stream)
+        if flags & OGG_LAST:
+            open_streams.discard(stream)
+    if open_streams:
+        raise BrokenStructure("is cut short: its last page is missing; copy or record it again")
+
+
+def _check_mxf(file: BinaryIO, size: int) -> None:
+    """mxf: a key of 16 bytes, a length as BER has it, and so many bytes, to the end; the header says where the footer
+    is, once there is one. SMPTE ST 377-1, 6.3 and 7.1."""
+    file.seek(0)
+    end, footer = 0, 0
+    while end < size:
+        file.seek(end)
+        key = file.read(16)
+        if not key.startswith(MXF_PREFIX):
+            raise BrokenStructure(f"is damaged: there is no key at byte {end}")
+        (length,) = file.read(1)
+        if length & 0x80:
+            length = int.from_bytes(file.read(length & 0x7F), "big")
+        start = file.tell()
+        _check_end(start + length, size)
+        if key[:13] == MXF_PACK and key[13] in MXF_PARTITIONS:
+            (_, found) = struct.unpack(">8xQ8xQ", file.read(32))
+            footer = max(footer, found)
+        end = start + length
+    if footer >= size:
+        raise BrokenStructure("is cut short: its footer is missing; copy or record it again")
+
+
+def _check_dv(file: BinaryIO, size: int) -> None:
+    """dv: frames of one size, IEC 61834."""
+    file.seek(3)
+    frame = DV_FRAMES[file.read(1)[0] >> 7]
+    if size % frame:
+        raise BrokenStructure(
+            f"is cut short: it is no whole number of frames of {frame} bytes; copy or record it again"
+        )
+
+
+_CHECKS = {
+    EBML_MAGIC: _check_ebml,
+    GIF_MAGIC: _check_gif,
+    ASF_HEADER: _check_asf,
+    FLV_MAGIC: _check_flv,
+    OGG_MAGIC: _check_ogg,
+    MXF_PREFIX: _check_mxf,
+    DV_MAGIC: _check_dv,
+}

@@ -1,6 +1,7 @@
 """Damaged videos: no crash, no hang, no success that is none; and what can be decoded of them in part."""
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipeline.video.survey import index_video, survey_video
 
 SLOWEST_SECONDS = 30  # for some dozen small frames, on a machine that does other things too
 # Containers that say how long each of their parts is.
-SELF_DESCRIBING = (".mp4", ".mkv", ".webm")
+SELF_DESCRIBING = (".mp4", ".mkv", ".webm", ".wmv", ".flv", ".ogv", ".mxf")
 FUZZED: dict[str, dict] = {
     "h264.mp4": {"options": {"bf": "2", "g": "12"}},
     "h264.mkv": {"options": {"bf": "2", "g": "12"}},
@@ -36,6 +37,9 @@ FUZZED_SLOWLY: dict[str, dict] = {
     "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "animation.gif": {"codec": "gif", "pix_fmt": "rgb8"},
     "wmv2.wmv": {"codec": "wmv2", "options": {"g": "12"}},
+    "h264.flv": {"options": {"bf": "2", "g": "12"}},
+    "vp8.ogv": {"codec": "libvpx", "options": {"cpu-used": "8", "deadline": "realtime", "g": "12"}},
+    "mpeg2.mxf": {"codec": "mpeg2video", "options": {"g": "12", "bf": "2"}},
 }
 
 
@@ -195,6 +199,12 @@ def test_a_stream_that_changes_size_is_scaled_and_told(tmp_path: Path) -> None:
         ("clip.avi", {"codec": "mpeg4"}),
         ("clip.gif", {"codec": "gif", "pix_fmt": "rgb8", "num_frames": 9}),
         ("clip.ts", {}),
+        ("clip.m2ts", {}),
+        ("clip.wmv", {"codec": "wmv2"}),
+        ("clip.flv", {}),
+        ("clip.ogv", {"codec": "libvpx"}),
+        ("clip.mxf", {"codec": "mpeg2video"}),
+        ("clip.dv", {"codec": "dvvideo", "size": (720, 576), "num_frames": 3}),
     ],
 )
 def test_the_structure_of_a_file_tells_each_cut_and_whole_ones_pass(
@@ -208,9 +218,22 @@ def test_the_structure_of_a_file_tells_each_cut_and_whole_ones_pass(
     for cut in cuts.tolist():
         path.write_bytes(content[:cut])
         told.append(describe_damage(path))
-    # a transport stream that is cut between two of its packets is whole; an mp4 needs its index, which lies at the end
-    assert sum(reason is None for reason in told) <= (2 if name == "clip.ts" else 0)
+    # a transport stream that is cut between two of its packets is whole, and a wmv without the index at its end; an mp4
+    # needs that
+    most_whole = {"clip.ts": 2, "clip.m2ts": 2, "clip.wmv": 1}
+    assert sum(reason is None for reason in told) <= most_whole.get(name, 0)
     assert all("cut short" in reason or "damaged" in reason for reason in told if reason)
+
+
+@pytest.mark.parametrize("number", [0.0, float("nan"), float("inf")])
+def test_an_flv_that_was_recorded_live_does_not_say_its_size(number: float, make_video: MakeVideo) -> None:
+    path = make_video("clip.flv")
+    before, name, after = path.read_bytes().partition(b"filesize\x00")
+    assert name
+    path.write_bytes(before + name + struct.pack(">d", number) + after[8:])
+    assert describe_damage(path) is None
+    with open_whole(path) as video:
+        assert video.properties.num_frames == 40
 
 
 def test_a_fragmented_file_is_whole_only_where_a_fragment_ends(make_video: MakeVideo) -> None:

@@ -16,7 +16,7 @@ from pipeline.video import decord_reader
 from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.pyav_reader import PyAVReader
-from pipeline.video.reader import VideoError, VideoReader, open_scaled, open_video
+from pipeline.video.reader import VIDEO_SUFFIXES, VideoError, VideoReader, open_scaled, open_video
 from pipeline.video.region import Region
 
 PROCESS = "process"  # PyAV in a process of its own
@@ -34,6 +34,7 @@ H264_KINDS: dict[str, dict] = {
     "single.mp4": {"num_frames": 1},
     "wide.mp4": {"size": (130, 34)},
     "odd.mp4": {"size": (65, 49), "pix_fmt": "yuv444p"},
+    "phone.3gp": {"codec": "mpeg4", "options": {"g": "6"}},
     "fragmented.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}},
     "vp9.webm": {"codec": "libvpx-vp9", "num_frames": 12, "options": {"cpu-used": "8", "deadline": "realtime"}},
 }
@@ -44,6 +45,11 @@ NOT_FOR_DECORD_KINDS: dict[str, dict] = {
     "animation.gif": {"codec": "gif", "pix_fmt": "rgb8", "num_frames": 9},
     "mpeg1.mpg": {"codec": "mpeg1video", "options": {"g": "6", "bf": "2"}},
     "transport.ts": {"options": {"g": "10", "bf": "2"}},
+    "camcorder.m2ts": {"options": {"g": "10", "bf": "2"}},
+    "b_frames.flv": {"options": {"g": "10", "bf": "2"}},
+    "mpeg2.mxf": {"codec": "mpeg2video", "options": {"g": "6", "bf": "2"}},
+    "vp8.ogv": {"codec": "libvpx", "num_frames": 12, "options": {"cpu-used": "8", "deadline": "realtime"}},
+    "wmv2.wmv": {"codec": "wmv2", "options": {"g": "6"}},
 }
 KINDS = H264_KINDS | NOT_FOR_DECORD_KINDS
 READABLE = [(backend, name) for backend in ("auto", "pyav", "opencv", PROCESS) for name in KINDS] + [
@@ -108,6 +114,10 @@ def test_a_reader_left_in_the_middle_reads_on_correctly(backend: str, make_video
     with opened(path, backend) as video:
         next(iter(video.read(batch_size=4)))
         np.testing.assert_array_equal(np.concatenate([b.pixels for b in video.read(2, 9)]), whole[2:9])
+
+
+def test_every_kind_is_found_in_a_folder() -> None:
+    assert {Path(name).suffix for name in KINDS} < VIDEO_SUFFIXES
 
 
 def test_properties_say_what_the_file_is(make_video: MakeVideo) -> None:
