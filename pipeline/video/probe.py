@@ -23,7 +23,7 @@ from pipeline.video.structure import describe_damage
 av.logging.set_level(None)
 
 # A decoder that meets an error is to say so, and not to patch the frame up. Of a codec context, FFmpeg's names.
-STRICT_DECODING = {"err_detect": "crccheck+explode"}
+STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 
 # Its decoder passes over errors, unless several threads decode one frame.
 VP8 = "vp8"

@@ -10,6 +10,7 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
+from zlib import crc32
 
 MP4_TYPES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 EBML_MAGIC, GIF_MAGIC = b"\x1a\x45\xdf\xa3", b"GIF8"
@@ -19,11 +20,14 @@ MATROSKA_MASTERS = frozenset({SEGMENT, CLUSTER, BLOCK_GROUP})
 SEGMENT_CHILDREN = frozenset(
     {CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 )
+EBML_CRC = b"\xbf\x84"  # the id and the length of a CRC-32
+CHECKED_AT_ONCE = 1 << 20
 TS_PACKET, TS_SYNC = 188, 0x47  # ISO/IEC 13818-1, 2.4.3.2
 TS_TIMED_PACKET = 4 + TS_PACKET  # m2ts: with a time before it
 ASF_HEADER, ASF_DATA = (bytes.fromhex(name + "26b2758e66cf11a6d900aa0062ce6c") for name in ("30", "36"))
 FLV_FILE_SIZE, FLV_SEARCHED = b"\x00\x08filesize\x00", 4096  # a name of 8 bytes, and that a number follows
 FLV_MAGIC, FLV_TAGS = b"FLV", frozenset({8, 9, 18})  # of sound, video, data
+BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 OGG_MAGIC, OGG_FIRST, OGG_LAST = b"OggS", 2, 4  # and two flags of a page
 MXF_PREFIX, MXF_PACK = bytes.fromhex("060e2b34"), bytes.fromhex("060e2b34020501010d01020101")
 MXF_PARTITIONS = (2, 3, 4)  # header, body, footer: the byte after that
@@ -147,6 +151,8 @@ def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
         if identity in SEGMENT_CHILDREN:
             del ends[1:]  # a cluster of unknown size ends here, and one of a known size should have ended
         end = ends[-1] if length == UNKNOWN else content + length
+        if identity in SEGMENT_CHILDREN and end <= ends[-1]:
+            _check_checksum(file, content, end)
         if end > ends[-1] or (length == UNKNOWN and identity != CLUSTER):
             raise BrokenStructure(f"is damaged: the element at byte {start} is longer than what it lies in")
         if identity in MATROSKA_MASTERS:
@@ -154,6 +160,19 @@ def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
             start = content
         else:
             start = end
+
+
+def _check_checksum(file: BinaryIO, start: int, stop: int) -> None:
+    """Of an element that begins with one: of all that comes after it. RFC 8794, 11.3.1."""
+    file.seek(start)
+    if file.read(2) != EBML_CRC:
+        return
+    (expected,) = struct.unpack("<I", file.read(4))
+    found = 0
+    for place in range(file.tell(), stop, CHECKED_AT_ONCE):
+        found = crc32(file.read(min(CHECKED_AT_ONCE, stop - place)), found)
+    if found != expected:
+        raise BrokenStructure(f"is damaged: the bytes after {start} are not those that were written (checksum)")
 
 
 def _element(file: BinaryIO) -> tuple[int, int]:
@@ -251,21 +270,34 @@ def _check_flv(file: BinaryIO, size: int) -> None:
 
 
 def _check_ogg(file: BinaryIO, size: int) -> None:
-    """ogv: pages, each with the lengths of its segments; each stream has a first and a last one. RFC 3533, 6."""
+    """ogv: pages, each with the lengths of its segments and a checksum; each stream has a first and a last one. RFC
+    3533, 6."""
     end, open_streams = 0, set()
     while end < size:
-        file.seek(end)
-        magic, flags, stream, num_segments = struct.unpack("<4sxB8xI8xB", file.read(27))
+        start = end
+        file.seek(start)
+        magic, flags, stream, checksum, num_segments = struct.unpack("<4sxB8xI4xIB", file.read(27))
         if magic != OGG_MAGIC:
-            raise BrokenStructure(f"is damaged: there is no page at byte {end}")
+            raise BrokenStructure(f"is damaged: there is no page at byte {start}")
         end += 27 + num_segments + sum(file.read(num_segments))
         _check_end(end, size)
+        file.seek(start)
+        if _ogg_checksum(file.read(end - start)) != checksum:
+            raise BrokenStructure(f"is damaged: the bytes after {start} are not those that were written (checksum)")
         if flags & OGG_FIRST:
             open_streams.add(stream)
         if flags & OGG_LAST:
             open_streams.discard(stream)
     if open_streams:
         raise BrokenStructure("is cut short: its last page is missing; copy or record it again")
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """The CRC-32 of RFC 3533, 6: that of zlib with the bits of each byte and of the result the other way round, from 0
+    on. Its own place in the page counts as zeros."""
+    content = page[:22] + bytes(4) + page[26:]
+    crc = crc32(content.translate(BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(crc.to_bytes(4, "big").translate(BITS_REVERSED), "little")
 
 
 def _check_mxf(file: BinaryIO, size: int) -> None:
