@@ -18,6 +18,7 @@ import torch
 from pipeline.caption_checkpoint import CaptionCheckpoint, load_captioner
 from pipeline.encode import RegionEncoder, RuntimeRegions, TorchRegions, choose_device, describe_images
 from pipeline.errors import InputError, describe_os_error
+from pipeline.files import check_name
 from pipeline.label_files import find_files
 from pipeline.labels.annotations import SEGMENTS, Span, read_spans
 from pipeline.labels.caption_files import CaptionRow, write_video_captions
@@ -135,6 +136,7 @@ def caption_images(
     def read() -> Iterator[np.ndarray]:
         for path in paths:
             try:
+                check_name(path)
                 pixels = read_image(path)
                 _check_size(path, preprocess, width=pixels.shape[1], height=pixels.shape[0])
             except InputError as error:
@@ -201,6 +203,7 @@ def caption_files(
     described: dict[str, Path] = {}
     for path in videos:
         try:
+            check_name(path)
             _check_is_first(path, described.get(path.stem))
             spans = None if labels is None else _spans_beside(path, labels)
             video_captions = caption_video(path, model, search, spans=spans, every_seconds=every_seconds, tell=tell)

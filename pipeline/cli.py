@@ -4,6 +4,7 @@ Nothing heavy is imported before a command runs, so that --help answers at once.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -106,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0; 1 where a video could not be labelled; 2 where the call itself was refused."""
     from pipeline.errors import InputError, describe_os_error
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     options = _parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _stop)
     try:

@@ -1,9 +1,11 @@
-"""Writing files so that a reader, or a killed process, never sees half of one."""
+"""Writing files so that a reader, or a killed process, never sees half of one; names that can be written down."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pipeline.errors import InputError
 
 
 @contextmanager
@@ -17,3 +19,11 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_name(path: Path) -> None:
+    """Raise InputError where the name of a file is no text, so that no table could name it."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: its name is not in UTF-8: rename it") from None

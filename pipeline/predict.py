@@ -18,6 +18,7 @@ from pipeline.checkpoint import Checkpoint, CheckpointSpec, load_checkpoint
 from pipeline.datasets.features import read_feature_file
 from pipeline.encode import choose_device, encode_video
 from pipeline.errors import InputError
+from pipeline.files import check_name
 from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.labels.smoothing import smooth
 from pipeline.labels.temperature import tempered
@@ -141,8 +142,9 @@ def label_video(
     opening: how the video is opened
 
     Raises DamagedVideoError where not all frames of a video can be read, and `partial` is not set or none can be;
-    InputError where a file is not of the kind that the model takes.
+    InputError where a file is not of the kind that the model takes, or its name is no text.
     """
+    check_name(path)
     if model.runtime is None:
         features = _read_given_features(path, model)
         probabilities = model.checkpoint.labeller.predict([features])

@@ -212,6 +212,48 @@ def test_bad_files_are_told_in_a_sentence_each_and_the_others_are_labelled(video
     assert names_in(out) == ["decode_report.csv", *labelled]
 
 
+NO_TEXT = os.fsdecode(b"no\xfetext")
+
+
+@pytest.mark.parametrize("stem", ["12:30:05", "data:clip", "pipe:0", "100%d é", "new\nline"])
+def test_a_name_may_be_any_text(stem, video_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    video = write_video(Path(f"{stem}.mp4"), num_frames=4)
+    assert label(video, model=video_model, out=Path("out"), more=("--overlay",)) == 0
+    assert names_in(Path("out")) == sorted(
+        [
+            "decode_report.csv",
+            *(f"{stem}.{end}" for end in ("frames.csv", "segments.csv", "overlay.mp4", "report.json")),
+        ]
+    )
+
+
+def test_a_name_that_is_no_text_is_told_and_the_rest_goes_on(video_model, caption_model, tmp_path, capsys):
+    dataset, image = tmp_path / "dataset", tmp_path / f"{NO_TEXT}.png"
+    (dataset / "videos").mkdir(parents=True)
+    good = write_video(dataset / "videos" / "good.mp4", num_frames=4)
+    try:
+        shutil.copy(good, dataset / "videos" / f"{NO_TEXT}.mp4")
+        Image.new("RGB", (64, 48)).save(image)
+    except OSError:
+        pytest.skip("names are text on this file system")
+    sentence = "its name is not in UTF-8: rename it"
+    assert label(dataset / "videos", model=video_model, out=tmp_path / "out") == 1
+    assert names_in(tmp_path / "out") == [
+        "decode_report.csv",
+        "good.frames.csv",
+        "good.report.json",
+        "good.segments.csv",
+    ]
+    assert caption(image, good, model=caption_model, out=tmp_path / "captions.csv") == 1
+    assert {row["path"] for row in rows_of(tmp_path / "captions.csv")} == {str(good)}
+    assert main(["review", str(dataset / "videos"), "--model", str(video_model), "--out", str(tmp_path / "list")]) == 1
+    assert main(["check", str(dataset)]) == 2
+    told = capsys.readouterr()
+    assert told.err.count(sentence) == 3
+    assert f"no\\udcfetext.mp4: {sentence}" in told.out
+
+
 def test_two_videos_of_one_name_do_not_replace_each_other(video_model, tmp_path, capsys):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

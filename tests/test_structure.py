@@ -15,7 +15,7 @@ from pipeline.config import Params, load_params
 BOTTOM = {"errors", "files"}
 MAY_IMPORT = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "rnn": set(),
     "video": BOTTOM,
     "labels": BOTTOM,

@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.datasets.features import read_feature_file
 from pipeline.datasets.manifest import SPLITS, Kind, Source
 from pipeline.errors import InputError
+from pipeline.files import check_name
 from pipeline.labels.annotations import VIDEO_LABELS, find_annotation, read_annotation, read_video_labels
 from pipeline.labels.classes import read_classes
 from pipeline.labels.problems import AnnotationError, Problem, did_you_mean, read_lines
@@ -162,6 +163,11 @@ def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Pat
     paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     found: dict[str, Path] = {}
     for path in paths:
+        try:
+            check_name(path)
+        except InputError as error:
+            findings.add(None, path, str(error).removeprefix(f"{path}: "))
+            continue
         if path.suffix.lower() not in suffixes:
             findings.add(None, path, f"is not one of {', '.join(sorted(suffixes))}: move it out of {folder.name}/")
         elif path.stem in found:

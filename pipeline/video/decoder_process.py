@@ -71,7 +71,7 @@ class ProcessReader:
         try:
             # what `region` may be beside it, such as a `Preprocess`, the process need not know
             region = Region(region.size, region.crop, region.crop_unit)
-            self._index = cast(VideoIndex, self._ask("open", path, region, surveyed))
+            self._index = cast(VideoIndex, self._ask("open", Path.cwd(), path, region, surveyed))
         except BaseException:
             self.close()
             raise
@@ -190,7 +190,8 @@ class _Decoder:
         self._batches: Iterator[FrameBatch] = iter(())
         self._next: FrameBatch | Exception | None = None
 
-    def open(self, path: Path, region: Region, surveyed: bool | None) -> VideoIndex:
+    def open(self, folder: Path, path: Path, region: Region, surveyed: bool | None) -> VideoIndex:
+        os.chdir(folder)  # where who asks is now
         self._reader = open_scaled(path, region, surveyed=surveyed)
         return self._reader.index
 

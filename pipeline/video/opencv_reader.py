@@ -31,7 +31,7 @@ class OpenCVReader(ForwardReader):
 
     def _open(self) -> None:
         path = self.properties.path
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
         self._position = 0
         if not self._capture.isOpened():
             raise VideoError(f"{path}: OpenCV cannot read it")

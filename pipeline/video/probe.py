@@ -69,18 +69,23 @@ def probe_video(path: Path) -> VideoIndex:
     if damage := describe_damage(path):
         raise VideoError(f"{path}: {damage}")
     with naming_errors(path):
-        with av.open(str(path)) as container:
+        with open_file(path) as container:
             first = next(container.decode(video_stream(path, container)), None)
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded; the file has no frames or is damaged")
-        with av.open(str(path)) as container:
+        with open_file(path) as container:
             return _index(path, container, first)
+
+
+def open_file(path: Path) -> av.container.InputContainer:
+    """By its whole path: FFmpeg takes what stands before a colon for a protocol, as in 12:30:05.mp4."""
+    return av.open(str(path.absolute()))
 
 
 def estimate_num_frames(path: Path) -> int:
     """About how many frames a video has, by its header alone; 0 where that does not say it, or cannot be read."""
     try:
-        with av.open(str(path)) as container:
+        with open_file(path) as container:
             stream = video_stream(path, container)
             seconds = (container.duration or 0) / av.time_base
             return stream.frames or round(seconds * float(stream.average_rate or 0))

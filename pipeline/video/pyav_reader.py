@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.video.forward_reader import ForwardReader
-from pipeline.video.probe import VideoIndex, decode_strictly, demux, shown_size, video_stream
+from pipeline.video.probe import VideoIndex, decode_strictly, demux, open_file, shown_size, video_stream
 from pipeline.video.reader import DecodeReport, VideoError
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
@@ -67,7 +67,7 @@ class PyAVReader(ForwardReader):
         self.close()
         path = self.properties.path
         try:
-            self._container = av.open(str(path))
+            self._container = open_file(path)
         except av.FFmpegError as error:
             raise VideoError(f"{path}: cannot be opened ({error.strerror})") from error
         stream = video_stream(path, self._container)

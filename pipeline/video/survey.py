@@ -18,6 +18,7 @@ from pipeline.video.probe import (
     demux,
     describe_frames,
     naming_errors,
+    open_file,
     probe_video,
     video_stream,
 )
@@ -69,7 +70,7 @@ def survey_video(path: Path) -> VideoIndex:
     seen = _Decoded()
     if damage := describe_damage(path):
         seen.problems.append(damage)
-    with naming_errors(path), av.open(str(path)) as container:
+    with naming_errors(path), open_file(path) as container:
         stream = video_stream(path, container)
         for frame in whole_frames(container, stream, seen):
             seen.first = seen.first or frame

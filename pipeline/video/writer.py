@@ -39,7 +39,7 @@ class VideoWriter:
         with ExitStack() as opened:
             temporary = opened.enter_context(replacing(self._path))
             options = {"movflags": "+faststart"}
-            self._container = opened.enter_context(av.open(str(temporary), "w", options=options))
+            self._container = opened.enter_context(av.open(str(temporary.absolute()), "w", options=options))
             self._stream = self._add_stream()
             self._opened = opened.pop_all()
         return self

@@ -120,6 +120,17 @@ def test_every_kind_is_found_in_a_folder() -> None:
     assert {Path(name).suffix for name in KINDS} < VIDEO_SUFFIXES
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_name_with_a_colon_is_no_address(
+    backend: str, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video("12:30:05.mp4")
+    whole, _ = decode_fully(path)
+    monkeypatch.chdir(path.parent)
+    with opened(Path(path.name), backend) as video:
+        np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in video.read()]), whole)
+
+
 def test_properties_say_what_the_file_is(make_video: MakeVideo) -> None:
     with open_video(make_video("steady.mp4", num_frames=50)) as video:
         assert (video.properties.frame_rate, video.properties.declared_frames) == (25, 50)
