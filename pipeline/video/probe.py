@@ -28,6 +28,9 @@ STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 # Its decoder passes over errors, unless several threads decode one frame.
 VP8 = "vp8"
 
+# In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
+MOST_EXCHANGED = 16
+
 # A video is called variable if its steps between frames differ by more than this part of the usual step. Containers
 # round times (Matroska to 1 ms), so steps of a constant rate differ too.
 STEP_TOLERANCE = 0.1

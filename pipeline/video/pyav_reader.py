@@ -11,15 +11,13 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.video.forward_reader import ForwardReader
-from pipeline.video.probe import VideoIndex, decode_strictly, demux, open_file, shown_size, video_stream
+from pipeline.video.probe import MOST_EXCHANGED, VideoIndex, decode_strictly, demux, open_file, shown_size, video_stream
 from pipeline.video.reader import DecodeReport, VideoError
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
 from pipeline.video.survey import whole_frames
 
-# In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
-EXCHANGING_DEMUXERS = frozenset({"avi"})
-MOST_EXCHANGED = 16
+EXCHANGING_DEMUXERS = frozenset({"avi"})  # see MOST_EXCHANGED
 
 
 class PyAVReader(ForwardReader):

@@ -24,6 +24,8 @@ EBML_CRC = b"\xbf\x84"  # the id and the length of a CRC-32
 CHECKED_AT_ONCE = 1 << 20
 TS_PACKET, TS_SYNC = 188, 0x47  # ISO/IEC 13818-1, 2.4.3.2
 TS_TIMED_PACKET = 4 + TS_PACKET  # m2ts: with a time before it
+AVI_UNKNOWN = (0, 0xFFFFFFFF)
+ASF_NO_PACKETS = 50  # bytes of the data without a packet
 ASF_HEADER, ASF_DATA = (bytes.fromhex(name + "26b2758e66cf11a6d900aa0062ce6c") for name in ("30", "36"))
 FLV_FILE_SIZE, FLV_SEARCHED = b"\x00\x08filesize\x00", 4096  # a name of 8 bytes, and that a number follows
 FLV_MAGIC, FLV_TAGS = b"FLV", frozenset({8, 9, 18})  # of sound, video, data
@@ -101,12 +103,13 @@ def _check_boxes(file: BinaryIO, size: int) -> None:
 
 
 def _check_riff(file: BinaryIO, size: int) -> None:
-    """avi. `RIFF`, 32-bit size of what follows; files over 1 GB go on with further RIFF blocks."""
+    """avi. `RIFF`, 32-bit size of what follows; files over 1 GB go on with further RIFF blocks. What was written to a
+    pipe does not say its size."""
     end = 0
     while end + 12 <= size:
         file.seek(end)
         name, block_size = struct.unpack("<4sI", file.read(8))
-        if name != b"RIFF":
+        if name != b"RIFF" or block_size in AVI_UNKNOWN:
             return
         _check_end(end + 8 + block_size, size)
         _check_chunks(file, end + 12, end + 8 + block_size)
@@ -240,9 +243,9 @@ def _check_asf(file: BinaryIO, size: int) -> None:
         file.seek(end)
         name, object_size = struct.unpack("<16sQ", file.read(24))
         has_data |= name == ASF_DATA
+        if name == ASF_DATA and object_size <= ASF_NO_PACKETS:
+            return
         if object_size < 24:
-            if name == ASF_DATA:
-                return
             raise BrokenStructure(f"is damaged: there is no object at byte {end}")
         end += object_size
         _check_end(end, size)

@@ -1,17 +1,21 @@
 """What can be decoded of a video whose packets do not say it, found by decoding all of it.
 
 It takes as long as decoding does, so only those files are surveyed that could not be read as their packets promise:
-damaged ones, and whole ones where a packet is not always a frame or has no time.
+damaged ones, and whole ones where a packet is not always a frame, has no time, or where times begin anew, since several
+files were joined byte by byte: there each part is shown after the one before, as players do it.
 """
 
+import heapq
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 
 from pipeline.video.probe import (
+    MOST_EXCHANGED,
     VideoIndex,
     check_is_file,
     decode_strictly,
@@ -35,6 +39,7 @@ class _Decoded:
         self.packet_seconds: list[float] = []
         self.num_packets = 0
         self.num_errors = 0
+        self.is_joined = False  # of several videos, each with times of its own
         self.first: av.VideoFrame | None = None
 
 
@@ -131,10 +136,14 @@ def _index(
     times = _times(path, stream, seen)
     lost, num_failed = np.empty(0), 0
     if seen.num_errors or seen.problems:  # of a whole file, packets without a frame show nothing
-        lost = _lost_seconds(times, seen)
+        lost = np.empty(0) if seen.is_joined else _lost_seconds(times, seen)
         num_failed = max(len(lost), seen.num_packets - len(times))
     if seen.num_errors:
-        seen.problems.append(f"{num_failed} of {len(times) + num_failed} frames cannot be decoded; the file is damaged")
+        seen.problems.append(
+            f"{num_failed} of {len(times) + num_failed} frames cannot be decoded; the file is damaged"
+            if num_failed
+            else "is damaged, or joined from several, though every frame can be decoded"
+        )
     all_times = np.concatenate([times, lost])
     order = np.argsort(all_times, kind="stable")
     return VideoIndex(
@@ -158,7 +167,27 @@ def _times(path: Path, stream: av.VideoStream, seen: _Decoded) -> np.ndarray:
         return np.arange(len(seen.times)) / float(rate)
     if None in seen.times:
         raise VideoError(f"{path}: does not say for every frame when it is shown; copy it into an mp4 or mkv file")
-    return np.sort(np.array(seen.times, dtype=np.float64))
+    times = np.array(seen.times, dtype=np.float64)
+    starts = _restarts(times)
+    step = np.median(np.diff(np.unique(times))) if starts else 0.0
+    for start, stop in pairwise([*starts, len(times)]):
+        times[start:stop] += times[:start].max() + step - times[start:stop].min()
+    seen.is_joined = bool(starts)
+    return np.sort(times)
+
+
+def _restarts(times: np.ndarray) -> list[int]:
+    """Where times in the decoder's order begin anew: they go back by more places than a container may exchange."""
+    starts = []
+    latest: list[float] = []  # of the times since the last start, a heap
+    for index, seconds in enumerate(times.tolist()):
+        if len(latest) > MOST_EXCHANGED and seconds < latest[0]:
+            starts.append(index)
+            latest = []
+        heapq.heappush(latest, seconds)
+        if len(latest) > MOST_EXCHANGED + 1:
+            heapq.heappop(latest)
+    return starts
 
 
 def _lost_seconds(times: np.ndarray, seen: _Decoded) -> np.ndarray:

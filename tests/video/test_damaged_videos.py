@@ -9,13 +9,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_videos import MakeVideo, decode_fully, moving_scene
 
 from pipeline.video.preprocess import Preprocess
+from pipeline.video.probe import MOST_EXCHANGED
 from pipeline.video.pyav_reader import PyAVReader
 from pipeline.video.reader import VideoError, open_scaled, open_video
-from pipeline.video.structure import describe_damage
-from pipeline.video.survey import index_video, survey_video
+from pipeline.video.structure import ASF_DATA, describe_damage
+from pipeline.video.survey import _restarts, index_video, survey_video
 
 SLOWEST_SECONDS = 30  # for some dozen small frames, on a machine that does other things too
 CHECKSUMMED = (".mkv", ".ogv")  # as FFmpeg writes them
@@ -154,6 +157,40 @@ def test_a_whole_file_whose_packets_have_no_times_is_read_by_decoding_it(make_vi
         np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), pixels)
 
 
+@pytest.mark.parametrize("name", ["joined.mpg", "joined.ts"])
+def test_files_that_were_joined_byte_by_byte_are_shown_one_after_the_other(name: str, make_video: MakeVideo) -> None:
+    path = make_video(name, codec="mpeg2video", options={"bf": "2", "g": "12"})
+    whole, pts_seconds = decode_fully(path)
+    path.write_bytes(path.read_bytes() * 3)
+    with open_whole(path, surveyed=True) as video:
+        batches = list(video.read(batch_size=7))
+        problems = video.report().problems
+    after = np.arange(3)[:, None] * (pts_seconds[-1] + 0.04 - pts_seconds[0])
+    times = np.concatenate([batch.pts_seconds for batch in batches])
+    np.testing.assert_allclose(times, (pts_seconds + after).ravel(), atol=1e-4)
+    np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), np.concatenate([whole] * 3))
+    # a transport stream counts its packets, and is not told from one that lost some
+    assert problems == (
+        () if name == "joined.mpg" else ("is damaged, or joined from several, though every frame can be decoded",)
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_times_begin_anew_only_where_they_go_back_further_than_an_exchange(data: st.DataObject) -> None:
+    shortest = 2 * MOST_EXCHANGED + 2  # shorter parts cannot be told from an exchange
+    lengths = [*data.draw(st.lists(st.integers(shortest, 90), max_size=3)), data.draw(st.integers(1, 90))]
+    num_exchanged = data.draw(st.integers(1, MOST_EXCHANGED + 1))
+    shuffle = np.random.default_rng(data.draw(st.integers(0, 1000))).permuted
+    parts = []
+    for length in lengths:
+        part = np.arange(length) / 25
+        for first in range(0, length, num_exchanged):  # none goes further than these are long
+            part[first : first + num_exchanged] = shuffle(part[first : first + num_exchanged])
+        parts.append(part)
+    assert _restarts(np.concatenate(parts)) == np.cumsum(lengths[:-1]).tolist()
+
+
 def test_a_bare_stream_is_shown_at_its_frame_rate(make_video: MakeVideo) -> None:
     path = make_video("bare.h264", options={"bf": "2"})
     index = survey_video(path)
@@ -238,6 +275,21 @@ def test_an_flv_that_was_recorded_live_does_not_say_its_size(number: float, make
     assert describe_damage(path) is None
     with open_whole(path) as video:
         assert video.properties.num_frames == 40
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_an_avi_that_was_written_to_a_pipe_does_not_say_its_size(size: int, make_video: MakeVideo) -> None:
+    path = make_video("clip.avi", codec="mpeg4")
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + struct.pack("<I", size) + content[8:])
+    assert describe_damage(path) is None
+
+
+def test_a_wmv_that_was_written_to_a_pipe_does_not_say_the_size_of_its_data(make_video: MakeVideo) -> None:
+    path = make_video("clip.wmv", codec="wmv2")
+    before, name, after = path.read_bytes().partition(ASF_DATA)
+    path.write_bytes(before + name + struct.pack("<Q", 50) + after[8:])
+    assert describe_damage(path) is None
 
 
 def test_a_fragmented_file_is_whole_only_where_a_fragment_ends(make_video: MakeVideo) -> None:
