@@ -67,13 +67,14 @@ class ProcessReader:
         self, path: Path, region: Region, *, surveyed: bool | None, free: "LifoQueue[_Process | None]"
     ) -> None:
         self._path, self._free = path, free
-        self._process: _Process | None = free.get() or _Process()
+        self._process: _Process | None = free.get()
         try:
+            self._process = self._process or _Process()
             # what `region` may be beside it, such as a `Preprocess`, the process need not know
             region = Region(region.size, region.crop, region.crop_unit)
             self._index = cast(VideoIndex, self._ask("open", Path.cwd(), path, region, surveyed))
         except BaseException:
-            self.close()
+            self._give_back()
             raise
 
     @property
@@ -97,11 +98,15 @@ class ProcessReader:
 
     def close(self) -> None:
         """Free the decoder, and the process for another video. The reader cannot be used afterwards."""
+        if self._process is not None:
+            self._give_back()
+
+    def _give_back(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             with suppress(EOFError):
                 process.ask("close")
-            self._free.put(process if process.is_running else None)
+        self._free.put(process if process is not None and process.is_running else None)
 
     def __enter__(self) -> Self:
         return self

@@ -102,9 +102,17 @@ def test_a_decoder_that_crashes_costs_one_video(
 
 
 def test_a_process_that_cannot_start_is_told(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "false")
-    with DecoderProcesses(1) as processes, pytest.raises(VideoError, match="ended with exit code 1"):
-        processes.open_scaled(make_video(), LARGE)
+    path = make_video()
+    with DecoderProcesses(1) as processes:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "false")
+            with pytest.raises(VideoError, match="ended with exit code 1"):
+                processes.open_scaled(path, LARGE)
+            patch.setattr(sys, "executable", "/nowhere/python")
+            with pytest.raises(FileNotFoundError):
+                processes.open_scaled(path, LARGE)
+        with processes.open_scaled(path, Region((48, 64))) as video:
+            np.testing.assert_array_equal(frames_of(video), decode_fully(path)[0])
 
 
 def test_an_interrupted_answer_is_not_taken_for_the_next_one(
