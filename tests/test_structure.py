@@ -46,6 +46,8 @@ MAY_IMPORT = {
     "label_report": {"labels", "predict", "video", *BOTTOM},
     "label_files": {"label_report", "labels", "predict", "training", "video", *BOTTOM},
     "caption": {"caption_checkpoint", "encode", "label_files", "labels", "predict", "runtime", "video", *BOTTOM},
+    "label_command": {"label_files", "labels", "live_command", "predict", *BOTTOM},
+    "caption_command": {"caption", "labels", *BOTTOM},
     "live": {"labels", "models", "predict", "video", *BOTTOM},
     "live_command": {"live", "predict", "video", *BOTTOM},
     "review": {"labels", "predict", "video", *BOTTOM},
