@@ -1,4 +1,5 @@
-"""Whether a video file is whole by its own structure: blocks that say how long they are must fill it to its end.
+"""Whether a video file is whole by its own structure: blocks that say how long they are must fill it to its end, and
+those that have a checksum must be as they were written.
 
 A decoder reads a file that was cut short without complaint up to the cut, and passes over what it does not understand.
 Where a format says how long its parts are, that is compared here; nothing of what is in them is decoded.
