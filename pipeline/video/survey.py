@@ -173,15 +173,22 @@ def _times(path: Path, stream: av.VideoStream, seen: _Decoded) -> np.ndarray:
     for start, stop in pairwise([*starts, len(times)]):
         times[start:stop] += times[:start].max() + step - times[start:stop].min()
     seen.is_joined = bool(starts)
-    return np.sort(times)
+    order = np.argsort(times, kind="stable")
+    moved = np.abs(order - np.arange(len(order))) > MOST_EXCHANGED
+    if moved.any():
+        seen.problems.append(
+            f"the times of its frames, from frame {moved.argmax()} on, are not in order; it is damaged"
+        )
+    return times[order]
 
 
 def _restarts(times: np.ndarray) -> list[int]:
-    """Where times in the decoder's order begin anew: they go back by more places than a container may exchange."""
+    """Where times in the decoder's order begin anew: they go back by more places than a container may exchange, and
+    those of the next frames too, or one of them is damaged."""
     starts = []
     latest: list[float] = []  # of the times since the last start, a heap
     for index, seconds in enumerate(times.tolist()):
-        if len(latest) > MOST_EXCHANGED and seconds < latest[0]:
+        if len(latest) > MOST_EXCHANGED and max(times[index : index + 3]) < latest[0]:
             starts.append(index)
             latest = []
         heapq.heappush(latest, seconds)

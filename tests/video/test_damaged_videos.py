@@ -1,6 +1,7 @@
 """Damaged videos: no crash, no hang, no success that is none; and what can be decoded of them in part."""
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -173,6 +174,31 @@ def test_files_that_were_joined_byte_by_byte_are_shown_one_after_the_other(name:
     assert problems == (
         () if name == "joined.mpg" else ("is damaged, or joined from several, though every frame can be decoded",)
     )
+
+
+def change_time(path: Path, frame: int, seconds: float) -> None:
+    """Of one frame of a transport stream of one video stream, in the header of its PES packet."""
+    content = bytearray(path.read_bytes())
+    header = [match.start() for match in re.finditer(b"\x00\x00\x01\xe0", content)][frame]
+    top, middle, low = struct.unpack(">BHH", content[header + 9 : header + 14])
+    ticks = ((top >> 1 & 7) << 30 | (middle >> 1) << 15 | low >> 1) + round(seconds * 90_000)
+    changed = (top & 0xF0 | ticks >> 30 << 1 | 1, (ticks >> 15 & 0x7FFF) << 1 | 1, (ticks & 0x7FFF) << 1 | 1)
+    content[header + 9 : header + 14] = struct.pack(">BHH", *changed)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("seconds", [-1.01, 2.01])
+def test_a_frame_whose_time_is_damaged_is_told(seconds: float, make_video: MakeVideo) -> None:
+    path = make_video("clip.ts", codec="mpeg2video", num_frames=60, options={"bf": "0"})
+    _, pts_seconds = decode_fully(path)
+    change_time(path, 40, seconds)
+    with av.open(str(path)) as container:
+        changed = np.array([frame.time for frame in container.decode(video=0)])
+    np.testing.assert_allclose((changed - pts_seconds)[[39, 40, 41]], [0, seconds, 0], atol=1e-4)
+    with pytest.raises(VideoError, match="cannot be decoded"), open_whole(path, surveyed=False) as video:
+        list(video.read())
+    index = survey_video(path)
+    assert "are not in order; it is damaged" in index.problems[0]
 
 
 @settings(max_examples=200, deadline=None)
