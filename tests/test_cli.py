@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import av
@@ -440,6 +441,7 @@ def run_until_drawing(video_model: Path, video: Path, out: Path) -> "subprocess.
         text=True,
         cwd=Path(__file__).parents[1],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # which is ignored in the background
     )
     deadline = time.monotonic() + 120
     while not list(out.glob(".labelling.*/.*")):
