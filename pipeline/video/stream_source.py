@@ -161,7 +161,7 @@ class _Length(NamedTuple):
 def _length(container: av.container.InputContainer, stream: av.VideoStream) -> _Length | None:
     """What a stream says of its end; None where it says nothing, and so has none."""
     name = container.format.name
-    in_bytes = container.size > 0 and name not in PLAYLISTS | {MULTIPART}
+    in_bytes = (container.size or 0) > 0 and name not in PLAYLISTS | {MULTIPART}
     seconds = container.duration / av.time_base if container.duration else None
     fragmented = name == MP4 and not stream.frames  # FFmpeg adds up what fragments it has seen
     guessed = in_bytes and name not in SKIPPING_DEMUXERS | {MP4}  # by FFmpeg, from the bytes and the bit rate
