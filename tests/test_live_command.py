@@ -117,7 +117,7 @@ def test_a_stream_that_is_gone_is_given_up_and_what_came_has_labels(video_model,
     assert [re.sub(r"^[\d: -]{20}", "", line).split("/live: ")[1] for line in told.err.splitlines()] == [
         "waiting for its first frame; Ctrl-C ends",
         f"is labelled into {out / f'127.0.0.1_{port}_live.live.csv'}",
-        "lost (the sender ended it); trying again for 1 s",
+        "lost (the connection ended); trying again for 1 s",
         "given up, as no frame came for 1 s (Connection refused)",
     ]
     summary = re.fullmatch(SUMMARY, told.out.strip())

@@ -25,6 +25,9 @@ av.logging.set_level(None)
 # A decoder that meets an error is to say so, and not to patch the frame up. Of a codec context, FFmpeg's names.
 STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 
+# What decoding raises: PyAV 19 a ValueError, where a decoder could not be opened and is given another packet.
+DECODING_ERRORS = (av.FFmpegError, ValueError)
+
 # Its decoder passes over errors, unless several threads decode one frame.
 VP8 = "vp8"
 

@@ -11,7 +11,16 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.video.forward_reader import ForwardReader
-from pipeline.video.probe import MOST_EXCHANGED, VideoIndex, decode_strictly, demux, open_file, shown_size, video_stream
+from pipeline.video.probe import (
+    DECODING_ERRORS,
+    MOST_EXCHANGED,
+    VideoIndex,
+    decode_strictly,
+    demux,
+    open_file,
+    shown_size,
+    video_stream,
+)
 from pipeline.video.reader import DecodeReport, VideoError
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
@@ -103,7 +112,7 @@ class PyAVReader(ForwardReader):
             raise VideoError(
                 f"{path}: only {position} of {self.properties.num_frames} frames can be decoded; the file is damaged"
             ) from None
-        except av.FFmpegError as error:
+        except DECODING_ERRORS as error:
             raise VideoError(f"{path}: frame {position} cannot be decoded; the file is damaged") from error
         if frame.is_corrupt:
             raise VideoError(f"{path}: frame {position} is damaged")
@@ -135,7 +144,7 @@ class PyAVReader(ForwardReader):
     def _check_end(self) -> None:
         try:
             more = next(self._frames, None)
-        except av.FFmpegError:
+        except DECODING_ERRORS:
             more = None  # what comes after the last frame shows nothing
         if more is not None:
             num_frames = self.properties.num_frames

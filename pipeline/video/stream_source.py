@@ -1,5 +1,6 @@
 """A stream, by its address: one that ends, as a finished video behind HTTP, and one that does not."""
 
+import errno
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import av
 
 from pipeline.video.live_source import LONGEST_PAUSE_SECONDS, LostError, ReopenedSource
 from pipeline.video.probe import (
+    DECODING_ERRORS,
     DURATION_TOLERANCE_SECONDS,
     SKIPPING_DEMUXERS,
     decode_strictly,
@@ -28,6 +30,8 @@ STREAM_OPTIONS = {"rtsp_flags": "prefer_tcp", "reconnect": "1"}
 # cameras that send pictures one after the other invent a number.
 MP4, MULTIPART = "mov,mp4,m4a,3gp,3g2,mj2", "mpjpeg"
 PLAYLISTS = frozenset({"hls", "dash", "sdp"})
+# By the sender, or on the way: whether FFmpeg calls that an error depends on its version.
+CONNECTION_ENDED = "the connection ended"
 
 
 class StreamSource(ReopenedSource):
@@ -98,8 +102,9 @@ class StreamSource(ReopenedSource):
                 if time.monotonic() - arrived > most_seconds:
                     raise LostError(f"nothing but sound, or damage, for {most_seconds:g} s")
         except av.FFmpegError as error:
+            yield from _decode(stream, None) or []  # what the decoder holds until it is told of an end
             raise LostError(_reason(error)) from None
-        raise LostError("the sender ended it")
+        raise LostError(CONNECTION_ENDED)
 
     def _read_finite(
         self, container: av.container.InputContainer, stream: av.VideoStream, length: "_Length", stop: Event
@@ -207,7 +212,7 @@ def _decode(stream: av.VideoStream, packet: av.Packet | None) -> list[av.VideoFr
         return packet.decode() if packet else stream.codec_context.decode(None)
     except EOFError:  # it was told of the end before
         return []
-    except av.FFmpegError:
+    except DECODING_ERRORS:
         return None
 
 
@@ -215,6 +220,8 @@ def _reason(error: Exception) -> str:
     """FFmpeg's reason, without the address."""
     if isinstance(error, av.error.ExitError):
         return "it did not answer in time"
+    if getattr(error, "errno", None) == errno.EIO:
+        return CONNECTION_ENDED
     return getattr(error, "strerror", None) or type(error).__name__
 
 

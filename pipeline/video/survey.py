@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from pipeline.video.probe import (
+    DECODING_ERRORS,
     MOST_EXCHANGED,
     VideoIndex,
     check_is_file,
@@ -106,7 +107,7 @@ def whole_frames(
         _note_packet(packet, seen)
         try:
             frames = packet.decode()
-        except av.FFmpegError:
+        except DECODING_ERRORS:
             seen.num_errors += 1
             continue
         for frame in frames:

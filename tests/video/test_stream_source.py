@@ -341,7 +341,7 @@ def test_an_index_at_the_end_needs_a_server_that_sends_parts(tmp_path: Path, sto
     with FileServer(path) as server:
         frames, error = take_all(server, stop)
     assert not frames
-    assert "no frame came (Input/output error): where the index of a video is at its end" in error
+    assert "no frame came (the connection ended): where the index of a video is at its end" in error
     with FileServer(path, sends_parts=True) as server:
         frames, error = take_all(server, stop)
     assert error == ""
