@@ -24,7 +24,7 @@ import pipeline
 from pipeline.errors import InputError
 from pipeline.video.probe import VideoIndex
 from pipeline.video.pyav_reader import PyAVReader
-from pipeline.video.reader import DecodeReport, FrameBatch, VideoError, VideoProperties, open_scaled
+from pipeline.video.reader import DecodeReport, FrameBatch, ScaledReader, VideoError, VideoProperties, open_scaled
 from pipeline.video.region import Region
 
 PIPE_BYTES = 1 << 20  # instead of 64 KiB: a batch comes in few pieces
@@ -57,7 +57,7 @@ class DecoderProcesses:
                 process.end()
 
 
-class ProcessReader:
+class ProcessReader(ScaledReader):
     """A `ScaledReader`: a `PyAVReader` in a process, which decodes the next batch while this one is made use of.
 
     Raises VideoError also where the process ends, as it does when a decoder crashes.
@@ -107,14 +107,6 @@ class ProcessReader:
             with suppress(EOFError):
                 process.ask("close")
         self._free.put(process if process is not None and process.is_running else None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         if self._process is None:

@@ -14,7 +14,7 @@ import decord
 import numpy as np
 
 from pipeline.video.forward_reader import ForwardReader
-from pipeline.video.probe import VideoIndex
+from pipeline.video.probe import VideoIndex, ffmpeg_name
 from pipeline.video.reader import VideoError
 
 decord.logging.set_level(decord.logging.QUIET)
@@ -41,7 +41,7 @@ class DecordReader(ForwardReader):
         path = self.properties.path
         try:
             # A tolerance between 0 and 1 is a share of the frames: this one is less than one frame of any video.
-            self._decoder = decord.VideoReader(str(path.absolute()), num_threads=0, fault_tol=1e-9)
+            self._decoder = decord.VideoReader(ffmpeg_name(path), num_threads=0, fault_tol=1e-9)
         except (decord.DECORDError, RuntimeError, AssertionError) as error:
             raise VideoError(f"{path}: decord cannot read it") from error
         self._position = 0

@@ -4,18 +4,16 @@ None of them can be trusted to seek, so a later range is reached by decoding up 
 file anew.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from pipeline.video.probe import VideoIndex
-from pipeline.video.reader import FrameBatch, VideoProperties, check_range
+from pipeline.video.reader import FrameBatch, VideoProperties, VideoReader, check_range
 
 
-class ForwardReader(ABC):
+class ForwardReader(VideoReader):
     """A `VideoReader` of which a decoder gives the frames, one after the other."""
 
     _position: int  # of the frame that comes next
@@ -55,17 +53,12 @@ class ForwardReader(ABC):
     def _skip_frame(self) -> None:
         """As `_next_frame`, without its pixels."""
 
-    def _check_end(self) -> None:  # noqa: B027  a decoder that knows the number of its frames has nothing to add
-        """Raise VideoError where frames come after the last one. Called when that was read."""
+    def _check_end(self) -> None:
+        """Raise VideoError where frames come after the last one. Called when that was read.
+
+        A decoder that knows the number of its frames has nothing to add.
+        """
 
     @abstractmethod
     def close(self) -> None:
         """Free the decoder. The reader cannot be used afterwards."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

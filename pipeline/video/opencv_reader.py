@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pipeline.video.forward_reader import ForwardReader
-from pipeline.video.probe import VideoIndex
+from pipeline.video.probe import VideoIndex, ffmpeg_name
 from pipeline.video.reader import VideoError
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -31,7 +31,7 @@ class OpenCVReader(ForwardReader):
 
     def _open(self) -> None:
         path = self.properties.path
-        self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+        self._capture = cv2.VideoCapture(ffmpeg_name(path), cv2.CAP_FFMPEG)
         self._position = 0
         if not self._capture.isOpened():
             raise VideoError(f"{path}: OpenCV cannot read it")

@@ -83,9 +83,14 @@ def probe_video(path: Path) -> VideoIndex:
             return _index(path, container, first)
 
 
+def ffmpeg_name(path: Path) -> str:
+    """A file by its whole path: FFmpeg takes what stands before a colon for a protocol, as in 12:30:05.mp4."""
+    return str(path.absolute())
+
+
 def open_file(path: Path) -> av.container.InputContainer:
-    """By its whole path: FFmpeg takes what stands before a colon for a protocol, as in 12:30:05.mp4."""
-    return av.open(str(path.absolute()))
+    """A video file, by PyAV. Raises av.FFmpegError."""
+    return av.open(ffmpeg_name(path))
 
 
 def estimate_num_frames(path: Path) -> int:

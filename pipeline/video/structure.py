@@ -155,10 +155,10 @@ def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
         if identity in SEGMENT_CHILDREN:
             del ends[1:]  # a cluster of unknown size ends here, and one of a known size should have ended
         end = ends[-1] if length == UNKNOWN else content + length
-        if identity in SEGMENT_CHILDREN and end <= ends[-1]:
-            _check_checksum(file, content, end)
         if end > ends[-1] or (length == UNKNOWN and identity != CLUSTER):
             raise BrokenStructure(f"is damaged: the element at byte {start} is longer than what it lies in")
+        if identity in SEGMENT_CHILDREN:
+            _check_checksum(file, content, end)
         if identity in MATROSKA_MASTERS:
             ends.append(end)
             start = content
@@ -307,7 +307,6 @@ def _ogg_checksum(page: bytes) -> int:
 def _check_mxf(file: BinaryIO, size: int) -> None:
     """mxf: a key of 16 bytes, a length as BER has it, and so many bytes, to the end; the header says where the footer
     is, once there is one. SMPTE ST 377-1, 6.3 and 7.1."""
-    file.seek(0)
     end, footer = 0, 0
     while end < size:
         file.seek(end)
@@ -320,7 +319,7 @@ def _check_mxf(file: BinaryIO, size: int) -> None:
         start = file.tell()
         _check_end(start + length, size)
         if key[:13] == MXF_PACK and key[13] in MXF_PARTITIONS:
-            (_, found) = struct.unpack(">8xQ8xQ", file.read(32))
+            (found,) = struct.unpack(">24xQ", file.read(32))
             footer = max(footer, found)
         end = start + length
     if footer >= size:

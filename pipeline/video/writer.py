@@ -12,6 +12,7 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from pipeline.files import replacing
+from pipeline.video.probe import ffmpeg_name
 
 av.logging.set_level(None)  # see `probe`
 
@@ -39,7 +40,7 @@ class VideoWriter:
         with ExitStack() as opened:
             temporary = opened.enter_context(replacing(self._path))
             options = {"movflags": "+faststart"}
-            self._container = opened.enter_context(av.open(str(temporary.absolute()), "w", options=options))
+            self._container = opened.enter_context(av.open(ffmpeg_name(temporary), "w", options=options))
             self._stream = self._add_stream()
             self._opened = opened.pop_all()
         return self

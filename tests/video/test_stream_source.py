@@ -240,6 +240,12 @@ def assert_same_frames(frames: list[LiveFrame], path: Path) -> None:
     np.testing.assert_array_equal([frame.seconds for frame in frames], pts_seconds[: len(frames)])
 
 
+def assert_whole(frames: list[LiveFrame], error: str, path: Path) -> None:
+    assert error == ""
+    assert len(frames) == len(read_scaled(path)[1])
+    assert_same_frames(frames, path)
+
+
 def take_all(server: FileServer, stop: Event) -> tuple[list[LiveFrame], str]:
     """What comes, and what is told at the end. Nothing is ever told to be lost and tried again."""
     frames, told, error = [], [], ""
@@ -264,9 +270,7 @@ def test_a_finished_video_ends_at_its_end_with_each_frame_once(
     path = make_video(name, **FINISHED[name])
     with FileServer(path, sends_parts=sends_parts) as server:
         frames, error = take_all(server, stop)
-    assert error == ""
-    assert len(frames) == len(read_scaled(path)[1])
-    assert_same_frames(frames, path)
+    assert_whole(frames, error, path)
 
 
 @pytest.mark.parametrize("states_length", [True, False])
@@ -307,9 +311,7 @@ def test_a_server_that_sends_parts_is_asked_for_the_rest_where_it_was_cut_off(
     path = make_video(name, **FINISHED[name])
     with FileServer(path, cut=0.6, cut_once=True, sends_parts=True) as server:
         frames, error = take_all(server, stop)
-    assert error == ""
-    assert len(frames) == len(read_scaled(path)[1])
-    assert_same_frames(frames, path)
+    assert_whole(frames, error, path)
     assert server.num_requests > 1
 
 
@@ -318,9 +320,7 @@ def test_one_whose_server_states_no_length_ends_where_its_container_says(make_vi
     for path in (video, with_sound(video, seconds=5)):
         with FileServer(path, states_length=False) as server:
             frames, error = take_all(server, stop)
-        assert error == ""
-        assert len(frames) == len(read_scaled(path)[1])
-        assert_same_frames(frames, path)
+        assert_whole(frames, error, path)
 
 
 def test_damaged_frames_are_left_out_and_told(make_video: MakeVideo, stop: Event) -> None:
