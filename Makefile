@@ -22,7 +22,7 @@ $(BIN)/.complete: requirements.txt requirements-uv.txt pyproject.toml
 
 run: setup
 	dvc repro
-	@python -m pipeline.summary
+	@python -m pipeline.cli.summary
 
 test: setup
 	ruff check .

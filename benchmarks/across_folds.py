@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import read_manifest
-from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.labels.smoothing import smooth
-from pipeline.labels.temperature import search_temperature, tempered
+from pipeline.labelling.model import load_model
 from pipeline.metrics.calibration import calibration_error
-from pipeline.predict import load_model
+from pipeline.postprocessing.smoothing import smooth
+from pipeline.postprocessing.temperature import search_temperature, tempered
 from pipeline.stages.paths import FEATURES, LABELLER, PREPARED
 
 NUM_THROWS = 200

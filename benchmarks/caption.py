@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from turns import take_turns
 
-from pipeline.caption import (
+from pipeline.captioning.describe import (
     CaptionModel,
     Search,
     caption_images,
@@ -26,7 +26,7 @@ from pipeline.caption import (
     load_caption_model,
     plan_search,
 )
-from pipeline.encode import describe_images
+from pipeline.encoding.images import describe_images
 from pipeline.video.image import read_image
 
 WHOLE_LIMIT, BEAM_LIMIT = 0.9, 1.3

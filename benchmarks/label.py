@@ -36,19 +36,16 @@ import numpy as np
 import torch
 from turns import take_turns
 
-from pipeline.checkpoint import (
-    CheckpointSpec,
-    FrameEncoder,
-    Lineage,
-    make_frame_encoder,
-    make_labeller,
-    save_checkpoint,
-)
+from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
+from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint
+from pipeline.checkpoints.storage import Lineage
 from pipeline.config import Pixels, load_params
-from pipeline.label_files import Wanted, label_files
-from pipeline.predict import Model, label_video, load_model
-from pipeline.runtime import Runtime, TorchRuntime
-from pipeline.video.reader import open_scaled
+from pipeline.encoding.runtime import TorchRuntime
+from pipeline.encoding.types import Runtime
+from pipeline.labelling.folder import Wanted, label_files
+from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.video import label_video
+from pipeline.video.open import open_scaled
 
 LITE0 = "efficientnet_lite0"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}

@@ -49,18 +49,22 @@ from torch.autograd import DeviceType
 from torch.nn.functional import cosine_similarity
 from torch.profiler import ProfilerActivity, profile
 
-from pipeline import cuda_runtime
-from pipeline.batches import BatchEncoder, SharedBatches
-from pipeline.checkpoint import FrameEncoder, load_checkpoint
-from pipeline.cuda_runtime import CUDARuntime, PixelEncoder, Precision
-from pipeline.label_files import Wanted, label_files
-from pipeline.predict import Model, label_video
-from pipeline.runtime import Runtime, TorchRuntime
-from pipeline.video import pyav_reader
+from pipeline.checkpoints.encoder import FrameEncoder
+from pipeline.checkpoints.labeller import load_checkpoint
+from pipeline.encoding import cuda_graph
+from pipeline.encoding.batches import BatchEncoder, SharedBatches
+from pipeline.encoding.cuda_graph import CUDARuntime, PixelEncoder
+from pipeline.encoding.runtime import TorchRuntime
+from pipeline.encoding.types import Precision, Runtime
+from pipeline.labelling.folder import Wanted, label_files
+from pipeline.labelling.model import Model
+from pipeline.labelling.video import label_video
 from pipeline.video.decoder_process import DecoderProcesses
+from pipeline.video.ffmpeg import decode_strictly
+from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.probe import decode_strictly
-from pipeline.video.reader import OpenScaled, open_scaled
+from pipeline.video.readers import pyav
+from pipeline.video.types import OpenScaled
 
 PRECISIONS: tuple[Precision, ...] = ("full", "reduced")
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
@@ -68,7 +72,7 @@ FASTER = 1.05  # a layout that is faster by less is not taken
 SAMPLE_SECONDS = 0.05
 # FFmpeg with one thread for each video, in place of as many as there are cores.
 ONE_THREAD_EACH = patch.object(
-    pyav_reader, "decode_strictly", lambda stream, frames_at_once: decode_strictly(stream, frames_at_once=False)
+    pyav, "decode_strictly", lambda stream, frames_at_once: decode_strictly(stream, frames_at_once=False)
 )
 
 
@@ -196,9 +200,9 @@ class Run:
 
     def choose_layout(self, frames: FrameEncoder, precision: Precision, pixels: np.ndarray, *, is_chosen: bool) -> None:
         """Print the rates of both layouts; `is_chosen`: take the faster one for what follows."""
-        usual, rates = cuda_runtime.LAYOUTS[precision], {}
+        usual, rates = cuda_graph.LAYOUTS[precision], {}
         for name, layout in LAYOUTS.items():
-            cuda_runtime.LAYOUTS[precision] = layout
+            cuda_graph.LAYOUTS[precision] = layout
             began = time.perf_counter()
             runtime = self.open(frames, precision)
             opened = time.perf_counter() - began
@@ -206,9 +210,9 @@ class Run:
             told = f"runtime, {precision}, {name}" + ", as it is" * (layout == usual)
             print(f"  {told:42}{rates[layout]:8.0f}   opened in {opened:.1f} s", flush=True)
         best = max(rates, key=rates.__getitem__)
-        cuda_runtime.LAYOUTS[precision] = usual
+        cuda_graph.LAYOUTS[precision] = usual
         if is_chosen and rates[best] > FASTER * rates[usual]:
-            cuda_runtime.LAYOUTS[precision] = best
+            cuda_graph.LAYOUTS[precision] = best
             print(f"  from here on {precision} is computed with the other layout")
 
     def rate(self, runtime: Runtime, pixels: np.ndarray) -> float:
@@ -279,7 +283,7 @@ class Run:
         self.batches_seen.clear()
         with Utilization(self.device) as utilization:
             rate, seconds = self.label_some(videos, model, jobs, out, decoder_processes=decoder_processes)
-        full = np.mean(self.batches_seen) / cuda_runtime.frames_at_once(*self.scale.image_size)
+        full = np.mean(self.batches_seen) / cuda_graph.frames_at_once(*self.scale.image_size)
         rates = f"{rate:8.0f} frames a second for {seconds:4.1f} s, batches {full:.0%} full"
         print(f"  {told:42}{rates}, {utilization}", flush=True)
 
@@ -338,7 +342,7 @@ class Run:
         height, width = self.scale.image_size
         for precision in PRECISIONS:
             for size in (32, 128):
-                with patch.object(cuda_runtime, "PIXELS_AT_ONCE", size * height * width):
+                with patch.object(cuda_graph, "PIXELS_AT_ONCE", size * height * width):
                     rate = self.rate(self.open(frames, precision), pixels)
                 print(f"  {self.scale.networks[0]}, {precision}, batches of {size:3}: {rate:8.0f}", flush=True)
 
@@ -354,8 +358,8 @@ class StandIn:
     def __init__(self, frames: FrameEncoder, *, precision: Precision) -> None:
         self.frames = frames
         encode = PixelEncoder(frames, precision=precision)
-        encoders = [lambda parts: encode(torch.from_numpy(np.concatenate(parts)))] * cuda_runtime.NUM_PLACES
-        self._batches = SharedBatches(encoders, batch_size=cuda_runtime.frames_at_once(*frames.preprocess.size))
+        encoders = [lambda parts: encode(torch.from_numpy(np.concatenate(parts)))] * cuda_graph.NUM_PLACES
+        self._batches = SharedBatches(encoders, batch_size=cuda_graph.frames_at_once(*frames.preprocess.size))
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
         return self._batches.submit(pixels)

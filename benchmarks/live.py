@@ -31,11 +31,11 @@ import numpy as np
 import torch
 from label import make_model
 
-from pipeline.live import LiveSession
-from pipeline.predict import Model, load_model
-from pipeline.video.live_source import LiveFrame
+from pipeline.labelling.live import LiveSession
+from pipeline.labelling.model import Model, load_model
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.stream_source import StreamSource
+from pipeline.video.sources.base import LiveFrame
+from pipeline.video.sources.stream import StreamSource
 
 WIDTH, HEIGHT, FRAME_RATE = 640, 360, 25
 NUM_BITS, BLOCK = 16, 40  # milliseconds up to 65 s, in a row of blocks along the top

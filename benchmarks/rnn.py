@@ -426,7 +426,7 @@ class OurRecurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, wx: Tensor, weight: Tensor) -> Tensor:
-        from pipeline.rnn import triton_loops
+        from pipeline.rnn.gpu import triton_kernels
 
         num_videos, num_frames, _, heads, units = wx.shape
         output = wx.new_empty(num_videos, num_frames, 1, heads * units)
@@ -434,28 +434,27 @@ class OurRecurrence(torch.autograd.Function):
         h, c = torch.zeros(2, 1, num_videos, heads * units, device=wx.device)
         projected = wx.flatten(2).unsqueeze(2).transpose(0, 1)
         rows = weight.flatten(0, 2).unsqueeze(0)
-        triton_loops.forward_loop("lstm", projected, rows, None, h, c, None, (False,), output.transpose(0, 1), cells)
+        triton_kernels.forward_loop("lstm", projected, rows, None, h, c, None, (False,), output.transpose(0, 1), cells)
         ctx.save_for_backward(wx, weight, output, cells)
         return output.view(num_videos, num_frames, heads, units)
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor]:
-        from pipeline.rnn import triton_layer, triton_loops
+        from pipeline.rnn.gpu import layer as gpu_layer
+        from pipeline.rnn.gpu import triton_kernels
 
         wx, weight, output, cells = ctx.saved_tensors
         rows = weight.flatten(0, 2).unsqueeze(0)
         dh, dc, first = torch.zeros(3, 1, len(wx), output.shape[3], device=wx.device)
-        h_before = triton_layer.states_before(output, first, None, (False,))
-        c_before = triton_layer.states_before(cells.transpose(0, 1), first, None, (False,))
-        gates = triton_layer.recurrent_product(h_before, rows).add_(wx.flatten(2).unsqueeze(2))
+        h_before = gpu_layer.states_before(output, first, None, (False,))
+        c_before = gpu_layer.states_before(cells.transpose(0, 1), first, None, (False,))
+        gates = gpu_layer.recurrent_product(h_before, rows).add_(wx.flatten(2).unsqueeze(2))
         d_gates = torch.empty_like(gates)
-        triton_loops.backward_loop(
+        triton_kernels.backward_loop(
             *("lstm", gates.transpose(0, 1), c_before.transpose(0, 1), rows),
             *(d_out.flatten(2).unsqueeze(2).transpose(0, 1), dh, dc, d_gates.transpose(0, 1), None, (False,)),
         )
-        return d_gates.view(wx.shape), triton_layer.recurrent_weight_gradient(h_before, d_gates, rows).view(
-            weight.shape
-        )
+        return d_gates.view(wx.shape), gpu_layer.recurrent_weight_gradient(h_before, d_gates, rows).view(weight.shape)
 
 
 def long_table(device: str) -> list[dict[str, Any]]:

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.manifest import read_manifest
-from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.predict import Model, label_video, load_model
+from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.video import label_video
 from pipeline.stages.paths import LABELLER, PREPARED
-from pipeline.video.reader import open_scaled
-from pipeline.video.stillness import Stillness
+from pipeline.video.open import open_scaled
+from pipeline.video.static_frames import Stillness
 
 LEVELS = (None, 1.0, 2.0, 4.0, 8.0, 16.0)
 

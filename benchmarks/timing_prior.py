@@ -16,12 +16,13 @@ import torch
 from quality import GRID_COLUMNS, print_table, row
 
 from pipeline.datasets.manifest import Source, read_manifest
-from pipeline.encode import encode_video
+from pipeline.encoding.video import encode_video
+from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.video import VideoLabels, decide
 from pipeline.metrics.report import evaluate, flatten
-from pipeline.predict import Model, VideoLabels, decide, load_model
 from pipeline.stages.evaluate_labeller import calibration_of
 from pipeline.stages.paths import LABELLER, PREPARED
-from pipeline.video.reader import open_scaled
+from pipeline.video.open import open_scaled
 
 
 class Clip(NamedTuple):

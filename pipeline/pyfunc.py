@@ -5,10 +5,11 @@ from typing import NoReturn
 
 import pandas as pd
 
-from pipeline.caption import caption_images, load_caption_model, plan_search
-from pipeline.checkpoint import read_kind
+from pipeline.captioning.describe import caption_images, load_caption_model, plan_search
+from pipeline.checkpoints.storage import read_kind
 from pipeline.errors import InputError
-from pipeline.predict import label_video, load_model
+from pipeline.labelling.model import load_model
+from pipeline.labelling.video import label_video
 
 NO_FRAMES = pd.DataFrame(
     {

@@ -10,19 +10,13 @@ import yaml
 from torch.nn import LayerNorm
 from torch.nn.functional import layer_norm
 
-from pipeline.caption_checkpoint import CaptionerSpec, make_captioner, save_captioner
-from pipeline.checkpoint import (
-    CheckpointSpec,
-    EncoderSpec,
-    FrameEncoder,
-    Lineage,
-    PreprocessSpec,
-    make_labeller,
-    save_checkpoint,
-)
+from pipeline.checkpoints.captioner import CaptionerSpec, make_captioner, save_captioner
+from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, PreprocessSpec
+from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint
+from pipeline.checkpoints.storage import Lineage
 from pipeline.config import Captioner, Labeller
-from pipeline.labels.vocabulary import SPECIAL_WORDS
-from pipeline.models.encoder import build_encoder
+from pipeline.models.encoders.encoder import build_encoder
+from pipeline.text.vocabulary import SPECIAL_WORDS
 from pipeline.video.writer import VideoWriter
 
 CLASSES = ("idle", "left", "right")

@@ -14,9 +14,9 @@ import imageio_ffmpeg
 import numpy as np
 import psutil
 
-from pipeline.video.live_source import LiveFrame
+from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.reader import open_scaled
+from pipeline.video.sources.base import LiveFrame
 
 MOST_SECONDS = 30.0  # for what takes about one
 PREPROCESS = Preprocess(size=(24, 32))

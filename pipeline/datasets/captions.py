@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pipeline.annotations.problems import AnnotationError, read_lines
 from pipeline.datasets.manifest import SPLITS
 from pipeline.datasets.scan import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.labels.problems import AnnotationError, read_lines
-from pipeline.labels.vocabulary import tokenize
+from pipeline.text.vocabulary import tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 
 Row = tuple[int, list[str]]  # the line that it begins on, and its cells

@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.labels.segments import IGNORE_INDEX
 
 SPLITS = ("train", "val", "test")
 Kind = Literal["videos", "features"]

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.classes import read_classes
+from pipeline.annotations.layouts import VIDEO_LABELS
+from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
+from pipeline.annotations.read import find_annotation, read_annotation, read_video_labels
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.features import read_feature_file
 from pipeline.datasets.manifest import SPLITS, Kind, Source
 from pipeline.errors import InputError
 from pipeline.files import check_name
-from pipeline.labels.annotations import VIDEO_LABELS, find_annotation, read_annotation, read_video_labels
-from pipeline.labels.classes import read_classes
-from pipeline.labels.problems import AnnotationError, Problem, did_you_mean, read_lines
-from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.video.reader import VIDEO_SUFFIXES, open_video
+from pipeline.video.open import open_video
+from pipeline.video.types import VIDEO_SUFFIXES
 
 
 @dataclass

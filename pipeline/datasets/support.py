@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.annotations.segments import IGNORE_INDEX, segments_from_frames
 from pipeline.datasets.manifest import SPLITS, Source
 from pipeline.files import replacing
-from pipeline.labels.segments import IGNORE_INDEX, segments_from_frames
 
 CLASS_SUPPORT = "class_support.csv"  # lies beside the manifest of a data set
 ALL = "all"  # the split of sources that are not split yet

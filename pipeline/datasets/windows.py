@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.annotations.segments import IGNORE_INDEX
 
 ReadFrames = Callable[[str, int, int], torch.Tensor]  # (stem, start, stop) -> [T,F] or [T,3,h,w]
 

@@ -4,7 +4,7 @@ Conventions, those of the COCO caption evaluation (Chen et al. 2015, arXiv 1504.
 
 - Every score of `score_captions` is in percent. 100 is perfect, except for CIDEr-D, which goes up to 1000: it is what
   papers print as CIDEr.
-- Both sides go through `labels.vocabulary.tokenize`: lower case, no punctuation.
+- Both sides go through `text.vocabulary.tokenize`: lower case, no punctuation.
 - BLEU-1 to BLEU-4 (Papineni et al. 2002) are pooled over images: n-gram counts and lengths are summed first, the length
   being that of the nearest reference. METEOR 1.5 (Denkowski and Lavie 2014) is pooled too, over each image's best
   reference. ROUGE-L (Lin 2004; beta 1.2, precision and recall each from its best reference) and CIDEr-D are averaged.
@@ -31,7 +31,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor import meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
-from pipeline.labels.vocabulary import tokenize
+from pipeline.text.vocabulary import tokenize
 
 MAX_WORDS = 4  # of an n-gram
 SIGMA = 6.0

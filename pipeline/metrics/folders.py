@@ -6,20 +6,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from pipeline.annotations.classes import read_classes
+from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SEGMENTS, VIDEO_LABELS
+from pipeline.annotations.problems import AnnotationError, Problem
+from pipeline.annotations.read import class_names_in, read_predicted, read_video_labels
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.errors import InputError
-from pipeline.labels.annotations import (
-    DECODE_REPORT,
-    FRAMES,
-    LIVE,
-    SEGMENTS,
-    VIDEO_LABELS,
-    class_names_in,
-    read_predicted,
-    read_video_labels,
-)
-from pipeline.labels.classes import read_classes
-from pipeline.labels.problems import AnnotationError, Problem
-from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics.report import Report, evaluate
 
 SUFFIXES = (FRAMES, SEGMENTS, ".csv", ".txt")  # where a video has several, the first of these is read

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.annotations.segments import IGNORE_INDEX
 
 
 class ClassScores(NamedTuple):

@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.annotations.problems import did_you_mean
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.labels.problems import did_you_mean
-from pipeline.labels.segments import IGNORE_INDEX
 from pipeline.metrics import frames, segments
 
 Report = dict[str, Any]

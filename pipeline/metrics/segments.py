@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.labels.segments import IGNORE_INDEX, Segment, segments_from_frames
+from pipeline.annotations.segments import IGNORE_INDEX, Segment, segments_from_frames
 
 
 class EditCount(NamedTuple):

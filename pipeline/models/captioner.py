@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pipeline.labels.vocabulary import END, PADDING, START, UNKNOWN
 from pipeline.models.beam_search import Sentences, beam_search
 from pipeline.rnn import GRU, LSTM, LSTMState, frame_mask
 from pipeline.rnn.cells import STEPS
+from pipeline.text.vocabulary import END, PADDING, START, UNKNOWN
 
 Cell = Literal["gru", "lstm"]
 NEVER_SAID = [PADDING, START, UNKNOWN]

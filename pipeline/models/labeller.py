@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.augmentation import Augmentation
-from pipeline.models.encoder import Encoder
+from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.projection import project
-from pipeline.models.steps import pooled, standardized, standardized_chunks
+from pipeline.models.temporal import pooled, standardized, standardized_chunks
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
+from pipeline.rnn.chunked import run_chunks
 from pipeline.rnn.diagnostics import GradientFlow, observe
 from pipeline.rnn.module import RecurrentInit
-from pipeline.rnn.whole import run_chunks
 
 Cell = Literal["none", "tanh", "relu", "gru", "lstm"]
 Head = Literal["many_to_many", "many_to_one"]

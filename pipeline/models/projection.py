@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from pipeline.rnn import products
+from pipeline.rnn.cpu import matmul
 
 
 def project(features: Tensor, norm: nn.LayerNorm | nn.Identity, linears: Sequence[nn.Linear]) -> list[Tensor]:
@@ -27,6 +27,6 @@ def project(features: Tensor, norm: nn.LayerNorm | nn.Identity, linears: Sequenc
     if isinstance(norm, nn.LayerNorm):
         features = layer_norm(features, norm.normalized_shape, eps=norm.eps)
         weight, bias = weight * norm.weight, bias + weight @ norm.bias
-    product = products.by_weight if torch.is_grad_enabled() else products.by_matrix
+    product = matmul.by_weight if torch.is_grad_enabled() else matmul.by_matrix
     projected = product(features.flatten(0, 1), weight, bias).unflatten(0, features.shape[:2])
     return list(projected.split([linear.out_features for linear in linears], -1))

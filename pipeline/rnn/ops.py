@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.library import Library, custom_op
 
-from pipeline.rnn import layer
 from pipeline.rnn.cells import Weights
+from pipeline.rnn.cpu import layer
 
 NAMESPACE = "framescribe"
 LOW_PRECISION = (torch.bfloat16, torch.float16)
@@ -238,12 +238,12 @@ def has_kernels(cell: str, x: Tensor, weight_hh: Tensor) -> bool:
 
 
 def _code_for(cell: str, x: Tensor, weight_hh: Tensor) -> ModuleType:
-    """What runs a layer: `layer`, or on a GPU `triton_layer`, where Triton is there and has a kernel for it."""
+    """What runs a layer: `cpu.layer`, or on a GPU `gpu.layer`, where Triton is there and has a kernel for it."""
     if x.device.type == "cuda" and find_spec("triton"):
-        from pipeline.rnn import triton_layer  # imports Triton, which most machines without a GPU do not need
+        from pipeline.rnn.gpu import layer as gpu_layer  # imports Triton, which most machines without a GPU do not need
 
-        if triton_layer.is_supported(cell, weight_hh):
-            return triton_layer
+        if gpu_layer.is_supported(cell, weight_hh):
+            return gpu_layer
     return layer
 
 

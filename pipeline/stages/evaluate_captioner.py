@@ -14,21 +14,21 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from pipeline.caption import generate_captions, plan_search
-from pipeline.caption_checkpoint import CaptionCheckpoint, load_captioner
+from pipeline.captioning.describe import generate_captions, plan_search
+from pipeline.checkpoints.captioner import CaptionCheckpoint, load_captioner
 from pipeline.config import load_params
 from pipeline.datasets.captions import CaptionedImage, CaptionManifest, read_caption_manifest
 from pipeline.datasets.regions import Regions
-from pipeline.datasets.synthetic import image_fact
-from pipeline.encode import choose_device
+from pipeline.datasets.scenes.write import image_fact
+from pipeline.drawing.plots import plot_attention
+from pipeline.encoding.device import choose_device
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.labels.vocabulary import START, tokenize
 from pipeline.metrics.captions import score_captions
-from pipeline.metrics.plots import plot_attention
 from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, CAPTIONS, RESULTS, SCENES
-from pipeline.training import tracking
+from pipeline.text.vocabulary import START, tokenize
+from pipeline.tracking import store
 from pipeline.video.image import read_image
 
 HELD_OUT = ("val", "test")
@@ -156,12 +156,10 @@ def _track(metrics: dict[str, dict[str, float]], model: CaptionCheckpoint, *, se
     """The scores of caption_metrics.json, the pages and pictures, into the run that trained the model; into `search`
     too.
     """
-    for run_id in tracking.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
-        with tracking.open_run(run_id):
-            tracking.log_scores(
-                {f"{split}/{name}": s for split, scores in metrics.items() for name, s in scores.items()}
-            )
-            tracking.log_folder(CAPTION_RESULTS, "captions")
+    for run_id in store.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
+        with store.open_run(run_id):
+            store.log_scores({f"{split}/{name}": s for split, scores in metrics.items() for name, s in scores.items()})
+            store.log_folder(CAPTION_RESULTS, "captions")
 
 
 if __name__ == "__main__":

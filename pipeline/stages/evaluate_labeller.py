@@ -9,22 +9,23 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.checkpoint import load_checkpoint
+from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest
-from pipeline.encode import choose_device
+from pipeline.drawing.plots import plot_confusion, plot_timeline
+from pipeline.encoding.device import choose_device
+from pipeline.encoding.runtime import exports_beside
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.labelling.model import Model
+from pipeline.labelling.video import VideoLabels, decide, label_video
 from pipeline.metrics.calibration import calibration_error
-from pipeline.metrics.plots import plot_confusion, plot_timeline
 from pipeline.metrics.report import Report, evaluate, flatten, never_predicted, write_class_table
-from pipeline.predict import Model, VideoLabels, decide, label_video
-from pipeline.runtime import exports_beside
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, PREPARED, RESULTS
-from pipeline.training import tracking
+from pipeline.tracking import store
 
 HELD_OUT = ("val", "test")
 WITHOUT_RNN = "without_rnn"
@@ -157,11 +158,11 @@ def _track(
     alone = {split: metrics[f"{split}_{WITHOUT_RNN}"] for split in ours}
     for model, of_splits, folder in ((labeller, ours, out), (baseline, alone, None)):
         scores = {f"{split}/{name}": s for split, scores in of_splits.items() for name, s in scores.items()}
-        for run_id in tracking.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
-            with tracking.open_run(run_id):
-                tracking.log_scores(scores)
+        for run_id in store.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
+            with store.open_run(run_id):
+                store.log_scores(scores)
                 if folder:
-                    tracking.log_folder(folder, "evaluation")
+                    store.log_folder(folder, "evaluation")
 
 
 if __name__ == "__main__":

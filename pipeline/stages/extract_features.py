@@ -7,15 +7,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pipeline.checkpoint import FrameEncoder, load_encoder
+from pipeline.checkpoints.encoder import FrameEncoder, load_encoder
 from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, features_fingerprint, read_feature_file, write_features
 from pipeline.datasets.manifest import Source, read_manifest
-from pipeline.encode import choose_device, encode_video
-from pipeline.runtime import Runtime, exports_beside, open_runtime
+from pipeline.encoding.device import choose_device
+from pipeline.encoding.runtime import exports_beside, open_runtime
+from pipeline.encoding.types import Runtime
+from pipeline.encoding.video import encode_video
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
-from pipeline.video.reader import SCALING, open_scaled
+from pipeline.video.open import open_scaled
+from pipeline.video.types import SCALING
 
 GIVEN = "given"  # features that no encoder made
 

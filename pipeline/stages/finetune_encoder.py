@@ -4,7 +4,8 @@ import shutil
 
 import torch
 
-from pipeline.checkpoint import FrameEncoder, load_weights, make_frame_encoder, save_encoder
+from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
+from pipeline.checkpoints.storage import load_weights
 from pipeline.config import Labeller, Params, load_params
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
@@ -54,7 +55,8 @@ def make_encoder(params: Params) -> FrameEncoder | None:
 
 def train_classifier(params: Params, frames: FrameEncoder | None) -> None:
     """Train the encoder with a head that sees one frame at a time; `frames` holds its best weights afterwards."""
-    from pipeline.training.train import Material, train  # a frozen encoder needs none of it, and it takes seconds
+    from pipeline.training.labeller import train
+    from pipeline.training.labeller_data import Material  # a frozen encoder needs none of it, and it takes seconds
 
     assert frames is not None, "config refuses a frame classifier on given features"
     alone = params.model_copy(update={"labeller": FRAME_HEAD, "training": params.encoder.classifier})

@@ -7,8 +7,8 @@ from pathlib import Path
 from pipeline.config import load_params
 from pipeline.datasets.manifest import read_manifest
 from pipeline.errors import InputError
-from pipeline.label_files import Wanted, label_files
-from pipeline.predict import load_model
+from pipeline.labelling.folder import Wanted, label_files
+from pipeline.labelling.model import load_model
 from pipeline.stages import run_stage
 from pipeline.stages.paths import LABELLER, OUTPUTS, PREPARED
 

@@ -1,7 +1,7 @@
 """Stage make_scenes: write the embedded data set, from its seed."""
 
 from pipeline.config import load_params
-from pipeline.datasets.synthetic import make_scenes
+from pipeline.datasets.scenes.write import make_scenes
 from pipeline.stages import run_stage
 from pipeline.stages.paths import SCENES
 

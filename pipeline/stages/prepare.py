@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pipeline.annotations.layouts import DECODE_REPORT, VIDEO_LABELS
 from pipeline.config import Params, load_params
 from pipeline.datasets.manifest import (
     SPLITS,
@@ -29,7 +30,6 @@ from pipeline.datasets.support import (
 )
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.labels.annotations import DECODE_REPORT, VIDEO_LABELS
 from pipeline.stages import run_stage
 from pipeline.stages.paths import PREPARED
 

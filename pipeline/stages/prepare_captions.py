@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pipeline.checkpoint import FrameEncoder, make_frame_encoder, save_encoder
+from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.config import Params, load_params
 from pipeline.datasets.captions import CaptionManifest, scan_captions, write_caption_manifest
 from pipeline.datasets.manifest import assign_splits
 from pipeline.datasets.regions import is_written, plan_files, write_regions
-from pipeline.encode import choose_device, encode_images
+from pipeline.encoding.device import choose_device
+from pipeline.encoding.images import encode_images
 from pipeline.errors import InputError
 from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTIONS

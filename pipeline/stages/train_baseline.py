@@ -1,10 +1,11 @@
 """Stage train_baseline: the same encoder, settings and data without the recurrent network, what memory is worth."""
 
-from pipeline.checkpoint import load_encoder
+from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, ENCODER, FEATURES, PREPARED
-from pipeline.training.train import Material, train
+from pipeline.training.labeller import train
+from pipeline.training.labeller_data import Material
 
 
 def main() -> None:

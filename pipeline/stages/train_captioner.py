@@ -1,12 +1,12 @@
 """Stage train_captioner: the recurrent network that looks at images and writes, on cached features."""
 
-from pipeline.checkpoint import load_encoder
+from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params
 from pipeline.datasets.captions import read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTIONER, CAPTIONS
-from pipeline.training.train_captioner import CaptionMaterial, train_captioner
+from pipeline.training.captioner import CaptionMaterial, train_captioner
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.annotations.segments import IGNORE_INDEX
 
 
 def masked_cross_entropy(

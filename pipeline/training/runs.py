@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.checkpoint import Lineage
+from pipeline.checkpoints.storage import Lineage
+from pipeline.drawing.plots import plot_curves
 from pipeline.files import replacing
-from pipeline.metrics.plots import plot_curves
-from pipeline.training import tracking
+from pipeline.tracking import store
 from pipeline.training.loop import Progress, TrainingState
 
 PACKAGE = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ def open_state(out: Path, *, params: Mapping[str, object], data_fingerprint: str
     """
     key = hashlib.sha256(json.dumps([params, data_fingerprint], sort_keys=True).encode()).hexdigest()
     state = TrainingState(out / "training_state.pt", key=key, code=_code_fingerprint())
-    if state.run_id is not None and not tracking.has_run(state.run_id):
+    if state.run_id is not None and not store.has_run(state.run_id):
         state.forget()
     return state
 
@@ -42,7 +42,7 @@ def open_training_run(state: TrainingState, out: Path, *, name: str, search: str
 
     A new training finds `out` empty: the best of one model never stands beside the last of another.
     """
-    with tracking.open_run(state.run_id, name=name, search=search) as run_id:
+    with store.open_run(state.run_id, name=name, search=search) as run_id:
         if state.run_id is None:
             shutil.rmtree(out, ignore_errors=True)
             state.begin(run_id)
@@ -55,9 +55,9 @@ def lineage_of(run_id: str, *, data_fingerprint: str) -> Lineage:
     """Where a model that is being trained now comes from."""
     return Lineage(
         run_id=run_id,
-        git_commit=tracking.git_commit(),
+        git_commit=store.git_commit(),
         data_fingerprint=data_fingerprint,
-        dvc_experiment=tracking.dvc_experiment(),
+        dvc_experiment=store.dvc_experiment(),
     )
 
 
@@ -68,6 +68,6 @@ def log_history(progress: Progress, out: Path) -> None:
         writer = csv.DictWriter(file, ["epoch", *names])
         writer.writeheader()
         writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history))
-    tracking.log_scores({"best_epoch": progress.best_epoch})
+    store.log_scores({"best_epoch": progress.best_epoch})
     curves = [{name: scores[name] for name in scores if not name.startswith("rnn/")} for scores in progress.history]
-    tracking.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")
+    store.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")

@@ -1,6 +1,7 @@
 """What makes labels of probabilities, fitted on the validation split once the network stands: it is not trained anew.
 
-The temperature is fitted by cross-entropy (`labels.temperature`), the shortest segment is the one of the best F1@50.
+The temperature is fitted by cross-entropy (`postprocessing.temperature`), the shortest segment is the one of the best
+F1@50.
 T frames, K classes.
 """
 
@@ -9,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.labels.segments import median_segment_frames
-from pipeline.labels.smoothing import smooth
-from pipeline.labels.temperature import fit_temperature
+from pipeline.annotations.segments import median_segment_frames
 from pipeline.metrics.report import evaluate, flatten
+from pipeline.postprocessing.smoothing import smooth
+from pipeline.postprocessing.temperature import fit_temperature
 
 MOST_CANDIDATES = 16
 

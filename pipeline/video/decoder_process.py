@@ -22,10 +22,10 @@ from typing import IO, Any, Self, cast
 
 import pipeline
 from pipeline.errors import InputError
-from pipeline.video.probe import VideoIndex
-from pipeline.video.pyav_reader import PyAVReader
-from pipeline.video.reader import DecodeReport, FrameBatch, ScaledReader, VideoError, VideoProperties, open_scaled
+from pipeline.video.open import open_scaled
+from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
+from pipeline.video.types import DecodeReport, FrameBatch, ScaledReader, VideoError, VideoIndex, VideoProperties
 
 PIPE_BYTES = 1 << 20  # instead of 64 KiB: a batch comes in few pieces
 
@@ -42,7 +42,7 @@ class DecoderProcesses:
             self._free.put(None)
 
     def open_scaled(self, path: Path | str, region: Region, *, surveyed: bool | None = None) -> "ProcessReader":
-        """As `pipeline.video.reader.open_scaled`."""
+        """As `pipeline.video.open.open_scaled`."""
         return ProcessReader(Path(path), region, surveyed=surveyed, free=self._free)
 
     def __enter__(self) -> Self:

@@ -4,7 +4,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from pipeline.video.probe import shown_size
+from pipeline.video.ffmpeg import shown_size
 from pipeline.video.region import Region
 
 UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray

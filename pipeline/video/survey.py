@@ -14,21 +14,18 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.video.probe import (
+from pipeline.video.containers.registry import describe_damage
+from pipeline.video.ffmpeg import (
     DECODING_ERRORS,
-    MOST_EXCHANGED,
-    VideoIndex,
     check_is_file,
     decode_strictly,
     demux,
-    describe_frames,
     naming_errors,
     open_file,
-    probe_video,
     video_stream,
 )
-from pipeline.video.reader import VideoError
-from pipeline.video.structure import describe_damage
+from pipeline.video.index import MOST_EXCHANGED, describe_frames, probe_video
+from pipeline.video.types import VideoError, VideoIndex
 
 
 class _Decoded:

@@ -12,9 +12,9 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from pipeline.files import replacing
-from pipeline.video.probe import ffmpeg_name
+from pipeline.video.ffmpeg import ffmpeg_name
 
-av.logging.set_level(None)  # see `probe`
+av.logging.set_level(None)  # see `ffmpeg`
 
 TICKS_PER_SECOND = 90_000  # The clock of MPEG: the usual frame rates and milliseconds are whole numbers of ticks.
 COLOR_BT709 = 1  # ISO/IEC 23091-2, for primaries, transfer and matrix: what players take for granted.

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.windows import plan_consecutive, plan_windows, read_batches
-from pipeline.labels.segments import IGNORE_INDEX
 
 
 @given(

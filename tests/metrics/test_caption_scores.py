@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocoevalcap.cider.cider import Cider
 
-from pipeline.labels.vocabulary import tokenize
 from pipeline.metrics import captions
 from pipeline.metrics.captions import CiderReward, score_captions
+from pipeline.text.vocabulary import tokenize
 
 WORDS = st.sampled_from(["a", "dog", "cat", "runs", "red"])
 CAPTION = st.lists(WORDS, min_size=1, max_size=9)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from pipeline.annotations.problems import AnnotationError
+from pipeline.annotations.write import write_frames, write_segments
 from pipeline.errors import InputError
-from pipeline.labels.annotations import write_frames, write_segments
-from pipeline.labels.problems import AnnotationError
 from pipeline.metrics.folders import evaluate_folders
 
 CLASSES = ("rest", "walk", "jump")

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from import_graph import ROOT
 
 from pipeline.errors import InputError
 from pipeline.metrics.folders import evaluate_folders
 from pipeline.metrics.report import evaluate, flatten, format_table, never_predicted, write_class_table
 
-DATA = Path(os.environ.get("FRAMESCRIBE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+DATA = Path(os.environ.get("FRAMESCRIBE_DATA", ROOT.parent / "shared" / "data"))
 CLASSES = ("rest", "walk", "jump")
 TRUTH = {"a": np.array([0, 0, 1, 1, 1, 1]), "b": np.array([1, 1, -100, 2]), "c": np.array([-100, -100])}
 PREDICTED = {"a": np.array([0, 1, 1, 1, 1, 1]), "b": np.array([1, 0, 0, 1]), "c": np.array([0, 1])}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.labels.vocabulary import END, PADDING, START, UNKNOWN
 from pipeline.models.captioner import Captioner, Cell, LockedDropout
+from pipeline.text.vocabulary import END, PADDING, START, UNKNOWN
 
 CELLS: list[Cell] = ["gru", "lstm"]
 NUM_WORDS = 12

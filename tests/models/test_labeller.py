@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.models.augmentation import Augmentation
-from pipeline.models.encoder import build_encoder
+from pipeline.models.encoders.encoder import build_encoder
 from pipeline.models.labeller import Cell, EndToEnd, Head, Inputs, Labeller, LabellerState, Normalize
 
 CELLS: list[Cell] = ["none", "tanh", "relu", "gru", "lstm"]

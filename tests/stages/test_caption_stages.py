@@ -15,20 +15,20 @@ from made_data import write_caption_dataset, write_params
 from mlflow import MlflowClient
 from PIL import Image
 
-from pipeline.caption import caption_images, load_caption_model, plan_search
-from pipeline.caption_checkpoint import load_captioner
-from pipeline.checkpoint import load_encoder
+from pipeline.captioning.describe import caption_images, load_caption_model, plan_search
+from pipeline.checkpoints.captioner import load_captioner
+from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params
 from pipeline.datasets import regions
 from pipeline.datasets.captions import CaptionedImage, read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.errors import InputError
-from pipeline.labels.vocabulary import END, START, tokenize
 from pipeline.metrics import captions as metrics
 from pipeline.stages import evaluate_captioner, prepare_captions, run_stage, train_captioner
 from pipeline.stages.evaluate_captioner import Described
 from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, CAPTIONS, RESULTS
-from pipeline.training import tracking
+from pipeline.text.vocabulary import END, START, tokenize
+from pipeline.tracking import store
 from pipeline.video.image import read_image
 
 NUM_IMAGES = 12
@@ -48,7 +48,7 @@ def pictures(workspace: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def trained(pictures: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
+    monkeypatch.setattr(store, "log_model", lambda *args, **options: None)
     monkeypatch.setattr(metrics, "shutil", NO_JAVA)  # METEOR takes seconds
     with (pictures / "captions.csv").open("a", newline="") as file:
         csv.writer(file).writerows((f"square{i:02}.{'jpg' if i % 2 else 'png'}", EVIL) for i in range(NUM_IMAGES))

@@ -12,14 +12,17 @@ import torch
 from made_data import write_params
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline.checkpoint import load_checkpoint, load_encoder
+from pipeline.checkpoints.encoder import load_encoder
+from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
 from pipeline.datasets.manifest import read_manifest
-from pipeline.datasets.synthetic import make_scenes
-from pipeline.predict import label_video, load_model
+from pipeline.datasets.scenes.write import make_scenes
+from pipeline.labelling.model import load_model
+from pipeline.labelling.video import label_video
 from pipeline.stages import evaluate_labeller, extract_features, finetune_encoder, prepare, train_labeller
 from pipeline.stages.paths import ENCODER, FEATURES, LABELLER, PREPARED
-from pipeline.training import tracking, train
+from pipeline.tracking import store
+from pipeline.training import labeller_data
 
 CPU = torch.device("cpu")
 
@@ -35,7 +38,7 @@ def scenes(tmp_path_factory) -> Path:
 @pytest.fixture
 def run(workspace, scenes, monkeypatch):
     """Run stages (those up to train_labeller) with these settings."""
-    monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
+    monkeypatch.setattr(store, "log_model", lambda *args, **options: None)
 
     def run(*stages, **changes) -> None:
         write_params(
@@ -151,14 +154,14 @@ def test_end_to_end(run, batch_norm):
 def test_pixels_that_are_kept_are_those_that_are_decoded_anew(run, monkeypatch):
     run(prepare, encoder__training="end_to_end")
     kept, decoded = (
-        train.Material.open(PREPARED, FEATURES, finetune_encoder.make_encoder(load_params()), from_pixels=True)
+        labeller_data.Material.open(PREPARED, FEATURES, finetune_encoder.make_encoder(load_params()), from_pixels=True)
         for _ in range(2)
     )
     stem = kept.manifest.of_split("train")[0].stem
     for start, stop in ((3, 11), (0, 30), (29, 30)):
         wanted = kept.read(stem, start, stop)
         with monkeypatch.context() as patch:
-            patch.setattr(train, "MOST_PIXELS_KEPT", 0)
+            patch.setattr(labeller_data, "MOST_PIXELS_KEPT", 0)
             assert torch.equal(decoded.read(stem, start, stop), wanted)
         assert len(wanted) == stop - start
     assert (list(kept.pixels), list(decoded.pixels)) == ([stem], [])

@@ -13,8 +13,7 @@ import pytest
 from made_data import write_feature_dataset, write_params
 from mlflow import MlflowClient
 
-from pipeline import summary
-from pipeline.compare import compare
+from pipeline.cli import summary
 from pipeline.config import load_params
 from pipeline.datasets.support import CLASS_SUPPORT
 from pipeline.errors import InputError
@@ -29,7 +28,8 @@ from pipeline.stages import (
     train_labeller,
 )
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, OUTPUTS, PREPARED, RESULTS
-from pipeline.training import tracking
+from pipeline.tracking import store
+from pipeline.tracking.compare import compare
 
 ARTIFACTS = ("classes.csv", "confusion.png", "report.json", "timelines")
 TRAINING = (prepare, finetune_encoder, extract_features, train_labeller, train_baseline)
@@ -38,7 +38,7 @@ TRAINING = (prepare, finetune_encoder, extract_features, train_labeller, train_b
 @pytest.fixture
 def trained(workspace: Path, monkeypatch) -> Path:
     """A workspace whose models are trained, on classes with odd names."""
-    monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
+    monkeypatch.setattr(store, "log_model", lambda *args, **options: None)
     write_feature_dataset(workspace / "dataset", num_videos=12)
     rename = {"left": "turn (left)!", "right": "../right"}
     for path in [*Path("dataset/labels").iterdir(), Path("dataset/classes.txt")]:
@@ -55,7 +55,7 @@ def run_id_of(folder: Path) -> str:
 
 def scores_in_mlflow(folder: Path) -> dict[str, float]:
     """The final scores, val/... and test/..., of the run that trained a model."""
-    tracking.connect()
+    store.connect()
     metrics = MlflowClient().get_run(run_id_of(folder)).data.metrics
     return {name: value for name, value in metrics.items() if name.startswith(("val/", "test/"))}
 
@@ -66,7 +66,7 @@ def test_evaluation_gives_dvc_and_mlflow_the_same(trained):
     assert metrics.keys() == {"val", "val_without_rnn", "test", "test_without_rnn"}
     for folder, suffix in ((LABELLER, ""), (BASELINE, "_without_rnn")):
         written = {f"{s}/{name}": value for s in ("val", "test") for name, value in metrics[f"{s}{suffix}"].items()}
-        names = tracking.metric_names(written)
+        names = store.metric_names(written)
         assert scores_in_mlflow(folder) == {names[name]: value for name, value in written.items()}
     assert any("turn (left)!" in name for name in metrics["test"])
     assert all(0 <= scores["calibration_error"] <= 100 for scores in metrics.values())
@@ -119,8 +119,8 @@ def test_a_search_compares_also_what_was_trained_before_it(trained, capsys):
     assert of_last.split()[-1] == f"{metrics['test']['frame_accuracy_pooled']:.1f}"
     assert "baseline: 1 run\n" in table
     assert "labeller: 2 runs" in table
-    found = MlflowClient().get_run(tracking.searches()["rates"])
-    scores = [run.scores["test/edit_per_video"] for run in tracking.read_search("rates") if run.model == "labeller"]
+    found = MlflowClient().get_run(store.searches()["rates"])
+    scores = [run.scores["test/edit_per_video"] for run in store.read_search("rates") if run.model == "labeller"]
     assert scores[1] == metrics["test"]["edit_per_video"]
     assert found.data.metrics["labeller/test/edit_per_video_mean"] == pytest.approx(np.mean(scores))
     assert found.data.metrics["labeller/test/edit_per_video_deviation"] == pytest.approx(np.std(scores, ddof=1))

@@ -10,13 +10,14 @@ import torch
 from import_graph import ROOT
 from torch import nn
 
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.config import Training, load_params
 from pipeline.datasets.windows import Batch, plan_consecutive, read_batches
 from pipeline.errors import InputError
-from pipeline.labels.segments import IGNORE_INDEX
-from pipeline.models.encoder import build_encoder
+from pipeline.models.encoders.encoder import build_encoder
 from pipeline.models.labeller import EndToEnd, Labeller, LabellerOutput
-from pipeline.training.loop import Callbacks, Learner, TrainingState, fit, is_best, rate_factor
+from pipeline.training.labeller_learner import Learner
+from pipeline.training.loop import Callbacks, TrainingState, fit, is_best, rate_factor
 
 
 def settings(**changes) -> Training:

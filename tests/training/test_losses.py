@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline.labels.segments import IGNORE_INDEX
+from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.training.losses import balanced_class_weights, masked_cross_entropy
 
 

@@ -16,19 +16,20 @@ from hypothesis import strategies as st
 from made_data import Killed, kill_in, write_caption_dataset, write_params
 from mlflow import MlflowClient
 
-from pipeline.caption import caption_images, load_caption_model, plan_search
-from pipeline.caption_checkpoint import load_captioner
-from pipeline.checkpoint import load_encoder
+from pipeline.captioning.describe import caption_images, load_caption_model, plan_search
+from pipeline.checkpoints.captioner import load_captioner
+from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params
 from pipeline.datasets.captions import read_caption_manifest
 from pipeline.datasets.regions import Regions
-from pipeline.labels.vocabulary import END, PADDING, SPECIAL_WORDS, START, UNKNOWN, Vocabulary, tokenize
 from pipeline.stages import prepare_captions
 from pipeline.stages.paths import CAPTIONS
-from pipeline.training import caption_learner, loop, tracking
+from pipeline.text.vocabulary import END, PADDING, SPECIAL_WORDS, START, UNKNOWN, Vocabulary, tokenize
+from pipeline.tracking import store as tracking_store
+from pipeline.training import captioner as training
+from pipeline.training import captioner_learner, loop
 from pipeline.training import runs as training_runs
-from pipeline.training import train_captioner as training
-from pipeline.training.train_captioner import CaptionMaterial, encode_captions, train_captioner
+from pipeline.training.captioner import CaptionMaterial, encode_captions, train_captioner
 
 CPU = torch.device("cpu")
 BOTH_WAYS = {
@@ -41,7 +42,7 @@ BOTH_WAYS = {
 @pytest.fixture
 def no_model(monkeypatch):
     """Nothing is said of the model in MLflow, whose logging takes most of the time of a short training."""
-    monkeypatch.setattr(tracking, "log_model", lambda *args, **options: None)
+    monkeypatch.setattr(tracking_store, "log_model", lambda *args, **options: None)
 
 
 @pytest.fixture
@@ -68,12 +69,12 @@ def vocabulary_of(material: CaptionMaterial) -> Vocabulary:
 
 
 def client() -> MlflowClient:
-    tracking.connect()
+    tracking_store.connect()
     return MlflowClient()
 
 
 def runs() -> list:
-    return client().search_runs([tracking.mlflow.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
+    return client().search_runs([tracking_store.mlflow.get_experiment_by_name(tracking_store.EXPERIMENT).experiment_id])
 
 
 def read_history(folder: Path) -> list[dict[str, str]]:
@@ -159,7 +160,7 @@ def test_the_model_describes_in_another_process_and_folder_with_its_own_code(wor
     (logged,) = run.outputs.model_outputs
     assert client().get_logged_model(logged.model_id).status == "READY"
     uri = f"runs:/{run.info.run_id}/captioner"
-    held = tracking.fetch_checkpoint(uri)
+    held = tracking_store.fetch_checkpoint(uri)
     assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
     paths = [image.path for image in material.manifest.images[:3]]
     elsewhere = tmp_path / "elsewhere"
@@ -180,10 +181,10 @@ def test_the_model_describes_in_another_process_and_folder_with_its_own_code(wor
 
 
 KILLS = {
-    "before the data set is logged": (tracking, "log_start", 0),
-    "in the second epoch": (caption_learner, "cross_entropy", 3),
-    "in the third epoch, which is self-critical": (caption_learner.CaptionLearner, "_self_critical_loss", 1),
-    "before an epoch is reported": (tracking, "log_epoch", 1),
+    "before the data set is logged": (tracking_store, "log_start", 0),
+    "in the second epoch": (captioner_learner, "cross_entropy", 3),
+    "in the third epoch, which is self-critical": (captioner_learner.CaptionLearner, "_self_critical_loss", 1),
+    "before an epoch is reported": (tracking_store, "log_epoch", 1),
     "before the best model is saved": (training, "save_captioner", 0),
     "after the model is logged": (loop.TrainingState, "finish", 0),
 }

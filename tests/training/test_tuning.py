@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.labels.segments import IGNORE_INDEX, median_segment_frames
-from pipeline.labels.temperature import fit_temperature
+from pipeline.annotations.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.postprocessing.temperature import fit_temperature
 from pipeline.training.tuning import Split
 
 CLASSES = ("idle", "left", "right")

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from import_graph import ROOT
 from made_videos import MakeVideo, decode_fully, moving_scene
 
+from pipeline.video.containers.asf import ASF_DATA
+from pipeline.video.containers.registry import describe_damage
+from pipeline.video.index import MOST_EXCHANGED
+from pipeline.video.open import open_scaled, open_video
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.probe import MOST_EXCHANGED
-from pipeline.video.pyav_reader import PyAVReader
-from pipeline.video.reader import VideoError, open_scaled, open_video
-from pipeline.video.structure import ASF_DATA, describe_damage
+from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.survey import _restarts, index_video, survey_video
+from pipeline.video.types import VideoError
 
 SLOWEST_SECONDS = 30  # for some dozen small frames, on a machine that does other things too
 CHECKSUMMED = (".mkv", ".ogv")  # as FFmpeg writes them
@@ -56,13 +59,13 @@ def open_whole(path: Path, *, surveyed: bool | None = None) -> PyAVReader:
 
 def read_damaged_copies(video: Path, num_copies: int) -> list[dict]:
     """What `damage.py` says of copies that are damaged in as many ways, read in a process of its own."""
-    script = Path(__file__).with_name("damage.py")
+    script = ROOT / "tests" / "damage.py"
     finished = subprocess.run(
         [sys.executable, str(script), str(video), "0", str(num_copies)],
         capture_output=True,
         text=True,
         timeout=600,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert finished.returncode == 0, finished.stderr[-2000:]
     return [json.loads(line) for line in finished.stdout.splitlines()]

@@ -15,8 +15,8 @@ from damage import damage, read_as_labelling_does
 from made_videos import MakeVideo, decode_fully
 
 from pipeline.video.decoder_process import DecoderProcesses, ProcessReader
-from pipeline.video.reader import VideoError
 from pipeline.video.region import Region
+from pipeline.video.types import VideoError
 
 LARGE = Region((200, 300))  # 32 frames of it do not fit into a pipe
 LONGEST_SECONDS = 10.0

@@ -12,12 +12,13 @@ import pytest
 from made_videos import MEDIA, MakeVideo, decode_fully
 
 from pipeline.errors import InputError
-from pipeline.video import decord_reader
 from pipeline.video.decoder_process import DecoderProcesses
+from pipeline.video.open import open_scaled, open_video
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.pyav_reader import PyAVReader
-from pipeline.video.reader import VIDEO_SUFFIXES, VideoError, VideoReader, open_scaled, open_video
+from pipeline.video.readers import decord as readers_decord
+from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
+from pipeline.video.types import VIDEO_SUFFIXES, VideoError, VideoReader
 
 PROCESS = "process"  # PyAV in a process of its own
 BACKENDS = ("pyav", "decord", "opencv", PROCESS)
@@ -188,7 +189,7 @@ def test_decord_gets_no_video_that_does_not_fit_into_memory(
     make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video()
-    monkeypatch.setattr(decord_reader, "MAX_DECODED_BYTES", 40 * 64 * 48 * 3 - 1)
+    monkeypatch.setattr(readers_decord, "MAX_DECODED_BYTES", 40 * 64 * 48 * 3 - 1)
     with pytest.raises(VideoError, match="all 40 frames at once"):
         open_video(path, backend="decord")
     with open_video(path) as video:
@@ -319,13 +320,13 @@ def test_frames_without_a_time_of_their_own(make_video: MakeVideo) -> None:
 
 
 def test_the_module_imports_no_decoder() -> None:
-    code = "import sys, pipeline.video.reader;print({'decord', 'cv2', 'av', 'torch', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, pipeline.video.open;print({'decord', 'cv2', 'av', 'torch', 'matplotlib'} & set(sys.modules))"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout == "set()\n"
 
 
 def test_opencv_is_loaded_before_decord() -> None:
-    code = "import sys, pipeline.video.decord_reader;print([n for n in sys.modules if n in ('decord', 'cv2')])"
+    code = "import sys, pipeline.video.readers.decord;print([n for n in sys.modules if n in ('decord', 'cv2')])"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout == "['cv2', 'decord']\n"
 

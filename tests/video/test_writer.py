@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_videos import decode_fully, moving_scene
 
-from pipeline.video.reader import open_video
+from pipeline.video.open import open_video
 from pipeline.video.writer import VideoWriter
 
 

@@ -1,0 +1,1 @@
+"""What labels are, and the files that hold them."""

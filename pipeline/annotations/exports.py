@@ -1,0 +1,135 @@
+"""Labels in the layouts that other programs read. T frames.
+
+    <stem>.frames.jsonl     a JSON object a frame: frame, time_seconds, label, probability, and the Source
+    <stem>.frames.parquet   the same as a table; what is the same in all rows takes no space
+    <stem>.segments.vtt     WebVTT: each segment's class as a subtitle; the Source is a comment
+    <stem>.segments.srt     SubRip, which has no comments: the Source is in the report beside it
+
+An unlabelled frame has null for its label and probability, and no subtitle. A time that is not known is null.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipeline.annotations.layouts import FRAMES, SEGMENTS, check_predicted, timed_segments
+from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.write import write_frames, write_segments
+from pipeline.files import replacing
+from pipeline.text.subtitles import Cue, write_srt, write_webvtt
+
+COLUMNS = ("frame", "time_seconds", "label", "probability")
+ROWS_AT_ONCE = 1 << 16
+
+
+class Source(NamedTuple):
+    """Where labels come from: the MLflow run that trained the model, the data and the code that it was trained with."""
+
+    run_id: str
+    data_fingerprint: str
+    git_commit: str
+
+
+class Predicted(NamedTuple):
+    """The labels of a video.
+
+    labels int64 [T], IGNORE_INDEX where there is none; probabilities float [T], of each label; pts_seconds float64 [T],
+    NaN where it is not known; frame_seconds, how long the last frame stands; classes, the names.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    pts_seconds: np.ndarray
+    frame_seconds: float
+    classes: tuple[str, ...]
+
+
+def write_jsonl(path: Path, predicted: Predicted, source: Source) -> None:
+    """Write `<stem>.frames.jsonl`."""
+    _check(predicted)
+    origin = source._asdict()
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        for row in _rows(predicted):
+            file.write(json.dumps(dict(zip(COLUMNS, row, strict=True)) | origin, ensure_ascii=False) + "\n")
+
+
+def write_parquet(path: Path, predicted: Predicted, source: Source) -> None:
+    """Write `<stem>.frames.parquet`."""
+    _check(predicted)
+    text = pa.dictionary(pa.int32(), pa.string())
+    types = dict(zip(COLUMNS, (pa.int64(), pa.float64(), text, pa.float64()), strict=True))
+    schema = pa.schema(types | dict.fromkeys(Source._fields, text))
+    rows = _rows(predicted)
+    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        while batch := list(islice(rows, ROWS_AT_ONCE)):
+            table = pa.table([*zip(*batch, strict=True), *([value] * len(batch) for value in source)], schema.names)
+            writer.write_table(table.cast(schema))
+
+
+def write_vtt(path: Path, predicted: Predicted, source: Source) -> None:
+    """Write `<stem>.segments.vtt`."""
+    note = ", ".join(f"{field} {value}" for field, value in source._asdict().items())
+    write_webvtt(path, _cues(predicted), note=note)
+
+
+def write_subrip(path: Path, predicted: Predicted, source: Source) -> None:
+    """Write `<stem>.segments.srt`."""
+    write_srt(path, _cues(predicted))
+
+
+def _write_frames_csv(path: Path, predicted: Predicted, source: Source) -> None:
+    labels, probabilities, pts_seconds, _, classes = predicted
+    write_frames(path, labels, probabilities=probabilities, pts_seconds=pts_seconds, classes=classes)
+
+
+def _write_segments_csv(path: Path, predicted: Predicted, source: Source) -> None:
+    labels, probabilities, pts_seconds, frame_seconds, classes = predicted
+    write_segments(
+        path,
+        labels,
+        probabilities=probabilities,
+        pts_seconds=pts_seconds,
+        classes=classes,
+        frame_duration_seconds=frame_seconds,
+    )
+
+
+Write = Callable[[Path, Predicted, Source], None]
+# Of each format: the files that it is, by what comes after the stem of the video.
+FORMATS: dict[str, dict[str, Write]] = {
+    "csv": {FRAMES: _write_frames_csv, SEGMENTS: _write_segments_csv},
+    "jsonl": {".frames.jsonl": write_jsonl},
+    "parquet": {".frames.parquet": write_parquet},
+    "vtt": {".segments.vtt": write_vtt},
+    "srt": {".segments.srt": write_subrip},
+}
+TIMED_FORMATS = frozenset({"vtt", "srt"})  # need to know when each frame is shown
+
+
+def _check(predicted: Predicted) -> None:
+    check_predicted(predicted.labels, predicted.probabilities, predicted.pts_seconds, predicted.classes)
+
+
+def _rows(predicted: Predicted) -> Iterator[tuple[int, float | None, str | None, float | None]]:
+    """Frame, time, label and probability of each frame, rounded as in the CSV files."""
+    columns = zip(predicted.labels, predicted.probabilities, predicted.pts_seconds, strict=True)
+    for frame, (label, probability, seconds) in enumerate(columns):
+        time_seconds = None if math.isnan(seconds) else round(float(seconds), 6)
+        if label == IGNORE_INDEX:
+            yield frame, time_seconds, None, None
+        else:
+            yield frame, time_seconds, predicted.classes[label], round(float(probability), 4)
+
+
+def _cues(predicted: Predicted) -> Iterator[Cue]:
+    """A file may set its first frames before 0, where no player begins."""
+    _check(predicted)
+    for segment, (start, stop) in timed_segments(predicted.labels, predicted.pts_seconds, predicted.frame_seconds):
+        yield Cue(max(0, start), max(0, stop), predicted.classes[segment.class_index])

@@ -1,0 +1,298 @@
+"""Captions for images and videos: a checkpoint and paths in, sentences out.
+
+N images, R regions, C channels, T frames, P words of a prefix. Memory is bounded by a few batches of images or frames.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from pipeline.annotations.layouts import SEGMENTS, Span
+from pipeline.annotations.read import read_spans
+from pipeline.captioning.files import CaptionRow, write_video_captions
+from pipeline.captioning.summary import VideoCaption
+from pipeline.checkpoints.captioner import CaptionCheckpoint, load_captioner
+from pipeline.encoding.device import choose_device
+from pipeline.encoding.images import RegionEncoder, RuntimeRegions, TorchRegions, describe_images
+from pipeline.encoding.runtime import open_compiled
+from pipeline.encoding.types import Runtime
+from pipeline.errors import InputError, describe_os_error
+from pipeline.files import check_name, find_files
+from pipeline.labelling.model import find_checkpoint, find_exports
+from pipeline.text.vocabulary import START, detokenize, tokenize
+from pipeline.video.image import IMAGE_SUFFIXES, read_image
+from pipeline.video.open import open_indexed
+from pipeline.video.preprocess import Preprocess
+from pipeline.video.survey import index_video
+from pipeline.video.types import VIDEO_SUFFIXES, VideoReader
+
+EVERY_SECONDS = 5.0
+MOST_APART_SECONDS = 0.5  # the end of a video and of its segments, which may be of a copy in another format
+
+
+@dataclass(frozen=True)
+class Search:
+    """How captions are searched for; made by `plan_search`. `prefix`: the words that each begins with, all known."""
+
+    beam_size: int
+    num_captions: int
+    most_words: int  # after the prefix
+    length_penalty: float
+    prefix: tuple[str, ...]
+
+
+class Caption(NamedTuple):
+    """A sentence and its probability, given the image and the prefix."""
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class CaptionModel(CaptionCheckpoint):
+    """A captioner ready to describe images, with how its encoder runs.
+
+    runtime: the encoder exported for a CPU; None: torch encodes. So it does on a GPU, where the captioner reads the
+    features, which a `Runtime` would bring to the CPU, and where the encoder cannot be exported.
+    """
+
+    runtime: Runtime | None
+
+    @property
+    def regions(self) -> RegionEncoder:
+        """The encoder of the images."""
+        if self.runtime is None:
+            return TorchRegions(self.frames.encoder, self.frames.preprocess)
+        return RuntimeRegions(self.runtime)
+
+
+def load_caption_model(location: str, *, device: str) -> CaptionModel:
+    """The captioner in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model).
+
+    For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
+
+    Raises InputError where there is none, or the device is absent.
+    """
+    place = choose_device(device)
+    checkpoint = load_captioner(find_checkpoint(location), device=place)
+    runtime = None
+    if place.type == "cpu":  # images come one at a time
+        runtime = open_compiled(checkpoint.frames, exports=find_exports(location), at_once=1)
+    return CaptionModel(**vars(checkpoint), runtime=runtime)
+
+
+def plan_search(
+    model: CaptionCheckpoint, *, beam_size: int | None = None, num_captions: int = 1, prefix: str = ""
+) -> Search:
+    """A search for `num_captions` captions of each image. `beam_size` None: as the checkpoint says, or more if needed.
+
+    Raises InputError where fewer beams than captions are asked for, or the model does not know the prefix's words: it
+    could not go on from one that it never read.
+    """
+    decoding = model.spec.captioner.decoding
+    beam_size = max(decoding.beam_size, num_captions) if beam_size is None else beam_size
+    words = tuple(tokenize(prefix))
+    unknown = ", ".join(repr(word) for word in dict.fromkeys(words) if word not in model.vocabulary)
+    problems = []
+    if not 1 <= num_captions <= beam_size:
+        problems.append(f"captions: got {num_captions}, expected 1 to {beam_size}, as many as there are beams")
+    if prefix.strip() and not words:
+        problems.append(f"prefix: got {prefix!r}, expected words")
+    if unknown:
+        problems.append(f"prefix: the model does not know {unknown}: no caption that it was trained on has such words")
+    if problems:
+        raise InputError("\n".join(problems))
+    return Search(beam_size, num_captions, decoding.most_words, decoding.length_penalty, words)
+
+
+def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The images and the videos among the files named, and in the folders named, each once; a GIF is an image.
+
+    A file named that has no suffix of a video is taken for an image: what is in it decides. Raises InputError where a
+    folder holds neither.
+    """
+    found = find_files(paths, IMAGE_SUFFIXES | VIDEO_SUFFIXES, kind="image and no video")
+    images = [path for path in found if path.suffix.lower() not in VIDEO_SUFFIXES - IMAGE_SUFFIXES]
+    videos = [path for path in found if path.suffix.lower() in VIDEO_SUFFIXES - IMAGE_SUFFIXES]
+    return images, videos
+
+
+def caption_images(
+    paths: Iterable[Path], model: CaptionModel, search: Search, *, refuse: Callable[[str], None]
+) -> Iterator[tuple[Path, list[Caption]]]:
+    """Yield the captions of each image in order, the best first: one or more, fewer than asked for if it has no more.
+
+    An image that cannot be read, or is smaller than the model's region of interest, is told to `refuse` in one
+    sentence and the rest go on. `paths` and `refuse` are called some batches ahead of what is yielded.
+    """
+    preprocess = model.frames.preprocess
+    waiting: deque[Path] = deque()  # read, and not yet described
+
+    def read() -> Iterator[np.ndarray]:
+        for path in paths:
+            try:
+                check_name(path)
+                pixels = read_image(path)
+                _check_size(path, preprocess, width=pixels.shape[1], height=pixels.shape[0])
+            except InputError as error:
+                refuse(str(error))
+                continue
+            waiting.append(path)
+            yield pixels
+
+    for captions in _describe(read(), model, search):
+        yield waiting.popleft(), captions
+
+
+def caption_video(
+    path: Path,
+    model: CaptionModel,
+    search: Search,
+    *,
+    spans: Sequence[Span] | None = None,
+    every_seconds: float = EVERY_SECONDS,
+    tell: Callable[[str], None] = lambda progress: None,
+) -> list[VideoCaption]:
+    """Describe each of `spans`, in order of time, by the frame nearest to its middle.
+
+    Without `spans` they last about `every_seconds`: the last one, half to one and a half times as long, ends with the
+    video. `tell` is given the progress in words.
+
+    Raises InputError where the video cannot be read or is smaller than the model's region of interest, or the spans do
+    not end where the video ends.
+    """
+    index = index_video(path)
+    times, properties = index.pts_seconds, index.properties
+    stop_seconds = float(times[-1]) + float(1 / properties.frame_rate)
+    if spans is None:
+        spans = _even_spans(float(times[0]), stop_seconds, every_seconds)
+    _check_end(path, spans[-1].stop_seconds, stop_seconds)
+    _check_size(path, model.frames.preprocess, width=properties.width, height=properties.height)
+    wanted = _nearest(times, np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans]))
+    with open_indexed(index) as reader:
+        frames = _frames(reader, wanted, model.frames.spec.batch_size, tell)
+        captions = [best for best, *_ in _describe(frames, model, search)]
+    return [VideoCaption(*span, *caption) for span, caption in zip(spans, captions, strict=True)]
+
+
+def caption_files(
+    images: Sequence[Path],
+    videos: Sequence[Path],
+    model: CaptionModel,
+    search: Search,
+    *,
+    labels: Path | None,
+    every_seconds: float,
+    out: Path,
+    refuse: Callable[[str], None],
+    tell: Callable[[str], None] = lambda progress: None,
+) -> Iterator[list[CaptionRow]]:
+    """Yield the rows of each file that can be described: of the images, then of the videos.
+
+    The subtitles and the summary of each video are written into `out` on the way. `labels`: the folder whose
+    <stem>.segments.csv say which spans of a video are described; None: each of `every_seconds`. A file that cannot be
+    described is told to `refuse` in one sentence and the rest go on; what an earlier call wrote for it stays.
+    """
+    for path, captions in caption_images(images, model, search, refuse=refuse):
+        yield [CaptionRow(str(path), None, None, None, *caption) for caption in captions]
+    described: dict[str, Path] = {}
+    for path in videos:
+        try:
+            check_name(path)
+            _check_is_first(path, described.get(path.stem))
+            spans = None if labels is None else _spans_beside(path, labels)
+            video_captions = caption_video(path, model, search, spans=spans, every_seconds=every_seconds, tell=tell)
+            write_video_captions(out, path.stem, video_captions)
+        except InputError as error:
+            refuse(str(error))
+            continue
+        except OSError as error:  # no permission to read it, or no space left to write
+            refuse(f"{path}: could not be described: {describe_os_error(error)}")
+            continue
+        described[path.stem] = path
+        yield [CaptionRow(str(path), *caption) for caption in video_captions]
+
+
+def generate_captions(regions: torch.Tensor, model: CaptionCheckpoint, search: Search) -> list[list[Caption]]:
+    """regions [N,R,C] -> the captions of each of the N images, the best first."""
+    sentences = model.captioner.generate(
+        regions,
+        prefix=torch.tensor([START, *model.vocabulary.encode(search.prefix)], device=regions.device),
+        beam_size=search.beam_size,
+        most_words=search.most_words,
+        length_penalty=search.length_penalty,
+    )
+    return [
+        [
+            Caption(detokenize([*search.prefix, *model.vocabulary.decode(tokens)]), math.exp(log_prob))
+            for tokens, log_prob in zip(words[: search.num_captions], log_probs, strict=False)
+            if log_prob > -math.inf
+        ]
+        for words, log_probs in zip(sentences.words.tolist(), sentences.log_probs.tolist(), strict=True)
+    ]
+
+
+def _describe(images: Iterable[np.ndarray], model: CaptionModel, search: Search) -> Iterator[list[Caption]]:
+    """The captions of images uint8 [H,W,3], in order."""
+    describe = partial(generate_captions, model=model, search=search)
+    batch_size = model.frames.spec.batch_size
+    yield from chain.from_iterable(describe_images(images, model.regions, describe, batch_size=batch_size))
+
+
+def _check_size(path: Path, preprocess: Preprocess, *, width: int, height: int) -> None:
+    try:
+        preprocess.crop_box(width=width, height=height)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _check_end(path: Path, spans_end_seconds: float, video_ends_seconds: float) -> None:
+    if abs(spans_end_seconds - video_ends_seconds) > MOST_APART_SECONDS:
+        raise InputError(
+            f"{path}: ends at {video_ends_seconds:.2f} s, its segments at {spans_end_seconds:.2f} s: were they made"
+            " from another video?"
+        )
+
+
+def _check_is_first(path: Path, other: Path | None) -> None:
+    if other is not None:
+        raise InputError(f"{path}: its captions would replace those of {other}: describe it in a call of its own")
+
+
+def _spans_beside(path: Path, labels: Path) -> list[Span]:
+    segments = labels / f"{path.stem}{SEGMENTS}"
+    if not segments.exists():
+        raise InputError(f"{path}: there is no {segments}: write it with `framescribe label`, or leave out --labels")
+    return read_spans(segments)
+
+
+def _even_spans(start_seconds: float, stop_seconds: float, every_seconds: float) -> list[Span]:
+    num_spans = max(1, round((stop_seconds - start_seconds) / every_seconds))
+    edges = [start_seconds + span_index * every_seconds for span_index in range(num_spans)] + [stop_seconds]
+    return [Span(start, stop, None) for start, stop in pairwise(edges)]
+
+
+def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where in times [T], ascending, the nearest to each of `wanted` [S] is, the earlier of two: int64 [S]."""
+    after = np.searchsorted(times, wanted).clip(max=len(times) - 1)
+    before = (after - 1).clip(min=0)
+    return np.where(wanted - times[before] <= times[after] - wanted, before, after)
+
+
+def _frames(
+    reader: VideoReader, wanted: np.ndarray, batch_size: int, tell: Callable[[str], None]
+) -> Iterator[np.ndarray]:
+    """The frames uint8 [H,W,3] at the positions `wanted` [S], ascending, from one read of the video from its start."""
+    properties = reader.properties
+    for batch in reader.read(0, int(wanted[-1]) + 1, batch_size=batch_size):
+        inside = (wanted >= batch.index[0]) & (wanted <= batch.index[-1])
+        yield from batch.pixels[wanted[inside] - batch.index[0]]
+        tell(f"{properties.path.name}: frame {batch.index[-1] + 1} of {properties.num_frames}")

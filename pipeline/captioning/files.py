@@ -1,0 +1,77 @@
+"""Caption files: what `framescribe caption` writes.
+
+    FILE.jsonl, FILE.csv   path,start_seconds,stop_seconds,label,caption,probability   one line or row a caption
+    <stem>.captions.vtt    the captions of a video as subtitles (see `subtitles`)
+    <stem>.captions.srt
+    <stem>.summary.txt     the video in a few sentences
+
+An image has no start, stop and label: null in JSON, empty in CSV. All are UTF-8.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from pipeline.captioning.summary import VideoCaption, summarise
+from pipeline.files import replacing
+from pipeline.text.subtitles import Cue, write_srt, write_webvtt
+
+WEBVTT, SRT, SUMMARY = ".captions.vtt", ".captions.srt", ".summary.txt"  # after a video's stem
+
+
+class CaptionRow(NamedTuple):
+    """A caption of an image, or of a span of a video; `probability` of the caption, given the image."""
+
+    path: str
+    start_seconds: float | None
+    stop_seconds: float | None
+    label: str | None
+    caption: str
+    probability: float
+
+
+def write_captions(path: Path, rows: Iterable[CaptionRow]) -> None:
+    """Write the rows as they come into a file of the layout that its suffix names, one of CAPTION_SUFFIXES.
+
+    The file appears when the last row is written. Without a row there is none, and one from an earlier call stays.
+    """
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is None:
+        return
+    # A path may hold bytes that are no text: they become \udcXX, which is what JSON asks for.
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        _WRITERS[path.suffix.lower()](file, chain([first], rows))
+
+
+def write_video_captions(folder: Path, stem: str, captions: Sequence[VideoCaption]) -> None:
+    """Write the captions of a video as subtitles, and its summary, into `folder`. At least one, in order of time."""
+    # A file may set its first frame before 0, where no player begins.
+    cues = [Cue(max(0, caption.start_seconds), max(0, caption.stop_seconds), caption.text) for caption in captions]
+    write_webvtt(folder / f"{stem}{WEBVTT}", cues)
+    write_srt(folder / f"{stem}{SRT}", cues)
+    with replacing(folder / f"{stem}{SUMMARY}") as temporary:
+        temporary.write_text(summarise(captions) + "\n", encoding="utf-8")
+
+
+def _write_jsonl(file: TextIO, rows: Iterable[CaptionRow]) -> None:
+    for row in rows:
+        file.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
+
+
+def _write_csv(file: TextIO, rows: Iterable[CaptionRow]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CaptionRow._fields)
+    for row in rows:
+        times = ["" if seconds is None else f"{seconds:.6f}" for seconds in (row.start_seconds, row.stop_seconds)]
+        writer.writerow([row.path, *times, row.label or "", row.caption, f"{row.probability:.4g}"])
+
+
+_WRITERS: dict[str, Callable[[TextIO, Iterable[CaptionRow]], None]] = {".csv": _write_csv, ".jsonl": _write_jsonl}
+CAPTION_SUFFIXES = frozenset(_WRITERS)

@@ -1,0 +1,138 @@
+"""What a video shows, span by span, and a summary of it in a few sentences.
+
+The summary says nothing but what the captions and labels say: how long the video is, what it is labelled as and for how
+much of its time, and those of its captions that differ most, in the order of time.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from pipeline.text.vocabulary import tokenize
+
+MOST_LABELS = 3
+MOST_SCENES = 5
+LEAST_DISTANCE = 0.5  # captions that share more than half of their words say much the same
+
+
+class VideoCaption(NamedTuple):
+    """What is seen from `start_seconds` until just before `stop_seconds` of a video; label None: nobody labelled it."""
+
+    start_seconds: float
+    stop_seconds: float
+    label: str | None
+    text: str
+    probability: float
+
+
+class _Scene(NamedTuple):
+    """Spans of the same caption, one after the other."""
+
+    start_seconds: float
+    stop_seconds: float
+    text: str
+
+
+def summarise(captions: Sequence[VideoCaption]) -> str:
+    """At most four sentences on a video from the captions, one or more, of all of its spans in the order of time.
+
+    >>> summarise([VideoCaption(0, 9, None, "a dog runs", 0.1), VideoCaption(9, 15, None, "two men sit", 0.1)])
+    'The video is 15 seconds long. At first a dog runs; at the end, from 0:09, two men sit.'
+    """
+    sentences = [f"The video is {_length(captions[-1].stop_seconds - captions[0].start_seconds)} long."]
+    sentences += _on_labels(captions)
+    sentences += _on_scenes(captions)
+    return " ".join(sentences)
+
+
+def _on_labels(captions: Sequence[VideoCaption]) -> list[str]:
+    """A sentence on the labels and their shares of the labelled time, the largest first; none without labels."""
+    seconds: dict[str, float] = {}
+    for start, stop, label, *_ in captions:
+        if label is not None:
+            seconds[label] = seconds.get(label, 0) + stop - start
+    if len(seconds) < 2:
+        return [f"All of it is labelled {label}." for label in seconds]
+    ranked = sorted(seconds, key=lambda label: -seconds[label])
+    if len(ranked) > MOST_LABELS + 1:
+        rest = ranked[MOST_LABELS:]
+        ranked = [*ranked[:MOST_LABELS], f"{len(rest)} other labels"]
+        seconds[ranked[-1]] = sum(seconds[label] for label in rest)
+    total = sum(seconds[label] for label in ranked)
+    first, *others = (f"{label} ({_percent(seconds[label] / total)}" for label in ranked)
+    parts = [f"{first} of the time)", *(f"{other})" for other in others)]
+    return [f"It is labelled {_listed(parts)}."]
+
+
+def _on_scenes(captions: Sequence[VideoCaption]) -> list[str]:
+    """A sentence that tells the scenes, and one on how many there are if not all are told; none without any words."""
+    runs = (list(run) for _, run in groupby((c for c in captions if c.text), key=lambda caption: caption.text))
+    scenes = [_Scene(run[0].start_seconds, run[-1].stop_seconds, run[0].text) for run in runs]
+    if not scenes:
+        return []
+    first, *later = _most_different(scenes)
+    if not later:
+        return [f"Throughout, {first.text}."]
+    *middle, last = later
+    again = "again " if last.text == first.text else ""
+    parts = [f"At first {first.text}", *(f"from {_clock(scene.start_seconds)} {scene.text}" for scene in middle)]
+    parts.append(f"at the end, from {_clock(last.start_seconds)}, {again}{last.text}")
+    story = [f"{'; '.join(parts)}."]
+    if len(scenes) > 1 + len(later):
+        num_captions = len({scene.text for scene in scenes})
+        story.append(f"In all, the caption changes {len(scenes) - 1} times, among {num_captions} different ones.")
+    return story
+
+
+def _most_different(scenes: Sequence[_Scene]) -> list[_Scene]:
+    """The first scene, the last, and of the others those that differ most from all that are told, in order of time."""
+    told = list(dict.fromkeys((scenes[0], scenes[-1])))
+    distances = {scene: min(_distance(scene, other) for other in told) for scene in scenes[1:-1]}
+    while len(told) < MOST_SCENES and distances:
+        scene = max(distances, key=lambda s: (distances[s], s.stop_seconds - s.start_seconds, -s.start_seconds))
+        if distances[scene] < LEAST_DISTANCE:
+            break
+        told.append(scene)
+        distances = {s: min(distance, _distance(s, scene)) for s, distance in distances.items() if s != scene}
+    return sorted(told)
+
+
+def _distance(one: _Scene, other: _Scene) -> float:
+    """Jaccard's, of the sets of words: 0, the same words; 1, none in common."""
+    words, other_words = set(tokenize(one.text)), set(tokenize(other.text))
+    return 1 - len(words & other_words) / max(1, len(words | other_words))
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _percent(share: float) -> str:
+    if share < 0.01:
+        return "under 1 %"
+    return "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+
+
+def _length(seconds: float) -> str:
+    """In words, as exact as one would say it."""
+    if seconds < 10:
+        count = f"{seconds:.2g}"
+        return "1 second" if count == "1" else f"{count} seconds"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours:
+        return f"{_counted(hours, 'hour')} {_counted(minutes, 'minute')}".removesuffix(" 0 minutes")
+    minutes, whole_seconds = divmod(round(seconds), 60)
+    if minutes:
+        return f"{_counted(minutes, 'minute')} {_counted(whole_seconds, 'second')}".removesuffix(" 0 seconds")
+    return f"{whole_seconds} seconds"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _clock(seconds: float) -> str:
+    """As a player shows it: 1:02, 1:00:02."""
+    minutes, whole_seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{whole_seconds:02}" if hours else f"{minutes}:{whole_seconds:02}"

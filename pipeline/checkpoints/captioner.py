@@ -1,0 +1,76 @@
+"""A trained captioner as a folder: weights, vocabulary, preprocessing and settings, all that describing an image needs.
+
+Laid out as `pipeline.checkpoints.labeller` says.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_encoder
+from pipeline.checkpoints.storage import SPEC, Lineage, load_weights, read_spec, save_spec, save_weights
+from pipeline.config import Captioner as CaptionerSettings
+from pipeline.config import Section
+from pipeline.errors import InputError
+from pipeline.models.captioner import Captioner
+from pipeline.models.encoders.encoder import Encoder
+from pipeline.text.vocabulary import Vocabulary
+
+
+class CaptionerSpec(Section):
+    """All of a captioner's checkpoint.json. `words`: the vocabulary's, in order."""
+
+    format: Literal[1] = 1
+    kind: Literal["captioner"] = "captioner"
+    words: tuple[str, ...]
+    encoder: EncoderSpec
+    captioner: CaptionerSettings
+    lineage: Lineage
+
+
+@dataclass(frozen=True)
+class CaptionCheckpoint:
+    """A model ready to describe images: in eval mode, on its device."""
+
+    spec: CaptionerSpec
+    vocabulary: Vocabulary
+    captioner: Captioner
+    frames: FrameEncoder
+
+
+def make_captioner(settings: CaptionerSettings, encoder: Encoder, *, num_words: int) -> Captioner:
+    """The captioner that the settings describe, freshly initialised, for what the encoder sees."""
+    return Captioner(
+        encoder.num_channels,
+        num_words,
+        num_regions=encoder.grid**2,
+        cell=settings.cell,
+        embedding_size=settings.embedding_size,
+        hidden_size=settings.hidden_size,
+        num_heads=settings.num_heads,
+        dropout=settings.dropout,
+        output_dropout=settings.output_dropout,
+    )
+
+
+def save_captioner(folder: Path, spec: CaptionerSpec, captioner: Captioner, frames: FrameEncoder) -> None:
+    """Write weights, then checkpoint.json, each whole or not at all."""
+    save_weights(folder, {"captioner": captioner, "encoder": frames.encoder})
+    save_spec(folder, spec)
+
+
+def load_captioner(folder: Path, *, device: torch.device) -> CaptionCheckpoint:
+    """Read a checkpoint. Raises InputError where the folder holds no whole one, or its parts do not fit."""
+    spec = read_spec(folder, CaptionerSpec, kind="captioner")
+    try:
+        vocabulary = Vocabulary(spec.words)
+    except InputError as error:
+        raise InputError(f"{folder / SPEC}: {error}") from None
+    frames = rebuild_encoder(spec.encoder, folder / SPEC)
+    captioner = make_captioner(spec.captioner, frames.encoder, num_words=len(vocabulary))
+    load_weights(folder, {"captioner": captioner, "encoder": frames.encoder})
+    captioner.to(device).eval()
+    frames.encoder.to(device).eval()
+    return CaptionCheckpoint(spec, vocabulary, captioner, frames)

@@ -1,0 +1,117 @@
+"""An encoder with its preprocessing: how it is described in a checkpoint, made, saved and loaded."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from pipeline.checkpoints.storage import ENCODER_SPEC, load_weights, parse_spec, read_text, save_weights
+from pipeline.config import Pixels, Section
+from pipeline.errors import InputError
+from pipeline.files import replacing
+from pipeline.models.encoders.encoder import BatchNormMode, Encoder, build_encoder
+from pipeline.video.preprocess import Preprocess
+
+
+class PreprocessSpec(Section):
+    """The fields of Preprocess."""
+
+    size: tuple[int, int]
+    crop: tuple[float, float, float, float] | None
+    crop_unit: Literal["pixels", "fractions"]
+    color: Literal["rgb", "grey"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class EncoderSpec(Section):
+    """What rebuilds an encoder around its weights, and the frames that it expects."""
+
+    name: str
+    grid: PositiveInt
+    stride: PositiveInt | None = None  # checkpoints from before there was a choice do not name it
+    batch_norm: BatchNormMode
+    batch_size: PositiveInt
+    preprocess: PreprocessSpec
+
+
+@dataclass(frozen=True)
+class FrameEncoder:
+    """An encoder with the preprocessing of its frames: pixels -> features."""
+
+    spec: EncoderSpec
+    encoder: Encoder
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return Preprocess(**self.spec.preprocess.model_dump())
+
+    def fingerprint(self) -> str:
+        """Hex digest over everything that decides what features come out of a given frame."""
+        text = self.encoder.fingerprint() + self.spec.preprocess.model_dump_json()
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def make_frame_encoder(
+    name: str,
+    *,
+    weights: str | None,
+    grid: int,
+    stride: int | None = None,
+    batch_norm: BatchNormMode,
+    batch_size: int,
+    pixels: Pixels,
+) -> FrameEncoder:
+    """The encoder of `build_encoder`, with the preprocessing that `pixels` asks for; as seeded where it is random."""
+    encoder = build_encoder(name, weights=weights, grid=grid, stride=stride, batch_norm=batch_norm)
+    preprocess = Preprocess(
+        size=pixels.size or encoder.size,
+        crop=pixels.crop,
+        crop_unit=pixels.crop_unit,
+        color=pixels.color,
+        mean=encoder.mean,
+        std=encoder.std,
+    )
+    encoder.check_size(*preprocess.size)
+    preprocessing = PreprocessSpec(**asdict(preprocess))
+    spec = EncoderSpec(
+        name=name,
+        grid=grid,
+        stride=stride,
+        batch_norm=batch_norm,
+        batch_size=batch_size,
+        preprocess=preprocessing,
+    )
+    return FrameEncoder(spec, encoder.eval())
+
+
+def save_encoder(folder: Path, frames: FrameEncoder | None) -> None:
+    """Write an encoder without a labeller; None (ready features) is written too, as `null`."""
+    if frames:
+        save_weights(folder, {"encoder": frames.encoder})
+    with replacing(folder / ENCODER_SPEC) as path:
+        path.write_text((frames.spec.model_dump_json(indent=1) if frames else "null") + "\n")
+
+
+def load_encoder(folder: Path) -> FrameEncoder | None:
+    """Read what `save_encoder` wrote, in eval mode. Raises InputError where it is missing, broken or does not fit."""
+    text = read_text(folder / ENCODER_SPEC, missing=f"{folder}: holds no encoder: make one with `dvc repro`")
+    if text.strip() == "null":
+        return None
+    frames = rebuild_encoder(parse_spec(EncoderSpec, text, folder / ENCODER_SPEC), folder / ENCODER_SPEC)
+    load_weights(folder, {"encoder": frames.encoder})
+    frames.encoder.eval()
+    return frames
+
+
+def rebuild_encoder(spec: EncoderSpec, path: Path) -> FrameEncoder:
+    """The encoder without its weights, which the caller loads; `path` is where the spec was read."""
+    try:
+        encoder = build_encoder(spec.name, weights=None, grid=spec.grid, stride=spec.stride, batch_norm=spec.batch_norm)
+        frames = FrameEncoder(spec, encoder)
+        encoder.check_size(*frames.preprocess.size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return frames

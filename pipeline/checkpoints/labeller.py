@@ -1,0 +1,145 @@
+"""A trained model as a folder: weights, classes, preprocessing and settings, enough to label a video anywhere.
+
+`checkpoint.json` says what the model is and which run made it; `weights.safetensors` holds its tensors, nothing else.
+A folder whose parts do not fit together is refused.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import nn
+
+from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_encoder
+from pipeline.checkpoints.storage import SPEC, Lineage, load_weights, read_spec, save_spec, save_weights
+from pipeline.config import Labeller as LabellerSettings
+from pipeline.config import Section
+from pipeline.errors import InputError
+from pipeline.models.encoders.encoder import Encoder
+from pipeline.models.labeller import Labeller
+
+
+class CheckpointSpec(Section):
+    """All of a labeller's checkpoint.json. `encoder` is None for a model trained on ready features."""
+
+    format: Literal[1] = 1
+    kind: Literal["labeller"] = "labeller"
+    classes: tuple[str, ...] = Field(min_length=1)
+    background: str | None
+    num_features: PositiveInt
+    encoder: EncoderSpec | None
+    labeller: LabellerSettings
+    # Of the probabilities, see postprocessing.temperature; 1 where there was no validation split.
+    temperature: PositiveFloat = 1.0
+    lineage: Lineage
+
+    @model_validator(mode="after")
+    def _names_are_consistent(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is listed twice")
+        if self.background is not None and self.background not in self.classes:
+            raise ValueError(f"background {self.background!r} is no class")
+        return self
+
+    @model_validator(mode="after")
+    def _lengths_are_in_frames(self) -> Self:
+        if "auto" in (self.labeller.min_segment_frames, self.labeller.pool_frames):
+            raise ValueError("min_segment_frames and pool_frames of a trained labeller are numbers, got auto")
+        return self
+
+    @property
+    def min_segment_frames(self) -> int:
+        """Of the labels that it gives; training has made a number of `auto`."""
+        assert self.labeller.min_segment_frames != "auto", "refused when it was read"
+        return self.labeller.min_segment_frames
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model ready to label: in eval mode, on its device."""
+
+    spec: CheckpointSpec
+    labeller: Labeller
+    frames: FrameEncoder | None
+
+
+def make_labeller(
+    settings: LabellerSettings,
+    *,
+    num_features: int,
+    num_classes: int,
+    feature_noise: float = 0.0,
+    feature_dropout: float = 0.0,
+) -> Labeller:
+    """The labeller that the settings describe, with lengths in frames, freshly initialised.
+
+    The noise and the dropout of features are those of training, and no part of a checkpoint.
+    """
+    assert settings.pool_frames != "auto", "training makes a number of it"
+    return Labeller(
+        num_features,
+        num_classes,
+        cell=settings.cell,
+        hidden_size=settings.hidden_size,
+        num_layers=settings.num_layers,
+        bidirectional=settings.bidirectional,
+        dropout=settings.dropout,
+        head=settings.head,
+        inputs=settings.inputs,
+        delta_frames=settings.delta_frames,
+        normalize=settings.normalize,
+        pool_frames=settings.pool_frames,
+        recurrent_init=settings.recurrent_init,
+        feature_noise=feature_noise,
+        feature_dropout=feature_dropout,
+    )
+
+
+def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, encoder: Encoder | None) -> None:
+    """Write weights, then checkpoint.json, each whole or not at all."""
+    save_weights(folder, {"labeller": labeller} | ({"encoder": encoder} if encoder else {}))
+    save_spec(folder, spec)
+
+
+def set_tuned(folder: Path, *, temperature: float, min_segment_frames: int | None) -> None:
+    """Write into a labeller's checkpoint.json what was fitted after training; None leaves what is there."""
+    spec = read_spec(folder, CheckpointSpec, kind="labeller")
+    labeller = spec.labeller
+    if min_segment_frames is not None:
+        labeller = labeller.model_copy(update={"min_segment_frames": min_segment_frames})
+    spec = spec.model_copy(update={"temperature": temperature, "labeller": labeller})
+    save_spec(folder, spec)
+
+
+def load_checkpoint(folder: Path, *, device: torch.device, classes: tuple[str, ...] | None = None) -> Checkpoint:
+    """Read a checkpoint. `classes`: those that the caller's data has.
+
+    Raises InputError where the folder is no whole checkpoint, its parts do not fit, or its classes are others.
+    """
+    spec = read_spec(folder, CheckpointSpec, kind="labeller")
+    if classes is not None and classes != spec.classes:
+        raise InputError(f"{folder}: {_describe_class_change(spec.classes, classes)}")
+    labeller = make_labeller(spec.labeller, num_features=spec.num_features, num_classes=len(spec.classes))
+    modules: dict[str, nn.Module] = {"labeller": labeller}
+    frames = None
+    if spec.encoder:
+        frames = rebuild_encoder(spec.encoder, folder / SPEC)
+        if frames.encoder.num_features != spec.num_features:
+            raise InputError(
+                f"{folder / SPEC}: its encoder gives {frames.encoder.num_features} features a frame, its labeller"
+                f" takes {spec.num_features}: was one of them changed?"
+            )
+        modules["encoder"] = frames.encoder
+    load_weights(folder, modules)
+    for module in modules.values():
+        module.to(device).eval()
+    return Checkpoint(spec, labeller, frames)
+
+
+def _describe_class_change(had: tuple[str, ...], got: tuple[str, ...]) -> str:
+    missing, new = [c for c in had if c not in got], [c for c in got if c not in had]
+    parts = [f"the data lacks {', '.join(missing)}"] * bool(missing) + [f"the data adds {', '.join(new)}"] * bool(new)
+    change = "; ".join(parts) or "the order differs"
+    return f"was trained on another class list ({len(had)} classes, the data has {len(got)}): {change}"

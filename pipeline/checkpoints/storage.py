@@ -1,0 +1,131 @@
+"""How a checkpoint folder is read and written: its JSON description and its weights.
+
+`checkpoint.json` describes the model and names the run that made it; `weights.safetensors` holds its tensors and
+nothing else.
+"""
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from pipeline.config import Section
+from pipeline.errors import InputError
+from pipeline.files import replacing
+
+SPEC, ENCODER_SPEC, WEIGHTS = "checkpoint.json", "encoder.json", "weights.safetensors"
+SpecType = TypeVar("SpecType", bound=Section)
+
+
+class Lineage(Section):
+    """Where a model comes from."""
+
+    run_id: str
+    git_commit: str
+    data_fingerprint: str
+    dvc_experiment: str | None
+
+
+def save_spec(folder: Path, spec: Section) -> None:
+    """Write checkpoint.json, whole or not at all."""
+    with replacing(folder / SPEC) as path:
+        path.write_text(spec.model_dump_json(indent=1) + "\n")
+
+
+def read_spec(folder: Path, spec: type[SpecType], *, kind: str) -> SpecType:
+    """The checkpoint.json of a model of this kind. InputError where there is none, or it is of another kind."""
+    text = _read_spec_text(folder)
+    found = _kind(text)
+    if found not in (None, kind):
+        raise InputError(f"{folder}: holds a {found}, expected a {kind}: was another model meant?")
+    return parse_spec(spec, text, folder / SPEC)
+
+
+def read_kind(folder: Path) -> str:
+    """What kind of model a checkpoint holds, "labeller" or "captioner". InputError where the folder is none.
+
+    A broken one counts as a labeller: whoever loads it tells what is wrong with it.
+    """
+    return _kind(_read_spec_text(folder)) or "labeller"
+
+
+def _read_spec_text(folder: Path) -> str:
+    missing = f"{folder}: is no checkpoint, it has no {SPEC}: train one with `dvc repro`"
+    return read_text(folder / SPEC, missing=missing if folder.exists() else f"{folder}: no such folder")
+
+
+def _kind(text: str) -> str | None:
+    """What kind of model a checkpoint.json is of; None where it is broken.
+
+    One that does not say is from before there were captioners.
+    """
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return fields.get("kind", "labeller") if isinstance(fields, dict) else None
+
+
+def read_text(path: Path, *, missing: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(missing) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text: was it overwritten, or cut short?") from None
+
+
+def parse_spec(kind: type[SpecType], text: str, path: Path) -> SpecType:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()]
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"{path}: is not of this version, or was changed: {'; '.join(problems[:3])}{more}") from None
+
+
+def save_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
+    """Write the tensors of several modules into one file, each name prefixed with its module's."""
+    tensors = {
+        f"{prefix}.{name}": tensor.detach().cpu().contiguous()
+        for prefix, module in modules.items()
+        for name, tensor in module.state_dict().items()
+    }
+    with replacing(folder / WEIGHTS) as path:
+        path.write_bytes(save(tensors))  # safetensors' own save_file makes files that only their owner can read
+
+
+def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
+    """Load what `save_weights` wrote, strictly; tensors of modules that are not asked for are passed over.
+
+    Raises InputError where the file is missing, broken or does not fit.
+    """
+    path = folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: is missing: the checkpoint is not whole") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: cannot be read ({error}): was it cut short?") from None
+    expected = {
+        f"{prefix}.{name}": tensor for prefix, module in modules.items() for name, tensor in module.state_dict().items()
+    }
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    strays = [name for name in tensors if name not in expected and name.split(".")[0] in modules]
+    problems += [f"{name} is no part of the model" for name in strays]
+    for name in expected.keys() & tensors.keys():
+        if tensors[name].shape != expected[name].shape:
+            problems.append(f"{name} has shape {list(tensors[name].shape)}, expected {list(expected[name].shape)}")
+        elif not tensors[name].isfinite().all():
+            problems.append(f"{name} holds NaN or infinity")
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        shown = "; ".join(sorted(problems)[:3])
+        raise InputError(f"{path}: does not fit the model that is described beside it: {shown}{more}")
+    for prefix, module in modules.items():
+        start = f"{prefix}."
+        module.load_state_dict({name.removeprefix(start): tensors[name] for name in expected if name.startswith(start)})

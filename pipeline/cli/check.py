@@ -1,0 +1,82 @@
+"""`framescribe check`: list every problem of a data set."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.console import EXIT_REFUSED, Commands, add_command
+
+if TYPE_CHECKING:
+    from pipeline.annotations.problems import Problem
+
+TEXT = """
+Look at every file of a data set and list all problems at once: file, line, likely cause. Of videos, show also
+how much there is of each class, and warn where that is too little.
+"""
+END = """
+exit code: 0, no problem; 2, at least one
+
+A data set is a folder with
+  videos/<stem>.mp4 (or .avi, .mkv, ...)   or   features/<stem>.npy, float [frames, features]
+  labels/<stem>.csv: start,stop,class      or   labels/<stem>.txt: one class a line, one line a frame
+                                           or   labels.csv: stem,class, one class a video
+  classes.txt: one class a line
+  splits/train.txt, val.txt, test.txt: one stem a line     (optional)
+  groups.csv: stem,group                                   (optional)
+and, or, for captions
+  images/*.jpg (or .png, ...)                    captions.csv: image,caption, several rows an image
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser of `framescribe`."""
+    check = add_command(commands, "check", "list every problem of a data set", TEXT, END)
+    check.add_argument("dataset", type=Path, metavar="DATASET", help="the folder of the data set")
+    check.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    root = options.dataset
+    has_images = (root / "captions.csv").exists() or (root / "images").is_dir()
+    has_videos = any((root / folder).is_dir() for folder in ("videos", "features"))
+    parts = [_check_videos] * (has_videos or not has_images) + [_check_images] * has_images
+    num_problems = 0
+    for check in parts:
+        problems, found = check(root)
+        for problem in problems:
+            print(problem)
+        num_problems += len(problems)
+        print(f"{root}: {found}, {len(problems)} problem{'s' * (len(problems) != 1)}")
+    return EXIT_REFUSED if num_problems else 0
+
+
+def _check_videos(root: Path) -> "tuple[list[Problem], str]":
+    from pipeline.datasets.scan import scan_dataset
+    from pipeline.datasets.support import count_support, find_shortages, format_support, unlabelled_percent
+
+    scan = scan_dataset(root, progress=_checking)
+    if support := count_support(scan.usable_sources(), scan.labels, scan.classes):
+        print(format_support(support), end="\n\n")
+    for shortage in find_shortages(support, told=scan.unused_classes()):
+        print(f"warning: {shortage}", file=sys.stderr)
+    num_frames = sum(source.num_frames for source in scan.sources.values())
+    found = f"{len(scan.sources)} {scan.kind}, {num_frames} frames, {len(scan.classes)} classes"
+    if percent := unlabelled_percent(*support.values()):
+        found += f", {percent:.1f}% of the frames unlabelled"
+    return scan.all_problems() + scan.unused_class_problems(), found
+
+
+def _check_images(root: Path) -> "tuple[list[Problem], str]":
+    from pipeline.datasets.captions import scan_captions
+
+    scan = scan_captions(root, progress=_checking)
+    num_captions = sum(len(image.captions) for image in scan.images.values())
+    return scan.all_problems(), f"{len(scan.images)} images, {num_captions} captions"
+
+
+def _checking(paths: list[Path]) -> Iterable[Path]:
+    from tqdm import tqdm
+
+    return tqdm(paths, unit="file", desc="checking", disable=None)

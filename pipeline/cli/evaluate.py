@@ -1,0 +1,48 @@
+"""`framescribe evaluate`: score predicted labels against true ones."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pipeline.cli.console import Commands, add_command
+
+TEXT = """
+Score predicted labels against true ones: frame accuracy, edit score and F1 of the segments, and each class.
+"""
+END = """
+example: framescribe evaluate --truth mice/labels --predicted labels/ --background resting
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser of `framescribe`."""
+    evaluate = add_command(commands, "evaluate", "score predicted labels against true ones", TEXT, END)
+    evaluate.add_argument(
+        "--truth",
+        required=True,
+        type=Path,
+        metavar="DIR|FILE",
+        help="true labels, such as DATASET/labels or DATASET/labels.csv",
+    )
+    evaluate.add_argument("--predicted", required=True, type=Path, metavar="DIR", help="what `framescribe label` wrote")
+    evaluate.add_argument(
+        "--background", metavar="NAME", help="score a second time with this class left out of edit and F1"
+    )
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report there")
+    evaluate.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.files import replacing
+    from pipeline.metrics.folders import evaluate_folders
+    from pipeline.metrics.report import format_table
+
+    report = evaluate_folders(options.truth, options.predicted, background=options.background)
+    if skipped := report["without_prediction"]:
+        print(f"not scored, as {options.predicted} has no labels for them: {', '.join(skipped)}\n", file=sys.stderr)
+    print(format_table(report))
+    if options.json:
+        with replacing(options.json) as path:
+            path.write_text(json.dumps(report, indent=1) + "\n")
+    return 0

@@ -1,0 +1,167 @@
+"""`framescribe label`: its arguments, and the labelling of finished videos."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli import live
+from pipeline.cli.console import (
+    EXIT_SOME_FAILED,
+    Commands,
+    add_command,
+    add_model_arguments,
+    make_writable,
+    report_failure,
+)
+from pipeline.cli.live import video_or_address
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.labelling.folder import Outcome
+
+MOST_JOBS = {"cpu": 4, "cuda": 8}  # by device: each takes memory, and a GPU encodes what several cores decode
+TEXT = """
+Write, for each video, into the folder --out:
+  <stem>.frames.csv      frame,time_seconds,label,probability        one row a frame
+  <stem>.segments.csv    start,stop,start_seconds,stop_seconds,label,probability
+                         frames from start up to, not including, stop
+  <stem>.report.json     the run, data and commit that the model comes from, and what was decoded
+  decode_report.csv      for all videos: frames declared, decoded, failed, substituted; what is wrong with a file
+and, where --formats asks for it,
+  <stem>.frames.jsonl    a JSON object a frame             <stem>.segments.vtt    WebVTT subtitles, for browsers
+  <stem>.frames.parquet  the same as a Parquet table       <stem>.segments.srt    SubRip, for players and editors
+  <stem>.overlay.mp4     with --overlay: the video with its labels drawn on it
+A video that cannot be labelled is named with the cause, and the others go on. Videos that are finished are left alone:
+a call that was interrupted goes on where it was.
+"""
+END = """
+exit code: 0, all were labelled; 1, some were not, or in part; 2, the call was refused
+
+examples: framescribe label recordings/ --model models/labeller --out labels/
+          framescribe label match.mp4 --model models/labeller --out labels/ --formats csv,vtt --overlay
+          framescribe label --camera 0 --model models/labeller --out labels/
+          framescribe label rtsp://10.0.0.5/live --model models/labeller --out labels/
+          framescribe label --follow recording.mkv --model models/labeller --out labels/
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command, for finished videos and for live ones, to the parser of `framescribe`."""
+    label = add_command(commands, "label", "label videos with a trained model", TEXT + live.TEXT, END)
+    add_model_arguments(label)
+    live.add_arguments(label)
+    _add_arguments(label)
+    label.set_defaults(run=run)
+
+
+def _add_arguments(label: argparse.ArgumentParser) -> None:
+    """Add all but those of the model, and of live labelling, to the command `label`."""
+    label.add_argument(
+        "inputs",
+        nargs="*",
+        type=video_or_address,
+        metavar="VIDEO|DIR|ADDRESS",
+        help="videos, or folders of them; or .npy features; or the address of a stream",
+    )
+    label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
+    label.add_argument(
+        "--formats", default="csv", metavar="LIST", help="csv,jsonl,parquet,vtt,srt or some (default: csv)"
+    )
+    label.add_argument("--overlay", action="store_true", help="also draw the labels on the video")
+    label.add_argument(
+        "--on-error",
+        choices=("skip", "stop", "partial"),
+        default="skip",
+        help="of a damaged video: skip, leave it out; partial, label the frames that can be decoded; stop, end there"
+        " (default: skip)",
+    )
+    label.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="how many videos at once (default: as many as CPU cores, at most 4; with a GPU 8)",
+    )
+    label.add_argument("--again", action="store_true", help="label also the videos that are finished")
+    label.add_argument(
+        "--track", action="store_true", help="also log this call and its decode report as a run in MLflow"
+    )
+    label.add_argument(
+        "--precision",
+        choices=("full", "reduced"),
+        default="full",
+        help="reduced: the encoder computes in bfloat16, faster where the CPU or GPU has it (default: full, float32)",
+    )
+    label.add_argument(
+        "--still",
+        type=float,
+        metavar="LEVEL",
+        help="for a camera that stands still: do not encode a frame anew while no part of it differs from the last"
+        " encoded one by more than so many grey levels of 255 (default: encode all)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Label the videos, or one live source. Returns the exit code: 1 where some were not labelled, or in part only."""
+    if live.is_live(options):
+        return live.run(options)
+    _check(options)
+
+    from tqdm import tqdm
+
+    from pipeline.labelling.folder import Progress, Wanted, check_wanted, find_inputs, label_files, track_call
+    from pipeline.labelling.model import load_model
+
+    wanted = Wanted(tuple(options.formats.split(",")), options.overlay, options.on_error, options.again)
+    model = load_model(options.model, device=options.device, precision=options.precision, still=options.still)
+    check_wanted(wanted, model)
+    paths = find_inputs(options.inputs, model)
+    make_writable(options.out)
+    with tqdm(unit="frame", desc="labelling", disable=None, total=0, smoothing=0) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.num_frames
+            bar.set_postfix_str(f"video {progress.num_videos_done} of {progress.num_videos}", refresh=False)
+            bar.update(progress.num_frames_done - bar.n)
+
+        outcome = label_files(
+            paths,
+            model,
+            options.out,
+            wanted=wanted,
+            num_at_once=options.jobs or min(os.cpu_count() or 1, MOST_JOBS[model.device.type]),
+            decoder_processes=model.device.type == "cuda",
+            refuse=report_failure,
+            tell=show,
+        )
+    print(_describe_outcome(outcome, len(paths), options.out))
+    if options.track:
+        print(f"tracked as MLflow run {track_call(model, paths, outcome, options.out)}")
+    return EXIT_SOME_FAILED if outcome.num_failed + outcome.num_partial else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise InputError with every problem that shows without the model."""
+    from pipeline.annotations.exports import FORMATS
+
+    names = options.formats.split(",")
+    problems = [
+        f"--formats: got {name!r}, expected some of {','.join(FORMATS)}" for name in names if name not in FORMATS
+    ]
+    if len(set(names)) < len(names):
+        problems.append(f"--formats: got {options.formats}, which names one twice")
+    if options.still is not None and not 0 <= options.still <= 255:
+        problems.append(f"--still: got {options.still}, expected 0 to 255 grey levels")
+    if options.jobs is not None and options.jobs < 1:
+        problems.append(f"--jobs: got {options.jobs}, expected at least 1")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _describe_outcome(outcome: "Outcome", num_videos: int, out: Path) -> str:
+    parts = [f"labelled {outcome.num_labelled} of {num_videos} into {out}"]
+    if outcome.num_partial:
+        parts.append(f"{outcome.num_partial} of them in part")
+    if outcome.num_finished_before:
+        parts.append(f"{outcome.num_finished_before} were finished before")
+    return ", ".join(parts)

@@ -1,0 +1,66 @@
+"""The command line: `framescribe label | review | caption | check | evaluate | compare`.
+
+Each command has a file of its own, which parses its arguments and makes one call. Nothing heavy is imported before a
+command runs, so that --help answers at once.
+"""
+
+import argparse
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from pipeline.cli import caption, check, compare, evaluate, label, review
+from pipeline.cli.console import EXIT_REFUSED, EXIT_SIGNAL
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0; 1 where a video could not be labelled; 2 where the call itself was refused."""
+    from pipeline.errors import InputError, describe_os_error
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+    options = _parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return options.run(options)
+    except InputError as error:
+        print(f"framescribe: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except BrokenPipeError:  # `framescribe check DATASET | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_SIGNAL + 13
+    except OSError as error:
+        print(f"framescribe: {describe_os_error(error)}", file=sys.stderr)
+        return EXIT_REFUSED
+    except KeyboardInterrupt as interrupt:
+        print("framescribe: interrupted; what was finished stays", file=sys.stderr)
+        return EXIT_SIGNAL + (interrupt.args or (signal.SIGINT,))[0]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End like Ctrl-C does, so that files that are half written are removed on the way out."""
+    raise KeyboardInterrupt(number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="framescribe",
+        description="Label every frame of a video, list what is worth annotating, describe images and videos in words,"
+        " and score the labels.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    label.add(commands)
+    review.add(commands)
+    caption.add(commands)
+    check.add(commands)
+    evaluate.add(commands)
+    compare.add(commands)
+    return parser

@@ -1,0 +1,327 @@
+"""`scenes`, the embedded data set: coloured shapes that act, drawn from a seed and written as real video files.
+
+`scene_script` decides what happens; this file draws it, puts it into words and writes it in the layout of a data set
+on disk, and beside that `video_captions.csv` (video,start,stop,caption): one caption for each labelled segment. There
+are no `splits/`: who reads it splits by group. Every image of `captions.csv` is a frame of a scene and a session of its
+own, so that images can be split at will, and every caption of it tells both shapes, both colours and where the one is
+from the other.
+
+H by W pixels; images are uint8 [H,W,3] RGB.
+"""
+
+import csv
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pipeline.annotations.segments import Segment
+from pipeline.datasets.scenes.script import (
+    CLASSES,
+    COLORS,
+    FEWEST_FRAMES,
+    SHAPES,
+    VIDEOS_PER_GROUP,
+    Figure,
+    Scene,
+    script_scene,
+)
+from pipeline.errors import InputError
+from pipeline.video.writer import VideoWriter
+
+CAPTIONS_PER_IMAGE = 3
+
+# No action: a single frame does not show it.
+_IMAGE_TEMPLATES = (
+    "{actor} {relation} {landmark}",
+    "{relation} {landmark} is {actor}",
+    "{actor} is {relation} {landmark}",
+    "{landmark} with {actor} {relation} it",
+    "there is {actor} {relation} {landmark}",
+)
+_SEGMENT_TEMPLATES = (
+    "{actor} {moves} {relation} {landmark}",
+    "{relation} {landmark} {actor} is {moving}",
+    "{actor} {relation} {landmark} {moves}",
+)
+_UNRELATED_TEMPLATES = (
+    "{actor} {moves} while {landmark} stands still",
+    "{actor} is {moving} and {landmark} stands still",
+)
+_OPPOSITE = {
+    "above": "below",
+    "below": "above",
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+}
+_FIGURE_PATTERN = f"an? (?P<{{}}>(?:{'|'.join(COLORS)}) (?:{'|'.join(SHAPES)}))"
+_IMAGE_PATTERNS = [
+    re.compile(
+        template.format(
+            actor=_FIGURE_PATTERN.format("actor"),
+            landmark=_FIGURE_PATTERN.format("landmark"),
+            relation=f"(?P<relation>{'|'.join(_OPPOSITE)})",
+        )
+    )
+    for template in _IMAGE_TEMPLATES
+]
+_STILL_GROUPS = 1 << 32  # the groups below belong to the videos; from one attempt at a still to the next it is as far
+_JPEG_QUALITY = 95
+_LEAST_GROWTH = 1.4
+_SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel: slow movement stays smooth
+_INK = (24, 24, 30)
+
+
+def make_scenes(
+    root: Path, *, num_videos: int, num_images: int, seed: int, num_frames: tuple[int, int], noise: float
+) -> None:
+    """Write the data set into the folder `root`, whole or not at all. The same arguments write the same bytes.
+
+    `num_frames` is the (shortest, longest) video; `noise` is the standard deviation of the average camera's noise, in
+    grey levels of 255. A video or image depends on the seed and its own number only: more of them leave the first as
+    they are.
+
+    Raises InputError if a number makes no sense, or if there is something at `root` already.
+    """
+    root = Path(root)
+    _check_arguments(root, num_videos=num_videos, num_images=num_images, num_frames=num_frames, noise=noise)
+    partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
+    try:
+        for folder in ("videos", "labels", "images"):
+            (partial / folder).mkdir(parents=True)
+        _write_videos(partial, num_videos=num_videos, seed=seed, num_frames=num_frames, noise=noise)
+        _write_images(partial, num_images=num_images, seed=seed, noise=noise)
+        partial.replace(root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def image_captions(scene: Scene, rng: np.random.Generator) -> dict[int, list[str]]:
+    """For each segment that has one, the frame nearest its middle in which all is clear, and captions of that frame."""
+    captions = {}
+    for segment in scene.segments:
+        middle = (segment.start + segment.stop) // 2
+        for frame in sorted(range(segment.start, segment.stop), key=lambda frame: abs(frame - middle)):
+            relation = scene.relation(frame)
+            if relation and scene.track.visible[frame]:
+                templates = rng.choice(_IMAGE_TEMPLATES, CAPTIONS_PER_IMAGE, replace=False)
+                captions[frame] = [_caption(str(template), scene, segment, relation) for template in templates]
+                break
+    return captions
+
+
+def script_still(seed: int, still_index: int) -> tuple[Scene, int, list[str]]:
+    """A scene that no video and no other still is from, a frame of it in which all is clear, and captions of it.
+
+    Its figures are made larger, up to twice, as far as they fit: who looks at a still has no second look.
+    """
+    group_index = still_index
+    while True:
+        group_index += _STILL_GROUPS
+        video_index = group_index * VIDEOS_PER_GROUP + still_index % VIDEOS_PER_GROUP  # sizes go with the remainder
+        scene = script_scene(seed, video_index, num_frames=(FEWEST_FRAMES, FEWEST_FRAMES))
+        captions = image_captions(scene, np.random.default_rng([seed, 2, video_index]))
+        for frame, texts in captions.items():
+            factor = _room_to_grow(scene, frame)
+            if factor >= _LEAST_GROWTH:
+                return _enlarged(scene, min(factor, 2.0)), frame, texts
+
+
+def _room_to_grow(scene: Scene, frame: int) -> float:
+    """The factor at which the figures of this frame would touch each other, or the picture's border."""
+    x, y, radius = scene.track.x[frame], scene.track.y[frame], scene.track.radius[frame]
+    circles = ((x, y, radius), (scene.landmark_x, scene.landmark_y, scene.landmark_radius))
+    borders = [min(cx, cy, scene.width - cx, scene.height - cy) / r for cx, cy, r in circles]
+    distance = math.hypot(x - scene.landmark_x, y - scene.landmark_y)
+    return min(*borders, distance / (radius + scene.landmark_radius))
+
+
+def _enlarged(scene: Scene, factor: float) -> Scene:
+    track = scene.track._replace(radius=factor * scene.track.radius)
+    return replace(scene, track=track, landmark_radius=factor * scene.landmark_radius)
+
+
+def image_fact(caption: str) -> tuple[str, str, str] | None:
+    """What a caption of an image says: (figure, relation, figure), such as ("red star", "above", "blue circle").
+
+    Of the two ways to say it, the one that sorts first; None for a caption that is not of the kind that images have.
+    """
+    for pattern in _IMAGE_PATTERNS:
+        if match := pattern.fullmatch(caption):
+            actor, relation, landmark = (match[name] for name in ("actor", "relation", "landmark"))
+            return min((actor, relation, landmark), (landmark, _OPPOSITE[relation], actor))
+    return None
+
+
+def segment_caption(scene: Scene, segment: Segment, rng: np.random.Generator) -> str:
+    """What happens in one segment; where it happens only if that is true from its first frame to its last."""
+    relations = {scene.relation(frame) for frame in range(segment.start, segment.stop)}
+    relation = relations.pop() if len(relations) == 1 else None
+    template = rng.choice(_SEGMENT_TEMPLATES if relation else _UNRELATED_TEMPLATES)
+    return _caption(str(template), scene, segment, relation)
+
+
+def draw_frames(
+    scene: Scene, frames: Iterable[int], *, noise: float, rng: np.random.Generator
+) -> Iterator[NDArray[np.uint8]]:
+    """Some or all frames of a scene, in the order asked for, each uint8 [H,W,3]. `noise` as in make_scenes."""
+    behind = _draw_background(scene, rng)
+    _draw_figure(behind, scene.landmark, (scene.landmark_x, scene.landmark_y), scene.landmark_radius)
+    # A crop at a random place of one large field of noise: fresh for the eye, and far cheaper than fresh noise.
+    field = rng.normal(0, noise * scene.session.noise_factor, (2 * scene.height, 2 * scene.width, 3))
+    field = field.astype(np.float32)
+    flicker_phase = rng.uniform(0, 2 * math.pi)
+    for frame in frames:
+        x, y, radius, angle, visible = (values[frame] for values in scene.track)
+        pixels = behind.copy()
+        if visible:
+            _draw_figure(pixels, scene.actor, (x, y), radius, angle)
+            _draw_marker(pixels, (x, y), radius, angle)
+        brightness = 1 + 0.02 * math.sin(flicker_phase + 3 * scene.pts_seconds[frame]) + rng.normal(0, 0.006)
+        top, left = rng.integers(scene.height), rng.integers(scene.width)
+        grain = field[top : top + scene.height, left : left + scene.width]
+        yield np.clip(pixels * np.float32(brightness) + grain, 0, 255).round().astype(np.uint8)
+
+
+def _check_arguments(
+    root: Path, *, num_videos: int, num_images: int, num_frames: tuple[int, int], noise: float
+) -> None:
+    shortest, longest = num_frames
+    problems = []
+    if num_videos < 1:
+        problems.append(f"num_videos is {num_videos}, expected at least 1")
+    if num_images < 0:
+        problems.append(f"num_images is {num_images}, expected 0 or more")
+    if not FEWEST_FRAMES <= shortest <= longest:
+        problems.append(f"num_frames is {shortest} to {longest}, expected {FEWEST_FRAMES} <= shortest <= longest")
+    if not 0 <= noise < 128:
+        problems.append(f"noise is {noise}, expected 0 or more, and less than 128, grey levels")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        problems.append("it exists already, and a data set is never written over: remove it first")
+    if problems:
+        raise InputError(f"cannot make scenes in {root}: {'; '.join(problems)}")
+
+
+def _write_videos(root: Path, *, num_videos: int, seed: int, num_frames: tuple[int, int], noise: float) -> None:
+    groups: list[tuple[str, str]] = []
+    captions: list[tuple[str, int, int, str]] = []
+    for video_index in tqdm(range(num_videos), desc="making scenes", unit="video"):
+        scene = script_scene(seed, video_index, num_frames=num_frames)
+        words_rng = np.random.default_rng([seed, 2, video_index])
+        pixels_rng = np.random.default_rng([seed, 3, video_index])
+        _write_video(root, scene, draw_frames(scene, range(len(scene.labels)), noise=noise, rng=pixels_rng))
+        rows = [(segment.start, segment.stop, CLASSES[segment.class_index]) for segment in scene.segments]
+        _write_csv(root / "labels" / f"{scene.stem}.csv", ("start", "stop", "class"), rows)
+        groups.append((scene.stem, scene.session.name))
+        captions += [
+            (scene.stem, segment.start, segment.stop, segment_caption(scene, segment, words_rng))
+            for segment in scene.segments
+        ]
+    (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8", newline="\n")
+    _write_csv(root / "groups.csv", ("stem", "group"), groups)
+    _write_csv(root / "video_captions.csv", ("video", "start", "stop", "caption"), captions)
+
+
+def _write_video(root: Path, scene: Scene, frames: Iterable[NDArray[np.uint8]]) -> None:
+    path = root / "videos" / f"{scene.stem}.mp4"
+    with VideoWriter(path, width=scene.width, height=scene.height, frame_rate=scene.frame_rate) as writer:
+        for pixels, pts_seconds in zip(frames, scene.pts_seconds, strict=True):
+            writer.write(pixels, float(pts_seconds))
+
+
+def _write_images(root: Path, *, num_images: int, seed: int, noise: float) -> None:
+    captions: list[tuple[str, str]] = []
+    for still_index in tqdm(range(num_images), desc="making stills", unit="image"):
+        scene, frame, texts = script_still(seed, still_index)
+        (pixels,) = draw_frames(scene, [frame], noise=noise, rng=np.random.default_rng([seed, 4, still_index]))
+        name = f"still_{still_index:05d}.jpg"
+        (root / "images" / name).write_bytes(_encode_jpeg(pixels))
+        captions += [(name, text) for text in texts]
+    _write_csv(root / "captions.csv", ("image", "caption"), captions)
+
+
+def _encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return encoded.tobytes()
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _caption(template: str, scene: Scene, segment: Segment, relation: str | None) -> str:
+    verb, *direction = CLASSES[segment.class_index].split("_")
+    participle = verb.removesuffix("s").removesuffix("e") + "ing"
+    return template.format(
+        actor=_noun_phrase(scene.actor),
+        landmark=_noun_phrase(scene.landmark),
+        moves=" ".join([verb, *direction]),
+        moving=" ".join([participle, *direction]),
+        relation=relation,
+    )
+
+
+def _noun_phrase(figure: Figure) -> str:
+    return f"{'an' if figure.color[0] in 'aeiou' else 'a'} {figure.color} {figure.shape}"
+
+
+def _draw_background(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The session's background colour, a quarter darker at one side of the picture than at the other."""
+    rows, columns = np.mgrid[-1 : 1 : scene.height * 1j, -1 : 1 : scene.width * 1j]
+    direction = rng.uniform(0, 2 * math.pi)
+    slope = (math.cos(direction) * columns + math.sin(direction) * rows) / math.sqrt(2)
+    return ((1 + 0.15 * slope[..., None]) * scene.session.background).astype(np.uint8)
+
+
+def _draw_figure(
+    pixels: NDArray[np.uint8], figure: Figure, center: tuple[float, float], radius: float, angle: float = 0.0
+) -> None:
+    """Draw onto `pixels`, inside the circle of `radius`, with an outline in a darker shade."""
+    corners = radius * _unit_corners(figure.shape)
+    color = COLORS[figure.color]
+    _fill(pixels, corners, center, angle, tuple(0.6 * channel for channel in color))
+    _fill(pixels, 0.86 * corners, center, angle, color)
+
+
+def _draw_marker(pixels: NDArray[np.uint8], center: tuple[float, float], radius: float, angle: float) -> None:
+    """A clock's hand, upright at angle 0 as the shapes are: without it nobody sees a circle turn."""
+    corners = radius * np.array([(-0.1, -0.68), (0.1, -0.68), (0.1, 0.1), (-0.1, 0.1)])
+    _fill(pixels, corners, center, angle, _INK)
+
+
+def _unit_corners(shape: str) -> NDArray[np.float64]:
+    """The corners [N,2] of a shape in the unit circle, standing upright."""
+    num_corners, first, inner = {
+        "circle": (48, 0.0, 1.0),
+        "square": (4, math.pi / 4, 1.0),
+        "triangle": (3, -math.pi / 2, 1.0),
+        "star": (10, -math.pi / 2, 0.45),
+    }[shape]
+    angles = first + 2 * math.pi * np.arange(num_corners) / num_corners
+    radii = np.where(np.arange(num_corners) % 2, inner, 1.0)
+    return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _fill(
+    pixels: NDArray[np.uint8],
+    corners: NDArray[np.float64],
+    center: tuple[float, float],
+    angle: float,
+    color: Sequence[float],
+) -> None:
+    cos, sin = math.cos(angle), math.sin(angle)
+    turned = corners @ np.array([(cos, sin), (-sin, cos)]) + center
+    fixed_point = np.rint(turned * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    cv2.fillPoly(pixels, [fixed_point], tuple(color), lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)

@@ -1,0 +1,1 @@
+"""Pictures: overlays, strips of frames, plots, colours."""

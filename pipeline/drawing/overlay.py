@@ -1,0 +1,161 @@
+"""Labels drawn on a video: a bar with the class above each frame, a timeline of all classes with a cursor below it.
+
+Nothing covers the picture, and a small one is enlarged until the text is legible.
+
+Shapes: T frames, H height, W width, K classes.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.errors import InputError
+from pipeline.video.types import VideoReader
+from pipeline.video.writer import VideoWriter
+
+MIN_SHOWN_WIDTH = 320
+MIN_TEXT_HEIGHT = 16
+BACKGROUND = (24, 24, 24)
+FOREGROUND = (255, 255, 255)
+UNLABELLED_COLOR = (96, 96, 96)
+
+
+def draw_timeline(labels: np.ndarray, colors: np.ndarray, *, width: int, height: int) -> np.ndarray:
+    """Class indices int64 [T] -> uint8 [height, width, 3]: time from left to right, grey where a label is negative.
+
+    `colors` uint8 [K, 3] are those of the classes. Each column has the colour of the frame at its middle.
+    """
+    num_classes = len(colors)
+    palette = np.concatenate([colors, np.array([UNLABELLED_COLOR], dtype=np.uint8)])
+    middles = (np.arange(width) * 2 + 1) * len(labels) // (2 * width)
+    row = palette[np.where(labels < 0, num_classes, labels)[middles]]
+    return np.repeat(row[np.newaxis], height, axis=0)
+
+
+def draw_overlay(
+    pixels: np.ndarray,
+    *,
+    label: str,
+    color: tuple[int, int, int],
+    probability: float | None,
+    timeline: np.ndarray,
+    position: float,
+) -> np.ndarray:
+    """One frame with its label above and the timeline below it.
+
+    Args:
+        pixels: uint8 [H, W, 3] RGB.
+        label: the name of the frame's class.
+        color: of that class.
+        probability: of that class, or None.
+        timeline: uint8 [h, w, 3], see `draw_timeline`; resized to the width of the picture.
+        position: where the cursor stands, from 0 (first frame) to 1 (last frame).
+
+    Returns:
+        uint8 [H', W', 3], of one size for one size of `pixels`.
+    """
+    scale = -(-MIN_SHOWN_WIDTH // pixels.shape[1])
+    shown = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+    height, width = shown.shape[:2]
+    text_height = max(MIN_TEXT_HEIGHT, min(height, width) // 22)
+    bar_height = text_height * 3 // 2
+    canvas = Image.new("RGB", (width, height + 2 * bar_height), BACKGROUND)
+    canvas.paste(Image.fromarray(shown), (0, bar_height))
+    _draw_label(canvas, label, color, probability, text_height)
+    strip = Image.fromarray(timeline).resize((width, bar_height), Image.Resampling.NEAREST)
+    canvas.paste(strip, (0, height + bar_height))
+    _draw_cursor(canvas, position, top=height + bar_height, thickness=max(3, text_height // 5))
+    return np.asarray(canvas)
+
+
+def _draw_label(
+    canvas: Image.Image, label: str, color: tuple[int, int, int], probability: float | None, text_height: int
+) -> None:
+    draw = ImageDraw.Draw(canvas)
+    font = _font(text_height)
+    bar_height, margin = text_height * 3 // 2, text_height // 2
+    draw.rectangle((0, 0, bar_height - 1, bar_height - 1), fill=color)
+    text = "" if probability is None else f"{probability:.0%}"
+    probability_left = canvas.width - margin - font.getlength(text)
+    draw.text((probability_left, bar_height // 2), text, FOREGROUND, font, anchor="lm")
+    available = probability_left - bar_height - 2 * margin
+    shortened = label
+    while shortened and font.getlength(shortened) > available:
+        label = label[:-1]
+        shortened = label and f"{label}..."
+    draw.text((bar_height + margin, bar_height // 2), shortened, FOREGROUND, font, anchor="lm")
+
+
+@cache
+def _font(text_height: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings along: class names are not all English, and Pillow's own font is."""
+    matplotlib = find_spec("matplotlib")
+    assert matplotlib is not None
+    assert matplotlib.origin is not None
+    return ImageFont.truetype(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", text_height)
+
+
+def _draw_cursor(canvas: Image.Image, position: float, *, top: int, thickness: int) -> None:
+    """A white bar edged in black, so that it shows on every colour."""
+    draw = ImageDraw.Draw(canvas)
+    left = round(position * (canvas.width - thickness))
+    draw.rectangle((left - 1, top, left + thickness, canvas.height), fill=(0, 0, 0))
+    draw.rectangle((left, top, left + thickness - 1, canvas.height), fill=FOREGROUND)
+
+
+def write_overlay(
+    video: VideoReader,
+    out_path: Path,
+    *,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: tuple[str, ...],
+    colors: np.ndarray,
+    on_frames: Callable[[int], None] = lambda num_drawn: None,
+) -> None:
+    """Write the video with its labels drawn on it, one batch of frames in memory at a time.
+
+    Args:
+        video: an open reader; it is left open.
+        out_path: an mp4 file; replaced only when all of it is written.
+        labels: int64 [T], class index of each frame, negative where there is none.
+        probabilities: float [T], of that class.
+        classes: their names.
+        colors: uint8 [K, 3] RGB, theirs.
+        on_frames: called now and then with the number of frames drawn so far.
+
+    Raises:
+        InputError: as many labels or probabilities as the video has frames are needed; a label beyond the classes.
+        VideoError: the video cannot be read.
+    """
+    properties = video.properties
+    if not len(labels) == len(probabilities) == properties.num_frames:
+        raise InputError(
+            f"{properties.path}: got {len(labels)} labels and {len(probabilities)} probabilities "
+            f"for {properties.num_frames} frames"
+        )
+    if max(labels) >= len(classes):
+        raise InputError(f"{properties.path}: got class index {max(labels)}, there are {len(classes)} classes")
+    timeline = draw_timeline(labels, colors, width=max(MIN_SHOWN_WIDTH, properties.width), height=1)
+
+    def draw(pixels: np.ndarray, index: int) -> np.ndarray:
+        is_labelled = labels[index] >= 0
+        return draw_overlay(
+            pixels,
+            label=classes[labels[index]] if is_labelled else "",
+            color=tuple(colors[labels[index]].tolist()) if is_labelled else UNLABELLED_COLOR,
+            probability=float(probabilities[index]) if is_labelled else None,
+            timeline=timeline,
+            position=index / max(1, properties.num_frames - 1),
+        )
+
+    height, width = draw(np.zeros((properties.height, properties.width, 3), np.uint8), 0).shape[:2]
+    with VideoWriter(out_path, width=width, height=height, frame_rate=properties.frame_rate) as writer:
+        for batch in video.read(batch_size=8):
+            for pixels, index, pts_seconds in zip(*batch, strict=True):
+                writer.write(draw(pixels, int(index)), float(pts_seconds))
+            on_frames(int(batch.index[-1]) + 1)

@@ -1,0 +1,301 @@
+"""Pictures of results: timelines of labels, confusion matrices, training curves, gradients.
+
+T frames, K classes. Every function returns a matplotlib Figure and keeps no state (no pyplot, no window), so it runs in
+any thread and without a display. Save one with `figure.savefig(path)`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+
+from pipeline.annotations.segments import IGNORE_INDEX, segments_from_frames
+from pipeline.drawing.colors import class_colors
+
+Colors = list[tuple[float, float, float]]
+
+INK, FAINT, GRID, WRONG = "#22272e", "#b9c0c9", "#eceff3", "#f4c7c3"
+TIMELINE_WIDTH = 10.0  # inches
+LEGEND_COLUMNS = 7
+ATTENTION_COLUMNS = 7
+MAX_STEPS = 600  # of the probability: more than that are a solid block of ink
+SHARE_COLORS = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfe0f0", "#6fa3cf", "#2a639b", "#123a66"])
+
+
+def plot_timeline(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    probability: np.ndarray,
+    classes: Sequence[str],
+    *,
+    times: np.ndarray | None = None,
+    title: str = "",
+    background: str | None = None,
+    more_rows: Mapping[str, np.ndarray] | None = None,
+) -> Figure:
+    """Labels over time, one row each for truth, prediction and `more_rows`, above the prediction's probability.
+
+    truth, predicted and each of `more_rows` int64 [T], T >= 1; probability [T] of the predicted labels; times [T] in
+    seconds puts time on the axis in place of frames. Unlabelled frames (IGNORE_INDEX) are hatched; the ground of the
+    probability is tinted where a labelled frame is predicted wrongly; the class `background` is grey. Of long videos
+    the probability is drawn as the mean of neighbouring frames.
+    """
+    rows = {"truth": truth, "prediction": predicted, **(more_rows or {})}
+    colors = _colors(len(classes), background=None if background is None else classes.index(background))
+    present = np.unique(np.concatenate(list(rows.values()))).tolist()
+    handles = [Patch(facecolor=colors[index], label=classes[index]) for index in present if index != IGNORE_INDEX]
+    if IGNORE_INDEX in present:
+        handles.append(Patch(facecolor="white", edgecolor=FAINT, hatch="/////", linewidth=0, label="unlabelled"))
+    handles.append(Patch(facecolor=WRONG, label="wrong frames"))
+    num_legend_rows = -(-len(handles) // LEGEND_COLUMNS)
+
+    figure = _figure(TIMELINE_WIDTH, 0.34 * len(rows) + 0.75 + 0.18 * num_legend_rows + 0.9)
+    row_axes, probability_axes = figure.subplots(2, 1, sharex=True, height_ratios=[0.34 * len(rows), 0.75])
+    edges = _frame_edges(len(truth), times)
+    for row_index, (name, labels) in enumerate(rows.items()):
+        _draw_row(row_axes, labels, row_index=row_index, name=name, edges=edges, colors=colors, classes=classes)
+    row_axes.set_yticks(range(len(rows)), list(rows), fontsize=9)
+    row_axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(edges[0], edges[-1]))
+    row_axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    row_axes.tick_params(length=0, labelbottom=False)
+    row_axes.spines[:].set_visible(False)
+    _draw_probability(probability_axes, truth, predicted, probability, edges=edges)
+    _label_time(probability_axes, seconds=None if times is None else edges[-1] - edges[0])
+    figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=8,
+                  handlelength=1.1, handleheight=1.0, columnspacing=1.5)  # fmt: skip
+    return figure
+
+
+def plot_confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+    """A confusion matrix [K, K] of frame counts, row = truth, column = predicted; colour is the share of the row.
+
+    Up to 25 classes, a cell that holds frames says how many.
+    """
+    num_classes = len(classes)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    cell = min(0.46, max(0.17, 7.5 / num_classes))  # inches
+    font_size = min(9.0, cell * 40)
+    names = font_size / 72 * 0.55 * max(len(name) for name in classes)
+    figure = _figure(cell * num_classes + names + 1.4, cell * num_classes + names + 0.5)
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap=SHARE_COLORS, vmin=0, vmax=1)
+    axes.set_xticks(range(num_classes), list(classes), rotation=90, fontsize=font_size)
+    axes.set_yticks(range(num_classes), list(classes), fontsize=font_size)
+    axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=GRID, linewidth=0.6)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_color(FAINT)
+    axes.set(xlabel="predicted", ylabel="truth")
+    for row, column in zip(*np.nonzero(matrix), strict=True) if num_classes <= 25 else ():
+        color = "white" if shares[row, column] > 0.5 else INK
+        count = _short_count(int(matrix[row, column]))
+        axes.text(column, row, count, ha="center", va="center", color=color, fontsize=font_size * 0.8)
+    bar = figure.colorbar(picture, ax=axes, fraction=0.05, aspect=30, pad=0.02)
+    bar.set_label("share of the true class's frames", fontsize=8)
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: int | None = None) -> Figure:
+    """Training curves; `history` holds {"train_loss": 2.1, "val_loss": 2.3, "val_edit": 31.0} of each epoch, from 0.
+
+    train_loss and val_loss share a panel, all other train_ and val_ names are scores in percent and share another, and
+    every other name (learning_rate) has its own. An epoch may leave a name out. `best_epoch` is marked.
+    """
+    panels: dict[str, list[str]] = {"loss": [], "score (%)": []}
+    for name in dict.fromkeys(name for scores in history for name in scores):
+        of_split = name.startswith(("train_", "val_"))
+        panel = ("loss" if name.endswith("loss") else "score (%)") if of_split else name.replace("_", " ")
+        panels.setdefault(panel, []).append(name)
+    panels = {panel: names for panel, names in panels.items() if names}
+    figure = _figure(3.6 * max(len(panels), 1), 2.9)
+    all_axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    for axes, (panel, names) in zip(all_axes, panels.items(), strict=False):
+        if best_epoch is not None:
+            axes.axvline(
+                best_epoch, color="#8b949e", linewidth=0.9, linestyle=(0, (4, 3)), label="best epoch", zorder=0
+            )
+        for name, color in zip(names, _colors(len(names)), strict=True):
+            points = [(epoch, scores[name]) for epoch, scores in enumerate(history) if scores.get(name) is not None]
+            marker = "o" if len(points) < 25 else None
+            axes.plot(*zip(*points, strict=True), color=color, label=_curve_label(name), marker=marker)
+        _finish_panel(axes, panel, x_label="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(names) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_gradients(norms: Mapping[int, np.ndarray], radii: np.ndarray, gates: Sequence[str]) -> Figure:
+    """How gradients fare on their way back through time, L layers and D directions.
+
+    norms  of each drawn epoch [L, D, k]: of dL/dh k frames back from the frame that the loss reads, for one of 1 there
+    radii  [E, L, D, G], the spectral radius of W_hh in every epoch, of each of the `gates`
+
+    A panel for each layer and direction, norms on a logarithmic axis and the later the epoch the darker; and one for
+    the spectral radii, the largest of layers and directions.
+    """
+    num_layers, num_directions = radii.shape[1:3]
+    figure = _figure(3.6 * (num_layers + 1), 2.9 * num_directions)
+    all_axes = figure.subplots(num_directions, num_layers + 1, squeeze=False).tolist()
+    shades = SHARE_COLORS(np.linspace(0.35, 1, len(norms)))
+    for direction, layer in np.ndindex(num_directions, num_layers):
+        axes = all_axes[direction][layer]
+        for (epoch, values), color in zip(norms.items(), shades, strict=True):
+            drawn = values[layer, direction]
+            axes.plot(np.where(drawn > 0, drawn, np.nan), color=color, label=f"epoch {epoch}")
+        way = ["forward", "reverse"][direction]
+        _finish_panel(axes, f"gradient, layer {layer}, {way}", x_label="frames back", y_label="relative norm of dL/dh")
+        axes.set_yscale("log")
+    all_axes[0][0].legend(frameon=False, fontsize=8)
+    axes = all_axes[0][-1]
+    axes.axhline(1, color="#8b949e", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    for gate, values, color in zip(gates, radii.max(axis=(1, 2)).T, _colors(len(gates)), strict=True):
+        axes.plot(values, color=color, label=gate, marker="o" if len(values) < 25 else None)
+    _finish_panel(axes, "spectral radius of W_hh", x_label="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(gates) > 1:
+        axes.legend(title="gate", title_fontsize=8, frameon=False, fontsize=8)
+    for direction in range(1, num_directions):
+        all_axes[direction][-1].set_axis_off()
+    return figure
+
+
+def _finish_panel(axes: Axes, title: str, *, x_label: str, y_label: str = "") -> None:
+    """Title, labels and grid in the style that all curves share."""
+    axes.set_xlabel(x_label, fontsize=8)
+    axes.set_ylabel(y_label, fontsize=8)
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.tick_params(labelsize=8)
+    axes.grid(color=GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _colors(num_classes: int, *, background: int | None = None) -> Colors:
+    """The colours of the classes as matplotlib takes them, in [0, 1]."""
+    return [tuple(color) for color in (class_colors(num_classes, background=background) / 255).tolist()]
+
+
+def _curve_label(name: str) -> str:
+    return re.sub(r" at (\d+)", r"@\1", name.replace("_", " ")).replace(" f1", " F1").replace("val ", "validation ")
+
+
+def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarray, *, title: str = "") -> Figure:
+    """Where a captioner looked for each word: the image, and a panel for each of T words with its attention over it.
+
+    pixels uint8 [H, W, 3], what the captioner saw; attention [T, R + 1] over g x g = R regions, row by row, and the
+    sentinel, whose share, what was said without looking, stands below the word.
+    """
+    columns = min(ATTENTION_COLUMNS, len(words) + 1)
+    num_rows = -(-(len(words) + 1) // columns)
+    figure = _figure(1.45 * columns, 1.45 * num_rows * pixels.shape[0] / pixels.shape[1] + 0.45 * num_rows + 0.4)
+    panels = figure.subplots(num_rows, columns, squeeze=False).flatten()
+    height, width = pixels.shape[:2]
+    for axes in panels:
+        axes.set_axis_off()
+    panels[0].imshow(pixels)
+    grid = int((attention.shape[1] - 1) ** 0.5)
+    for axes, word, weights in zip(panels[1:], words, attention, strict=False):
+        axes.imshow(pixels.mean(axis=2), cmap="gray", alpha=0.55)
+        seen = weights[:-1].reshape(grid, grid)
+        axes.imshow(
+            seen,
+            cmap="inferno",
+            alpha=0.6,
+            extent=(0, width, height, 0),
+            interpolation="bicubic",
+            vmin=0,
+            vmax=seen.max(),
+        )
+        axes.set_title(f"{word}\n{100 * weights[-1]:.0f}% unseen", fontsize=8, color=INK)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty white figure, sizes in inches, in the style that all pictures share."""
+    return Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
+
+
+def _frame_edges(num_frames: int, times: np.ndarray | None) -> np.ndarray:
+    """Where each frame begins on the axis, and where the last one ends: [T + 1]."""
+    if times is None:
+        return np.arange(num_frames + 1, dtype=np.float64)
+    duration = float(np.median(np.diff(times))) if num_frames > 1 else 1.0
+    return np.append(times, times[-1] + duration)
+
+
+def _draw_row(
+    axes: Axes,
+    labels: np.ndarray,
+    *,
+    row_index: int,
+    name: str,
+    edges: np.ndarray,
+    colors: Colors,
+    classes: Sequence[str],
+) -> None:
+    """One bar for each segment of labels [T], hatched ground elsewhere, and the class's name where the bar has room."""
+    bottom, height = row_index - 0.39, 0.78
+    span = [(edges[0], edges[-1] - edges[0])]
+    axes.broken_barh(span, (bottom, height), facecolor="white", edgecolor=FAINT, hatch="/////", linewidth=0)
+    bars = segments_from_frames(labels)
+    for class_index in sorted({bar.class_index for bar in bars}):
+        spans = [(edges[b.start], edges[b.stop] - edges[b.start]) for b in bars if b.class_index == class_index]
+        drawn = axes.broken_barh(spans, (bottom, height), facecolor=colors[class_index], linewidth=0, antialiased=False)
+        drawn.set_gid(f"{name}/{classes[class_index]}")
+    for bar in bars:
+        text = classes[bar.class_index]
+        inches = (edges[bar.stop] - edges[bar.start]) / (edges[-1] - edges[0]) * (TIMELINE_WIDTH - 1)
+        if inches > 0.075 * len(text) + 0.1:
+            middle = (edges[bar.start] + edges[bar.stop]) / 2
+            color = INK if _luminance(colors[bar.class_index]) > 0.5 else "white"
+            axes.text(middle, row_index, text, ha="center", va="center", fontsize=7.5, color=color, clip_on=True)
+
+
+def _label_time(axes: Axes, *, seconds: float | None) -> None:
+    """Ticks in frames, in seconds, or from two minutes on as minutes:seconds."""
+    axes.set_xlabel("frame" if seconds is None else "time (s)" if seconds < 120 else "time (min:s)", fontsize=8)
+    if seconds is not None and seconds >= 120:
+        step = next((step for step in (15, 30, 60, 120, 300, 600, 1800) if seconds / step <= 14), 3600)
+        axes.xaxis.set_major_locator(MultipleLocator(step))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{int(t) // 60}:{int(t) % 60:02d}"))
+
+
+def _draw_probability(
+    axes: Axes, truth: np.ndarray, predicted: np.ndarray, probability: np.ndarray, *, edges: np.ndarray
+) -> None:
+    """The probability as steps, one a frame, on a ground that is tinted where the labels differ."""
+    wrong = (truth != IGNORE_INDEX) & (truth != predicted)
+    spans = [(edges[s.start], edges[s.stop] - edges[s.start]) for s in segments_from_frames(wrong) if s.class_index]
+    tint = axes.broken_barh(spans, (0, 1), facecolor=WRONG, linewidth=0, antialiased=False)
+    tint.set_gid("wrong")
+    firsts = np.unique(np.linspace(0, len(probability), MAX_STEPS + 1).astype(int)[:-1])
+    means = np.add.reduceat(probability, firsts) / np.diff(firsts, append=len(probability))
+    steps = np.append(edges[firsts], edges[-1])
+    axes.stairs(means, steps, fill=True, color="#4a5563", alpha=0.22, linewidth=0)
+    axes.stairs(means, steps, color="#3b4652", linewidth=0.9, baseline=None)
+    axes.set(ylim=(0, 1), yticks=[0, 0.5, 1])
+    axes.set_ylabel("probability", fontsize=8, rotation=0, ha="right", va="center")
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _luminance(color: tuple[float, float, float]) -> float:
+    return float(np.dot([0.299, 0.587, 0.114], color))
+
+
+def _short_count(count: int) -> str:
+    """What fits into a cell: 950, 1.2k, 35k, 1.2M."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if count >= size:
+            scaled = count / size
+            return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
+    return str(count)

@@ -1,0 +1,57 @@
+"""Pictures of a stretch of a video: some of its frames side by side, the first and the last one among them.
+
+N frames of a strip, H height, W width.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.files import replacing
+from pipeline.video.readers.pyav import PyAVReader
+from pipeline.video.region import Region
+from pipeline.video.survey import index_video
+
+MOST_WIDTH, MOST_HEIGHT = 240, 180  # of a frame in a strip
+GAP = 4  # white columns between two frames
+JPEG_QUALITY = 85
+
+
+def spread_frames(start: int, stop: int, *, most: int) -> list[int]:
+    """Up to `most` frames of [start, stop), evenly spread from the first to the last one.
+
+    >>> spread_frames(10, 20, most=4)
+    [10, 13, 16, 19]
+    """
+    return sorted({round(frame) for frame in np.linspace(start, stop - 1, most)})
+
+
+def read_strips(path: Path, wanted: Iterable[list[int]]) -> Iterator[np.ndarray]:
+    """Yield a strip uint8 [H,W,3] RGB for each list of ascending frame numbers, small enough for a page.
+
+    The video is read once from its start where the lists follow each other, and only frames that are wanted leave the
+    decoder. Raises VideoError where it cannot be read.
+    """
+    video = index_video(path)
+    properties = video.properties
+    scale = min(MOST_WIDTH / properties.width, MOST_HEIGHT / properties.height)
+    size = max(1, round(properties.height * scale)), max(1, round(properties.width * scale))
+    with PyAVReader(video, Region(size)) as reader:
+        for frames in wanted:
+            batches = [batch for frame in frames for batch in reader.read(frame, frame + 1)]
+            yield join_frames(np.concatenate([batch.pixels for batch in batches]))
+
+
+def join_frames(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [N,H,W,3] -> uint8 [H,W',3], side by side with GAP white columns between them."""
+    spaced = np.pad(pixels, ((0, 0), (0, 0), (0, GAP), (0, 0)), constant_values=255)
+    return np.concatenate(list(spaced), axis=1)[:, :-GAP]
+
+
+def write_jpeg(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 [H,W,3] RGB."""
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())

@@ -1,0 +1,1 @@
+"""Frames and images -> features."""

@@ -1,0 +1,84 @@
+"""Encoders where they are fast: OpenVINO on a CPU, CUDA graphs on a GPU; torch as the reference, and where nothing else
+goes.
+
+n frames, h x w pixels, F features. A runtime takes the pixels of frames that have the encoder's size and gives their
+features later, so that whoever feeds it decodes the next frames meanwhile.
+"""
+
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.checkpoints.encoder import FrameEncoder
+from pipeline.encoding.cuda_graph import CaptureError, CUDARuntime
+from pipeline.encoding.openvino import ExportError, OpenVINORuntime
+from pipeline.encoding.types import FRAMES_AT_ONCE, Precision, Runtime
+from pipeline.rnn.precision import exact_float32
+
+
+def exports_beside(checkpoint: Path) -> Path:
+    """The folder where the encoder of a checkpoint folder is kept once exported, with those of its neighbours."""
+    return checkpoint.parent / ".openvino"
+
+
+def open_runtime(
+    frames: FrameEncoder,
+    *,
+    precision: Precision = "full",
+    exports: Path | None = None,
+    at_once: int = FRAMES_AT_ONCE,
+) -> Runtime:
+    """The fastest runtime for an encoder where it is.
+
+    precision  "full": features as torch gives them in float32, to about five digits; "reduced": bfloat16
+    exports    the folder where an encoder exported for OpenVINO is kept; None: it is exported anew each time
+    at_once    on a CPU: how many frames are fastest together; 1 where they come one at a time, as from a camera
+
+    Raises InputError where the precision is reduced and this CPU or GPU cannot compute with it.
+    """
+    compiled = open_compiled(frames, precision=precision, exports=exports, at_once=at_once)
+    return TorchRuntime(frames, precision=precision) if compiled is None else compiled
+
+
+def open_compiled(
+    frames: FrameEncoder,
+    *,
+    precision: Precision = "full",
+    exports: Path | None = None,
+    at_once: int = FRAMES_AT_ONCE,
+) -> Runtime | None:
+    """As `open_runtime`; None, and a sentence on stderr that says why, where only torch can encode."""
+    try:
+        if next(frames.encoder.parameters()).device.type == "cpu":
+            return OpenVINORuntime(frames, precision=precision, exports=exports, at_once=at_once)
+        return CUDARuntime(frames, precision=precision)
+    except (ImportError, ExportError, CaptureError) as error:
+        print(f"encoding with torch, which is slower: {error}", file=sys.stderr)
+    return None
+
+
+class TorchRuntime:
+    """The reference. Computes in a thread of its own."""
+
+    def __init__(self, frames: FrameEncoder, *, precision: Precision = "full") -> None:
+        self.frames = frames
+        self._device = next(frames.encoder.parameters()).device
+        self._reduced = precision == "reduced"
+        self._thread = ThreadPoolExecutor(1)
+
+    def submit(self, pixels: np.ndarray) -> Future[Tensor]:
+        """See `Runtime.submit`."""
+        return self._thread.submit(self._features, pixels)
+
+    @torch.inference_mode()
+    def _features(self, pixels: np.ndarray) -> Tensor:
+        frames = self.frames
+        exact = nullcontext() if self._device.type == "cpu" else exact_float32()
+        with exact, torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
+            images = frames.preprocess.normalize(torch.from_numpy(pixels).to(self._device))
+            return frames.encoder(images).float().cpu()

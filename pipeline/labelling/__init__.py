@@ -1,0 +1,1 @@
+"""Labels for videos, finished or live."""

@@ -1,0 +1,271 @@
+"""Labels of a video while it is being made: a camera, a stream, a file that grows.
+
+One thread captures frames, another labels those that wait. Where the network is too slow for the video, the newest
+frames wait and the oldest are dropped, and counted: labels stay as late as that takes, and no later.
+
+n frames, K classes.
+"""
+
+import csv
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from threading import Condition, Event, Thread
+from types import TracebackType
+from typing import NamedTuple, Self, TextIO
+
+import numpy as np
+import torch
+
+from pipeline.annotations.layouts import LIVE, PREDICTED_FRAMES_HEADER
+from pipeline.annotations.write import frame_row
+from pipeline.errors import InputError
+from pipeline.labelling.model import Model
+from pipeline.models.labeller import LabellerState
+from pipeline.postprocessing.smoothing import CausalSmoother
+from pipeline.postprocessing.temperature import tempered
+from pipeline.video.sources.base import LiveFrame, LiveSource
+
+BUFFER_FRAMES = 16
+AT_ONCE_FRAMES = 4  # more would make the first of them wait for the last; of a file, as many as the encoder takes
+WAIT_SECONDS = 0.1  # how often who labels hears that no frame has come
+
+
+class LiveLabel(NamedTuple):
+    """The label of a frame. frame_index: among those captured, from 0; those that were dropped have no label."""
+
+    frame_index: int
+    seconds: float
+    class_index: int
+    probability: float
+    delay_seconds: float  # from when the frame was captured
+
+
+class Captured(NamedTuple):
+    """A frame with its number."""
+
+    frame_index: int
+    frame: LiveFrame
+
+
+class FrameBuffer:
+    """The newest frames, from the thread that captures to the one that labels.
+
+    When it is full the oldest frame is dropped, or `put` waits for room.
+
+    error: why it was closed, where that was no end
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.num_captured = self.num_dropped = 0
+        self.closed = False
+        self.error: Exception | None = None
+        self._capacity = capacity
+        self._frames: deque[Captured] = deque()
+        self._changed = Condition()
+
+    def put(self, frame: LiveFrame, *, waits: bool) -> None:
+        """Add a frame. One that comes when the buffer is closed is not counted as captured."""
+        with self._changed:
+            if waits:
+                self._changed.wait_for(lambda: len(self._frames) < self._capacity or self.closed)
+            if self.closed:
+                return
+            if len(self._frames) == self._capacity:
+                self._frames.popleft()
+                self.num_dropped += 1
+            self._frames.append(Captured(self.num_captured, frame))
+            self.num_captured += 1
+            self._changed.notify_all()
+
+    def close(self, error: Exception | None = None) -> None:
+        """No more frames come; `error`: why, where that is no end."""
+        with self._changed:
+            self.closed = True
+            self.error = self.error or error
+            self._changed.notify_all()
+
+    def take(self, most: int) -> list[Captured] | None:
+        """The oldest frames, at most so many; none where none comes within WAIT_SECONDS; None: there are no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frames or self.closed, WAIT_SECONDS)
+            if not self._frames and self.closed:
+                return None
+            taken = [self._frames.popleft() for _ in range(min(most, len(self._frames)))]
+            self._changed.notify_all()
+            return taken
+
+
+class LiveSession:
+    """One source being labelled by one model.
+
+    stop           set it, from a signal handler or another thread, to end: what was captured is still labelled
+    buffer_frames  how many frames may wait: a label is as late as the network takes for these and AT_ONCE_FRAMES more
+
+    The state of the network is carried on over dropped frames and lost connections: what it remembers of a long video
+    is worth more than what the gap disturbs.
+    """
+
+    def __init__(self, source: LiveSource, model: Model, *, stop: Event, buffer_frames: int = BUFFER_FRAMES) -> None:
+        """Raises InputError as `check_model` does."""
+        check_model(model)
+        assert model.runtime is not None  # or it had been refused
+        self.source = source
+        self.num_labelled = 0
+        self.latest: LiveLabel | None = None
+        self._delays: Counter[int] = Counter()  # frames, by milliseconds: a session may last for months
+        self._runtime, self._labeller = model.runtime, model.checkpoint.labeller
+        self._smoother = CausalSmoother(model.spec.min_segment_frames)
+        self._temperature = model.spec.temperature
+        self._state: LabellerState | None = None
+        self._unlabelled: deque[tuple[Captured, np.ndarray]] = deque()  # with their probabilities [K]
+        self._stop = stop
+        self._buffer = FrameBuffer(buffer_frames)
+
+    @property
+    def num_captured(self) -> int:
+        return self._buffer.num_captured
+
+    @property
+    def num_dropped(self) -> int:
+        return self._buffer.num_dropped
+
+    def labels(self, *, seconds: float | None = None) -> Iterator[list[LiveLabel]]:
+        """Yield the labels that are new, several times a second, also where there are none. Call it once.
+
+        Ends with the source, when `stop` is set, or `seconds` after the first frame; where the source waits for a lost
+        connection then, that may take as long as its timeouts. Raises what the source raises, after the last label.
+        """
+        self._warm_up()
+        thread = Thread(target=self._capture, name="capture", daemon=True)
+        thread.start()
+        first: float | None = None
+        try:
+            while (taken := self._buffer.take(self._most_at_once())) is not None:
+                yield self._label(taken) if taken else []
+                first = first or (taken[0].frame.captured if taken else None)
+                if first and seconds is not None and time.monotonic() >= first + seconds:
+                    self._stop.set()
+                if self._stop.is_set():
+                    self._buffer.close()
+            yield self._named(self._smoother.end())
+            if self._buffer.error is not None:
+                raise self._buffer.error
+        finally:
+            self._stop.set()
+            self._buffer.close()
+            thread.join()  # as long as the source's timeouts: a program that ends while it is within OpenCV aborts
+
+    def delay_seconds(self, quantile: float) -> float:
+        """The delay, to a millisecond, that this part of all labels did not exceed; NaN before there is one."""
+        num_frames = 0
+        for milliseconds in sorted(self._delays):
+            num_frames += self._delays[milliseconds]
+            if num_frames >= quantile * self.num_labelled:
+                return milliseconds / 1000
+        return float("nan")
+
+    def _capture(self) -> None:
+        try:
+            with closing(self.source.frames(self._stop)) as frames:
+                for frame in frames:
+                    self._buffer.put(frame, waits=self.source.can_wait)
+                    if self._buffer.closed:
+                        break
+        except Exception as error:
+            self._buffer.close(error)
+        else:
+            self._buffer.close()
+
+    def _most_at_once(self) -> int:
+        most = self._runtime.frames.spec.batch_size
+        return most if self.source.can_wait else min(most, AT_ONCE_FRAMES)
+
+    def _warm_up(self) -> None:
+        """The first call of a network takes many times as long as the next: not while frames wait."""
+        height, width = self._runtime.frames.preprocess.size
+        self._network(np.zeros((1, height, width, 3), np.uint8), None)
+
+    @torch.inference_mode()
+    def _network(self, pixels: np.ndarray, state: LabellerState | None) -> tuple[np.ndarray, LabellerState]:
+        """uint8 [n, h, w, 3] -> probabilities float32 [n, K], and the state after them."""
+        features = self._runtime.submit(pixels).result().to(self._labeller.classifier.weight.device)
+        logits, state = self._labeller(features[None], state=state)
+        return logits[0].softmax(-1).float().cpu().numpy(), state
+
+    def _label(self, taken: Sequence[Captured]) -> list[LiveLabel]:
+        pixels = np.stack([captured.frame.pixels for captured in taken])
+        probabilities, self._state = self._network(pixels, self._state)
+        self._unlabelled.extend(zip(taken, tempered(probabilities, self._temperature), strict=True))
+        return self._named([label for best in probabilities.argmax(1).tolist() for label in self._smoother.add(best)])
+
+    def _named(self, class_indices: Sequence[int]) -> list[LiveLabel]:
+        """The labels of the oldest frames without one."""
+        now, named = time.monotonic(), []
+        for class_index in class_indices:
+            (frame_index, frame), probabilities = self._unlabelled.popleft()
+            delay = now - frame.captured
+            named.append(LiveLabel(frame_index, frame.seconds, class_index, float(probabilities[class_index]), delay))
+            self._delays[round(delay * 1000)] += 1
+        self.num_labelled += len(named)
+        self.latest = named[-1] if named else self.latest
+        return named
+
+
+class LiveFile:
+    """Rows appended to `<stem>.live.csv` as they come, for `tail -f`. Use it in a `with` statement.
+
+    A file that is there already is kept, as what was live cannot be labelled again: a number is added to the name.
+    """
+
+    def __init__(self, folder: Path, stem: str, classes: Sequence[str]) -> None:
+        self._classes = classes
+        self.path, self._file = _create(folder, stem)
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(PREDICTED_FRAMES_HEADER)
+        self._file.flush()
+
+    def append(self, labels: Sequence[LiveLabel]) -> None:
+        """Write the rows of `labels`, so that other programs can read them now."""
+        self._writer.writerows(
+            frame_row(label.frame_index, label.seconds, self._classes[label.class_index], label.probability)
+            for label in labels
+        )
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _create(folder: Path, stem: str) -> tuple[Path, TextIO]:
+    number = 1
+    while True:
+        path = folder / (f"{stem}{LIVE}" if number == 1 else f"{stem}-{number}{LIVE}")
+        try:
+            return path, path.open("x", encoding="utf-8", newline="")
+        except FileExistsError:
+            number += 1
+
+
+def check_model(model: Model) -> None:
+    """Raise InputError where the model cannot name a frame before the video is over."""
+    labeller = model.checkpoint.labeller
+    if model.checkpoint.frames is None:
+        raise InputError("the model was trained on ready features: live labelling needs one that sees frames")
+    if labeller.head == "many_to_one":
+        raise InputError(
+            "the model gives one label for a whole video, and so has none before its end: train one with"
+            " `dvc exp run -S labeller=gru`"
+        )
+    if not labeller.causal:
+        raise InputError(
+            "the model reads videos in both directions, and so names no frame before the end: train one that reads"
+            " forward only, with `dvc exp run -S labeller=gru`"
+        )

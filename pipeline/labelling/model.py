@@ -1,0 +1,95 @@
+"""A trained labeller, ready to label videos."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from pipeline.checkpoints.labeller import Checkpoint, CheckpointSpec, load_checkpoint
+from pipeline.encoding.device import choose_device
+from pipeline.encoding.runtime import Precision, exports_beside, open_runtime
+from pipeline.encoding.types import FRAMES_AT_ONCE, Runtime
+
+MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint ready to label videos, with how its encoder is to run.
+
+    exports: the folder where the encoder, exported for a CPU, is kept; None: it is exported anew each time.
+    still: grey levels up to which a frame shows nothing new and is not encoded, see `encode_video`; None: all are.
+    at_once: how many frames its encoder takes together, see `open_runtime`. It changes no label.
+    """
+
+    checkpoint: Checkpoint
+    precision: Precision = "full"
+    exports: Path | None = None
+    still: float | None = None
+    at_once: int = FRAMES_AT_ONCE
+
+    @property
+    def spec(self) -> CheckpointSpec:
+        return self.checkpoint.spec
+
+    @property
+    def device(self) -> torch.device:
+        return self.checkpoint.labeller.classifier.weight.device
+
+    @cached_property
+    def runtime(self) -> Runtime | None:
+        """Its encoder, None where the model takes ready features; opened when it is first asked for."""
+        frames = self.checkpoint.frames
+        if frames is None:
+            return None
+        return open_runtime(frames, precision=self.precision, exports=self.exports, at_once=self.at_once)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest over all that decides which labels a video gets."""
+        digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.still}".encode())
+        if self.checkpoint.frames:
+            digest.update(self.checkpoint.frames.fingerprint().encode())
+        for name, tensor in self.checkpoint.labeller.state_dict().items():
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def load_model(
+    location: str,
+    *,
+    device: str,
+    precision: Precision = "full",
+    still: float | None = None,
+    at_once: int = FRAMES_AT_ONCE,
+) -> Model:
+    """The model in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model), see `Model`.
+
+    For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
+
+    Raises InputError where there is none, the device is absent or cannot compute with the precision.
+    """
+    folder = find_checkpoint(location)
+    checkpoint = load_checkpoint(folder, device=choose_device(device))
+    model = Model(checkpoint, precision, find_exports(location), still, at_once)
+    model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
+    return model
+
+
+def find_checkpoint(location: str) -> Path:
+    """The checkpoint folder named, or behind an MLflow URI. Raises InputError where MLflow has no such model."""
+    if not location.startswith(MLFLOW_SCHEMES):
+        return Path(location)
+    from pipeline.tracking.store import fetch_checkpoint  # mlflow takes seconds to import
+
+    return fetch_checkpoint(location)
+
+
+def find_exports(location: str) -> Path | None:
+    """The folder that keeps the encoder of such a model, exported for a CPU: beside its checkpoint folder.
+
+    None for an MLflow URI: its folder may be MLflow's own, or gone when this call ends.
+    """
+    return None if location.startswith(MLFLOW_SCHEMES) else exports_beside(Path(location))

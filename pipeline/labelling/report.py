@@ -1,0 +1,122 @@
+"""What is known of the labels of a video, written beside them: which model made them, of which file, what was decoded.
+
+The report is written last: a video that has one is finished, and need not be labelled again.
+"""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from pipeline.annotations.exports import Source
+from pipeline.annotations.layouts import DECODE_REPORT
+from pipeline.files import replacing
+from pipeline.labelling.model import Model
+from pipeline.video.types import DecodeReport
+
+REPORT = ".report.json"  # after a video's stem
+DECODED = tuple(field.name for field in fields(DecodeReport))
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """The report of one video. `files`: the names of what was written; `decoding`: None for ready features."""
+
+    video: dict[str, Any]  # name, bytes, modified_ns
+    model: dict[str, Any]  # Source, dvc_experiment, precision, still, fingerprint
+    files: tuple[str, ...]
+    num_frames: int
+    decoding: DecodeReport | None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the video is damaged: frames of it are missing, or could not be decoded and have no label."""
+        return self.decoding is not None and bool(self.decoding.problems)
+
+    def write(self, path: Path) -> None:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """None where there is none, or it is not of this version."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["decoding"] is not None:
+                values["decoding"] = DecodeReport(**_tuples(values["decoding"]))
+            return cls(**_tuples(values))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def describe_video(path: Path) -> dict[str, Any]:
+    """What tells a file from an earlier one of the same name."""
+    status = path.stat()
+    return {"name": path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """Where a model comes from, and what decides its labels."""
+    origin = source_of(model)._asdict()
+    experiment = model.spec.lineage.dvc_experiment
+    settings = {"precision": model.precision, "still": model.still}
+    return origin | {"dvc_experiment": experiment, **settings, "fingerprint": model.fingerprint}
+
+
+def source_of(model: Model) -> Source:
+    lineage = model.spec.lineage
+    return Source(lineage.run_id, lineage.data_fingerprint, lineage.git_commit)
+
+
+@dataclass(frozen=True)
+class DecodeRow:
+    """A row of decode_report.csv. outcome: labelled, partly (frames that failed have no label) or failed."""
+
+    stem: str
+    outcome: str
+    decoding: DecodeReport
+
+    def cells(self) -> dict[str, str]:
+        """The row as text: lists are joined, what is not known is empty."""
+        cells = {"stem": self.stem, "outcome": self.outcome}
+        for name in DECODED:
+            value = getattr(self.decoding, name)
+            cells[name] = "; ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        return cells
+
+
+def write_decode_report(folder: Path, rows: Iterable[DecodeRow]) -> None:
+    """Write decode_report.csv, a row a video; rows that an earlier call wrote for other videos stay.
+
+    Without a row there is none: ready features are not decoded.
+    """
+    rows = list(rows)
+    if not rows:
+        return
+    path = folder / DECODE_REPORT
+    header = ["stem", "outcome", *DECODED]
+    table = {}
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            table = {row["stem"]: row for row in reader} if reader.fieldnames == header else {}
+    table |= {row.stem: row.cells() for row in rows}
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, header, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table[stem] for stem in sorted(table))
+
+
+def count_frames(decode_report: Path, stems: set[str]) -> dict[str, int]:
+    """The frames of these videos of a decode_report.csv: those decoded, failed and substituted."""
+    with decode_report.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["stem"] in stems]
+    return {
+        name: sum(int(row[name]) for row in rows) for name in ("decoded_frames", "failed_frames", "substituted_frames")
+    }

@@ -1,0 +1,234 @@
+"""The stretches of videos that are most worth annotating, ranked, with pictures: what `framescribe review` does.
+
+One video is in memory at a time, and of those before it the stretches that may still be listed. T frames, K classes.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.annotations.problems import AnnotationError, Problem
+from pipeline.annotations.read import find_annotation, read_annotation
+from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.drawing.colors import class_colors
+from pipeline.drawing.strips import read_strips, spread_frames, write_jpeg
+from pipeline.errors import InputError, describe_os_error
+from pipeline.labelling.model import Model
+from pipeline.labelling.review_page import PAGE, TABLE, Listed, write_page, write_table
+from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains, name_stretch
+from pipeline.labelling.video import VideoLabels, label_video
+from pipeline.video.types import VideoError
+
+STRIPS = "strips"  # the folder of the pictures, in that of the list
+STRIP = re.compile(r".*_\d+-\d+\.jpg")
+FRAMES_OF_STRIP = 6
+KINDS = {"disagrees": "where the model contradicts a label", "uncertain": "where it is uncertain"}
+FEATURE_FRAME_RATE = 25.0  # of ready features, which do not tell theirs
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What is to be listed.
+
+    top               how many stretches
+    per_video         how many of one video at most
+    shortest_seconds  of a stretch; a shorter video is one
+    longest_seconds   at least shortest_seconds
+    """
+
+    top: int
+    per_video: int
+    shortest_seconds: float
+    longest_seconds: float
+
+
+class Outcome(NamedTuple):
+    """What is listed, the best first, of how many videos, and how many could not be labelled or shown."""
+
+    listed: list[Listed]
+    num_labelled: int
+    num_failed: int
+
+    def describe(self) -> str:
+        """In one sentence: how many stretches, why they are listed, and how they spread over the videos."""
+        if not self.listed:
+            return f"nothing worth a look in {_count(self.num_labelled, 'video')}"
+        of_video = Counter(item.stem for item in self.listed)
+        why = Counter(item.why for item in self.listed)
+        kinds = [f"{why[kind]} {text}" for kind, text in KINDS.items() if why[kind]]
+        spread = f"{len(of_video)} of {_count(self.num_labelled, 'video')} (at most {max(of_video.values())} of one)"
+        return f"{_count(len(self.listed), 'stretch', 'es')} of {spread}: {', '.join(kinds)}"
+
+
+def find_given(paths: Sequence[Path], folder: Path, classes: Sequence[str]) -> dict[str, Path]:
+    """The label file in `folder` of each video that has one, by its stem.
+
+    Raises InputError where no video has one, AnnotationError with every problem of every file that shows without the
+    video: a class that the model does not know, say.
+    """
+    found: dict[str, Path] = {}
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            annotation = find_annotation(folder, path.stem)
+            if annotation is not None:
+                read_annotation(annotation, classes, num_frames=None)
+                found[path.stem] = annotation
+        except AnnotationError as error:
+            problems += error.problems
+    if problems:
+        raise AnnotationError(dict.fromkeys(problems))
+    if not found:
+        raise InputError(f"{folder}: has no labels of any of the {len(paths)} videos: do the stems differ?")
+    return found
+
+
+def review_files(
+    paths: Sequence[Path],
+    model: Model,
+    out: Path,
+    *,
+    listing: Listing,
+    given: dict[str, Path],
+    refuse: Callable[[str], None],
+    tell: Callable[[Path, int], None] = lambda path, num_frames: None,
+) -> Outcome:
+    """Label files, list the stretches that are most worth a look, and write the list with its pictures into `out`.
+
+    given   the label files that people wrote, by stem, see `find_given`
+    refuse  told in one sentence of a file that cannot be labelled, or whose frames cannot be shown; the rest go on
+    tell    called on the way with a file and how many frames of it were labelled so far
+
+    Where no file can be labelled nothing is written, and an earlier list stays.
+    """
+    listed: list[Listed] = []
+    labelled: dict[str, Path] = {}
+    num_failed = 0
+    for path in paths:
+        try:
+            _check_is_first(path, labelled.get(path.stem))
+            found = review_video(path, model, listing=listing, given=given.get(path.stem), tell=tell)
+        except InputError as error:
+            refuse(str(error))
+            num_failed += 1
+            continue
+        except OSError as error:  # no permission to read it
+            refuse(f"{path}: could not be labelled: {describe_os_error(error)}")
+            num_failed += 1
+            continue
+        labelled[path.stem] = path
+        listed = sorted([*listed, *found], key=lambda item: -item.stretch.score)[: listing.top]
+    if labelled and model.runtime:
+        listed, num_not_shown = _with_pictures(listed, labelled, out, refuse)
+        num_failed += num_not_shown
+    outcome = Outcome(listed, len(labelled), num_failed)
+    if labelled:
+        _write(outcome, model, out)
+    return outcome
+
+
+def review_video(
+    path: Path,
+    model: Model,
+    *,
+    listing: Listing,
+    given: Path | None = None,
+    tell: Callable[[Path, int], None] = lambda path, num_frames: None,
+) -> list[Listed]:
+    """The stretches of one file that are worth most, the best first, without pictures.
+
+    given: its labels by people, in a layout of a data set; they may leave out frames.
+
+    Raises what `label_video` and `read_annotation` raise.
+    """
+    result = label_video(path, model, tell=lambda num_frames: tell(path, num_frames))
+    num_frames = len(result.labels)
+    given_labels = np.full(num_frames, IGNORE_INDEX)
+    if given is not None:
+        given_labels = read_annotation(given, model.spec.classes, num_frames=num_frames)
+    gains = frame_gains(result.class_probabilities, result.labels, given_labels)
+    frame_rate = FEATURE_FRAME_RATE if np.isnan(result.frame_seconds) else 1 / result.frame_seconds
+    shortest, longest = (
+        max(1, round(seconds * frame_rate)) for seconds in (listing.shortest_seconds, listing.longest_seconds)
+    )
+    most = min(listing.top, listing.per_video)
+    stretches = find_stretches(gains, shortest_frames=shortest, longest_frames=longest, most=most)
+    return [
+        _listed(path.stem, stretch, result, given_labels, name_stretch(stretch, gains, result.labels, given_labels))
+        for stretch in stretches
+    ]
+
+
+def _listed(
+    stem: str, stretch: Stretch, result: VideoLabels, given_labels: np.ndarray, named: tuple[int, int]
+) -> Listed:
+    """Copies of the parts of a video's arrays, which would otherwise stay in memory."""
+    inside = slice(stretch.start, stretch.stop)
+    times = np.append(result.pts_seconds, result.pts_seconds[-1] + result.frame_seconds)
+    return Listed(
+        stem=stem,
+        stretch=stretch,
+        start_seconds=float(times[stretch.start]),
+        stop_seconds=float(times[stretch.stop]),
+        label=named[0],
+        given=named[1],
+        probabilities=result.class_probabilities[inside].mean(axis=0, dtype=np.float64),
+        labels=result.labels[inside].copy(),
+        given_labels=given_labels[inside].copy(),
+    )
+
+
+def _with_pictures(
+    listed: Sequence[Listed], paths: dict[str, Path], out: Path, refuse: Callable[[str], None]
+) -> tuple[list[Listed], int]:
+    """The list with a strip of frames for each stretch, written, and how many videos could not be read once more."""
+    listed = list(listed)
+    num_failed = 0
+    of_video: dict[str, list[int]] = {}
+    for position in sorted(range(len(listed)), key=lambda position: listed[position].stretch.start):
+        of_video.setdefault(listed[position].stem, []).append(position)
+    for stem, positions in of_video.items():
+        path = paths[stem]
+        video = os.path.relpath(path.resolve(), out.resolve())
+        stretches = [listed[position].stretch for position in positions]
+        wanted = [spread_frames(start, stop, most=FRAMES_OF_STRIP) for start, stop, _ in stretches]
+        try:
+            for position, strip in zip(positions, read_strips(path, wanted), strict=True):
+                start, stop, _ = listed[position].stretch
+                picture = f"{STRIPS}/{stem}_{start}-{stop}.jpg"
+                write_jpeg(out / picture, strip)
+                listed[position] = replace(listed[position], video=video, picture=picture)
+        except VideoError as error:
+            refuse(f"{error}; its stretches are listed without pictures")
+            num_failed += 1
+    return listed, num_failed
+
+
+def _write(outcome: Outcome, model: Model, out: Path) -> None:
+    """The table and the page; the pictures of an earlier list go last, so that there is always a page with its own."""
+    spec = model.spec
+    write_table(out / TABLE, outcome.listed, spec.classes)
+    background = None if spec.background is None else spec.classes.index(spec.background)
+    colors = class_colors(len(spec.classes), background=background)
+    write_page(out / PAGE, outcome.listed, spec.classes, colors, summary=outcome.describe())
+    shown = {item.picture for item in outcome.listed}
+    for path in (out / STRIPS).glob("*.jpg"):
+        if STRIP.fullmatch(path.name) and f"{STRIPS}/{path.name}" not in shown:
+            path.unlink()
+
+
+def _check_is_first(path: Path, other: Path | None) -> None:
+    if other is not None:
+        raise InputError(
+            f"{path}: has the name of {other}, they could not be told apart: review it in a call of its own"
+        )
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number} {what}{plural * (number != 1)}"

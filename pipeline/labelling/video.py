@@ -1,0 +1,144 @@
+"""Labels for a video: a checkpoint and a path in, a label for every frame out.
+
+T frames, K classes.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.datasets.features import read_feature_file
+from pipeline.encoding.types import Runtime
+from pipeline.encoding.video import encode_video
+from pipeline.errors import InputError
+from pipeline.files import check_name
+from pipeline.labelling.model import Model
+from pipeline.postprocessing.smoothing import smooth
+from pipeline.postprocessing.temperature import tempered
+from pipeline.video.open import open_scaled
+from pipeline.video.preprocess import Preprocess
+from pipeline.video.types import DamagedVideoError, DecodeReport, OpenScaled, ScaledReader, VideoError
+
+if TYPE_CHECKING:
+    from pipeline.video.types import VideoIndex
+
+FEATURE_SUFFIX = ".npy"
+
+
+@dataclass(frozen=True)
+class VideoLabels:
+    """labels int64 [T], IGNORE_INDEX of a frame that was not decoded; probabilities float32 [T], of each frame's label,
+    and class_probabilities float32 [T, K], of all classes, both tempered; pts_seconds float64 [T], NaN for features."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    class_probabilities: np.ndarray
+    pts_seconds: np.ndarray
+    frame_seconds: float  # how long the last frame stands
+    report: DecodeReport | None = None  # what became of its frames; None for features
+    index: "VideoIndex | None" = None  # of the file, for who reads it again; None for features
+
+
+def label_video(
+    path: Path,
+    model: Model,
+    *,
+    partial: bool = False,
+    tell: Callable[[int], None] = lambda num_frames: None,
+    opening: OpenScaled = open_scaled,
+) -> VideoLabels:
+    """Label every frame of a video, or of a file of ready features where the model was trained on features.
+
+    partial: of a damaged video, label the frames that can be decoded; those between them that cannot be get no label
+    tell: called on the way with the number of frames that were labelled so far
+    opening: how the video is opened
+
+    Raises DamagedVideoError where not all frames of a video can be read, and `partial` is not set or none can be;
+    InputError where a file is not of the kind that the model takes, or its name is no text.
+    """
+    check_name(path)
+    if model.runtime is None:
+        features = _read_given_features(path, model)
+        probabilities = model.checkpoint.labeller.predict([features])
+        tell(len(features))
+        times = np.full(len(features), np.nan)
+        return decide(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
+    if path.suffix.lower() == FEATURE_SUFFIX:
+        raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
+    preprocess = model.runtime.frames.preprocess
+    try:
+        with opening(path, preprocess, surveyed=False) as reader:
+            return _label_frames(reader, model, model.runtime, tell)
+    except VideoError as error:
+        with _open_surveyed(path, preprocess, error, opening, partial=partial) as reader:
+            return _label_frames(reader, model, model.runtime, tell)
+
+
+def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float) -> VideoLabels:
+    """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its tempered probability."""
+    labels = smooth(probabilities, min_segment_frames=model.spec.min_segment_frames)
+    probabilities = tempered(probabilities, model.spec.temperature)
+    chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    return VideoLabels(labels, chosen, probabilities, pts_seconds, frame_seconds)
+
+
+def _label_frames(reader: ScaledReader, model: Model, runtime: Runtime, tell: Callable[[int], None]) -> VideoLabels:
+    times: list[np.ndarray] = []
+    with _own_stream(model.device):
+        probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, tell))
+    frame_seconds = float(1 / reader.properties.frame_rate)
+    decided = decide(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
+    is_lost = reader.index.is_lost
+    if is_lost is not None:
+        decided.labels[is_lost], decided.probabilities[is_lost] = IGNORE_INDEX, np.nan
+    return replace(decided, report=reader.report(), index=reader.index)
+
+
+def _own_stream(device: torch.device) -> AbstractContextManager[object]:
+    """On a GPU, what this thread computes goes beside what others do, its many small steps before their large ones."""
+    return nullcontext() if device.type == "cpu" else torch.cuda.stream(torch.cuda.Stream(device, priority=-1))
+
+
+def _open_surveyed(
+    path: Path, preprocess: Preprocess, error: VideoError, opening: OpenScaled, *, partial: bool
+) -> ScaledReader:
+    """The video with what can be decoded of it, after `error` was raised on the way through it."""
+    try:
+        reader = opening(path, preprocess, surveyed=True)
+    except VideoError:
+        raise DamagedVideoError(str(error), DecodeReport.of_unreadable(str(error).removeprefix(f"{path}: "))) from error
+    report = reader.report()
+    if report.problems and not partial:
+        reader.close()
+        num_frames = f"{report.decoded_frames} frame{'s' * (report.decoded_frames != 1)}"
+        raise DamagedVideoError(f"{error} ({num_frames} can be decoded: --on-error partial labels those)", report)
+    return reader
+
+
+def _encode(
+    reader: ScaledReader, model: Model, runtime: Runtime, times: list[np.ndarray], tell: Callable[[int], None]
+) -> Iterator[torch.Tensor]:
+    """The features of a video, chunk by chunk; the times of its frames are added to `times` on the way."""
+    num_done = 0
+    for chunk in encode_video(reader, runtime, still=model.still):
+        times.append(chunk.pts_seconds)
+        yield chunk.features
+        num_done += len(chunk.pts_seconds)
+        tell(num_done)
+
+
+def _read_given_features(path: Path, model: Model) -> torch.Tensor:
+    if path.suffix.lower() != FEATURE_SUFFIX:
+        raise InputError(f"{path}: the model was trained on ready features, expected a {FEATURE_SUFFIX} file")
+    features = read_feature_file(path)
+    if features.shape[1] != model.spec.num_features:
+        raise InputError(
+            f"{path}: has {features.shape[1]} features a frame, the model was trained on {model.spec.num_features}"
+        )
+    return torch.from_numpy(features.astype(np.float32))

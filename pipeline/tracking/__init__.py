@@ -1,0 +1,1 @@
+"""MLflow, and the tables that compare its runs."""

@@ -1,0 +1,395 @@
+"""MLflow, in one place: runs, curves, lineage, pictures, data sets and models. Nothing else imports mlflow.
+
+The store is SQLite with an absolute path, beside the repository's other results; MLFLOW_TRACKING_URI overrides it.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.metadata import requires, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlflow
+import pandas as pd
+from filelock import FileLock
+from matplotlib.figure import Figure
+from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from pipeline.checkpoints.storage import SPEC, WEIGHTS
+from pipeline.errors import InputError
+
+EXPERIMENT = "framescribe"
+PARENT = "mlflow.parentRunId"  # the tag by which MLflow's page shows one run below another
+SEARCH, MODEL, TRAINED_BY, EXPERIMENT_TAG = "search", "model", "trained_by", "dvc_experiment"
+LONGEST_METRIC_NAME = 250  # MLflow's limit
+TRAINING_ONLY = {"dvc", "hydra-core", "omegaconf"}  # a model that only labels does without them
+LABELS_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("string", "path")]),
+    outputs=Schema(
+        [
+            ColSpec("string", "path"),
+            ColSpec("long", "frame"),
+            ColSpec("double", "time_seconds"),
+            ColSpec("string", "label"),
+            ColSpec("double", "probability"),
+        ]
+    ),
+)
+CAPTIONS_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("string", "path")]),
+    outputs=Schema([ColSpec("string", "path"), ColSpec("string", "caption"), ColSpec("double", "probability")]),
+)
+
+
+def store_folder() -> Path:
+    """Where the tracking store lies: the repository, which DVC names also from inside its temporary copies."""
+    return Path(os.environ.get("DVC_ROOT", "")).resolve()
+
+
+def _alone() -> AbstractContextManager[object]:
+    """While this is held, no other process of this repository holds it: workers of DVC's queue start at one time, and
+    must not make the same thing twice. Who cannot write here makes nothing.
+    """
+    root = store_folder()
+    return FileLock(root / "mlflow.db.lock", is_singleton=True) if os.access(root, os.W_OK) else nullcontext()
+
+
+def connect() -> str:
+    """Point mlflow at the store, and make store and experiment where they are not there yet; the experiment's id."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every step that goes well
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    with _alone():
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            root = store_folder()
+            mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+            if mlflow.get_experiment_by_name(experiment) is None:
+                mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri())
+        return mlflow.set_experiment(experiment).experiment_id
+
+
+@contextmanager
+def open_run(run_id: str | None, *, name: str | None = None, search: str | None = None) -> Iterator[str]:
+    """Open a run, or go on in the one of `run_id`; yields its id. An exception marks the run FAILED.
+
+    A new run is a child of the run of `search`, where that is given; one gone on with stays whose child it is.
+    """
+    connect()
+    mlflow.set_system_metrics_sampling_interval(2)
+    tags = {PARENT: _search_run(search)} if search and run_id is None else None
+    with mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True) as run:
+        yield run.info.run_id
+
+
+def has_run(run_id: str) -> bool:
+    """Whether the store holds this run: a checkpoint may come from another machine, or the store may be a new one."""
+    connect()
+    try:
+        return mlflow.get_run(run_id).info.lifecycle_stage == "active"
+    except MlflowException:
+        return False
+
+
+def git_commit() -> str:
+    """The commit that is checked out, with `-dirty` where the tree differs from it; `unknown` outside of git."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def dvc_experiment() -> str | None:
+    """The DVC experiment that this process belongs to (`dvc exp run` names it); None in `dvc repro` and by hand."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
+def searches() -> dict[str, str]:
+    """The run of each search by the search's name: the parent of all its runs."""
+    connect()
+    return {run.data.tags[SEARCH]: run.info.run_id for run in reversed(_runs_with(SEARCH))}
+
+
+def _runs_with(tag: str, value: str | None = None) -> list[Run]:
+    """The runs of this experiment with a tag, of this value where one is given; the first made comes first."""
+    wanted = f"tags.`{tag}` = '{value}'" if value else f"tags.`{tag}` != ''"
+    return mlflow.search_runs(filter_string=wanted, order_by=["attributes.start_time ASC"], output_format="list")
+
+
+def _search_run(search: str) -> str:
+    """The id of the run of a search, which is made where it is not there yet."""
+    with _alone():
+        return searches().get(search) or _make_run(search, {SEARCH: search})
+
+
+def _make_run(name: str, tags: Mapping[str, str]) -> str:
+    """A run that only holds what others are summed up in: it is finished from the start."""
+    experiment_id, client = connect(), mlflow.MlflowClient()
+    run_id = client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id
+    client.set_terminated(run_id)
+    return run_id
+
+
+def runs_of_model(run_id: str, search: str | None, *, results: Path) -> list[str]:
+    """The runs that tell of the model which the run `run_id` trained: that one, and the one that stands for it in
+    `search`, where that is given and is another. None where the store does not hold that run: then scores are in the
+    folder `results` alone, which is printed.
+    """
+    if not has_run(run_id):
+        print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {results} alone")
+        return []
+    return list(dict.fromkeys([run_id, _run_in_search(run_id, search)])) if search else [run_id]
+
+
+def _run_in_search(run_id: str, search: str) -> str:
+    """The child of a search that stands for the model which the run `run_id` trained.
+
+    That run itself, where the model was trained in this search. Else the search found it trained already, as DVC does
+    not train again what it has: a child of the same parameters, whose tag trained_by names the run.
+    """
+    parent = _search_run(search)
+    trained = mlflow.get_run(run_id)
+    if trained.data.tags.get(PARENT) == parent:
+        return run_id
+    tags = {name: value for name, value in trained.data.tags.items() if not name.startswith("mlflow.")}
+    tags |= {PARENT: parent, TRAINED_BY: run_id}
+    if experiment := dvc_experiment():
+        tags[EXPERIMENT_TAG] = experiment
+    with _alone():
+        known = [run.info.run_id for run in _runs_with(TRAINED_BY, run_id) if run.data.tags.get(PARENT) == parent]
+        child = known[0] if known else _make_run(trained.info.run_name, tags)
+    params = [Param(name, value) for name, value in trained.data.params.items()]
+    mlflow.MlflowClient().log_batch(child, params=params)
+    return child
+
+
+class SearchRun(NamedTuple):
+    """A run of a search: its model (labeller, baseline, ..), its settings by section.key, its scores by split/name."""
+
+    name: str  # DVC's name of the experiment, where DVC started it
+    model: str
+    params: Mapping[str, str]
+    scores: Mapping[str, float]
+
+
+def read_search(search: str) -> list[SearchRun]:
+    """The runs of a search, the first made first. Raises InputError where the store has no such search."""
+    _need_store(f"search {search}")
+    known = searches()
+    if search not in known:
+        there = f"it has {', '.join(sorted(known))}" if known else "it has none"
+        raise InputError(
+            f"search {search}: MLflow has no run of this name at {mlflow.get_tracking_uri()}, {there}: start one with"
+            f" `dvc exp run --queue -S search={search} ...`"
+        )
+    return [
+        SearchRun(
+            name=run.data.tags.get(EXPERIMENT_TAG) or run.info.run_name,
+            model=run.data.tags.get(MODEL, run.info.run_name),
+            params=run.data.params,
+            scores={name: score for name, score in run.data.metrics.items() if name.startswith(("val/", "test/"))},
+        )
+        for run in _runs_with(PARENT, known[search])
+    ]
+
+
+def log_comparison(search: str, scores: Mapping[str, float], text: str) -> None:
+    """What the runs of a search come to, into the run of the search: scores, and a text as an artifact."""
+    client, run_id = mlflow.MlflowClient(), searches()[search]
+    names = metric_names(scores)
+    for name, score in scores.items():
+        client.log_metric(run_id, names[name], score)
+    client.log_text(run_id, text, "comparison.txt")
+
+
+class Datasets(NamedTuple):
+    """The data of a run: its name and fingerprint, the folder it lies in, a row for each file of each split."""
+
+    name: str
+    fingerprint: str
+    folder: Path
+    rows: Mapping[str, list[dict[str, Any]]]
+
+
+def log_start(params: Mapping[str, Any], datasets: Datasets, *, model: str) -> None:
+    """Parameters, lineage tags and the data set of the open run. The same again, in a run gone on with, adds nothing.
+
+    `model`: what is trained: labeller, baseline, .. A run that DVC did not start has no tag of its stage.
+    """
+    mlflow.log_params(flatten_params(params))
+    tags = {
+        MODEL: model,
+        "git_commit": git_commit(),
+        "dvc_stage": os.environ.get("DVC_STAGE"),
+        EXPERIMENT_TAG: dvc_experiment(),
+        "data_fingerprint": datasets.fingerprint,
+    }
+    mlflow.set_tags({name: value for name, value in tags.items() if value})
+    source = get_dataset_source_from_json(json.dumps({"uri": str(datasets.folder)}), "local")
+    for split, rows in datasets.rows.items():
+        if rows:
+            name = f"{datasets.name}-{split}"
+            table = mlflow.data.from_pandas(pd.DataFrame(rows), source=source, name=name, digest=datasets.fingerprint)
+            mlflow.log_input(table, context=split)
+
+
+def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `section.key`."""
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= flatten_params(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def log_epoch(run_id: str, epoch: int, scores: Mapping[str, float]) -> None:
+    """The scores of one epoch, once: an epoch that is already there (a run gone on with) is left as it is.
+
+    They are named epoch/..., the first group of charts that MLflow's page of a run shows.
+    """
+    client = mlflow.MlflowClient()
+    curves = {f"epoch/{name}": score for name, score in scores.items()}
+    if any(metric.step == epoch for metric in client.get_metric_history(run_id, next(iter(curves)))):
+        return
+    mlflow.log_metrics(curves, step=epoch)
+
+
+def log_curve(run_id: str, name: str, values: Iterable[float]) -> None:
+    """A curve that is known as a whole, at steps 0, 1, ..; once, as `log_epoch`."""
+    client = mlflow.MlflowClient()
+    if client.get_metric_history(run_id, name):
+        return
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, [Metric(name, float(value), now, step) for step, value in enumerate(values)])
+
+
+def log_scores(scores: Mapping[str, float]) -> None:
+    """Final scores of the open run, under names that MLflow takes."""
+    names = metric_names(scores)
+    mlflow.log_metrics({names[name]: score for name, score in scores.items()})
+
+
+def metric_names(names: Iterable[str]) -> dict[str, str]:
+    """For each name, one that MLflow takes: a class may be called anything. No two become the same.
+
+    >>> metric_names(["f1/cut (left)", "f1/cut [left]", "f1/.."])
+    {'f1/cut (left)': 'f1/cut _left_', 'f1/cut [left]': 'f1/cut _left__2', 'f1/..': 'f1/__'}
+    """
+    taken: dict[str, str] = {}
+    for name in names:
+        parts = re.sub(r"[^\w\-. :/]", "_", name).split("/")
+        plain = "/".join("_" * max(1, len(part)) if part.strip(".") == "" else part for part in parts)
+        candidate, count = plain[:LONGEST_METRIC_NAME], 1
+        while candidate in taken.values():
+            count += 1
+            ending = f"_{count}"
+            candidate = plain[: LONGEST_METRIC_NAME - len(ending)] + ending
+        taken[name] = candidate
+    return taken
+
+
+def log_figure(figure: Figure, name: str) -> None:
+    """A picture of the open run, `name` with its suffix."""
+    mlflow.log_figure(figure, name)
+
+
+def log_file(path: Path) -> None:
+    """A file as an artifact of the open run."""
+    mlflow.log_artifact(str(path))
+
+
+def log_labelling(model: Mapping[str, str], counts: Mapping[str, int], report: Path) -> str:
+    """A call of `framescribe label` as a run of its own, below the one that trained the model where the store has that.
+
+    model   where the model comes from: run_id, data_fingerprint, git_commit
+    counts  of videos and frames
+    report  the decode report, which becomes an artifact, where there is one
+    """
+    parent = model["run_id"] if has_run(model["run_id"]) else None
+    with open_run(None, name=f"label {report.parent.name}") as run_id:
+        tags = {f"model_{name}": value for name, value in model.items()}
+        mlflow.set_tags(tags | ({"mlflow.parentRunId": parent} if parent else {}))
+        mlflow.log_metrics({name: float(count) for name, count in counts.items()})
+        if report.exists():
+            log_file(report)
+    return run_id
+
+
+def log_folder(folder: Path, name: str) -> None:
+    """All files below `folder` as artifacts of the open run, under `name`."""
+    mlflow.log_artifacts(str(folder), name)
+
+
+def log_model(run_id: str, checkpoint: Path, *, name: str, example: str, signature: ModelSignature) -> None:
+    """The checkpoint as a pyfunc: a table of paths in (`example` is one), what `signature` says out.
+
+    The weights stay what they are, a checkpoint folder: nothing is pickled. A run gone on with that has its model
+    already keeps that one.
+    """
+    if _has_model(run_id, name):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (SPEC, WEIGHTS):  # and nothing of the training
+            shutil.copy(checkpoint / file, folder)
+        mlflow.pyfunc.log_model(
+            name=name,
+            loader_module="pipeline.pyfunc",
+            data_path=folder,
+            code_paths=[str(Path(__file__).parents[1])],
+            signature=signature,
+            input_example=pd.DataFrame({"path": [example]}),
+            pip_requirements=_requirements(),
+        )
+
+
+def _has_model(run_id: str, name: str) -> bool:
+    client = mlflow.MlflowClient()
+    outputs = client.get_run(run_id).outputs
+    models = [client.get_logged_model(output.model_id) for output in (outputs.model_outputs if outputs else ())]
+    return any(model.name == name and model.status == "READY" for model in models)
+
+
+def _requirements() -> list[str]:
+    names = [
+        requirement.split(">")[0].split("=")[0]
+        for requirement in requires("framescribe") or []
+        if ";" not in requirement
+    ]
+    return [f"{name}=={version(name).split('+')[0]}" for name in names if name not in TRAINING_ONLY]
+
+
+def fetch_checkpoint(uri: str) -> Path:
+    """The checkpoint folder behind an MLflow model URI (models:/..., runs:/...), downloaded where it is remote."""
+    if uri.startswith(("models:", "runs:")):
+        _need_store(uri)
+    connect()
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    except (MlflowException, OSError) as error:
+        raise InputError(f"{uri}: MLflow has no such model at {mlflow.get_tracking_uri()}: {error}") from None
+    found = sorted(path.parent for path in folder.rglob(SPEC))
+    if not found:
+        raise InputError(f"{uri}: is no Framescribe model, it holds no {SPEC}")
+    return found[0]
+
+
+def _need_store(wanted: str) -> None:
+    """Raises InputError where there is no store to look for something in: connecting would make an empty one."""
+    store = store_folder() / "mlflow.db"
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not store.exists():
+        raise InputError(
+            f"{wanted}: there is no MLflow store {store}: run from the repository, or set MLFLOW_TRACKING_URI"
+        )

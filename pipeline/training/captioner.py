@@ -1,0 +1,206 @@
+"""One trained captioner: from the prepared images to a checkpoint folder and its MLflow run.
+
+N images, R regions, C channels, K captions of an image, T words, V words known.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pipeline.checkpoints.captioner import CaptionerSpec, make_captioner, save_captioner
+from pipeline.checkpoints.encoder import FrameEncoder
+from pipeline.config import Params
+from pipeline.datasets.captions import CaptionManifest
+from pipeline.datasets.manifest import SPLITS
+from pipeline.datasets.regions import Regions
+from pipeline.encoding.device import choose_device
+from pipeline.metrics.captions import CiderReward, score_captions
+from pipeline.models.captioner import Captioner
+from pipeline.text.vocabulary import END, PADDING, START, Vocabulary, detokenize, tokenize
+from pipeline.tracking import store
+from pipeline.training.captioner_learner import CaptionBatch, CaptionLearner, forced
+from pipeline.training.loop import Callbacks, Scores, fit
+from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
+
+IMAGES_AT_ONCE = 64  # in validation
+MIRRORED = 0.5  # the share of training images, where captions.mirror is set
+
+
+@dataclass(frozen=True)
+class CaptionMaterial:
+    """What a captioner learns from: `words` are the captions of each image of the manifest, tokenized."""
+
+    manifest: CaptionManifest
+    words: tuple[tuple[tuple[str, ...], ...], ...]
+    regions: Regions
+    frames: FrameEncoder
+
+    @classmethod
+    def open(cls, manifest: CaptionManifest, regions: Regions, frames: FrameEncoder) -> "CaptionMaterial":
+        words = tuple(tuple(tuple(tokenize(text)) for text in image.captions) for image in manifest.images)
+        return cls(manifest, words, regions, frames)
+
+    def of_split(self, split: str) -> list[int]:
+        """The positions of its images in the manifest."""
+        return self.manifest.indices_of_split(split)
+
+
+def train_captioner(params: Params, material: CaptionMaterial, out: Path, *, name: str) -> None:
+    """Train the captioner of `params` into the checkpoint folder `out`, tracked as a run whose name begins with `name`.
+
+    Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
+    a checkpoint, the last one in training_state.pt, and the curves in history.csv.
+    """
+    settings, manifest = params.captioner, material.manifest
+    device = choose_device(settings.training.device)
+    torch.manual_seed(params.seed)
+    train = material.of_split("train")
+    vocabulary = Vocabulary.from_captions(
+        (words for index in train for words in material.words[index]), min_count=params.captions.min_word_count
+    )
+    captioner = make_captioner(settings, material.frames.encoder, num_words=len(vocabulary)).to(device)
+    run_params = _run_params(params, material)
+    state = open_state(out, params=run_params, data_fingerprint=manifest.fingerprint())
+    if state.complete:
+        print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
+        return
+    learner = CaptionLearner(
+        captioner,
+        settings=settings.training,
+        most_words=settings.decoding.most_words,
+        reward=_reward(material, vocabulary),
+    )
+    model = learner.averaged
+    run_name = f"{name}-{settings.cell}-{manifest.name}"
+    with open_training_run(state, out, name=run_name, search=params.search) as run_id:
+        store.log_start(run_params, _datasets(manifest), model=name)
+        callbacks = Callbacks(
+            batches=partial(batches, params, material, vocabulary),
+            validate=partial(validate, params, material, vocabulary, model) if material.of_split("val") else None,
+            save_best=_saver(params, material, vocabulary, model, out, run_id=run_id),
+            report=partial(store.log_epoch, run_id),
+        )
+        progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
+        log_history(progress, out)
+        example = manifest.images[0].path
+        store.log_model(run_id, out, name=name, example=example, signature=store.CAPTIONS_SIGNATURE)
+        state.finish()
+
+
+def batches(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, epoch: int) -> Iterator[CaptionBatch]:
+    """The training images in an order of this epoch's own, some of the captions of each."""
+    settings = params.captioner.training
+    generator = np.random.default_rng([params.seed, epoch])
+    order = generator.permutation(material.of_split("train")).tolist()
+    pictures = {picture: position for position, picture in enumerate(material.manifest.pictures(mirror=True))}
+    for start in range(0, len(order), settings.batch_size):
+        images = order[start : start + settings.batch_size]
+        chosen = [
+            material.words[image][index]
+            for image in images
+            for index in _draw(generator, len(material.words[image]), settings.captions_per_image)
+        ]
+        longest = params.captioner.decoding.most_words
+        words = encode_captions(chosen, vocabulary, most_words=longest).unflatten(0, (len(images), -1))
+        mirrored = generator.random(len(images)) < MIRRORED * params.captions.mirror
+        regions = material.regions.read(pictures[picture] for picture in zip(images, mirrored.tolist(), strict=True))
+        yield CaptionBatch(images, regions, words, done=start / len(order))
+
+
+def _draw(generator: np.random.Generator, num_captions: int, num_wanted: int) -> np.ndarray:
+    """Positions of `num_wanted` captions, all of them before one comes twice."""
+    rounds = -(-num_wanted // num_captions)
+    return np.concatenate([generator.permutation(num_captions) for _ in range(rounds)])[:num_wanted]
+
+
+def encode_captions(captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, most_words: int) -> Tensor:
+    """int64 [B, T + 1]: START, the words, END, PADDING. A caption of more than `most_words` is cut, and has no END."""
+    rows = [[START, *[*vocabulary.encode(words), END][: most_words + (len(words) <= most_words)]] for words in captions]
+    longest = max(map(len, rows))
+    return torch.tensor([row + [PADDING] * (longest - len(row)) for row in rows])
+
+
+def _reward(material: CaptionMaterial, vocabulary: Vocabulary) -> Callable[[Sequence[int], Tensor], np.ndarray]:
+    """CIDEr-D with the end of a caption as a word of its own: else those that break off, "a man with a", do best."""
+    end = vocabulary.words[END]
+    written = [[(*words, end) for words in captions] for captions in material.words]
+    cider = CiderReward(written[index] for index in material.of_split("train"))
+
+    def reward(images: Sequence[int], words: Tensor) -> np.ndarray:
+        said = [
+            vocabulary.decode(caption) + [end] * (END in caption) for captions in words.tolist() for caption in captions
+        ]
+        references = [written[image] for image in images for _ in range(words.shape[1])]
+        return cider(said, references).reshape(words.shape[:2])
+
+    return reward
+
+
+@torch.inference_mode()
+def validate(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, captioner: Captioner) -> Scores:
+    """Loss a word of all captions, and scores of greedy decoding, on the validation images."""
+    images = material.of_split("val")
+    most_words = params.captioner.decoding.most_words
+    device = captioner.word_bias.device
+    total, num_words = 0.0, 0
+    generated: dict[int, list[int]] = {}
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        here = images[start : start + IMAGES_AT_ONCE]
+        regions = material.regions.read(here).to(device)
+        rows = [row for row, image in enumerate(here) for _ in material.words[image]]
+        captions = [words for image in here for words in material.words[image]]
+        read, targets, lengths = forced(encode_captions(captions, vocabulary, most_words=most_words).unsqueeze(1))
+        logits = captioner(regions[rows], read.to(device), lengths.to(device))
+        total += cross_entropy(logits, targets.to(device), reduction="sum").item()
+        num_words += len(targets)
+        prefix = torch.tensor([START], device=device)
+        found = captioner.generate(regions, prefix=prefix, beam_size=1, most_words=most_words, length_penalty=0.0)
+        generated |= dict(zip(here, found.words[:, 0].tolist(), strict=True))
+    scores = score_captions(
+        {str(image): detokenize(vocabulary.decode(words)) for image, words in generated.items()},
+        {str(image): material.manifest.images[image].captions for image in images},
+        with_meteor=False,
+    )
+    return {"loss": total / num_words, "bleu_4": scores["bleu_4"], "cider": scores["cider"]}
+
+
+def _saver(
+    params: Params,
+    material: CaptionMaterial,
+    vocabulary: Vocabulary,
+    captioner: Captioner,
+    out: Path,
+    *,
+    run_id: str,
+) -> Callable[[], None]:
+    """What writes the model, as it is when called, as a checkpoint."""
+    spec = CaptionerSpec(
+        words=vocabulary.words,
+        encoder=material.frames.spec,
+        captioner=params.captioner,
+        lineage=lineage_of(run_id, data_fingerprint=material.manifest.fingerprint()),
+    )
+    return partial(save_captioner, out, spec, captioner, material.frames)
+
+
+def _run_params(params: Params, material: CaptionMaterial) -> dict[str, object]:
+    sections = params.model_dump(mode="json", include={"seed", "captions", "captioner"})
+    return sections | {"encoder_fingerprint": material.frames.fingerprint()}
+
+
+def _datasets(manifest: CaptionManifest) -> store.Datasets:
+    return store.Datasets(
+        manifest.name,
+        manifest.fingerprint(),
+        folder=Path(manifest.images[0].path).parent,
+        rows={
+            split: [{"stem": i.stem, "group": i.group, "caption": i.captions[0]} for i in manifest.of_split(split)]
+            for split in SPLITS
+        },
+    )

@@ -1,0 +1,153 @@
+"""How a captioner learns: from what people wrote, and then from captions of its own.
+
+N images, R regions, C channels, K captions of an image, T words of a caption, V words known.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel
+
+from pipeline.config import CaptionTraining
+from pipeline.errors import InputError
+from pipeline.models.captioner import Captioner
+from pipeline.text.vocabulary import PADDING
+from pipeline.training.loop import Scores, rate_factor
+
+# (positions of images, words int64 [N, K, T] without START) -> CIDEr-D of each caption, 0 to 10, float [N, K]
+Reward = Callable[[Sequence[int], Tensor], np.ndarray]
+BETAS = (0.9, 0.98)  # of AdamW: as for transformers (Vaswani et al. 2017), whose attention this is
+
+
+class CaptionBatch(NamedTuple):
+    """Images, and K captions of each: `images` are the positions of the images among those of the data set.
+
+    regions [N, R, C]; words int64 [N, K, T + 1], START first, END last, then PADDING; done, the share of the epoch that
+    comes before.
+    """
+
+    images: Sequence[int]
+    regions: Tensor
+    words: Tensor
+    done: float = 0.0
+
+
+class CaptionLearner:
+    """A captioner with its optimizer, trained as the settings say; `reward` is asked in self-critical epochs only."""
+
+    def __init__(self, captioner: Captioner, *, settings: CaptionTraining, most_words: int, reward: Reward) -> None:
+        self.model = captioner
+        self.settings = settings
+        self._most_words = most_words
+        self._reward = reward
+        self._device = next(captioner.parameters()).device
+        self._optimizer = torch.optim.AdamW(captioner.parameters(), betas=BETAS, weight_decay=settings.weight_decay)
+        self._average: AveragedModel | None = None
+        self.averaged = captioner  # the one to use: with the moving average of the weights, where that is asked for
+        if settings.weight_averaging:
+            self._average = AveragedModel(captioner, multi_avg_fn=partial(_move_average, settings.weight_averaging))
+            self.averaged = cast(Captioner, self._average.module.eval())
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        return state | ({"average": self._average.state_dict()} if self._average else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._average:
+            self._average.load_state_dict(state["average"])
+
+    def train_epoch(self, batches: Iterable[CaptionBatch], *, epoch: int) -> Scores:
+        """One pass over `batches`: the mean loss, or in a self-critical epoch the mean CIDEr-D of the captions drawn,
+        in percent; the mean norm of the gradient before clipping; the mean learning rate.
+
+        Raises InputError where the loss is no longer a number.
+        """
+        settings = self.settings
+        num_forced = settings.epochs - settings.self_critical_epochs
+        self_critical = epoch >= num_forced
+        self.model.train(not self_critical)  # the captions drawn, and what is learnt of them, are those of one network
+        own_words = settings.scheduled_sampling * epoch / max(1, num_forced - 1)
+        scores = []
+        for batch in batches:
+            rate = settings.self_critical_learning_rate
+            if not self_critical:
+                rate = settings.learning_rate * rate_factor(epoch + batch.done, settings, num_epochs=num_forced)
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            loss, score = self._self_critical_loss(batch) if self_critical else self._forced_loss(batch, own_words)
+            scores.append((score, self._update(loss), rate))
+        means = np.mean(scores, axis=0)
+        name, unit = ("train_cider", 100) if self_critical else ("train_loss", 1)
+        return {name: unit * float(means[0]), "gradient_norm": float(means[1]), "learning_rate": float(means[2])}
+
+    def _forced_loss(self, batch: CaptionBatch, own_words: float) -> tuple[Tensor, float]:
+        """Cross-entropy of the next word, after the words that people wrote, or in part after the network's own."""
+        regions, words = batch.regions.to(self._device), batch.words.to(self._device)
+        read, targets, lengths = forced(words)
+        if own_words:
+            read = self._with_own_words(regions, read, lengths, own_words)
+        logits = self.model(regions, read, lengths)
+        loss = cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
+        return loss, loss.item()
+
+    @torch.no_grad()
+    def _with_own_words(self, regions: Tensor, read: Tensor, lengths: Tensor, share: float) -> Tensor:
+        """Scheduled sampling (Bengio et al. 2015, arXiv 1506.03099), all words at once (Mihaylova, Martins 2019, arXiv
+        1906.07651): a share of the words is replaced by what the network would say there after what people wrote.
+        """
+        said = read.clone()
+        position = (torch.arange(read.shape[2], device=read.device) < lengths.unsqueeze(2)).nonzero(as_tuple=True)
+        log_probs = self.model.log_probs(self.model(regions, read, lengths))
+        drawn = torch.multinomial(log_probs.exp(), 1).squeeze(1)
+        image, caption, t = (index[position[2] < read.shape[2] - 1] for index in position)
+        said[image, caption, t + 1] = drawn[position[2] < read.shape[2] - 1]
+        replaced = (torch.rand(read.shape, device=read.device) < share) & (read != PADDING)
+        return torch.where(replaced, said, read)
+
+    def _self_critical_loss(self, batch: CaptionBatch) -> tuple[Tensor, float]:
+        """Self-critical training (Rennie et al. 2017, arXiv 1612.00563): captions drawn at random become likelier where
+        their reward is above that of the image's other ones (the baseline of Luo 2020, arXiv 2003.09971).
+        """
+        regions = batch.regions.to(self._device)
+        num_captions = batch.words.shape[1]
+        drawn = self.model.sample(regions, num_captions=num_captions, most_words=self._most_words)
+        rewards = torch.from_numpy(self._reward(batch.images, drawn.cpu())).to(regions)
+        others = (rewards.sum(1, keepdim=True) - rewards) / (num_captions - 1)
+        read, targets, lengths = forced(torch.cat([batch.words[:, :, :1].to(drawn), drawn], dim=2))
+        log_probs = self.model.log_probs(self.model(regions, read, lengths)).gather(1, targets.unsqueeze(1)).squeeze(1)
+        advantage = (rewards - others).flatten().repeat_interleave(lengths.flatten())
+        return -(advantage * log_probs).mean(), rewards.mean().item()
+
+    def _update(self, loss: Tensor) -> float:
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the training loss became {loss.item()}: lower captioner.training.learning_rate or clip_norm"
+            )
+        self._optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self._optimizer.step()
+        if self._average:
+            self._average.update_parameters(self.model)
+        return norm.item()
+
+
+@torch.no_grad()
+def _move_average(decay: float, averages: Any, weights: Any, num_averaged: Tensor | int) -> None:
+    """Exponential moving average of the weights; young ones forget faster, or the first steps would long be in them."""
+    steps = int(num_averaged)
+    torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + steps) / (10 + steps)))
+
+
+def forced(words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """words int64 [N, K, T + 1], START first -> those read [N, K, T], the M to be named after them, lengths [N, K]."""
+    read, targets = words[:, :, :-1], words[:, :, 1:]
+    is_word = targets != PADDING
+    return read.masked_fill(~is_word, PADDING), targets[is_word], is_word.sum(2)

@@ -1,0 +1,266 @@
+"""One trained model: from the prepared data set to a checkpoint folder and its MLflow run.
+
+The labeller on cached features, the labeller end to end with its encoder, the frame classifier and the baseline without
+a recurrent network all come this way. T frames, F features, K classes, h and w pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.annotations.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint, set_tuned
+from pipeline.checkpoints.storage import load_weights
+from pipeline.config import Params
+from pipeline.datasets.manifest import SPLITS, Manifest
+from pipeline.datasets.windows import plan_windows, read_batches
+from pipeline.drawing.plots import plot_gradients
+from pipeline.encoding.device import choose_device, cpu_threads
+from pipeline.models.augmentation import Augmentation
+from pipeline.models.labeller import EndToEnd, Labeller
+from pipeline.tracking import store
+from pipeline.training.gradient_report import Diagnosis, diagnose
+from pipeline.training.labeller_data import Material, batch_targets, classes_of_videos, labels_of, training_batches
+from pipeline.training.labeller_learner import Learner, ParameterGroups
+from pipeline.training.loop import Callbacks, Scores, fit
+from pipeline.training.losses import balanced_class_weights
+from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
+from pipeline.training.tuning import Split, watched_scores
+
+DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most
+DRAWN_EPOCHS = 6
+# Of the median training segment: what `auto` means for labeller.min_segment_frames and labeller.pool_frames.
+MIN_SEGMENT_SHARE, POOL_SHARE = 0.4, 0.2
+
+
+def train(params: Params, material: Material, out: Path, *, name: str) -> None:
+    """Train the labeller of `params` into the checkpoint folder `out`, tracked as a run whose name begins with `name`.
+
+    Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
+    a checkpoint, the last one in training_state.pt, and the curves in history.csv.
+    """
+    shortest_is_tuned = params.labeller.min_segment_frames == "auto"
+    params = _with_lengths_in_frames(params, material)
+    device = choose_device(params.training.device)
+    torch.manual_seed(params.seed)
+    labeller, model = _build_model(params, material, device)
+    state = open_state(out, params=_run_params(params, material), data_fingerprint=material.manifest.fingerprint())
+    if state.complete:
+        print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
+        return
+    learner = Learner(
+        model,
+        _parameter_groups(params, material, labeller),
+        settings=params.training,
+        class_weights=_class_weights(params, material, device),
+    )
+    with open_training_run(state, out, name=_run_name(name, params, material), search=params.search) as run_id:
+        store.log_start(_run_params(params, material), _datasets(material.manifest), model=name)
+        for report in material.reports:
+            store.log_file(report)
+        callbacks = Callbacks(
+            batches=partial(training_batches, params, material),
+            validate=partial(validate, labeller, material) if material.manifest.of_split("val") else None,
+            save_best=_saver(params, material, labeller, out, run_id=run_id),
+            report=partial(store.log_epoch, run_id),
+            diagnose=_diagnoser(params, material, labeller),
+        )
+        # The steps of a recurrent network are too small to share between threads: on two busy cores, threads that wait
+        # for each other took 50 s an epoch on `scenes`, one alone 3.5 s.
+        with cpu_threads(None if material.from_pixels else 1):
+            progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
+            if material.manifest.of_split("val"):
+                _tune(out, labeller, material, shortest=shortest_is_tuned)
+        log_history(progress, out)
+        if progress.diagnoses:
+            _log_gradients(progress.diagnoses, run_id=run_id)
+        example = material.manifest.sources[0].path
+        store.log_model(run_id, out, name=name, example=example, signature=store.LABELS_SIGNATURE)
+        state.finish()
+
+
+def _with_lengths_in_frames(params: Params, material: Material) -> Params:
+    """`auto` lengths of the labeller as numbers of frames, at least 1; of the shortest segment as long as `_tune` has
+    not found the best.
+    """
+    median = median_segment_frames(labels_of(material, "train").values())
+    settings = params.labeller
+    shares = {"min_segment_frames": MIN_SEGMENT_SHARE, "pool_frames": POOL_SHARE}
+    frames = {
+        name: max(1, round(share * median)) for name, share in shares.items() if getattr(settings, name) == "auto"
+    }
+    return params.model_copy(update={"labeller": settings.model_copy(update=frames)})
+
+
+def _datasets(manifest: Manifest) -> store.Datasets:
+    """What MLflow shows of the data: the videos of each split."""
+    sources = {split: manifest.of_split(split) for split in SPLITS}
+    return store.Datasets(
+        manifest.name,
+        manifest.fingerprint(),
+        folder=Path(manifest.sources[0].path).parent,
+        rows={
+            split: [{"stem": s.stem, "group": s.group, "num_frames": float(s.num_frames)} for s in of_split]
+            for split, of_split in sources.items()
+        },
+    )
+
+
+def _saver(params: Params, material: Material, labeller: Labeller, out: Path, *, run_id: str) -> Callable[[], None]:
+    """What writes the model, as it is when called, as a checkpoint."""
+    manifest, frames = material.manifest, material.frames
+    spec = CheckpointSpec(
+        classes=manifest.classes,
+        background=manifest.background,
+        num_features=labeller.num_features,
+        encoder=frames.spec if frames else None,
+        labeller=params.labeller,
+        lineage=lineage_of(run_id, data_fingerprint=manifest.fingerprint()),
+    )
+    return partial(save_checkpoint, out, spec, labeller, frames.encoder if frames else None)
+
+
+def validate(labeller: Labeller, material: Material) -> Scores:
+    """Loss and scores on whole videos of the validation split; segment scores are without the background class."""
+    manifest = material.manifest
+    truth, predicted, losses, counts = {}, {}, 0.0, 0
+    for source in manifest.of_split("val"):
+        probabilities = labeller.predict(material.feature_chunks(source))
+        labels = material.labels[source.stem]
+        truth[source.stem], predicted[source.stem] = labels, probabilities.argmax(axis=1)
+        labelled = labels != IGNORE_INDEX
+        chosen = probabilities[labelled, labels[labelled]]
+        losses -= float(np.log(np.maximum(chosen, 1e-12)).sum())
+        counts += int(labelled.sum())
+    scores = watched_scores(truth, predicted, manifest.classes, manifest.background)
+    return {"loss": losses / max(1, counts), **scores}
+
+
+def _tune(out: Path, labeller: Labeller, material: Material, *, shortest: bool) -> None:
+    """Fit the temperature of the checkpoint in `out` on the validation split, and the shortest segment if it is `auto`.
+
+    They are written there, and into the run, with the scores before and after segments are merged.
+    """
+    modules: dict[str, nn.Module] = {"labeller": labeller}
+    if material.from_pixels:
+        assert material.frames is not None
+        modules["encoder"] = material.frames.encoder
+    load_weights(out, modules)  # those of the best epoch
+    for module in modules.values():
+        module.eval()
+    manifest = material.manifest
+    stems = {source.stem: source for source in manifest.of_split("val")}
+    probabilities = {stem: labeller.predict(material.feature_chunks(source)) for stem, source in stems.items()}
+    split = Split({stem: material.labels[stem] for stem in stems}, probabilities, manifest.classes, manifest.background)
+    temperature = split.temperature()
+    found: dict[str, float] = {"temperature": temperature}
+    frames = None
+    if shortest:
+        frames, after = split.best_min_segment_frames()
+        before = split.scores(1)
+        found |= {"min_segment_frames": frames}
+        found |= {f"{name}_{when}": score for when, scores in (("before", before), ("after", after))
+                  for name, score in scores.items()}  # fmt: skip
+    set_tuned(out, temperature=temperature, min_segment_frames=frames)
+    store.log_scores({f"tuning/{name}": value for name, value in found.items()})
+
+
+def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callable[[], Diagnosis] | None:
+    """What looks at the gradients of one batch, always the same: of validation videos, where there are any.
+
+    None where nothing is carried from step to step: without a recurrent network, or in windows of single steps.
+    """
+    labels = labels_of(material, "val") or labels_of(material, "train")
+    video_classes = classes_of_videos(params.labeller.head, labels)
+    most_frames = DIAGNOSED_FRAMES * labeller.pool_frames
+    windows = plan_windows(
+        labels,
+        window_frames=min(params.training.window_frames or most_frames, most_frames),
+        generator=np.random.default_rng(params.seed),
+    )
+    windows = sorted(windows, key=lambda window: window.start - window.stop)[:DIAGNOSED_VIDEOS]  # the longest ones
+    if labeller.rnn is None or not windows or windows[0].stop - windows[0].start <= labeller.pool_frames:
+        return None
+
+    @torch.no_grad()
+    def read(stem: str, start: int, stop: int) -> torch.Tensor:
+        inputs = material.read(stem, start, stop)
+        if not material.from_pixels:
+            return inputs
+        assert material.frames is not None
+        return material.frames.encoder(inputs.to(labeller.classifier.weight.device))
+
+    def run() -> Diagnosis:
+        (batch,) = read_batches([windows], labels, read=read, video_classes=video_classes)
+        diagnosis = diagnose(labeller, params.labeller.cell, batch)
+        assert diagnosis is not None
+        return diagnosis
+
+    return run
+
+
+def _build_model(params: Params, material: Material, device: torch.device) -> tuple[Labeller, nn.Module]:
+    num_features = _num_features(material)
+    labeller = make_labeller(
+        params.labeller,
+        num_features=num_features,
+        num_classes=len(material.manifest.classes),
+        feature_noise=params.training.feature_noise,
+        feature_dropout=params.training.feature_dropout,
+    )
+    labeller.to(device)
+    if not material.from_pixels:
+        return labeller, labeller
+    assert material.frames is not None
+    augmentation = Augmentation(**params.encoder.augmentation.model_dump())
+    return labeller, EndToEnd(material.frames.encoder.to(device), labeller, augmentation=augmentation)
+
+
+def _num_features(material: Material) -> int:
+    if material.frames:
+        return material.frames.encoder.num_features
+    width = material.manifest.sources[0].width
+    assert width is not None, "prepare writes the width of ready features"
+    return width
+
+
+def _parameter_groups(params: Params, material: Material, labeller: Labeller) -> ParameterGroups:
+    groups: ParameterGroups = [{"params": list(labeller.parameters()), "lr": params.training.learning_rate}]
+    if material.from_pixels and material.frames:
+        groups.append({"params": list(material.frames.encoder.parameters()), "lr": params.encoder.learning_rate})
+    return groups
+
+
+def _class_weights(params: Params, material: Material, device: torch.device) -> torch.Tensor | None:
+    if params.training.class_weights == "none":
+        return None
+    targets = batch_targets(params, labels_of(material, "train"))
+    weights = balanced_class_weights(torch.from_numpy(targets), len(material.manifest.classes)).to(device)
+    return weights.sqrt() if params.training.class_weights == "square_root" else weights
+
+
+def _run_params(params: Params, material: Material) -> dict[str, object]:
+    sections = params.model_dump(mode="json", include={"seed", "dataset", "encoder", "labeller", "training"})
+    if material.frames:
+        sections["encoder_fingerprint"] = material.frames.fingerprint()
+    return sections
+
+
+def _run_name(name: str, params: Params, material: Material) -> str:
+    """How MLflow lists the run, such as labeller-bigru-scenes."""
+    cell = "bi" * params.labeller.bidirectional + params.labeller.cell
+    return "-".join([name, *([cell] if params.labeller.cell != "none" else []), material.manifest.name])
+
+
+def _log_gradients(diagnoses: Sequence[Diagnosis], *, run_id: str) -> None:
+    """One picture, and of the same epochs one curve each: the norm of dL/dh by frames back, the largest of its ways."""
+    epochs = np.unique(np.linspace(0, len(diagnoses) - 1, DRAWN_EPOCHS).round().astype(int)).tolist()
+    norms = {epoch: np.array(diagnoses[epoch]["norms"]) for epoch in epochs}
+    for epoch in epochs:
+        store.log_curve(run_id, f"gradient_by_frames_back/epoch_{epoch:03d}", norms[epoch].max(axis=(0, 1)))
+    radii = np.array([diagnosis["radii"] for diagnosis in diagnoses])
+    store.log_figure(plot_gradients(norms, radii, diagnoses[0]["gates"]), "gradients.png")

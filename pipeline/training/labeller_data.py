@@ -1,0 +1,127 @@
+"""What a labeller is trained on: the videos of a data set, their labels, and windows of both.
+
+T frames, F features, h and w pixels.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.annotations.layouts import DECODE_REPORT
+from pipeline.checkpoints.encoder import FrameEncoder
+from pipeline.config import Params
+from pipeline.datasets.features import SUFFIX, read_features
+from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
+from pipeline.datasets.support import CLASS_SUPPORT
+from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
+from pipeline.encoding.runtime import TorchRuntime
+from pipeline.encoding.video import encode_video
+from pipeline.video.open import open_scaled
+
+MOST_PIXELS_KEPT = 2 * 2**30  # bytes: training videos that take no more, at the encoder's size, are decoded once
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a model learns from: the manifest, the labels int64 [T] of each stem, and where the features lie.
+
+    `frames`: the encoder; with `from_pixels` it is trained too and nothing is read from `features`. `reports`: what
+    `prepare` found out about each file and each class.
+    """
+
+    manifest: Manifest
+    labels: Mapping[str, np.ndarray]
+    features: Path
+    frames: FrameEncoder | None
+    from_pixels: bool
+    reports: tuple[Path, ...]
+    pixels: dict[str, torch.Tensor] = field(default_factory=dict)  # of the videos that were read, where all fit
+
+    @classmethod
+    def open(cls, prepared: Path, features: Path, frames: FrameEncoder | None, *, from_pixels: bool) -> "Material":
+        manifest, labels = read_manifest(prepared)
+        reports = (prepared / DECODE_REPORT, prepared / CLASS_SUPPORT)
+        return cls(manifest, labels, features, frames, from_pixels, reports)
+
+    def read(self, stem: str, start: int, stop: int) -> torch.Tensor:
+        """Frames [start, stop) of a video as the model takes them: features [T,F], or pixels [T,3,h,w]."""
+        if not self.from_pixels:
+            return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
+        assert self.frames is not None
+        preprocess = self.frames.preprocess
+        if not self._pixels_fit:
+            return preprocess.normalize(self._decode(stem, start, stop))
+        if stem not in self.pixels:
+            self.pixels[stem] = self._decode(stem, 0, len(self.labels[stem]))
+        return preprocess.normalize(self.pixels[stem][start:stop])
+
+    @cached_property
+    def _pixels_fit(self) -> bool:
+        """Whether the training videos may stay in memory, as the encoder takes them."""
+        assert self.frames is not None
+        num_frames = sum(source.num_frames for source in self.manifest.of_split("train"))
+        return 3 * math.prod(self.frames.preprocess.size) * num_frames <= MOST_PIXELS_KEPT
+
+    def _decode(self, stem: str, start: int, stop: int) -> torch.Tensor:
+        """uint8 [T, h, w, 3], of the encoder's size."""
+        assert self.frames is not None
+        path = next(source.path for source in self.manifest.sources if source.stem == stem)
+        with open_scaled(Path(path), self.frames.preprocess) as reader:
+            batches = reader.read(start, stop, batch_size=stop - start)
+            return torch.cat([torch.from_numpy(batch.pixels) for batch in batches])
+
+    def feature_chunks(self, source: Source) -> Iterable[torch.Tensor]:
+        """The features of a whole video: cached ones, or what the encoder makes of it now."""
+        if not self.from_pixels:
+            return [read_features(self.features / f"{source.stem}{SUFFIX}")]
+        assert self.frames is not None
+        return self._encode(source, self.frames)
+
+    @staticmethod
+    def _encode(source: Source, frames: FrameEncoder) -> Iterator[torch.Tensor]:
+        with open_scaled(Path(source.path), frames.preprocess) as reader:
+            for chunk in encode_video(reader, TorchRuntime(frames)):  # of weights that change: no export would last
+                yield chunk.features
+
+
+def training_batches(params: Params, material: Material, epoch: int) -> Iterator[Batch]:
+    labels = labels_of(material, "train")
+    settings = params.training
+    generator = np.random.default_rng([params.seed, epoch])
+    consecutive = settings.windows == "consecutive"
+    if consecutive:
+        assert settings.window_frames is not None, "config refuses consecutive windows without a length"
+        steps = plan_consecutive(
+            labels, window_frames=settings.window_frames, batch_size=settings.batch_size, generator=generator
+        )
+    else:
+        windows = plan_windows(labels, window_frames=settings.window_frames, generator=generator)
+        steps = [windows[i : i + settings.batch_size] for i in range(0, len(windows), settings.batch_size)]
+    video_classes = classes_of_videos(params.labeller.head, labels)
+    return read_batches(steps, labels, read=material.read, video_classes=video_classes, consecutive=consecutive)
+
+
+def labels_of(material: Material, split: str) -> dict[str, np.ndarray]:
+    return {source.stem: material.labels[source.stem] for source in material.manifest.of_split(split)}
+
+
+def classes_of_videos(head: str, labels: Mapping[str, np.ndarray]) -> dict[str, int] | None:
+    """For many-to-one: the class of each video that has one."""
+    if head != "many_to_one":
+        return None
+    return {stem: found for stem in labels if (found := video_class(labels[stem])) is not None}
+
+
+def batch_targets(params: Params, labels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What the loss of an epoch is summed over: the label of each frame; many-to-one, the class of each window."""
+    video_classes = classes_of_videos(params.labeller.head, labels)
+    if video_classes is None:
+        return np.concatenate([*labels.values()])
+    length = params.training.window_frames
+    num_windows = [math.ceil(len(labels[stem]) / (length or len(labels[stem]))) for stem in video_classes]
+    return np.repeat([*video_classes.values()], num_windows)

@@ -1,0 +1,121 @@
+"""One optimizer and one model: an epoch of training a labeller."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.config import Training
+from pipeline.datasets.windows import Batch
+from pipeline.errors import InputError
+from pipeline.models.labeller import LabellerOutput, LabellerState
+from pipeline.training.loop import Scores, rate_factor
+from pipeline.training.losses import masked_cross_entropy
+
+ParameterGroups = list[dict[str, Any]]
+
+
+class Learner:
+    """A model with all that training it changes and must be kept for the next epoch: weights, optimizer and scaler.
+
+    `parameter_groups` as torch.optim takes them, each with its own `lr`; `class_weights` [K] or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parameter_groups: ParameterGroups,
+        *,
+        settings: Training,
+        class_weights: torch.Tensor | None = None,
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self._class_weights = class_weights
+        self._device = next(model.parameters()).device
+        self._optimizer = torch.optim.AdamW(parameter_groups, weight_decay=settings.weight_decay)
+        self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._amp_dtype = _amp_dtype(self._device, settings.mixed_precision)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._amp_dtype is torch.float16)
+        self._carried: LabellerState | None = None  # after the last frames of the batch before
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def train_epoch(self, batches: Iterable[Batch], *, epoch: int) -> Scores:
+        """One pass over `batches`: the mean loss, the mean norm of the gradient before clipping, the learning rate.
+
+        Raises InputError where the loss is no longer a number: the settings ask too much.
+        """
+        for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * rate_factor(epoch, self.settings, num_epochs=self.settings.epochs)
+        self.model.train()
+        self._carried = None
+        losses, norms = zip(*filter(None, map(self._step, batches)), strict=True)
+        return {
+            "train_loss": torch.stack(losses).mean().item(),
+            "gradient_norm": torch.stack(norms).mean().item(),
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+        }
+
+    def _step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """One update: the loss, and the norm of its gradient.
+
+        None where no frame is labelled, in a window that is read for the state alone: no weight changes then.
+        """
+        if not (batch.labels != IGNORE_INDEX).any():
+            with torch.no_grad(), self._autocast():
+                self._run(batch)
+            return None
+        with self._autocast():
+            output = self._run(batch)
+            loss = masked_cross_entropy(
+                output.logits,
+                batch.labels.to(self._device),
+                self._class_weights,
+                label_smoothing=self.settings.label_smoothing,
+            )
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the training loss became {loss.item()}: lower training.learning_rate or training.clip_norm"
+            )
+        self._optimizer.zero_grad()
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss.detach(), norm
+
+    def _run(self, batch: Batch) -> LabellerOutput:
+        """The model on a batch, from the state that the batch before left, where this one continues it.
+
+        The gradient does not follow: backpropagation through time is truncated between batches.
+        """
+        state = None
+        if batch.continues is not None:
+            assert self._carried is not None
+            state = self._carried.take(batch.continues.to(self._device))
+        output = self.model(batch.inputs.to(self._device), lengths=batch.lengths, state=state)
+        self._carried = output.state
+        return output
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, dtype=self._amp_dtype, enabled=self._amp_dtype is not None)
+
+
+def _amp_dtype(device: torch.device, wanted: bool) -> torch.dtype | None:
+    if device.type != "cuda" or not wanted:
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

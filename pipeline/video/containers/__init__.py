@@ -1,0 +1,1 @@
+"""Container formats: whether a file is whole."""

@@ -1,0 +1,32 @@
+"""The blocks of GIF files."""
+
+from typing import BinaryIO
+
+from pipeline.video.containers.errors import BrokenStructure
+
+
+def check_gif(file: BinaryIO, size: int) -> None:
+    """GIF89a, 17 to 27: header, screen, colour table; then extensions and images, each a chain of blocks; 0x3B."""
+    file.seek(10)
+    flags = file.read(1)[0]
+    file.seek(2 + _color_table_bytes(flags), 1)
+    while True:
+        place = file.tell()
+        introducer = file.read(1)
+        if introducer == b"\x3b":
+            return
+        if introducer == b"\x21":
+            file.seek(1, 1)
+        elif introducer == b"\x2c":
+            file.seek(8, 1)
+            flags = file.read(1)[0]
+            file.seek(_color_table_bytes(flags) + 1, 1)
+        else:
+            what = "is cut short, it has no end" if not introducer else f"is damaged: there is no block at byte {place}"
+            raise BrokenStructure(what)
+        while length := file.read(1)[0]:
+            file.seek(length, 1)
+
+
+def _color_table_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

@@ -1,0 +1,85 @@
+"""The elements of Matroska and WebM files, and their checksums."""
+
+import struct
+from typing import BinaryIO
+from zlib import crc32
+
+from pipeline.video.containers.errors import CHECKED_AT_ONCE, UNKNOWN, BrokenStructure, check_end
+
+EBML_MAGIC, GIF_MAGIC = b"\x1a\x45\xdf\xa3", b"GIF8"
+SEGMENT, CLUSTER, BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0  # of Matroska, RFC 9559
+MATROSKA_MASTERS = frozenset({SEGMENT, CLUSTER, BLOCK_GROUP})
+# What lies right below the Segment: where one begins, a cluster of unknown size ends.
+SEGMENT_CHILDREN = frozenset(
+    {CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+)
+EBML_CRC = b"\xbf\x84"  # the id and the length of a CRC-32
+
+
+def check_ebml(file: BinaryIO, size: int) -> None:
+    """mkv, webm: elements of an id, a size and a content, RFC 8794; those that hold frames are looked into."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        identity, length = _element(file)
+        start = file.tell()
+        if length != UNKNOWN:
+            check_end(start + length, size)
+        end = size if length == UNKNOWN else start + length
+        if identity == SEGMENT:
+            _check_elements(file, start, end)
+
+
+def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
+    """The elements between two places follow one another without a gap, each within what it lies in."""
+    ends = [stop]  # of the elements that we are inside of, the innermost last
+    while start < stop:
+        while start >= ends[-1]:
+            ends.pop()
+        file.seek(start)
+        identity, length = _element(file)
+        content = file.tell()
+        if identity in SEGMENT_CHILDREN:
+            del ends[1:]  # a cluster of unknown size ends here, and one of a known size should have ended
+        end = ends[-1] if length == UNKNOWN else content + length
+        if end > ends[-1] or (length == UNKNOWN and identity != CLUSTER):
+            raise BrokenStructure(f"is damaged: the element at byte {start} is longer than what it lies in")
+        if identity in SEGMENT_CHILDREN:
+            _check_checksum(file, content, end)
+        if identity in MATROSKA_MASTERS:
+            ends.append(end)
+            start = content
+        else:
+            start = end
+
+
+def _check_checksum(file: BinaryIO, start: int, stop: int) -> None:
+    """Of an element that begins with one: of all that comes after it. RFC 8794, 11.3.1."""
+    file.seek(start)
+    if file.read(2) != EBML_CRC:
+        return
+    (expected,) = struct.unpack("<I", file.read(4))
+    found = 0
+    for place in range(file.tell(), stop, CHECKED_AT_ONCE):
+        found = crc32(file.read(min(CHECKED_AT_ONCE, stop - place)), found)
+    if found != expected:
+        raise BrokenStructure(f"is damaged: the bytes after {start} are not those that were written (checksum)")
+
+
+def _element(file: BinaryIO) -> tuple[int, int]:
+    """The id and the length of an element, UNKNOWN where all bits of the length are set. RFC 8794, 4 to 6."""
+    identity, _ = _variable_integer(file, most_bytes=4)
+    length, num_bytes = _variable_integer(file, most_bytes=8)
+    length -= 1 << (7 * num_bytes)  # without the marker bit
+    return identity, UNKNOWN if length == (1 << (7 * num_bytes)) - 1 else length
+
+
+def _variable_integer(file: BinaryIO, *, most_bytes: int) -> tuple[int, int]:
+    """A number whose leading zeros say how many bytes it has, with its marker bit; and how many."""
+    place = file.tell()
+    first = file.read(1)
+    num_bytes = 9 - first[0].bit_length()
+    rest = file.read(num_bytes - 1)
+    if num_bytes > most_bytes or len(rest) < num_bytes - 1:
+        raise BrokenStructure(f"is damaged: there is no element at byte {place}")
+    return int.from_bytes(first + rest, "big"), num_bytes

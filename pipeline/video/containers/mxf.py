@@ -1,0 +1,31 @@
+"""The partitions of MXF files."""
+
+import struct
+from typing import BinaryIO
+
+from pipeline.video.containers.errors import BrokenStructure, check_end
+
+MXF_PREFIX, MXF_PACK = bytes.fromhex("060e2b34"), bytes.fromhex("060e2b34020501010d01020101")
+MXF_PARTITIONS = (2, 3, 4)  # header, body, footer: the byte after that
+
+
+def check_mxf(file: BinaryIO, size: int) -> None:
+    """mxf: a key of 16 bytes, a length as BER has it, and so many bytes, to the end; the header says where the footer
+    is, once there is one. SMPTE ST 377-1, 6.3 and 7.1."""
+    end, footer = 0, 0
+    while end < size:
+        file.seek(end)
+        key = file.read(16)
+        if not key.startswith(MXF_PREFIX):
+            raise BrokenStructure(f"is damaged: there is no key at byte {end}")
+        (length,) = file.read(1)
+        if length & 0x80:
+            length = int.from_bytes(file.read(length & 0x7F), "big")
+        start = file.tell()
+        check_end(start + length, size)
+        if key[:13] == MXF_PACK and key[13] in MXF_PARTITIONS:
+            (found,) = struct.unpack(">24xQ", file.read(32))
+            footer = max(footer, found)
+        end = start + length
+    if footer >= size:
+        raise BrokenStructure("is cut short: its footer is missing; copy or record it again")

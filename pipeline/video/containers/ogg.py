@@ -1,0 +1,41 @@
+"""The pages of Ogg files, and their checksums."""
+
+import struct
+from typing import BinaryIO
+from zlib import crc32
+
+from pipeline.video.containers.errors import BrokenStructure, check_end
+
+BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+OGG_MAGIC, OGG_FIRST, OGG_LAST = b"OggS", 2, 4  # and two flags of a page
+
+
+def check_ogg(file: BinaryIO, size: int) -> None:
+    """ogv: pages, each with the lengths of its segments and a checksum; each stream has a first and a last one. RFC
+    3533, 6."""
+    end, open_streams = 0, set()
+    while end < size:
+        start = end
+        file.seek(start)
+        magic, flags, stream, checksum, num_segments = struct.unpack("<4sxB8xI4xIB", file.read(27))
+        if magic != OGG_MAGIC:
+            raise BrokenStructure(f"is damaged: there is no page at byte {start}")
+        end += 27 + num_segments + sum(file.read(num_segments))
+        check_end(end, size)
+        file.seek(start)
+        if _ogg_checksum(file.read(end - start)) != checksum:
+            raise BrokenStructure(f"is damaged: the bytes after {start} are not those that were written (checksum)")
+        if flags & OGG_FIRST:
+            open_streams.add(stream)
+        if flags & OGG_LAST:
+            open_streams.discard(stream)
+    if open_streams:
+        raise BrokenStructure("is cut short: its last page is missing; copy or record it again")
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """The CRC-32 of RFC 3533, 6: that of zlib with the bits of each byte and of the result the other way round, from 0
+    on. Its own place in the page counts as zeros."""
+    content = page[:22] + bytes(4) + page[26:]
+    crc = crc32(content.translate(BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(crc.to_bytes(4, "big").translate(BITS_REVERSED), "little")

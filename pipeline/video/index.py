@@ -1,0 +1,129 @@
+"""What a video file holds, from its packets: how many frames, and when each is shown.
+
+Only the first frame is decoded, so this costs milliseconds where a full decode costs minutes. Every packet of the video
+stream is taken as one frame; the readers compare that with what they decode, and refuse where it is not so.
+"""
+
+from array import array
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from pipeline.video.containers.registry import describe_damage
+from pipeline.video.ffmpeg import (
+    DURATION_TOLERANCE_SECONDS,
+    SKIPPING_DEMUXERS,
+    check_is_file,
+    demux,
+    naming_errors,
+    open_file,
+    packet_end_seconds,
+    shown_size,
+    video_stream,
+)
+from pipeline.video.types import VideoError, VideoIndex, VideoProperties
+
+# In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
+MOST_EXCHANGED = 16
+
+# A video is called variable if its steps between frames differ by more than this part of the usual step. Containers
+# round times (Matroska to 1 ms), so steps of a constant rate differ too.
+STEP_TOLERANCE = 0.1
+
+
+class _Packets(NamedTuple):
+    """All that is kept of the packets of the video stream: they themselves would hold the whole file in memory."""
+
+    num_packets: int
+    num_corrupt: int
+    ticks: "array[int]"  # the pts, in decoding order, of those that have one
+    end_seconds: float  # when the last packet of any stream ends
+
+
+def probe_video(path: Path) -> VideoIndex:
+    """Index a video file. Raises VideoError naming the file and the likely cause."""
+    check_is_file(path)
+    if damage := describe_damage(path):
+        raise VideoError(f"{path}: {damage}")
+    with naming_errors(path):
+        with open_file(path) as container:
+            first = next(container.decode(video_stream(path, container)), None)
+        if first is None:
+            raise VideoError(f"{path}: no frame can be decoded; the file has no frames or is damaged")
+        with open_file(path) as container:
+            return _index(path, container, first)
+
+
+def estimate_num_frames(path: Path) -> int:
+    """About how many frames a video has, by its header alone; 0 where that does not say it, or cannot be read."""
+    try:
+        with open_file(path) as container:
+            stream = video_stream(path, container)
+            seconds = (container.duration or 0) / av.time_base
+            return stream.frames or round(seconds * float(stream.average_rate or 0))
+    except (av.FFmpegError, OSError, VideoError, UnicodeDecodeError):
+        return 0
+
+
+def _index(path: Path, container: av.container.InputContainer, first: av.VideoFrame) -> VideoIndex:
+    stream = video_stream(path, container)
+    num_packets, num_corrupt, unsorted_ticks, end_seconds = _video_packets(container, stream)
+    if not num_packets:
+        raise VideoError(f"{path}: holds a video stream but no frames")
+    if num_corrupt:
+        raise VideoError(f"{path}: {num_corrupt} of {num_packets} frames are damaged or cut short")
+    declared_seconds = (container.duration or 0) / av.time_base
+    if container.format.name in SKIPPING_DEMUXERS and declared_seconds - end_seconds > DURATION_TOLERANCE_SECONDS:
+        raise VideoError(f"{path}: is damaged, {end_seconds:.1f} of {declared_seconds:.1f} seconds can be found")
+    ticks = np.unique(unsorted_ticks)
+    if len(ticks) < num_packets:
+        raise VideoError(f"{path}: does not say for every frame when it is shown; copy it into an mp4 or mkv file")
+    # Exact integers times the time base, rounded once: the same doubles as PyAV's frame.time.
+    numerator, denominator = stream.time_base.numerator, stream.time_base.denominator
+    pts_seconds = np.fromiter((int(tick) * numerator / denominator for tick in ticks), np.float64, len(ticks))
+    return VideoIndex(describe_frames(path, stream, pts_seconds, first), pts_seconds, container.format.name)
+
+
+def describe_frames(
+    path: Path, stream: av.VideoStream, pts_seconds: np.ndarray, first: av.VideoFrame
+) -> VideoProperties:
+    """The properties of a video with frames at `pts_seconds`. Only the first frame, decoded, tells the rotation."""
+    width, height = shown_size(first)
+    steps = np.diff(pts_seconds)
+    return VideoProperties(
+        path=path,
+        num_frames=len(pts_seconds),
+        frame_rate=_frame_rate(stream, pts_seconds),
+        width=width,
+        height=height,
+        declared_frames=stream.frames or None,
+        variable_frame_rate=bool(len(steps)) and bool(np.ptp(steps) > STEP_TOLERANCE * np.median(steps)),
+        rotation_degrees=first.rotation % 360,
+    )
+
+
+def _video_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:
+    num_packets, num_corrupt = 0, 0
+    ticks = array("q")
+    end_seconds = 0.0
+    for packet in demux(container):
+        end_seconds = max(end_seconds, packet_end_seconds(packet))
+        # The packet without size ends the stream; those that an edit list cuts off are decoded but not shown.
+        if packet.stream.index == stream.index and packet.size and not packet.is_discard:
+            num_packets += 1
+            num_corrupt += packet.is_corrupt
+            if packet.pts is not None:
+                ticks.append(packet.pts)
+    return _Packets(num_packets, num_corrupt, ticks, end_seconds)
+
+
+def _frame_rate(stream: av.VideoStream, pts_seconds: np.ndarray) -> Fraction:
+    rate = stream.average_rate or stream.guessed_rate
+    if rate:
+        return Fraction(rate)
+    if len(pts_seconds) < 2 or pts_seconds[0] == pts_seconds[-1]:
+        return Fraction(1)
+    return Fraction((len(pts_seconds) - 1) / (pts_seconds[-1] - pts_seconds[0])).limit_denominator(1001)

@@ -1,0 +1,73 @@
+"""Frames by OpenCV's FFmpeg: a second opinion, which no one takes unless it is asked for.
+
+Decoding happens when a frame is asked for, so memory stays within one batch.
+"""
+
+import os
+
+# Read once, when OpenCV opens its first video: -8 is FFmpeg's AV_LOG_QUIET.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import cv2
+import numpy as np
+
+from pipeline.video.ffmpeg import ffmpeg_name
+from pipeline.video.readers.forward import ForwardReader
+from pipeline.video.types import VideoError, VideoIndex
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+class OpenCVReader(ForwardReader):
+    """A `VideoReader`. Raises VideoError for files that OpenCV cannot open."""
+
+    def __init__(self, video: VideoIndex) -> None:
+        super().__init__(video)
+        self._tolerance_seconds = float(np.diff(video.pts_seconds).min(initial=1.0)) / 2
+        self._open()
+        if not self._capture.grab():  # It opens files of codecs that it has no decoder for, such as AV1.
+            raise VideoError(f"{self.properties.path}: OpenCV decodes no frame: damaged, or a codec it lacks")
+        self._open()
+
+    def _open(self) -> None:
+        path = self.properties.path
+        self._capture = cv2.VideoCapture(ffmpeg_name(path), cv2.CAP_FFMPEG)
+        self._position = 0
+        if not self._capture.isOpened():
+            raise VideoError(f"{path}: OpenCV cannot read it")
+
+    def _next_frame(self) -> np.ndarray:
+        """The frame at the position, uint8 [H, W, 3] RGB."""
+        self._skip_frame()
+        decoded, pixels = self._capture.retrieve()
+        expected = (self.properties.height, self.properties.width, 3)
+        if not decoded or pixels.shape != expected:
+            got = pixels.shape if decoded else "none"
+            raise VideoError(f"{self.properties.path}: OpenCV gives pixels {got}, expected {expected}")
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+    def _skip_frame(self) -> None:
+        """Decode the frame at the position, and check its time: OpenCV passes over frames that it cannot decode."""
+        path, num_frames = self.properties.path, self.properties.num_frames
+        if not self._capture.grab():
+            raise VideoError(
+                f"{path}: only {self._position} of {num_frames} frames can be decoded; the file is damaged or cut short"
+            )
+        shown_seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        pts_seconds = self._video.pts_seconds
+        if self._position == 0:
+            self._first_shown_seconds = shown_seconds
+        expected_seconds = self._first_shown_seconds + pts_seconds[self._position] - pts_seconds[0]
+        # A later time of 0 means that OpenCV does not know it (the last frames of H.264 in avi).
+        if shown_seconds and abs(shown_seconds - expected_seconds) > self._tolerance_seconds:
+            raise VideoError(f"{path}: frame {self._position} cannot be decoded; the file is damaged")
+        self._position += 1
+
+    def _check_end(self) -> None:
+        if self._capture.grab():
+            num_frames = self.properties.num_frames
+            raise VideoError(f"{self.properties.path}: more frames can be decoded than the {num_frames} that it lists")
+
+    def close(self) -> None:
+        """See `ForwardReader.close`."""
+        self._capture.release()

@@ -1,0 +1,149 @@
+"""Frames by PyAV (FFmpeg's own libraries): whatever FFmpeg decodes, of any length, and scaled on the way out.
+
+Decoding happens when a frame is asked for, so memory stays within one batch and the few frames that FFmpeg's threads
+work on.
+"""
+
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.video.ffmpeg import DECODING_ERRORS, decode_strictly, demux, open_file, shown_size, video_stream
+from pipeline.video.index import MOST_EXCHANGED
+from pipeline.video.readers.forward import ForwardReader
+from pipeline.video.region import Region
+from pipeline.video.scaling import Scaler
+from pipeline.video.survey import whole_frames
+from pipeline.video.types import DecodeReport, VideoError, VideoIndex
+
+EXCHANGING_DEMUXERS = frozenset({"avi"})  # see MOST_EXCHANGED
+
+
+class PyAVReader(ForwardReader):
+    """A `VideoReader`. With `region` its frames are that region of interest at its size, else as they are.
+
+    Where the size of a video changes on its way, whole frames come at the size of the first one. In place of a frame
+    that a survey found to be lost comes the one before it.
+
+    Raises InputError, before a frame is decoded, where the video is smaller than the region of interest.
+    """
+
+    def __init__(self, video: VideoIndex, region: Region | None = None) -> None:
+        super().__init__(video)
+        self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
+        properties = video.properties
+        region = region or Region(size=(properties.height, properties.width))
+        region.crop_box(width=properties.width, height=properties.height)
+        self._scale = Scaler(region)
+        self._sizes = {(properties.width, properties.height): None}  # as shown, in order
+        self._container: av.container.InputContainer | None = None
+        self._frames: Iterator[av.VideoFrame]
+        self._open()
+
+    @property
+    def index(self) -> VideoIndex:
+        """See `ScaledReader.index`."""
+        return self._video
+
+    def report(self) -> DecodeReport:
+        """See `ScaledReader.report`."""
+        video, properties = self._video, self.properties
+        num_substituted = 0 if video.is_lost is None else int(video.is_lost.sum())
+        return DecodeReport(
+            declared_frames=properties.declared_frames,
+            decoded_frames=properties.num_frames - num_substituted,
+            failed_frames=video.num_failed,
+            substituted_frames=num_substituted,
+            variable_frame_rate=properties.variable_frame_rate,
+            rotation_degrees=properties.rotation_degrees,
+            sizes=tuple(f"{width}x{height}" for width, height in self._sizes),
+            problems=video.problems,
+        )
+
+    def _open(self) -> None:
+        self.close()
+        path = self.properties.path
+        try:
+            self._container = open_file(path)
+        except av.FFmpegError as error:
+            raise VideoError(f"{path}: cannot be opened ({error.strerror})") from error
+        stream = video_stream(path, self._container)
+        if self._video.is_lost is None:
+            decode_strictly(stream, frames_at_once=True)
+            self._frames = (frame for packet in demux(self._container, stream) for frame in packet.decode())
+        else:
+            self._frames = whole_frames(self._container, stream)
+        self._position = 0
+        self._first_missing = 0  # the earliest position whose time was not seen yet
+        self._early: set[float] = set()  # times seen of later positions
+
+    def _next_frame(self) -> np.ndarray:
+        if not self._is_lost():
+            self._last_pixels = self._pixels(self._advance())
+        self._position += 1
+        return self._last_pixels
+
+    def _skip_frame(self) -> None:
+        if not self._is_lost():
+            frame = self._advance()
+            if self._video.is_lost is not None:
+                self._last_pixels = self._pixels(frame)  # what comes in place of a lost one
+        self._position += 1
+
+    def _is_lost(self) -> bool:
+        return self._video.is_lost is not None and bool(self._video.is_lost[self._position])
+
+    def _advance(self) -> av.VideoFrame:
+        """The next frame out of the decoder, which should be the one at the position."""
+        path, position = self.properties.path, self._position
+        try:
+            frame = next(self._frames)
+        except StopIteration:
+            raise VideoError(
+                f"{path}: only {position} of {self.properties.num_frames} frames can be decoded; the file is damaged"
+            ) from None
+        except DECODING_ERRORS as error:
+            raise VideoError(f"{path}: frame {position} cannot be decoded; the file is damaged") from error
+        if frame.is_corrupt:
+            raise VideoError(f"{path}: frame {position} is damaged")
+        if self._video.is_lost is None:
+            self._check_time(frame)
+        return frame
+
+    def _check_time(self, frame: av.VideoFrame) -> None:
+        """A frame that FFmpeg passed over shows in the times of those after it."""
+        times = self._video.pts_seconds
+        self._early.add(float("nan") if frame.time is None else float(frame.time))
+        while self._first_missing < len(times) and times[self._first_missing] in self._early:
+            self._early.remove(times[self._first_missing])
+            self._first_missing += 1
+        if len(self._early) > self._most_early:
+            raise VideoError(
+                f"{self.properties.path}: frame {self._first_missing} cannot be decoded; the file is damaged"
+            )
+
+    def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [h, w, 3] RGB, turned as shown."""
+        self._sizes.setdefault(shown_size(frame))
+        try:
+            return self._scale(frame)
+        except InputError as error:
+            path, position = self.properties.path, self._position
+            raise VideoError(f"{path}: changes its size at frame {position}: {error}") from None
+
+    def _check_end(self) -> None:
+        try:
+            more = next(self._frames, None)
+        except DECODING_ERRORS:
+            more = None  # what comes after the last frame shows nothing
+        if more is not None:
+            num_frames = self.properties.num_frames
+            raise VideoError(f"{self.properties.path}: more frames can be decoded than the {num_frames} that it lists")
+
+    def close(self) -> None:
+        """See `ForwardReader.close`."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None

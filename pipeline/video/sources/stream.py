@@ -1,0 +1,237 @@
+"""A stream, by its address: one that ends, as a finished video behind HTTP, and one that does not."""
+
+import errno
+import re
+import time
+from collections.abc import Callable, Iterator
+from threading import Event
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import av
+
+from pipeline.video.ffmpeg import (
+    DECODING_ERRORS,
+    DURATION_TOLERANCE_SECONDS,
+    SKIPPING_DEMUXERS,
+    decode_strictly,
+    demux,
+    packet_end_seconds,
+    video_stream,
+)
+from pipeline.video.region import Region
+from pipeline.video.sources.base import LONGEST_PAUSE_SECONDS, LostError, ReopenedSource
+from pipeline.video.types import VideoError
+
+# For FFmpeg: RTSP through one connection, which firewalls let through; and where a server sends parts of a file, it is
+# itself that goes on at the byte where it was cut off.
+STREAM_OPTIONS = {"rtsp_flags": "prefer_tcp", "reconnect": "1"}
+# Demuxers, by their names in FFmpeg. What a server says of the bytes of a playlist is not the length of the video, and
+# cameras that send pictures one after the other invent a number.
+MP4, MULTIPART = "mov,mp4,m4a,3gp,3g2,mj2", "mpjpeg"
+PLAYLISTS = frozenset({"hls", "dash", "sdp"})
+# By the sender, or on the way: whether FFmpeg calls that an error depends on its version.
+CONNECTION_ENDED = "the connection ended"
+
+
+class StreamSource(ReopenedSource):
+    """A stream, by its address, read by PyAV.
+
+    One that says where it ends (a finished video behind HTTP) ends there: all of its frames come, each once and with
+    its own time, and a connection that is lost before is not opened again from the start but told, by VideoError.
+    Damaged frames are left out, and told at the end.
+
+    Of any other, the end is taken for a loss, and frames that are damaged on their way are shown as the decoder repairs
+    them. What times it states starts anew with each connection, so time is counted by the clock.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        region: Region,
+        *,
+        idle_seconds: float,
+        open_timeout_seconds: float = 10.0,
+        read_timeout_seconds: float = 5.0,
+        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
+        tell: Callable[[str], None] = lambda event: None,
+    ) -> None:
+        super().__init__(
+            shown_address(address),
+            region,
+            idle_seconds=idle_seconds,
+            longest_pause_seconds=longest_pause_seconds,
+            tell=tell,
+        )
+        self._address = address
+        self._timeouts_seconds = (open_timeout_seconds, read_timeout_seconds)
+        self._endless = False  # once it was, it is: a finite video in its place says that the sender has a pause
+
+    def _read(self, stop: Event) -> Iterator[tuple[av.VideoFrame, float | None]]:
+        try:
+            container = av.open(self._address, options=STREAM_OPTIONS, timeout=self._timeouts_seconds)
+        except (av.FFmpegError, UnicodeDecodeError) as error:
+            raise LostError(_reason(error)) from None  # its message has the address with the password
+        with container:
+            try:
+                stream = video_stream(self.name, container)
+            except VideoError as error:
+                raise LostError(str(error).removeprefix(f"{self.name}: ")) from None
+            length = None if self._endless else _length(container, stream)
+            if length is None:
+                self._endless = True
+                for frame in self._read_endless(container, stream, stop):
+                    yield frame, None
+            else:
+                self.can_wait = True
+                yield from self._read_finite(container, stream, length, stop)
+
+    def _read_endless(
+        self, container: av.container.InputContainer, stream: av.VideoStream, stop: Event
+    ) -> Iterator[av.VideoFrame]:
+        stream.codec_context.thread_count = 1  # each further thread holds a frame back
+        _, most_seconds = self._timeouts_seconds
+        arrived = time.monotonic()
+        try:
+            for packet in demux(container):  # of sound too: it may go on where the picture does not
+                for frame in (packet.stream.index == stream.index and _decode(stream, packet)) or []:
+                    yield frame
+                    arrived = time.monotonic()
+                if stop.is_set():
+                    return
+                if time.monotonic() - arrived > most_seconds:
+                    raise LostError(f"nothing but sound, or damage, for {most_seconds:g} s")
+        except av.FFmpegError as error:
+            yield from _decode(stream, None) or []  # what the decoder holds until it is told of an end
+            raise LostError(_reason(error)) from None
+        raise LostError(CONNECTION_ENDED)
+
+    def _read_finite(
+        self, container: av.container.InputContainer, stream: av.VideoStream, length: "_Length", stop: Event
+    ) -> Iterator[tuple[av.VideoFrame, float]]:
+        num_frames, num_damaged = 0, 0
+        end_seconds, reason = 0.0, ""
+        for part in _whole_frames(container, stream):
+            for frame in part.frames:
+                yield frame, _seconds(frame, stream, num_frames)
+                num_frames += 1
+            if stop.is_set():
+                return
+            num_damaged += part.is_damaged
+            end_seconds, reason = max(end_seconds, part.end_seconds), part.reason
+        lost = length.lost(end_seconds, reason)
+        if reason and not lost:  # the decoder holds its last frames until it is told of an end
+            for frame in _decode(stream, None) or []:
+                yield frame, _seconds(frame, stream, num_frames)
+                num_frames += 1
+        if not num_frames:
+            raise VideoError(
+                f"{self.name}: no frame came ({lost or 'all are damaged'}): where the index of a video is at its end, a"
+                " server must send parts of it; download it, and label the file"
+            )
+        if lost:
+            raise VideoError(
+                f"{self.name}: lost after {num_frames} frames ({lost}): a video that has an end is not begun again;"
+                " download it, and label the file"
+            )
+        if num_damaged:
+            raise VideoError(
+                f"{self.name}: {num_damaged} of its frames are damaged, and have no label; download it, and label the"
+                " file with --on-error partial"
+            )
+
+    def _likely_cause(self) -> str:
+        return "is the address right, the sender on, its port open, and are user and password right?"
+
+
+class _Length(NamedTuple):
+    """What a stream says of its end: its seconds, None where it does not; whether the server said how many bytes."""
+
+    seconds: float | None
+    in_bytes: bool
+
+    def lost(self, end_seconds: float, reason: str) -> str:
+        """Why what came to `end_seconds`, and then ended for a reason of FFmpeg's or none, is not all; "" if it is.
+
+        FFmpeg fails where fewer bytes come than the server said. Without their number, a connection that is cut looks
+        like an end, and some senders end a whole video with a failure.
+        """
+        if self.in_bytes and reason:
+            return reason
+        if self.seconds is not None and self.seconds - end_seconds > DURATION_TOLERANCE_SECONDS:
+            return f"{end_seconds:.1f} of {self.seconds:.1f} seconds came" + f", {reason}" * bool(reason)
+        return ""
+
+
+def _length(container: av.container.InputContainer, stream: av.VideoStream) -> _Length | None:
+    """What a stream says of its end; None where it says nothing, and so has none."""
+    name = container.format.name
+    in_bytes = (container.size or 0) > 0 and name not in PLAYLISTS | {MULTIPART}
+    seconds = container.duration / av.time_base if container.duration else None
+    fragmented = name == MP4 and not stream.frames  # FFmpeg adds up what fragments it has seen
+    guessed = in_bytes and name not in SKIPPING_DEMUXERS | {MP4}  # by FFmpeg, from the bytes and the bit rate
+    if fragmented or guessed:
+        seconds = None
+    return _Length(seconds, in_bytes) if in_bytes or seconds else None
+
+
+class _Part(NamedTuple):
+    """What one packet gave. end_seconds: when what it holds is over; reason: FFmpeg's, where it failed here."""
+
+    frames: list[av.VideoFrame]
+    is_damaged: bool
+    end_seconds: float
+    reason: str
+
+
+def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[_Part]:
+    """All that is left of a video, without damaged frames."""
+    decode_strictly(stream, frames_at_once=False)
+    start_seconds = (container.start_time or 0) / av.time_base if container.format.name in PLAYLISTS else 0.0
+    try:
+        for packet in demux(container):
+            end_seconds = packet_end_seconds(packet) - start_seconds
+            frames: list[av.VideoFrame] | None = []
+            if packet.stream.index == stream.index:  # `stream_index` is 0 in the packets that end all streams
+                frames = None if packet.is_corrupt else _decode(stream, packet)
+            yield _Part(frames or [], frames is None, end_seconds, "")
+    except av.FFmpegError as error:
+        yield _Part([], False, 0.0, _reason(error))
+
+
+def _seconds(frame: av.VideoFrame, stream: av.VideoStream, num_before: int) -> float:
+    """Its time; where it states none, that of a constant frame rate."""
+    if frame.pts is None or stream.time_base is None:
+        return num_before / float(stream.average_rate or stream.guessed_rate or 25)
+    return frame.pts * stream.time_base.numerator / stream.time_base.denominator
+
+
+def _decode(stream: av.VideoStream, packet: av.Packet | None) -> list[av.VideoFrame] | None:
+    """The frames that the decoder gives for a packet, or at the end for None; None where it fails."""
+    try:
+        return packet.decode() if packet else stream.codec_context.decode(None)
+    except EOFError:  # it was told of the end before
+        return []
+    except DECODING_ERRORS:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's reason, without the address."""
+    if isinstance(error, av.error.ExitError):
+        return "it did not answer in time"
+    if getattr(error, "errno", None) == errno.EIO:
+        return CONNECTION_ENDED
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def shown_address(address: str) -> str:
+    """An address without what must stay secret: user and password, the query, and values within the path.
+
+    >>> shown_address("rtsp://me:p@ss@10.0.0.5:554/user=me&password=x/live?key=y")
+    'rtsp://10.0.0.5:554/user=.../live'
+    """
+    scheme, _, rest = address.partition("://")
+    rest = rest.rpartition("@")[2]  # the last one: an @ within a password should be written %40, but often is not
+    parts = urlsplit(f"{scheme}://{rest}")
+    return f"{scheme}://{parts.netloc}" + re.sub(r"=[^/]*", "=...", parts.path)

@@ -1,0 +1,163 @@
+"""A checkpoint comes back as it was saved, and one whose parts do not fit is refused in a sentence that says which."""
+
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+from made_models import CLASSES, PREPROCESS
+from safetensors.torch import load_file, save_file
+
+from pipeline.checkpoints.encoder import load_encoder, save_encoder
+from pipeline.checkpoints.labeller import load_checkpoint
+from pipeline.checkpoints.storage import load_weights
+from pipeline.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def copy(video_model, tmp_path) -> Path:
+    return Path(shutil.copytree(video_model, tmp_path / "model"))
+
+
+def refusal(folder: Path, **options) -> str:
+    with pytest.raises(InputError) as refused:
+        load_checkpoint(folder, device=CPU, **options)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def change_spec(folder: Path, **changes: object) -> None:
+    """Change values of checkpoint.json, named by `section__key`."""
+    spec = json.loads((folder / "checkpoint.json").read_text())
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        target = spec
+        for section in sections:
+            target = target[section]
+        target[key] = value
+    (folder / "checkpoint.json").write_text(json.dumps(spec))
+
+
+def change_weights(folder: Path, change) -> None:
+    tensors = load_file(folder / "weights.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "weights.safetensors")
+
+
+def test_it_comes_back_whole_in_eval_mode_and_others_may_read_it(video_model):
+    first = load_checkpoint(video_model, device=CPU, classes=CLASSES)
+    assert first.spec.classes == CLASSES
+    assert not first.labeller.training
+    assert not first.frames.encoder.training
+    assert first.frames.spec.preprocess == PREPROCESS
+    saved = load_file(video_model / "weights.safetensors")
+    for prefix, module in (("labeller", first.labeller), ("encoder", first.frames.encoder)):
+        for name, tensor in module.state_dict().items():
+            torch.testing.assert_close(saved[f"{prefix}.{name}"], tensor, rtol=0, atol=0)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in video_model.iterdir()}
+    assert len(modes) == 1  # weights are as readable as the text beside them
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path, copy):
+    assert refusal(tmp_path / "gone") == f"{tmp_path / 'gone'}: no such folder"
+    assert refusal(tmp_path).startswith(f"{tmp_path}: is no checkpoint, it has no checkpoint.json")
+    file = copy / "checkpoint.json"
+    assert refusal(file).startswith(f"{file}: is no checkpoint")
+    (copy / "weights.safetensors").unlink()
+    assert refusal(copy) == f"{copy / 'weights.safetensors'}: is missing: the checkpoint is not whole"
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [(b"", "Invalid JSON"), (b'{"format": 1', "Invalid JSON"), (b"{}", "classes Field required"), (b"\xff", "no text")],
+)
+def test_a_broken_description_is_refused(copy, content, cause):
+    (copy / "checkpoint.json").write_bytes(content)
+    told = refusal(copy)
+    assert told.startswith(f"{copy / 'checkpoint.json'}: is not")
+    assert cause.removeprefix("no ") in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"format": 2}, "format"),
+        ({"color": "red"}, "color Extra inputs"),
+        ({"classes": []}, "classes"),
+        ({"classes": ["idle", "idle", "left"]}, "a class is listed twice"),
+        ({"background": "nothing"}, "background 'nothing' is no class"),
+        ({"encoder__name": "shufflenet"}, "unknown encoder 'shufflenet'; did you mean"),
+        ({"encoder__preprocess__std": [0, 1, 1]}, "std positive"),
+        ({"encoder__grid": 2}, "fewer than grid=2 asks for"),
+        ({"num_features": 7}, "its encoder gives 1024 features a frame, its labeller takes 7"),
+    ],
+)
+def test_a_description_that_cannot_be_is_refused(copy, changes, cause):
+    change_spec(copy, **changes)
+    told = refusal(copy)
+    assert told.startswith(f"{copy / 'checkpoint.json'}: ")
+    assert cause in told
+
+
+def test_weights_that_do_not_fit_are_refused(copy):
+    weights = copy / "weights.safetensors"
+    content = weights.read_bytes()
+    name = "labeller.classifier.bias"
+
+    change_weights(copy, lambda tensors: tensors.pop(name))
+    assert refusal(copy).endswith(f"{name} is missing")
+    weights.write_bytes(content)
+    change_weights(copy, lambda tensors: tensors.update({name: torch.zeros(5)}))
+    assert refusal(copy).endswith(f"{name} has shape [5], expected [3]")
+    weights.write_bytes(content)
+    change_weights(copy, lambda tensors: tensors[name].fill_(float("nan")))
+    assert refusal(copy).endswith(f"{name} holds NaN or infinity")
+    weights.write_bytes(content)
+    change_weights(copy, lambda tensors: tensors.update({"labeller.more": torch.zeros(5)}))
+    assert refusal(copy).endswith("labeller.more is no part of the model")
+    for broken in (content[: len(content) // 2], b"", b"not weights at all, but a few words"):
+        weights.write_bytes(broken)
+        assert refusal(copy).startswith(f"{weights}: cannot be read")
+    weights.write_bytes(content)
+    change_spec(copy, classes=["idle", "left"])
+    assert "labeller.classifier.bias has shape [3], expected [2]" in refusal(copy)
+
+
+def test_another_class_list_is_refused_with_the_difference(video_model):
+    told = refusal(video_model, classes=("idle", "left", "up"))
+    assert told.startswith(f"{video_model}: was trained on another class list")
+    assert "the data lacks right; the data adds up" in told
+    assert "the order differs" in refusal(video_model, classes=("left", "idle", "right"))
+
+
+def test_an_encoder_goes_alone_and_none_is_kept_as_none(video_model, tmp_path):
+    frames = load_checkpoint(video_model, device=CPU).frames
+    save_encoder(tmp_path / "encoder", frames)
+    again = load_encoder(tmp_path / "encoder")
+    assert again.spec == frames.spec
+    assert again.fingerprint() == frames.fingerprint()
+    save_encoder(tmp_path / "none", None)
+    assert load_encoder(tmp_path / "none") is None
+    with pytest.raises(InputError, match="holds no encoder"):
+        load_encoder(tmp_path / "gone")
+
+
+def test_the_encoder_of_a_whole_checkpoint_can_be_loaded_by_itself(video_model):
+    frames = load_checkpoint(video_model, device=CPU).frames
+    before = frames.fingerprint()
+    with torch.no_grad():
+        next(frames.encoder.parameters()).zero_()
+    assert frames.fingerprint() != before
+    load_weights(video_model, {"encoder": frames.encoder})
+    assert frames.fingerprint() == before
+
+
+def test_one_from_before_there_was_a_choice_of_start_is_read(copy):
+    spec = json.loads((copy / "checkpoint.json").read_text())
+    del spec["labeller"]["recurrent_init"]
+    (copy / "checkpoint.json").write_text(json.dumps(spec))
+    assert load_checkpoint(copy, device=CPU).spec.labeller.recurrent_init == "uniform"

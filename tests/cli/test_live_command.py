@@ -1,0 +1,282 @@
+"""Live labelling as a user meets it: on a real stream, what it writes, what it says, how it ends."""
+
+import csv
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from import_graph import ROOT
+from made_models import CLASSES, SETTINGS, save_video_model, write_other_container, write_video
+from made_streams import MOST_SECONDS, FileServer, free_port, serving
+
+from pipeline.cli import live as cli_live
+from pipeline.cli.main import main
+
+SUMMARY = r"labelled (\d+) frames? into (\S+), (\d+) dropped, (\d+) reconnections?, delay \d+ ms \(median\), \d+ ms .*"
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def label(*arguments: object, model: Path, out: Path) -> int:
+    return main(["label", *map(str, arguments), "--model", str(model), "--out", str(out)])
+
+
+def test_a_file_that_is_followed_has_the_rows_of_the_finished_one(video_model, tmp_path, capsys):
+    video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
+    assert label("--follow", video, "--idle", "0.3", model=video_model, out=out) == 0
+    told = capsys.readouterr()
+    summary = re.fullmatch(SUMMARY, told.out.strip())
+    assert summary
+    assert summary.groups() == ("60", str(out / "clip.live.csv"), "0", "0")
+    assert [line[20:] for line in told.err.splitlines()] == [
+        f"{video}: waiting for its first frame; Ctrl-C ends",
+        f"{video}: is labelled into {out / 'clip.live.csv'}",
+    ]
+    assert label(video, model=video_model, out=out) == 0
+    live, finished = (rows_of(out / f"clip.{kind}.csv") for kind in ("live", "frames"))
+    for name in ("frame", "time_seconds", "label"):
+        assert [row[name] for row in live] == [row[name] for row in finished]
+    probabilities = ([float(row["probability"]) for row in rows] for rows in (live, finished))
+    np.testing.assert_allclose(*probabilities, atol=2e-4)
+
+
+def test_a_stream_is_labelled_without_a_word_of_its_password(video_model, tmp_path, capfd):
+    video, port, out = write_video(tmp_path / "clip.mp4", num_frames=100), free_port(), tmp_path / "out"
+    address = f"http://me:secret@127.0.0.1:{port}/live?key=secret"
+    with serving(video, port):
+        assert label(address, "--seconds", "1", "--buffer", "64", model=video_model, out=out) == 0
+    told = capfd.readouterr()
+    path = out / f"127.0.0.1_{port}_live.live.csv"
+    summary = re.fullmatch(SUMMARY, told.out.strip())
+    assert summary
+    assert summary[2] == str(path)
+    rows = rows_of(path)
+    assert list(rows[0]) == ["frame", "time_seconds", "label", "probability"]
+    assert int(summary[1]) == len(rows) >= 5
+    frames = [int(row["frame"]) for row in rows]
+    assert frames == sorted(set(frames))
+    assert frames[-1] + 1 <= len(rows) + int(summary[3])
+    seconds = [float(row["time_seconds"]) for row in rows]
+    assert sorted(seconds) == seconds
+    assert 0 <= seconds[0] < seconds[-1] < MOST_SECONDS
+    assert "secret" not in told.out + told.err + path.read_text() + "".join(map(str, out.iterdir()))
+
+
+def test_a_finished_video_behind_an_address_has_the_rows_of_the_file(video_model, tmp_path, capfd):
+    video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
+    with FileServer(video) as server:
+        assert label(server.address, "--buffer", "1", model=video_model, out=out) == 0
+    told = capfd.readouterr()
+    path = out / f"127.0.0.1_{server.server_port}_clip.mkv.live.csv"
+    summary = re.fullmatch(SUMMARY, told.out.strip())
+    assert summary
+    assert summary.groups() == ("60", str(path), "0", "0")
+    assert [line[20:] for line in told.err.splitlines()] == [
+        f"{server.name}: waiting for its first frame; Ctrl-C ends",
+        f"{server.name}: is labelled into {path}",
+    ]
+    assert label(video, model=video_model, out=out) == 0
+    for live, finished in zip(rows_of(path), rows_of(out / "clip.frames.csv"), strict=True):
+        for name in ("frame", "time_seconds", "label"):
+            assert live[name] == finished[name]
+        assert float(live["probability"]) == pytest.approx(float(finished["probability"]), abs=2e-4)
+
+
+def test_of_one_that_is_cut_off_what_came_has_labels_and_the_loss_is_told(tmp_path, capfd):
+    """Also the frames whose labels were held back until the next ones come."""
+    model = save_video_model(tmp_path / "model", settings=SETTINGS.model_copy(update={"min_segment_frames": 9}))
+    video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
+    with FileServer(video, cut=0.5) as server:
+        assert label(server.address, model=model, out=out) == 1
+    told = capfd.readouterr()
+    error = re.fullmatch(rf"framescribe: {server.name}: lost after (\d+) frames \(.*", told.err.splitlines()[-1])
+    assert error
+    summary = re.fullmatch(SUMMARY, told.out.strip())
+    assert summary
+    assert 10 < int(error[1]) == int(summary[1]) < 55
+    assert [int(row["frame"]) for row in rows_of(Path(summary[2]))] == list(range(int(error[1])))
+    assert "secret" not in told.out + told.err
+
+
+def test_a_stream_that_is_gone_is_given_up_and_what_came_has_labels(video_model, tmp_path, capfd):
+    video, port, out = write_video(tmp_path / "clip.mp4", num_frames=25), free_port(), tmp_path / "out"
+    with serving(video, port):
+        assert label(f"http://me:secret@127.0.0.1:{port}/live", "--idle", "1", model=video_model, out=out) == 1
+    told = capfd.readouterr()
+    assert [re.sub(r"^[\d: -]{20}", "", line).split("/live: ")[1] for line in told.err.splitlines()] == [
+        "waiting for its first frame; Ctrl-C ends",
+        f"is labelled into {out / f'127.0.0.1_{port}_live.live.csv'}",
+        "lost (the connection ended); trying again for 1 s",
+        "given up, as no frame came for 1 s (Connection refused)",
+    ]
+    summary = re.fullmatch(SUMMARY, told.out.strip())
+    assert summary
+    assert int(summary[1]) + int(summary[3]) == 25
+    assert len(rows_of(Path(summary[2]))) == int(summary[1])
+    assert "secret" not in told.out + told.err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_terminal_shows_what_is_going_on(video_model, tmp_path, monkeypatch):
+    video = write_other_container(tmp_path / "clip.mkv", "libx264")
+    monkeypatch.setattr(cli_live, "STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert label("--follow", video, "--idle", "0.1", model=video_model, out=tmp_path / "out") == 0
+    name, number = f"({'|'.join(CLASSES)})", r"\d+\.\d"
+    line = rf"{name} [01]\.\d\d \| delay \d+ ms \| {number} frames/s \| 0 dropped \| 0 reconnections"
+    shown = [part for part in re.split(r"[\r\n]+", terminal.getvalue()) if "|" in part]
+    assert shown
+    assert all(re.fullmatch(line, part.strip()) for part in shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "nothing to label: expected videos or folders, the address of a stream, --camera or --follow"),
+        (["clip.mp4", "--camera", "0"], "clip.mp4: finished videos are labelled by a call of their own"),
+        (["clip.mp4", "--seconds", "3"], "clip.mp4: finished videos are labelled by a call of their own"),
+        (["rtsp://a/b", "rtsp://a/c"], "got 2 live inputs, expected one"),
+        (["--camera", "0", "--follow", "clip.mp4"], "got 2 live inputs, expected one"),
+        (["--camera", "-1"], "--camera: got -1, expected 0 or more"),
+        (["--camera", "0", "--overlay"], "--overlay: is for finished videos only"),
+        (["--camera", "0", "--formats", "vtt"], "--formats: is for finished videos only"),
+        (["--camera", "0", "--still", "2"], "--still: is for finished videos only"),
+        (["--camera", "0", "--on-error", "partial"], "--on-error: is for finished videos only"),
+        (["clip.mp4", "--idle", "3"], "clip.mp4: finished videos are labelled by a call of their own"),
+        (["--follow", "clip.mp4", "--idle", "nan"], "--idle: got nan, expected more than 0 seconds"),
+        (["--camera", "0", "--seconds", "0"], "--seconds: got 0.0, expected more than 0 seconds"),
+        (["--camera", "0", "--buffer", "0"], "--buffer: got 0, expected at least 1 frame"),
+        (["--follow", "gone.mkv"], "gone.mkv: No such file or directory"),
+        (["http://me:secret@127.0.0.1:9/live"], "http://127.0.0.1:9/live: no frame came within"),
+        (["nonsense://127.0.0.1"], "nonsense://127.0.0.1: no frame came within"),
+        (["--camera", "87"], "camera 87: no frame came within"),
+        (["--camera", "0", "--model", "both"], "both: the model reads videos in both directions"),
+    ],
+)
+def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(Path("clip.mp4"), num_frames=3)
+    if "both" in arguments:
+        save_video_model(Path("both"), settings=SETTINGS.model_copy(update={"bidirectional": True}))
+    assert main(["label", "--model", str(video_model), "--out", "out", *arguments]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert told[-1].startswith(f"framescribe: {sentence}")
+    assert "secret" not in "".join(told)
+    assert not Path("out").exists() or not list(Path("out").iterdir())
+
+
+def test_the_first_signal_asks_and_the_second_ends():
+    before = signal.getsignal(signal.SIGINT)
+    with cli_live._signals() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+@contextmanager
+def labelling(port: int, *, model: Path, out: Path) -> "Iterator[subprocess.Popen[str]]":
+    """The command in a process of its own, on the stream at a port; killed at the end, if it is still there."""
+    command = [sys.executable, "-m", "pipeline.cli", "label", f"http://me:secret@127.0.0.1:{port}/live"]
+    with subprocess.Popen(
+        [*command, "--model", str(model), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(path: Path, num_rows: int, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + MOST_SECONDS
+    while not path.exists() or len(rows_of(path)) < num_rows:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_when_it_is_told_to_after_a_loss(number, video_model, tmp_path):
+    video, port, out = write_video(tmp_path / "clip.mp4", num_frames=500), free_port(), tmp_path / "out"
+    path = out / f"127.0.0.1_{port}_live.live.csv"
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(video, port))
+        process = stack.enter_context(labelling(port, model=video_model, out=out))
+        wait_for(path, 30, process)
+        first.kill()
+        first.wait()
+        num_before = len(rows_of(path))
+        stack.enter_context(serving(video, port))
+        wait_for(path, num_before + 60, process)  # more than may have been on their way
+        process.send_signal(number)
+        printed, told = process.communicate(timeout=MOST_SECONDS)
+    assert process.returncode == 0
+    assert "secret" not in printed + told
+    assert [re.sub(r"\(.*\)", "()", line.split(": ", 1)[1]) for line in told.splitlines()] == [
+        "waiting for its first frame; Ctrl-C ends",
+        f"is labelled into {path}",
+        "lost (); trying again for 600 s",
+        "came back",
+    ]
+    summary = re.fullmatch(SUMMARY, printed.strip())
+    assert summary
+    assert int(summary[1]) == len(rows_of(path))
+    assert summary[4] == "1"
+    assert path.read_text().endswith("\n")
+
+
+@pytest.mark.slow
+def test_it_ends_cleanly_while_a_stream_stalls(video_model, tmp_path):
+    video, port, out = write_video(tmp_path / "clip.mp4", num_frames=500), free_port(), tmp_path / "out"
+    path = out / f"127.0.0.1_{port}_live.live.csv"
+    with serving(video, port) as server, labelling(port, model=video_model, out=out) as process:
+        wait_for(path, 30, process)
+        server.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        printed, told = process.communicate(timeout=MOST_SECONDS)
+    assert process.returncode == 0
+    assert len(told.splitlines()) == 2
+    assert re.fullmatch(SUMMARY, printed.strip())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_while_it_waits_for_a_stream_to_come_back(number, video_model, tmp_path):
+    video, port, out = write_video(tmp_path / "clip.mp4", num_frames=500), free_port(), tmp_path / "out"
+    path = out / f"127.0.0.1_{port}_live.live.csv"
+    with serving(video, port) as server, labelling(port, model=video_model, out=out) as process:
+        wait_for(path, 30, process)
+        server.kill()
+        while "lost" not in (line := process.stderr.readline()):
+            assert line
+        process.send_signal(number)
+        printed, told = process.communicate(timeout=MOST_SECONDS)
+    assert process.returncode == 0
+    assert told == ""
+    summary = re.fullmatch(SUMMARY, printed.strip())
+    assert summary
+    assert int(summary[1]) == len(rows_of(path))

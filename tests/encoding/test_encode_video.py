@@ -1,0 +1,293 @@
+"""Videos and images through the encoder: in order, each frame as if it were alone, in batches of any size."""
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+import torch
+from made_models import write_video
+
+from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
+from pipeline.checkpoints.labeller import load_checkpoint
+from pipeline.config import Pixels
+from pipeline.encoding.device import choose_device
+from pipeline.encoding.images import RegionEncoder, RuntimeRegions, TorchRegions, describe_images, encode_images
+from pipeline.encoding.openvino import OpenVINORuntime
+from pipeline.encoding.runtime import TorchRuntime
+from pipeline.encoding.video import encode_video
+from pipeline.errors import InputError
+from pipeline.models.encoders.encoder import build_encoder
+from pipeline.video.open import open_scaled
+from pipeline.video.static_frames import Stillness
+from pipeline.video.types import FrameBatch, VideoError
+
+
+@pytest.fixture(scope="module")
+def frames(video_model):
+    return load_checkpoint(video_model, device=torch.device("cpu")).frames
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 50])
+@pytest.mark.parametrize("open_it", [TorchRuntime, OpenVINORuntime])
+def test_features_are_the_encoders_of_every_frame_in_batches_of_any_size(frames, tmp_path, batch_size, open_it):
+    path = write_video(tmp_path / "clip.mp4", num_frames=20)
+    runtime = open_it(FrameEncoder(frames.spec.model_copy(update={"batch_size": batch_size}), frames.encoder))
+    with open_scaled(path, frames.preprocess) as reader:
+        chunks = list(encode_video(reader, runtime))
+    assert [len(chunk.features) for chunk in chunks[:-1]] == [batch_size] * (len(chunks) - 1)
+    with open_scaled(path, frames.preprocess) as reader:
+        (whole,) = reader.read(batch_size=20)
+    with torch.no_grad():
+        expected = frames.encoder(frames.preprocess.normalize(torch.from_numpy(whole.pixels)))
+    torch.testing.assert_close(torch.cat([chunk.features for chunk in chunks]), expected, atol=1e-4, rtol=1e-4)
+    np.testing.assert_array_equal(np.concatenate([chunk.pts_seconds for chunk in chunks]), whole.pts_seconds)
+
+
+class _Reading:
+    """A reader of six batches that tells how many were asked for, and breaks where it is told to."""
+
+    def __init__(self, *, breaks_at: int = 6) -> None:
+        self.num_read, self._breaks_at = 0, breaks_at
+
+    def read(self, *, batch_size: int) -> Iterator[FrameBatch]:
+        for number in range(6):
+            if number == self._breaks_at:
+                raise VideoError("frame 3 cannot be decoded")
+            self.num_read += 1
+            yield FrameBatch(np.zeros((1, 32, 32, 3), np.uint8), np.array([number]), np.array([float(number)]))
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_no_more_than_two_batches_are_decoded_ahead_of_who_reads_the_features(frames):
+    reader = _Reading()
+    runtime = SimpleNamespace(frames=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
+    chunks = encode_video(reader, runtime)
+    for number in range(3):
+        assert next(chunks).pts_seconds.tolist() == [number]
+        time.sleep(0.05)
+        assert reader.num_read <= number + 3
+    chunks.close()
+    assert reader.num_read <= 5
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_a_frame_that_cannot_be_decoded_is_told(frames):
+    runtime = SimpleNamespace(frames=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
+    with pytest.raises(VideoError, match="frame 3"):
+        list(encode_video(_Reading(breaks_at=3), runtime))
+
+
+# Images
+
+
+def make_seeing(**pixels) -> FrameEncoder:
+    """An encoder of 2 x 2 regions, with random weights."""
+    torch.manual_seed(0)
+    options = {"crop": None, "crop_unit": "pixels", "size": (64, 64), "color": "rgb"}
+    return make_frame_encoder(
+        "resnet18", weights=None, grid=2, batch_norm="frozen", batch_size=4, pixels=Pixels(**options | pixels)
+    )
+
+
+@pytest.fixture(scope="module")
+def seeing():
+    return make_seeing()
+
+
+def regions_by(runtime: type, frames: FrameEncoder) -> RegionEncoder:
+    """`TorchRegions`, or by a runtime; all threads that it may need are there."""
+    if runtime is TorchRegions:
+        return TorchRegions(frames.encoder, frames.preprocess)
+    opened = runtime(frames)
+    opened.submit(np.zeros((64, *frames.preprocess.size, 3), np.uint8)).result()
+    return RuntimeRegions(opened)
+
+
+@pytest.fixture(scope="module", params=[TorchRegions, TorchRuntime, OpenVINORuntime])
+def encode(request, seeing):
+    return regions_by(request.param, seeing)
+
+
+def batches_of(encode: RegionEncoder, images, *, batch_size: int) -> Iterator[torch.Tensor]:
+    return describe_images(images, encode, lambda regions: regions, batch_size=batch_size)
+
+
+def expected_regions(frames: FrameEncoder, image: np.ndarray) -> torch.Tensor:
+    with torch.no_grad():
+        return frames.encoder.regions(frames.preprocess(image[None]))[0]
+
+
+def make_images(num: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(num)
+    sizes = generator.integers(20, 90, (num, 2))
+    return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+@pytest.fixture
+def no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+@pytest.mark.parametrize(("num_images", "batch_size"), [(7, 1), (7, 3), (6, 3), (2, 5), (0, 4)])
+def test_images_of_any_size_are_encoded_in_order_as_each_by_itself(encode, seeing, num_images, batch_size):
+    images = make_images(num_images)
+    batches = list(batches_of(encode, iter(images), batch_size=batch_size))
+    full, rest = divmod(num_images, batch_size)
+    assert [len(batch) for batch in batches] == [batch_size] * full + [rest] * bool(rest)
+    for image, regions in zip(images, [regions for batch in batches for regions in batch], strict=True):
+        expected = expected_regions(seeing, image)
+        assert regions.shape == expected.shape == (4, 512)
+        torch.testing.assert_close(regions, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_images_are_encoded_by_torch_where_nothing_else_is_asked_for(seeing):
+    images = make_images(5)
+    expected = torch.cat(list(batches_of(TorchRegions(seeing.encoder, seeing.preprocess), images, batch_size=2)))
+    found = encode_images(images, seeing.encoder, seeing.preprocess, batch_size=2)
+    assert torch.equal(torch.cat(list(found)), expected)
+
+
+def test_what_an_export_sees_in_an_image_does_not_depend_on_its_batch(seeing):
+    encode, images = regions_by(OpenVINORuntime, seeing), make_images(9)
+    first, *others = (torch.cat(list(batches_of(encode, images, batch_size=size))) for size in (1, 2, 4, 9))
+    for other in others:
+        assert torch.equal(other, first)
+
+
+@pytest.mark.parametrize("by", [TorchRegions, TorchRuntime, OpenVINORuntime])
+def test_a_region_of_interest_that_needs_no_scaling_is_encoded_too(by):
+    """Its pixels are a part of the image's, in strides."""
+    frames = make_seeing(crop=(10, 20, 64, 64))
+    (image,) = np.random.default_rng(0).integers(0, 256, (1, 100, 90, 3), dtype=np.uint8)
+    ((regions,),) = batches_of(regions_by(by, frames), [image], batch_size=1)
+    torch.testing.assert_close(regions, expected_regions(frames, image), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5"])
+def test_regions_are_the_cells_of_the_map_row_by_row(name):
+    """The last map of these networks has a cell for each 32 x 32 pixels: 4 x 8 of them are pooled to 2 x 2."""
+    torch.manual_seed(0)
+    encoder = build_encoder(name, weights=None, grid=2)
+    images = torch.randn(2, 3, 4 * 32, 8 * 32)
+    with torch.no_grad():
+        cells, regions = encoder.trunk(images), encoder.regions(images)
+    assert cells.shape[2:] == (4, 8)
+    assert regions.shape == (2, 4, encoder.num_channels)
+    for row, column in np.ndindex(2, 2):
+        expected = cells[:, :, 2 * row : 2 * row + 2, 4 * column : 4 * column + 4].mean((2, 3))
+        torch.testing.assert_close(regions[:, 2 * row + column], expected)
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+@pytest.mark.parametrize("position", [0, 2, 3, 6])
+def test_an_error_on_the_way_to_an_image_gets_out_after_the_batches_before_it(encode, position):
+    def images() -> Iterator[np.ndarray]:
+        yield from make_images(position)
+        raise Broken
+
+    batches = batches_of(encode, images(), batch_size=3)
+    for _ in range(position // 3):
+        assert len(next(batches)) == 3
+    with pytest.raises(Broken):
+        next(batches)
+
+
+@pytest.mark.parametrize("by", [TorchRegions, TorchRuntime, OpenVINORuntime])
+def test_an_image_smaller_than_the_region_of_interest_is_refused(by):
+    images = [np.zeros((80, 80, 3), np.uint8), np.zeros((40, 80, 3), np.uint8)]
+    encode = regions_by(by, make_seeing(crop=(0, 0, 60, 60)))
+    with pytest.raises(InputError, match="80 wide and 40 high"):
+        list(batches_of(encode, images, batch_size=8))
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_who_stops_listening_leaves_no_thread_and_no_more_than_a_batch_was_read_ahead(encode):
+    num_read = 0
+
+    def images() -> Iterator[np.ndarray]:
+        nonlocal num_read
+        for image in make_images(40):
+            num_read += 1
+            yield image
+
+    batches = batches_of(encode, images(), batch_size=4)
+    next(batches)
+    batches.close()
+    del batches
+    gc.collect()
+    assert num_read <= 4 * (torch.get_num_threads() + 2)
+
+
+def test_cuda_is_taken_only_where_there_is_one(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(InputError, match="device cuda was asked for"):
+        choose_device("cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def still_scene(path: Path) -> list[int]:
+    """A video without loss of 40 frames that change at the frames which are returned, and stand still between them."""
+    changes = [0, 3, 4, 11, 24, 25, 39]
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+        for index in range(40):
+            if index in changes:
+                picture = picture.copy()
+                picture[16:32, 16:32] += 40  # one block
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return changes
+
+
+class Counting(TorchRuntime):
+    """Counts the frames that it is given."""
+
+    num_frames = 0
+
+    def submit(self, pixels):
+        self.num_frames += len(pixels)
+        return super().submit(pixels)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16, 64])
+def test_frames_that_show_nothing_new_are_not_encoded_again(batch_size, frames, tmp_path):
+    frames = FrameEncoder(frames.spec.model_copy(update={"batch_size": batch_size}), frames.encoder)
+    changes = still_scene(tmp_path / "still.mkv")
+    runtime = Counting(frames)
+
+    def encode(still: float | None) -> torch.Tensor:
+        with open_scaled(tmp_path / "still.mkv", frames.preprocess) as reader:
+            return torch.cat([chunk.features for chunk in encode_video(reader, runtime, still=still)])
+
+    everything = encode(None)
+    assert runtime.num_frames == 40
+    runtime.num_frames = 0
+    features = encode(1.0)
+    assert runtime.num_frames == len(changes)
+    torch.testing.assert_close(features, everything, rtol=1e-4, atol=1e-5)
+    assert (features[1:] != features[:-1]).any(1).nonzero().flatten().add(1).tolist() == changes[1:]
+
+
+def test_what_changes_slowly_adds_up():
+    frames = np.zeros((30, 32, 32, 3), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None, None]
+    new = Stillness(4.0).are_new(frames)
+    assert np.flatnonzero(new).tolist() == list(range(0, 30, 5))
+    assert Stillness(0.0).are_new(np.zeros((3, 8, 8, 3), np.uint8)).tolist() == [True, False, False]

@@ -1,0 +1,251 @@
+"""Every runtime gives torch's features, each frame's by itself; and what an export does that is missing or is wrong."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from import_graph import ROOT
+from torch import nn
+
+from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
+from pipeline.config import Pixels
+from pipeline.encoding import openvino as module
+from pipeline.encoding.openvino import OpenVINORuntime
+from pipeline.encoding.runtime import TorchRuntime, open_runtime
+from pipeline.encoding.types import FRAMES_AT_ONCE
+from pipeline.errors import InputError
+from pipeline.models.encoders.encoder import Encoder, FrameByFrame
+
+COSINE = 0.99
+
+
+def make_frames(name: str = "resnet18", *, grid: int = 1, stride: int | None = None, color: str = "rgb", size=(64, 48)):
+    torch.manual_seed(0)
+    pixels = Pixels(crop=None, crop_unit="fractions", size=size, color=color)
+    return make_frame_encoder(
+        name, weights=None, grid=grid, stride=stride, batch_norm="frozen", batch_size=8, pixels=pixels
+    )
+
+
+def some_pixels(num_frames: int, size=(64, 48)) -> np.ndarray:
+    return np.random.default_rng(num_frames).integers(0, 256, (num_frames, *size, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def frames() -> FrameEncoder:
+    return make_frames()
+
+
+def assert_same_features(frames: FrameEncoder, pixels: np.ndarray) -> None:
+    with torch.no_grad():
+        expected = frames.encoder(frames.preprocess.normalize(torch.from_numpy(pixels)))
+    for runtime in (TorchRuntime(frames), OpenVINORuntime(frames)):
+        found = runtime.submit(pixels).result()
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"color": "grey"},
+        {"grid": 2},
+        {"grid": 3, "stride": 16},
+        {"name": "efficientnet_lite0", "size": (96, 128)},
+        {"name": "mobilenet_v3_small"},
+        {"name": "googlenet"},
+    ],
+    ids=str,
+)
+def test_features_are_torchs(options):
+    size = options.get("size", (64, 48))
+    assert_same_features(make_frames(**options), some_pixels(5, size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vit_b_16", "swin_t", "convnext_tiny", "densenet121", "regnet_y_400mf", "maxvit_t"])
+def test_features_of_other_networks_are_torchs(name):
+    assert_same_features(make_frames(name, size=(224, 224)), some_pixels(2, (224, 224)))
+
+
+def test_a_frames_features_do_not_depend_on_what_is_beside_it(frames):
+    runtime, pixels = OpenVINORuntime(frames), some_pixels(11)
+    whole = runtime.submit(pixels).result()
+    alone = torch.cat([runtime.submit(pixels[i : i + 1]).result() for i in range(11)])
+    assert runtime._at_once in (1, FRAMES_AT_ONCE)  # on another processor a frame's place may count
+    assert torch.equal(whole, alone)
+    one_by_one = OpenVINORuntime(frames, at_once=1)
+    assert one_by_one._at_once == 1
+    torch.testing.assert_close(
+        one_by_one.submit(pixels).result(), whole, rtol=1e-5, atol=1e-6 * float(whole.abs().max())
+    )
+
+
+def test_frames_go_one_by_one_where_their_place_would_change_a_bit(frames, monkeypatch):
+    right, by_place = FrameByFrame.forward, 1 + 1e-6 * torch.arange(FRAMES_AT_ONCE)[:, None]
+    monkeypatch.setattr(FrameByFrame, "forward", lambda self, images: right(self, images) * by_place)
+    runtime = OpenVINORuntime(frames)
+    assert runtime._at_once == 1
+    assert_same_features(frames, some_pixels(3))
+
+
+def test_many_calls_at_once_are_answered_each_with_its_own(frames):
+    runtime = OpenVINORuntime(frames)
+    expected = {number: runtime.submit(some_pixels(number)).result() for number in range(1, 9)}
+    pending = {number: runtime.submit(some_pixels(number)) for number in range(1, 9)}
+    for number, features in pending.items():
+        assert torch.equal(features.result(), expected[number])
+
+
+def test_what_goes_wrong_in_a_thread_is_raised_where_the_features_are_asked_for(frames):
+    runtime = OpenVINORuntime(frames)
+    with pytest.raises(Exception, match="shape"):
+        runtime.submit(some_pixels(3, (40, 40))).result()
+    assert runtime.submit(some_pixels(40)).result().shape[0] == 40  # no place in the queue is lost
+
+
+def test_several_threads_share_a_runtime(frames):
+    runtime = OpenVINORuntime(frames)
+    expected = {number: runtime.submit(some_pixels(number)).result() for number in range(1, 13)}
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda number: runtime.submit(some_pixels(number)).result(), expected)
+    assert all(torch.equal(features, expected[number]) for number, features in zip(expected, found, strict=True))
+
+
+def test_reduced_precision_is_near(frames):
+    pixels = some_pixels(6)
+    exact = TorchRuntime(frames).submit(pixels).result()
+    for runtime in (TorchRuntime(frames, precision="reduced"), open_runtime(frames, precision="reduced")):
+        found = runtime.submit(pixels).result()
+        assert torch.nn.functional.cosine_similarity(found, exact).min() > COSINE
+        assert not torch.equal(found, exact)
+
+
+def test_reduced_precision_is_refused_where_the_cpu_lacks_it(frames, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino.Core, "get_property", lambda self, device, name: ["FP32"])
+    with pytest.raises(InputError, match="cannot compute in bfloat16"):
+        open_runtime(frames, precision="reduced")
+
+
+def test_an_export_is_kept_and_found_again(frames, tmp_path, monkeypatch):
+    exports = tmp_path / "exports"
+    pixels = some_pixels(3)
+    first = open_runtime(frames, exports=exports).submit(pixels).result()
+    assert sorted(path.suffix for path in exports.iterdir()) == [".bin", ".xml"]
+
+    def fail(*args):
+        raise AssertionError("exported anew")
+
+    monkeypatch.setattr(module, "_export", fail)
+    assert torch.equal(open_runtime(frames, exports=exports).submit(pixels).result(), first)
+    with pytest.raises(AssertionError, match="exported anew"):
+        open_runtime(make_frames(color="grey"), exports=exports)
+
+
+def test_a_network_without_halves_goes_one_by_one_and_is_taken_apart_once(frames, tmp_path, monkeypatch):
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(Encoder, "frame_by_frame", lambda self, *size: asked.append(size))
+    pixels = some_pixels(3)
+    first = OpenVINORuntime(frames, exports=tmp_path)
+    again = OpenVINORuntime(frames, exports=tmp_path)
+    assert first._at_once == again._at_once == 1
+    assert asked == [(64, 48)]
+    assert torch.equal(first.submit(pixels).result(), again.submit(pixels).result())
+
+
+def test_a_folder_that_cannot_be_written_to_is_done_without(frames, tmp_path):
+    (tmp_path / "exports").write_text("a file")
+    assert isinstance(open_runtime(frames, exports=tmp_path / "exports"), OpenVINORuntime)
+
+
+def test_an_export_that_is_damaged_is_made_anew(frames, tmp_path):
+    open_runtime(frames, exports=tmp_path)
+    (path,) = tmp_path.glob("*.xml")
+    path.write_text(path.read_text()[:500])
+    runtime = open_runtime(frames, exports=tmp_path)
+    assert isinstance(runtime, OpenVINORuntime)
+    assert len(path.read_text()) > 500
+
+
+def test_torch_is_taken_where_an_export_gives_other_features(frames, monkeypatch, capsys):
+    right = module._PixelEncoder.forward
+    monkeypatch.setattr(
+        module._PixelEncoder, "forward", lambda self, x: right(self, x) * (2 if torch.jit.is_tracing() else 1)
+    )
+    runtime = open_runtime(frames)
+    assert isinstance(runtime, TorchRuntime)
+    assert "gives other features" in capsys.readouterr().err
+
+
+def test_torch_is_taken_where_a_network_cannot_be_exported(frames, monkeypatch, capsys):
+    class Odd(nn.Module):
+        def forward(self, images):
+            return torch.linalg.eigvals(images.mean((2, 3)).unsqueeze(2) @ images.mean((2, 3)).unsqueeze(1)).real
+
+    odd = make_frames()
+    odd.encoder.trunk = torch.fx.symbolic_trace(Odd())
+    odd.encoder.register_parameter("weight", nn.Parameter(torch.ones(1)))
+    runtime = open_runtime(odd)
+    assert isinstance(runtime, TorchRuntime)
+    told = capsys.readouterr().err
+    assert "cannot be exported" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_torch_is_taken_where_openvino_is_missing(frames, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert isinstance(open_runtime(frames), TorchRuntime)
+    assert "which is slower" in capsys.readouterr().err
+
+
+def test_a_signal_is_safe_after_an_encoder_was_freed():
+    code = """
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from test_runtime import make_frames, OpenVINORuntime
+runtimes = [OpenVINORuntime(make_frames())]
+with ThreadPoolExecutor(1) as thread:  # whoever collects garbage frees it, and that may be any thread
+    thread.submit(runtimes.clear).result()
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    assert output_of(code) == "handled\n"
+
+
+def test_the_first_frames_of_a_kept_export_may_be_encoded_at_once(tmp_path):
+    OpenVINORuntime(make_frames(), exports=tmp_path)
+    code = f"""
+import builtins, time
+from pathlib import Path
+from test_runtime import make_frames, some_pixels, OpenVINORuntime
+runtime = OpenVINORuntime(make_frames(), exports=Path({str(tmp_path)!r}))
+import_at_once = builtins.__import__
+def import_slowly(name, *args, **options):  # while it waits, another thread comes to the same place
+    if name.startswith("numpy"):
+        time.sleep(0.2)
+    return import_at_once(name, *args, **options)
+builtins.__import__ = import_slowly
+print(len(runtime.submit(some_pixels(4)).result()))
+"""
+    assert output_of(code) == "4\n"
+
+
+def output_of(code: str) -> str:
+    """What Python code prints, run in a process of its own."""
+    folder = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "tests"), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_openvino_reports_to_nobody():
+    OpenVINORuntime(make_frames())
+    assert sys.modules["openvino_telemetry"] is None

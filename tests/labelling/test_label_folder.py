@@ -1,0 +1,325 @@
+"""Folders of videos: what is written, skipped, gone on with after a kill; damaged ones; several at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from import_graph import ROOT
+from made_models import CLASSES, LINEAGE, PREPROCESS, save_video_model, write_video
+
+from pipeline.annotations.read import read_predicted
+from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.checkpoints.encoder import FrameEncoder
+from pipeline.encoding.batches import SharedBatches
+from pipeline.encoding.cuda_graph import PixelEncoder
+from pipeline.encoding.runtime import TorchRuntime
+from pipeline.errors import InputError
+from pipeline.labelling.folder import Outcome, Progress, Wanted, check_wanted, find_inputs, label_files, track_call
+from pipeline.labelling.model import Model, load_model
+
+EVERYTHING = Wanted(formats=("csv", "jsonl", "parquet", "vtt", "srt"), overlay=True)
+
+
+@pytest.fixture(scope="module")
+def model(video_model):
+    return load_model(str(video_model), device="cpu")
+
+
+@pytest.fixture
+def videos(tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for index in range(4):
+        write_video(folder / f"clip{index}.mp4", num_frames=10 + 9 * index)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def label(videos: Path, model: Model, out: Path, wanted: Wanted | None = None, **options) -> tuple[Outcome, list[str]]:
+    out.mkdir(exist_ok=True)
+    told: list[str] = []
+    outcome = label_files(
+        find_inputs([videos], model), model, out, wanted=wanted or Wanted(), refuse=told.append, **options
+    )
+    return outcome, told
+
+
+def damage(path: Path) -> None:
+    """Blank a stretch in the middle of a video of noise, which takes some frames with it."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
+    path.write_bytes(content)
+
+
+def test_the_same_bytes_whether_one_video_is_labelled_at_a_time_or_several(model, videos, tmp_path):
+    label(videos, model, tmp_path / "one", EVERYTHING)
+    outcome, told = label(videos, model, tmp_path / "three", EVERYTHING, num_at_once=3)
+    assert (outcome, told) == (Outcome(4, 0, 0, 0), [])
+    label(videos, model, tmp_path / "processes", EVERYTHING, num_at_once=3, decoder_processes=True)
+    assert contents(tmp_path / "one") == contents(tmp_path / "three") == contents(tmp_path / "processes")
+    assert len(contents(tmp_path / "one")) == 4 * 8 + 1
+
+
+def test_every_format_says_the_same_and_where_it_comes_from(model, videos, tmp_path):
+    out = tmp_path / "out"
+    label(videos, model, out, EVERYTHING)
+    table = pd.read_csv(out / "clip3.frames.csv")
+    origin = {"run_id": LINEAGE.run_id, "data_fingerprint": LINEAGE.data_fingerprint, "git_commit": LINEAGE.git_commit}
+    lines = [json.loads(line) for line in (out / "clip3.frames.jsonl").read_text().splitlines()]
+    for found in (pd.DataFrame(lines), pd.read_parquet(out / "clip3.frames.parquet")):
+        pd.testing.assert_frame_equal(found[list(table)], table, check_dtype=False, check_categorical=False)
+        assert {name: set(found[name]) for name in origin} == {name: {value} for name, value in origin.items()}
+    segments = pd.read_csv(out / "clip3.segments.csv")
+    vtt = (out / "clip3.segments.vtt").read_text()
+    assert all(f"{name} {value}" in vtt.splitlines()[2] for name, value in origin.items())
+    for text in (vtt, (out / "clip3.segments.srt").read_text()):
+        shown = [line for line in text.splitlines() if line in CLASSES]
+        assert shown == list(segments["label"])
+    report = json.loads((out / "clip3.report.json").read_text())
+    assert {name: report["model"][name] for name in origin} == origin
+    assert report["num_frames"] == report["decoding"]["decoded_frames"] == len(table)
+
+
+def test_what_is_finished_is_left_alone_until_something_changes(model, videos, tmp_path):
+    out = tmp_path / "out"
+    label(videos, model, out)
+    before = contents(out)
+    times = {path: path.stat().st_mtime_ns for path in out.glob("clip*")}
+    assert label(videos, model, out)[0] == Outcome(0, 0, 4, 0)
+    assert {path: path.stat().st_mtime_ns for path in out.glob("clip*")} == times
+    assert label(videos, model, out, Wanted(again=True))[0] == Outcome(4, 0, 0, 0)
+    assert contents(out) == before
+
+    write_video(videos / "clip0.mp4", num_frames=7)
+    assert label(videos, model, out)[0] == Outcome(1, 0, 3, 0)
+    assert len(read_predicted(out / "clip0.frames.csv", CLASSES)) == 7
+    (out / "clip1.segments.csv").unlink()
+    assert label(videos, model, out)[0] == Outcome(1, 0, 3, 0)
+    assert label(videos, model, out, Wanted(formats=("csv", "vtt")))[0] == Outcome(4, 0, 0, 0)
+    assert label(videos, model, out)[0] == Outcome(4, 0, 0, 0)
+    assert not list(out.glob("*.vtt")), "what is not wanted any more would be outdated one day"
+
+
+def test_another_model_labels_anew(model, videos, tmp_path):
+    out = tmp_path / "out"
+    label(videos, model, out)
+    other = save_video_model(tmp_path / "other", preprocess=PREPROCESS.model_copy(update={"size": (48, 48)}))
+    assert label(videos, load_model(str(other), device="cpu"), out)[0] == Outcome(4, 0, 0, 0)
+
+
+def test_stillness_is_a_setting_of_the_labels(video_model, model, videos, tmp_path):
+    out = tmp_path / "out"
+    label(videos, model, out)
+    still = load_model(str(video_model), device="cpu", still=255.0)
+    assert label(videos, still, out)[0] == Outcome(4, 0, 0, 0)
+    assert json.loads((out / "clip0.report.json").read_text())["model"]["still"] == 255.0
+    assert label(videos, still, out)[0] == Outcome(0, 0, 4, 0)
+
+
+class Killed(BaseException):
+    """Stands for a signal that no one can catch."""
+
+
+@pytest.mark.parametrize("num_writes", range(12))
+def test_killed_between_any_two_writes_a_rerun_gives_what_an_undisturbed_run_gives(
+    num_writes, model, videos, tmp_path, monkeypatch
+):
+    for path in list(videos.iterdir())[2:]:
+        path.unlink()
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
+    wanted = Wanted(formats=("csv", "vtt"))
+    label(videos, model, out)  # an earlier call that wanted less
+    label(videos, model, undisturbed, wanted)
+    replace, count = os.replace, iter(range(1000))
+
+    def replace_or_die(source: Path, target: Path) -> None:
+        if next(count) >= num_writes:
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace_or_die)
+        with pytest.raises(Killed):
+            label(videos, model, out, wanted)
+    assert label(videos, model, out, wanted)[0].num_failed == 0
+    assert contents(out) == contents(undisturbed)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_a_rerun_gives_what_an_undisturbed_run_gives(video_model, model, videos, tmp_path):
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
+    label(videos, model, undisturbed, EVERYTHING)
+    command = [sys.executable, "-m", "pipeline.cli", "label", str(videos), "--model", str(video_model)]
+    command += ["--out", str(out), "--overlay", "--formats", ",".join(EVERYTHING.formats)]
+    start = time.monotonic()
+    subprocess.run(command, check=True, cwd=ROOT, timeout=300)
+    seconds = time.monotonic() - start
+    for part in np.linspace(0.5, 0.98, 8):
+        for path in out.glob("*"):
+            path.unlink()
+        process = subprocess.Popen(command, cwd=ROOT)
+        time.sleep(float(part) * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        subprocess.run(command, check=True, cwd=ROOT, timeout=300)
+        assert contents(out) == contents(undisturbed)
+
+
+def test_a_damaged_video_is_left_out_labelled_in_part_or_the_end(model, videos, tmp_path):
+    path = videos / "clip1.mp4"
+    write_video(path, num_frames=60)
+    damage(path)
+    outcome, told = label(videos, model, tmp_path / "skip")
+    assert outcome == Outcome(3, 0, 0, 1)
+    assert len(told) == 1
+    assert "--on-error partial" in told[0]
+    assert not list((tmp_path / "skip").glob("clip1.*"))
+
+    outcome, told = label(videos, model, tmp_path / "partial", Wanted(overlay=True, on_error="partial"))
+    assert outcome == Outcome(4, 1, 0, 0)
+    assert told[0].startswith(f"{path}: labelled in part: ")
+    labels = read_predicted(tmp_path / "partial" / "clip1.frames.csv", CLASSES)
+    rows = pd.read_csv(tmp_path / "partial" / "decode_report.csv").set_index("stem")
+    row = rows.loc["clip1"]
+    assert (row["outcome"], row["declared_frames"]) == ("partly", 60)
+    assert (labels == IGNORE_INDEX).sum() == row["substituted_frames"] > 0
+    assert row["decoded_frames"] + row["failed_frames"] == 60
+    segments = pd.read_csv(tmp_path / "partial" / "clip1.segments.csv")
+    assert (segments["stop"] - segments["start"]).sum() == row["decoded_frames"]
+    assert (tmp_path / "partial" / "clip1.overlay.mp4").stat().st_size > 0
+    skipped = pd.read_csv(tmp_path / "skip" / "decode_report.csv").set_index("stem").loc["clip1"]
+    assert (skipped["outcome"], skipped["decoded_frames"]) == ("failed", row["decoded_frames"])
+
+    outcome, told = label(videos, model, tmp_path / "stop", Wanted(on_error="stop"))
+    assert (outcome.num_failed, len(told)) == (1, 1)
+    assert not (tmp_path / "stop" / "clip3.report.json").exists()
+    # what was labelled in part is finished for those who accept that, and for nobody else
+    assert label(videos, model, tmp_path / "partial", Wanted(overlay=True, on_error="partial"))[0] == Outcome(
+        0, 0, 4, 0
+    )
+    assert label(videos, model, tmp_path / "partial", Wanted(overlay=True))[0] == Outcome(0, 0, 3, 1)
+
+
+def test_progress_counts_every_frame_of_every_video(model, videos, tmp_path):
+    told: list[Progress] = []
+    (videos / "broken.mp4").write_bytes(b"nothing")
+    label(videos, model, tmp_path / "out", num_at_once=2, tell=told.append)
+    assert told[-1] == Progress(10 + 19 + 28 + 37, 10 + 19 + 28 + 37, 5, 5)
+    assert all(progress.num_frames_done <= progress.num_frames for progress in told)
+
+
+def test_several_videos_are_worked_on_at_once(video_model, videos, tmp_path):
+    model = load_model(str(video_model), device="cpu")
+    meeting = threading.Barrier(2, timeout=20)
+
+    class Meeting(TorchRuntime):
+        def submit(self, pixels):
+            if threading.current_thread().name not in met:
+                met.add(threading.current_thread().name)
+                meeting.wait()
+            return super().submit(pixels)
+
+    met: set[str] = set()
+    model.__dict__["runtime"] = Meeting(model.checkpoint.frames)
+    assert label(videos, model, tmp_path / "out", num_at_once=2)[0] == Outcome(4, 0, 0, 0)
+    assert len(met) == 2
+
+
+class Sharing:
+    """A runtime that gathers the frames of all videos, and encodes each by itself."""
+
+    def __init__(self, frames: FrameEncoder) -> None:
+        self.frames = frames
+        self._encode = PixelEncoder(frames, precision="full")
+        self._batches = SharedBatches([self._encode_each] * 2, batch_size=5)
+
+    def _encode_each(self, parts: list[np.ndarray]) -> torch.Tensor:
+        return torch.cat([self._encode(frame[None]) for frame in torch.from_numpy(np.concatenate(parts))])
+
+    def submit(self, pixels: np.ndarray) -> Future[torch.Tensor]:
+        return self._batches.submit(pixels)
+
+
+def test_videos_that_share_batches_get_the_same_bytes(video_model, videos, tmp_path):
+    model = load_model(str(video_model), device="cpu")
+    model.__dict__["runtime"] = Sharing(model.checkpoint.frames)
+    for num_at_once in (1, 4):
+        assert label(videos, model, tmp_path / str(num_at_once), num_at_once=num_at_once)[0] == Outcome(4, 0, 0, 0)
+    names = sorted(path.name for path in (tmp_path / "1").glob("*.csv"))
+    assert len(names) == 9
+    assert all((tmp_path / "1" / name).read_bytes() == (tmp_path / "4" / name).read_bytes() for name in names)
+
+
+def test_a_call_that_is_interrupted_leaves_no_batch_behind(video_model, videos, tmp_path):
+    model = load_model(str(video_model), device="cpu")
+    model.__dict__["runtime"] = Sharing(model.checkpoint.frames)
+
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        label(videos, model, tmp_path / "out", num_at_once=4, tell=interrupt)
+    assert label(videos, model, tmp_path / "out", num_at_once=4)[0] == Outcome(4, 0, 0, 0)
+
+
+def test_a_call_is_a_run_below_the_one_that_trained_the_model(workspace, video_model, model, videos, tmp_path):
+    from mlflow import MlflowClient
+
+    from pipeline.tracking import store
+
+    label(videos, model, tmp_path / "labels")
+    (videos / "clip3.mp4").unlink()  # its row stays in the decode report
+    outcome, _ = label(videos, model, tmp_path / "labels", Wanted(again=True))
+    paths = sorted(videos.iterdir())
+    with store.open_run(None, name="training") as trained:
+        pass
+    lineage = model.spec.lineage.model_copy(update={"run_id": trained})
+    spec = model.spec.model_copy(update={"lineage": lineage})
+    run = MlflowClient().get_run(
+        track_call(Model(replace(model.checkpoint, spec=spec)), paths, outcome, tmp_path / "labels")
+    )
+    assert run.info.run_name == "label labels"
+    assert run.data.tags["mlflow.parentRunId"] == run.data.tags["model_run_id"] == trained
+    assert run.data.metrics["num_labelled"] == 3
+    assert run.data.metrics["decoded_frames"] == 10 + 19 + 28
+    assert [file.path for file in MlflowClient().list_artifacts(run.info.run_id)] == ["decode_report.csv"]
+    other = MlflowClient().get_run(track_call(model, paths, outcome, tmp_path / "labels"))
+    assert "mlflow.parentRunId" not in other.data.tags  # the store knows nothing of that run
+
+
+def test_folders_that_a_killed_call_left_behind_go(model, videos, tmp_path):
+    import socket
+
+    out = tmp_path / "out"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = out / f".labelling.{socket.gethostname()}.{ended.pid}.1"
+    working = out / f".labelling.{socket.gethostname()}.{os.getpid()}.1"
+    for folder in (left, working):
+        folder.mkdir(parents=True)
+    label(videos, model, out)
+    assert not left.exists()
+    assert working.exists()
+
+
+def test_a_model_of_features_is_not_asked_for_times_or_pixels(feature_model):
+    model = load_model(str(feature_model), device="cpu")
+    check_wanted(Wanted(formats=("csv", "jsonl", "parquet")), model)
+    for wanted in (Wanted(overlay=True), Wanted(formats=("vtt",)), Wanted(formats=("srt", "csv"))):
+        with pytest.raises(InputError, match="ready features"):
+            check_wanted(wanted, model)

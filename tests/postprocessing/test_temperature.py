@@ -1,0 +1,55 @@
+"""Temperature scaling: against a search over many temperatures, and on data whose temperature is known."""
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.postprocessing import temperature
+from pipeline.postprocessing.temperature import HIGHEST, fit_temperature, tempered
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    return -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+
+
+def test_docstring_examples():
+    assert doctest.testmod(temperature).failed == 0
+
+
+@given(st.integers(0, 1000), st.floats(0.2, 5))
+def test_tempered_probabilities_are_those_of_the_logits_divided(seed, factor):
+    logits = np.random.default_rng(seed).normal(size=(7, 4))
+    np.testing.assert_allclose(tempered(softmax(logits), factor), softmax(logits / factor), atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000))
+def test_no_other_temperature_has_less_cross_entropy(seed):
+    generator = np.random.default_rng(seed)
+    probabilities = softmax(3 * generator.normal(size=(40, 4)))
+    labels = np.where(generator.random(40) < 0.5, probabilities.argmax(axis=1), generator.integers(0, 4, 40))
+    found = cross_entropy(tempered(probabilities, fit_temperature(probabilities, labels)), labels)
+    others = [cross_entropy(tempered(probabilities, t), labels) for t in np.geomspace(0.05, 20, 300)]
+    assert found <= min(others) + 1e-9
+
+
+def test_the_temperature_of_labels_that_were_drawn_with_one_is_found():
+    generator = np.random.default_rng(0)
+    logits = 3 * generator.normal(size=(20_000, 5))
+    labels = (softmax(logits / 2).cumsum(axis=1) > generator.random((20_000, 1))).argmax(axis=1)
+    labels_and_gaps = np.where(generator.random(20_000) < 0.1, IGNORE_INDEX, labels)
+    assert fit_temperature(softmax(logits), labels_and_gaps) == pytest.approx(2, rel=0.05)
+
+
+def test_where_no_label_tells_the_temperature():
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1]])
+    assert fit_temperature(probabilities, np.full(2, IGNORE_INDEX)) == 1
+    assert fit_temperature(probabilities, np.array([0, 1])) == pytest.approx(HIGHEST, rel=1e-3)

@@ -1,0 +1,111 @@
+"""Subtitles are read back as they were meant, by FFmpeg's demuxers, which share no code with the writers."""
+
+import html
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import av
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.text.subtitles import Cue, write_srt, write_webvtt
+
+Write = Callable[[Path, Iterable[Cue]], None]
+WRITERS = [(".vtt", write_webvtt), (".srt", write_srt)]
+
+
+def read_back(path: Path) -> list[tuple[int, int, str]]:
+    """(start, stop, text) of every cue, times in milliseconds."""
+    with av.open(str(path)) as container:
+        stream = container.streams.subtitles[0]
+        assert stream.time_base.denominator == 1000 * stream.time_base.numerator
+        packets = [(packet.pts, packet.duration, bytes(packet).decode()) for packet in container.demux(stream)]
+    decode = html.unescape if path.suffix == ".vtt" else str
+    return [(start, start + duration, decode(text)) for start, duration, text in packets if start is not None]
+
+
+@st.composite
+def cue_lists(draw: st.DrawFn) -> list[Cue]:
+    """Cues one after another, some with gaps, beyond 100 hours too, of at least 2 ms and with a text."""
+    seconds = draw(st.sampled_from([0.0, 3599.9996, 3600.0 * 101]))
+    words = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
+    cues = []
+    for _ in range(draw(st.integers(1, 5))):
+        start = seconds + draw(st.floats(0, 100))
+        seconds = start + draw(st.floats(0.002, 100))
+        cues.append(Cue(start, seconds, " ".join(draw(st.lists(words, min_size=1, max_size=4)))))
+    return cues
+
+
+@pytest.mark.parametrize(("suffix", "write"), WRITERS)
+@given(cues=cue_lists())
+def test_times_and_texts_survive(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, write: Write, cues: list[Cue]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    write(path, cues)
+    found = read_back(path)
+    assert [text for *_, text in found] == [
+        cue.text.replace("-->", "->" if suffix == ".srt" else "-->") for cue in cues
+    ]
+    for (start, stop, _), cue in zip(found, cues, strict=True):
+        assert start == pytest.approx(1000 * cue.start_seconds, abs=0.5001)
+        assert stop == pytest.approx(1000 * cue.stop_seconds, abs=0.5001)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(found))
+
+
+def test_the_bytes_of_both(tmp_path: Path) -> None:
+    cues = [Cue(0.0, 1.0004, "a & b"), Cue(3661.5, 359999.9996, "é <i> --> x")]
+    write_webvtt(tmp_path / "clip.vtt", cues)
+    assert (tmp_path / "clip.vtt").read_bytes().decode() == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\na &amp; b\n\n01:01:01.500 --> 100:00:00.000\né &lt;i&gt; --&gt; x\n"
+    )
+    write_srt(tmp_path / "clip.srt", cues)
+    assert (tmp_path / "clip.srt").read_bytes().decode() == (
+        "1\n00:00:00,000 --> 00:00:01,000\na & b\n\n2\n01:01:01,500 --> 100:00:00,000\né <i> -> x\n"
+    )
+
+
+@pytest.mark.parametrize(("suffix", "write"), WRITERS)
+def test_line_breaks_never_end_a_cue(tmp_path: Path, suffix: str, write: Write) -> None:
+    text = " one\n\n2\r\n00:00:09.000 --> 00:00:10.000\u2028three\t"
+    write(tmp_path / f"clip{suffix}", [Cue(0, 1, text), Cue(1, 2, "next")])
+    arrow = "->" if suffix == ".srt" else "-->"
+    one_line = f"one 2 00:00:09.000 {arrow} 00:00:10.000 three"
+    assert read_back(tmp_path / f"clip{suffix}") == [(0, 1000, one_line), (1000, 2000, "next")]
+
+
+@pytest.mark.parametrize(("suffix", "write"), WRITERS)
+def test_what_cannot_be_seen_is_left_out(tmp_path: Path, suffix: str, write: Write) -> None:
+    path = tmp_path / f"clip{suffix}"
+    write(path, [Cue(0, 1, " \n"), Cue(1, 1.0004, "short"), Cue(1.0004, 1.0006, "seen"), Cue(2, 2, "never")])
+    assert read_back(path) == [(1000, 1001, "seen")]
+    write(path, [])
+    assert path.read_text() == ("WEBVTT\n" if suffix == ".vtt" else "")
+
+
+@pytest.mark.parametrize("write", [write_webvtt, write_srt])
+@pytest.mark.parametrize(
+    ("cues", "message"),
+    [
+        ([Cue(2.0, 1.0, "back")], "cue 0: got 2.0 to 1.0 seconds"),
+        ([Cue(0, 1, "fine"), Cue(-0.5, 1.0, "early")], "cue 1: got -0.5"),
+        ([Cue(math.nan, 1.0, "when")], "cue 0: got nan"),
+        ([Cue(0.0, math.nan, "until when")], "to nan seconds"),
+        ([Cue(0.0, math.inf, "for ever")], "to inf seconds"),
+        ([Cue(0, 2, "one"), Cue(1, 3, "two")], "cue 1: starts at 1 seconds, before the last one stops at 2"),
+        ([Cue(0, 2, ""), Cue(1, 3, "two")], "cue 1: starts at 1 seconds"),
+    ],
+)
+def test_times_that_make_no_sense_leave_the_file_as_it_was(
+    tmp_path: Path, write: Write, cues: list[Cue], message: str
+) -> None:
+    path = tmp_path / "clip.vtt"
+    path.write_text("precious")
+    with pytest.raises(ValueError, match=message):
+        write(path, cues)
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]

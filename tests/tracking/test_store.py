@@ -1,0 +1,166 @@
+"""What the tracker is told: names that it takes, the store that it writes to, models that it does not have."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+from mlflow.utils.validation import _validate_metric_name
+
+from pipeline.errors import InputError
+from pipeline.tracking import store as tracking_store
+
+
+@given(st.lists(st.text(max_size=300).map("test/class_f1/{}".format), unique=True, max_size=8))
+@settings(deadline=None, max_examples=100)
+def test_any_class_name_becomes_a_metric_name_of_its_own(names):
+    taken = tracking_store.metric_names(names)
+    assert list(taken) == names
+    assert len(set(taken.values())) == len(names)
+    for name in taken.values():
+        _validate_metric_name(name)
+        assert len(name) <= tracking_store.LONGEST_METRIC_NAME
+
+
+def test_plain_names_stay():
+    names = ["val/frame_accuracy_pooled", "test/class_f1/moves_left", "train_loss", "f1/zieht nach oben"]
+    assert tracking_store.metric_names(names) == {name: name for name in names}
+
+
+def test_scores_of_odd_classes_are_logged(workspace):
+    with tracking_store.open_run(None, name="x") as run_id:
+        tracking_store.log_scores({"f1/a?": 1.0, "f1/a!": 2.0, "f1/..": 3.0, "f1/a//b": 4.0})
+    metrics = MlflowClient().get_run(run_id).data.metrics
+    assert sorted(metrics.values()) == [1, 2, 3, 4]
+
+
+def test_an_exception_marks_the_run_as_failed(workspace):
+    with pytest.raises(ZeroDivisionError), tracking_store.open_run(None, name="x") as run_id:
+        raise ZeroDivisionError
+    assert MlflowClient().get_run(run_id).info.status == "FAILED"
+    assert tracking_store.has_run(run_id)
+    assert not tracking_store.has_run("0" * 32)
+
+
+def test_the_store_lies_in_the_repository_also_from_within_a_copy_of_dvc(workspace, monkeypatch):
+    assert tracking_store.store_folder() == Path.cwd()
+    copy = workspace / ".dvc" / "tmp" / "exps" / "tmp1"
+    copy.mkdir(parents=True)
+    monkeypatch.setenv("DVC_ROOT", str(workspace))
+    monkeypatch.chdir(copy)
+    with tracking_store.open_run(None, name="x") as run_id:
+        pass
+    assert not list(copy.iterdir())
+    run = MlflowClient().get_run(run_id)
+    assert run.info.artifact_uri.startswith((workspace / "mlartifacts").as_uri())
+
+
+def test_a_model_that_is_not_there(workspace, monkeypatch):
+    with pytest.raises(InputError, match="models:/nothing/1: MLflow has no such model"):
+        tracking_store.fetch_checkpoint("models:/nothing/1")
+    Path("mlflow.db").unlink()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # which mlflow sets for the processes that it starts
+    with pytest.raises(InputError, match=r"there is no MLflow store .*mlflow.db: run from the repository, or set"):
+        tracking_store.fetch_checkpoint("models:/nothing/1")
+    assert not Path("mlflow.db").exists()
+
+
+def test_nested_settings_become_flat_parameters():
+    assert tracking_store.flatten_params({"seed": 0, "a": {"b": {"c": [1, 2]}, "d": None}}) == {
+        "seed": 0,
+        "a.b.c": [1, 2],
+        "a.d": None,
+    }
+
+
+def tags_of(run_id: str) -> dict[str, str]:
+    return MlflowClient().get_run(run_id).data.tags
+
+
+def make_run(*, name: str = "labeller-gru-x", search: str | None = None, **params: object) -> str:
+    """A run of a training, as tracking is told of it."""
+    with tracking_store.open_run(None, name=name, search=search) as run_id:
+        tracking_store.log_start(params, tracking_store.Datasets("x", "f00d", Path("x"), {}), model=name.split("-")[0])
+    return run_id
+
+
+def test_the_runs_of_one_search_are_children_of_one_run(workspace):
+    first, second, other = (make_run(search=search) for search in ("cells", "cells", "rates"))
+    alone = make_run()
+    searches = tracking_store.searches()
+    assert searches.keys() == {"cells", "rates"}
+    assert tags_of(first)["mlflow.parentRunId"] == tags_of(second)["mlflow.parentRunId"] == searches["cells"]
+    assert tags_of(other)["mlflow.parentRunId"] == searches["rates"]
+    assert "mlflow.parentRunId" not in tags_of(alone)
+    parent = MlflowClient().get_run(searches["cells"])
+    assert (parent.info.run_name, parent.info.status) == ("cells", "FINISHED")
+    assert parent.info.experiment_id == MlflowClient().get_run(first).info.experiment_id
+    assert len(tracking_store.read_search("cells")) == 2
+
+
+def test_a_run_gone_on_with_stays_in_its_search(workspace):
+    run_id = make_run(search="cells")
+    with tracking_store.open_run(run_id, search="rates") as again:
+        assert again == run_id
+    assert tracking_store.searches().keys() == {"cells"}
+    assert tags_of(run_id)["mlflow.parentRunId"] == tracking_store.searches()["cells"]
+
+
+def test_workers_that_start_at_one_time_make_one_store_and_one_search(workspace):
+    Path("mlflow.db").unlink()
+    program = """
+from pipeline.tracking import store
+with store.open_run(None, search="cells"):
+    pass
+"""
+    workers = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for worker in workers:
+        _, told = worker.communicate(timeout=120)
+        assert worker.returncode == 0, told
+    tracking_store.connect()
+    runs = MlflowClient().search_runs(["1"])
+    assert sorted(run.info.run_name == "cells" for run in runs) == [False, False, True]
+    assert len(tracking_store.read_search("cells")) == 2
+
+
+def runs_of_model(run_id: str, search: str | None) -> list[str]:
+    return tracking_store.runs_of_model(run_id, search, results=Path("results"))
+
+
+def test_a_model_that_was_trained_before_a_search_has_a_child_there_that_stands_for_it(workspace, monkeypatch):
+    inside = make_run(search="cells", seed=0)
+    assert runs_of_model(inside, "cells") == [inside]
+    before = make_run(seed=3, a={"b": None})
+    assert runs_of_model(before, None) == [before]
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
+    trained, child = runs_of_model(before, "cells")
+    assert trained == before
+    assert "mlflow.parentRunId" not in tags_of(before)
+    tags = tags_of(child)
+    assert tags["mlflow.parentRunId"] == tracking_store.searches()["cells"]
+    assert tags["trained_by"] == before
+    assert tags["dvc_experiment"] == "brave-fox"
+    assert tags["data_fingerprint"] == "f00d"
+    assert MlflowClient().get_run(child).data.params == {"seed": "3", "a.b": "None"}
+    assert runs_of_model(before, "cells") == [before, child], "evaluated again, it has the same one"
+    assert runs_of_model(inside, "rates") == [inside, runs_of_model(inside, "rates")[1]]
+    runs = tracking_store.read_search("cells")
+    assert [(run.name, run.model, run.params["seed"]) for run in runs] == [
+        ("labeller-gru-x", "labeller", "0"),
+        ("brave-fox", "labeller", "3"),
+    ]
+
+
+def test_a_search_that_is_not_there(workspace, monkeypatch):
+    with pytest.raises(InputError, match=r"search cells: MLflow has no run of this name .*, it has none: start one"):
+        tracking_store.read_search("cells")
+    make_run(search="rates")
+    with pytest.raises(InputError, match=r"it has rates: start one with `dvc exp run --queue -S search=it's"):
+        tracking_store.read_search("it's")
+    Path("mlflow.db").unlink()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(InputError, match=r"search rates: there is no MLflow store"):
+        tracking_store.read_search("rates")

@@ -1,0 +1,96 @@
+"""What training tells of gradients: numbers, a warning that names the cure, and nothing that changes the training."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.datasets.windows import Batch
+from pipeline.models.labeller import Labeller
+from pipeline.training.gradient_report import Diagnosis, diagnose, due_warning, scores_of
+
+
+def labeller_of(cell: str, **options: Any) -> Labeller:
+    torch.manual_seed(0)
+    return Labeller(3, 2, **{"cell": cell, "hidden_size": 6, "dropout": 0.5, **options}).eval()
+
+
+def batch(num_frames: int = 40) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, num_frames, 3, generator=generator)
+    return Batch(inputs, torch.tensor([num_frames, num_frames - 3]), (inputs[..., 0] > 0).long())
+
+
+def diagnosis_of(cell: str, *, scale: float | None = None, num_frames: int = 40, **options: Any) -> Diagnosis:
+    labeller = labeller_of(cell, **options)
+    if scale is not None:
+        with torch.no_grad():
+            labeller.rnn.weight_hh_l0.copy_(scale * torch.eye(6))
+            labeller.rnn.bias_hh_l0.fill_(1.0)  # so that no unit of relu stays off
+    diagnosis = diagnose(labeller, cell, batch(num_frames))
+    assert diagnosis is not None
+    return diagnosis
+
+
+def test_shapes_and_scores() -> None:
+    diagnosis = diagnosis_of("gru", num_layers=2, bidirectional=True)
+    assert torch.tensor(diagnosis["norms"]).shape == (2, 2, 40)
+    assert torch.tensor(diagnosis["radii"]).shape == (2, 2, 3)
+    scores = scores_of(diagnosis)
+    assert scores.keys() == {"rnn/gradient_factor", "rnn/spectral_radius"}
+    assert scores["rnn/spectral_radius"] == np.max(diagnosis["radii"])
+
+
+def test_without_a_recurrent_network_there_is_nothing_to_tell() -> None:
+    assert diagnose(labeller_of("none"), "none", batch()) is None
+
+
+def test_many_to_one() -> None:
+    labeller = labeller_of("tanh", head="many_to_one")
+    assert diagnose(labeller, "tanh", batch()._replace(labels=torch.tensor([0, 1]))) is not None
+
+
+def test_it_touches_no_gradient_no_weight_and_no_random_number() -> None:
+    labeller = labeller_of("lstm", num_layers=2)
+    before = {name: tensor.clone() for name, tensor in labeller.state_dict().items()}
+    random = torch.get_rng_state()
+    diagnose(labeller, "lstm", batch())
+    assert torch.equal(torch.get_rng_state(), random)
+    for name, tensor in labeller.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert all(parameter.grad is None for parameter in labeller.parameters())
+    assert not labeller.rnn._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("cell", "scale", "words"),
+    [
+        ("tanh", 0.3, ["vanish", "labeller=gru, labeller=lstm", "orthogonal", "cell relu that starts"]),
+        ("relu", 0.3, ["vanish", "labeller=gru", "recurrent_init=orthogonal", "the identity as start"]),
+        ("relu", 1.5, ["explode", "training.clip_norm", "training.window_frames", "recurrent_init=orthogonal"]),
+        ("relu", 1.0, []),
+    ],
+)
+def test_the_warning_names_the_cure(cell: str, scale: float, words: list[str]) -> None:
+    warning = diagnosis_of(cell, scale=scale)["warning"]
+    assert bool(warning) == bool(words)
+    for word in words:
+        assert word in warning
+
+
+def test_a_gated_cell_is_not_told_to_become_one() -> None:
+    warning = diagnosis_of("gru", num_frames=64)["warning"]
+    assert "vanish" in warning
+    assert "gated" not in warning
+
+
+def test_the_warning_is_given_once_when_a_second_epoch_in_a_row_confirms_it() -> None:
+    def given(*verdicts: str) -> list[int]:
+        diagnoses: list[Any] = [{"verdict": verdict, "warning": f"it is {verdict}"} for verdict in verdicts]
+        return [i for i in range(len(diagnoses)) if due_warning(diagnoses[: i + 1])]
+
+    assert given("vanishing", "healthy", "healthy") == []
+    assert given("vanishing", "vanishing", "vanishing", "vanishing") == [1]
+    assert given("healthy", "vanishing", "exploding", "exploding", "healthy", "vanishing", "vanishing") == [3]
+    assert due_warning([]) is None

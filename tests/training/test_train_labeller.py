@@ -1,0 +1,497 @@
+"""Training into a checkpoint and an MLflow run, on ready features: what is learnt, logged, kept and gone on with."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_data import Killed, kill_in, write_feature_dataset, write_params
+from mlflow import MlflowClient
+
+from pipeline.annotations.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.checkpoints.labeller import load_checkpoint
+from pipeline.config import load_params
+from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
+from pipeline.datasets.manifest import Manifest, Source
+from pipeline.labelling.model import load_model
+from pipeline.labelling.video import label_video
+from pipeline.postprocessing.temperature import fit_temperature
+from pipeline.stages.prepare import prepare
+from pipeline.tracking import store
+from pipeline.training import labeller as training
+from pipeline.training import labeller_learner, loop
+from pipeline.training import runs as training_runs
+from pipeline.training.labeller import train
+from pipeline.training.labeller_data import Material
+
+TUNED = ("temperature", "min_segment_frames", "f1_at_50_before", "f1_at_50_after")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """Nothing is said of the model in MLflow, whose logging takes most of the time of a short training."""
+    monkeypatch.setattr(store, "log_model", lambda *args, **options: None)
+
+
+@pytest.fixture
+def features_workspace(workspace: Path) -> Path:
+    write_feature_dataset(workspace / "dataset", num_videos=10)
+    return workspace
+
+
+def open_material(*, change=None) -> Material:
+    """Prepare ./dataset and write its features; `change(stem, features)` alters them first."""
+    manifest = prepare(load_params(), Path("prepared"))
+    for source in manifest.sources:
+        features = read_feature_file(Path(source.path))
+        features = change(source.stem, features) if change else features
+        write_features(Path("features") / f"{source.stem}{SUFFIX}", features, np.zeros(len(features)), fingerprint="x")
+    return Material.open(Path("prepared"), Path("features"), None, from_pixels=False)
+
+
+def open_params(folder: Path, **changes):
+    write_params(folder, **changes)
+    return load_params()
+
+
+def open_material_of(folder: Path) -> Material:
+    write_params(folder)
+    return open_material()
+
+
+def client() -> MlflowClient:
+    store.connect()
+    return MlflowClient()
+
+
+def runs() -> list:
+    return client().search_runs([store.mlflow.get_experiment_by_name(store.EXPERIMENT).experiment_id])
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def curve(run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client().get_metric_history(run_id, f"epoch/{name}")]
+
+
+def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "train_labeller")
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
+    write_params(features_workspace, labeller__bidirectional=True)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    (run,) = runs()
+    lineage = json.loads(Path("model/checkpoint.json").read_text())["lineage"]
+    assert lineage["run_id"] == run.info.run_id
+    assert run.info.run_name == "labeller-bigru-tiny"
+    assert run.info.status == "FINISHED"
+    tags = run.data.tags
+    assert tags["dvc_stage"] == "train_labeller"
+    assert tags["dvc_experiment"] == lineage["dvc_experiment"] == "brave-fox"
+    assert tags["data_fingerprint"] == lineage["data_fingerprint"] == material.manifest.fingerprint()
+    assert tags["git_commit"] == lineage["git_commit"]
+    assert run.data.params["labeller.hidden_size"] == "8"
+    assert run.data.params["dataset.pixels.color"] == "rgb"
+    history = read_history(Path("model"))
+    assert {"train_loss", "gradient_norm", "learning_rate", "val_loss", "val_frame_accuracy"} < history[0].keys()
+    for name in history[0].keys() - {"epoch"}:
+        assert curve(run.info.run_id, name) == [(int(row["epoch"]), float(row[name])) for row in history]
+    datasets = {d.dataset.name: (d.tags[0].value, d.dataset.digest) for d in run.inputs.dataset_inputs}
+    fingerprint = material.manifest.fingerprint()
+    assert datasets == {f"tiny-{split}": (split, fingerprint) for split in ("train", "val", "test")}
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
+        "class_support.csv",
+        "curves.png",
+        "decode_report.csv",
+        "gradients.png",
+    ]
+    (model,) = run.outputs.model_outputs
+    assert client().get_logged_model(model.model_id).status == "READY"
+    held = store.fetch_checkpoint(f"runs:/{run.info.run_id}/labeller")
+    assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspace, capsys):
+    changes = {"labeller__cell": "relu", "labeller__recurrent_init": "identity", "training__epochs": 5}
+    write_params(features_workspace, **changes)
+    train(load_params(), open_material(), Path("healthy"), name="labeller")
+    assert "gradients" not in capsys.readouterr().out
+    write_params(
+        features_workspace, **changes | {"labeller__recurrent_init": "uniform", "training__window_frames": None}
+    )
+    train(load_params(), open_material(), Path("vanishing"), name="labeller")
+    assert capsys.readouterr().out.count("gradients vanish") == 1
+    vanishing, healthy = runs()
+    assert {"class_support.csv", "curves.png", "decode_report.csv", "gradients.png"} == {
+        file.path for file in client().list_artifacts(healthy.info.run_id)
+    }
+    factors = [[value for _, value in curve(run.info.run_id, "rnn/gradient_factor")] for run in (vanishing, healthy)]
+    assert max(factors[0]) < 0.6 < 0.9 < min(factors[1])
+    assert curve(healthy.info.run_id, "rnn/spectral_radius")[0][1] == pytest.approx(1, abs=0.3)
+    for run, num_frames in ((vanishing, 40), (healthy, 16)):
+        norms = client().get_metric_history(run.info.run_id, "gradient_by_frames_back/epoch_004")
+        assert [point.step for point in norms] == list(range(num_frames))
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_workspace):
+    write_params(features_workspace, labeller__cell="none", training__epochs=1)
+    train(load_params(), open_material(), Path("model"), name="baseline")
+    (run,) = runs()
+    assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
+        "class_support.csv",
+        "curves.png",
+        "decode_report.csv",
+    ]
+    assert not any("rnn" in name or "gradient_by" in name for name in run.data.metrics)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_looking_at_gradients_changes_no_number_of_the_training(features_workspace, monkeypatch):
+    write_params(features_workspace)
+    material = open_material()
+    train(load_params(), material, Path("looked_at"), name="labeller")
+    monkeypatch.setattr(training, "_diagnoser", lambda *_: None)
+    train(load_params(), material, Path("not_looked_at"), name="labeller")
+    told = [{k: v for k, v in row.items() if not k.startswith("rnn/")} for row in read_history(Path("looked_at"))]
+    assert told == read_history(Path("not_looked_at"))
+    weights = [Path(folder, "weights.safetensors").read_bytes() for folder in ("looked_at", "not_looked_at")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_run_by_hand_has_no_tag_of_dvc(features_workspace):
+    write_params(features_workspace, training__epochs=1)
+    train(load_params(), open_material(), Path("model"), name="labeller")
+    assert not any(name.startswith("dvc_") for name in runs()[0].data.tags)
+
+
+LOAD = """
+import sys
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+table = model.predict(pandas.DataFrame({"path": sys.argv[2:]}))
+print(sys.modules["pipeline.pyfunc"].__file__)
+print(table.to_csv(index=False))
+"""
+
+
+@pytest.mark.slow
+def test_the_model_labels_in_another_process_and_folder_with_its_own_code(features_workspace, tmp_path):
+    write_params(features_workspace)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    run_id = runs()[0].info.run_id
+    paths = [str(Path(source.path).resolve()) for source in material.manifest.sources[:2]]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{features_workspace / 'mlflow.db'}"
+    command = [sys.executable, "-c", LOAD, f"runs:/{run_id}/labeller", *paths]
+    result = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
+    code, *lines = result.stdout.splitlines()
+    assert Path(code).parts[-3:-1] == ("code", "pipeline"), "its own code, not what is installed"
+    rows = list(csv.DictReader(lines))
+    assert list(rows[0]) == ["path", "frame", "time_seconds", "label", "probability"]
+    model = load_model("model", device="cpu")
+    for path in paths:
+        labels = label_video(Path(path), model).labels
+        assert [row["label"] for row in rows if row["path"] == path] == [model.spec.classes[index] for index in labels]
+
+
+KILLS = {
+    "before the data set is logged": (store, "log_start", 0),
+    "in the third epoch": (labeller_learner, "masked_cross_entropy", 8),
+    "before an epoch is reported": (store, "log_epoch", 1),
+    "before the model is logged": (store, "log_model", 0),
+    "after the model is logged": (loop.TrainingState, "finish", 0),
+}
+
+
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize(
+    "where", [list(KILLS)[1], *(pytest.param(list(KILLS)[i], marks=pytest.mark.slow) for i in (0, 2))]
+)
+def test_killed_it_goes_on_to_the_same_numbers(features_workspace, monkeypatch, where):
+    check_killed(features_workspace, monkeypatch, where)
+
+
+@pytest.mark.parametrize("where", [pytest.param(list(KILLS)[3], marks=pytest.mark.slow), list(KILLS)[4]])
+def test_killed_around_its_model_it_logs_one(features_workspace, monkeypatch, where):
+    run = check_killed(features_workspace, monkeypatch, where)
+    assert len(run.outputs.model_outputs) == 1
+
+
+@pytest.mark.usefixtures("no_model")
+def test_killed_in_consecutive_windows_it_goes_on_to_the_same_numbers(features_workspace, monkeypatch):
+    changes = {"training__windows": "consecutive", "training__window_frames": 9, "labeller__inputs": "both"}
+    check_killed(features_workspace, monkeypatch, list(KILLS)[1], **changes)
+
+
+def check_killed(folder: Path, monkeypatch, where: str, **changes):
+    """Kill a training, go on with it, and compare with one that was not. Returns the run."""
+    write_params(folder, training__patience=3, **changes)
+    material = open_material()
+    train(load_params(), material, Path("whole"), name="labeller")
+    module, name, call = KILLS[where]
+    with monkeypatch.context() as patch:
+        kill_in(patch, module, name, call=call)
+        with pytest.raises(Killed):
+            train(load_params(), material, Path("killed"), name="labeller")
+    (Path("killed") / ".weights.123.partial.safetensors").write_text("half of it")
+    train(load_params(), material, Path("killed"), name="labeller")
+    assert len(runs()) == 2
+    assert read_history(Path("killed")) == read_history(Path("whole"))
+    weights = [Path(folder, "weights.safetensors").read_bytes() for folder in ("whole", "killed")]
+    assert weights[0] == weights[1]
+    specs = [load_checkpoint(Path(folder), device=CPU).spec for folder in ("whole", "killed")]
+    ids = [spec.lineage.run_id for spec in specs]
+    for metric in read_history(Path("whole"))[0].keys() - {"epoch"}:
+        assert curve(ids[0], metric) == curve(ids[1], metric)
+    resumed = client().get_run(ids[1])
+    assert resumed.info.status == "FINISHED"
+    assert len(resumed.inputs.dataset_inputs) == 3
+    assert not list(Path("killed").glob(".*"))
+    return resumed
+
+
+@pytest.mark.usefixtures("no_model")
+def test_killed_in_a_search_it_goes_on_as_the_same_child(features_workspace, monkeypatch):
+    write_params(features_workspace, search="cells")
+    material = open_material()
+    with monkeypatch.context() as patch:
+        kill_in(patch, labeller_learner, "masked_cross_entropy", call=8)
+        with pytest.raises(Killed):
+            train(load_params(), material, Path("model"), name="labeller")
+    train(load_params(), material, Path("model"), name="labeller")
+    search = store.searches()["cells"]
+    (run,) = [run for run in runs() if run.info.run_id != search]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.parentRunId"] == search
+    assert run.data.tags["model"] == "labeller"
+    write_params(features_workspace)
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 2, "a search is no setting of a model: it is not trained anew for one"
+
+
+@pytest.mark.usefixtures("no_model")
+def test_what_is_trained_already_is_not_trained_again(features_workspace, monkeypatch, capsys):
+    write_params(features_workspace, training__epochs=1)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 1
+    assert "already trained" in capsys.readouterr().out
+    labels = Path("dataset/labels/clip0.csv")
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 2, "a segment less is labelled"
+    monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 3
+    write_params(features_workspace, training__epochs=1, seed=7)
+    train(load_params(), material, Path("model"), name="labeller")
+    assert len(runs()) == 4
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_store_that_lost_the_run_gets_a_new_one(features_workspace, empty_store):
+    write_params(features_workspace, training__epochs=1)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    client().delete_run(runs()[0].info.run_id)
+    train(load_params(), material, Path("model"), name="labeller")
+    (run,) = runs()
+    assert json.loads(Path("model/checkpoint.json").read_text())["lineage"]["run_id"] == run.info.run_id
+
+
+def accuracy(cell: str, folder: Path) -> float:
+    write_params(
+        folder,
+        labeller__cell=cell,
+        labeller__hidden_size=32,
+        labeller__dropout=0.0,
+        training__epochs=20,
+        training__learning_rate=0.02,
+        training__window_frames=None,
+    )
+    train(load_params(), open_material(), Path(cell), name=cell)
+    return max(float(row["val_frame_accuracy"]) for row in read_history(Path(cell)))
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_recurrent_network_learns_what_takes_memory(workspace):
+    """Only the first frame of a segment tells its class: each frame by itself is right in 1/8 + 7/8 * 1/3 at best."""
+    write_feature_dataset(workspace / "dataset", num_videos=40)
+    assert accuracy("gru", workspace) > 90
+    assert accuracy("none", workspace) < 60
+
+
+@pytest.mark.usefixtures("no_model")
+def test_what_unlabelled_frames_hold_changes_no_weight_of_a_network_without_memory(features_workspace):
+    """Each frame by itself, so that an unlabelled frame can reach the loss or the scores by its own features alone."""
+    write_params(features_workspace, labeller__cell="none", labeller__dropout=0.0)
+    labels = Path("dataset/labels")
+    for path in labels.iterdir():
+        rows = path.read_text().splitlines()
+        path.write_text("\n".join([rows[0], *rows[2:]]) + "\n")  # the first segment becomes unlabelled
+    train(load_params(), open_material(), Path("as_it_is"), name="labeller")
+
+    def scramble(stem: str, features: np.ndarray) -> np.ndarray:
+        features = features.copy()
+        features[:8] = 50
+        return features
+
+    material = open_material(change=scramble)
+    assert all((material.labels[source.stem][:8] == IGNORE_INDEX).all() for source in material.manifest.sources)
+    train(load_params(), material, Path("scrambled"), name="labeller")
+    assert read_history(Path("as_it_is")) == read_history(Path("scrambled"))
+    assert Path("as_it_is/weights.safetensors").read_bytes() == Path("scrambled/weights.safetensors").read_bytes()
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_a_validation_split(features_workspace):
+    write_params(features_workspace, dataset__val_fraction=0.0, training__patience=1)
+    train(load_params(), open_material(), Path("model"), name="labeller")
+    history = read_history(Path("model"))
+    assert len(history) == 4, "nothing to lose patience with"
+    assert not any(name.startswith("val_") for name in history[0])
+    assert client().get_metric_history(runs()[0].info.run_id, "best_epoch")[0].value == 3
+
+
+@pytest.mark.usefixtures("no_model")
+def test_many_to_one_learns_the_class_of_a_video(workspace):
+    """One class a video, of some by labels.csv, of others by the few frames that have a label."""
+    generator = np.random.default_rng(0)
+    for folder in ("features", "labels"):
+        (workspace / "dataset" / folder).mkdir(parents=True)
+    (workspace / "dataset" / "classes.txt").write_text("idle\nleft\n")
+    rows = [f"clip{index},{'left' if index % 2 else 'idle'}" for index in range(10)]
+    (workspace / "dataset" / "labels.csv").write_text("\n".join(["stem,class", *rows]) + "\n")
+    for index in range(20):
+        features = generator.normal(size=(int(generator.integers(10, 30)), 4)).astype(np.float32)
+        features[:, 0] += 3 * (index % 2)
+        np.save(workspace / "dataset" / "features" / f"clip{index}.npy", features)
+        if index >= 10:
+            segment = f"3,6,{'left' if index % 2 else 'idle'}"
+            (workspace / "dataset" / "labels" / f"clip{index}.csv").write_text(f"start,stop,class\n{segment}\n")
+    write_params(workspace, labeller__head="many_to_one", training__epochs=15, training__learning_rate=0.02)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) == 100
+    model = load_checkpoint(Path("model"), device=CPU)
+    probabilities = model.labeller.predict(material.feature_chunks(material.manifest.sources[0]))
+    assert (probabilities == probabilities[0]).all(), "one class a video"
+
+
+@pytest.mark.usefixtures("no_model")
+def test_automatic_lengths_go_by_the_training_segments_and_the_validation_split(features_workspace):
+    """Whole videos, each feature standardized: what only bidirectional networks can do, from training to labels."""
+    write_params(
+        features_workspace,
+        labeller__bidirectional=True,
+        labeller__normalize="video",
+        labeller__min_segment_frames="auto",
+        labeller__pool_frames="auto",
+        training__window_frames=None,
+        training__feature_noise=0.1,
+        training__feature_dropout=0.1,
+        training__learning_rate=0.02,
+        training__epochs=30,
+    )
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    spec = load_checkpoint(Path("model"), device=CPU).spec
+    labels = [material.labels[source.stem] for source in material.manifest.of_split("train")]
+    median = median_segment_frames(labels)
+    assert spec.labeller.pool_frames == round(0.2 * median) > 1
+    tuned = {name: client().get_metric_history(runs()[0].info.run_id, f"tuning/{name}")[0].value for name in TUNED}
+    assert tuned["temperature"] == spec.temperature
+    assert tuned["min_segment_frames"] == spec.min_segment_frames
+    assert tuned["f1_at_50_after"] >= tuned["f1_at_50_before"]
+    assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) > 60, "of three classes"
+    assert read_history(Path("model"))[0]["rnn/gradient_factor"]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_validation_the_shortest_segment_is_a_share_of_the_median_one(features_workspace):
+    write_params(features_workspace, labeller__min_segment_frames="auto", dataset__val_fraction=0.0)
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    spec = load_checkpoint(Path("model"), device=CPU).spec
+    labels = [material.labels[source.stem] for source in material.manifest.of_split("train")]
+    assert spec.min_segment_frames == round(0.4 * median_segment_frames(labels)) > 1
+    assert spec.temperature == 1
+
+
+@pytest.mark.usefixtures("no_model")
+def test_the_temperature_is_that_of_the_best_epoch_on_validation(features_workspace):
+    write_params(features_workspace, training__epochs=6, training__learning_rate=0.05, training__monitor="loss")
+    material = open_material()
+    train(load_params(), material, Path("model"), name="labeller")
+    model = load_checkpoint(Path("model"), device=CPU)
+    losses = [float(row["val_loss"]) for row in read_history(Path("model"))]
+    sources = material.manifest.of_split("val")
+    labels = np.concatenate([material.labels[source.stem] for source in sources])
+    probabilities = np.concatenate([model.labeller.predict(material.feature_chunks(source)) for source in sources])
+    assert model.spec.temperature == pytest.approx(fit_temperature(probabilities, labels), rel=1e-6)
+    assert model.spec.temperature != 1
+    assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_balanced_class_weights_are_those_of_the_training_split(features_workspace):
+    material = open_material_of(features_workspace)
+    assert training._class_weights(open_params(features_workspace), material, CPU) is None
+    weights = training._class_weights(
+        open_params(features_workspace, training__class_weights="balanced"), material, CPU
+    )
+    labels = np.concatenate([material.labels[source.stem] for source in material.manifest.of_split("train")])
+    shares = weights.numpy() * np.bincount(labels, minlength=3)
+    assert shares == pytest.approx([len(labels) / 3] * 3)
+    half_way = training._class_weights(
+        open_params(features_workspace, training__class_weights="square_root"), material, CPU
+    )
+    np.testing.assert_allclose(half_way.numpy() ** 2, weights.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("window_frames", "expected"), [(None, [1.5, 0.75]), (10, [1.25, 5 / 6]), (5, [1.25, 5 / 6])])
+def test_balanced_class_weights_of_many_to_one_are_those_of_windows(tmp_path, window_frames, expected):
+    """One video of 20 frames and two of 10 and 20: whole, one window against two; cut into 10 or 5, 2 against 3."""
+    write_params(
+        tmp_path,
+        labeller__head="many_to_one",
+        training__class_weights="balanced",
+        training__window_frames=window_frames,
+    )
+    lengths = {"a": 20, "b": 10, "c": 20}
+    sources = tuple(Source(stem, f"{stem}.npy", stem, num, split="train") for stem, num in lengths.items())
+    labels = {stem: np.full(num, int(stem != "a")) for stem, num in lengths.items()}
+    material = Material(Manifest("tiny", "features", ("x", "y"), None, sources), labels, tmp_path, None, False, ())
+    weights = training._class_weights(load_params(tmp_path / "params.yaml"), material, CPU)
+    assert weights.tolist() == pytest.approx(expected)
+
+
+def test_a_validation_split_of_background_alone_is_scored(tmp_path):
+    """There is no segment to find and none is found, which is no reason to stop."""
+
+    class Silent:
+        def predict(self, chunks):
+            return np.tile([0.25, 0.75], (8, 1))
+
+    write_features(tmp_path / f"a{SUFFIX}", np.zeros((8, 2), np.float32), np.zeros(8), fingerprint="x")
+    source = Source("a", "a.npy", "a", 8, width=2, split="val")
+    manifest = Manifest("tiny", "features", ("idle", "left"), "left", (source,))
+    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, ())
+    scores = training.validate(Silent(), material)
+    assert scores == {"loss": pytest.approx(-np.log(0.75)), "frame_accuracy": 100, "edit": 100, "f1_at_50": 100}
