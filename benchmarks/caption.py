@@ -30,7 +30,7 @@ from pipeline.encoding.images import describe_images
 from pipeline.video.image import read_image
 
 WHOLE_LIMIT, BEAM_LIMIT = 0.9, 1.3
-DECODED_AT_ONCE = 32
+PARALLEL_DECODERS = 32
 
 
 def main() -> None:
@@ -43,32 +43,32 @@ def main() -> None:
     model = load_caption_model(options.model, device="auto")
     paths = find_pictures([options.images])[0][: options.num]
     print(f"{len(paths)} images, {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads")
-    height, width = model.frames.preprocess.size
+    height, width = model.frame_encoder.preprocess.size
     encoded_by = "torch" if model.runtime is None else type(model.runtime).__name__
     print(f"torch {torch.__version__}, encoder {model.spec.encoder.name} by {encoded_by} at {width}x{height}")
     print(f"{model.spec.captioner.cell} of {model.spec.captioner.hidden_size}, {len(model.vocabulary)} words\n")
     _print_rates(model, paths, options.rounds)
-    _print_beams(model, paths[:DECODED_AT_ONCE], options.rounds)
+    _print_beams(model, paths[:PARALLEL_DECODERS], options.rounds)
 
 
 def _scaled(model: CaptionModel, paths: list[Path]) -> torch.Tensor:
     """Images uint8 [n, h, w, 3] of the encoder's size."""
-    return torch.cat([model.frames.preprocess.resize(read_image(path)[None]) for path in paths])
+    return torch.cat([model.frame_encoder.preprocess.resize(read_image(path)[None]) for path in paths])
 
 
 def _encode(model: CaptionModel, scaled: torch.Tensor) -> torch.Tensor:
     """uint8 [n, h, w, 3] -> regions [n, R, C], by the encoder that the command uses."""
     if model.runtime is None:
         return _encode_by_torch(model, scaled)
-    return model.frames.encoder.regions_of(model.runtime.submit(scaled.numpy()).result())
+    return model.frame_encoder.encoder.regions_of(model.runtime.submit(scaled.numpy()).result())
 
 
 @torch.inference_mode()
 def _encode_by_torch(model: CaptionModel, scaled: torch.Tensor) -> torch.Tensor:
     """As `_encode`, a batch on all cores at a time; on the captioner's device."""
-    device, normalize = model.captioner.word_bias.device, model.frames.preprocess.normalize
-    batches = scaled.split(model.frames.spec.batch_size)
-    regions = torch.cat([model.frames.encoder.regions(normalize(batch).to(device)) for batch in batches])
+    device, normalize = model.captioner.word_bias.device, model.frame_encoder.preprocess.normalize
+    batches = scaled.split(model.frame_encoder.spec.batch_size)
+    regions = torch.cat([model.frame_encoder.encoder.regions(normalize(batch).to(device)) for batch in batches])
     regions.sum().item()  # waits for a GPU
     return regions
 
@@ -79,11 +79,13 @@ def _print_rates(model: CaptionModel, paths: list[Path], rounds: int) -> None:
     searches = {f"beam {k}": plan_search(model, beam_size=k) for k in (1, 3, 5)}
 
     def read_and_encode() -> None:
-        for _ in describe_images(map(read_image, paths), model.regions, len, batch_size=model.frames.spec.batch_size):
+        for _ in describe_images(
+            map(read_image, paths), model.regions, len, batch_size=model.frame_encoder.spec.batch_size
+        ):
             pass
 
     def describe(search: Search) -> None:
-        for _ in caption_images(paths, model, search, refuse=sys.exit):
+        for _ in caption_images(paths, model, search, on_failure=sys.exit):
             pass
 
     parts: dict[str, Callable[[], object]] = {

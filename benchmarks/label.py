@@ -42,7 +42,7 @@ from pipeline.checkpoints.storage import Lineage
 from pipeline.config import Pixels, load_params
 from pipeline.encoding.runtime import TorchRuntime
 from pipeline.encoding.types import Runtime
-from pipeline.labelling.folder import Wanted, label_files
+from pipeline.labelling.folder import OutputOptions, label_videos
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import label_video
 from pipeline.video.open import open_scaled
@@ -113,13 +113,13 @@ def make_model(
     return folder
 
 
-def scaled_copy(source: Path, path: Path, width: int, height: int, *, most_frames: int | None = None) -> Path:
+def scaled_copy(source: Path, path: Path, width: int, height: int, *, max_frames: int | None = None) -> Path:
     """The video at another size, H.264, at its own average rate."""
     with av.open(str(source)) as video, av.open(str(path), "w") as container:
         rate = video.streams.video[0].average_rate or Fraction(30)
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for index, frame in enumerate(islice(video.decode(video=0), most_frames)):
+        for index, frame in enumerate(islice(video.decode(video=0), max_frames)):
             pixels = frame.to_ndarray(format="yuv420p", width=width, height=height)
             copy = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
             copy.pts, copy.time_base = index, 1 / Fraction(rate)
@@ -130,7 +130,7 @@ def scaled_copy(source: Path, path: Path, width: int, height: int, *, most_frame
 
 def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, rounds: int) -> None:
     runtimes = {precision: _runtime(model) for precision, model in models.items()}
-    frames = runtimes["full"].frames
+    frames = runtimes["full"].frame_encoder
     with open_scaled(path, frames.preprocess) as video:
         pixels = np.concatenate([batch.pixels for batch in video.read()])
     parts: dict[str, tuple[int, Callable[[], object]]] = {
@@ -164,19 +164,19 @@ def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, roun
 def print_many_clips(path: Path, model: Model, folder: Path, rounds: int) -> None:
     clips = folder / "clips"
     clips.mkdir()
-    first = scaled_copy(path, clips / "clip0.mp4", *SIZES["360p"], most_frames=CLIP_FRAMES)
+    first = scaled_copy(path, clips / "clip0.mp4", *SIZES["360p"], max_frames=CLIP_FRAMES)
     for number in range(1, NUM_CLIPS):
         shutil.copy(first, clips / f"clip{number}.mp4")
     paths = sorted(clips.iterdir())
 
-    seconds = take_turns({str(n): lambda n=n: label(paths, model, folder, num_at_once=n) for n in (1, 2)}, rounds)
+    seconds = take_turns({str(n): lambda n=n: label(paths, model, folder, num_parallel=n) for n in (1, 2)}, rounds)
     rates = {name: NUM_CLIPS * CLIP_FRAMES / taken for name, taken in seconds.items()}
     print(f"many clips, {NUM_CLIPS} of {CLIP_FRAMES} frames\n  one at a time   {rates['1']:7.0f}\n"
           f"  two at once     {rates['2']:7.0f}   {rates['2'] / rates['1']:5.2f} of one at a time")  # fmt: skip
 
 
-def label(paths: list[Path], model: Model, out: Path, *, num_at_once: int = 1) -> None:
-    label_files(paths, model, out, wanted=Wanted(again=True), num_at_once=num_at_once, refuse=sys.exit)
+def label(paths: list[Path], model: Model, out: Path, *, num_parallel: int = 1) -> None:
+    label_videos(paths, model, out, outputs=OutputOptions(again=True), num_parallel=num_parallel, on_failure=sys.exit)
 
 
 def _runtime(model: Model) -> Runtime:
@@ -187,14 +187,14 @@ def _runtime(model: Model) -> Runtime:
 def by_torch(model: Model) -> Model:
     """The same model, its encoder run by torch in float32: what labels are compared with."""
     reference = replace(model)
-    reference.__dict__["runtime"] = TorchRuntime(_runtime(model).frames)  # in place of the cached property
+    reference.__dict__["runtime"] = TorchRuntime(_runtime(model).frame_encoder)  # in place of the cached property
     return reference
 
 
 @torch.inference_mode()
 def encode_by_torch(frames: FrameEncoder, pixels: np.ndarray) -> torch.Tensor:
     images = frames.preprocess.normalize(torch.from_numpy(pixels))
-    return torch.cat([frames.encoder.encode_at_once(batch) for batch in images.split(32)])
+    return torch.cat([frames.encoder.encode_batch(batch) for batch in images.split(32)])
 
 
 @torch.inference_mode()

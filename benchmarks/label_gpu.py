@@ -56,7 +56,7 @@ from pipeline.encoding.batches import BatchEncoder, SharedBatches
 from pipeline.encoding.cuda_graph import CUDARuntime, PixelEncoder
 from pipeline.encoding.runtime import TorchRuntime
 from pipeline.encoding.types import Precision, Runtime
-from pipeline.labelling.folder import Wanted, label_files
+from pipeline.labelling.folder import OutputOptions, label_videos
 from pipeline.labelling.model import Model
 from pipeline.labelling.video import label_video
 from pipeline.video.decoder_process import DecoderProcesses
@@ -72,7 +72,7 @@ FASTER = 1.05  # a layout that is faster by less is not taken
 SAMPLE_SECONDS = 0.05
 # FFmpeg with one thread for each video, in place of as many as there are cores.
 ONE_THREAD_EACH = patch.object(
-    pyav, "decode_strictly", lambda stream, frames_at_once: decode_strictly(stream, frames_at_once=False)
+    pyav, "decode_strictly", lambda stream, fitting_batch_frames: decode_strictly(stream, fitting_batch_frames=False)
 )
 
 
@@ -166,7 +166,7 @@ class Run:
         return sorted(paths)
 
     def frames(self, network: str, device: str | None = None) -> FrameEncoder:
-        found = load_checkpoint(self.models[network], device=torch.device(device or self.device)).frames
+        found = load_checkpoint(self.models[network], device=torch.device(device or self.device)).frame_encoder
         assert found is not None
         return found
 
@@ -184,8 +184,8 @@ class Run:
 
     def model(self, network: str, precision: Precision) -> Model:
         model = Model(load_checkpoint(self.models[network], device=torch.device(self.device)), precision)
-        assert model.checkpoint.frames is not None
-        model.__dict__["runtime"] = self.open(model.checkpoint.frames, precision)
+        assert model.checkpoint.frame_encoder is not None
+        model.__dict__["runtime"] = self.open(model.checkpoint.frame_encoder, precision)
         self.label_some(self.default[:1], model, 1, self.folder / "warm")  # what is set up at the first use
         return model
 
@@ -283,7 +283,7 @@ class Run:
         self.batches_seen.clear()
         with Utilization(self.device) as utilization:
             rate, seconds = self.label_some(videos, model, jobs, out, decoder_processes=decoder_processes)
-        full = np.mean(self.batches_seen) / cuda_graph.frames_at_once(*self.scale.image_size)
+        full = np.mean(self.batches_seen) / cuda_graph.fitting_batch_frames(*self.scale.image_size)
         rates = f"{rate:8.0f} frames a second for {seconds:4.1f} s, batches {full:.0%} full"
         print(f"  {told:42}{rates}, {utilization}", flush=True)
 
@@ -293,14 +293,14 @@ class Run:
         """Frames a second, and seconds."""
         out.mkdir(exist_ok=True)
         began = time.perf_counter()
-        label_files(
+        label_videos(
             videos,
             model,
             out,
-            wanted=Wanted(again=True),
-            num_at_once=jobs,
+            outputs=OutputOptions(again=True),
+            num_parallel=jobs,
             decoder_processes=decoder_processes,
-            refuse=refuse,
+            on_failure=on_failure,
         )
         taken = time.perf_counter() - began
         return sum(self.num_frames[path] for path in videos) / taken, taken
@@ -318,8 +318,8 @@ class Run:
     def decode(self) -> None:
         preprocess = self.frames(self.scale.networks[0], "cpu").preprocess
 
-        def rate(paths: list[Path], num_at_once: int, opening: OpenScaled) -> float:
-            with ThreadPoolExecutor(num_at_once) as threads:
+        def rate(paths: list[Path], num_parallel: int, opening: OpenScaled) -> float:
+            with ThreadPoolExecutor(num_parallel) as threads:
                 began = time.perf_counter()
                 num_frames = sum(threads.map(partial(decode_all, preprocess=preprocess, opening=opening), paths))
                 return num_frames / (time.perf_counter() - began)
@@ -342,7 +342,7 @@ class Run:
         height, width = self.scale.image_size
         for precision in PRECISIONS:
             for size in (32, 128):
-                with patch.object(cuda_graph, "PIXELS_AT_ONCE", size * height * width):
+                with patch.object(cuda_graph, "BATCH_PIXELS", size * height * width):
                     rate = self.rate(self.open(frames, precision), pixels)
                 print(f"  {self.scale.networks[0]}, {precision}, batches of {size:3}: {rate:8.0f}", flush=True)
 
@@ -356,10 +356,10 @@ class StandIn:
     """As `CUDARuntime`, on a CPU, so that everything around it can be run there."""
 
     def __init__(self, frames: FrameEncoder, *, precision: Precision) -> None:
-        self.frames = frames
+        self.frame_encoder = frames
         encode = PixelEncoder(frames, precision=precision)
         encoders = [lambda parts: encode(torch.from_numpy(np.concatenate(parts)))] * cuda_graph.NUM_PLACES
-        self._batches = SharedBatches(encoders, batch_size=cuda_graph.frames_at_once(*frames.preprocess.size))
+        self._batches = SharedBatches(encoders, batch_size=cuda_graph.fitting_batch_frames(*frames.preprocess.size))
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
         return self._batches.submit(pixels)
@@ -398,7 +398,7 @@ class Utilization:
         return f"GPU busy {np.mean(self._samples):.0f}% ({np.mean(middle):.0f}% without the first fifth), by NVML"
 
 
-def refuse(message: str) -> None:
+def on_failure(message: str) -> None:
     raise RuntimeError(message)
 
 

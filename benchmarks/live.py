@@ -39,7 +39,7 @@ from pipeline.video.sources.stream import StreamSource
 
 WIDTH, HEIGHT, FRAME_RATE = 640, 360, 25
 NUM_BITS, BLOCK = 16, 40  # milliseconds up to 65 s, in a row of blocks along the top
-MOST_SECONDS = 60
+MAX_SECONDS = 60
 NOT_COUNTED_SECONDS = 3.0
 
 
@@ -48,15 +48,17 @@ def main() -> None:
     parser.add_argument("--video", type=Path, required=True, help="what is sent, again and again")
     parser.add_argument("--model", help="checkpoint folder of a causal labeller that sees videos, or MLflow URI")
     parser.add_argument("--rounds", type=int, default=3, help="in which full and reduced precision take turns")
-    parser.add_argument("--seconds", type=float, default=20.0, help=f"of each turn, less than {MOST_SECONDS}")
+    parser.add_argument("--seconds", type=float, default=20.0, help=f"of each turn, less than {MAX_SECONDS}")
     options = parser.parse_args()
-    if not NOT_COUNTED_SECONDS < options.seconds < MOST_SECONDS:
-        parser.error(f"--seconds: got {options.seconds}, expected {NOT_COUNTED_SECONDS:g} to {MOST_SECONDS}")
+    if not NOT_COUNTED_SECONDS < options.seconds < MAX_SECONDS:
+        parser.error(f"--seconds: got {options.seconds}, expected {NOT_COUNTED_SECONDS:g} to {MAX_SECONDS}")
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     pictures = read_pictures(options.video)
     with tempfile.TemporaryDirectory() as folder:
         location = options.model or str(make_model(Path(folder) / "model", bidirectional=False))
-        models = {name: load_model(location, device="auto", precision=name, at_once=1) for name in ("full", "reduced")}
+        models = {
+            name: load_model(location, device="auto", precision=name, batch_frames=1) for name in ("full", "reduced")
+        }
         turns: dict[str, list[Turn]] = {name: [] for name in models}
         for _ in range(options.rounds):
             for name, model in models.items():
@@ -99,8 +101,8 @@ def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
         thread = Thread(target=send, args=[sender, pictures, start, stop])
         thread.start()
         time.sleep(2)  # until it listens
-        assert model.checkpoint.frames is not None
-        source = Marked(f"http://127.0.0.1:{port}/live", model.checkpoint.frames.preprocess, start)
+        assert model.checkpoint.frame_encoder is not None
+        source = Marked(f"http://127.0.0.1:{port}/live", model.checkpoint.frame_encoder.preprocess, start)
         session = LiveSession(source, model, stop=stop)
         labels = [label for new in session.labels(seconds=seconds) for label in new]
         thread.join()
@@ -144,7 +146,7 @@ class Marked(StreamSource):
     """
 
     def __init__(self, address: str, preprocess: Preprocess, start: float) -> None:
-        super().__init__(address, preprocess, idle_seconds=MOST_SECONDS)
+        super().__init__(address, preprocess, idle_seconds=MAX_SECONDS)
         self._start = start
         self.underway_seconds: list[float] = []
 

@@ -1,12 +1,12 @@
-"""What `framescribe label --still LEVEL` saves and what it costs, level by level. docs/benchmarks.md has what was seen.
+"""What `framescribe label --static-threshold` saves and costs, level by level. docs/benchmarks.md has the results.
 
     python benchmarks/still.py                          the held-out videos of the data set that was prepared last
     python benchmarks/still.py --video night.mp4 ...    videos without truth
 
 encoded    share of the frames that are encoded
-same       share of the frames that have the label which they have without --still
+same       share of the frames that have the label which they have without --static-threshold
 accuracy   share of the labelled frames that are right, for videos with truth
-speed      frames a second, of those without --still
+speed      frames a second, of those without --static-threshold
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import label_video
 from pipeline.stages.paths import LABELLER, PREPARED
 from pipeline.video.open import open_scaled
-from pipeline.video.static_frames import Stillness
+from pipeline.video.static_frames import StaticFrames
 
 LEVELS = (None, 1.0, 2.0, 4.0, 8.0, 16.0)
 
@@ -51,7 +51,7 @@ def print_levels(model: Model, truths: dict[Path, np.ndarray | None]) -> None:
     without: list[np.ndarray] = []
     fastest = 0.0
     for level in LEVELS:
-        changed = replace(model, still=level)
+        changed = replace(model, static_threshold=level)
         changed.__dict__["runtime"] = model.runtime  # the same one, which took seconds to open
         start = time.perf_counter()
         labels = [label_video(path, changed).labels for path in truths]
@@ -69,10 +69,10 @@ def print_levels(model: Model, truths: dict[Path, np.ndarray | None]) -> None:
 def new_frames(path: Path, model: Model, level: float | None) -> Iterator[np.ndarray]:
     """Of each batch of a video: bool [T], whether a frame is encoded."""
     assert model.runtime is not None
-    stillness = None if level is None else Stillness(level)
-    with open_scaled(path, model.runtime.frames.preprocess) as reader:
+    static_frames = None if level is None else StaticFrames(level)
+    with open_scaled(path, model.runtime.frame_encoder.preprocess) as reader:
         for batch in reader.read():
-            yield np.ones(len(batch.pixels), bool) if stillness is None else stillness.are_new(batch.pixels)
+            yield np.ones(len(batch.pixels), bool) if static_frames is None else static_frames.are_new(batch.pixels)
 
 
 if __name__ == "__main__":

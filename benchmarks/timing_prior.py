@@ -18,7 +18,7 @@ from quality import GRID_COLUMNS, print_table, row
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.encoding.video import encode_video
 from pipeline.labelling.model import Model, load_model
-from pipeline.labelling.video import VideoLabels, decide
+from pipeline.labelling.video import VideoLabels, postprocess
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.stages.evaluate_labeller import calibration_of
 from pipeline.stages.paths import LABELLER, PREPARED
@@ -55,7 +55,7 @@ def main() -> None:
 def encode(source: Source, model: Model) -> torch.Tensor:
     """The features of a video."""
     assert model.runtime is not None, "clips are read from video"
-    with open_scaled(Path(source.path), model.runtime.frames.preprocess) as reader:
+    with open_scaled(Path(source.path), model.runtime.frame_encoder.preprocess) as reader:
         return torch.cat([chunk.features for chunk in encode_video(reader, model.runtime)])
 
 
@@ -88,7 +88,7 @@ def score(clips: list[Clip], model: Model) -> Mapping[str, float]:
 
 def name(clip: Clip, model: Model) -> VideoLabels:
     probabilities = model.checkpoint.labeller.predict([clip.features])
-    return decide(probabilities, model, pts_seconds=np.full(len(clip.labels), np.nan), frame_seconds=float("nan"))
+    return postprocess(probabilities, model, pts_seconds=np.full(len(clip.labels), np.nan), frame_seconds=float("nan"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import InputError
 
@@ -243,7 +243,7 @@ class Decoding(Section):
     """How captions are searched for, unless the command line says otherwise."""
 
     beam_size: Positive
-    most_words: Positive
+    max_words: Positive = Field(validation_alias=AliasChoices("max_words", "most_words"))
     length_penalty: Annotated[float, Field(ge=0)]  # 0: sums of log-probabilities are compared; 1: means
 
 

@@ -65,7 +65,7 @@ class CaptioningModel:
 
         Raises InputError, naming the file, at the first one that it cannot read.
         """
-        images = caption_images(map(Path, table["path"]), self._model, plan_search(self._model), refuse=_raise)
+        images = caption_images(map(Path, table["path"]), self._model, plan_search(self._model), on_failure=_raise)
         captions = [best for _, (best, *_) in images]
         columns = {
             "path": list(table["path"]),

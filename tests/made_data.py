@@ -79,7 +79,7 @@ def write_params(folder: Path, **changes: object) -> None:
     }
     params["captions"]["pixels"] |= {"crop": None, "size": [64, 64], "color": "rgb"}
     params["captioner"] |= {"cell": "gru", "embedding_size": 8, "hidden_size": 8, "num_heads": 2, "dropout": 0.1}
-    params["captioner"]["decoding"] |= {"beam_size": 2, "most_words": 8}
+    params["captioner"]["decoding"] |= {"beam_size": 2, "max_words": 8}
     params["captioner"]["training"] |= {
         "epochs": 3,
         "batch_size": 4,

@@ -32,7 +32,7 @@ CAPTIONER = Captioner.model_validate(
         "embedding_size": 8,
         "hidden_size": 8,
         "num_heads": 2,
-        "decoding": {"beam_size": 3, "most_words": 6, "length_penalty": 0.7},
+        "decoding": {"beam_size": 3, "max_words": 6, "length_penalty": 0.7},
     }
 )
 CAPTION_WORDS = ("a", "dog", "'s", "ball", "two", "men", "run", "sit", "on", "grass")

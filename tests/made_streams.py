@@ -18,7 +18,7 @@ from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.sources.base import LiveFrame
 
-MOST_SECONDS = 30.0  # for what takes about one
+MAX_SECONDS = 30.0  # for what takes about one
 PREPROCESS = Preprocess(size=(24, 32))
 # What `make_video` makes: its arguments.
 STREAMABLE = {"options": {"tune": "zerolatency", "g": "5"}}
@@ -39,7 +39,7 @@ def serving(video: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     command += ["-c", "copy", "-f", "mpegts", "-listen", "1", f"http://127.0.0.1:{port}/live"]
     process = subprocess.Popen(command)
     try:
-        deadline = time.monotonic() + MOST_SECONDS
+        deadline = time.monotonic() + MAX_SECONDS
         while not any(c.status == psutil.CONN_LISTEN for c in psutil.Process(process.pid).net_connections()):
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -111,7 +111,7 @@ class _FileHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def stop_in_time(seconds: float = MOST_SECONDS) -> Iterator[Event]:
+def stop_in_time(seconds: float = MAX_SECONDS) -> Iterator[Event]:
     """An event for who is to stop, set after a while at the latest."""
     stop = Event()
     timer = Timer(seconds, stop.set)

@@ -110,7 +110,7 @@ def test_captions_of_one_image_are_compared_with_others_of_it(tmp_path, params):
         ("captioner.cell", "tanh"),
         ("captioner.dropout", 1.0),
         ("captioner.decoding.beam_size", 0),
-        ("captioner.decoding.most_words", 0),
+        ("captioner.decoding.max_words", 0),
         ("captioner.decoding.length_penalty", -0.5),
         ("captioner.training.batch_size", 0),
         ("captioner.training.learning_rate", 0.0),

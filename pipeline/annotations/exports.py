@@ -10,7 +10,7 @@ An unlabelled frame has null for its label and probability, and no subtitle. A t
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -26,10 +26,10 @@ from pipeline.files import replacing
 from pipeline.text.subtitles import Cue, write_srt, write_webvtt
 
 COLUMNS = ("frame", "time_seconds", "label", "probability")
-ROWS_AT_ONCE = 1 << 16
+CHUNK_ROWS = 1 << 16
 
 
-class Source(NamedTuple):
+class LabelSource(NamedTuple):
     """Where labels come from: the MLflow run that trained the model, the data and the code that it was trained with."""
 
     run_id: str
@@ -51,7 +51,7 @@ class Predicted(NamedTuple):
     classes: tuple[str, ...]
 
 
-def write_jsonl(path: Path, predicted: Predicted, source: Source) -> None:
+def write_jsonl(path: Path, predicted: Predicted, source: LabelSource) -> None:
     """Write `<stem>.frames.jsonl`."""
     _check(predicted)
     origin = source._asdict()
@@ -60,36 +60,36 @@ def write_jsonl(path: Path, predicted: Predicted, source: Source) -> None:
             file.write(json.dumps(dict(zip(COLUMNS, row, strict=True)) | origin, ensure_ascii=False) + "\n")
 
 
-def write_parquet(path: Path, predicted: Predicted, source: Source) -> None:
+def write_parquet(path: Path, predicted: Predicted, source: LabelSource) -> None:
     """Write `<stem>.frames.parquet`."""
     _check(predicted)
     text = pa.dictionary(pa.int32(), pa.string())
     types = dict(zip(COLUMNS, (pa.int64(), pa.float64(), text, pa.float64()), strict=True))
-    schema = pa.schema(types | dict.fromkeys(Source._fields, text))
+    schema = pa.schema(types | dict.fromkeys(LabelSource._fields, text))
     rows = _rows(predicted)
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-        while batch := list(islice(rows, ROWS_AT_ONCE)):
+        while batch := list(islice(rows, CHUNK_ROWS)):
             table = pa.table([*zip(*batch, strict=True), *([value] * len(batch) for value in source)], schema.names)
             writer.write_table(table.cast(schema))
 
 
-def write_vtt(path: Path, predicted: Predicted, source: Source) -> None:
+def write_vtt(path: Path, predicted: Predicted, source: LabelSource) -> None:
     """Write `<stem>.segments.vtt`."""
     note = ", ".join(f"{field} {value}" for field, value in source._asdict().items())
     write_webvtt(path, _cues(predicted), note=note)
 
 
-def write_subrip(path: Path, predicted: Predicted, source: Source) -> None:
+def write_subrip(path: Path, predicted: Predicted, source: LabelSource) -> None:
     """Write `<stem>.segments.srt`."""
     write_srt(path, _cues(predicted))
 
 
-def _write_frames_csv(path: Path, predicted: Predicted, source: Source) -> None:
+def _write_frames_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
     labels, probabilities, pts_seconds, _, classes = predicted
     write_frames(path, labels, probabilities=probabilities, pts_seconds=pts_seconds, classes=classes)
 
 
-def _write_segments_csv(path: Path, predicted: Predicted, source: Source) -> None:
+def _write_segments_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
     labels, probabilities, pts_seconds, frame_seconds, classes = predicted
     write_segments(
         path,
@@ -101,7 +101,7 @@ def _write_segments_csv(path: Path, predicted: Predicted, source: Source) -> Non
     )
 
 
-Write = Callable[[Path, Predicted, Source], None]
+Write = Callable[[Path, Predicted, LabelSource], None]
 # Of each format: the files that it is, by what comes after the stem of the video.
 FORMATS: dict[str, dict[str, Write]] = {
     "csv": {FRAMES: _write_frames_csv, SEGMENTS: _write_segments_csv},
@@ -111,6 +111,14 @@ FORMATS: dict[str, dict[str, Write]] = {
     "srt": {".segments.srt": write_subrip},
 }
 TIMED_FORMATS = frozenset({"vtt", "srt"})  # need to know when each frame is shown
+
+
+def find_format_problems(names: Sequence[str]) -> list[str]:
+    """A sentence for each name that is not in FORMATS, and one where a name is given twice."""
+    problems = [f"got {name!r}, expected some of {','.join(FORMATS)}" for name in names if name not in FORMATS]
+    if len(set(names)) < len(names):
+        problems.append(f"got {','.join(names)}, which names one twice")
+    return problems
 
 
 def _check(predicted: Predicted) -> None:

@@ -64,7 +64,7 @@ def read_annotation(path: Path, classes: Sequence[str], *, num_frames: int | Non
     else:
         segments = _parse_segments(path, SEGMENTS_HEADER, problems)
         labels = _label_segments(path, segments, classes, num_frames=num_frames, problems=problems)
-    _refuse(problems)
+    _raise_problems(problems)
     return labels
 
 
@@ -85,7 +85,7 @@ def read_video_labels(path: Path, classes: Sequence[str]) -> dict[str, tuple[int
             problems.append(Problem(path, line, f"{stem!r} is already on line {lines[stem]}: a video has one class"))
         lines.setdefault(stem, line)
     indices = _class_indices(path, [(line, name) for line, (_, name) in rows], classes, problems)
-    _refuse(problems)
+    _raise_problems(problems)
     return {stem: (index, line) for (line, (stem, _)), index in zip(rows, indices, strict=True)}
 
 
@@ -104,7 +104,7 @@ def read_predicted(path: Path, classes: Sequence[str], *, num_frames: int | None
         labels = _label_segments(path, segments, classes, num_frames=num_frames, problems=problems)
     else:
         return read_annotation(path, classes, num_frames=num_frames)
-    _refuse(problems)
+    _raise_problems(problems)
     return labels
 
 
@@ -131,7 +131,7 @@ def read_spans(path: Path) -> list[Span]:
         spans.append(Span(start, stop, row[4]))
     if not spans and not problems:
         problems.append(Problem(path, None, "has no segment: expected a row below the header"))
-    _refuse(problems)
+    _raise_problems(problems)
     return spans
 
 
@@ -148,11 +148,11 @@ def class_names_in(path: Path) -> set[str]:
     else:
         header = PREDICTED_SEGMENTS_HEADER if path.name.endswith(SEGMENTS) else SEGMENTS_HEADER
         names = {name for *_, name in _parse_segments(path, header, problems)}
-    _refuse(problems)
+    _raise_problems(problems)
     return names - {""}
 
 
-def _refuse(problems: list[Problem]) -> None:
+def _raise_problems(problems: list[Problem]) -> None:
     if problems:
         raise AnnotationError(sorted(problems, key=lambda problem: problem.line or 0))
 

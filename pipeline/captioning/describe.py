@@ -35,7 +35,7 @@ from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES, VideoReader
 
 EVERY_SECONDS = 5.0
-MOST_APART_SECONDS = 0.5  # the end of a video and of its segments, which may be of a copy in another format
+MAX_DISTANCE_SECONDS = 0.5  # the end of a video and of its segments, which may be of a copy in another format
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Search:
 
     beam_size: int
     num_captions: int
-    most_words: int  # after the prefix
+    max_words: int  # after the prefix
     length_penalty: float
     prefix: tuple[str, ...]
 
@@ -70,7 +70,7 @@ class CaptionModel(CaptionCheckpoint):
     def regions(self) -> RegionEncoder:
         """The encoder of the images."""
         if self.runtime is None:
-            return TorchRegions(self.frames.encoder, self.frames.preprocess)
+            return TorchRegions(self.frame_encoder.encoder, self.frame_encoder.preprocess)
         return RuntimeRegions(self.runtime)
 
 
@@ -85,7 +85,7 @@ def load_caption_model(location: str, *, device: str) -> CaptionModel:
     checkpoint = load_captioner(find_checkpoint(location), device=place)
     runtime = None
     if place.type == "cpu":  # images come one at a time
-        runtime = open_compiled(checkpoint.frames, exports=find_exports(location), at_once=1)
+        runtime = open_compiled(checkpoint.frame_encoder, exports=find_exports(location), batch_frames=1)
     return CaptionModel(**vars(checkpoint), runtime=runtime)
 
 
@@ -110,7 +110,7 @@ def plan_search(
         problems.append(f"prefix: the model does not know {unknown}: no caption that it was trained on has such words")
     if problems:
         raise InputError("\n".join(problems))
-    return Search(beam_size, num_captions, decoding.most_words, decoding.length_penalty, words)
+    return Search(beam_size, num_captions, decoding.max_words, decoding.length_penalty, words)
 
 
 def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -126,14 +126,14 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def caption_images(
-    paths: Iterable[Path], model: CaptionModel, search: Search, *, refuse: Callable[[str], None]
+    paths: Iterable[Path], model: CaptionModel, search: Search, *, on_failure: Callable[[str], None]
 ) -> Iterator[tuple[Path, list[Caption]]]:
     """Yield the captions of each image in order, the best first: one or more, fewer than asked for if it has no more.
 
-    An image that cannot be read, or is smaller than the model's region of interest, is told to `refuse` in one
-    sentence and the rest go on. `paths` and `refuse` are called some batches ahead of what is yielded.
+    An image that cannot be read, or is smaller than the model's region of interest, is told to `on_failure` in one
+    sentence and the rest go on. `paths` and `on_failure` are called some batches ahead of what is yielded.
     """
-    preprocess = model.frames.preprocess
+    preprocess = model.frame_encoder.preprocess
     waiting: deque[Path] = deque()  # read, and not yet described
 
     def read() -> Iterator[np.ndarray]:
@@ -143,7 +143,7 @@ def caption_images(
                 pixels = read_image(path)
                 _check_size(path, preprocess, width=pixels.shape[1], height=pixels.shape[0])
             except InputError as error:
-                refuse(str(error))
+                on_failure(str(error))
                 continue
             waiting.append(path)
             yield pixels
@@ -159,12 +159,12 @@ def caption_video(
     *,
     spans: Sequence[Span] | None = None,
     every_seconds: float = EVERY_SECONDS,
-    tell: Callable[[str], None] = lambda progress: None,
+    on_progress: Callable[[str], None] = lambda progress: None,
 ) -> list[VideoCaption]:
     """Describe each of `spans`, in order of time, by the frame nearest to its middle.
 
     Without `spans` they last about `every_seconds`: the last one, half to one and a half times as long, ends with the
-    video. `tell` is given the progress in words.
+    video. `on_progress` is given the progress in words.
 
     Raises InputError where the video cannot be read or is smaller than the model's region of interest, or the spans do
     not end where the video ends.
@@ -175,10 +175,10 @@ def caption_video(
     if spans is None:
         spans = _even_spans(float(times[0]), stop_seconds, every_seconds)
     _check_end(path, spans[-1].stop_seconds, stop_seconds)
-    _check_size(path, model.frames.preprocess, width=properties.width, height=properties.height)
+    _check_size(path, model.frame_encoder.preprocess, width=properties.width, height=properties.height)
     wanted = _nearest(times, np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans]))
     with open_indexed(index) as reader:
-        frames = _frames(reader, wanted, model.frames.spec.batch_size, tell)
+        frames = _frames(reader, wanted, model.frame_encoder.spec.batch_size, on_progress)
         captions = [best for best, *_ in _describe(frames, model, search)]
     return [VideoCaption(*span, *caption) for span, caption in zip(spans, captions, strict=True)]
 
@@ -192,16 +192,16 @@ def caption_files(
     labels: Path | None,
     every_seconds: float,
     out: Path,
-    refuse: Callable[[str], None],
-    tell: Callable[[str], None] = lambda progress: None,
+    on_failure: Callable[[str], None],
+    on_progress: Callable[[str], None] = lambda progress: None,
 ) -> Iterator[list[CaptionRow]]:
     """Yield the rows of each file that can be described: of the images, then of the videos.
 
     The subtitles and the summary of each video are written into `out` on the way. `labels`: the folder whose
     <stem>.segments.csv say which spans of a video are described; None: each of `every_seconds`. A file that cannot be
-    described is told to `refuse` in one sentence and the rest go on; what an earlier call wrote for it stays.
+    described is told to `on_failure` in one sentence and the rest go on; what an earlier call wrote for it stays.
     """
-    for path, captions in caption_images(images, model, search, refuse=refuse):
+    for path, captions in caption_images(images, model, search, on_failure=on_failure):
         yield [CaptionRow(str(path), None, None, None, *caption) for caption in captions]
     described: dict[str, Path] = {}
     for path in videos:
@@ -209,13 +209,15 @@ def caption_files(
             check_name(path)
             _check_is_first(path, described.get(path.stem))
             spans = None if labels is None else _spans_beside(path, labels)
-            video_captions = caption_video(path, model, search, spans=spans, every_seconds=every_seconds, tell=tell)
+            video_captions = caption_video(
+                path, model, search, spans=spans, every_seconds=every_seconds, on_progress=on_progress
+            )
             write_video_captions(out, path.stem, video_captions)
         except InputError as error:
-            refuse(str(error))
+            on_failure(str(error))
             continue
         except OSError as error:  # no permission to read it, or no space left to write
-            refuse(f"{path}: could not be described: {describe_os_error(error)}")
+            on_failure(f"{path}: could not be described: {describe_os_error(error)}")
             continue
         described[path.stem] = path
         yield [CaptionRow(str(path), *caption) for caption in video_captions]
@@ -227,7 +229,7 @@ def generate_captions(regions: torch.Tensor, model: CaptionCheckpoint, search: S
         regions,
         prefix=torch.tensor([START, *model.vocabulary.encode(search.prefix)], device=regions.device),
         beam_size=search.beam_size,
-        most_words=search.most_words,
+        max_words=search.max_words,
         length_penalty=search.length_penalty,
     )
     return [
@@ -243,7 +245,7 @@ def generate_captions(regions: torch.Tensor, model: CaptionCheckpoint, search: S
 def _describe(images: Iterable[np.ndarray], model: CaptionModel, search: Search) -> Iterator[list[Caption]]:
     """The captions of images uint8 [H,W,3], in order."""
     describe = partial(generate_captions, model=model, search=search)
-    batch_size = model.frames.spec.batch_size
+    batch_size = model.frame_encoder.spec.batch_size
     yield from chain.from_iterable(describe_images(images, model.regions, describe, batch_size=batch_size))
 
 
@@ -255,7 +257,7 @@ def _check_size(path: Path, preprocess: Preprocess, *, width: int, height: int) 
 
 
 def _check_end(path: Path, spans_end_seconds: float, video_ends_seconds: float) -> None:
-    if abs(spans_end_seconds - video_ends_seconds) > MOST_APART_SECONDS:
+    if abs(spans_end_seconds - video_ends_seconds) > MAX_DISTANCE_SECONDS:
         raise InputError(
             f"{path}: ends at {video_ends_seconds:.2f} s, its segments at {spans_end_seconds:.2f} s: were they made"
             " from another video?"
@@ -288,11 +290,11 @@ def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _frames(
-    reader: VideoReader, wanted: np.ndarray, batch_size: int, tell: Callable[[str], None]
+    reader: VideoReader, wanted: np.ndarray, batch_size: int, on_progress: Callable[[str], None]
 ) -> Iterator[np.ndarray]:
     """The frames uint8 [H,W,3] at the positions `wanted` [S], ascending, from one read of the video from its start."""
     properties = reader.properties
     for batch in reader.read(0, int(wanted[-1]) + 1, batch_size=batch_size):
         inside = (wanted >= batch.index[0]) & (wanted <= batch.index[-1])
         yield from batch.pixels[wanted[inside] - batch.index[0]]
-        tell(f"{properties.path.name}: frame {batch.index[-1] + 1} of {properties.num_frames}")
+        on_progress(f"{properties.path.name}: frame {batch.index[-1] + 1} of {properties.num_frames}")

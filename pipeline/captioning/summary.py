@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from pipeline.text.vocabulary import tokenize
 
-MOST_LABELS = 3
-MOST_SCENES = 5
-LEAST_DISTANCE = 0.5  # captions that share more than half of their words say much the same
+MAX_LABELS = 3
+MAX_SCENES = 5
+MIN_DISTANCE = 0.5  # captions that share more than half of their words say much the same
 
 
 class VideoCaption(NamedTuple):
@@ -54,9 +54,9 @@ def _on_labels(captions: Sequence[VideoCaption]) -> list[str]:
     if len(seconds) < 2:
         return [f"All of it is labelled {label}." for label in seconds]
     ranked = sorted(seconds, key=lambda label: -seconds[label])
-    if len(ranked) > MOST_LABELS + 1:
-        rest = ranked[MOST_LABELS:]
-        ranked = [*ranked[:MOST_LABELS], f"{len(rest)} other labels"]
+    if len(ranked) > MAX_LABELS + 1:
+        rest = ranked[MAX_LABELS:]
+        ranked = [*ranked[:MAX_LABELS], f"{len(rest)} other labels"]
         seconds[ranked[-1]] = sum(seconds[label] for label in rest)
     total = sum(seconds[label] for label in ranked)
     first, *others = (f"{label} ({_percent(seconds[label] / total)}" for label in ranked)
@@ -88,9 +88,9 @@ def _most_different(scenes: Sequence[_Scene]) -> list[_Scene]:
     """The first scene, the last, and of the others those that differ most from all that are told, in order of time."""
     told = list(dict.fromkeys((scenes[0], scenes[-1])))
     distances = {scene: min(_distance(scene, other) for other in told) for scene in scenes[1:-1]}
-    while len(told) < MOST_SCENES and distances:
+    while len(told) < MAX_SCENES and distances:
         scene = max(distances, key=lambda s: (distances[s], s.stop_seconds - s.start_seconds, -s.start_seconds))
-        if distances[scene] < LEAST_DISTANCE:
+        if distances[scene] < MIN_DISTANCE:
             break
         told.append(scene)
         distances = {s: min(distance, _distance(s, scene)) for s, distance in distances.items() if s != scene}

@@ -37,7 +37,7 @@ class CaptionCheckpoint:
     spec: CaptionerSpec
     vocabulary: Vocabulary
     captioner: Captioner
-    frames: FrameEncoder
+    frame_encoder: FrameEncoder
 
 
 def make_captioner(settings: CaptionerSettings, encoder: Encoder, *, num_words: int) -> Captioner:
@@ -55,9 +55,9 @@ def make_captioner(settings: CaptionerSettings, encoder: Encoder, *, num_words: 
     )
 
 
-def save_captioner(folder: Path, spec: CaptionerSpec, captioner: Captioner, frames: FrameEncoder) -> None:
+def save_captioner(folder: Path, spec: CaptionerSpec, captioner: Captioner, frame_encoder: FrameEncoder) -> None:
     """Write weights, then checkpoint.json, each whole or not at all."""
-    save_weights(folder, {"captioner": captioner, "encoder": frames.encoder})
+    save_weights(folder, {"captioner": captioner, "encoder": frame_encoder.encoder})
     save_spec(folder, spec)
 
 
@@ -68,9 +68,9 @@ def load_captioner(folder: Path, *, device: torch.device) -> CaptionCheckpoint:
         vocabulary = Vocabulary(spec.words)
     except InputError as error:
         raise InputError(f"{folder / SPEC}: {error}") from None
-    frames = rebuild_encoder(spec.encoder, folder / SPEC)
-    captioner = make_captioner(spec.captioner, frames.encoder, num_words=len(vocabulary))
-    load_weights(folder, {"captioner": captioner, "encoder": frames.encoder})
+    frame_encoder = rebuild_encoder(spec.encoder, folder / SPEC)
+    captioner = make_captioner(spec.captioner, frame_encoder.encoder, num_words=len(vocabulary))
+    load_weights(folder, {"captioner": captioner, "encoder": frame_encoder.encoder})
     captioner.to(device).eval()
-    frames.encoder.to(device).eval()
-    return CaptionCheckpoint(spec, vocabulary, captioner, frames)
+    frame_encoder.encoder.to(device).eval()
+    return CaptionCheckpoint(spec, vocabulary, captioner, frame_encoder)

@@ -87,12 +87,12 @@ def make_frame_encoder(
     return FrameEncoder(spec, encoder.eval())
 
 
-def save_encoder(folder: Path, frames: FrameEncoder | None) -> None:
+def save_encoder(folder: Path, frame_encoder: FrameEncoder | None) -> None:
     """Write an encoder without a labeller; None (ready features) is written too, as `null`."""
-    if frames:
-        save_weights(folder, {"encoder": frames.encoder})
+    if frame_encoder:
+        save_weights(folder, {"encoder": frame_encoder.encoder})
     with replacing(folder / ENCODER_SPEC) as path:
-        path.write_text((frames.spec.model_dump_json(indent=1) if frames else "null") + "\n")
+        path.write_text((frame_encoder.spec.model_dump_json(indent=1) if frame_encoder else "null") + "\n")
 
 
 def load_encoder(folder: Path) -> FrameEncoder | None:
@@ -100,18 +100,18 @@ def load_encoder(folder: Path) -> FrameEncoder | None:
     text = read_text(folder / ENCODER_SPEC, missing=f"{folder}: holds no encoder: make one with `dvc repro`")
     if text.strip() == "null":
         return None
-    frames = rebuild_encoder(parse_spec(EncoderSpec, text, folder / ENCODER_SPEC), folder / ENCODER_SPEC)
-    load_weights(folder, {"encoder": frames.encoder})
-    frames.encoder.eval()
-    return frames
+    frame_encoder = rebuild_encoder(parse_spec(EncoderSpec, text, folder / ENCODER_SPEC), folder / ENCODER_SPEC)
+    load_weights(folder, {"encoder": frame_encoder.encoder})
+    frame_encoder.encoder.eval()
+    return frame_encoder
 
 
 def rebuild_encoder(spec: EncoderSpec, path: Path) -> FrameEncoder:
     """The encoder without its weights, which the caller loads; `path` is where the spec was read."""
     try:
         encoder = build_encoder(spec.name, weights=None, grid=spec.grid, stride=spec.stride, batch_norm=spec.batch_norm)
-        frames = FrameEncoder(spec, encoder)
-        encoder.check_size(*frames.preprocess.size)
+        frame_encoder = FrameEncoder(spec, encoder)
+        encoder.check_size(*frame_encoder.preprocess.size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return frames
+    return frame_encoder

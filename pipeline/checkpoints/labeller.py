@@ -62,7 +62,7 @@ class Checkpoint:
 
     spec: CheckpointSpec
     labeller: Labeller
-    frames: FrameEncoder | None
+    frame_encoder: FrameEncoder | None
 
 
 def make_labeller(
@@ -123,19 +123,19 @@ def load_checkpoint(folder: Path, *, device: torch.device, classes: tuple[str, .
         raise InputError(f"{folder}: {_describe_class_change(spec.classes, classes)}")
     labeller = make_labeller(spec.labeller, num_features=spec.num_features, num_classes=len(spec.classes))
     modules: dict[str, nn.Module] = {"labeller": labeller}
-    frames = None
+    frame_encoder = None
     if spec.encoder:
-        frames = rebuild_encoder(spec.encoder, folder / SPEC)
-        if frames.encoder.num_features != spec.num_features:
+        frame_encoder = rebuild_encoder(spec.encoder, folder / SPEC)
+        if frame_encoder.encoder.num_features != spec.num_features:
             raise InputError(
-                f"{folder / SPEC}: its encoder gives {frames.encoder.num_features} features a frame, its labeller"
-                f" takes {spec.num_features}: was one of them changed?"
+                f"{folder / SPEC}: its encoder gives {frame_encoder.encoder.num_features} features per frame, its"
+                f" labeller takes {spec.num_features}: was one of them changed?"
             )
-        modules["encoder"] = frames.encoder
+        modules["encoder"] = frame_encoder.encoder
     load_weights(folder, modules)
     for module in modules.values():
         module.to(device).eval()
-    return Checkpoint(spec, labeller, frames)
+    return Checkpoint(spec, labeller, frame_encoder)
 
 
 def _describe_class_change(had: tuple[str, ...], got: tuple[str, ...]) -> str:

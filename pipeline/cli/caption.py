@@ -118,8 +118,8 @@ def run(options: argparse.Namespace) -> int:
                 labels=options.labels,
                 every_seconds=EVERY_SECONDS if options.every is None else options.every,
                 out=out,
-                refuse=refuse_one,
-                tell=bar.set_postfix_str,
+                on_failure=refuse_one,
+                on_progress=bar.set_postfix_str,
             ):
                 yield from of_file
                 bar.update()

@@ -59,7 +59,7 @@ def _check_videos(root: Path) -> "tuple[list[Problem], str]":
     scan = scan_dataset(root, progress=_checking)
     if support := count_support(scan.usable_sources(), scan.labels, scan.classes):
         print(format_support(support), end="\n\n")
-    for shortage in find_shortages(support, told=scan.unused_classes()):
+    for shortage in find_shortages(support, reported=scan.unused_classes()):
         print(f"warning: {shortage}", file=sys.stderr)
     num_frames = sum(source.num_frames for source in scan.sources.values())
     found = f"{len(scan.sources)} {scan.kind}, {num_frames} frames, {len(scan.classes)} classes"

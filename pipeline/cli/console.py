@@ -3,8 +3,9 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -27,6 +28,32 @@ def add_command(commands: Commands, name: str, summary: str, text: str, end: str
     return commands.add_parser(
         name, help=summary, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+class _Renamed(argparse.Action):
+    """An option under an earlier name: it sets what the new name sets, and says on stderr how it is called now."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, *, now: str, **options: Any) -> None:
+        self._now = now
+        super().__init__(option_strings, dest, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **options)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        print(f"framescribe: {option} is now called {self._now}; the earlier name still works", file=sys.stderr)
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
+
+
+def add_renamed_option(command: argparse.ArgumentParser, old: str, *, now: str, **options: Any) -> None:
+    """Keep the earlier name of an option, hidden from the help.
+
+    Args:
+        command: The parser that has the option under its new name.
+        old: The earlier name, such as "--still".
+        now: The new name, such as "--static-threshold".
+        **options: How its value is read, as of `add_argument`.
+    """
+    command.add_argument(old, action=_Renamed, now=now, dest=now.lstrip("-").replace("-", "_"), **options)
 
 
 def make_writable(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """`framescribe label`: its arguments, and the labelling of finished videos."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from pipeline.cli.console import (
     Commands,
     add_command,
     add_model_arguments,
+    add_renamed_option,
     make_writable,
     report_failure,
 )
@@ -18,9 +18,8 @@ from pipeline.cli.live import video_or_address
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from pipeline.labelling.folder import Outcome
+    from pipeline.labelling.folder import LabellingOutcome
 
-MOST_JOBS = {"cpu": 4, "cuda": 8}  # by device: each takes memory, and a GPU encodes what several cores decode
 TEXT = """
 Write, for each video, into the folder --out:
   <stem>.frames.csv      frame,time_seconds,label,probability        one row a frame
@@ -82,7 +81,8 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many videos at once (default: as many as CPU cores, at most 4; with a GPU 8)",
     )
-    label.add_argument("--again", action="store_true", help="label also the videos that are finished")
+    label.add_argument("--overwrite", action="store_true", help="label also the videos that are finished")
+    add_renamed_option(label, "--again", now="--overwrite", nargs=0)
     label.add_argument(
         "--track", action="store_true", help="also log this call and its decode report as a run in MLflow"
     )
@@ -93,12 +93,13 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         help="reduced: the encoder computes in bfloat16, faster where the CPU or GPU has it (default: full, float32)",
     )
     label.add_argument(
-        "--still",
+        "--static-threshold",
         type=float,
         metavar="LEVEL",
-        help="for a camera that stands still: do not encode a frame anew while no part of it differs from the last"
+        help="for a camera that stands still: do not encode a frame again while no part of it differs from the last"
         " encoded one by more than so many grey levels of 255 (default: encode all)",
     )
+    add_renamed_option(label, "--still", now="--static-threshold", type=float)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -109,12 +110,22 @@ def run(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from pipeline.labelling.folder import Progress, Wanted, check_wanted, find_inputs, label_files, track_call
+    from pipeline.labelling.folder import (
+        OutputOptions,
+        Progress,
+        check_outputs,
+        default_num_parallel,
+        find_inputs,
+        label_videos,
+        track_call,
+    )
     from pipeline.labelling.model import load_model
 
-    wanted = Wanted(tuple(options.formats.split(",")), options.overlay, options.on_error, options.again)
-    model = load_model(options.model, device=options.device, precision=options.precision, still=options.still)
-    check_wanted(wanted, model)
+    outputs = OutputOptions(tuple(options.formats.split(",")), options.overlay, options.on_error, options.overwrite)
+    model = load_model(
+        options.model, device=options.device, precision=options.precision, static_threshold=options.static_threshold
+    )
+    check_outputs(outputs, model)
     paths = find_inputs(options.inputs, model)
     make_writable(options.out)
     with tqdm(unit="frame", desc="labelling", disable=None, total=0, smoothing=0) as bar:
@@ -124,15 +135,15 @@ def run(options: argparse.Namespace) -> int:
             bar.set_postfix_str(f"video {progress.num_videos_done} of {progress.num_videos}", refresh=False)
             bar.update(progress.num_frames_done - bar.n)
 
-        outcome = label_files(
+        outcome = label_videos(
             paths,
             model,
             options.out,
-            wanted=wanted,
-            num_at_once=options.jobs or min(os.cpu_count() or 1, MOST_JOBS[model.device.type]),
+            outputs=outputs,
+            num_parallel=options.jobs or default_num_parallel(model),
             decoder_processes=model.device.type == "cuda",
-            refuse=report_failure,
-            tell=show,
+            on_failure=report_failure,
+            on_progress=show,
         )
     print(_describe_outcome(outcome, len(paths), options.out))
     if options.track:
@@ -142,23 +153,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Raise InputError with every problem that shows without the model."""
-    from pipeline.annotations.exports import FORMATS
+    from pipeline.annotations.exports import find_format_problems
 
-    names = options.formats.split(",")
-    problems = [
-        f"--formats: got {name!r}, expected some of {','.join(FORMATS)}" for name in names if name not in FORMATS
-    ]
-    if len(set(names)) < len(names):
-        problems.append(f"--formats: got {options.formats}, which names one twice")
-    if options.still is not None and not 0 <= options.still <= 255:
-        problems.append(f"--still: got {options.still}, expected 0 to 255 grey levels")
+    problems = [f"--formats: {problem}" for problem in find_format_problems(options.formats.split(","))]
+    if options.static_threshold is not None and not 0 <= options.static_threshold <= 255:
+        problems.append(f"--static-threshold: got {options.static_threshold}, expected 0 to 255 grey levels")
     if options.jobs is not None and options.jobs < 1:
         problems.append(f"--jobs: got {options.jobs}, expected at least 1")
     if problems:
         raise InputError("\n".join(problems))
 
 
-def _describe_outcome(outcome: "Outcome", num_videos: int, out: Path) -> str:
+def _describe_outcome(outcome: "LabellingOutcome", num_videos: int, out: Path) -> str:
     parts = [f"labelled {outcome.num_labelled} of {num_videos} into {out}"]
     if outcome.num_partial:
         parts.append(f"{outcome.num_partial} of them in part")

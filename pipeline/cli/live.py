@@ -31,9 +31,9 @@ FOR_FINISHED = {
     "overlay": False,
     "on_error": "skip",
     "jobs": None,
-    "again": False,
+    "overwrite": False,
     "track": False,
-    "still": None,
+    "static_threshold": None,
 }
 TEXT = """
 Live, from --camera N, a stream's address (rtsp://, http://, udp://, ...) or --follow FILE, one at a time:
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.labelling.model import load_model
     from pipeline.video.types import VideoError
 
-    model = load_model(options.model, device=options.device, precision=options.precision, at_once=1)
+    model = load_model(options.model, device=options.device, precision=options.precision, batch_frames=1)
     try:
         check_model(model)
     except InputError as error:
@@ -152,14 +152,14 @@ def _source(options: argparse.Namespace, model: "Model") -> "LiveSource":
     from pipeline.video.sources.growing_file import GrowingFile
     from pipeline.video.sources.stream import StreamSource
 
-    assert model.checkpoint.frames is not None  # or it had been refused
-    preprocess = model.checkpoint.frames.preprocess
+    assert model.checkpoint.frame_encoder is not None  # or it had been refused
+    preprocess = model.checkpoint.frame_encoder.preprocess
     if options.follow is not None:
         return GrowingFile(options.follow, preprocess, idle_seconds=options.idle or FILE_IDLE_SECONDS)
     idle_seconds = options.idle or STREAM_IDLE_SECONDS
     if options.camera is not None:
-        return CameraSource(options.camera, preprocess, idle_seconds=idle_seconds, tell=_say)
-    return StreamSource(options.inputs[0], preprocess, idle_seconds=idle_seconds, tell=_say)
+        return CameraSource(options.camera, preprocess, idle_seconds=idle_seconds, on_event=_say)
+    return StreamSource(options.inputs[0], preprocess, idle_seconds=idle_seconds, on_event=_say)
 
 
 @contextmanager

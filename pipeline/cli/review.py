@@ -14,7 +14,7 @@ from pipeline.cli.console import (
 )
 from pipeline.errors import InputError
 
-LEAST_PER_VIDEO = 2
+MIN_PER_VIDEO = 2
 TEXT = """
 Rank the stretches of videos by what it is worth to look at them: where nobody gave a label, by how likely the model is
 to be wrong; where there is a given label, by how surprised the model is by it. Write, into --out:
@@ -59,7 +59,7 @@ def _add_arguments(review: argparse.ArgumentParser) -> None:
         "--per-video",
         type=int,
         metavar="N",
-        help=f"how many of one video at most (default: twice its share, at least {LEAST_PER_VIDEO})",
+        help=f"how many of one video at most (default: twice its share, at least {MIN_PER_VIDEO})",
     )
     for name, default in (("shortest", 1.0), ("longest", 5.0)):
         review.add_argument(
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     paths = find_inputs(options.inputs, model)
     given = find_given(paths, options.labels, model.spec.classes) if options.labels else {}
     make_writable(options.out)
-    share = max(LEAST_PER_VIDEO, math.ceil(2 * options.top / len(paths)))
+    share = max(MIN_PER_VIDEO, math.ceil(2 * options.top / len(paths)))
     listing = Listing(options.top, options.per_video or share, options.shortest, options.longest)
     with tqdm(total=len(paths), unit="video", desc="labelling", disable=None) as bar:
 
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
             bar.set_postfix_str(f"{path.name}: {num_frames} frames")
 
         outcome = review_files(
-            paths, model, options.out, listing=listing, given=given, refuse=report_failure, tell=show
+            paths, model, options.out, listing=listing, given=given, on_failure=report_failure, on_progress=show
         )
         bar.update(len(paths) - bar.n)
     if outcome.num_labelled:

@@ -149,7 +149,7 @@ def _read_captions(scan: CaptionScan, images: list[Path]) -> dict[str, list[str]
             scan.add(None, path, f"got the header {got!r}, expected 'image,caption'", 1)
         return {}
     names = {path.name for path in (scan.root / "images").iterdir()}
-    _tell_unknown_images(scan, path, rows[1:], names)
+    _report_unknown_images(scan, path, rows[1:], names)
     captions: dict[str, list[str]] = {}
     for line, row in rows[1:]:
         if row[0] in names:
@@ -160,7 +160,7 @@ def _read_captions(scan: CaptionScan, images: list[Path]) -> dict[str, list[str]
     return captions
 
 
-def _tell_unknown_images(scan: CaptionScan, path: Path, rows: list[Row], names: set[str]) -> None:
+def _report_unknown_images(scan: CaptionScan, path: Path, rows: list[Row], names: set[str]) -> None:
     """Each name that is no file's once, where it stands first."""
     unknown: dict[str, int] = {}
     for line, row in rows:

@@ -47,7 +47,7 @@ class Findings:
         """Those of the whole data set first, then those of each file, in the order of their lines."""
         return [problem for stem in sorted(self.problems, key=lambda s: s or "") for problem in self.problems[stem]]
 
-    def refuse_or_skip(self, *, skip_broken: bool, section: str, files: str) -> list[Problem]:
+    def raise_or_skip(self, *, skip_broken: bool, section: str, files: str) -> list[Problem]:
         """The problems of the files to leave out, where `section`.skip_broken says so and nothing else is wrong.
 
         Raises InputError with every problem otherwise. `files`: what they are called.
@@ -226,7 +226,7 @@ def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, 
             scan.num_video_labels += 1
             _keep_labels(scan, media.stem, np.full(source.num_frames if source else 1, class_index, dtype=np.int64))
         elif annotation is None:
-            _tell_missing_labels(scan, media, video_labels)
+            _report_missing_labels(scan, media, video_labels)
         elif scan.classes:
             labels = read_annotation(annotation, scan.classes, num_frames=source.num_frames if source else None)
             _keep_labels(scan, media.stem, labels)
@@ -236,7 +236,7 @@ def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, 
         scan.extend(media.stem, error.problems)
 
 
-def _tell_missing_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
+def _report_missing_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
     folder, table = scan.root / "labels", scan.root / VIDEO_LABELS
     if video_labels is None:
         return  # they may be in labels.csv, whose problems are told

@@ -24,7 +24,7 @@ UNLABELLED = ""  # in place of a class name, as in label files
 # need more: ten events for what is to be learnt is a rule of thumb (Peduzzi et al., "A simulation study of the number
 # of events per variable in logistic regression analysis", 1996).
 FEW_SEGMENTS = 10
-MOST_NAMES = 8  # in one warning
+MAX_NAMES = 8  # in one warning
 
 
 class Support(NamedTuple):
@@ -96,22 +96,22 @@ class Shortage:
 
     def __str__(self) -> str:
         """One sentence, however many classes there are, and the advice."""
-        more = len(self.classes) - MOST_NAMES
-        names = ", ".join(map(repr, self.classes[:MOST_NAMES])) + f" and {more} more" * (more > 0)
+        more = len(self.classes) - MAX_NAMES
+        names = ", ".join(map(repr, self.classes[:MAX_NAMES])) + f" and {more} more" * (more > 0)
         subject = "1 class is" if len(self.classes) == 1 else f"{len(self.classes)} classes are"
         return f"{subject} {self.what}: {names}. {self.advice}"
 
 
-def find_shortages(table: SupportTable, *, told: Collection[str] = ()) -> list[Shortage]:
+def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> list[Shortage]:
     """What there is too little of, the gravest first; of what there is to learn from, a class is in one only.
 
-    `told`: classes that are known to be in no label, and not told again. Where nothing is split yet, all of it is held
-    against what training needs.
+    `reported`: classes that are known to be in no label, and not reported again. Where nothing is split yet, all of it
+    is compared with what training needs.
     """
     learnt_from, kind = ("train", "training ") if "train" in table else (ALL, "")
     if learnt_from not in table:
         return []
-    support = {name: of_class for name, of_class in table[learnt_from].items() if name not in (UNLABELLED, *told)}
+    support = {name: of_class for name, of_class in table[learnt_from].items() if name not in (UNLABELLED, *reported)}
     labelled = {name for of_split in table.values() for name, of_class in of_split.items() if of_class.frames}
     conditions: list[tuple[Callable[[str], bool], str, str]] = [
         (lambda name: name not in labelled, "in no label", IN_NO_LABEL),

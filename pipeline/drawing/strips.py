@@ -14,7 +14,7 @@ from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
 from pipeline.video.survey import index_video
 
-MOST_WIDTH, MOST_HEIGHT = 240, 180  # of a frame in a strip
+MAX_WIDTH, MAX_HEIGHT = 240, 180  # of a frame in a strip
 GAP = 4  # white columns between two frames
 JPEG_QUALITY = 85
 
@@ -36,7 +36,7 @@ def read_strips(path: Path, wanted: Iterable[list[int]]) -> Iterator[np.ndarray]
     """
     video = index_video(path)
     properties = video.properties
-    scale = min(MOST_WIDTH / properties.width, MOST_HEIGHT / properties.height)
+    scale = min(MAX_WIDTH / properties.width, MAX_HEIGHT / properties.height)
     size = max(1, round(properties.height * scale)), max(1, round(properties.width * scale))
     with PyAVReader(video, Region(size)) as reader:
         for frames in wanted:

@@ -16,7 +16,7 @@ from torch import Tensor
 # Parts uint8 [n, h, w, 3], together no more than a batch -> features float32 of their frames, in order, which nothing
 # changes afterwards. One thread at a time calls it.
 BatchEncoder = Callable[[list[np.ndarray]], Tensor]
-MOST_WAITING_BATCHES = 4  # beside those that are being encoded
+MAX_WAITING_BATCHES = 4  # beside those that are being encoded
 
 
 class SharedBatches:
@@ -46,7 +46,7 @@ class SharedBatches:
             raise ValueError("pixels: got no frame, expected at least one")
         call = _Call(pixels)
         with self._changed:
-            self._changed.wait_for(lambda: self._num_waiting < MOST_WAITING_BATCHES * self._batch_size)
+            self._changed.wait_for(lambda: self._num_waiting < MAX_WAITING_BATCHES * self._batch_size)
             self._waiting.append(call)
             self._num_waiting += len(pixels)
             self._changed.notify_all()

@@ -21,8 +21,8 @@ from pipeline.encoding.types import Precision
 from pipeline.errors import InputError
 from pipeline.rnn.precision import exact_float32
 
-PIXELS_AT_ONCE = 64 * 224 * 224  # of a batch: what fills a large GPU in 1 GB or two
-MOST_FRAMES = 256  # of a batch, where frames are small
+BATCH_PIXELS = 64 * 224 * 224  # of a batch: what fills a large GPU in 1 GB or two
+MAX_BATCH_FRAMES = 256  # of a batch, where frames are small
 NUM_PLACES = 4  # batches that are gathered, copied or computed at once
 # float32 without tensor cores, as cuDNN has most kernels for it; bfloat16 as tensor cores read it.
 LAYOUTS = {"full": torch.contiguous_format, "reduced": torch.channels_last}
@@ -35,9 +35,9 @@ class CaptureError(Exception):
     """The encoder cannot be captured as a CUDA graph, or the graph gives other features."""
 
 
-def frames_at_once(height: int, width: int) -> int:
+def fitting_batch_frames(height: int, width: int) -> int:
     """The size of a batch of frames of this size."""
-    return max(1, min(PIXELS_AT_ONCE // (height * width), MOST_FRAMES))
+    return max(1, min(BATCH_PIXELS // (height * width), MAX_BATCH_FRAMES))
 
 
 class CUDARuntime:
@@ -51,14 +51,14 @@ class CUDARuntime:
     cannot be captured.
     """
 
-    def __init__(self, frames: FrameEncoder, *, precision: Precision = "full") -> None:
+    def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision = "full") -> None:
         if precision == "reduced" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise InputError("precision reduced: this GPU cannot compute in bfloat16: use full")
-        self.frames = frames
-        height, width = frames.preprocess.size
+        self.frame_encoder = frame_encoder
+        height, width = frame_encoder.preprocess.size
         self._shape = (height, width, 3)
-        size = frames_at_once(height, width)
-        graph = _capture(PixelEncoder(frames, precision=precision), (size, *self._shape))
+        size = fitting_batch_frames(height, width)
+        graph = _capture(PixelEncoder(frame_encoder, precision=precision), (size, *self._shape))
         self._batches = SharedBatches([_Place(graph) for _ in range(NUM_PLACES)], batch_size=size)
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
@@ -73,20 +73,20 @@ class PixelEncoder(nn.Module):
     """Frames uint8 [n, h, w, 3] of the encoder's size -> features float32 [n, F], where the encoder is, with a copy of
     its weights; nothing is copied to the device on the way."""
 
-    def __init__(self, frames: FrameEncoder, *, precision: Precision) -> None:
+    def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision) -> None:
         super().__init__()
         self._layout = LAYOUTS[precision]
         self._dtype = torch.float32 if precision == "full" else torch.bfloat16
-        self._preprocess = frames.preprocess
-        self._channels = frames.preprocess.channel_values(next(frames.encoder.parameters()).device)
-        self.encoder = deepcopy(frames.encoder).to(memory_format=self._layout)
+        self._preprocess = frame_encoder.preprocess
+        self._channels = frame_encoder.preprocess.channel_values(next(frame_encoder.encoder.parameters()).device)
+        self.encoder = deepcopy(frame_encoder.encoder).to(memory_format=self._layout)
         _cast(self.encoder, self._dtype)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         images = self._preprocess.normalize(pixels, self._channels)
         images = images.to(self._dtype).contiguous(memory_format=self._layout)
-        return self.encoder.encode_at_once(images).float()
+        return self.encoder.encode_batch(images).float()
 
 
 def _cast(network: nn.Module, dtype: torch.dtype) -> None:

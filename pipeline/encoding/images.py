@@ -18,7 +18,7 @@ from pipeline.models.encoders.encoder import Encoder
 from pipeline.video.preprocess import Preprocess
 
 Described = TypeVar("Described")
-MOST_AT_ONCE = 8  # batches of images: each takes memory
+MAX_PARALLEL_BATCHES = 8  # batches of images: each takes memory
 
 
 class RegionEncoder(Protocol):
@@ -62,13 +62,13 @@ class RuntimeRegions:
 
     def begin(self, image: np.ndarray) -> Pending:
         """See `RegionEncoder`. Waits while the runtime has too much to do."""
-        pixels = self._runtime.frames.preprocess.resize(image[None])
+        pixels = self._runtime.frame_encoder.preprocess.resize(image[None])
         return self._runtime.submit(pixels.contiguous().numpy())
 
     def finish(self, begun: list[Pending]) -> torch.Tensor:
         """See `RegionEncoder`."""
         features = torch.cat([pending.result() for pending in begun])
-        return self._runtime.frames.encoder.regions_of(features)
+        return self._runtime.frame_encoder.encoder.regions_of(features)
 
 
 def encode_images(
@@ -97,7 +97,7 @@ def describe_images(
     there are threads are held at most.
     """
     num_threads = torch.get_num_threads()
-    num_at_once = min(num_threads, MOST_AT_ONCE) if encode.device.type == "cpu" else 2
+    num_parallel = min(num_threads, MAX_PARALLEL_BATCHES) if encode.device.type == "cpu" else 2
 
     @torch.inference_mode()
     def work(begun: list[Any]) -> Described:
@@ -106,9 +106,9 @@ def describe_images(
     begun = map(encode.begin, images)
     waiting: deque[Future[Described]] = deque()
     failure: Exception | None = None
-    threads = ThreadPoolExecutor(num_at_once)
+    threads = ThreadPoolExecutor(num_parallel)
     try:
-        with cpu_threads(max(1, num_threads // num_at_once)):
+        with cpu_threads(max(1, num_threads // num_parallel)):
             while failure is None:
                 try:
                     batch = list(islice(begun, batch_size))
@@ -117,7 +117,7 @@ def describe_images(
                 if not batch:
                     break
                 waiting.append(threads.submit(work, batch))
-                if len(waiting) > num_at_once:
+                if len(waiting) > num_parallel:
                     yield waiting.popleft().result()
             for described in waiting:
                 yield described.result()

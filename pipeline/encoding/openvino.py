@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.checkpoints.encoder import FrameEncoder
-from pipeline.encoding.types import FRAMES_AT_ONCE, Precision
+from pipeline.encoding.types import BATCH_FRAMES, Precision
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
-MOST_WAITING_REQUESTS = 2  # for each thread: one that is computed, one that waits
+MAX_WAITING_REQUESTS = 2  # for each thread: one that is computed, one that waits
 
 
 class _PixelEncoder(nn.Module):
@@ -52,30 +52,32 @@ class OpenVINORuntime:
 
     def __init__(
         self,
-        frames: FrameEncoder,
+        frame_encoder: FrameEncoder,
         *,
         precision: Precision = "full",
         exports: Path | None = None,
-        at_once: int = FRAMES_AT_ONCE,
+        batch_frames: int = BATCH_FRAMES,
     ) -> None:
-        self.frames = frames
+        self.frame_encoder = frame_encoder
         num_threads = torch.get_num_threads()
         self._threads = ThreadPoolExecutor(num_threads)
         # OpenVINO gives a thread that compiles another stack for signals, and leaves it there when it frees it: the
         # next Ctrl-C would be a segmentation fault. These threads get no signals.
-        compiling = self._threads.submit(_compile, frames, precision, exports, at_once, num_threads=num_threads)
+        compiling = self._threads.submit(
+            _compile, frame_encoder, precision, exports, batch_frames, num_threads=num_threads
+        )
         model = compiling.result()
-        self._at_once = model.input(0).shape[0]
+        self._batch_frames = model.input(0).shape[0]
         self._make_request = model.create_infer_request
         self._own = local()  # a request cannot be used by two threads at once
-        self._room = BoundedSemaphore(MOST_WAITING_REQUESTS * num_threads)
+        self._room = BoundedSemaphore(MAX_WAITING_REQUESTS * num_threads)
 
     def submit(self, pixels: np.ndarray) -> "_Features":
         """See `Runtime.submit`."""
         waiting = []
-        for start in range(0, len(pixels), self._at_once):
+        for start in range(0, len(pixels), self._batch_frames):
             self._room.acquire()
-            waiting.append(self._threads.submit(self._encode, pixels[start : start + self._at_once]))
+            waiting.append(self._threads.submit(self._encode, pixels[start : start + self._batch_frames]))
         return _Features(waiting)
 
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
@@ -83,7 +85,7 @@ class OpenVINORuntime:
         try:
             if not hasattr(self._own, "request"):
                 self._own.request = self._make_request()
-            missing = self._at_once - len(pixels)
+            missing = self._batch_frames - len(pixels)
             given = np.concatenate([pixels, *[pixels[-1:]] * missing]) if missing else pixels
             return self._own.request.infer({0: given}, share_inputs=True)[0][: len(pixels)]
         finally:
@@ -102,9 +104,9 @@ class _Features:
 
 
 def _compile(
-    frames: FrameEncoder, precision: Precision, exports: Path | None, at_once: int, *, num_threads: int
+    frame_encoder: FrameEncoder, precision: Precision, exports: Path | None, batch_frames: int, *, num_threads: int
 ) -> "openvino.CompiledModel":
-    """The encoder for `at_once` frames, with as many requests at once as there are threads, a thread each.
+    """The encoder for `batch_frames` frames, with as many requests at once as there are threads, a thread each.
 
     For one frame where several would not each get the features that they get in another place, to the last bit.
     """
@@ -117,7 +119,7 @@ def _compile(
         "INFERENCE_NUM_THREADS": num_threads,
         "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
     }
-    model = core.compile_model(_exported(frames, core, exports, at_once), "CPU", options)
+    model = core.compile_model(_exported(frame_encoder, core, exports, batch_frames), "CPU", options)
     # The first call looks numpy up, and two threads that do so at once wait for each other for ever (pybind11's npy_api
     # behind a static variable): so that call is made here.
     request, pixels = model.create_infer_request(), _noise(model.input(0).shape)
@@ -125,7 +127,7 @@ def _compile(
     if len(pixels) > 1:
         moved = request.infer({0: np.roll(pixels, 1, axis=0)}, share_inputs=True)[0]
         if not np.array_equal(np.roll(found, 1, axis=0), moved):
-            return _compile(frames, precision, exports, 1, num_threads=num_threads)
+            return _compile(frame_encoder, precision, exports, 1, num_threads=num_threads)
     return model
 
 
@@ -142,18 +144,20 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def _exported(frames: FrameEncoder, core: "openvino.Core", exports: Path | None, at_once: int) -> "openvino.Model":
-    """The encoder for `at_once` frames, from `exports` where it is there, or exported now and put there if that can be.
+def _exported(
+    frame_encoder: FrameEncoder, core: "openvino.Core", exports: Path | None, batch_frames: int
+) -> "openvino.Model":
+    """The encoder for `batch_frames` frames, from `exports` where it is there, else exported now and kept there.
 
-    For one frame, under the name of more, where the encoder does not part in halves.
+    For one frame, under the name of several, where the encoder cannot be split in two.
     """
-    path = exports and exports / f"{frames.fingerprint()}.{at_once}.xml"
+    path = exports and exports / f"{frame_encoder.fingerprint()}.{batch_frames}.xml"
     if path and path.exists():
         try:
             return core.read_model(path)
         except RuntimeError:  # damaged: exported anew
             pass
-    model = _export(frames, core, at_once)
+    model = _export(frame_encoder, core, batch_frames)
     if path:
         try:
             path.parent.mkdir(exist_ok=True)
@@ -164,11 +168,11 @@ def _exported(frames: FrameEncoder, core: "openvino.Core", exports: Path | None,
     return model
 
 
-def _export(frames: FrameEncoder, core: "openvino.Core", at_once: int) -> "openvino.Model":
+def _export(frame_encoder: FrameEncoder, core: "openvino.Core", batch_frames: int) -> "openvino.Model":
     openvino = _import_openvino()
-    by_frames = frames.encoder.frame_by_frame(*frames.preprocess.size) if at_once > 1 else None
-    example = torch.from_numpy(_noise((at_once if by_frames else 1, *frames.preprocess.size, 3)))
-    module = _PixelEncoder(by_frames or frames.encoder, frames.preprocess.normalize).eval()
+    by_frames = frame_encoder.encoder.frame_by_frame(*frame_encoder.preprocess.size) if batch_frames > 1 else None
+    example = torch.from_numpy(_noise((batch_frames if by_frames else 1, *frame_encoder.preprocess.size, 3)))
+    module = _PixelEncoder(by_frames or frame_encoder.encoder, frame_encoder.preprocess.normalize).eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, about sizes that it takes for constants: they are
@@ -177,12 +181,12 @@ def _export(frames: FrameEncoder, core: "openvino.Core", at_once: int) -> "openv
         found = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(example.numpy())[0]
     except Exception as error:  # whatever a library raises for a network that it cannot convert
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ExportError(f"encoder {frames.spec.name} cannot be exported ({reason})") from error
+        raise ExportError(f"encoder {frame_encoder.spec.name} cannot be exported ({reason})") from error
     with torch.no_grad():
         expected = module(example).numpy()
     worst = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not worst <= EXPORT_TOLERANCE:
-        raise ExportError(f"encoder {frames.spec.name} as exported gives other features, by {worst:.1e}")
+        raise ExportError(f"encoder {frame_encoder.spec.name} as exported gives other features, by {worst:.1e}")
     return model
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.encoding.cuda_graph import CaptureError, CUDARuntime
 from pipeline.encoding.openvino import ExportError, OpenVINORuntime
-from pipeline.encoding.types import FRAMES_AT_ONCE, Precision, Runtime
+from pipeline.encoding.types import BATCH_FRAMES, Precision, Runtime
 from pipeline.rnn.precision import exact_float32
 
 
@@ -27,11 +27,11 @@ def exports_beside(checkpoint: Path) -> Path:
 
 
 def open_runtime(
-    frames: FrameEncoder,
+    frame_encoder: FrameEncoder,
     *,
     precision: Precision = "full",
     exports: Path | None = None,
-    at_once: int = FRAMES_AT_ONCE,
+    batch_frames: int = BATCH_FRAMES,
 ) -> Runtime:
     """The fastest runtime for an encoder where it is.
 
@@ -41,22 +41,22 @@ def open_runtime(
 
     Raises InputError where the precision is reduced and this CPU or GPU cannot compute with it.
     """
-    compiled = open_compiled(frames, precision=precision, exports=exports, at_once=at_once)
-    return TorchRuntime(frames, precision=precision) if compiled is None else compiled
+    compiled = open_compiled(frame_encoder, precision=precision, exports=exports, batch_frames=batch_frames)
+    return TorchRuntime(frame_encoder, precision=precision) if compiled is None else compiled
 
 
 def open_compiled(
-    frames: FrameEncoder,
+    frame_encoder: FrameEncoder,
     *,
     precision: Precision = "full",
     exports: Path | None = None,
-    at_once: int = FRAMES_AT_ONCE,
+    batch_frames: int = BATCH_FRAMES,
 ) -> Runtime | None:
     """As `open_runtime`; None, and a sentence on stderr that says why, where only torch can encode."""
     try:
-        if next(frames.encoder.parameters()).device.type == "cpu":
-            return OpenVINORuntime(frames, precision=precision, exports=exports, at_once=at_once)
-        return CUDARuntime(frames, precision=precision)
+        if next(frame_encoder.encoder.parameters()).device.type == "cpu":
+            return OpenVINORuntime(frame_encoder, precision=precision, exports=exports, batch_frames=batch_frames)
+        return CUDARuntime(frame_encoder, precision=precision)
     except (ImportError, ExportError, CaptureError) as error:
         print(f"encoding with torch, which is slower: {error}", file=sys.stderr)
     return None
@@ -65,9 +65,9 @@ def open_compiled(
 class TorchRuntime:
     """The reference. Computes in a thread of its own."""
 
-    def __init__(self, frames: FrameEncoder, *, precision: Precision = "full") -> None:
-        self.frames = frames
-        self._device = next(frames.encoder.parameters()).device
+    def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision = "full") -> None:
+        self.frame_encoder = frame_encoder
+        self._device = next(frame_encoder.encoder.parameters()).device
         self._reduced = precision == "reduced"
         self._thread = ThreadPoolExecutor(1)
 
@@ -77,8 +77,8 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def _features(self, pixels: np.ndarray) -> Tensor:
-        frames = self.frames
+        frame_encoder = self.frame_encoder
         exact = nullcontext() if self._device.type == "cpu" else exact_float32()
         with exact, torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
-            images = frames.preprocess.normalize(torch.from_numpy(pixels).to(self._device))
-            return frames.encoder(images).float().cpu()
+            images = frame_encoder.preprocess.normalize(torch.from_numpy(pixels).to(self._device))
+            return frame_encoder.encoder(images).float().cpu()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.checkpoints.encoder import FrameEncoder
 
-FRAMES_AT_ONCE = 4  # of a request, where that changes no bit of a frame's features
+BATCH_FRAMES = 4  # of a request, where that changes no bit of a frame's features
 
 
 class Pending(Protocol):
@@ -21,7 +21,7 @@ class Pending(Protocol):
 class Runtime(Protocol):
     """An encoder that takes frames and gives their features later. The calls of `submit` are answered in any order."""
 
-    frames: FrameEncoder
+    frame_encoder: FrameEncoder
 
     def submit(self, pixels: np.ndarray) -> Pending:
         """Frames uint8 [n, h, w, 3]. Waits while too much is being computed already; `pixels` must not change."""

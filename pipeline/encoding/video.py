@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipeline.encoding.types import Pending, Runtime
-from pipeline.video.static_frames import Stillness
+from pipeline.video.static_frames import StaticFrames
 from pipeline.video.types import FrameBatch, VideoReader
 
 
@@ -24,18 +24,21 @@ class EncodedFrames(NamedTuple):
     pts_seconds: np.ndarray
 
 
-def encode_video(reader: VideoReader, runtime: Runtime, *, still: float | None = None) -> Iterator[EncodedFrames]:
+def encode_video(
+    reader: VideoReader, runtime: Runtime, *, static_threshold: float | None = None
+) -> Iterator[EncodedFrames]:
     """Yield the features of every frame in order, batch by batch, of a video that `open_scaled` opened for `runtime`.
 
     Frames are decoded in another thread, a batch ahead, and a batch is encoded while the one before it is made use of.
-    still: frames that show nothing new, see `Stillness`, get the features of the last one that did; None: none do.
+    static_threshold: frames that show nothing new, see `StaticFrames`, get the features of the last one that did; None:
+        every frame is encoded.
     Raises VideoError where a frame cannot be decoded.
     """
-    stillness = None if still is None else Stillness(still)
+    static_frames = None if static_threshold is None else StaticFrames(static_threshold)
     waiting: deque[_Waiting] = deque()
     features = torch.empty(0)  # of the last batch
-    for frames in _decoded_ahead(reader.read(batch_size=runtime.frames.spec.batch_size)):
-        waiting.append(_submit(frames, runtime, stillness))
+    for frames in _decoded_ahead(reader.read(batch_size=runtime.frame_encoder.spec.batch_size)):
+        waiting.append(_submit(frames, runtime, static_frames))
         if len(waiting) > 1:
             features = waiting[0].features(features[-1:])
             yield EncodedFrames(features, waiting.popleft().pts_seconds)
@@ -70,7 +73,7 @@ class _Waiting(NamedTuple):
         return torch.cat([before if len(before) else encoded[:1], encoded])[torch.from_numpy(self.source)]
 
 
-def _submit(frames: FrameBatch, runtime: Runtime, stillness: Stillness | None) -> _Waiting:
-    new = np.ones(len(frames.pixels), bool) if stillness is None else stillness.are_new(frames.pixels)
+def _submit(frames: FrameBatch, runtime: Runtime, static_frames: StaticFrames | None) -> _Waiting:
+    new = np.ones(len(frames.pixels), bool) if static_frames is None else static_frames.are_new(frames.pixels)
     pixels = frames.pixels if new.all() else frames.pixels[new]
     return _Waiting(runtime.submit(pixels) if len(pixels) else None, new.cumsum(), frames.pts_seconds)

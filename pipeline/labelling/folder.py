@@ -37,24 +37,25 @@ from pipeline.video.open import open_scaled
 from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.types import VIDEO_SUFFIXES, DamagedVideoError, OpenScaled
 
+MAX_JOBS = {"cpu": 4, "cuda": 8}  # by device: each takes memory, and a GPU encodes what several cores decode
 OnError = Literal["skip", "stop", "partial"]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputOptions:
     """What is to be made of each video.
 
     formats   some of `FORMATS`
     overlay   also the video with its labels drawn on it
     on_error  of a damaged video: "skip" leaves it out, "partial" labels the frames that can be decoded, "stop" ends the
               call at the first one
-    again     label also what is finished
+    overwrite  label also what is finished
     """
 
     formats: tuple[str, ...] = ("csv",)
     overlay: bool = False
     on_error: OnError = "skip"
-    again: bool = False
+    overwrite: bool = False
 
     def files(self, path: Path) -> tuple[str, ...]:
         """The names of what is written for a video."""
@@ -71,7 +72,7 @@ class Progress(NamedTuple):
     num_videos: int
 
 
-class Outcome(NamedTuple):
+class LabellingOutcome(NamedTuple):
     """How many videos were labelled, how many of these in part only; were finished before; could not be labelled."""
 
     num_labelled: int
@@ -90,46 +91,51 @@ def find_inputs(paths: Sequence[Path], model: Model) -> list[Path]:
     return find_files(paths, {FEATURE_SUFFIX}, kind=f"{FEATURE_SUFFIX} file, which is what the model was trained on")
 
 
-def check_wanted(wanted: Wanted, model: Model) -> None:
+def default_num_parallel(model: Model) -> int:
+    """How many videos are labelled at the same time where nobody says so: one per CPU core, up to MAX_JOBS."""
+    return min(os.cpu_count() or 1, MAX_JOBS[model.device.type])
+
+
+def check_outputs(outputs: OutputOptions, model: Model) -> None:
     """Raise InputError where a model of ready features, which have no pixels and no times, is asked for them."""
-    asked = ["--overlay"] * wanted.overlay + [f"--formats {name}" for name in wanted.formats if name in TIMED_FORMATS]
+    asked = ["--overlay"] * outputs.overlay + [f"--formats {name}" for name in outputs.formats if name in TIMED_FORMATS]
     if asked and model.runtime is None:
         raise InputError(f"the model was trained on ready features: {', '.join(asked)}: needs one that sees videos")
 
 
-def label_files(
+def label_videos(
     paths: Sequence[Path],
     model: Model,
     out: Path,
     *,
-    wanted: Wanted = Wanted(),
-    num_at_once: int = 1,
+    outputs: OutputOptions = OutputOptions(),
+    num_parallel: int = 1,
     decoder_processes: bool = False,
-    refuse: Callable[[str], None],
-    tell: Callable[[Progress], None] = lambda progress: None,
-) -> Outcome:
+    on_failure: Callable[[str], None],
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> LabellingOutcome:
     """Label files and write what is wanted of each into `out`, with a report; those that are finished are left alone.
 
-    A file that cannot be labelled, or not in whole, is told to `refuse` in one sentence, in the order of `paths`. What
-    an earlier call wrote for it stays. decode_report.csv has a row for each video in the end. `num_at_once` videos are
-    worked on at the same time, each decoded in a process of its own where `decoder_processes`; `tell` is called by
-    their threads, one after the other.
+    `on_failure` is called with one sentence for each file that cannot be labelled, or only in part, in the order of
+    `paths`. What an earlier call wrote for it stays. In the end decode_report.csv has a row for each video.
+    `num_parallel` videos are labelled at the same time, each decoded in a process of its own where
+    `decoder_processes` is set; their threads call `on_progress`, one after the other.
     """
     _sweep(out)
-    check_wanted(wanted, model)
-    videos = _Videos(model, out, wanted, tell)
+    check_outputs(outputs, model)
+    videos = _Videos(model, out, outputs, on_progress)
     rows: list[DecodeRow] = []
     try:
-        for row, message in videos.label(paths, num_at_once, decoder_processes=decoder_processes):
+        for row, message in videos.label(paths, num_parallel, decoder_processes=decoder_processes):
             rows += [row] if row else []
             if message:
-                refuse(message)
+                on_failure(message)
     finally:
         write_decode_report(out, rows)
     return videos.outcome
 
 
-def track_call(model: Model, paths: Sequence[Path], outcome: Outcome, out: Path) -> str:
+def track_call(model: Model, paths: Sequence[Path], outcome: LabellingOutcome, out: Path) -> str:
     """Log a call for `paths` that ended, with the decode report of `out`, as a run in MLflow. Returns its id."""
     from pipeline.tracking.store import log_labelling  # mlflow takes seconds to import
 
@@ -143,26 +149,28 @@ class _Stopped(Exception):
 
 
 class _Videos:
-    """One call of `label_files`."""
+    """One call of `label_videos`."""
 
-    def __init__(self, model: Model, out: Path, wanted: Wanted, tell: Callable[[Progress], None]) -> None:
-        self._model, self._out, self._wanted, self._tell = model, out, wanted, tell
+    def __init__(
+        self, model: Model, out: Path, outputs: OutputOptions, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self._model, self._out, self._outputs, self._on_progress = model, out, outputs, on_progress
         self._described_model = describe_model(model)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._num_frames: dict[Path, int] = {}  # of each video that is due
         self._num_done: dict[Path, int] = {}
         self._num_videos_done = 0
-        self.outcome = Outcome(0, 0, 0, 0)
+        self.outcome = LabellingOutcome(0, 0, 0, 0)
 
     def label(
-        self, paths: Sequence[Path], num_at_once: int, *, decoder_processes: bool
+        self, paths: Sequence[Path], num_parallel: int, *, decoder_processes: bool
     ) -> Iterator[tuple[DecodeRow | None, str]]:
         """Yield the row and the complaint ("" for none) of each file, in order."""
         first: dict[str, Path] = {}
         due: dict[Path, Future[tuple[DecodeRow | None, str]]] = {}
         finished = {path: report for path in paths if (report := self._finished(path))}
-        with DecoderProcesses(num_at_once) as processes, ThreadPoolExecutor(num_at_once) as threads:
+        with DecoderProcesses(num_parallel) as processes, ThreadPoolExecutor(num_parallel) as threads:
             opening = processes.open_scaled if decoder_processes else open_scaled
             try:
                 for path in paths:
@@ -180,7 +188,7 @@ class _Videos:
                         yield _row(path, finished[path]), ""
                     else:
                         yield due[path].result()
-                    if self._wanted.on_error == "stop" and self.outcome.num_failed:
+                    if self._outputs.on_error == "stop" and self.outcome.num_failed:
                         return
             finally:  # also where the caller ends early, or is interrupted
                 self._stopped.set()
@@ -189,11 +197,11 @@ class _Videos:
     def _finished(self, path: Path) -> LabelReport | None:
         """The report of an earlier call, where this one would do the very same."""
         report = LabelReport.read(self._out / f"{path.stem}{REPORT}")
-        if report is None or self._wanted.again or not path.is_file():
+        if report is None or self._outputs.overwrite or not path.is_file():
             return None
-        files = self._wanted.files(path)
+        files = self._outputs.files(path)
         same = (report.video, report.model, report.files) == (describe_video(path), self._described_model, files)
-        allowed = not report.is_partial or self._wanted.on_error == "partial"
+        allowed = not report.is_partial or self._outputs.on_error == "partial"
         return report if same and allowed and all((self._out / name).exists() for name in files) else None
 
     def _label_one(self, path: Path, opening: OpenScaled) -> tuple[DecodeRow | None, str]:
@@ -220,14 +228,14 @@ class _Videos:
         result = label_video(
             path,
             self._model,
-            partial=self._wanted.on_error == "partial",
-            tell=lambda done: self._advance(path, done),
+            partial=self._outputs.on_error == "partial",
+            on_progress=lambda done: self._advance(path, done),
             opening=opening,
         )
         report_path = self._out / f"{path.stem}{REPORT}"
         with _staging(self._out) as staging:
             self._write_labels(staging, path, result)
-            files = self._wanted.files(path)
+            files = self._outputs.files(path)
             report = LabelReport(video, self._described_model, files, len(result.labels), result.report)
             before = LabelReport.read(report_path)
             report_path.unlink(missing_ok=True)  # from here on until it is written anew the video is not finished
@@ -242,13 +250,13 @@ class _Videos:
         """Write what is wanted of the labels of the video at `path` into a folder."""
         spec, labels, probabilities = self._model.spec, result.labels, result.probabilities
         predicted = Predicted(labels, probabilities, result.pts_seconds, result.frame_seconds, spec.classes)
-        for name in self._wanted.formats:
+        for name in self._outputs.formats:
             for suffix, write in FORMATS[name].items():
                 write(folder / f"{path.stem}{suffix}", predicted, source_of(self._model))
-        if not self._wanted.overlay:
+        if not self._outputs.overlay:
             return
         background = None if spec.background is None else spec.classes.index(spec.background)
-        assert result.index is not None  # or `check_wanted` had refused
+        assert result.index is not None  # or `check_outputs` had refused
         with PyAVReader(result.index) as video:
             write_overlay(
                 video,
@@ -269,7 +277,7 @@ class _Videos:
         with self._lock:
             self._num_done[path] = num_done
             self._num_frames[path] = max(num_done, self._num_frames[path])
-            self._tell(self._progress())
+            self._on_progress(self._progress())
 
     def _count(self, path: Path | None = None, **counts: int) -> None:
         with self._lock:
@@ -278,7 +286,7 @@ class _Videos:
             if path is not None:
                 self._num_videos_done += 1
                 self._num_frames[path] = self._num_done.setdefault(path, 0)
-                self._tell(self._progress())
+                self._on_progress(self._progress())
 
     def _progress(self) -> Progress:
         num_done, num_frames = sum(self._num_done.values()), sum(self._num_frames.values())

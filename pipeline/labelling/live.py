@@ -29,7 +29,7 @@ from pipeline.postprocessing.temperature import tempered
 from pipeline.video.sources.base import LiveFrame, LiveSource
 
 BUFFER_FRAMES = 16
-AT_ONCE_FRAMES = 4  # more would make the first of them wait for the last; of a file, as many as the encoder takes
+BATCH_FRAMES = 4  # more would make the first of them wait for the last; of a file, as many as the encoder takes
 WAIT_SECONDS = 0.1  # how often who labels hears that no frame has come
 
 
@@ -143,7 +143,7 @@ class LiveSession:
         thread.start()
         first: float | None = None
         try:
-            while (taken := self._buffer.take(self._most_at_once())) is not None:
+            while (taken := self._buffer.take(self._max_batch_frames())) is not None:
                 yield self._label(taken) if taken else []
                 first = first or (taken[0].frame.captured if taken else None)
                 if first and seconds is not None and time.monotonic() >= first + seconds:
@@ -179,13 +179,13 @@ class LiveSession:
         else:
             self._buffer.close()
 
-    def _most_at_once(self) -> int:
-        most = self._runtime.frames.spec.batch_size
-        return most if self.source.can_wait else min(most, AT_ONCE_FRAMES)
+    def _max_batch_frames(self) -> int:
+        most = self._runtime.frame_encoder.spec.batch_size
+        return most if self.source.can_wait else min(most, BATCH_FRAMES)
 
     def _warm_up(self) -> None:
         """The first call of a network takes many times as long as the next: not while frames wait."""
-        height, width = self._runtime.frames.preprocess.size
+        height, width = self._runtime.frame_encoder.preprocess.size
         self._network(np.zeros((1, height, width, 3), np.uint8), None)
 
     @torch.inference_mode()
@@ -257,7 +257,7 @@ def _create(folder: Path, stem: str) -> tuple[Path, TextIO]:
 def check_model(model: Model) -> None:
     """Raise InputError where the model cannot name a frame before the video is over."""
     labeller = model.checkpoint.labeller
-    if model.checkpoint.frames is None:
+    if model.checkpoint.frame_encoder is None:
         raise InputError("the model was trained on ready features: live labelling needs one that sees frames")
     if labeller.head == "many_to_one":
         raise InputError(

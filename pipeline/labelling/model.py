@@ -10,7 +10,7 @@ import torch
 from pipeline.checkpoints.labeller import Checkpoint, CheckpointSpec, load_checkpoint
 from pipeline.encoding.device import choose_device
 from pipeline.encoding.runtime import Precision, exports_beside, open_runtime
-from pipeline.encoding.types import FRAMES_AT_ONCE, Runtime
+from pipeline.encoding.types import BATCH_FRAMES, Runtime
 
 MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
 
@@ -20,15 +20,16 @@ class Model:
     """A checkpoint ready to label videos, with how its encoder is to run.
 
     exports: the folder where the encoder, exported for a CPU, is kept; None: it is exported anew each time.
-    still: grey levels up to which a frame shows nothing new and is not encoded, see `encode_video`; None: all are.
+    static_threshold: grey levels up to which a frame shows nothing new and is not encoded, see `encode_video`; None:
+        all are.
     at_once: how many frames its encoder takes together, see `open_runtime`. It changes no label.
     """
 
     checkpoint: Checkpoint
     precision: Precision = "full"
     exports: Path | None = None
-    still: float | None = None
-    at_once: int = FRAMES_AT_ONCE
+    static_threshold: float | None = None
+    batch_frames: int = BATCH_FRAMES
 
     @property
     def spec(self) -> CheckpointSpec:
@@ -41,17 +42,19 @@ class Model:
     @cached_property
     def runtime(self) -> Runtime | None:
         """Its encoder, None where the model takes ready features; opened when it is first asked for."""
-        frames = self.checkpoint.frames
-        if frames is None:
+        frame_encoder = self.checkpoint.frame_encoder
+        if frame_encoder is None:
             return None
-        return open_runtime(frames, precision=self.precision, exports=self.exports, at_once=self.at_once)
+        return open_runtime(
+            frame_encoder, precision=self.precision, exports=self.exports, batch_frames=self.batch_frames
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """Hex digest over all that decides which labels a video gets."""
-        digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.still}".encode())
-        if self.checkpoint.frames:
-            digest.update(self.checkpoint.frames.fingerprint().encode())
+        digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.static_threshold}".encode())
+        if self.checkpoint.frame_encoder:
+            digest.update(self.checkpoint.frame_encoder.fingerprint().encode())
         for name, tensor in self.checkpoint.labeller.state_dict().items():
             digest.update(name.encode() + tensor.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
@@ -62,8 +65,8 @@ def load_model(
     *,
     device: str,
     precision: Precision = "full",
-    still: float | None = None,
-    at_once: int = FRAMES_AT_ONCE,
+    static_threshold: float | None = None,
+    batch_frames: int = BATCH_FRAMES,
 ) -> Model:
     """The model in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model), see `Model`.
 
@@ -73,7 +76,7 @@ def load_model(
     """
     folder = find_checkpoint(location)
     checkpoint = load_checkpoint(folder, device=choose_device(device))
-    model = Model(checkpoint, precision, find_exports(location), still, at_once)
+    model = Model(checkpoint, precision, find_exports(location), static_threshold, batch_frames)
     model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
     return model
 

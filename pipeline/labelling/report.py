@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.annotations.exports import Source
+from pipeline.annotations.exports import LabelSource
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.files import replacing
 from pipeline.labelling.model import Model
@@ -65,13 +65,13 @@ def describe_model(model: Model) -> dict[str, Any]:
     """Where a model comes from, and what decides its labels."""
     origin = source_of(model)._asdict()
     experiment = model.spec.lineage.dvc_experiment
-    settings = {"precision": model.precision, "still": model.still}
+    settings = {"precision": model.precision, "still": model.static_threshold}
     return origin | {"dvc_experiment": experiment, **settings, "fingerprint": model.fingerprint}
 
 
-def source_of(model: Model) -> Source:
+def source_of(model: Model) -> LabelSource:
     lineage = model.spec.lineage
-    return Source(lineage.run_id, lineage.data_fingerprint, lineage.git_commit)
+    return LabelSource(lineage.run_id, lineage.data_fingerprint, lineage.git_commit)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pipeline.drawing.colors import class_colors
 from pipeline.drawing.strips import read_strips, spread_frames, write_jpeg
 from pipeline.errors import InputError, describe_os_error
 from pipeline.labelling.model import Model
-from pipeline.labelling.review_page import PAGE, TABLE, Listed, write_page, write_table
+from pipeline.labelling.review_page import PAGE, TABLE, ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains, name_stretch
 from pipeline.labelling.video import VideoLabels, label_video
 from pipeline.video.types import VideoError
@@ -48,10 +48,10 @@ class Listing:
     longest_seconds: float
 
 
-class Outcome(NamedTuple):
+class ReviewOutcome(NamedTuple):
     """What is listed, the best first, of how many videos, and how many could not be labelled or shown."""
 
-    listed: list[Listed]
+    listed: list[ReviewItem]
     num_labelled: int
     num_failed: int
 
@@ -96,9 +96,9 @@ def review_files(
     *,
     listing: Listing,
     given: dict[str, Path],
-    refuse: Callable[[str], None],
-    tell: Callable[[Path, int], None] = lambda path, num_frames: None,
-) -> Outcome:
+    on_failure: Callable[[str], None],
+    on_progress: Callable[[Path, int], None] = lambda path, num_frames: None,
+) -> ReviewOutcome:
     """Label files, list the stretches that are most worth a look, and write the list with its pictures into `out`.
 
     given   the label files that people wrote, by stem, see `find_given`
@@ -107,27 +107,27 @@ def review_files(
 
     Where no file can be labelled nothing is written, and an earlier list stays.
     """
-    listed: list[Listed] = []
+    listed: list[ReviewItem] = []
     labelled: dict[str, Path] = {}
     num_failed = 0
     for path in paths:
         try:
             _check_is_first(path, labelled.get(path.stem))
-            found = review_video(path, model, listing=listing, given=given.get(path.stem), tell=tell)
+            found = review_video(path, model, listing=listing, given=given.get(path.stem), on_progress=on_progress)
         except InputError as error:
-            refuse(str(error))
+            on_failure(str(error))
             num_failed += 1
             continue
         except OSError as error:  # no permission to read it
-            refuse(f"{path}: could not be labelled: {describe_os_error(error)}")
+            on_failure(f"{path}: could not be labelled: {describe_os_error(error)}")
             num_failed += 1
             continue
         labelled[path.stem] = path
         listed = sorted([*listed, *found], key=lambda item: -item.stretch.score)[: listing.top]
     if labelled and model.runtime:
-        listed, num_not_shown = _with_pictures(listed, labelled, out, refuse)
+        listed, num_not_shown = _with_pictures(listed, labelled, out, on_failure)
         num_failed += num_not_shown
-    outcome = Outcome(listed, len(labelled), num_failed)
+    outcome = ReviewOutcome(listed, len(labelled), num_failed)
     if labelled:
         _write(outcome, model, out)
     return outcome
@@ -139,15 +139,15 @@ def review_video(
     *,
     listing: Listing,
     given: Path | None = None,
-    tell: Callable[[Path, int], None] = lambda path, num_frames: None,
-) -> list[Listed]:
+    on_progress: Callable[[Path, int], None] = lambda path, num_frames: None,
+) -> list[ReviewItem]:
     """The stretches of one file that are worth most, the best first, without pictures.
 
     given: its labels by people, in a layout of a data set; they may leave out frames.
 
     Raises what `label_video` and `read_annotation` raise.
     """
-    result = label_video(path, model, tell=lambda num_frames: tell(path, num_frames))
+    result = label_video(path, model, on_progress=lambda num_frames: on_progress(path, num_frames))
     num_frames = len(result.labels)
     given_labels = np.full(num_frames, IGNORE_INDEX)
     if given is not None:
@@ -167,11 +167,11 @@ def review_video(
 
 def _listed(
     stem: str, stretch: Stretch, result: VideoLabels, given_labels: np.ndarray, named: tuple[int, int]
-) -> Listed:
+) -> ReviewItem:
     """Copies of the parts of a video's arrays, which would otherwise stay in memory."""
     inside = slice(stretch.start, stretch.stop)
     times = np.append(result.pts_seconds, result.pts_seconds[-1] + result.frame_seconds)
-    return Listed(
+    return ReviewItem(
         stem=stem,
         stretch=stretch,
         start_seconds=float(times[stretch.start]),
@@ -185,8 +185,8 @@ def _listed(
 
 
 def _with_pictures(
-    listed: Sequence[Listed], paths: dict[str, Path], out: Path, refuse: Callable[[str], None]
-) -> tuple[list[Listed], int]:
+    listed: Sequence[ReviewItem], paths: dict[str, Path], out: Path, on_failure: Callable[[str], None]
+) -> tuple[list[ReviewItem], int]:
     """The list with a strip of frames for each stretch, written, and how many videos could not be read once more."""
     listed = list(listed)
     num_failed = 0
@@ -205,12 +205,12 @@ def _with_pictures(
                 write_jpeg(out / picture, strip)
                 listed[position] = replace(listed[position], video=video, picture=picture)
         except VideoError as error:
-            refuse(f"{error}; its stretches are listed without pictures")
+            on_failure(f"{error}; its stretches are listed without pictures")
             num_failed += 1
     return listed, num_failed
 
 
-def _write(outcome: Outcome, model: Model, out: Path) -> None:
+def _write(outcome: ReviewOutcome, model: Model, out: Path) -> None:
     """The table and the page; the pictures of an earlier list go last, so that there is always a page with its own."""
     spec = model.spec
     write_table(out / TABLE, outcome.listed, spec.classes)

@@ -35,8 +35,8 @@ HEADER = (
     "score",
     "picture",
 )
-MOST_CLASSES = 3  # of each stretch, by probability; a given label comes on top
-LEAST_SHOWN = 0.01  # a class of a lower probability is not worth a line
+MAX_CLASSES = 3  # of each stretch, by probability; a given label comes on top
+MIN_SHOWN = 0.01  # a class of a lower probability is not worth a line
 NOT_LABELLED = "#9aa0a6"
 HEAD = """<!doctype html>
 <html lang="en">
@@ -91,7 +91,7 @@ frames that it expects to get wrong.
 
 
 @dataclass(frozen=True)
-class Listed:
+class ReviewItem:
     """A stretch of a video as it is listed. Where it lies in the list is its rank.
 
     start_seconds, stop_seconds   NaN for ready features
@@ -119,7 +119,7 @@ class Listed:
         return "uncertain" if self.given == IGNORE_INDEX else "disagrees"
 
 
-def write_table(path: Path, listed: Iterable[Listed], classes: Sequence[str]) -> None:
+def write_table(path: Path, listed: Iterable[ReviewItem], classes: Sequence[str]) -> None:
     """Write review.csv: a row of HEADER for each stretch, in order; the given label of an uncertain one is empty."""
     with replacing(path) as temporary, _open(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -143,7 +143,7 @@ def write_table(path: Path, listed: Iterable[Listed], classes: Sequence[str]) ->
 
 
 def write_page(
-    path: Path, listed: Sequence[Listed], classes: Sequence[str], colors: np.ndarray, *, summary: str
+    path: Path, listed: Sequence[ReviewItem], classes: Sequence[str], colors: np.ndarray, *, summary: str
 ) -> None:
     """Write review.html, a page that needs nothing but the pictures beside it; colors uint8 [K, 3] of the classes."""
     hexes = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colors.tolist()]
@@ -164,7 +164,7 @@ def _link(path: str) -> str:
     return escape(quote(os.fsencode(path)))
 
 
-def _card(rank: int, item: Listed, classes: Sequence[str], hexes: Sequence[str]) -> Iterator[str]:
+def _card(rank: int, item: ReviewItem, classes: Sequence[str], hexes: Sequence[str]) -> Iterator[str]:
     first, stop, score = item.stretch
     frames = f"frames {first} to {stop - 1}" if stop - first > 1 else f"frame {first}"
     name, when = escape(item.stem), ""
@@ -187,7 +187,7 @@ def _card(rank: int, item: Listed, classes: Sequence[str], hexes: Sequence[str])
     yield "</article>\n"
 
 
-def _reason(item: Listed, classes: Sequence[str]) -> str:
+def _reason(item: ReviewItem, classes: Sequence[str]) -> str:
     label, share = f"<b>{escape(classes[item.label])}</b>", f"{item.stretch.score:.0%}"
     if item.given == IGNORE_INDEX:
         return f"The model says {label}, and expects to be wrong in {share} of these frames."
@@ -208,9 +208,9 @@ def _timeline(side: str, labels: np.ndarray, classes: Sequence[str], hexes: Sequ
     return f'<div class="timeline"><span>{side}</span><div>{"".join(parts)}</div></div>\n'
 
 
-def _probabilities(item: Listed, classes: Sequence[str], hexes: Sequence[str]) -> Iterator[str]:
-    likeliest = np.argsort(-item.probabilities, kind="stable")[:MOST_CLASSES].tolist()
-    shown = [index for index in likeliest if item.probabilities[index] >= LEAST_SHOWN]
+def _probabilities(item: ReviewItem, classes: Sequence[str], hexes: Sequence[str]) -> Iterator[str]:
+    likeliest = np.argsort(-item.probabilities, kind="stable")[:MAX_CLASSES].tolist()
+    shown = [index for index in likeliest if item.probabilities[index] >= MIN_SHOWN]
     shown += [item.given] * (item.given != IGNORE_INDEX and item.given not in shown)
     yield '<ul class="classes">\n'
     for index in shown:

@@ -50,7 +50,7 @@ def label_video(
     model: Model,
     *,
     partial: bool = False,
-    tell: Callable[[int], None] = lambda num_frames: None,
+    on_progress: Callable[[int], None] = lambda num_frames: None,
     opening: OpenScaled = open_scaled,
 ) -> VideoLabels:
     """Label every frame of a video, or of a file of ready features where the model was trained on features.
@@ -66,21 +66,23 @@ def label_video(
     if model.runtime is None:
         features = _read_given_features(path, model)
         probabilities = model.checkpoint.labeller.predict([features])
-        tell(len(features))
+        on_progress(len(features))
         times = np.full(len(features), np.nan)
-        return decide(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
+        return postprocess(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
     if path.suffix.lower() == FEATURE_SUFFIX:
         raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
-    preprocess = model.runtime.frames.preprocess
+    preprocess = model.runtime.frame_encoder.preprocess
     try:
         with opening(path, preprocess, surveyed=False) as reader:
-            return _label_frames(reader, model, model.runtime, tell)
+            return _label_frames(reader, model, model.runtime, on_progress)
     except VideoError as error:
         with _open_surveyed(path, preprocess, error, opening, partial=partial) as reader:
-            return _label_frames(reader, model, model.runtime, tell)
+            return _label_frames(reader, model, model.runtime, on_progress)
 
 
-def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float) -> VideoLabels:
+def postprocess(
+    probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float
+) -> VideoLabels:
     """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its tempered probability."""
     labels = smooth(probabilities, min_segment_frames=model.spec.min_segment_frames)
     probabilities = tempered(probabilities, model.spec.temperature)
@@ -88,16 +90,18 @@ def decide(probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, 
     return VideoLabels(labels, chosen, probabilities, pts_seconds, frame_seconds)
 
 
-def _label_frames(reader: ScaledReader, model: Model, runtime: Runtime, tell: Callable[[int], None]) -> VideoLabels:
+def _label_frames(
+    reader: ScaledReader, model: Model, runtime: Runtime, on_progress: Callable[[int], None]
+) -> VideoLabels:
     times: list[np.ndarray] = []
     with _own_stream(model.device):
-        probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, tell))
+        probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, on_progress))
     frame_seconds = float(1 / reader.properties.frame_rate)
-    decided = decide(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
+    postprocessed = postprocess(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
     is_lost = reader.index.is_lost
     if is_lost is not None:
-        decided.labels[is_lost], decided.probabilities[is_lost] = IGNORE_INDEX, np.nan
-    return replace(decided, report=reader.report(), index=reader.index)
+        postprocessed.labels[is_lost], postprocessed.probabilities[is_lost] = IGNORE_INDEX, np.nan
+    return replace(postprocessed, report=reader.report(), index=reader.index)
 
 
 def _own_stream(device: torch.device) -> AbstractContextManager[object]:
@@ -122,15 +126,15 @@ def _open_surveyed(
 
 
 def _encode(
-    reader: ScaledReader, model: Model, runtime: Runtime, times: list[np.ndarray], tell: Callable[[int], None]
+    reader: ScaledReader, model: Model, runtime: Runtime, times: list[np.ndarray], on_progress: Callable[[int], None]
 ) -> Iterator[torch.Tensor]:
     """The features of a video, chunk by chunk; the times of its frames are added to `times` on the way."""
     num_done = 0
-    for chunk in encode_video(reader, runtime, still=model.still):
+    for chunk in encode_video(reader, runtime, static_threshold=model.static_threshold):
         times.append(chunk.pts_seconds)
         yield chunk.features
         num_done += len(chunk.pts_seconds)
-        tell(num_done)
+        on_progress(num_done)
 
 
 def _read_given_features(path: Path, model: Model) -> torch.Tensor:

@@ -32,7 +32,7 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
     """
     truth, predicted = Path(truth), Path(predicted)
     by_video = truth.name == VIDEO_LABELS
-    true_files, predicted_files = {} if by_video else label_files(truth), label_files(predicted)
+    true_files, predicted_files = {} if by_video else find_label_files(truth), find_label_files(predicted)
     classes = _find_classes(truth, [*([truth] if by_video else true_files.values()), *predicted_files.values()])
     of_videos = read_video_labels(truth, classes) if by_video else {}
     stems = of_videos.keys() | true_files.keys()
@@ -53,7 +53,7 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
     return report | {"without_prediction": sorted(stems - scored)}
 
 
-def label_files(folder: Path) -> dict[str, Path]:
+def find_label_files(folder: Path) -> dict[str, Path]:
     """The label file of each video in `folder`, by stem, without live ones. Raises InputError if there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected one that holds label files")

@@ -31,7 +31,7 @@ from pipeline.metrics import frames, segments
 
 Report = dict[str, Any]
 IOU_PERCENTS = (10, 25, 50)
-MOST_NAMES = 8  # in the line about classes that are never predicted
+MAX_NAMES = 8  # in the line about classes that are never predicted
 
 
 def evaluate(
@@ -147,8 +147,8 @@ def never_predicted(report: Report) -> str:
     """One line that names the classes that are never predicted and yet have support, the most of it first."""
     support = {name: report["classes"][name]["support"] for name in report["never_predicted"]}
     names = sorted(support, key=lambda name: (-support[name], name))
-    more = len(names) - MOST_NAMES
-    shown = ", ".join(f"{name} ({support[name]:,} frame{'s' * (support[name] != 1)})" for name in names[:MOST_NAMES])
+    more = len(names) - MAX_NAMES
+    shown = ", ".join(f"{name} ({support[name]:,} frame{'s' * (support[name] != 1)})" for name in names[:MAX_NAMES])
     return "never predicted, though in the truth: " + shown + f" and {more} more" * (more > 0)
 
 

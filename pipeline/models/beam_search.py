@@ -36,7 +36,7 @@ def beam_search(
     *,
     num_images: int,
     beam_size: int,
-    most_words: int,
+    max_words: int,
     length_penalty: float,
     prefix: Tensor,
     end: int,
@@ -45,21 +45,21 @@ def beam_search(
     """Search onwards from `prefix` int64 [P], P >= 1, of which `state`, with one beam of each image, has read all but
     the last word.
 
-    A sentence has at most `most_words` words, then its end, and no three words in a row twice, those of the prefix
+    A sentence has at most `max_words` words, then its end, and no three words in a row twice, those of the prefix
     counted in (Paulus et al. 2017, arXiv 1705.04304). An image is done as soon as `beam_size` sentences have ended that
     were among its `beam_size` best when they did; with one beam this is greedy decoding. The score is normalised by
     length as in Wu et al. 2016, arXiv 1609.08144, with 0 in place of their 5: length_penalty 0 compares sums, which
     favours short sentences, 1 compares means.
     """
-    found = _nothing_found(num_images, beam_size, most_words + 1, padding, prefix.device)
+    found = _nothing_found(num_images, beam_size, max_words + 1, padding, prefix.device)
     images = torch.arange(num_images, device=prefix.device)  # that are not done
     num_ended = torch.zeros_like(images)
     words = prefix.expand(num_images, 1, -1)  # all beams would be the same yet: one begins
     log_probs = torch.zeros(num_images, 1, device=prefix.device)
-    for num_words in range(1, most_words + 2):  # of a sentence that ends here, end included
+    for num_words in range(1, max_words + 2):  # of a sentence that ends here, end included
         next_log_probs, state = step(words[:, :, -1], state)
         next_log_probs = _without_repeated_trigrams(next_log_probs.float(), words)
-        if num_words > most_words:
+        if num_words > max_words:
             next_log_probs = _only(end, next_log_probs)
         total = (log_probs.unsqueeze(2) + next_log_probs).flatten(1)
         too_few = max(0, 2 * beam_size - total.shape[1])
@@ -72,7 +72,7 @@ def beam_search(
 
         ended = best[:, :beam_size].masked_fill(~ends[:, :beam_size], -torch.inf)
         num_ended = num_ended + ended.isfinite().sum(1)
-        sentences = pad(candidates[:, :beam_size, len(prefix) :], (0, most_words + 1 - num_words), value=padding)
+        sentences = pad(candidates[:, :beam_size, len(prefix) :], (0, max_words + 1 - num_words), value=padding)
         sentences = sentences.masked_fill(~ended.isfinite().unsqueeze(2), padding)
         _keep_best(found, images, Sentences(sentences, ended, ended / num_words**length_penalty))
 

@@ -192,7 +192,7 @@ class Captioner(nn.Module):
 
     @torch.inference_mode()
     def generate(
-        self, regions: Tensor, *, prefix: Tensor, beam_size: int, most_words: int, length_penalty: float
+        self, regions: Tensor, *, prefix: Tensor, beam_size: int, max_words: int, length_penalty: float
     ) -> Sentences:
         """The `beam_size` best captions of each image, as `beam_search` has them; call `eval()` before.
 
@@ -207,7 +207,7 @@ class Captioner(nn.Module):
             state,
             num_images=len(regions),
             beam_size=beam_size,
-            most_words=most_words,
+            max_words=max_words,
             length_penalty=length_penalty,
             prefix=prefix,
             end=END,
@@ -215,15 +215,15 @@ class Captioner(nn.Module):
         )
 
     @torch.no_grad()
-    def sample(self, regions: Tensor, *, num_captions: int, most_words: int) -> Tensor:
+    def sample(self, regions: Tensor, *, num_captions: int, max_words: int) -> Tensor:
         """Captions drawn at random, each word by its probability: int64 [N, K, L], END and PADDING after the last word.
 
-        At most `most_words` words, where END may be missing. Dropout is as the mode says.
+        At most `max_words` words, where END may be missing. Dropout is as the mode says.
         """
         state = self.begin(regions, num_captions)
         words = torch.full((*state.h.shape[:2], 1), START, device=regions.device)
         ended = torch.zeros(state.h.shape[:2], dtype=torch.bool, device=regions.device)
-        while words.shape[2] <= most_words and not ended.all():
+        while words.shape[2] <= max_words and not ended.all():
             log_probs, state = self.step(words[:, :, -1], state)
             drawn = torch.multinomial(log_probs.exp().flatten(0, 1), 1).view(ended.shape)
             drawn = drawn.masked_fill(ended, PADDING)

@@ -19,7 +19,7 @@ from pipeline.rnn import ops, reference
 from pipeline.rnn.cells import Weights
 from pipeline.rnn.precision import exact_float32, takes_tf32
 
-Path = Literal["reference", "torch", "ours"]
+PathName = Literal["reference", "torch", "ours"]
 # A layer over more frames goes in segments of as many; training keeps the states between them and runs each again on
 # its way back, so what it holds for the recurrence does not grow with the video.
 SEGMENT_FRAMES = 8192
@@ -36,11 +36,11 @@ TORCH_ON_CPU = {
 # line between them. In float32 cuDNN's mostly are, with its TF32; without it neither was compared.
 OURS_ON_CUDA_FRAMES = 64
 
-_forced: Path | None = None
+_forced: PathName | None = None
 
 
 @contextmanager
-def use_path(path: Path) -> Iterator[None]:
+def use_path(path: PathName) -> Iterator[None]:
     """Run every layer on this path, for tests and measurements. ValueError from a layer that it cannot run."""
     global _forced
     before, _forced = _forced, path
@@ -64,7 +64,7 @@ def run_layer(
             return _run_in_segments(cell, x, weights, h, c, lengths)
 
 
-def fastest_path(cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, lengths: Tensor | None) -> Path:
+def fastest_path(cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, lengths: Tensor | None) -> PathName:
     """By the measured table, for a layer as `run_layer` gets it."""
     if torch.compiler.is_compiling() or _num_heads(weights, h) > 1:
         return "ours"

@@ -32,7 +32,7 @@ from pipeline.tracking import store
 from pipeline.video.image import read_image
 
 HELD_OUT = ("val", "test")
-IMAGES_AT_ONCE = 64
+BATCH_IMAGES = 64
 PAGE = """<!doctype html>
 <meta charset="utf-8">
 <title>captions of {split} images</title>
@@ -82,8 +82,8 @@ def describe(model: CaptionCheckpoint, manifest: CaptionManifest, split: str) ->
     regions, search, device = Regions(CAPTIONS), plan_search(model), model.captioner.word_bias.device
     images = manifest.indices_of_split(split)
     described = []
-    for start in tqdm(range(0, len(images), IMAGES_AT_ONCE), desc=f"captioning {split}", unit="batch"):
-        here = images[start : start + IMAGES_AT_ONCE]
+    for start in tqdm(range(0, len(images), BATCH_IMAGES), desc=f"captioning {split}", unit="batch"):
+        here = images[start : start + BATCH_IMAGES]
         for index, (best, *_) in zip(
             here, generate_captions(regions.read(here).to(device), model, search), strict=True
         ):
@@ -113,7 +113,7 @@ def _write_captions(path: Path, described: list[Described]) -> None:
 def _draw_attention(model: CaptionCheckpoint, samples: list[Described], out: Path) -> None:
     """A picture for each sample: the image, and where the captioner looked for each word."""
     out.mkdir(parents=True, exist_ok=True)
-    preprocess = model.frames.preprocess
+    preprocess = model.frame_encoder.preprocess
     for sample in samples:
         pixels = read_image(Path(sample.image.path))
         left, top, right, bottom = preprocess.crop_box(width=pixels.shape[1], height=pixels.shape[0])
@@ -127,7 +127,7 @@ def _draw_attention(model: CaptionCheckpoint, samples: list[Described], out: Pat
 def _attention(model: CaptionCheckpoint, image: torch.Tensor, words: list[str]) -> np.ndarray:
     """[T, R + 1], where the captioner looked to say each of its T words."""
     device = model.captioner.word_bias.device
-    regions = model.frames.encoder.regions(image.to(device))
+    regions = model.frame_encoder.encoder.regions(image.to(device))
     read = torch.tensor([[[START, *model.vocabulary.encode(words)[:-1]]]], device=device)
     lengths = torch.tensor([[read.shape[2]]], device=device)
     return model.captioner.attention(regions, read, lengths)[0, 0].cpu().numpy()

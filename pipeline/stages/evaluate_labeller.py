@@ -20,7 +20,7 @@ from pipeline.encoding.runtime import exports_beside
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.labelling.model import Model
-from pipeline.labelling.video import VideoLabels, decide, label_video
+from pipeline.labelling.video import VideoLabels, label_video, postprocess
 from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.report import Report, evaluate, flatten, never_predicted, write_class_table
 from pipeline.stages import run_stage
@@ -84,7 +84,7 @@ def _predict(model: Model, source: Source) -> VideoLabels:
     features = read_features(cached)
     probabilities = model.checkpoint.labeller.predict([features])
     pts_seconds = read_pts(cached)
-    return decide(probabilities, model, pts_seconds=pts_seconds, frame_seconds=float("nan"))
+    return postprocess(probabilities, model, pts_seconds=pts_seconds, frame_seconds=float("nan"))
 
 
 def _evaluate(

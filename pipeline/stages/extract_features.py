@@ -34,23 +34,28 @@ def main() -> None:
 
 
 def extract_features(
-    sources: tuple[Source, ...], frames: FrameEncoder | None, out: Path, *, device: torch.device, exports: Path | None
+    sources: tuple[Source, ...],
+    frame_encoder: FrameEncoder | None,
+    out: Path,
+    *,
+    device: torch.device,
+    exports: Path | None,
 ) -> None:
     """Write the features of each source that `out` does not hold yet; remove what belongs to none of them."""
     wanted = {out / f"{source.stem}{SUFFIX}": source for source in sources}
     for path in out.iterdir():
         if path not in wanted:
             path.unlink()
-    encoder_fingerprint = frames.fingerprint() if frames else GIVEN
+    encoder_fingerprint = frame_encoder.fingerprint() if frame_encoder else GIVEN
     keys = {path: _fingerprint(encoder_fingerprint, source) for path, source in wanted.items()}
     due = [path for path in wanted if features_fingerprint(path) != keys[path]]
     if not due:
         print("every video is encoded already" if wanted else "nothing to encode: the encoder is trained end to end")
         return
     runtime = None
-    if frames:
-        frames.encoder.to(device)
-        runtime = open_runtime(frames, exports=exports)
+    if frame_encoder:
+        frame_encoder.encoder.to(device)
+        runtime = open_runtime(frame_encoder, exports=exports)
     with tqdm(total=sum(wanted[path].num_frames for path in due), desc="encoding", unit="frame") as bar:
         for path in due:
             features, pts_seconds = _features_of(wanted[path], runtime, bar)
@@ -69,7 +74,7 @@ def _features_of(source: Source, runtime: Runtime | None, bar: tqdm) -> tuple[np
         features = features.astype(np.float32) if features.dtype == np.float64 else features
         return features, np.full(len(features), np.nan)
     features_parts, times = [], []
-    with open_scaled(Path(source.path), runtime.frames.preprocess) as reader:
+    with open_scaled(Path(source.path), runtime.frame_encoder.preprocess) as reader:
         for chunk in encode_video(reader, runtime):
             features_parts.append(chunk.features.half().cpu().numpy())
             times.append(chunk.pts_seconds)

@@ -29,12 +29,12 @@ CLASSIFIER = ENCODER / "classifier"
 def main() -> None:
     """Write models/encoder; the frame classifier that it was trained as, where it was, lies in it."""
     params = load_params()
-    frames = make_encoder(params)
+    frame_encoder = make_encoder(params)
     if params.encoder.training == "frame_classifier":
-        train_classifier(params, frames)
+        train_classifier(params, frame_encoder)
     else:
         shutil.rmtree(ENCODER, ignore_errors=True)
-    save_encoder(ENCODER, frames)
+    save_encoder(ENCODER, frame_encoder)
 
 
 def make_encoder(params: Params) -> FrameEncoder | None:
@@ -53,16 +53,16 @@ def make_encoder(params: Params) -> FrameEncoder | None:
     )
 
 
-def train_classifier(params: Params, frames: FrameEncoder | None) -> None:
-    """Train the encoder with a head that sees one frame at a time; `frames` holds its best weights afterwards."""
+def train_classifier(params: Params, frame_encoder: FrameEncoder | None) -> None:
+    """Train the encoder with a head that sees one frame at a time; afterwards it holds its best weights."""
     from pipeline.training.labeller import train
-    from pipeline.training.labeller_data import Material  # a frozen encoder needs none of it, and it takes seconds
+    from pipeline.training.labeller_data import TrainingData  # a frozen encoder needs none of it, and it takes seconds
 
-    assert frames is not None, "config refuses a frame classifier on given features"
+    assert frame_encoder is not None, "config refuses a frame classifier on given features"
     alone = params.model_copy(update={"labeller": FRAME_HEAD, "training": params.encoder.classifier})
-    material = Material.open(PREPARED, FEATURES, frames, from_pixels=True)
-    train(alone, material, CLASSIFIER, name="frame_classifier")
-    load_weights(CLASSIFIER, {"encoder": frames.encoder})
+    training_data = TrainingData.open(PREPARED, FEATURES, frame_encoder, from_pixels=True)
+    train(alone, training_data, CLASSIFIER, name="frame_classifier")
+    load_weights(CLASSIFIER, {"encoder": frame_encoder.encoder})
 
 
 if __name__ == "__main__":

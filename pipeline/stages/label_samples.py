@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.config import load_params
 from pipeline.datasets.manifest import read_manifest
 from pipeline.errors import InputError
-from pipeline.labelling.folder import Wanted, label_files
+from pipeline.labelling.folder import OutputOptions, label_videos
 from pipeline.labelling.model import load_model
 from pipeline.stages import run_stage
 from pipeline.stages.paths import LABELLER, OUTPUTS, PREPARED
@@ -22,8 +22,10 @@ def main() -> None:
     shutil.rmtree(OUTPUTS, ignore_errors=True)
     OUTPUTS.mkdir()
     paths = [Path(source.path) for source in sources[: params.num_samples]]
-    wanted = Wanted(overlay=manifest.kind == "videos")
-    outcome = label_files(paths, model, OUTPUTS, wanted=wanted, refuse=lambda message: print(message, file=sys.stderr))
+    outputs = OutputOptions(overlay=manifest.kind == "videos")
+    outcome = label_videos(
+        paths, model, OUTPUTS, outputs=outputs, on_failure=lambda message: print(message, file=sys.stderr)
+    )
     print(f"labelled {outcome.num_labelled} held-out videos into {OUTPUTS}")
     if outcome.num_failed:
         raise InputError("a video of the data set changed since it was prepared: run `dvc repro` again")

@@ -44,7 +44,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     scan = scan_dataset(params.dataset.root, progress=_progress)
     _check_encoder(params, scan)
     _check_head(params, scan)
-    _refuse_or_skip(scan, skip_broken=params.dataset.skip_broken)
+    _raise_or_skip(scan, skip_broken=params.dataset.skip_broken)
     if params.dataset.background is not None and params.dataset.background not in scan.classes:
         raise InputError(f"dataset.background {params.dataset.background!r} is no class of {scan.root / 'classes.txt'}")
     sources = _split(params, scan)
@@ -112,8 +112,8 @@ def _check_head(params: Params, scan: Scan) -> None:
         )
 
 
-def _refuse_or_skip(scan: Scan, *, skip_broken: bool) -> None:
-    for problem in scan.refuse_or_skip(skip_broken=skip_broken, section="dataset", files="videos"):
+def _raise_or_skip(scan: Scan, *, skip_broken: bool) -> None:
+    for problem in scan.raise_or_skip(skip_broken=skip_broken, section="dataset", files="videos"):
         print(f"left out: {problem}", file=sys.stderr)
 
 

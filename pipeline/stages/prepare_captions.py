@@ -28,7 +28,7 @@ def main() -> None:
     manifest = prepare_captions(params)
     settings = params.captions.encoder
     torch.manual_seed(params.seed)
-    frames = make_frame_encoder(
+    frame_encoder = make_frame_encoder(
         settings.name,
         weights=settings.weights,
         grid=settings.grid,
@@ -38,16 +38,16 @@ def main() -> None:
         pixels=params.captions.pixels,
     )
     write_caption_manifest(manifest, CAPTIONS)
-    save_encoder(CAPTIONS / "encoder", frames)
+    save_encoder(CAPTIONS / "encoder", frame_encoder)
     device = choose_device(params.captioner.training.device)
-    encode_manifest(manifest, frames, CAPTIONS, mirror=params.captions.mirror, device=device)
+    encode_manifest(manifest, frame_encoder, CAPTIONS, mirror=params.captions.mirror, device=device)
 
 
 def prepare_captions(params: Params) -> CaptionManifest:
     """Check and split. Raises InputError with every problem that captions.skip_broken does not leave out."""
     settings = params.captions
     scan = scan_captions(settings.root, progress=_progress)
-    for problem in scan.refuse_or_skip(skip_broken=settings.skip_broken, section="captions", files="images"):
+    for problem in scan.raise_or_skip(skip_broken=settings.skip_broken, section="captions", files="images"):
         print(f"left out: {problem}", file=sys.stderr)
     images = assign_splits(
         [image for stem, image in sorted(scan.images.items()) if stem not in scan.problems],
@@ -79,22 +79,24 @@ def _summarise(manifest: CaptionManifest, *, num_left_out: int) -> None:
 
 
 def encode_manifest(
-    manifest: CaptionManifest, frames: FrameEncoder, out: Path, *, mirror: bool, device: torch.device
+    manifest: CaptionManifest, frame_encoder: FrameEncoder, out: Path, *, mirror: bool, device: torch.device
 ) -> None:
     """Write the features of the images that `out` does not hold yet; remove those of others."""
     pictures = manifest.pictures(mirror=mirror)
     digests = [manifest.images[index].sha256 + " mirrored" * mirrored for index, mirrored in pictures]
-    files = plan_files(digests, out, encoder_fingerprint=frames.fingerprint())
+    files = plan_files(digests, out, encoder_fingerprint=frame_encoder.fingerprint())
     for path in (*out.glob("regions_*"), *out.glob(".regions_*.partial*")):
         if path not in files:
             path.unlink()
     due = {path: plan for path, plan in files.items() if not is_written(path, plan.fingerprint)}
-    frames.encoder.to(device)
+    frame_encoder.encoder.to(device)
     with tqdm(total=sum(len(plan.images) for plan in due.values()), desc="encoding", unit="image") as bar:
         for path, plan in due.items():
             here = (pictures[position] for position in plan.images)
-            images = (_read(Path(manifest.images[i].path), frames.preprocess, mirrored=m) for i, m in here)
-            batches = encode_images(images, frames.encoder, frames.preprocess, batch_size=frames.spec.batch_size)
+            images = (_read(Path(manifest.images[i].path), frame_encoder.preprocess, mirrored=m) for i, m in here)
+            batches = encode_images(
+                images, frame_encoder.encoder, frame_encoder.preprocess, batch_size=frame_encoder.spec.batch_size
+            )
             write_regions(path, _counted(batches, bar), fingerprint=plan.fingerprint)
 
 

@@ -5,7 +5,7 @@ from pipeline.config import load_params
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, ENCODER, FEATURES, PREPARED
 from pipeline.training.labeller import train
-from pipeline.training.labeller_data import Material
+from pipeline.training.labeller_data import TrainingData
 
 
 def main() -> None:
@@ -16,8 +16,8 @@ def main() -> None:
     )
     params = params.model_copy(update={"labeller": alone})
     from_pixels = params.encoder.training == "end_to_end"
-    material = Material.open(PREPARED, FEATURES, load_encoder(ENCODER), from_pixels=from_pixels)
-    train(params, material, BASELINE, name="baseline")
+    training_data = TrainingData.open(PREPARED, FEATURES, load_encoder(ENCODER), from_pixels=from_pixels)
+    train(params, training_data, BASELINE, name="baseline")
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ from pipeline.datasets.captions import read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTIONER, CAPTIONS
-from pipeline.training.captioner import CaptionMaterial, train_captioner
+from pipeline.training.captioner import CaptionTrainingData, train_captioner
 
 
 def main() -> None:
     """Write models/captioner."""
-    frames = load_encoder(CAPTIONS / "encoder")
-    assert frames is not None, "prepare_captions writes one"
-    material = CaptionMaterial.open(read_caption_manifest(CAPTIONS), Regions(CAPTIONS), frames)
-    train_captioner(load_params(), material, CAPTIONER, name="captioner")
+    frame_encoder = load_encoder(CAPTIONS / "encoder")
+    assert frame_encoder is not None, "prepare_captions writes one"
+    training_data = CaptionTrainingData.open(read_caption_manifest(CAPTIONS), Regions(CAPTIONS), frame_encoder)
+    train_captioner(load_params(), training_data, CAPTIONER, name="captioner")
 
 
 if __name__ == "__main__":

@@ -28,44 +28,44 @@ from pipeline.training.captioner_learner import CaptionBatch, CaptionLearner, fo
 from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
 
-IMAGES_AT_ONCE = 64  # in validation
+BATCH_IMAGES = 64  # in validation
 MIRRORED = 0.5  # the share of training images, where captions.mirror is set
 
 
 @dataclass(frozen=True)
-class CaptionMaterial:
+class CaptionTrainingData:
     """What a captioner learns from: `words` are the captions of each image of the manifest, tokenized."""
 
     manifest: CaptionManifest
     words: tuple[tuple[tuple[str, ...], ...], ...]
     regions: Regions
-    frames: FrameEncoder
+    frame_encoder: FrameEncoder
 
     @classmethod
-    def open(cls, manifest: CaptionManifest, regions: Regions, frames: FrameEncoder) -> "CaptionMaterial":
+    def open(cls, manifest: CaptionManifest, regions: Regions, frame_encoder: FrameEncoder) -> "CaptionTrainingData":
         words = tuple(tuple(tuple(tokenize(text)) for text in image.captions) for image in manifest.images)
-        return cls(manifest, words, regions, frames)
+        return cls(manifest, words, regions, frame_encoder)
 
     def of_split(self, split: str) -> list[int]:
         """The positions of its images in the manifest."""
         return self.manifest.indices_of_split(split)
 
 
-def train_captioner(params: Params, material: CaptionMaterial, out: Path, *, name: str) -> None:
+def train_captioner(params: Params, training_data: CaptionTrainingData, out: Path, *, name: str) -> None:
     """Train the captioner of `params` into the checkpoint folder `out`, tracked as a run whose name begins with `name`.
 
     Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
     a checkpoint, the last one in training_state.pt, and the curves in history.csv.
     """
-    settings, manifest = params.captioner, material.manifest
+    settings, manifest = params.captioner, training_data.manifest
     device = choose_device(settings.training.device)
     torch.manual_seed(params.seed)
-    train = material.of_split("train")
+    train = training_data.of_split("train")
     vocabulary = Vocabulary.from_captions(
-        (words for index in train for words in material.words[index]), min_count=params.captions.min_word_count
+        (words for index in train for words in training_data.words[index]), min_count=params.captions.min_word_count
     )
-    captioner = make_captioner(settings, material.frames.encoder, num_words=len(vocabulary)).to(device)
-    run_params = _run_params(params, material)
+    captioner = make_captioner(settings, training_data.frame_encoder.encoder, num_words=len(vocabulary)).to(device)
+    run_params = _run_params(params, training_data)
     state = open_state(out, params=run_params, data_fingerprint=manifest.fingerprint())
     if state.complete:
         print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
@@ -73,17 +73,19 @@ def train_captioner(params: Params, material: CaptionMaterial, out: Path, *, nam
     learner = CaptionLearner(
         captioner,
         settings=settings.training,
-        most_words=settings.decoding.most_words,
-        reward=_reward(material, vocabulary),
+        max_words=settings.decoding.max_words,
+        reward=_reward(training_data, vocabulary),
     )
     model = learner.averaged
     run_name = f"{name}-{settings.cell}-{manifest.name}"
     with open_training_run(state, out, name=run_name, search=params.search) as run_id:
         store.log_start(run_params, _datasets(manifest), model=name)
         callbacks = Callbacks(
-            batches=partial(batches, params, material, vocabulary),
-            validate=partial(validate, params, material, vocabulary, model) if material.of_split("val") else None,
-            save_best=_saver(params, material, vocabulary, model, out, run_id=run_id),
+            batches=partial(batches, params, training_data, vocabulary),
+            validate=partial(validate, params, training_data, vocabulary, model)
+            if training_data.of_split("val")
+            else None,
+            save_best=_saver(params, training_data, vocabulary, model, out, run_id=run_id),
             report=partial(store.log_epoch, run_id),
         )
         progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
@@ -93,23 +95,27 @@ def train_captioner(params: Params, material: CaptionMaterial, out: Path, *, nam
         state.finish()
 
 
-def batches(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, epoch: int) -> Iterator[CaptionBatch]:
+def batches(
+    params: Params, training_data: CaptionTrainingData, vocabulary: Vocabulary, epoch: int
+) -> Iterator[CaptionBatch]:
     """The training images in an order of this epoch's own, some of the captions of each."""
     settings = params.captioner.training
     generator = np.random.default_rng([params.seed, epoch])
-    order = generator.permutation(material.of_split("train")).tolist()
-    pictures = {picture: position for position, picture in enumerate(material.manifest.pictures(mirror=True))}
+    order = generator.permutation(training_data.of_split("train")).tolist()
+    pictures = {picture: position for position, picture in enumerate(training_data.manifest.pictures(mirror=True))}
     for start in range(0, len(order), settings.batch_size):
         images = order[start : start + settings.batch_size]
         chosen = [
-            material.words[image][index]
+            training_data.words[image][index]
             for image in images
-            for index in _draw(generator, len(material.words[image]), settings.captions_per_image)
+            for index in _draw(generator, len(training_data.words[image]), settings.captions_per_image)
         ]
-        longest = params.captioner.decoding.most_words
-        words = encode_captions(chosen, vocabulary, most_words=longest).unflatten(0, (len(images), -1))
+        longest = params.captioner.decoding.max_words
+        words = encode_captions(chosen, vocabulary, max_words=longest).unflatten(0, (len(images), -1))
         mirrored = generator.random(len(images)) < MIRRORED * params.captions.mirror
-        regions = material.regions.read(pictures[picture] for picture in zip(images, mirrored.tolist(), strict=True))
+        regions = training_data.regions.read(
+            pictures[picture] for picture in zip(images, mirrored.tolist(), strict=True)
+        )
         yield CaptionBatch(images, regions, words, done=start / len(order))
 
 
@@ -119,18 +125,20 @@ def _draw(generator: np.random.Generator, num_captions: int, num_wanted: int) ->
     return np.concatenate([generator.permutation(num_captions) for _ in range(rounds)])[:num_wanted]
 
 
-def encode_captions(captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, most_words: int) -> Tensor:
-    """int64 [B, T + 1]: START, the words, END, PADDING. A caption of more than `most_words` is cut, and has no END."""
-    rows = [[START, *[*vocabulary.encode(words), END][: most_words + (len(words) <= most_words)]] for words in captions]
+def encode_captions(captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, max_words: int) -> Tensor:
+    """int64 [B, T + 1]: START, the words, END, PADDING. A caption of more than `max_words` is cut, and has no END."""
+    rows = [[START, *[*vocabulary.encode(words), END][: max_words + (len(words) <= max_words)]] for words in captions]
     longest = max(map(len, rows))
     return torch.tensor([row + [PADDING] * (longest - len(row)) for row in rows])
 
 
-def _reward(material: CaptionMaterial, vocabulary: Vocabulary) -> Callable[[Sequence[int], Tensor], np.ndarray]:
+def _reward(
+    training_data: CaptionTrainingData, vocabulary: Vocabulary
+) -> Callable[[Sequence[int], Tensor], np.ndarray]:
     """CIDEr-D with the end of a caption as a word of its own: else those that break off, "a man with a", do best."""
     end = vocabulary.words[END]
-    written = [[(*words, end) for words in captions] for captions in material.words]
-    cider = CiderReward(written[index] for index in material.of_split("train"))
+    written = [[(*words, end) for words in captions] for captions in training_data.words]
+    cider = CiderReward(written[index] for index in training_data.of_split("train"))
 
     def reward(images: Sequence[int], words: Tensor) -> np.ndarray:
         said = [
@@ -143,28 +151,30 @@ def _reward(material: CaptionMaterial, vocabulary: Vocabulary) -> Callable[[Sequ
 
 
 @torch.inference_mode()
-def validate(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, captioner: Captioner) -> Scores:
+def validate(
+    params: Params, training_data: CaptionTrainingData, vocabulary: Vocabulary, captioner: Captioner
+) -> Scores:
     """Loss a word of all captions, and scores of greedy decoding, on the validation images."""
-    images = material.of_split("val")
-    most_words = params.captioner.decoding.most_words
+    images = training_data.of_split("val")
+    max_words = params.captioner.decoding.max_words
     device = captioner.word_bias.device
     total, num_words = 0.0, 0
     generated: dict[int, list[int]] = {}
-    for start in range(0, len(images), IMAGES_AT_ONCE):
-        here = images[start : start + IMAGES_AT_ONCE]
-        regions = material.regions.read(here).to(device)
-        rows = [row for row, image in enumerate(here) for _ in material.words[image]]
-        captions = [words for image in here for words in material.words[image]]
-        read, targets, lengths = forced(encode_captions(captions, vocabulary, most_words=most_words).unsqueeze(1))
+    for start in range(0, len(images), BATCH_IMAGES):
+        here = images[start : start + BATCH_IMAGES]
+        regions = training_data.regions.read(here).to(device)
+        rows = [row for row, image in enumerate(here) for _ in training_data.words[image]]
+        captions = [words for image in here for words in training_data.words[image]]
+        read, targets, lengths = forced(encode_captions(captions, vocabulary, max_words=max_words).unsqueeze(1))
         logits = captioner(regions[rows], read.to(device), lengths.to(device))
         total += cross_entropy(logits, targets.to(device), reduction="sum").item()
         num_words += len(targets)
         prefix = torch.tensor([START], device=device)
-        found = captioner.generate(regions, prefix=prefix, beam_size=1, most_words=most_words, length_penalty=0.0)
+        found = captioner.generate(regions, prefix=prefix, beam_size=1, max_words=max_words, length_penalty=0.0)
         generated |= dict(zip(here, found.words[:, 0].tolist(), strict=True))
     scores = score_captions(
         {str(image): detokenize(vocabulary.decode(words)) for image, words in generated.items()},
-        {str(image): material.manifest.images[image].captions for image in images},
+        {str(image): training_data.manifest.images[image].captions for image in images},
         with_meteor=False,
     )
     return {"loss": total / num_words, "bleu_4": scores["bleu_4"], "cider": scores["cider"]}
@@ -172,7 +182,7 @@ def validate(params: Params, material: CaptionMaterial, vocabulary: Vocabulary, 
 
 def _saver(
     params: Params,
-    material: CaptionMaterial,
+    training_data: CaptionTrainingData,
     vocabulary: Vocabulary,
     captioner: Captioner,
     out: Path,
@@ -182,16 +192,16 @@ def _saver(
     """What writes the model, as it is when called, as a checkpoint."""
     spec = CaptionerSpec(
         words=vocabulary.words,
-        encoder=material.frames.spec,
+        encoder=training_data.frame_encoder.spec,
         captioner=params.captioner,
-        lineage=lineage_of(run_id, data_fingerprint=material.manifest.fingerprint()),
+        lineage=lineage_of(run_id, data_fingerprint=training_data.manifest.fingerprint()),
     )
-    return partial(save_captioner, out, spec, captioner, material.frames)
+    return partial(save_captioner, out, spec, captioner, training_data.frame_encoder)
 
 
-def _run_params(params: Params, material: CaptionMaterial) -> dict[str, object]:
+def _run_params(params: Params, training_data: CaptionTrainingData) -> dict[str, object]:
     sections = params.model_dump(mode="json", include={"seed", "captions", "captioner"})
-    return sections | {"encoder_fingerprint": material.frames.fingerprint()}
+    return sections | {"encoder_fingerprint": training_data.frame_encoder.fingerprint()}
 
 
 def _datasets(manifest: CaptionManifest) -> store.Datasets:

@@ -40,10 +40,10 @@ class CaptionBatch(NamedTuple):
 class CaptionLearner:
     """A captioner with its optimizer, trained as the settings say; `reward` is asked in self-critical epochs only."""
 
-    def __init__(self, captioner: Captioner, *, settings: CaptionTraining, most_words: int, reward: Reward) -> None:
+    def __init__(self, captioner: Captioner, *, settings: CaptionTraining, max_words: int, reward: Reward) -> None:
         self.model = captioner
         self.settings = settings
-        self._most_words = most_words
+        self._max_words = max_words
         self._reward = reward
         self._device = next(captioner.parameters()).device
         self._optimizer = torch.optim.AdamW(captioner.parameters(), betas=BETAS, weight_decay=settings.weight_decay)
@@ -117,7 +117,7 @@ class CaptionLearner:
         """
         regions = batch.regions.to(self._device)
         num_captions = batch.words.shape[1]
-        drawn = self.model.sample(regions, num_captions=num_captions, most_words=self._most_words)
+        drawn = self.model.sample(regions, num_captions=num_captions, max_words=self._max_words)
         rewards = torch.from_numpy(self._reward(batch.images, drawn.cpu())).to(regions)
         others = (rewards.sum(1, keepdim=True) - rewards) / (num_captions - 1)
         read, targets, lengths = forced(torch.cat([batch.words[:, :, :1].to(drawn), drawn], dim=2))

@@ -24,7 +24,7 @@ from pipeline.models.augmentation import Augmentation
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.tracking import store
 from pipeline.training.gradient_report import Diagnosis, diagnose
-from pipeline.training.labeller_data import Material, batch_targets, classes_of_videos, labels_of, training_batches
+from pipeline.training.labeller_data import TrainingData, batch_targets, classes_of_videos, labels_of, training_batches
 from pipeline.training.labeller_learner import Learner, ParameterGroups
 from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.losses import balanced_class_weights
@@ -37,57 +37,59 @@ DRAWN_EPOCHS = 6
 MIN_SEGMENT_SHARE, POOL_SHARE = 0.4, 0.2
 
 
-def train(params: Params, material: Material, out: Path, *, name: str) -> None:
+def train(params: Params, training_data: TrainingData, out: Path, *, name: str) -> None:
     """Train the labeller of `params` into the checkpoint folder `out`, tracked as a run whose name begins with `name`.
 
     Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
     a checkpoint, the last one in training_state.pt, and the curves in history.csv.
     """
     shortest_is_tuned = params.labeller.min_segment_frames == "auto"
-    params = _with_lengths_in_frames(params, material)
+    params = _with_lengths_in_frames(params, training_data)
     device = choose_device(params.training.device)
     torch.manual_seed(params.seed)
-    labeller, model = _build_model(params, material, device)
-    state = open_state(out, params=_run_params(params, material), data_fingerprint=material.manifest.fingerprint())
+    labeller, model = _build_model(params, training_data, device)
+    state = open_state(
+        out, params=_run_params(params, training_data), data_fingerprint=training_data.manifest.fingerprint()
+    )
     if state.complete:
         print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
         return
     learner = Learner(
         model,
-        _parameter_groups(params, material, labeller),
+        _parameter_groups(params, training_data, labeller),
         settings=params.training,
-        class_weights=_class_weights(params, material, device),
+        class_weights=_class_weights(params, training_data, device),
     )
-    with open_training_run(state, out, name=_run_name(name, params, material), search=params.search) as run_id:
-        store.log_start(_run_params(params, material), _datasets(material.manifest), model=name)
-        for report in material.reports:
+    with open_training_run(state, out, name=_run_name(name, params, training_data), search=params.search) as run_id:
+        store.log_start(_run_params(params, training_data), _datasets(training_data.manifest), model=name)
+        for report in training_data.reports:
             store.log_file(report)
         callbacks = Callbacks(
-            batches=partial(training_batches, params, material),
-            validate=partial(validate, labeller, material) if material.manifest.of_split("val") else None,
-            save_best=_saver(params, material, labeller, out, run_id=run_id),
+            batches=partial(training_batches, params, training_data),
+            validate=partial(validate, labeller, training_data) if training_data.manifest.of_split("val") else None,
+            save_best=_saver(params, training_data, labeller, out, run_id=run_id),
             report=partial(store.log_epoch, run_id),
-            diagnose=_diagnoser(params, material, labeller),
+            diagnose=_diagnoser(params, training_data, labeller),
         )
         # The steps of a recurrent network are too small to share between threads: on two busy cores, threads that wait
         # for each other took 50 s an epoch on `scenes`, one alone 3.5 s.
-        with cpu_threads(None if material.from_pixels else 1):
+        with cpu_threads(None if training_data.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
-            if material.manifest.of_split("val"):
-                _tune(out, labeller, material, shortest=shortest_is_tuned)
+            if training_data.manifest.of_split("val"):
+                _tune(out, labeller, training_data, shortest=shortest_is_tuned)
         log_history(progress, out)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
-        example = material.manifest.sources[0].path
+        example = training_data.manifest.sources[0].path
         store.log_model(run_id, out, name=name, example=example, signature=store.LABELS_SIGNATURE)
         state.finish()
 
 
-def _with_lengths_in_frames(params: Params, material: Material) -> Params:
+def _with_lengths_in_frames(params: Params, training_data: TrainingData) -> Params:
     """`auto` lengths of the labeller as numbers of frames, at least 1; of the shortest segment as long as `_tune` has
     not found the best.
     """
-    median = median_segment_frames(labels_of(material, "train").values())
+    median = median_segment_frames(labels_of(training_data, "train").values())
     settings = params.labeller
     shares = {"min_segment_frames": MIN_SEGMENT_SHARE, "pool_frames": POOL_SHARE}
     frames = {
@@ -110,9 +112,11 @@ def _datasets(manifest: Manifest) -> store.Datasets:
     )
 
 
-def _saver(params: Params, material: Material, labeller: Labeller, out: Path, *, run_id: str) -> Callable[[], None]:
+def _saver(
+    params: Params, training_data: TrainingData, labeller: Labeller, out: Path, *, run_id: str
+) -> Callable[[], None]:
     """What writes the model, as it is when called, as a checkpoint."""
-    manifest, frames = material.manifest, material.frames
+    manifest, frames = training_data.manifest, training_data.frame_encoder
     spec = CheckpointSpec(
         classes=manifest.classes,
         background=manifest.background,
@@ -124,13 +128,13 @@ def _saver(params: Params, material: Material, labeller: Labeller, out: Path, *,
     return partial(save_checkpoint, out, spec, labeller, frames.encoder if frames else None)
 
 
-def validate(labeller: Labeller, material: Material) -> Scores:
+def validate(labeller: Labeller, training_data: TrainingData) -> Scores:
     """Loss and scores on whole videos of the validation split; segment scores are without the background class."""
-    manifest = material.manifest
+    manifest = training_data.manifest
     truth, predicted, losses, counts = {}, {}, 0.0, 0
     for source in manifest.of_split("val"):
-        probabilities = labeller.predict(material.feature_chunks(source))
-        labels = material.labels[source.stem]
+        probabilities = labeller.predict(training_data.feature_chunks(source))
+        labels = training_data.labels[source.stem]
         truth[source.stem], predicted[source.stem] = labels, probabilities.argmax(axis=1)
         labelled = labels != IGNORE_INDEX
         chosen = probabilities[labelled, labels[labelled]]
@@ -140,22 +144,24 @@ def validate(labeller: Labeller, material: Material) -> Scores:
     return {"loss": losses / max(1, counts), **scores}
 
 
-def _tune(out: Path, labeller: Labeller, material: Material, *, shortest: bool) -> None:
+def _tune(out: Path, labeller: Labeller, training_data: TrainingData, *, shortest: bool) -> None:
     """Fit the temperature of the checkpoint in `out` on the validation split, and the shortest segment if it is `auto`.
 
     They are written there, and into the run, with the scores before and after segments are merged.
     """
     modules: dict[str, nn.Module] = {"labeller": labeller}
-    if material.from_pixels:
-        assert material.frames is not None
-        modules["encoder"] = material.frames.encoder
+    if training_data.from_pixels:
+        assert training_data.frame_encoder is not None
+        modules["encoder"] = training_data.frame_encoder.encoder
     load_weights(out, modules)  # those of the best epoch
     for module in modules.values():
         module.eval()
-    manifest = material.manifest
+    manifest = training_data.manifest
     stems = {source.stem: source for source in manifest.of_split("val")}
-    probabilities = {stem: labeller.predict(material.feature_chunks(source)) for stem, source in stems.items()}
-    split = Split({stem: material.labels[stem] for stem in stems}, probabilities, manifest.classes, manifest.background)
+    probabilities = {stem: labeller.predict(training_data.feature_chunks(source)) for stem, source in stems.items()}
+    split = Split(
+        {stem: training_data.labels[stem] for stem in stems}, probabilities, manifest.classes, manifest.background
+    )
     temperature = split.temperature()
     found: dict[str, float] = {"temperature": temperature}
     frames = None
@@ -169,17 +175,17 @@ def _tune(out: Path, labeller: Labeller, material: Material, *, shortest: bool) 
     store.log_scores({f"tuning/{name}": value for name, value in found.items()})
 
 
-def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callable[[], Diagnosis] | None:
+def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) -> Callable[[], Diagnosis] | None:
     """What looks at the gradients of one batch, always the same: of validation videos, where there are any.
 
     None where nothing is carried from step to step: without a recurrent network, or in windows of single steps.
     """
-    labels = labels_of(material, "val") or labels_of(material, "train")
+    labels = labels_of(training_data, "val") or labels_of(training_data, "train")
     video_classes = classes_of_videos(params.labeller.head, labels)
-    most_frames = DIAGNOSED_FRAMES * labeller.pool_frames
+    max_frames = DIAGNOSED_FRAMES * labeller.pool_frames
     windows = plan_windows(
         labels,
-        window_frames=min(params.training.window_frames or most_frames, most_frames),
+        window_frames=min(params.training.window_frames or max_frames, max_frames),
         generator=np.random.default_rng(params.seed),
     )
     windows = sorted(windows, key=lambda window: window.start - window.stop)[:DIAGNOSED_VIDEOS]  # the longest ones
@@ -188,11 +194,11 @@ def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callab
 
     @torch.no_grad()
     def read(stem: str, start: int, stop: int) -> torch.Tensor:
-        inputs = material.read(stem, start, stop)
-        if not material.from_pixels:
+        inputs = training_data.read(stem, start, stop)
+        if not training_data.from_pixels:
             return inputs
-        assert material.frames is not None
-        return material.frames.encoder(inputs.to(labeller.classifier.weight.device))
+        assert training_data.frame_encoder is not None
+        return training_data.frame_encoder.encoder(inputs.to(labeller.classifier.weight.device))
 
     def run() -> Diagnosis:
         (batch,) = read_batches([windows], labels, read=read, video_classes=video_classes)
@@ -203,57 +209,59 @@ def _diagnoser(params: Params, material: Material, labeller: Labeller) -> Callab
     return run
 
 
-def _build_model(params: Params, material: Material, device: torch.device) -> tuple[Labeller, nn.Module]:
-    num_features = _num_features(material)
+def _build_model(params: Params, training_data: TrainingData, device: torch.device) -> tuple[Labeller, nn.Module]:
+    num_features = _num_features(training_data)
     labeller = make_labeller(
         params.labeller,
         num_features=num_features,
-        num_classes=len(material.manifest.classes),
+        num_classes=len(training_data.manifest.classes),
         feature_noise=params.training.feature_noise,
         feature_dropout=params.training.feature_dropout,
     )
     labeller.to(device)
-    if not material.from_pixels:
+    if not training_data.from_pixels:
         return labeller, labeller
-    assert material.frames is not None
+    assert training_data.frame_encoder is not None
     augmentation = Augmentation(**params.encoder.augmentation.model_dump())
-    return labeller, EndToEnd(material.frames.encoder.to(device), labeller, augmentation=augmentation)
+    return labeller, EndToEnd(training_data.frame_encoder.encoder.to(device), labeller, augmentation=augmentation)
 
 
-def _num_features(material: Material) -> int:
-    if material.frames:
-        return material.frames.encoder.num_features
-    width = material.manifest.sources[0].width
+def _num_features(training_data: TrainingData) -> int:
+    if training_data.frame_encoder:
+        return training_data.frame_encoder.encoder.num_features
+    width = training_data.manifest.sources[0].width
     assert width is not None, "prepare writes the width of ready features"
     return width
 
 
-def _parameter_groups(params: Params, material: Material, labeller: Labeller) -> ParameterGroups:
+def _parameter_groups(params: Params, training_data: TrainingData, labeller: Labeller) -> ParameterGroups:
     groups: ParameterGroups = [{"params": list(labeller.parameters()), "lr": params.training.learning_rate}]
-    if material.from_pixels and material.frames:
-        groups.append({"params": list(material.frames.encoder.parameters()), "lr": params.encoder.learning_rate})
+    if training_data.from_pixels and training_data.frame_encoder:
+        groups.append(
+            {"params": list(training_data.frame_encoder.encoder.parameters()), "lr": params.encoder.learning_rate}
+        )
     return groups
 
 
-def _class_weights(params: Params, material: Material, device: torch.device) -> torch.Tensor | None:
+def _class_weights(params: Params, training_data: TrainingData, device: torch.device) -> torch.Tensor | None:
     if params.training.class_weights == "none":
         return None
-    targets = batch_targets(params, labels_of(material, "train"))
-    weights = balanced_class_weights(torch.from_numpy(targets), len(material.manifest.classes)).to(device)
+    targets = batch_targets(params, labels_of(training_data, "train"))
+    weights = balanced_class_weights(torch.from_numpy(targets), len(training_data.manifest.classes)).to(device)
     return weights.sqrt() if params.training.class_weights == "square_root" else weights
 
 
-def _run_params(params: Params, material: Material) -> dict[str, object]:
+def _run_params(params: Params, training_data: TrainingData) -> dict[str, object]:
     sections = params.model_dump(mode="json", include={"seed", "dataset", "encoder", "labeller", "training"})
-    if material.frames:
-        sections["encoder_fingerprint"] = material.frames.fingerprint()
+    if training_data.frame_encoder:
+        sections["encoder_fingerprint"] = training_data.frame_encoder.fingerprint()
     return sections
 
 
-def _run_name(name: str, params: Params, material: Material) -> str:
+def _run_name(name: str, params: Params, training_data: TrainingData) -> str:
     """How MLflow lists the run, such as labeller-bigru-scenes."""
     cell = "bi" * params.labeller.bidirectional + params.labeller.cell
-    return "-".join([name, *([cell] if params.labeller.cell != "none" else []), material.manifest.name])
+    return "-".join([name, *([cell] if params.labeller.cell != "none" else []), training_data.manifest.name])
 
 
 def _log_gradients(diagnoses: Sequence[Diagnosis], *, run_id: str) -> None:

@@ -23,37 +23,39 @@ from pipeline.encoding.runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
 from pipeline.video.open import open_scaled
 
-MOST_PIXELS_KEPT = 2 * 2**30  # bytes: training videos that take no more, at the encoder's size, are decoded once
+MAX_CACHED_PIXEL_BYTES = 2 * 2**30  # bytes: training videos that take no more, at the encoder's size, are decoded once
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """What a model learns from: the manifest, the labels int64 [T] of each stem, and where the features lie.
 
-    `frames`: the encoder; with `from_pixels` it is trained too and nothing is read from `features`. `reports`: what
-    `prepare` found out about each file and each class.
+    `frame_encoder`: with `from_pixels` it is trained too and nothing is read from `features`. `reports`: what `prepare`
+    found out about each file and each class.
     """
 
     manifest: Manifest
     labels: Mapping[str, np.ndarray]
     features: Path
-    frames: FrameEncoder | None
+    frame_encoder: FrameEncoder | None
     from_pixels: bool
     reports: tuple[Path, ...]
     pixels: dict[str, torch.Tensor] = field(default_factory=dict)  # of the videos that were read, where all fit
 
     @classmethod
-    def open(cls, prepared: Path, features: Path, frames: FrameEncoder | None, *, from_pixels: bool) -> "Material":
+    def open(
+        cls, prepared: Path, features: Path, frame_encoder: FrameEncoder | None, *, from_pixels: bool
+    ) -> "TrainingData":
         manifest, labels = read_manifest(prepared)
         reports = (prepared / DECODE_REPORT, prepared / CLASS_SUPPORT)
-        return cls(manifest, labels, features, frames, from_pixels, reports)
+        return cls(manifest, labels, features, frame_encoder, from_pixels, reports)
 
     def read(self, stem: str, start: int, stop: int) -> torch.Tensor:
         """Frames [start, stop) of a video as the model takes them: features [T,F], or pixels [T,3,h,w]."""
         if not self.from_pixels:
             return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
-        assert self.frames is not None
-        preprocess = self.frames.preprocess
+        assert self.frame_encoder is not None
+        preprocess = self.frame_encoder.preprocess
         if not self._pixels_fit:
             return preprocess.normalize(self._decode(stem, start, stop))
         if stem not in self.pixels:
@@ -63,15 +65,15 @@ class Material:
     @cached_property
     def _pixels_fit(self) -> bool:
         """Whether the training videos may stay in memory, as the encoder takes them."""
-        assert self.frames is not None
+        assert self.frame_encoder is not None
         num_frames = sum(source.num_frames for source in self.manifest.of_split("train"))
-        return 3 * math.prod(self.frames.preprocess.size) * num_frames <= MOST_PIXELS_KEPT
+        return 3 * math.prod(self.frame_encoder.preprocess.size) * num_frames <= MAX_CACHED_PIXEL_BYTES
 
     def _decode(self, stem: str, start: int, stop: int) -> torch.Tensor:
         """uint8 [T, h, w, 3], of the encoder's size."""
-        assert self.frames is not None
+        assert self.frame_encoder is not None
         path = next(source.path for source in self.manifest.sources if source.stem == stem)
-        with open_scaled(Path(path), self.frames.preprocess) as reader:
+        with open_scaled(Path(path), self.frame_encoder.preprocess) as reader:
             batches = reader.read(start, stop, batch_size=stop - start)
             return torch.cat([torch.from_numpy(batch.pixels) for batch in batches])
 
@@ -79,18 +81,20 @@ class Material:
         """The features of a whole video: cached ones, or what the encoder makes of it now."""
         if not self.from_pixels:
             return [read_features(self.features / f"{source.stem}{SUFFIX}")]
-        assert self.frames is not None
-        return self._encode(source, self.frames)
+        assert self.frame_encoder is not None
+        return self._encode(source, self.frame_encoder)
 
     @staticmethod
-    def _encode(source: Source, frames: FrameEncoder) -> Iterator[torch.Tensor]:
-        with open_scaled(Path(source.path), frames.preprocess) as reader:
-            for chunk in encode_video(reader, TorchRuntime(frames)):  # of weights that change: no export would last
+    def _encode(source: Source, frame_encoder: FrameEncoder) -> Iterator[torch.Tensor]:
+        with open_scaled(Path(source.path), frame_encoder.preprocess) as reader:
+            for chunk in encode_video(
+                reader, TorchRuntime(frame_encoder)
+            ):  # of weights that change: no export would last
                 yield chunk.features
 
 
-def training_batches(params: Params, material: Material, epoch: int) -> Iterator[Batch]:
-    labels = labels_of(material, "train")
+def training_batches(params: Params, training_data: TrainingData, epoch: int) -> Iterator[Batch]:
+    labels = labels_of(training_data, "train")
     settings = params.training
     generator = np.random.default_rng([params.seed, epoch])
     consecutive = settings.windows == "consecutive"
@@ -103,11 +107,11 @@ def training_batches(params: Params, material: Material, epoch: int) -> Iterator
         windows = plan_windows(labels, window_frames=settings.window_frames, generator=generator)
         steps = [windows[i : i + settings.batch_size] for i in range(0, len(windows), settings.batch_size)]
     video_classes = classes_of_videos(params.labeller.head, labels)
-    return read_batches(steps, labels, read=material.read, video_classes=video_classes, consecutive=consecutive)
+    return read_batches(steps, labels, read=training_data.read, video_classes=video_classes, consecutive=consecutive)
 
 
-def labels_of(material: Material, split: str) -> dict[str, np.ndarray]:
-    return {source.stem: material.labels[source.stem] for source in material.manifest.of_split(split)}
+def labels_of(training_data: TrainingData, split: str) -> dict[str, np.ndarray]:
+    return {source.stem: training_data.labels[source.stem] for source in training_data.manifest.of_split(split)}
 
 
 def classes_of_videos(head: str, labels: Mapping[str, np.ndarray]) -> dict[str, int] | None:

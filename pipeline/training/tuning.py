@@ -15,7 +15,7 @@ from pipeline.metrics.report import evaluate, flatten
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import fit_temperature
 
-MOST_CANDIDATES = 16
+MAX_CANDIDATES = 16
 
 
 class Split(NamedTuple):
@@ -48,7 +48,7 @@ class Split(NamedTuple):
         And its scores.
         """
         longest = max(1, int(median_segment_frames(self.truth.values())))
-        candidates = np.unique(np.geomspace(1, longest, MOST_CANDIDATES).round().astype(int)).tolist()
+        candidates = np.unique(np.geomspace(1, longest, MAX_CANDIDATES).round().astype(int)).tolist()
         scores = {candidate: self.scores(candidate) for candidate in candidates}
         best = max(candidates, key=lambda candidate: (scores[candidate]["f1_at_50"], -candidate))
         return best, scores[best]

@@ -53,14 +53,14 @@ def demux(container: av.container.InputContainer, *streams: av.VideoStream) -> I
         yield from container.demux(*streams)
 
 
-def decode_strictly(stream: av.VideoStream, *, frames_at_once: bool) -> None:
-    """Set a stream up to raise what goes wrong. `frames_at_once`: several threads, where an error may cost others the
+def decode_strictly(stream: av.VideoStream, *, frame_threads: bool) -> None:
+    """Set a stream up to raise what goes wrong. `frame_threads`: several threads, where an error may cost others the
     frames that they had ready."""
     context = stream.codec_context
     context.options = STRICT_DECODING
     if context.name == VP8:
         context.thread_type, context.thread_count = "SLICE", 2
-    elif frames_at_once:
+    elif frame_threads:
         context.thread_type = "AUTO"
     else:
         context.thread_count = 1

@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = frozenset(
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM")
 
 _WHITE = (255, 255, 255, 255)
-_MOST_16_BITS = 65535
+_MAX_16_BITS = 65535
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -96,8 +96,8 @@ def _in_rgb(image: Image.Image) -> Image.Image:
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     """Grey integers as mode L. By hand, as Pillow clips them at 255 instead of scaling them."""
     samples = np.asarray(image).astype(np.int64)
-    if samples.min() < 0 or samples.max() > _MOST_16_BITS:
+    if samples.min() < 0 or samples.max() > _MAX_16_BITS:
         got = f"holds integers from {samples.min()} to {samples.max()}"
-        raise InputError(f"{got}, expected 0 to {_MOST_16_BITS}; convert it to 8 bits")
-    samples[samples == image.info.get("transparency")] = _MOST_16_BITS
-    return Image.fromarray(np.rint(samples * (255 / _MOST_16_BITS)).astype(np.uint8))
+        raise InputError(f"{got}, expected 0 to {_MAX_16_BITS}; convert it to 8 bits")
+    samples[samples == image.info.get("transparency")] = _MAX_16_BITS
+    return Image.fromarray(np.rint(samples * (255 / _MAX_16_BITS)).astype(np.uint8))

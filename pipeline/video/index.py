@@ -27,7 +27,7 @@ from pipeline.video.ffmpeg import (
 from pipeline.video.types import VideoError, VideoIndex, VideoProperties
 
 # In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
-MOST_EXCHANGED = 16
+MAX_EXCHANGED = 16
 
 # A video is called variable if its steps between frames differ by more than this part of the usual step. Containers
 # round times (Matroska to 1 ms), so steps of a constant rate differ too.

@@ -6,7 +6,7 @@ import numpy as np
 BLOCK = 16  # pixels: what moves may be small
 
 
-class Stillness:
+class StaticFrames:
     """Tells frame by frame, in order, whether it differs from the last one that did.
 
     level: grey levels, 0 to 255. A frame is new where the mean absolute difference over a block of 16 x 16 pixels, of

@@ -24,7 +24,7 @@ from pipeline.video.ffmpeg import (
     open_file,
     video_stream,
 )
-from pipeline.video.index import MOST_EXCHANGED, describe_frames, probe_video
+from pipeline.video.index import MAX_EXCHANGED, describe_frames, probe_video
 from pipeline.video.types import VideoError, VideoIndex
 
 
@@ -91,7 +91,7 @@ def whole_frames(
     The same ones each time.
     """
     seen = seen or _Decoded()
-    decode_strictly(stream, frames_at_once=False)
+    decode_strictly(stream, frame_threads=False)
     packets = demux(container, stream)
     while True:
         try:
@@ -172,7 +172,7 @@ def _times(path: Path, stream: av.VideoStream, seen: _Decoded) -> np.ndarray:
         times[start:stop] += times[:start].max() + step - times[start:stop].min()
     seen.is_joined = bool(starts)
     order = np.argsort(times, kind="stable")
-    moved = np.abs(order - np.arange(len(order))) > MOST_EXCHANGED
+    moved = np.abs(order - np.arange(len(order))) > MAX_EXCHANGED
     if moved.any():
         seen.problems.append(
             f"the times of its frames, from frame {moved.argmax()} on, are not in order; it is damaged"
@@ -186,11 +186,11 @@ def _restarts(times: np.ndarray) -> list[int]:
     starts = []
     latest: list[float] = []  # of the times since the last start, a heap
     for index, seconds in enumerate(times.tolist()):
-        if len(latest) > MOST_EXCHANGED and max(times[index : index + 3]) < latest[0]:
+        if len(latest) > MAX_EXCHANGED and max(times[index : index + 3]) < latest[0]:
             starts.append(index)
             latest = []
         heapq.heappush(latest, seconds)
-        if len(latest) > MOST_EXCHANGED + 1:
+        if len(latest) > MAX_EXCHANGED + 1:
             heapq.heappop(latest)
     return starts
 

@@ -27,7 +27,7 @@ from pipeline.captioning.describe import (
 )
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.encoding import openvino as openvino_runtime
-from pipeline.encoding.images import MOST_AT_ONCE, RuntimeRegions, encode_images
+from pipeline.encoding.images import MAX_PARALLEL_BATCHES, RuntimeRegions, encode_images
 from pipeline.encoding.openvino import ExportError, OpenVINORuntime
 from pipeline.errors import InputError
 from pipeline.pyfunc import CaptioningModel, LabellingModel, _load_pyfunc
@@ -60,15 +60,15 @@ def images(tmp_path_factory):
 
 
 def described(paths, model, search=None) -> list[tuple[Path, list[Caption]]]:
-    return list(caption_images(paths, model, search or plan_search(model), refuse=pytest.fail))
+    return list(caption_images(paths, model, search or plan_search(model), on_failure=pytest.fail))
 
 
-def told(captions: list[Caption]) -> list[str]:
+def printed(captions: list[Caption]) -> list[str]:
     return [caption.text for caption in captions]
 
 
 def assert_same(captions: list[Caption], expected: list[Caption]) -> None:
-    assert told(captions) == told(expected)
+    assert printed(captions) == printed(expected)
     np.testing.assert_allclose([c.probability for c in captions], [c.probability for c in expected], rtol=1e-3)
 
 
@@ -84,8 +84,8 @@ def test_images_in_batches_are_described_in_order_as_each_by_itself(model, image
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
 def test_captions_do_not_depend_on_how_images_are_batched(model, images, batch_size):
-    spec = model.frames.spec.model_copy(update={"batch_size": batch_size})
-    others = replace(model, frames=FrameEncoder(spec, model.frames.encoder))
+    spec = model.frame_encoder.spec.model_copy(update={"batch_size": batch_size})
+    others = replace(model, frame_encoder=FrameEncoder(spec, model.frame_encoder.encoder))
     search = plan_search(model, num_captions=3)
     for (_, captions), (_, expected) in zip(
         described(images, others, search), described(images, model, search), strict=True
@@ -95,7 +95,7 @@ def test_captions_do_not_depend_on_how_images_are_batched(model, images, batch_s
 
 @torch.inference_mode()
 def test_a_probability_is_that_of_the_words_given_image_and_prefix(model, images):
-    encoder, preprocess = model.frames.encoder, model.frames.preprocess
+    encoder, preprocess = model.frame_encoder.encoder, model.frame_encoder.preprocess
     for prefix in ("", "two men"):
         search = plan_search(model, beam_size=4, num_captions=4, prefix=prefix)
         ((_, captions),) = described(images[:1], model, search)
@@ -113,7 +113,7 @@ def test_a_probability_is_that_of_the_words_given_image_and_prefix(model, images
 
 
 def test_the_search_is_the_checkpoints_unless_told_otherwise(model):
-    assert (plan_search(model).beam_size, plan_search(model).most_words) == (3, 6)
+    assert (plan_search(model).beam_size, plan_search(model).max_words) == (3, 6)
     assert plan_search(model, num_captions=5).beam_size == 5
     assert plan_search(model, beam_size=1).beam_size == 1
 
@@ -172,7 +172,7 @@ def test_bad_images_are_refused_by_name_and_the_others_go_on(model, images, tmp_
     bad = [tmp_path / "gone.jpg", empty, cut, text, tmp_path]
     refused: list[str] = []
     mixed = [images[0], *bad[:3], *images[1:6], *bad[3:]]
-    found = list(caption_images(mixed, model, plan_search(model), refuse=refused.append))
+    found = list(caption_images(mixed, model, plan_search(model), on_failure=refused.append))
     assert [path for path, _ in found] == images[:6]
     for (_, captions), (_, expected) in zip(found, described(images[:6], model), strict=True):
         assert_same(captions, expected)
@@ -189,7 +189,7 @@ def test_what_is_smaller_than_the_models_region_is_refused_by_name(tmp_path):
     model = load_caption_model(str(save_caption_model(tmp_path / "model", preprocess=preprocess)), device="cpu")
     small, large = (save_image(tmp_path / f"{side}.png", size=(side, side)) for side in (50, 70))
     refused: list[str] = []
-    found = list(caption_images([small, large], model, plan_search(model), refuse=refused.append))
+    found = list(caption_images([small, large], model, plan_search(model), on_failure=refused.append))
     assert [path for path, _ in found] == [large]
     assert [sentence.split(": ")[0] for sentence in refused] == [str(small)]
     video = write_video(tmp_path / "clip.mp4", num_frames=2, size=(48, 48))
@@ -206,8 +206,8 @@ def test_images_are_read_no_more_batches_ahead_than_there_are_threads_and_one(mo
             num_read += 1
             yield images[index % len(images)]
 
-    most = (min(torch.get_num_threads(), MOST_AT_ONCE) + 1) * model.frames.spec.batch_size
-    captions = caption_images(paths(), model, plan_search(model, beam_size=1), refuse=pytest.fail)
+    most = (min(torch.get_num_threads(), MAX_PARALLEL_BATCHES) + 1) * model.frame_encoder.spec.batch_size
+    captions = caption_images(paths(), model, plan_search(model, beam_size=1), on_failure=pytest.fail)
     next(captions)
     assert num_read <= most
     captions.close()
@@ -265,7 +265,7 @@ def test_the_spans_of_a_video_join_and_are_described_by_the_frame_nearest_their_
 def test_given_spans_keep_their_times_and_labels(video, model, captions_of_frames):
     spans = [Span(0.5, 1.3, "idle"), Span(1.3, 2.0, "left"), Span(2.0, 3.1, "idle")]
     progress: list[str] = []
-    captions = caption_video(video, model, plan_search(model), spans=spans, tell=progress.append)
+    captions = caption_video(video, model, plan_search(model), spans=spans, on_progress=progress.append)
     assert [Span(*caption[:3]) for caption in captions] == spans
     for caption, frame_index in zip(captions, (2, 4, 7), strict=True):
         assert_same([Caption(*caption[3:])], [captions_of_frames[frame_index][1]])
@@ -286,7 +286,7 @@ def test_segments_of_another_video_are_refused(stop_seconds, video, model):
 def files_of(images: list[Path], videos: list[Path], model, out: Path, refused: list[str], labels: Path | None = None):
     search = plan_search(model, beam_size=1)
     return list(
-        caption_files(images, videos, model, search, labels=labels, every_seconds=5, out=out, refuse=refused.append)
+        caption_files(images, videos, model, search, labels=labels, every_seconds=5, out=out, on_failure=refused.append)
     )
 
 
@@ -371,8 +371,8 @@ def test_without_an_export_torch_encodes_and_the_captions_are_the_same(
     else:
         monkeypatch.setattr(openvino_runtime, "_export", fail)
     by_torch = load_caption_model(str(shutil.copytree(caption_model, tmp_path / "captioner")), device="cpu")
-    (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith("encoding with torch, which is slower: ")
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert printed.startswith("encoding with torch, which is slower: ")
     assert by_torch.runtime is None
     search = plan_search(model, num_captions=3)
     for (_, captions), (_, expected) in zip(

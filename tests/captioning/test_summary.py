@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.captioning.summary import MOST_SCENES, VideoCaption, summarise
+from pipeline.captioning.summary import MAX_SCENES, VideoCaption, summarise
 
 GRASS, FIELD, MEN = "a dog runs through grass", "a dog runs through a field", "two men sit on a bench"
 HURDLE, GIRL, SEA = "the brown horse jumps over hurdles", "girl paints her nails", "waves hit some dark rocks"
@@ -47,7 +47,7 @@ def test_scenes_are_told_once_each_in_order_of_time(texts, story):
 def test_of_many_scenes_the_most_different_are_told_and_the_others_counted():
     texts = [GRASS, FIELD, MEN, HURDLE, GIRL, SEA, f"{GIRL} red", "three cats sleep", f"{GRASS} fast"]
     summary = summarise(captions_of(*texts))
-    assert len(re.findall(r"from \d:\d\d", summary)) == MOST_SCENES - 1
+    assert len(re.findall(r"from \d:\d\d", summary)) == MAX_SCENES - 1
     assert FIELD not in summary  # too near to the first
     assert summary.endswith("In all, the caption changes 8 times, among 9 different ones.")
     assert summary == summarise(captions_of(*texts))
@@ -108,7 +108,7 @@ def test_it_stays_short_and_says_only_what_the_captions_say(captions):
     summary = summarise(captions_of(*texts, labels=labels))
     assert summary.count(". ") <= 3
     assert len(summary) < 500
-    told = re.findall(r"(?:At first|Throughout,|from [\d:]+,?(?: again)?) ([a-z ]+)", summary)
-    assert set(told) <= set(texts)
-    assert len(told) <= MOST_SCENES
-    assert bool(told) == any(texts)
+    printed = re.findall(r"(?:At first|Throughout,|from [\d:]+,?(?: again)?) ([a-z ]+)", summary)
+    assert set(printed) <= set(texts)
+    assert len(printed) <= MAX_SCENES
+    assert bool(printed) == any(texts)

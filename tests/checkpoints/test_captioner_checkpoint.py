@@ -42,20 +42,20 @@ def change_weights(folder: Path, change) -> None:
 
 def captions_of(model, images: torch.Tensor):
     with torch.inference_mode():
-        regions = model.frames.encoder.regions(images)
+        regions = model.frame_encoder.encoder.regions(images)
         return model.captioner.generate(
-            regions, prefix=torch.tensor([START]), beam_size=3, most_words=6, length_penalty=0.7
+            regions, prefix=torch.tensor([START]), beam_size=3, max_words=6, length_penalty=0.7
         )
 
 
 def test_it_comes_back_whole_and_says_the_same(caption_model, tmp_path):
     first = load_captioner(caption_model, device=CPU)
     assert not first.captioner.training
-    assert not first.frames.encoder.training
+    assert not first.frame_encoder.encoder.training
     assert first.vocabulary.words == first.spec.words == (*SPECIAL_WORDS, *CAPTION_WORDS)
     assert first.spec.captioner == CAPTIONER
     assert first.spec.lineage == LINEAGE
-    save_captioner(tmp_path / "again", first.spec, first.captioner, first.frames)
+    save_captioner(tmp_path / "again", first.spec, first.captioner, first.frame_encoder)
     second = load_captioner(tmp_path / "again", device=CPU)
     assert second.spec == first.spec
     images = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -109,16 +109,16 @@ def test_a_folder_that_is_none_is_refused(tmp_path, copy):
 )
 def test_a_broken_vocabulary_is_refused(copy, words, cause):
     change_spec(copy, words=words)
-    told = refusal(copy)
-    assert told.startswith(f"{copy / 'checkpoint.json'}: ")
-    assert cause in told
+    printed = refusal(copy)
+    assert printed.startswith(f"{copy / 'checkpoint.json'}: ")
+    assert cause in printed
 
 
 def test_a_vocabulary_of_another_size_does_not_fit_the_weights(copy):
     change_spec(copy, words=[*SPECIAL_WORDS, *CAPTION_WORDS, "yak"])
-    told = refusal(copy)
-    assert told.startswith(f"{copy / 'weights.safetensors'}: does not fit the model that is described beside it")
-    assert "expected [15" in told
+    printed = refusal(copy)
+    assert printed.startswith(f"{copy / 'weights.safetensors'}: does not fit the model that is described beside it")
+    assert "expected [15" in printed
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,12 @@ def test_weights_that_do_not_fit_are_refused(copy, prefix):
     assert refusal(copy).endswith(f"{prefix}.more is no part of the model")
     weights.write_bytes(content[: len(content) // 2])
     assert refusal(copy).startswith(f"{weights}: cannot be read")
+
+
+def test_a_checkpoint_with_the_earlier_name_of_a_setting_still_loads(copy):
+    expected = load_captioner(copy, device=CPU).spec
+    path = copy / "checkpoint.json"
+    text = path.read_text()
+    assert '"max_words"' in text
+    path.write_text(text.replace('"max_words"', '"most_words"'))
+    assert load_captioner(copy, device=CPU).spec == expected

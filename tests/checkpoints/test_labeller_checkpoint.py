@@ -52,10 +52,10 @@ def test_it_comes_back_whole_in_eval_mode_and_others_may_read_it(video_model):
     first = load_checkpoint(video_model, device=CPU, classes=CLASSES)
     assert first.spec.classes == CLASSES
     assert not first.labeller.training
-    assert not first.frames.encoder.training
-    assert first.frames.spec.preprocess == PREPROCESS
+    assert not first.frame_encoder.encoder.training
+    assert first.frame_encoder.spec.preprocess == PREPROCESS
     saved = load_file(video_model / "weights.safetensors")
-    for prefix, module in (("labeller", first.labeller), ("encoder", first.frames.encoder)):
+    for prefix, module in (("labeller", first.labeller), ("encoder", first.frame_encoder.encoder)):
         for name, tensor in module.state_dict().items():
             torch.testing.assert_close(saved[f"{prefix}.{name}"], tensor, rtol=0, atol=0)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in video_model.iterdir()}
@@ -77,9 +77,9 @@ def test_a_folder_that_is_none_is_refused(tmp_path, copy):
 )
 def test_a_broken_description_is_refused(copy, content, cause):
     (copy / "checkpoint.json").write_bytes(content)
-    told = refusal(copy)
-    assert told.startswith(f"{copy / 'checkpoint.json'}: is not")
-    assert cause.removeprefix("no ") in told
+    printed = refusal(copy)
+    assert printed.startswith(f"{copy / 'checkpoint.json'}: is not")
+    assert cause.removeprefix("no ") in printed
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_a_broken_description_is_refused(copy, content, cause):
         ({"encoder__name": "shufflenet"}, "unknown encoder 'shufflenet'; did you mean"),
         ({"encoder__preprocess__std": [0, 1, 1]}, "std positive"),
         ({"encoder__grid": 2}, "fewer than grid=2 asks for"),
-        ({"num_features": 7}, "its encoder gives 1024 features a frame, its labeller takes 7"),
+        ({"num_features": 7}, "its encoder gives 1024 features per frame, its labeller takes 7"),
     ],
 )
 def test_a_description_that_cannot_be_is_refused(copy, changes, cause):
     change_spec(copy, **changes)
-    told = refusal(copy)
-    assert told.startswith(f"{copy / 'checkpoint.json'}: ")
-    assert cause in told
+    printed = refusal(copy)
+    assert printed.startswith(f"{copy / 'checkpoint.json'}: ")
+    assert cause in printed
 
 
 def test_weights_that_do_not_fit_are_refused(copy):
@@ -128,14 +128,14 @@ def test_weights_that_do_not_fit_are_refused(copy):
 
 
 def test_another_class_list_is_refused_with_the_difference(video_model):
-    told = refusal(video_model, classes=("idle", "left", "up"))
-    assert told.startswith(f"{video_model}: was trained on another class list")
-    assert "the data lacks right; the data adds up" in told
+    printed = refusal(video_model, classes=("idle", "left", "up"))
+    assert printed.startswith(f"{video_model}: was trained on another class list")
+    assert "the data lacks right; the data adds up" in printed
     assert "the order differs" in refusal(video_model, classes=("left", "idle", "right"))
 
 
 def test_an_encoder_goes_alone_and_none_is_kept_as_none(video_model, tmp_path):
-    frames = load_checkpoint(video_model, device=CPU).frames
+    frames = load_checkpoint(video_model, device=CPU).frame_encoder
     save_encoder(tmp_path / "encoder", frames)
     again = load_encoder(tmp_path / "encoder")
     assert again.spec == frames.spec
@@ -147,7 +147,7 @@ def test_an_encoder_goes_alone_and_none_is_kept_as_none(video_model, tmp_path):
 
 
 def test_the_encoder_of_a_whole_checkpoint_can_be_loaded_by_itself(video_model):
-    frames = load_checkpoint(video_model, device=CPU).frames
+    frames = load_checkpoint(video_model, device=CPU).frame_encoder
     before = frames.fingerprint()
     with torch.no_grad():
         next(frames.encoder.parameters()).zero_()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from import_graph import ROOT
 from made_models import CLASSES, SETTINGS, save_video_model, write_other_container, write_video
-from made_streams import MOST_SECONDS, FileServer, free_port, serving
+from made_streams import MAX_SECONDS, FileServer, free_port, serving
 
 from pipeline.cli import live as cli_live
 from pipeline.cli.main import main
@@ -36,11 +36,11 @@ def label(*arguments: object, model: Path, out: Path) -> int:
 def test_a_file_that_is_followed_has_the_rows_of_the_finished_one(video_model, tmp_path, capsys):
     video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
     assert label("--follow", video, "--idle", "0.3", model=video_model, out=out) == 0
-    told = capsys.readouterr()
-    summary = re.fullmatch(SUMMARY, told.out.strip())
+    messages = capsys.readouterr()
+    summary = re.fullmatch(SUMMARY, messages.out.strip())
     assert summary
     assert summary.groups() == ("60", str(out / "clip.live.csv"), "0", "0")
-    assert [line[20:] for line in told.err.splitlines()] == [
+    assert [line[20:] for line in messages.err.splitlines()] == [
         f"{video}: waiting for its first frame; Ctrl-C ends",
         f"{video}: is labelled into {out / 'clip.live.csv'}",
     ]
@@ -57,9 +57,9 @@ def test_a_stream_is_labelled_without_a_word_of_its_password(video_model, tmp_pa
     address = f"http://me:secret@127.0.0.1:{port}/live?key=secret"
     with serving(video, port):
         assert label(address, "--seconds", "1", "--buffer", "64", model=video_model, out=out) == 0
-    told = capfd.readouterr()
+    messages = capfd.readouterr()
     path = out / f"127.0.0.1_{port}_live.live.csv"
-    summary = re.fullmatch(SUMMARY, told.out.strip())
+    summary = re.fullmatch(SUMMARY, messages.out.strip())
     assert summary
     assert summary[2] == str(path)
     rows = rows_of(path)
@@ -70,20 +70,20 @@ def test_a_stream_is_labelled_without_a_word_of_its_password(video_model, tmp_pa
     assert frames[-1] + 1 <= len(rows) + int(summary[3])
     seconds = [float(row["time_seconds"]) for row in rows]
     assert sorted(seconds) == seconds
-    assert 0 <= seconds[0] < seconds[-1] < MOST_SECONDS
-    assert "secret" not in told.out + told.err + path.read_text() + "".join(map(str, out.iterdir()))
+    assert 0 <= seconds[0] < seconds[-1] < MAX_SECONDS
+    assert "secret" not in messages.out + messages.err + path.read_text() + "".join(map(str, out.iterdir()))
 
 
 def test_a_finished_video_behind_an_address_has_the_rows_of_the_file(video_model, tmp_path, capfd):
     video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
     with FileServer(video) as server:
         assert label(server.address, "--buffer", "1", model=video_model, out=out) == 0
-    told = capfd.readouterr()
+    messages = capfd.readouterr()
     path = out / f"127.0.0.1_{server.server_port}_clip.mkv.live.csv"
-    summary = re.fullmatch(SUMMARY, told.out.strip())
+    summary = re.fullmatch(SUMMARY, messages.out.strip())
     assert summary
     assert summary.groups() == ("60", str(path), "0", "0")
-    assert [line[20:] for line in told.err.splitlines()] == [
+    assert [line[20:] for line in messages.err.splitlines()] == [
         f"{server.name}: waiting for its first frame; Ctrl-C ends",
         f"{server.name}: is labelled into {path}",
     ]
@@ -100,32 +100,32 @@ def test_of_one_that_is_cut_off_what_came_has_labels_and_the_loss_is_told(tmp_pa
     video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
     with FileServer(video, cut=0.5) as server:
         assert label(server.address, model=model, out=out) == 1
-    told = capfd.readouterr()
-    error = re.fullmatch(rf"framescribe: {server.name}: lost after (\d+) frames \(.*", told.err.splitlines()[-1])
+    messages = capfd.readouterr()
+    error = re.fullmatch(rf"framescribe: {server.name}: lost after (\d+) frames \(.*", messages.err.splitlines()[-1])
     assert error
-    summary = re.fullmatch(SUMMARY, told.out.strip())
+    summary = re.fullmatch(SUMMARY, messages.out.strip())
     assert summary
     assert 10 < int(error[1]) == int(summary[1]) < 55
     assert [int(row["frame"]) for row in rows_of(Path(summary[2]))] == list(range(int(error[1])))
-    assert "secret" not in told.out + told.err
+    assert "secret" not in messages.out + messages.err
 
 
 def test_a_stream_that_is_gone_is_given_up_and_what_came_has_labels(video_model, tmp_path, capfd):
     video, port, out = write_video(tmp_path / "clip.mp4", num_frames=25), free_port(), tmp_path / "out"
     with serving(video, port):
         assert label(f"http://me:secret@127.0.0.1:{port}/live", "--idle", "1", model=video_model, out=out) == 1
-    told = capfd.readouterr()
-    assert [re.sub(r"^[\d: -]{20}", "", line).split("/live: ")[1] for line in told.err.splitlines()] == [
+    messages = capfd.readouterr()
+    assert [re.sub(r"^[\d: -]{20}", "", line).split("/live: ")[1] for line in messages.err.splitlines()] == [
         "waiting for its first frame; Ctrl-C ends",
         f"is labelled into {out / f'127.0.0.1_{port}_live.live.csv'}",
         "lost (the connection ended); trying again for 1 s",
         "given up, as no frame came for 1 s (Connection refused)",
     ]
-    summary = re.fullmatch(SUMMARY, told.out.strip())
+    summary = re.fullmatch(SUMMARY, messages.out.strip())
     assert summary
     assert int(summary[1]) + int(summary[3]) == 25
     assert len(rows_of(Path(summary[2]))) == int(summary[1])
-    assert "secret" not in told.out + told.err
+    assert "secret" not in messages.out + messages.err
 
 
 class Terminal(io.StringIO):
@@ -156,7 +156,7 @@ def test_the_terminal_shows_what_is_going_on(video_model, tmp_path, monkeypatch)
         (["--camera", "-1"], "--camera: got -1, expected 0 or more"),
         (["--camera", "0", "--overlay"], "--overlay: is for finished videos only"),
         (["--camera", "0", "--formats", "vtt"], "--formats: is for finished videos only"),
-        (["--camera", "0", "--still", "2"], "--still: is for finished videos only"),
+        (["--camera", "0", "--static-threshold", "2"], "--static-threshold: is for finished videos only"),
         (["--camera", "0", "--on-error", "partial"], "--on-error: is for finished videos only"),
         (["clip.mp4", "--idle", "3"], "clip.mp4: finished videos are labelled by a call of their own"),
         (["--follow", "clip.mp4", "--idle", "nan"], "--idle: got nan, expected more than 0 seconds"),
@@ -175,9 +175,9 @@ def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tm
     if "both" in arguments:
         save_video_model(Path("both"), settings=SETTINGS.model_copy(update={"bidirectional": True}))
     assert main(["label", "--model", str(video_model), "--out", "out", *arguments]) == 2
-    told = capsys.readouterr().err.strip().splitlines()
-    assert told[-1].startswith(f"framescribe: {sentence}")
-    assert "secret" not in "".join(told)
+    messages = capsys.readouterr().err.strip().splitlines()
+    assert messages[-1].startswith(f"framescribe: {sentence}")
+    assert "secret" not in "".join(messages)
     assert not Path("out").exists() or not list(Path("out").iterdir())
 
 
@@ -210,7 +210,7 @@ def labelling(port: int, *, model: Path, out: Path) -> "Iterator[subprocess.Pope
 
 
 def wait_for(path: Path, num_rows: int, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + MOST_SECONDS
+    deadline = time.monotonic() + MAX_SECONDS
     while not path.exists() or len(rows_of(path)) < num_rows:
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -232,10 +232,10 @@ def test_it_ends_cleanly_when_it_is_told_to_after_a_loss(number, video_model, tm
         stack.enter_context(serving(video, port))
         wait_for(path, num_before + 60, process)  # more than may have been on their way
         process.send_signal(number)
-        printed, told = process.communicate(timeout=MOST_SECONDS)
+        printed, messages = process.communicate(timeout=MAX_SECONDS)
     assert process.returncode == 0
-    assert "secret" not in printed + told
-    assert [re.sub(r"\(.*\)", "()", line.split(": ", 1)[1]) for line in told.splitlines()] == [
+    assert "secret" not in printed + messages
+    assert [re.sub(r"\(.*\)", "()", line.split(": ", 1)[1]) for line in messages.splitlines()] == [
         "waiting for its first frame; Ctrl-C ends",
         f"is labelled into {path}",
         "lost (); trying again for 600 s",
@@ -257,9 +257,9 @@ def test_it_ends_cleanly_while_a_stream_stalls(video_model, tmp_path):
         server.send_signal(signal.SIGSTOP)
         time.sleep(1)
         process.send_signal(signal.SIGTERM)
-        printed, told = process.communicate(timeout=MOST_SECONDS)
+        printed, messages = process.communicate(timeout=MAX_SECONDS)
     assert process.returncode == 0
-    assert len(told.splitlines()) == 2
+    assert len(messages.splitlines()) == 2
     assert re.fullmatch(SUMMARY, printed.strip())
 
 
@@ -274,9 +274,9 @@ def test_it_ends_cleanly_while_it_waits_for_a_stream_to_come_back(number, video_
         while "lost" not in (line := process.stderr.readline()):
             assert line
         process.send_signal(number)
-        printed, told = process.communicate(timeout=MOST_SECONDS)
+        printed, messages = process.communicate(timeout=MAX_SECONDS)
     assert process.returncode == 0
-    assert told == ""
+    assert messages == ""
     summary = re.fullmatch(SUMMARY, printed.strip())
     assert summary
     assert int(summary[1]) == len(rows_of(path))

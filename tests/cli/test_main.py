@@ -88,17 +88,17 @@ def test_files_and_folders_mix_and_each_file_is_labelled_once(video_model, tmp_p
 def test_a_gpu_gets_videos_from_processes_and_more_of_them_at_once(device, most, video_model, tmp_path, monkeypatch):
     def look(paths, model, out, **options):
         seen.update(options)
-        return labelling_folder.Outcome(1, 0, 0, 0)
+        return labelling_folder.LabellingOutcome(1, 0, 0, 0)
 
     seen: dict = {}
-    monkeypatch.setattr(labelling_folder, "label_files", look)
+    monkeypatch.setattr(labelling_folder, "label_videos", look)
     monkeypatch.setattr(Model, "device", torch.device(device))
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     video = write_video(tmp_path / "clip.mp4", num_frames=3)
     assert label(video, model=video_model, out=tmp_path / "out", more=("--device", "cpu")) == 0
-    assert (seen["decoder_processes"], seen["num_at_once"]) == (device == "cuda", most)
+    assert (seen["decoder_processes"], seen["num_parallel"]) == (device == "cuda", most)
     assert label(video, model=video_model, out=tmp_path / "out", more=("--device", "cpu", "--jobs", "3")) == 0
-    assert seen["num_at_once"] == 3
+    assert seen["num_parallel"] == 3
 
 
 def test_a_model_of_features_labels_npy_files_without_times(feature_model, tmp_path, capsys):
@@ -113,9 +113,9 @@ def test_a_model_of_features_labels_npy_files_without_times(feature_model, tmp_p
     assert label(folder / "clip.mp4", model=feature_model, out=tmp_path / "out") == 1
     np.save(folder / "wide.npy", np.zeros((3, 7), np.float32))
     assert label(folder / "wide.npy", model=feature_model, out=tmp_path / "out") == 1
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].endswith("clip.mp4: the model was trained on ready features, expected a .npy file")
-    assert told[1].endswith("wide.npy: has 7 features a frame, the model was trained on 6")
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0].endswith("clip.mp4: the model was trained on ready features, expected a .npy file")
+    assert printed[1].endswith("wide.npy: has 7 features a frame, the model was trained on 6")
     assert label(folder / "clip.npy", model=feature_model, out=tmp_path / "out", more=("--overlay",)) == 2
 
 
@@ -201,13 +201,13 @@ def test_bad_files_are_told_in_a_sentence_each_and_the_others_are_labelled(video
     earlier.write_text("frame,time_seconds,label,probability\n")
     good = [write_video(tmp_path / f"{name}.mp4", num_frames=4) for name in ("first", "last")]
     assert label(good[0], *bad, good[1], model=video_model, out=out, more=("--overlay",)) == 1
-    told = capsys.readouterr()
-    sentences = told.err.strip().splitlines()
+    printed = capsys.readouterr()
+    sentences = printed.err.strip().splitlines()
     assert len(sentences) == len(bad)
     for sentence, (path, cause) in zip(sentences, bad.items(), strict=True):
         assert sentence.startswith(f"framescribe: {path}: {cause}")
         assert sentence.count(str(path)) == 1
-    assert "labelled 2 of" in told.out
+    assert "labelled 2 of" in printed.out
     suffixes = (".frames.csv", ".overlay.mp4", ".report.json", ".segments.csv")
     earlier.unlink()  # what an earlier call made is not lost
     labelled = [f"{name}{suffix}" for name in ("first", "last") for suffix in suffixes]
@@ -251,9 +251,9 @@ def test_a_name_that_is_no_text_is_told_and_the_rest_goes_on(video_model, captio
     assert {row["path"] for row in rows_of(tmp_path / "captions.csv")} == {str(good)}
     assert main(["review", str(dataset / "videos"), "--model", str(video_model), "--out", str(tmp_path / "list")]) == 1
     assert main(["check", str(dataset)]) == 2
-    told = capsys.readouterr()
-    assert told.err.count(sentence) == 3
-    assert f"no\\udcfetext.mp4: {sentence}" in told.out
+    printed = capsys.readouterr()
+    assert printed.err.count(sentence) == 3
+    assert f"no\\udcfetext.mp4: {sentence}" in printed.out
 
 
 def test_two_videos_of_one_name_do_not_replace_each_other(video_model, tmp_path, capsys):
@@ -277,6 +277,27 @@ def test_what_the_system_refuses_is_told_too(video_model, tmp_path, capsys, monk
     assert names_in(out) == []
 
 
+def test_the_earlier_names_of_options_work_with_a_note_and_are_not_in_the_help(video_model, tmp_path, capsys):
+    video = tmp_path / "clip.mp4"
+    write_video(video)
+    call = ["label", str(video), "--model", str(video_model), "--out"]
+    assert main([*call, str(tmp_path / "now"), "--static-threshold", "2", "--overwrite"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*call, str(tmp_path / "then"), "--still", "2", "--again"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "framescribe: --still is now called --static-threshold; the earlier name still works",
+        "framescribe: --again is now called --overwrite; the earlier name still works",
+    ]
+    for path in (tmp_path / "now").iterdir():
+        assert path.read_bytes() == (tmp_path / "then" / path.name).read_bytes(), path.name
+    with pytest.raises(SystemExit):
+        main(["label", "--help"])
+    shown = capsys.readouterr().out
+    assert "--overwrite" in shown
+    assert "--again" not in shown
+    assert "--still" not in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -289,7 +310,10 @@ def test_what_the_system_refuses_is_told_too(video_model, tmp_path, capsys, monk
         (["clip.mp4", "--model", "model", "--out", "out", "--formats", "csv,xml"], "--formats: got 'xml', expected"),
         (["clip.mp4", "--model", "model", "--out", "out", "--formats", "vtt,vtt"], "--formats: got vtt,vtt, which"),
         (["clip.mp4", "--model", "model", "--out", "out", "--jobs", "0"], "--jobs: got 0, expected at least 1"),
-        (["clip.mp4", "--model", "model", "--out", "out", "--still", "-1"], "--still: got -1.0, expected 0 to 255"),
+        (
+            ["clip.mp4", "--model", "model", "--out", "out", "--static-threshold", "-1"],
+            "--static-threshold: got -1.0, expected 0 to 255",
+        ),
     ],
 )
 def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):
@@ -299,9 +323,9 @@ def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tm
     Path("empty").mkdir()
     shutil.copytree(video_model, "model")
     assert main(["label", *arguments]) == 2
-    told = capsys.readouterr().err.strip()
-    assert told.startswith(f"framescribe: {sentence}")
-    assert "\n" not in told
+    printed = capsys.readouterr().err.strip()
+    assert printed.startswith(f"framescribe: {sentence}")
+    assert "\n" not in printed
     assert not Path("out").exists()
 
 
@@ -377,9 +401,9 @@ def test_what_cannot_be_described_is_told_and_the_rest_goes_on(caption_model, pi
     assert not out.exists()
     assert capsys.readouterr().out == "described 0 of 4\n"
     assert caption(pictures, *bad, model=caption_model, out=out) == 1
-    told = capsys.readouterr()
-    assert told.out == f"described 4 of 8 into {out}\n"
-    sentences = told.err.splitlines()
+    printed = capsys.readouterr()
+    assert printed.out == f"described 4 of 8 into {out}\n"
+    sentences = printed.err.splitlines()
     assert [line.split(": ")[1] for line in sentences] == [str(path) for path in bad]
     assert all(line.startswith("framescribe: ") for line in sentences)
     assert {Path(row["path"]).name for row in rows_of(out)} == {"a.png", "b.jpg", "c.webp", "clip.mp4"}
@@ -388,8 +412,8 @@ def test_what_cannot_be_described_is_told_and_the_rest_goes_on(caption_model, pi
 def test_every_option_that_cannot_work_is_told_at_once(caption_model, pictures, tmp_path, capsys):
     more = ("--captions", "4", "--beam", "2", "--every", "nan", "--labels", str(tmp_path / "gone"))
     assert caption(pictures, model=caption_model, out=tmp_path / "captions.txt", more=more) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert [line.removeprefix("framescribe: ").split(": ")[0] for line in told] == [
+    printed = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("framescribe: ").split(": ")[0] for line in printed] == [
         "--out",
         "--beam",
         "--every",
@@ -459,10 +483,10 @@ def test_interrupted_it_leaves_nothing_half_written(number, video_model, tmp_pat
     (out / "done.frames.csv").write_text("frame,time_seconds,label,probability\n")
     process = run_until_drawing(video_model, video, out)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert told.strip().endswith("framescribe: interrupted; what was finished stays")
-    assert "Traceback" not in told
+    assert printed.strip().endswith("framescribe: interrupted; what was finished stays")
+    assert "Traceback" not in printed
     assert names_in(out) == ["done.frames.csv"]
 
 
@@ -474,10 +498,10 @@ def test_check_lists_problems_and_ends_with_2(feature_dataset, capsys):
     labels.write_text(labels.read_text() + "39,50,walk\n")
     (feature_dataset / "classes.txt").write_text("idle\nleft\nright\njump\n")
     assert main(["check", str(feature_dataset)]) == 2
-    told = capsys.readouterr().out.split("\n\n")[1].splitlines()
-    places = [line.removeprefix(f"{feature_dataset}/").split(": ")[0] for line in told[:-1]]
+    printed = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    places = [line.removeprefix(f"{feature_dataset}/").split(": ")[0] for line in printed[:-1]]
     assert places == ["labels/clip0.csv:7"] * 3 + ["classes.txt:4"]
-    assert told[-1].endswith("4 problems")
+    assert printed[-1].endswith("4 problems")
 
 
 def test_check_shows_how_much_there_is_of_each_class(feature_dataset, capsys):
@@ -509,9 +533,9 @@ def test_check_looks_at_captioned_images_too(tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path}: 1 images, 1 captions, 0 problems\n"
     (tmp_path / "images" / "b.png").write_bytes(b"")
     assert main(["check", str(tmp_path)]) == 2
-    told = capsys.readouterr().out
-    assert "b.png" in told
-    assert told.endswith(f"{tmp_path}: 1 images, 1 captions, 2 problems\n")
+    printed = capsys.readouterr().out
+    assert "b.png" in printed
+    assert printed.endswith(f"{tmp_path}: 1 images, 1 captions, 2 problems\n")
 
 
 def test_evaluate_scores_what_label_wrote(feature_dataset, feature_model, tmp_path, capsys):
@@ -532,10 +556,10 @@ def test_evaluate_scores_what_label_wrote(feature_dataset, feature_model, tmp_pa
     assert main([*arguments[:-1], "nobody"]) == 2
     assert main(["evaluate", "--truth", str(tmp_path / "gone"), "--predicted", str(out)]) == 2
     assert main([*arguments, "--json", str(truth)]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 3
-    assert str(truth) in told[2]
-    assert "partial" not in told[2]
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 3
+    assert str(truth) in printed[2]
+    assert "partial" not in printed[2]
 
 
 @pytest.mark.slow

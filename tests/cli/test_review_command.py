@@ -29,9 +29,9 @@ def test_videos_are_listed_with_pictures_and_broken_ones_are_told(video_model, t
     (labels / "clip1.csv").write_text("start,stop,class\n0,15,left\n15,30,right\n")
     more = ("--labels", labels, "--top", 4, "--per-video", 3, "--shortest", 0.2, "--longest", 0.4)
     assert run(folder, model=video_model, out=out, more=more) == 0
-    told = capsys.readouterr()
-    assert told.out.startswith("4 stretches of ")
-    assert told.out.strip().endswith(str(out / "review.html"))
+    printed = capsys.readouterr()
+    assert printed.out.startswith("4 stretches of ")
+    assert printed.out.strip().endswith(str(out / "review.html"))
     rows = rows_of(out)
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     assert {row["predicted"] for row in rows} <= set(CLASSES)
@@ -64,7 +64,7 @@ def test_ready_features_are_listed_without_times_and_pictures(feature_model, tmp
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "printed"),
     [
         (("--top", 0), "--top: got 0"),
         (("--per-video", -1), "--per-video: got -1"),
@@ -73,7 +73,7 @@ def test_ready_features_are_listed_without_times_and_pictures(feature_model, tmp
         (("--labels", "nowhere"), "nowhere is no folder"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_a_model_is_loaded(more, told, tmp_path, capsys):
+def test_what_cannot_be_meant_is_refused_before_a_model_is_loaded(more, printed, tmp_path, capsys):
     assert run(tmp_path, model=tmp_path / "no model", out=tmp_path / "out", more=more) == 2
-    assert told in capsys.readouterr().err
+    assert printed in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -129,11 +129,11 @@ def test_every_fault_is_told_once_with_its_place_and_nothing_else_is(dataset, tm
         inject, problems = FAULTS[name]
         inject(broken)
         expected += [f"{broken}/{place}: .*{re.escape(words)}.*" for place, words in problems.items()]
-    told = problems_of(broken)
+    printed = problems_of(broken)
     for pattern in expected:
-        assert sum(re.fullmatch(pattern, line) is not None for line in told) == 1, (pattern, told)
-    assert len(told) == len(expected), told
-    assert all(line.count(str(broken)) == 1 and "\n" not in line for line in told)
+        assert sum(re.fullmatch(pattern, line) is not None for line in printed) == 1, (pattern, printed)
+    assert len(printed) == len(expected), printed
+    assert all(line.count(str(broken)) == 1 and "\n" not in line for line in printed)
 
 
 @pytest.mark.parametrize(
@@ -245,10 +245,10 @@ def test_groups_of_some_videos_do_not_do_for_the_frames_of_others(frames_of_vide
 
 def test_groups_of_nobody_are_told_and_do_not_pass_for_those_of_videos(dataset):
     (dataset / "groups.csv").write_text("stem,group\nnobody,x\n")
-    told = problems_of(dataset)
-    assert len(told) == 2
-    assert "is no stem of images/" in told[0]
-    assert "has no row for 'dog0'" in told[1]
+    printed = problems_of(dataset)
+    assert len(printed) == 2
+    assert "is no stem of images/" in printed[0]
+    assert "has no row for 'dog0'" in printed[1]
     (dataset / "groups.csv").write_text("stem,group\n")
     (line,) = problems_of(dataset)
     assert "has no row for 'dog0'" in line

@@ -116,11 +116,11 @@ def test_every_fault_is_told_once_with_its_place_and_nothing_else_is(dataset, tm
         inject, problems = FAULTS[name]
         inject(broken)
         expected += [f"{broken}/{place}: .*{re.escape(words)}.*" for place, words in problems.items()]
-    told = problems_of(broken)
+    printed = problems_of(broken)
     for pattern in expected:
-        assert sum(re.fullmatch(pattern, line) is not None for line in told) == 1, (pattern, told)
-    assert len(told) == len(expected), told
-    assert all(line.count(str(broken)) == 1 and "\n" not in line for line in told)
+        assert sum(re.fullmatch(pattern, line) is not None for line in printed) == 1, (pattern, printed)
+    assert len(printed) == len(expected), printed
+    assert all(line.count(str(broken)) == 1 and "\n" not in line for line in printed)
 
 
 def test_a_group_in_two_splits_is_told_once_for_each_split(dataset):
@@ -141,15 +141,15 @@ def test_videos_that_no_row_gives_a_group_are_told_together(dataset):
 @pytest.mark.parametrize("name", ["classes.txt", "groups.csv", "splits/val.txt", "labels/clip0.csv"])
 def test_text_of_another_encoding_is_told_and_not_raised(dataset, name):
     (dataset / name).write_bytes("stem,gruppe\nfür,über\n".encode("latin-1"))
-    told = problems_of(dataset)
-    assert len(told) == 1
-    assert told[0].startswith(f"{dataset / name}:2: is not UTF-8 text")
+    printed = problems_of(dataset)
+    assert len(printed) == 1
+    assert printed[0].startswith(f"{dataset / name}:2: is not UTF-8 text")
 
 
 def test_every_fault_of_the_class_list_has_its_line(dataset):
     (dataset / "classes.txt").write_text("idle\n\nidle\nleft\n")
-    told = problems_of(dataset)
-    assert [line.split(": ")[0] for line in told] == [f"{dataset}/classes.txt:2", f"{dataset}/classes.txt:3"]
+    printed = problems_of(dataset)
+    assert [line.split(": ")[0] for line in printed] == [f"{dataset}/classes.txt:2", f"{dataset}/classes.txt:3"]
 
 
 def test_labels_are_told_apart_by_what_they_say_and_not_by_how_they_are_written(dataset):
@@ -235,8 +235,8 @@ def test_a_video_has_its_labels_in_one_place(labelled_by_video):
 def test_faults_of_labels_csv_are_told_and_nothing_that_follows_from_them(labelled_by_video, change, words):
     path = labelled_by_video / "labels.csv"
     path.write_text(path.read_text().replace(*change))
-    told = [str(problem) for problem in scan_dataset(labelled_by_video).all_problems()]
-    assert len(told) == len(words)
-    for line, expected in zip(told, words, strict=True):
+    printed = [str(problem) for problem in scan_dataset(labelled_by_video).all_problems()]
+    assert len(printed) == len(words)
+    for line, expected in zip(printed, words, strict=True):
         assert expected in line
     assert len(scan_dataset(labelled_by_video).usable_sources()) in (0, NUM_VIDEOS - 1)

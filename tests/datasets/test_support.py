@@ -11,7 +11,7 @@ from pipeline.datasets.manifest import SPLITS, Source
 from pipeline.datasets.support import (
     ALL,
     FEW_SEGMENTS,
-    MOST_NAMES,
+    MAX_NAMES,
     UNLABELLED,
     Support,
     count_support,
@@ -38,8 +38,8 @@ def enough(class_index: int, num_videos: int = FEW_SEGMENTS) -> list[tuple[str, 
     return [("train", f"g{i}", [0, class_index]) for i in range(num_videos)]
 
 
-def told(*videos: tuple[str | None, str, list[int]], classes=CLASSES, known=()) -> dict[str, tuple[str, ...]]:
-    shortages = find_shortages(count_support(*make(*videos), classes), told=known)
+def printed(*videos: tuple[str | None, str, list[int]], classes=CLASSES, known=()) -> dict[str, tuple[str, ...]]:
+    shortages = find_shortages(count_support(*make(*videos), classes), reported=known)
     return {shortage.what: shortage.classes for shortage in shortages}
 
 
@@ -84,9 +84,9 @@ def test_a_gap_parts_no_segment_and_is_counted_itself():
 
 def test_enough_of_everything_is_nothing_to_tell():
     videos = [("train", f"g{i}", [0, 1, 2]) for i in range(FEW_SEGMENTS)]
-    assert told(*videos) == {}
-    assert told(*videos, ("val", "v", [0, 1, 2]), ("test", "t", [2, 1, 0])) == {}
-    assert told(*videos[1:])["in fewer than 10 training segments"] == tuple(sorted(CLASSES))
+    assert printed(*videos) == {}
+    assert printed(*videos, ("val", "v", [0, 1, 2]), ("test", "t", [2, 1, 0])) == {}
+    assert printed(*videos[1:])["in fewer than 10 training segments"] == tuple(sorted(CLASSES))
 
 
 @pytest.mark.parametrize(
@@ -100,23 +100,25 @@ def test_enough_of_everything_is_nothing_to_tell():
     ],
 )
 def test_a_class_is_told_what_it_lacks_most_and_that_once(videos, what):
-    assert told(*enough(1), *videos) == {what: ("jump",)}
+    assert printed(*enough(1), *videos) == {what: ("jump",)}
 
 
 def test_a_class_that_is_held_out_nowhere_is_told_for_each_split():
     videos = [*enough(1), *enough(2), ("val", "v", [0, 1]), ("test", "t", [0, 2])]
     unscored = {"in training, but in no val video": ("jump",), "in training, but in no test video": ("walk",)}
-    assert told(*videos) == unscored
-    assert list(told(*videos[1:FEW_SEGMENTS], *videos[FEW_SEGMENTS + 1 :]))[1:] == list(unscored), "the gravest first"
+    assert printed(*videos) == unscored
+    assert list(printed(*videos[1:FEW_SEGMENTS], *videos[FEW_SEGMENTS + 1 :]))[1:] == list(unscored), (
+        "the gravest first"
+    )
 
 
 def test_what_is_not_split_yet_is_held_against_what_training_needs():
-    assert told((None, "a", [0, 1] * 10), (None, "b", [0] * 3)) == {
+    assert printed((None, "a", [0, 1] * 10), (None, "b", [0] * 3)) == {
         "in no label": ("jump",),
         "in one video only": ("walk",),
     }
-    assert "in no label" not in told((None, "a", [0, 1]), known=("jump",))
-    assert told(("val", "a", [0])) == {}, "nothing to learn from is another matter"
+    assert "in no label" not in printed((None, "a", [0, 1]), known=("jump",))
+    assert printed(("val", "a", [0])) == {}, "nothing to learn from is another matter"
 
 
 def test_many_classes_are_one_sentence_with_the_least_first():
@@ -126,8 +128,8 @@ def test_many_classes_are_one_sentence_with_the_least_first():
     assert shortage.classes[:2] == ("c51", "c50")
     sentence = str(shortage)
     assert sentence.startswith("52 classes are in fewer than 10 training segments: 'c51', 'c50', ")
-    assert sentence.count("'c") == MOST_NAMES
-    assert f" and {52 - MOST_NAMES} more. " in sentence
+    assert sentence.count("'c") == MAX_NAMES
+    assert f" and {52 - MAX_NAMES} more. " in sentence
     (one,) = find_shortages(count_support(*make(*enough(1)), CLASSES))
     assert str(one).startswith("1 class is in no label: 'jump'. ")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.drawing import strips as module
-from pipeline.drawing.strips import GAP, MOST_HEIGHT, MOST_WIDTH, join_frames, read_strips, spread_frames, write_jpeg
+from pipeline.drawing.strips import GAP, MAX_HEIGHT, MAX_WIDTH, join_frames, read_strips, spread_frames, write_jpeg
 from pipeline.video.types import VideoError
 from pipeline.video.writer import VideoWriter
 
@@ -41,8 +41,8 @@ def test_a_strip_shows_the_frames_that_were_asked_for(size, tmp_path):
     wanted = [[0, 1, 7], [7, 20], [39], [3, 4]]  # the last one is behind: read from the start again
     for frames, strip in zip(wanted, read_strips(path, wanted), strict=True):
         each = (strip.shape[1] + GAP) // len(frames)
-        assert each - GAP <= MOST_WIDTH
-        assert strip.shape[0] <= MOST_HEIGHT
+        assert each - GAP <= MAX_WIDTH
+        assert strip.shape[0] <= MAX_HEIGHT
         assert (each - GAP) / strip.shape[0] == pytest.approx(width / height, rel=0.15)
         for position, frame in enumerate(frames):
             shown = strip[:, position * each : (position + 1) * each - GAP]

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.encoding.batches import MOST_WAITING_BATCHES, SharedBatches
+from pipeline.encoding.batches import MAX_WAITING_BATCHES, SharedBatches
 
 BATCH_SIZE = 4
 SECONDS = 20  # after which something hangs
@@ -114,7 +114,7 @@ def test_who_brings_too_much_waits():
 
     def bring() -> None:
         nonlocal num_brought
-        for number in range(5 * MOST_WAITING_BATCHES):
+        for number in range(5 * MAX_WAITING_BATCHES):
             batches.submit(some_frames(number, BATCH_SIZE))
             num_brought += 1
 
@@ -123,7 +123,7 @@ def test_who_brings_too_much_waits():
     assert held.is_asked.wait(SECONDS)
     thread.join(0.1)
     assert thread.is_alive()
-    assert num_brought <= MOST_WAITING_BATCHES + 1
+    assert num_brought <= MAX_WAITING_BATCHES + 1
     held.may_go.set()
     thread.join(SECONDS)
     assert not thread.is_alive()

@@ -17,7 +17,7 @@ from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
 from pipeline.cli.main import main
 from pipeline.config import Pixels
 from pipeline.encoding import cuda_graph as module
-from pipeline.encoding.cuda_graph import CaptureError, CUDARuntime, PixelEncoder, frames_at_once
+from pipeline.encoding.cuda_graph import CaptureError, CUDARuntime, PixelEncoder, fitting_batch_frames
 from pipeline.encoding.runtime import TorchRuntime, open_runtime
 from pipeline.errors import InputError
 from pipeline.labelling import folder as labelling_folder
@@ -64,9 +64,9 @@ def test_what_is_captured_computes_torchs_features(name, color):
 
 
 def test_batches_hold_more_frames_where_these_are_small():
-    assert frames_at_once(224, 224) == 64
-    assert frames_at_once(2000, 3000) == 1
-    assert frames_at_once(32, 32) == module.MOST_FRAMES
+    assert fitting_batch_frames(224, 224) == 64
+    assert fitting_batch_frames(2000, 3000) == 1
+    assert fitting_batch_frames(32, 32) == module.MAX_BATCH_FRAMES
 
 
 def test_torch_is_taken_where_nothing_can_be_captured(monkeypatch, capsys):
@@ -184,13 +184,13 @@ def test_reduced_precision_is_refused_where_the_gpu_lacks_it(monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("num_at_once", [1, 5])
-def test_labels_do_not_depend_on_how_many_videos_are_labelled_at_once(num_at_once, tmp_path):
+@pytest.mark.parametrize("num_parallel", [1, 5])
+def test_labels_do_not_depend_on_how_many_videos_are_labelled_at_once(num_parallel, tmp_path):
     model = load_model(str(save_video_model(tmp_path / "model")), device="cuda")
     assert isinstance(model.runtime, CUDARuntime)
     videos = [write_video(tmp_path / f"{number}.mp4", num_frames=20 + 9 * number) for number in range(5)]
     alone = [label_video(path, model).class_probabilities for path in videos]
-    with ThreadPoolExecutor(num_at_once) as threads:
+    with ThreadPoolExecutor(num_parallel) as threads:
         found = list(threads.map(lambda path: label_video(path, model).class_probabilities, videos))
     assert all(np.array_equal(*pair) for pair in zip(alone, found, strict=True))
 
@@ -208,8 +208,8 @@ def test_the_command_decodes_in_processes_and_writes_the_same_bytes(tmp_path, mo
     folder.mkdir()
     videos = [write_video(folder / f"{number}.mp4", num_frames=20 + 9 * number) for number in range(5)]
     (tmp_path / "threads").mkdir()
-    labelling_folder.label_files(
-        videos, load_model(str(model), device="cuda"), tmp_path / "threads", refuse=pytest.fail
+    labelling_folder.label_videos(
+        videos, load_model(str(model), device="cuda"), tmp_path / "threads", on_failure=pytest.fail
     )
     assert opened == []
     command = ["label", str(folder), "--model", str(model), "--out", str(tmp_path / "command"), "--device", "cuda"]

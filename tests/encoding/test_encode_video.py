@@ -24,13 +24,13 @@ from pipeline.encoding.video import encode_video
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import build_encoder
 from pipeline.video.open import open_scaled
-from pipeline.video.static_frames import Stillness
+from pipeline.video.static_frames import StaticFrames
 from pipeline.video.types import FrameBatch, VideoError
 
 
 @pytest.fixture(scope="module")
 def frames(video_model):
-    return load_checkpoint(video_model, device=torch.device("cpu")).frames
+    return load_checkpoint(video_model, device=torch.device("cpu")).frame_encoder
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 50])
@@ -50,7 +50,7 @@ def test_features_are_the_encoders_of_every_frame_in_batches_of_any_size(frames,
 
 
 class _Reading:
-    """A reader of six batches that tells how many were asked for, and breaks where it is told to."""
+    """A reader of six batches that tells how many were asked for, and breaks where it is asked to."""
 
     def __init__(self, *, breaks_at: int = 6) -> None:
         self.num_read, self._breaks_at = 0, breaks_at
@@ -66,7 +66,7 @@ class _Reading:
 @pytest.mark.usefixtures("no_thread_is_left")
 def test_no_more_than_two_batches_are_decoded_ahead_of_who_reads_the_features(frames):
     reader = _Reading()
-    runtime = SimpleNamespace(frames=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
+    runtime = SimpleNamespace(frame_encoder=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
     chunks = encode_video(reader, runtime)
     for number in range(3):
         assert next(chunks).pts_seconds.tolist() == [number]
@@ -78,7 +78,7 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_who_reads_the_features(fr
 
 @pytest.mark.usefixtures("no_thread_is_left")
 def test_a_frame_that_cannot_be_decoded_is_told(frames):
-    runtime = SimpleNamespace(frames=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
+    runtime = SimpleNamespace(frame_encoder=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
     with pytest.raises(VideoError, match="frame 3"):
         list(encode_video(_Reading(breaks_at=3), runtime))
 
@@ -273,9 +273,11 @@ def test_frames_that_show_nothing_new_are_not_encoded_again(batch_size, frames, 
     changes = still_scene(tmp_path / "still.mkv")
     runtime = Counting(frames)
 
-    def encode(still: float | None) -> torch.Tensor:
+    def encode(static_threshold: float | None) -> torch.Tensor:
         with open_scaled(tmp_path / "still.mkv", frames.preprocess) as reader:
-            return torch.cat([chunk.features for chunk in encode_video(reader, runtime, still=still)])
+            return torch.cat(
+                [chunk.features for chunk in encode_video(reader, runtime, static_threshold=static_threshold)]
+            )
 
     everything = encode(None)
     assert runtime.num_frames == 40
@@ -288,6 +290,6 @@ def test_frames_that_show_nothing_new_are_not_encoded_again(batch_size, frames, 
 
 def test_what_changes_slowly_adds_up():
     frames = np.zeros((30, 32, 32, 3), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None, None]
-    new = Stillness(4.0).are_new(frames)
+    new = StaticFrames(4.0).are_new(frames)
     assert np.flatnonzero(new).tolist() == list(range(0, 30, 5))
-    assert Stillness(0.0).are_new(np.zeros((3, 8, 8, 3), np.uint8)).tolist() == [True, False, False]
+    assert StaticFrames(0.0).are_new(np.zeros((3, 8, 8, 3), np.uint8)).tolist() == [True, False, False]

@@ -17,7 +17,7 @@ from pipeline.config import Pixels
 from pipeline.encoding import openvino as module
 from pipeline.encoding.openvino import OpenVINORuntime
 from pipeline.encoding.runtime import TorchRuntime, open_runtime
-from pipeline.encoding.types import FRAMES_AT_ONCE
+from pipeline.encoding.types import BATCH_FRAMES
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import Encoder, FrameByFrame
 
@@ -78,20 +78,20 @@ def test_a_frames_features_do_not_depend_on_what_is_beside_it(frames):
     runtime, pixels = OpenVINORuntime(frames), some_pixels(11)
     whole = runtime.submit(pixels).result()
     alone = torch.cat([runtime.submit(pixels[i : i + 1]).result() for i in range(11)])
-    assert runtime._at_once in (1, FRAMES_AT_ONCE)  # on another processor a frame's place may count
+    assert runtime._batch_frames in (1, BATCH_FRAMES)  # on another processor a frame's place may count
     assert torch.equal(whole, alone)
-    one_by_one = OpenVINORuntime(frames, at_once=1)
-    assert one_by_one._at_once == 1
+    one_by_one = OpenVINORuntime(frames, batch_frames=1)
+    assert one_by_one._batch_frames == 1
     torch.testing.assert_close(
         one_by_one.submit(pixels).result(), whole, rtol=1e-5, atol=1e-6 * float(whole.abs().max())
     )
 
 
 def test_frames_go_one_by_one_where_their_place_would_change_a_bit(frames, monkeypatch):
-    right, by_place = FrameByFrame.forward, 1 + 1e-6 * torch.arange(FRAMES_AT_ONCE)[:, None]
+    right, by_place = FrameByFrame.forward, 1 + 1e-6 * torch.arange(BATCH_FRAMES)[:, None]
     monkeypatch.setattr(FrameByFrame, "forward", lambda self, images: right(self, images) * by_place)
     runtime = OpenVINORuntime(frames)
-    assert runtime._at_once == 1
+    assert runtime._batch_frames == 1
     assert_same_features(frames, some_pixels(3))
 
 
@@ -155,7 +155,7 @@ def test_a_network_without_halves_goes_one_by_one_and_is_taken_apart_once(frames
     pixels = some_pixels(3)
     first = OpenVINORuntime(frames, exports=tmp_path)
     again = OpenVINORuntime(frames, exports=tmp_path)
-    assert first._at_once == again._at_once == 1
+    assert first._batch_frames == again._batch_frames == 1
     assert asked == [(64, 48)]
     assert torch.equal(first.submit(pixels).result(), again.submit(pixels).result())
 
@@ -194,9 +194,9 @@ def test_torch_is_taken_where_a_network_cannot_be_exported(frames, monkeypatch, 
     odd.encoder.register_parameter("weight", nn.Parameter(torch.ones(1)))
     runtime = open_runtime(odd)
     assert isinstance(runtime, TorchRuntime)
-    told = capsys.readouterr().err
-    assert "cannot be exported" in told
-    assert len(told.splitlines()) == 1
+    printed = capsys.readouterr().err
+    assert "cannot be exported" in printed
+    assert len(printed.splitlines()) == 1
 
 
 def test_torch_is_taken_where_openvino_is_missing(frames, monkeypatch, capsys):

@@ -25,10 +25,18 @@ from pipeline.encoding.batches import SharedBatches
 from pipeline.encoding.cuda_graph import PixelEncoder
 from pipeline.encoding.runtime import TorchRuntime
 from pipeline.errors import InputError
-from pipeline.labelling.folder import Outcome, Progress, Wanted, check_wanted, find_inputs, label_files, track_call
+from pipeline.labelling.folder import (
+    LabellingOutcome,
+    OutputOptions,
+    Progress,
+    check_outputs,
+    find_inputs,
+    label_videos,
+    track_call,
+)
 from pipeline.labelling.model import Model, load_model
 
-EVERYTHING = Wanted(formats=("csv", "jsonl", "parquet", "vtt", "srt"), overlay=True)
+EVERYTHING = OutputOptions(formats=("csv", "jsonl", "parquet", "vtt", "srt"), overlay=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +57,20 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def label(videos: Path, model: Model, out: Path, wanted: Wanted | None = None, **options) -> tuple[Outcome, list[str]]:
+def label(
+    videos: Path, model: Model, out: Path, outputs: OutputOptions | None = None, **options
+) -> tuple[LabellingOutcome, list[str]]:
     out.mkdir(exist_ok=True)
-    told: list[str] = []
-    outcome = label_files(
-        find_inputs([videos], model), model, out, wanted=wanted or Wanted(), refuse=told.append, **options
+    printed: list[str] = []
+    outcome = label_videos(
+        find_inputs([videos], model),
+        model,
+        out,
+        outputs=outputs or OutputOptions(),
+        on_failure=printed.append,
+        **options,
     )
-    return outcome, told
+    return outcome, printed
 
 
 def damage(path: Path) -> None:
@@ -68,9 +83,9 @@ def damage(path: Path) -> None:
 
 def test_the_same_bytes_whether_one_video_is_labelled_at_a_time_or_several(model, videos, tmp_path):
     label(videos, model, tmp_path / "one", EVERYTHING)
-    outcome, told = label(videos, model, tmp_path / "three", EVERYTHING, num_at_once=3)
-    assert (outcome, told) == (Outcome(4, 0, 0, 0), [])
-    label(videos, model, tmp_path / "processes", EVERYTHING, num_at_once=3, decoder_processes=True)
+    outcome, printed = label(videos, model, tmp_path / "three", EVERYTHING, num_parallel=3)
+    assert (outcome, printed) == (LabellingOutcome(4, 0, 0, 0), [])
+    label(videos, model, tmp_path / "processes", EVERYTHING, num_parallel=3, decoder_processes=True)
     assert contents(tmp_path / "one") == contents(tmp_path / "three") == contents(tmp_path / "processes")
     assert len(contents(tmp_path / "one")) == 4 * 8 + 1
 
@@ -100,18 +115,18 @@ def test_what_is_finished_is_left_alone_until_something_changes(model, videos, t
     label(videos, model, out)
     before = contents(out)
     times = {path: path.stat().st_mtime_ns for path in out.glob("clip*")}
-    assert label(videos, model, out)[0] == Outcome(0, 0, 4, 0)
+    assert label(videos, model, out)[0] == LabellingOutcome(0, 0, 4, 0)
     assert {path: path.stat().st_mtime_ns for path in out.glob("clip*")} == times
-    assert label(videos, model, out, Wanted(again=True))[0] == Outcome(4, 0, 0, 0)
+    assert label(videos, model, out, OutputOptions(overwrite=True))[0] == LabellingOutcome(4, 0, 0, 0)
     assert contents(out) == before
 
     write_video(videos / "clip0.mp4", num_frames=7)
-    assert label(videos, model, out)[0] == Outcome(1, 0, 3, 0)
+    assert label(videos, model, out)[0] == LabellingOutcome(1, 0, 3, 0)
     assert len(read_predicted(out / "clip0.frames.csv", CLASSES)) == 7
     (out / "clip1.segments.csv").unlink()
-    assert label(videos, model, out)[0] == Outcome(1, 0, 3, 0)
-    assert label(videos, model, out, Wanted(formats=("csv", "vtt")))[0] == Outcome(4, 0, 0, 0)
-    assert label(videos, model, out)[0] == Outcome(4, 0, 0, 0)
+    assert label(videos, model, out)[0] == LabellingOutcome(1, 0, 3, 0)
+    assert label(videos, model, out, OutputOptions(formats=("csv", "vtt")))[0] == LabellingOutcome(4, 0, 0, 0)
+    assert label(videos, model, out)[0] == LabellingOutcome(4, 0, 0, 0)
     assert not list(out.glob("*.vtt")), "what is not wanted any more would be outdated one day"
 
 
@@ -119,16 +134,16 @@ def test_another_model_labels_anew(model, videos, tmp_path):
     out = tmp_path / "out"
     label(videos, model, out)
     other = save_video_model(tmp_path / "other", preprocess=PREPROCESS.model_copy(update={"size": (48, 48)}))
-    assert label(videos, load_model(str(other), device="cpu"), out)[0] == Outcome(4, 0, 0, 0)
+    assert label(videos, load_model(str(other), device="cpu"), out)[0] == LabellingOutcome(4, 0, 0, 0)
 
 
 def test_stillness_is_a_setting_of_the_labels(video_model, model, videos, tmp_path):
     out = tmp_path / "out"
     label(videos, model, out)
-    still = load_model(str(video_model), device="cpu", still=255.0)
-    assert label(videos, still, out)[0] == Outcome(4, 0, 0, 0)
+    static_threshold = load_model(str(video_model), device="cpu", static_threshold=255.0)
+    assert label(videos, static_threshold, out)[0] == LabellingOutcome(4, 0, 0, 0)
     assert json.loads((out / "clip0.report.json").read_text())["model"]["still"] == 255.0
-    assert label(videos, still, out)[0] == Outcome(0, 0, 4, 0)
+    assert label(videos, static_threshold, out)[0] == LabellingOutcome(0, 0, 4, 0)
 
 
 class Killed(BaseException):
@@ -142,9 +157,9 @@ def test_killed_between_any_two_writes_a_rerun_gives_what_an_undisturbed_run_giv
     for path in list(videos.iterdir())[2:]:
         path.unlink()
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
-    wanted = Wanted(formats=("csv", "vtt"))
+    outputs = OutputOptions(formats=("csv", "vtt"))
     label(videos, model, out)  # an earlier call that wanted less
-    label(videos, model, undisturbed, wanted)
+    label(videos, model, undisturbed, outputs)
     replace, count = os.replace, iter(range(1000))
 
     def replace_or_die(source: Path, target: Path) -> None:
@@ -155,8 +170,8 @@ def test_killed_between_any_two_writes_a_rerun_gives_what_an_undisturbed_run_giv
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", replace_or_die)
         with pytest.raises(Killed):
-            label(videos, model, out, wanted)
-    assert label(videos, model, out, wanted)[0].num_failed == 0
+            label(videos, model, out, outputs)
+    assert label(videos, model, out, outputs)[0].num_failed == 0
     assert contents(out) == contents(undisturbed)
 
 
@@ -184,15 +199,15 @@ def test_a_damaged_video_is_left_out_labelled_in_part_or_the_end(model, videos, 
     path = videos / "clip1.mp4"
     write_video(path, num_frames=60)
     damage(path)
-    outcome, told = label(videos, model, tmp_path / "skip")
-    assert outcome == Outcome(3, 0, 0, 1)
-    assert len(told) == 1
-    assert "--on-error partial" in told[0]
+    outcome, printed = label(videos, model, tmp_path / "skip")
+    assert outcome == LabellingOutcome(3, 0, 0, 1)
+    assert len(printed) == 1
+    assert "--on-error partial" in printed[0]
     assert not list((tmp_path / "skip").glob("clip1.*"))
 
-    outcome, told = label(videos, model, tmp_path / "partial", Wanted(overlay=True, on_error="partial"))
-    assert outcome == Outcome(4, 1, 0, 0)
-    assert told[0].startswith(f"{path}: labelled in part: ")
+    outcome, printed = label(videos, model, tmp_path / "partial", OutputOptions(overlay=True, on_error="partial"))
+    assert outcome == LabellingOutcome(4, 1, 0, 0)
+    assert printed[0].startswith(f"{path}: labelled in part: ")
     labels = read_predicted(tmp_path / "partial" / "clip1.frames.csv", CLASSES)
     rows = pd.read_csv(tmp_path / "partial" / "decode_report.csv").set_index("stem")
     row = rows.loc["clip1"]
@@ -205,22 +220,22 @@ def test_a_damaged_video_is_left_out_labelled_in_part_or_the_end(model, videos, 
     skipped = pd.read_csv(tmp_path / "skip" / "decode_report.csv").set_index("stem").loc["clip1"]
     assert (skipped["outcome"], skipped["decoded_frames"]) == ("failed", row["decoded_frames"])
 
-    outcome, told = label(videos, model, tmp_path / "stop", Wanted(on_error="stop"))
-    assert (outcome.num_failed, len(told)) == (1, 1)
+    outcome, printed = label(videos, model, tmp_path / "stop", OutputOptions(on_error="stop"))
+    assert (outcome.num_failed, len(printed)) == (1, 1)
     assert not (tmp_path / "stop" / "clip3.report.json").exists()
     # what was labelled in part is finished for those who accept that, and for nobody else
-    assert label(videos, model, tmp_path / "partial", Wanted(overlay=True, on_error="partial"))[0] == Outcome(
-        0, 0, 4, 0
-    )
-    assert label(videos, model, tmp_path / "partial", Wanted(overlay=True))[0] == Outcome(0, 0, 3, 1)
+    assert label(videos, model, tmp_path / "partial", OutputOptions(overlay=True, on_error="partial"))[
+        0
+    ] == LabellingOutcome(0, 0, 4, 0)
+    assert label(videos, model, tmp_path / "partial", OutputOptions(overlay=True))[0] == LabellingOutcome(0, 0, 3, 1)
 
 
 def test_progress_counts_every_frame_of_every_video(model, videos, tmp_path):
-    told: list[Progress] = []
+    printed: list[Progress] = []
     (videos / "broken.mp4").write_bytes(b"nothing")
-    label(videos, model, tmp_path / "out", num_at_once=2, tell=told.append)
-    assert told[-1] == Progress(10 + 19 + 28 + 37, 10 + 19 + 28 + 37, 5, 5)
-    assert all(progress.num_frames_done <= progress.num_frames for progress in told)
+    label(videos, model, tmp_path / "out", num_parallel=2, on_progress=printed.append)
+    assert printed[-1] == Progress(10 + 19 + 28 + 37, 10 + 19 + 28 + 37, 5, 5)
+    assert all(progress.num_frames_done <= progress.num_frames for progress in printed)
 
 
 def test_several_videos_are_worked_on_at_once(video_model, videos, tmp_path):
@@ -235,8 +250,8 @@ def test_several_videos_are_worked_on_at_once(video_model, videos, tmp_path):
             return super().submit(pixels)
 
     met: set[str] = set()
-    model.__dict__["runtime"] = Meeting(model.checkpoint.frames)
-    assert label(videos, model, tmp_path / "out", num_at_once=2)[0] == Outcome(4, 0, 0, 0)
+    model.__dict__["runtime"] = Meeting(model.checkpoint.frame_encoder)
+    assert label(videos, model, tmp_path / "out", num_parallel=2)[0] == LabellingOutcome(4, 0, 0, 0)
     assert len(met) == 2
 
 
@@ -244,7 +259,7 @@ class Sharing:
     """A runtime that gathers the frames of all videos, and encodes each by itself."""
 
     def __init__(self, frames: FrameEncoder) -> None:
-        self.frames = frames
+        self.frame_encoder = frames
         self._encode = PixelEncoder(frames, precision="full")
         self._batches = SharedBatches([self._encode_each] * 2, batch_size=5)
 
@@ -257,9 +272,11 @@ class Sharing:
 
 def test_videos_that_share_batches_get_the_same_bytes(video_model, videos, tmp_path):
     model = load_model(str(video_model), device="cpu")
-    model.__dict__["runtime"] = Sharing(model.checkpoint.frames)
-    for num_at_once in (1, 4):
-        assert label(videos, model, tmp_path / str(num_at_once), num_at_once=num_at_once)[0] == Outcome(4, 0, 0, 0)
+    model.__dict__["runtime"] = Sharing(model.checkpoint.frame_encoder)
+    for num_parallel in (1, 4):
+        assert label(videos, model, tmp_path / str(num_parallel), num_parallel=num_parallel)[0] == LabellingOutcome(
+            4, 0, 0, 0
+        )
     names = sorted(path.name for path in (tmp_path / "1").glob("*.csv"))
     assert len(names) == 9
     assert all((tmp_path / "1" / name).read_bytes() == (tmp_path / "4" / name).read_bytes() for name in names)
@@ -267,14 +284,14 @@ def test_videos_that_share_batches_get_the_same_bytes(video_model, videos, tmp_p
 
 def test_a_call_that_is_interrupted_leaves_no_batch_behind(video_model, videos, tmp_path):
     model = load_model(str(video_model), device="cpu")
-    model.__dict__["runtime"] = Sharing(model.checkpoint.frames)
+    model.__dict__["runtime"] = Sharing(model.checkpoint.frame_encoder)
 
     def interrupt(progress: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        label(videos, model, tmp_path / "out", num_at_once=4, tell=interrupt)
-    assert label(videos, model, tmp_path / "out", num_at_once=4)[0] == Outcome(4, 0, 0, 0)
+        label(videos, model, tmp_path / "out", num_parallel=4, on_progress=interrupt)
+    assert label(videos, model, tmp_path / "out", num_parallel=4)[0] == LabellingOutcome(4, 0, 0, 0)
 
 
 def test_a_call_is_a_run_below_the_one_that_trained_the_model(workspace, video_model, model, videos, tmp_path):
@@ -284,7 +301,7 @@ def test_a_call_is_a_run_below_the_one_that_trained_the_model(workspace, video_m
 
     label(videos, model, tmp_path / "labels")
     (videos / "clip3.mp4").unlink()  # its row stays in the decode report
-    outcome, _ = label(videos, model, tmp_path / "labels", Wanted(again=True))
+    outcome, _ = label(videos, model, tmp_path / "labels", OutputOptions(overwrite=True))
     paths = sorted(videos.iterdir())
     with store.open_run(None, name="training") as trained:
         pass
@@ -319,7 +336,11 @@ def test_folders_that_a_killed_call_left_behind_go(model, videos, tmp_path):
 
 def test_a_model_of_features_is_not_asked_for_times_or_pixels(feature_model):
     model = load_model(str(feature_model), device="cpu")
-    check_wanted(Wanted(formats=("csv", "jsonl", "parquet")), model)
-    for wanted in (Wanted(overlay=True), Wanted(formats=("vtt",)), Wanted(formats=("srt", "csv"))):
+    check_outputs(OutputOptions(formats=("csv", "jsonl", "parquet")), model)
+    for outputs in (
+        OutputOptions(overlay=True),
+        OutputOptions(formats=("vtt",)),
+        OutputOptions(formats=("srt", "csv")),
+    ):
         with pytest.raises(InputError, match="ready features"):
-            check_wanted(wanted, model)
+            check_outputs(outputs, model)

@@ -12,9 +12,9 @@ import torch
 from made_models import CLASSES, PREPROCESS, SETTINGS, save_video_model, write_video
 
 from pipeline.errors import InputError
-from pipeline.labelling.folder import Wanted, find_inputs, label_files
+from pipeline.labelling.folder import OutputOptions, find_inputs, label_videos
 from pipeline.labelling.model import Model, find_exports, load_model
-from pipeline.labelling.video import decide, label_video
+from pipeline.labelling.video import label_video, postprocess
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered
 from pipeline.pyfunc import LabellingModel
@@ -31,9 +31,9 @@ def test_a_video_in_batches_is_labelled_as_in_one_piece(bidirectional, tmp_path)
     settings = SETTINGS.model_copy(update={"bidirectional": bidirectional})
     model = load_model(str(save_video_model(tmp_path / "model", settings=settings)), device="cpu")
     video = write_video(tmp_path / "clip.mp4", num_frames=21)  # 8 frames are encoded at once
-    told: list[int] = []
-    result = label_video(video, model, tell=told.append)
-    frames, labeller = model.checkpoint.frames, model.checkpoint.labeller
+    printed: list[int] = []
+    result = label_video(video, model, on_progress=printed.append)
+    frames, labeller = model.checkpoint.frame_encoder, model.checkpoint.labeller
     with open_scaled(video, frames.preprocess) as reader:
         (whole,) = reader.read(batch_size=21)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_a_video_in_batches_is_labelled_as_in_one_piece(bidirectional, tmp_path)
     np.testing.assert_array_equal(result.labels[confident], probabilities.argmax(axis=1)[confident])
     np.testing.assert_array_equal(result.pts_seconds, whole.pts_seconds)
     assert result.frame_seconds == pytest.approx(0.04)
-    assert told == [8, 16, 21]
+    assert printed == [8, 16, 21]
 
 
 def test_many_to_one_gives_every_frame_the_label_of_the_video(tmp_path):
@@ -59,7 +59,7 @@ def test_many_to_one_gives_every_frame_the_label_of_the_video(tmp_path):
 @pytest.mark.parametrize("num_frames", [1, 3])
 def test_any_size_and_length_is_labelled(model, tmp_path, size, num_frames):
     video = write_video(tmp_path / "clip.mp4", num_frames=num_frames, size=size)
-    outcome = label_files([video], model, tmp_path, wanted=Wanted(overlay=True), refuse=pytest.fail)
+    outcome = label_videos([video], model, tmp_path, outputs=OutputOptions(overlay=True), on_failure=pytest.fail)
     assert outcome.num_labelled == 1
     assert len((tmp_path / "clip.frames.csv").read_text().splitlines()) == num_frames + 1
 
@@ -69,7 +69,7 @@ def test_labels_are_smoothed_as_the_checkpoint_says(model):
     checkpoint = model.checkpoint
     smoothing = Model(replace(checkpoint, spec=checkpoint.spec.model_copy(update={"labeller": labeller})))
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), size=30)
-    result = decide(probabilities, smoothing, pts_seconds=np.zeros(30), frame_seconds=1.0)
+    result = postprocess(probabilities, smoothing, pts_seconds=np.zeros(30), frame_seconds=1.0)
     np.testing.assert_array_equal(result.labels, smooth(probabilities, min_segment_frames=4))
     np.testing.assert_array_equal(result.probabilities, probabilities[np.arange(30), result.labels])
 
@@ -82,7 +82,7 @@ def test_the_temperature_changes_probabilities_and_no_label(model):
         for t in (1.0, 2.5)
     )
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), size=30)
-    before, after = (decide(probabilities, m, pts_seconds=np.zeros(30), frame_seconds=1.0) for m in (plain, mild))
+    before, after = (postprocess(probabilities, m, pts_seconds=np.zeros(30), frame_seconds=1.0) for m in (plain, mild))
     np.testing.assert_array_equal(after.labels, before.labels)
     expected = tempered(probabilities, 2.5)[np.arange(30), after.labels]
     np.testing.assert_allclose(after.probabilities, expected)
@@ -93,9 +93,9 @@ def test_a_video_smaller_than_the_models_crop_is_refused_and_the_others_go_on(tm
     model = load_model(str(save_video_model(tmp_path / "model", preprocess=preprocess)), device="cpu")
     small = write_video(tmp_path / "small.mp4", num_frames=3, size=(48, 48))
     large = write_video(tmp_path / "large.mp4", num_frames=3, size=(64, 48))
-    told: list[str] = []
-    assert label_files([small, large], model, tmp_path, refuse=told.append).num_failed == 1
-    assert told == [
+    printed: list[str] = []
+    assert label_videos([small, large], model, tmp_path, on_failure=printed.append).num_failed == 1
+    assert printed == [
         f"{small}: crop (x, y, width, height) = (0.0, 0.0, 60.0, 40.0) in pixels does not lie within "
         "a frame 48 wide and 48 high"
     ]

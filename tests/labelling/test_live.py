@@ -85,8 +85,8 @@ def with_encoder(model: Model, features: Callable[[np.ndarray], Tensor]) -> Mode
         assert len(pixels) <= frames.spec.batch_size
         return SimpleNamespace(result=lambda: features(pixels))
 
-    frames, changed = model.runtime.frames, replace(model)
-    changed.__dict__["runtime"] = SimpleNamespace(frames=frames, submit=submit)
+    frames, changed = model.runtime.frame_encoder, replace(model)
+    changed.__dict__["runtime"] = SimpleNamespace(frame_encoder=frames, submit=submit)
     return changed
 
 
@@ -120,7 +120,7 @@ def test_a_growing_file_gets_the_labels_of_the_finished_one(model, tmp_path, sto
 
     recording = Thread(target=record)
     recording.start()
-    source = GrowingFile(growing, model.runtime.frames.preprocess, idle_seconds=0.5)
+    source = GrowingFile(growing, model.runtime.frame_encoder.preprocess, idle_seconds=0.5)
     session = LiveSession(source, model, stop=stop, buffer_frames=4)
     labels = label_all(session)
     recording.join()
@@ -265,9 +265,9 @@ def test_who_waits_to_put_a_frame_is_let_go_when_the_buffer_is_closed():
 def test_a_model_that_needs_the_end_of_a_video_is_refused(changes, cause, tmp_path, stop):
     settings = SETTINGS.model_copy(update=changes)
     model = load_model(str(save_video_model(tmp_path / "model", settings=settings)), device="cpu")
-    for refuse in (check_model, lambda model: LiveSession(Made(1), model, stop=stop)):
+    for on_failure in (check_model, lambda model: LiveSession(Made(1), model, stop=stop)):
         with pytest.raises(InputError, match=f"{cause}.*dvc exp run -S labeller=gru"):
-            refuse(model)
+            on_failure(model)
 
 
 def test_a_model_of_ready_features_is_refused(feature_model):

@@ -12,7 +12,7 @@ from pipeline.annotations.segments import IGNORE_INDEX, segments_from_frames
 from pipeline.errors import InputError
 from pipeline.labelling import review
 from pipeline.labelling.model import Model, load_model
-from pipeline.labelling.review import Listing, Outcome, find_given, review_files, review_video
+from pipeline.labelling.review import Listing, ReviewOutcome, find_given, review_files, review_video
 from pipeline.labelling.video import VideoLabels
 
 LISTING = Listing(top=5, per_video=5, shortest_seconds=0.4, longest_seconds=2.0)  # 10 and 50 frames
@@ -28,10 +28,10 @@ def model(feature_model) -> Model:
 def outspoken(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of a trained model: the features of a frame are the probabilities of its classes."""
 
-    def label(path: Path, model: Model, *, tell) -> VideoLabels:
+    def label(path: Path, model: Model, *, on_progress) -> VideoLabels:
         probabilities = np.load(path)
         labels = probabilities.argmax(axis=1)
-        tell(len(labels))
+        on_progress(len(labels))
         times = np.full(len(labels), np.nan)
         return VideoLabels(labels, probabilities.max(axis=1), probabilities, times, float("nan"))
 
@@ -57,23 +57,23 @@ def write_labels(path: Path, labels: np.ndarray) -> Path:
     return path
 
 
-def run(paths: list[Path], model: Model, out: Path, **options) -> tuple[Outcome, list[str]]:
-    told: list[str] = []
+def run(paths: list[Path], model: Model, out: Path, **options) -> tuple[ReviewOutcome, list[str]]:
+    printed: list[str] = []
     options = {"listing": LISTING, "given": {}} | options
-    return review_files(paths, model, out, refuse=told.append, **options), told
+    return review_files(paths, model, out, on_failure=printed.append, **options), printed
 
 
 def test_a_planted_uncertain_stretch_is_first(model, outspoken, tmp_path):
     paths = [write_probabilities(tmp_path / f"clip{i}.npy", seed=i) for i in range(3)]
     write_probabilities(paths[1], seed=9, unsure=slice(123, 160))
-    outcome, told = run(paths, model, tmp_path / "out")
+    outcome, printed = run(paths, model, tmp_path / "out")
     first, second = outcome.listed[:2]
     assert (first.stem, first.why, first.given) == ("clip1", "uncertain", IGNORE_INDEX)
     assert (first.stretch.start, first.stretch.stop) == (123, 160)
     assert first.stretch.score == pytest.approx(2 / 3, abs=0.02)
     np.testing.assert_allclose(first.probabilities, 1 / 3, atol=0.02)
     assert second.stretch.score < 0.15
-    assert not told
+    assert not printed
 
 
 def test_planted_wrong_labels_are_found_and_right_ones_are_not_listed(model, outspoken, tmp_path):
@@ -144,17 +144,17 @@ def test_labels_that_do_not_fit_are_refused_before_the_work_or_with_their_video(
     assert [problem.path.name for problem in error.value.problems] == ["clip0.txt", "clip1.csv"]
     (folder / "clip0.txt").write_text("idle\nleft\n")  # for a video of two frames
     (folder / "clip1.csv").unlink()
-    outcome, told = run(paths, model, tmp_path / "out", given=find_given(paths, folder, CLASSES))
+    outcome, printed = run(paths, model, tmp_path / "out", given=find_given(paths, folder, CLASSES))
     assert (outcome.num_labelled, outcome.num_failed) == (2, 1)
-    assert "got 2 labels for 400 frames in clip0.txt" in told[0]
+    assert "got 2 labels for 400 frames in clip0.txt" in printed[0]
 
 
 def test_of_two_files_of_one_name_the_second_is_refused(model, outspoken, tmp_path):
     (tmp_path / "other").mkdir()
     paths = [write_probabilities(folder / "clip.npy", seed=0) for folder in (tmp_path, tmp_path / "other")]
-    outcome, told = run(paths, model, tmp_path / "out")
+    outcome, printed = run(paths, model, tmp_path / "out")
     assert (outcome.num_labelled, outcome.num_failed) == (1, 1)
-    assert str(paths[0]) in told[0]
+    assert str(paths[0]) in printed[0]
 
 
 def test_every_stretch_of_a_video_has_its_picture_and_pictures_of_before_go(video_model, tmp_path):
@@ -162,9 +162,9 @@ def test_every_stretch_of_a_video_has_its_picture_and_pictures_of_before_go(vide
     paths = [write_video(tmp_path / f"clip {i}.mp4", num_frames=30 + i) for i in range(2)]
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
     listing = Listing(top=3, per_video=2, shortest_seconds=0.2, longest_seconds=0.4)
-    outcome, told = run([*paths, tmp_path / "broken.mp4"], model, out, listing=listing)
+    outcome, printed = run([*paths, tmp_path / "broken.mp4"], model, out, listing=listing)
     assert (len(outcome.listed), outcome.num_labelled, outcome.num_failed) == (3, 2, 1)
-    assert "broken.mp4" in told[0]
+    assert "broken.mp4" in printed[0]
     for item in outcome.listed:
         assert 5 <= item.stretch.stop - item.stretch.start <= 10
         assert item.start_seconds == pytest.approx(item.stretch.start / 25, abs=1e-4)
@@ -183,17 +183,17 @@ def test_a_video_that_is_gone_by_the_time_of_its_picture_is_listed_without_one(v
     paths = [write_video(tmp_path / f"clip{i}.mp4", num_frames=30) for i in range(2)]
     label = review.label_video
 
-    def label_and_lose(path: Path, model: Model, *, tell) -> VideoLabels:
-        result = label(path, model, tell=tell)
+    def label_and_lose(path: Path, model: Model, *, on_progress) -> VideoLabels:
+        result = label(path, model, on_progress=on_progress)
         if path == paths[0]:
             path.write_bytes(b"")
         return result
 
     monkeypatch.setattr(review, "label_video", label_and_lose)
-    outcome, told = run(paths, model, tmp_path / "out", listing=Listing(4, 2, 0.2, 0.4))
+    outcome, printed = run(paths, model, tmp_path / "out", listing=Listing(4, 2, 0.2, 0.4))
     assert {(item.stem, bool(item.picture)) for item in outcome.listed} == {("clip0", False), ("clip1", True)}
     assert outcome.num_failed == 1
-    assert told[0].endswith("its stretches are listed without pictures")
+    assert printed[0].endswith("its stretches are listed without pictures")
 
 
 def test_where_nothing_can_be_labelled_an_earlier_list_stays(model, outspoken, tmp_path):
@@ -201,6 +201,6 @@ def test_where_nothing_can_be_labelled_an_earlier_list_stays(model, outspoken, t
     run([path], model, out)
     before = {file: file.read_bytes() for file in out.iterdir()}
     (tmp_path / "gone.npy").mkdir()
-    outcome, told = run([tmp_path / "gone.npy"], model, out)
-    assert (outcome.num_labelled, outcome.num_failed, len(told)) == (0, 1, 1)
+    outcome, printed = run([tmp_path / "gone.npy"], model, out)
+    assert (outcome.num_labelled, outcome.num_failed, len(printed)) == (0, 1, 1)
     assert {file: file.read_bytes() for file in out.iterdir()} == before

@@ -11,11 +11,11 @@ import numpy as np
 from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.drawing.colors import class_colors
 from pipeline.labelling import review_page as module
-from pipeline.labelling.review_page import Listed, write_page, write_table
+from pipeline.labelling.review_page import ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch
 
 CLASSES = ("rest", "<b>eat</b>", 'say, "hi"')
-DISAGREES = Listed(
+DISAGREES = ReviewItem(
     stem="a#1 & b",
     stretch=Stretch(10, 14, 0.75),
     start_seconds=0.4,
@@ -28,7 +28,7 @@ DISAGREES = Listed(
     video="../my videos/a#1 & b.mp4",
     picture="strips/a#1 & b_10-14.jpg",
 )
-UNCERTAIN = Listed(
+UNCERTAIN = ReviewItem(
     stem="clip",
     stretch=Stretch(0, 3, 0.5),
     start_seconds=math.nan,
@@ -60,7 +60,7 @@ class Page(HTMLParser):
             self.shown.append(text)
 
 
-def page_of(*listed: Listed, folder) -> Page:
+def page_of(*listed: ReviewItem, folder) -> Page:
     write_page(folder / "review.html", listed, CLASSES, class_colors(3), summary="2 stretches <all>")
     return Page((folder / "review.html").read_text(encoding="utf-8"))
 

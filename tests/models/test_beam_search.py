@@ -23,7 +23,7 @@ def search(chains: Tensor, **options) -> Sentences:
     def step(words: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         return log_chains[rows.unsqueeze(1), words], rows
 
-    settings = {"beam_size": 2, "most_words": 4, "length_penalty": 0.0, "prefix": torch.tensor([START])}
+    settings = {"beam_size": 2, "max_words": 4, "length_penalty": 0.0, "prefix": torch.tensor([START])}
     return beam_search(
         step,
         lambda rows, images, beams: rows[images],
@@ -65,9 +65,9 @@ def random_chains(num_images: int, num_words: int, seed: int) -> Tensor:
     return chains / chains.sum(2, keepdim=True)
 
 
-def every_sentence(chain: Tensor, most_words: int, length_penalty: float) -> list[tuple[float, list[int]]]:
+def every_sentence(chain: Tensor, max_words: int, length_penalty: float) -> list[tuple[float, list[int]]]:
     sentences = []
-    for length in range(most_words + 1):
+    for length in range(max_words + 1):
         for words in itertools.product(range(3, len(chain)), repeat=length):
             path = [START, *words, END]
             trigrams = list(zip(path, path[1:], path[2:], strict=False))
@@ -79,10 +79,10 @@ def every_sentence(chain: Tensor, most_words: int, length_penalty: float) -> lis
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(4, 6), st.integers(1, 4), st.sampled_from([0.0, 0.7, 1.0]))
-def test_a_beam_wide_enough_finds_the_best_of_all_sentences(seed, num_words, most_words, length_penalty):
+def test_a_beam_wide_enough_finds_the_best_of_all_sentences(seed, num_words, max_words, length_penalty):
     chains = random_chains(2, num_words, seed)
-    everything = [every_sentence(chain, most_words, length_penalty) for chain in chains]
-    found = search(chains, beam_size=len(everything[0]) + 1, most_words=most_words, length_penalty=length_penalty)
+    everything = [every_sentence(chain, max_words, length_penalty) for chain in chains]
+    found = search(chains, beam_size=len(everything[0]) + 1, max_words=max_words, length_penalty=length_penalty)
     for image, sentences in enumerate(everything):
         scores, words = zip(*sentences, strict=True)
         assert found.scores[image, : len(scores)].tolist() == pytest.approx(list(scores))
@@ -92,9 +92,9 @@ def test_a_beam_wide_enough_finds_the_best_of_all_sentences(seed, num_words, mos
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 8), st.sampled_from([0.0, 0.7, 1.0]))
-def test_images_together_give_what_each_gives_alone(seed, beam_size, most_words, length_penalty):
+def test_images_together_give_what_each_gives_alone(seed, beam_size, max_words, length_penalty):
     chains = random_chains(5, 7, seed)
-    options = {"beam_size": beam_size, "most_words": most_words, "length_penalty": length_penalty}
+    options = {"beam_size": beam_size, "max_words": max_words, "length_penalty": length_penalty}
     together = search(chains, **options)
     for image in range(5):
         alone = search(chains[image : image + 1], **options)
@@ -104,11 +104,11 @@ def test_images_together_give_what_each_gives_alone(seed, beam_size, most_words,
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 9))
-def test_sentences_end_in_time_and_repeat_no_trigram_and_tell_their_probability(seed, beam_size, most_words):
+def test_sentences_end_in_time_and_repeat_no_trigram_and_tell_their_probability(seed, beam_size, max_words):
     chains = random_chains(3, 5, seed)
     chains[:, :, END] *= 0.05
     prefix = [START, A, B]
-    found = search(chains, beam_size=beam_size, most_words=most_words, prefix=torch.tensor(prefix))
+    found = search(chains, beam_size=beam_size, max_words=max_words, prefix=torch.tensor(prefix))
     assert (found.scores[:, :-1] >= found.scores[:, 1:]).all()
     for chain, sentences, log_probs in zip(chains, found.words.tolist(), found.log_probs.tolist(), strict=True):
         for padded, log_prob in zip(sentences, log_probs, strict=True):
@@ -117,7 +117,7 @@ def test_sentences_end_in_time_and_repeat_no_trigram_and_tell_their_probability(
                 assert log_prob == -math.inf
                 continue
             assert padded == words + [PADDING] * (len(padded) - len(words))
-            assert words.index(END) == len(words) - 1 <= most_words
+            assert words.index(END) == len(words) - 1 <= max_words
             path = prefix + words
             trigrams = list(zip(path, path[1:], path[2:], strict=False))
             assert len(set(trigrams)) == len(trigrams)
@@ -127,7 +127,7 @@ def test_sentences_end_in_time_and_repeat_no_trigram_and_tell_their_probability(
 
 def test_one_beam_is_greedy():
     chains = random_chains(6, 9, 3)
-    found = search(chains, beam_size=1, most_words=30).words[:, 0]
+    found = search(chains, beam_size=1, max_words=30).words[:, 0]
     for chain, sentence in zip(chains, found.tolist(), strict=True):
         words = [START]
         while words[-1] != END:

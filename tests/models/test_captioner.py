@@ -84,7 +84,7 @@ def test_but_for_what_is_learnt_of_their_places_regions_are_a_set() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_probability_of_a_generated_caption_is_that_of_its_words(cell: Cell) -> None:
     captioner, prefix = make(cell), torch.tensor([START, 5, 7])
-    found = captioner.generate(regions(), prefix=prefix, beam_size=3, most_words=6, length_penalty=0.7)
+    found = captioner.generate(regions(), prefix=prefix, beam_size=3, max_words=6, length_penalty=0.7)
     for image in range(3):
         for sentence, log_prob in zip(found.words[image], found.log_probs[image], strict=True):
             said = sentence[sentence != PADDING]
@@ -99,7 +99,7 @@ def test_the_probability_of_a_generated_caption_is_that_of_its_words(cell: Cell)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_batch_is_described_as_each_image_is(cell: Cell) -> None:
     captioner, prefix = make(cell), torch.tensor([START])
-    options = {"prefix": prefix, "beam_size": 4, "most_words": 8, "length_penalty": 0.7}
+    options = {"prefix": prefix, "beam_size": 4, "max_words": 8, "length_penalty": 0.7}
     together = captioner.generate(regions(5), **options)
     for image in range(5):
         alone = captioner.generate(regions(5)[image : image + 1], **options)
@@ -109,7 +109,7 @@ def test_a_batch_is_described_as_each_image_is(cell: Cell) -> None:
 def test_samples_follow_the_probabilities() -> None:
     captioner = make("gru")
     torch.manual_seed(0)
-    drawn = captioner.sample(regions(1), num_captions=4000, most_words=3)
+    drawn = captioner.sample(regions(1), num_captions=4000, max_words=3)
     log_probs, _ = captioner.step(torch.tensor([[START]]), captioner.begin(regions(1), 1))
     shares = torch.bincount(drawn[0, :, 0], minlength=NUM_WORDS) / 4000
     torch.testing.assert_close(shares, log_probs[0, 0].exp().float(), atol=0.03, rtol=0)

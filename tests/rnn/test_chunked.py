@@ -76,7 +76,7 @@ def test_as_much_is_in_memory_of_a_long_sequence_as_of_a_short_one(
     monkeypatch.setattr(chunked, "IN_MEMORY_BYTES", 1)
     network = make("gru", num_layers=2, bidirectional=bidirectional)
 
-    def most_numbers(num_chunks: int) -> int:
+    def max_numbers(num_chunks: int) -> int:
         """In tensors, at any time when a chunk is asked for or given."""
         seen: list[int] = []
 
@@ -94,7 +94,7 @@ def test_as_much_is_in_memory_of_a_long_sequence_as_of_a_short_one(
 
     gc.freeze()  # what is there before is not looked at, which is most of it
     try:
-        assert most_numbers(60) == most_numbers(6)
+        assert max_numbers(60) == max_numbers(6)
     finally:
         gc.unfreeze()
 

@@ -108,8 +108,8 @@ def test_images_are_split_by_group(pictures, capsys):
     of_split = {split: {image.group for image in manifest.of_split(split)} for split in ("train", "val", "test")}
     assert [len(groups) for groups in of_split.values()] == [4, 1, 1]
     assert sum(len(groups) for groups in of_split.values()) == len(set.union(*of_split.values()))
-    told = [line.split()[:4:2] + line.split()[1:2] for line in capsys.readouterr().out.splitlines()]
-    assert told == [["train", "images", "8"], ["val", "images", "2"], ["test", "images", "2"]]
+    printed = [line.split()[:4:2] + line.split()[1:2] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [["train", "images", "8"], ["val", "images", "2"], ["test", "images", "2"]]
     write_params(pictures.parent, seed=1)
     other = prepare_captions.prepare_captions(load_params())
     assert {i.stem: i.split for i in other.images} != {i.stem: i.split for i in manifest.images}
@@ -150,8 +150,8 @@ def test_all_problems_are_told_at_once_and_nothing_is_written(pictures, capsys):
         run_stage(prepare_captions.main)
     assert ended.value.code == 2
     lines = capsys.readouterr().err.splitlines()
-    told = [line for line in lines if line.startswith("pictures/")]
-    assert [line.split(":")[0] for line in told] == ["pictures/images/cat.png", "pictures/images/square01.jpg"]
+    printed = [line for line in lines if line.startswith("pictures/")]
+    assert [line.split(":")[0] for line in printed] == ["pictures/images/cat.png", "pictures/images/square01.jpg"]
     assert lines[-1] == "(captions.skip_broken=true leaves these images out)"
     assert not CAPTIONS.exists()
 
@@ -260,13 +260,15 @@ def test_evaluation_gives_dvc_and_mlflow_the_same_and_shows_samples(trained):
     (CAPTION_RESULTS / "test" / "of_an_earlier_model.png").touch()
     evaluate_captioner.main()
     manifest = read_caption_manifest(CAPTIONS)
-    told = json.loads((RESULTS / "caption_metrics.json").read_text())
-    assert told.keys() == {"val", "test"}
-    assert told["val"].keys() == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"}, "no METEOR without java"
+    printed = json.loads((RESULTS / "caption_metrics.json").read_text())
+    assert printed.keys() == {"val", "test"}
+    assert printed["val"].keys() == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"}, (
+        "no METEOR without java"
+    )
     run_id = load_captioner(CAPTIONER, device=torch.device("cpu")).spec.lineage.run_id
     run = MlflowClient().get_run(run_id)
     final = {name: value for name, value in run.data.metrics.items() if name.startswith(("val/", "test/"))}
-    assert final == {f"{split}/{name}": value for split in told for name, value in told[split].items()}
+    assert final == {f"{split}/{name}": value for split in printed for name, value in printed[split].items()}
     assert run.info.status == "FINISHED"
     assert len(MlflowClient().search_runs([run.info.experiment_id])) == 1
 
@@ -283,7 +285,7 @@ def test_evaluation_gives_dvc_and_mlflow_the_same_and_shows_samples(trained):
         assert header == ["image", "caption", "probability", *(f"reference_{i + 1}" for i in range(most))]
         assert [row[0] for row in rows] == [Path(image.path).name for image in images]
         described = caption_images(
-            [Path(image.path) for image in images], model, plan_search(model), refuse=pytest.fail
+            [Path(image.path) for image in images], model, plan_search(model), on_failure=pytest.fail
         )
         for row, image, (_, (best, *_)) in zip(rows, images, described, strict=True):
             assert row[3:] == list(image.captions)
@@ -292,7 +294,7 @@ def test_evaluation_gives_dvc_and_mlflow_the_same_and_shows_samples(trained):
         scores = metrics.score_captions(
             {row[0]: row[1] for row in rows}, {row[0]: row[3:] for row in rows}, with_meteor=False
         )
-        assert told[split] == pytest.approx(scores)
+        assert printed[split] == pytest.approx(scores)
 
         (picture,) = (CAPTION_RESULTS / split).iterdir()
         assert picture.name == f"{images[0].stem}.png"
@@ -333,8 +335,8 @@ def test_a_caption_without_a_word_is_written_and_drawn_too(trained, monkeypatch)
         _, *rows = read_rows(CAPTION_RESULTS / f"{split}.csv")
         assert {row[1] for row in rows} == {""}
         assert len(list((CAPTION_RESULTS / split).iterdir())) == 1
-    told = json.loads((RESULTS / "caption_metrics.json").read_text())
-    assert told["test"]["cider"] == 0
+    printed = json.loads((RESULTS / "caption_metrics.json").read_text())
+    assert printed["test"]["cider"] == 0
 
 
 def test_where_it_looked_is_of_the_words_that_it_said(trained, monkeypatch):
@@ -358,7 +360,7 @@ def test_where_it_looked_is_of_the_words_that_it_said(trained, monkeypatch):
     assert attention.shape == (len(words), 5)
     np.testing.assert_allclose(attention.sum(1), 1, rtol=1e-5)
     np.testing.assert_array_equal(pixels, read_image(Path(sample.image.path)))
-    regions_of_it = model.frames.encoder.regions(model.frames.preprocess(pixels[None]))
+    regions_of_it = model.frame_encoder.encoder.regions(model.frame_encoder.preprocess(pixels[None]))
     said = [START, *model.vocabulary.encode(words)]
     with torch.inference_mode():
         for position, row in enumerate(attention, 1):

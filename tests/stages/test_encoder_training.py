@@ -82,7 +82,7 @@ def test_frozen(run):
     model = load_checkpoint(LABELLER, device=CPU)
     start = fresh_encoder().state_dict()
     assert num_changed(start, frames.encoder.state_dict()) == 0
-    assert num_changed(start, model.frames.encoder.state_dict()) == 0
+    assert num_changed(start, model.frame_encoder.encoder.state_dict()) == 0
     assert len(list(FEATURES.iterdir())) == 4
     check_evaluation_labels_as_a_user_would()
 
@@ -96,9 +96,9 @@ def test_first_as_a_frame_classifier(run):
         assert num_changed(weights_of(start, statistics=statistics), trained) == len(trained)
     classifier = load_checkpoint(ENCODER / "classifier", device=CPU)
     assert classifier.spec.labeller.cell == "none"
-    assert num_changed(classifier.frames.encoder.state_dict(), frames.encoder.state_dict()) == 0
+    assert num_changed(classifier.frame_encoder.encoder.state_dict(), frames.encoder.state_dict()) == 0
     held = load_checkpoint(LABELLER, device=CPU)
-    assert num_changed(held.frames.encoder.state_dict(), frames.encoder.state_dict()) == 0, "frozen from then on"
+    assert num_changed(held.frame_encoder.encoder.state_dict(), frames.encoder.state_dict()) == 0, "frozen from then on"
     check_evaluation_labels_as_a_user_would()
 
 
@@ -137,7 +137,7 @@ SLOW = pytest.mark.slow
 def test_end_to_end(run, batch_norm):
     run(encoder__training="end_to_end", encoder__batch_norm=batch_norm)
     assert list(FEATURES.iterdir()) == [], "read from pixels"
-    encoder = load_checkpoint(LABELLER, device=CPU).frames.encoder
+    encoder = load_checkpoint(LABELLER, device=CPU).frame_encoder.encoder
     start = fresh_encoder()
     trained = weights_of(encoder, statistics=False)
     assert num_changed(weights_of(start, statistics=False), trained) == len(trained), (
@@ -154,14 +154,16 @@ def test_end_to_end(run, batch_norm):
 def test_pixels_that_are_kept_are_those_that_are_decoded_anew(run, monkeypatch):
     run(prepare, encoder__training="end_to_end")
     kept, decoded = (
-        labeller_data.Material.open(PREPARED, FEATURES, finetune_encoder.make_encoder(load_params()), from_pixels=True)
+        labeller_data.TrainingData.open(
+            PREPARED, FEATURES, finetune_encoder.make_encoder(load_params()), from_pixels=True
+        )
         for _ in range(2)
     )
     stem = kept.manifest.of_split("train")[0].stem
     for start, stop in ((3, 11), (0, 30), (29, 30)):
         wanted = kept.read(stem, start, stop)
         with monkeypatch.context() as patch:
-            patch.setattr(labeller_data, "MOST_PIXELS_KEPT", 0)
+            patch.setattr(labeller_data, "MAX_CACHED_PIXEL_BYTES", 0)
             assert torch.equal(decoded.read(stem, start, stop), wanted)
         assert len(wanted) == stop - start
     assert (list(kept.pixels), list(decoded.pixels)) == ([stem], [])

@@ -81,14 +81,14 @@ def test_evaluation_gives_dvc_and_mlflow_the_same(trained):
 
 def test_a_class_that_is_swallowed_is_told_at_every_end(trained, capsys, monkeypatch):
     def all_idle(probabilities, model, **options):
-        return decide(np.eye(3)[np.zeros(len(probabilities), dtype=int)], model, **options)
+        return postprocess(np.eye(3)[np.zeros(len(probabilities), dtype=int)], model, **options)
 
-    decide = evaluate_labeller.decide
-    monkeypatch.setattr(evaluate_labeller, "decide", all_idle)
+    postprocess = evaluate_labeller.postprocess
+    monkeypatch.setattr(evaluate_labeller, "postprocess", all_idle)
     evaluate_labeller.main()
-    told = capsys.readouterr().err
-    assert "warning: test: never predicted, though in the truth: " in told
-    assert "turn (left)!" in told
+    printed = capsys.readouterr().err
+    assert "warning: test: never predicted, though in the truth: " in printed
+    assert "turn (left)!" in printed
     with (RESULTS / "evaluation" / "test" / "classes.csv").open(newline="") as file:
         rows = {row["class"]: row for row in csv.DictReader(file)}
     assert [row["never_predicted"] for row in rows.values()] == ["", "yes", "yes"]
@@ -184,12 +184,12 @@ def test_what_there_is_of_each_class_is_written_and_told(workspace, capsys):
     shown = capsys.readouterr()
     assert "train     8 videos    8 groups      320 frames  9.4% unlabelled" in shown.out
     assert f"each class: {PREPARED / CLASS_SUPPORT}" in shown.out
-    told = [line.split(". ")[0] for line in shown.err.splitlines() if line.startswith("warning: ")]
-    assert told[:2] == [
+    printed = [line.split(". ")[0] for line in shown.err.splitlines() if line.startswith("warning: ")]
+    assert printed[:2] == [
         "warning: 1 class is in no label: 'fall'",
         "warning: 1 class is in one training video only: 'jump'",
     ]
-    assert "warning: 1 class is in training, but in no val video: 'jump'" in told
+    assert "warning: 1 class is in training, but in no val video: 'jump'" in printed
     with (PREPARED / CLASS_SUPPORT).open(newline="") as file:
         rows = {row["class"]: row for row in csv.DictReader(file)}
     assert [rows["jump"][f"train_{name}"] for name in ("frames", "segments", "videos", "groups")] == [

@@ -81,7 +81,7 @@ def tags_of(run_id: str) -> dict[str, str]:
 
 
 def make_run(*, name: str = "labeller-gru-x", search: str | None = None, **params: object) -> str:
-    """A run of a training, as tracking is told of it."""
+    """A run of a training, as the store sees it."""
     with tracking_store.open_run(None, name=name, search=search) as run_id:
         tracking_store.log_start(params, tracking_store.Datasets("x", "f00d", Path("x"), {}), model=name.split("-")[0])
     return run_id
@@ -118,8 +118,8 @@ with store.open_run(None, search="cells"):
 """
     workers = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for worker in workers:
-        _, told = worker.communicate(timeout=120)
-        assert worker.returncode == 0, told
+        _, printed = worker.communicate(timeout=120)
+        assert worker.returncode == 0, printed
     tracking_store.connect()
     runs = MlflowClient().search_runs(["1"])
     assert sorted(run.info.run_name == "cells" for run in runs) == [False, False, True]

@@ -21,7 +21,7 @@ from pipeline.text.vocabulary import END, PADDING, START, UNKNOWN
 from pipeline.training.captioner_learner import CaptionBatch, CaptionLearner, forced
 
 NUM_WORDS = 14
-MOST_WORDS = 6
+MAX_WORDS = 6
 
 
 def settings(**changes) -> CaptionTraining:
@@ -57,7 +57,7 @@ def no_reward(images, words):
 
 def make_learner(captioner: Captioner | None = None, *, reward=no_reward, **changes) -> CaptionLearner:
     captioner = make() if captioner is None else captioner
-    return CaptionLearner(captioner, settings=settings(**changes), most_words=MOST_WORDS, reward=reward)
+    return CaptionLearner(captioner, settings=settings(**changes), max_words=MAX_WORDS, reward=reward)
 
 
 def encode(captions: list[list[int]], num_captions: int) -> Tensor:
@@ -109,7 +109,7 @@ def test_what_people_wrote_is_learnt_by_heart_and_then_said():
             break
     assert loss < 0.01
     found = learner.model.eval().generate(
-        batch.regions, prefix=torch.tensor([START]), beam_size=1, most_words=MOST_WORDS, length_penalty=0.0
+        batch.regions, prefix=torch.tensor([START]), beam_size=1, max_words=MAX_WORDS, length_penalty=0.0
     )
     for said, wrote in zip(found.words[:, 0].tolist(), batch.words[:, 0, 1:].tolist(), strict=True):
         assert [word for word in said if word != PADDING] == [word for word in wrote if word != PADDING]
@@ -137,13 +137,13 @@ def test_the_loss_told_is_the_mean_over_words_of_all_captions():
     batch, captioner = make_batch(num_captions=2), make().double()
     batch = batch._replace(regions=batch.regions.double())
     learner = make_learner(copy.deepcopy(captioner))
-    told = learner.train_epoch([batch], epoch=0)["train_loss"]
+    printed = learner.train_epoch([batch], epoch=0)["train_loss"]
     with torch.no_grad():
         losses = []
         for regions, words in sentences(batch):
             logits = captioner(regions[None], words[None, None, :-1], torch.tensor([[len(words) - 1]]))
             losses += (-torch.log_softmax(logits, 1)[torch.arange(len(words) - 1), words[1:]]).tolist()
-    assert told == pytest.approx(np.mean(losses), rel=1e-9)
+    assert printed == pytest.approx(np.mean(losses), rel=1e-9)
     assert len(losses) == int((batch.words[:, :, 1:] != PADDING).sum())
 
 
@@ -243,9 +243,9 @@ def test_the_share_of_own_words_grows_from_none_to_all_of_it(monkeypatch):
 
 
 def fix_samples(monkeypatch, captioner: Captioner, drawn: Tensor) -> None:
-    def sample(regions, *, num_captions, most_words):
+    def sample(regions, *, num_captions, max_words):
         assert not captioner.training, "what is drawn and what is learnt of it are of one network"
-        assert (len(regions), num_captions, most_words) == (*drawn.shape[:2], MOST_WORDS)
+        assert (len(regions), num_captions, max_words) == (*drawn.shape[:2], MAX_WORDS)
         return drawn
 
     monkeypatch.setattr(captioner, "sample", sample)
@@ -369,13 +369,13 @@ def test_a_loss_that_is_no_number_stops_training_before_a_weight_changes(epoch):
 def test_the_gradient_is_clipped_and_its_norm_is_told_from_before():
     def step(clip_norm: float) -> tuple[float, float]:
         learner = make_learner(clip_norm=clip_norm)
-        told = learner.train_epoch([make_batch()], epoch=0)["gradient_norm"]
-        return told, torch.cat([g.flatten() for g in gradients(learner.model).values()]).norm().item()
+        printed = learner.train_epoch([make_batch()], epoch=0)["gradient_norm"]
+        return printed, torch.cat([g.flatten() for g in gradients(learner.model).values()]).norm().item()
 
     free, left = step(1e6)
     assert free == pytest.approx(left)
-    told, left = step(free / 3)
-    assert told == pytest.approx(free)
+    printed, left = step(free / 3)
+    assert printed == pytest.approx(free)
     assert left == pytest.approx(free / 3, rel=1e-3)
 
 

@@ -379,7 +379,7 @@ class Held:
 
 @pytest.mark.parametrize("cell", ["tanh", "lstm"])
 def test_memory_does_not_grow_with_the_video(cell):
-    def most_held(num_frames: int) -> int:
+    def max_held(num_frames: int) -> int:
         torch.manual_seed(0)
         labeller = Labeller(3, 2, cell=cell, hidden_size=5, inputs="both")
         held = Held()
@@ -390,7 +390,7 @@ def test_memory_does_not_grow_with_the_video(cell):
         assert held.now == 0
         return held.most
 
-    assert most_held(50) == most_held(400) > 0
+    assert max_held(50) == max_held(400) > 0
 
 
 @pytest.mark.slow

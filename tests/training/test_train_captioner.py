@@ -29,7 +29,7 @@ from pipeline.tracking import store as tracking_store
 from pipeline.training import captioner as training
 from pipeline.training import captioner_learner, loop
 from pipeline.training import runs as training_runs
-from pipeline.training.captioner import CaptionMaterial, encode_captions, train_captioner
+from pipeline.training.captioner import CaptionTrainingData, encode_captions, train_captioner
 
 CPU = torch.device("cpu")
 BOTH_WAYS = {
@@ -46,16 +46,18 @@ def no_model(monkeypatch):
 
 
 @pytest.fixture
-def material(workspace: Path) -> CaptionMaterial:
+def training_data(workspace: Path) -> CaptionTrainingData:
     write_caption_dataset(workspace / "pictures")
     write_params(workspace)
-    return open_material()
+    return open_training_data()
 
 
-def open_material() -> CaptionMaterial:
+def open_training_data() -> CaptionTrainingData:
     """Prepare ./pictures as params.yaml says."""
     prepare_captions.main()
-    return CaptionMaterial.open(read_caption_manifest(CAPTIONS), Regions(CAPTIONS), load_encoder(CAPTIONS / "encoder"))
+    return CaptionTrainingData.open(
+        read_caption_manifest(CAPTIONS), Regions(CAPTIONS), load_encoder(CAPTIONS / "encoder")
+    )
 
 
 def open_params(**changes):
@@ -63,8 +65,8 @@ def open_params(**changes):
     return load_params()
 
 
-def vocabulary_of(material: CaptionMaterial) -> Vocabulary:
-    words = (words for index in material.of_split("train") for words in material.words[index])
+def vocabulary_of(training_data: CaptionTrainingData) -> Vocabulary:
+    words = (words for index in training_data.of_split("train") for words in training_data.words[index])
     return Vocabulary.from_captions(words, min_count=1)
 
 
@@ -86,12 +88,12 @@ def curve(run_id: str, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client().get_metric_history(run_id, f"epoch/{name}")]
 
 
-def test_one_run_holds_all_that_is_known_of_the_model(material, no_model, monkeypatch):
+def test_one_run_holds_all_that_is_known_of_the_model(training_data, no_model, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "train_captioner")
-    train_captioner(open_params(**BOTH_WAYS), material, Path("model"), name="captioner")
+    train_captioner(open_params(**BOTH_WAYS), training_data, Path("model"), name="captioner")
     (run,) = runs()
     model = load_captioner(Path("model"), device=CPU)
-    lineage, fingerprint = model.spec.lineage, material.manifest.fingerprint()
+    lineage, fingerprint = model.spec.lineage, training_data.manifest.fingerprint()
     assert lineage.run_id == run.info.run_id
     assert run.info.run_name == "captioner-gru-squares"
     assert run.info.status == "FINISHED"
@@ -99,8 +101,12 @@ def test_one_run_holds_all_that_is_known_of_the_model(material, no_model, monkey
     assert run.data.tags["data_fingerprint"] == lineage.data_fingerprint == fingerprint
     assert run.data.params["captioner.hidden_size"] == "8"
     assert run.data.params["captions.encoder.name"] == "shufflenet_v2_x0_5"
-    assert run.data.params["encoder_fingerprint"] == material.frames.fingerprint() == model.frames.fingerprint()
-    assert model.vocabulary == vocabulary_of(material)
+    assert (
+        run.data.params["encoder_fingerprint"]
+        == training_data.frame_encoder.fingerprint()
+        == model.frame_encoder.fingerprint()
+    )
+    assert model.vocabulary == vocabulary_of(training_data)
     assert model.spec.captioner == load_params().captioner
 
     history = read_history(Path("model"))
@@ -109,8 +115,8 @@ def test_one_run_holds_all_that_is_known_of_the_model(material, no_model, monkey
     assert [bool(row["train_cider"]) for row in history] == [False, False, True, True]
     assert {"gradient_norm", "learning_rate", "val_loss", "val_bleu_4", "val_cider"} < history[0].keys()
     for name in history[0].keys() - {"epoch"}:
-        told = [(int(row["epoch"]), float(row[name])) for row in history if row[name]]
-        assert curve(run.info.run_id, name) == told
+        printed = [(int(row["epoch"]), float(row[name])) for row in history if row[name]]
+        assert curve(run.info.run_id, name) == printed
     scores = [float(row["val_cider"]) for row in history]
     losses = [float(row["val_loss"]) for row in history]
     best = max(range(4), key=lambda epoch: (scores[epoch], -losses[epoch], -epoch))
@@ -122,7 +128,7 @@ def test_one_run_holds_all_that_is_known_of_the_model(material, no_model, monkey
 
 
 @pytest.mark.usefixtures("no_model")
-def test_words_are_learnt(material):
+def test_words_are_learnt(training_data):
     changes = {"epochs": 20, "learning_rate": 0.02, "schedule": "constant", "label_smoothing": 0.0, "monitor": "loss"}
     params = open_params(
         captioner__hidden_size=32,
@@ -130,16 +136,16 @@ def test_words_are_learnt(material):
         captioner__dropout=0.0,
         **{f"captioner__training__{name}": value for name, value in changes.items()},
     )
-    train_captioner(params, material, Path("model"), name="captioner")
+    train_captioner(params, training_data, Path("model"), name="captioner")
     history = read_history(Path("model"))
     assert float(history[0]["train_loss"]) > 2
     assert float(history[-1]["train_loss"]) < 1
     model = load_caption_model("model", device="cpu")
-    scores = training.validate(params, material, model.vocabulary, model.captioner)
+    scores = training.validate(params, training_data, model.vocabulary, model.captioner)
     best = min(history, key=lambda row: float(row["val_loss"]))
     assert scores == {name: pytest.approx(float(best[f"val_{name}"]), rel=1e-5) for name in scores}
-    image = Path(material.manifest.images[0].path)
-    ((_, (caption, *_)),) = caption_images([image], model, plan_search(model), refuse=pytest.fail)
+    image = Path(training_data.manifest.images[0].path)
+    ((_, (caption, *_)),) = caption_images([image], model, plan_search(model), on_failure=pytest.fail)
     assert {"square", "the", "on"} <= set(tokenize(caption.text))
 
 
@@ -154,15 +160,15 @@ print(table.to_csv(index=False))
 
 
 @pytest.mark.slow
-def test_the_model_describes_in_another_process_and_folder_with_its_own_code(workspace, material, tmp_path):
-    train_captioner(load_params(), material, Path("model"), name="captioner")
+def test_the_model_describes_in_another_process_and_folder_with_its_own_code(workspace, training_data, tmp_path):
+    train_captioner(load_params(), training_data, Path("model"), name="captioner")
     (run,) = runs()
     (logged,) = run.outputs.model_outputs
     assert client().get_logged_model(logged.model_id).status == "READY"
     uri = f"runs:/{run.info.run_id}/captioner"
     held = tracking_store.fetch_checkpoint(uri)
     assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
-    paths = [image.path for image in material.manifest.images[:3]]
+    paths = [image.path for image in training_data.manifest.images[:3]]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -174,7 +180,7 @@ def test_the_model_describes_in_another_process_and_folder_with_its_own_code(wor
     rows = list(csv.DictReader(lines))
     assert [row["path"] for row in rows] == paths
     model = load_caption_model(uri, device="cpu")
-    described = caption_images(map(Path, paths), model, plan_search(model), refuse=pytest.fail)
+    described = caption_images(map(Path, paths), model, plan_search(model), on_failure=pytest.fail)
     for row, (_, (best, *_)) in zip(rows, described, strict=True):
         assert row["caption"] == best.text
         assert float(row["probability"]) == pytest.approx(best.probability, rel=1e-3)
@@ -195,17 +201,17 @@ IN_SELF_CRITICAL = list(KILLS)[2]
 @pytest.mark.parametrize(
     "where", [pytest.param(w, marks=() if w == IN_SELF_CRITICAL else pytest.mark.slow) for w in KILLS]
 )
-def test_killed_it_goes_on_to_the_same_numbers(material, monkeypatch, where):
+def test_killed_it_goes_on_to_the_same_numbers(training_data, monkeypatch, where):
     params = open_params(**BOTH_WAYS)
-    train_captioner(params, material, Path("whole"), name="captioner")
+    train_captioner(params, training_data, Path("whole"), name="captioner")
     module, name, call = KILLS[where]
     with monkeypatch.context() as patch:
         kill_in(patch, module, name, call=call)
         with pytest.raises(Killed):
-            train_captioner(params, material, Path("killed"), name="captioner")
+            train_captioner(params, training_data, Path("killed"), name="captioner")
     (Path("killed") / ".weights.123.partial.safetensors").write_text("half of it")
     torch.manual_seed(99)  # what the new process's own random state is must not matter
-    train_captioner(params, material, Path("killed"), name="captioner")
+    train_captioner(params, training_data, Path("killed"), name="captioner")
     assert len(runs()) == 2
     assert read_history(Path("killed")) == read_history(Path("whole"))
     weights = [Path(folder, "weights.safetensors").read_bytes() for folder in ("whole", "killed")]
@@ -220,23 +226,23 @@ def test_killed_it_goes_on_to_the_same_numbers(material, monkeypatch, where):
 
 
 @pytest.mark.usefixtures("no_model")
-def test_what_is_trained_already_is_not_trained_again(material, monkeypatch, capsys):
+def test_what_is_trained_already_is_not_trained_again(training_data, monkeypatch, capsys):
     params = open_params(captioner__training__epochs=1)
-    train_captioner(params, material, Path("model"), name="captioner")
+    train_captioner(params, training_data, Path("model"), name="captioner")
     before = {path.name: path.stat().st_mtime_ns for path in Path("model").iterdir()}
     capsys.readouterr()
-    train_captioner(params, material, Path("model"), name="captioner")
+    train_captioner(params, training_data, Path("model"), name="captioner")
     assert "already trained" in capsys.readouterr().out
     assert {path.name: path.stat().st_mtime_ns for path in Path("model").iterdir()} == before
     assert len(runs()) == 1
     monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
-    train_captioner(params, material, Path("model"), name="captioner")
+    train_captioner(params, training_data, Path("model"), name="captioner")
     assert len(runs()) == 2
     other = open_params(captioner__training__epochs=1, captions__min_word_count=2)
-    train_captioner(other, material, Path("model"), name="captioner")
+    train_captioner(other, training_data, Path("model"), name="captioner")
     assert len(runs()) == 3
     client().delete_run(json.loads(Path("model/checkpoint.json").read_text())["lineage"]["run_id"])
-    train_captioner(other, material, Path("model"), name="captioner")
+    train_captioner(other, training_data, Path("model"), name="captioner")
     assert len(runs()) == 3, "a store that lost the run gets a new one"
 
 
@@ -244,7 +250,7 @@ def test_what_is_trained_already_is_not_trained_again(material, monkeypatch, cap
 def test_without_a_validation_split_the_last_epoch_is_kept(workspace):
     write_caption_dataset(workspace / "pictures")
     params = open_params(captions__val_fraction=0.0, captioner__training__patience=1)
-    train_captioner(params, open_material(), Path("model"), name="captioner")
+    train_captioner(params, open_training_data(), Path("model"), name="captioner")
     history = read_history(Path("model"))
     assert len(history) == 3, "nothing to lose patience with"
     assert not any(name.startswith("val_") for name in history[0])
@@ -276,37 +282,37 @@ VOCABULARY = Vocabulary((*SPECIAL_WORDS, *KNOWN))
 
 @given(
     captions=st.lists(st.lists(st.sampled_from([*KNOWN, "yak"]), min_size=1, max_size=7), min_size=1, max_size=6),
-    most_words=st.integers(1, 8),
+    max_words=st.integers(1, 8),
 )
-def test_captions_are_encoded_from_start_to_end_and_what_is_too_long_has_no_end(captions, most_words):
-    rows = encode_captions(captions, VOCABULARY, most_words=most_words).tolist()
+def test_captions_are_encoded_from_start_to_end_and_what_is_too_long_has_no_end(captions, max_words):
+    rows = encode_captions(captions, VOCABULARY, max_words=max_words).tolist()
     assert len(rows) == len(captions)
     for row, words in zip(rows, captions, strict=True):
         tokens = [token for token in row if token != PADDING]
         assert row == tokens + [PADDING] * (len(row) - len(tokens))
         expected = [len(SPECIAL_WORDS) + KNOWN.index(word) if word in KNOWN else UNKNOWN for word in words]
-        end = [END] if len(words) <= most_words else []
-        assert tokens == [START, *expected[:most_words], *end]
+        end = [END] if len(words) <= max_words else []
+        assert tokens == [START, *expected[:max_words], *end]
     assert any(row[-1] != PADDING for row in rows), "no longer than the longest"
 
 
-def test_an_epoch_has_every_training_image_once_with_captions_of_its_own(material):
+def test_an_epoch_has_every_training_image_once_with_captions_of_its_own(training_data):
     params = open_params(captioner__training__captions_per_image=3, captioner__training__batch_size=3)
-    vocabulary = vocabulary_of(material)
+    vocabulary = vocabulary_of(training_data)
 
     def epoch(number: int) -> list:
-        return list(training.batches(params, material, vocabulary, number))
+        return list(training.batches(params, training_data, vocabulary, number))
 
     batches = epoch(0)
     order = [image for batch in batches for image in batch.images]
-    assert sorted(order) == material.of_split("train")
+    assert sorted(order) == training_data.of_split("train")
     assert [len(batch.images) for batch in batches[:-1]] == [3] * (len(batches) - 1)
     for batch in batches:
-        assert torch.equal(batch.regions, material.regions.read(batch.images))
+        assert torch.equal(batch.regions, training_data.regions.read(batch.images))
         assert batch.words.shape[:2] == (len(batch.images), 3)
         for image, captions in zip(batch.images, batch.words.tolist(), strict=True):
             said = Counter(tuple(vocabulary.decode(caption)) for caption in captions)
-            own = material.words[image]
+            own = training_data.words[image]
             assert set(said) == {tuple(words[:8]) for words in own}, "all of them, as there are no more than three"
             assert all(caption[0] == START for caption in captions)
     again, other = epoch(0), epoch(1)
@@ -317,43 +323,45 @@ def test_an_epoch_has_every_training_image_once_with_captions_of_its_own(materia
 def test_half_of_the_training_images_are_mirrored_where_asked_for(workspace):
     write_caption_dataset(workspace / "pictures")
     params = open_params(captions__mirror=True, captioner__training__batch_size=1)
-    material = open_material()
-    pictures = {picture: position for position, picture in enumerate(material.manifest.pictures(mirror=True))}
+    training_data = open_training_data()
+    pictures = {picture: position for position, picture in enumerate(training_data.manifest.pictures(mirror=True))}
     mirrored = []
     for epoch in range(20):
-        for batch in training.batches(params, material, vocabulary_of(material), epoch):
-            of_both = material.regions.read(pictures[batch.images[0], side] for side in (False, True))
+        for batch in training.batches(params, training_data, vocabulary_of(training_data), epoch):
+            of_both = training_data.regions.read(pictures[batch.images[0], side] for side in (False, True))
             (side,) = (side for side in (False, True) if torch.equal(batch.regions[0], of_both[int(side)]))
             mirrored.append(side)
     assert 0.35 < sum(mirrored) / len(mirrored) < 0.65
-    done = [batch.done for batch in training.batches(params, material, vocabulary_of(material), 0)]
+    done = [batch.done for batch in training.batches(params, training_data, vocabulary_of(training_data), 0)]
     assert done == [step / len(done) for step in range(len(done))]
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 64])
-def test_validation_loss_is_the_mean_over_the_words_of_all_captions(material, monkeypatch, at_once):
-    monkeypatch.setattr(training, "IMAGES_AT_ONCE", at_once)
-    params, vocabulary = load_params(), vocabulary_of(material)
+@pytest.mark.parametrize("batch_frames", [1, 2, 64])
+def test_validation_loss_is_the_mean_over_the_words_of_all_captions(training_data, monkeypatch, batch_frames):
+    monkeypatch.setattr(training, "BATCH_IMAGES", batch_frames)
+    params, vocabulary = load_params(), vocabulary_of(training_data)
     torch.manual_seed(0)
-    captioner = training.make_captioner(params.captioner, material.frames.encoder, num_words=len(vocabulary)).eval()
+    captioner = training.make_captioner(
+        params.captioner, training_data.frame_encoder.encoder, num_words=len(vocabulary)
+    ).eval()
     losses = []
     with torch.no_grad():
-        for image in material.of_split("val"):
-            for words in material.words[image]:
-                tokens = encode_captions([words], vocabulary, most_words=8)[0]
+        for image in training_data.of_split("val"):
+            for words in training_data.words[image]:
+                tokens = encode_captions([words], vocabulary, max_words=8)[0]
                 read = tokens[None, None, :-1]
-                logits = captioner(material.regions.read([image]), read, torch.tensor([[read.shape[2]]]))
+                logits = captioner(training_data.regions.read([image]), read, torch.tensor([[read.shape[2]]]))
                 losses += (-torch.log_softmax(logits, 1)[torch.arange(len(logits)), tokens[1:]]).tolist()
-    scores = training.validate(params, material, vocabulary, captioner)
+    scores = training.validate(params, training_data, vocabulary, captioner)
     assert scores["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert scores.keys() == {"loss", "bleu_4", "cider"}
 
 
-def test_the_reward_is_of_each_caption_against_those_of_its_own_image(material):
-    vocabulary = vocabulary_of(material)
-    reward = training._reward(material, vocabulary)
-    images = material.of_split("train")[:3]
-    own = [encode_captions([material.words[image][0]], vocabulary, most_words=20)[0, 1:] for image in images]
+def test_the_reward_is_of_each_caption_against_those_of_its_own_image(training_data):
+    vocabulary = vocabulary_of(training_data)
+    reward = training._reward(training_data, vocabulary)
+    images = training_data.of_split("train")[:3]
+    own = [encode_captions([training_data.words[image][0]], vocabulary, max_words=20)[0, 1:] for image in images]
     longest = max(map(len, own))
     own = [torch.cat([words, words.new_full((longest - len(words),), PADDING)]) for words in own]
     words = torch.stack([torch.stack([own[0], own[1], own[2]])] * 3)
@@ -363,6 +371,6 @@ def test_the_reward_is_of_each_caption_against_those_of_its_own_image(material):
     assert (rewards <= 10).all()
     for image in range(3):
         for other in range(3):
-            same = set(material.words[images[image]]) == set(material.words[images[other]])
+            same = set(training_data.words[images[image]]) == set(training_data.words[images[other]])
             assert same or rewards[image, image] > rewards[image, other]
     assert reward(images[:1], torch.tensor([[[END]]])).tolist() == [[0.0]]

@@ -27,7 +27,7 @@ from pipeline.training import labeller as training
 from pipeline.training import labeller_learner, loop
 from pipeline.training import runs as training_runs
 from pipeline.training.labeller import train
-from pipeline.training.labeller_data import Material
+from pipeline.training.labeller_data import TrainingData
 
 TUNED = ("temperature", "min_segment_frames", "f1_at_50_before", "f1_at_50_after")
 CPU = torch.device("cpu")
@@ -45,14 +45,14 @@ def features_workspace(workspace: Path) -> Path:
     return workspace
 
 
-def open_material(*, change=None) -> Material:
+def open_training_data(*, change=None) -> TrainingData:
     """Prepare ./dataset and write its features; `change(stem, features)` alters them first."""
     manifest = prepare(load_params(), Path("prepared"))
     for source in manifest.sources:
         features = read_feature_file(Path(source.path))
         features = change(source.stem, features) if change else features
         write_features(Path("features") / f"{source.stem}{SUFFIX}", features, np.zeros(len(features)), fingerprint="x")
-    return Material.open(Path("prepared"), Path("features"), None, from_pixels=False)
+    return TrainingData.open(Path("prepared"), Path("features"), None, from_pixels=False)
 
 
 def open_params(folder: Path, **changes):
@@ -60,9 +60,9 @@ def open_params(folder: Path, **changes):
     return load_params()
 
 
-def open_material_of(folder: Path) -> Material:
+def open_training_data_of(folder: Path) -> TrainingData:
     write_params(folder)
-    return open_material()
+    return open_training_data()
 
 
 def client() -> MlflowClient:
@@ -87,8 +87,8 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
     monkeypatch.setenv("DVC_STAGE", "train_labeller")
     monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
     write_params(features_workspace, labeller__bidirectional=True)
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
     (run,) = runs()
     lineage = json.loads(Path("model/checkpoint.json").read_text())["lineage"]
     assert lineage["run_id"] == run.info.run_id
@@ -97,7 +97,7 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
     tags = run.data.tags
     assert tags["dvc_stage"] == "train_labeller"
     assert tags["dvc_experiment"] == lineage["dvc_experiment"] == "brave-fox"
-    assert tags["data_fingerprint"] == lineage["data_fingerprint"] == material.manifest.fingerprint()
+    assert tags["data_fingerprint"] == lineage["data_fingerprint"] == training_data.manifest.fingerprint()
     assert tags["git_commit"] == lineage["git_commit"]
     assert run.data.params["labeller.hidden_size"] == "8"
     assert run.data.params["dataset.pixels.color"] == "rgb"
@@ -106,7 +106,7 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
     for name in history[0].keys() - {"epoch"}:
         assert curve(run.info.run_id, name) == [(int(row["epoch"]), float(row[name])) for row in history]
     datasets = {d.dataset.name: (d.tags[0].value, d.dataset.digest) for d in run.inputs.dataset_inputs}
-    fingerprint = material.manifest.fingerprint()
+    fingerprint = training_data.manifest.fingerprint()
     assert datasets == {f"tiny-{split}": (split, fingerprint) for split in ("train", "val", "test")}
     assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
         "class_support.csv",
@@ -124,12 +124,12 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
 def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspace, capsys):
     changes = {"labeller__cell": "relu", "labeller__recurrent_init": "identity", "training__epochs": 5}
     write_params(features_workspace, **changes)
-    train(load_params(), open_material(), Path("healthy"), name="labeller")
+    train(load_params(), open_training_data(), Path("healthy"), name="labeller")
     assert "gradients" not in capsys.readouterr().out
     write_params(
         features_workspace, **changes | {"labeller__recurrent_init": "uniform", "training__window_frames": None}
     )
-    train(load_params(), open_material(), Path("vanishing"), name="labeller")
+    train(load_params(), open_training_data(), Path("vanishing"), name="labeller")
     assert capsys.readouterr().out.count("gradients vanish") == 1
     vanishing, healthy = runs()
     assert {"class_support.csv", "curves.png", "decode_report.csv", "gradients.png"} == {
@@ -146,7 +146,7 @@ def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspa
 @pytest.mark.usefixtures("no_model")
 def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_workspace):
     write_params(features_workspace, labeller__cell="none", training__epochs=1)
-    train(load_params(), open_material(), Path("model"), name="baseline")
+    train(load_params(), open_training_data(), Path("model"), name="baseline")
     (run,) = runs()
     assert [file.path for file in client().list_artifacts(run.info.run_id)] == [
         "class_support.csv",
@@ -159,12 +159,12 @@ def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_works
 @pytest.mark.usefixtures("no_model")
 def test_looking_at_gradients_changes_no_number_of_the_training(features_workspace, monkeypatch):
     write_params(features_workspace)
-    material = open_material()
-    train(load_params(), material, Path("looked_at"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("looked_at"), name="labeller")
     monkeypatch.setattr(training, "_diagnoser", lambda *_: None)
-    train(load_params(), material, Path("not_looked_at"), name="labeller")
-    told = [{k: v for k, v in row.items() if not k.startswith("rnn/")} for row in read_history(Path("looked_at"))]
-    assert told == read_history(Path("not_looked_at"))
+    train(load_params(), training_data, Path("not_looked_at"), name="labeller")
+    printed = [{k: v for k, v in row.items() if not k.startswith("rnn/")} for row in read_history(Path("looked_at"))]
+    assert printed == read_history(Path("not_looked_at"))
     weights = [Path(folder, "weights.safetensors").read_bytes() for folder in ("looked_at", "not_looked_at")]
     assert weights[0] == weights[1]
 
@@ -172,7 +172,7 @@ def test_looking_at_gradients_changes_no_number_of_the_training(features_workspa
 @pytest.mark.usefixtures("no_model")
 def test_a_run_by_hand_has_no_tag_of_dvc(features_workspace):
     write_params(features_workspace, training__epochs=1)
-    train(load_params(), open_material(), Path("model"), name="labeller")
+    train(load_params(), open_training_data(), Path("model"), name="labeller")
     assert not any(name.startswith("dvc_") for name in runs()[0].data.tags)
 
 
@@ -189,10 +189,10 @@ print(table.to_csv(index=False))
 @pytest.mark.slow
 def test_the_model_labels_in_another_process_and_folder_with_its_own_code(features_workspace, tmp_path):
     write_params(features_workspace)
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
     run_id = runs()[0].info.run_id
-    paths = [str(Path(source.path).resolve()) for source in material.manifest.sources[:2]]
+    paths = [str(Path(source.path).resolve()) for source in training_data.manifest.sources[:2]]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -241,15 +241,15 @@ def test_killed_in_consecutive_windows_it_goes_on_to_the_same_numbers(features_w
 def check_killed(folder: Path, monkeypatch, where: str, **changes):
     """Kill a training, go on with it, and compare with one that was not. Returns the run."""
     write_params(folder, training__patience=3, **changes)
-    material = open_material()
-    train(load_params(), material, Path("whole"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("whole"), name="labeller")
     module, name, call = KILLS[where]
     with monkeypatch.context() as patch:
         kill_in(patch, module, name, call=call)
         with pytest.raises(Killed):
-            train(load_params(), material, Path("killed"), name="labeller")
+            train(load_params(), training_data, Path("killed"), name="labeller")
     (Path("killed") / ".weights.123.partial.safetensors").write_text("half of it")
-    train(load_params(), material, Path("killed"), name="labeller")
+    train(load_params(), training_data, Path("killed"), name="labeller")
     assert len(runs()) == 2
     assert read_history(Path("killed")) == read_history(Path("whole"))
     weights = [Path(folder, "weights.safetensors").read_bytes() for folder in ("whole", "killed")]
@@ -268,50 +268,50 @@ def check_killed(folder: Path, monkeypatch, where: str, **changes):
 @pytest.mark.usefixtures("no_model")
 def test_killed_in_a_search_it_goes_on_as_the_same_child(features_workspace, monkeypatch):
     write_params(features_workspace, search="cells")
-    material = open_material()
+    training_data = open_training_data()
     with monkeypatch.context() as patch:
         kill_in(patch, labeller_learner, "masked_cross_entropy", call=8)
         with pytest.raises(Killed):
-            train(load_params(), material, Path("model"), name="labeller")
-    train(load_params(), material, Path("model"), name="labeller")
+            train(load_params(), training_data, Path("model"), name="labeller")
+    train(load_params(), training_data, Path("model"), name="labeller")
     search = store.searches()["cells"]
     (run,) = [run for run in runs() if run.info.run_id != search]
     assert run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == search
     assert run.data.tags["model"] == "labeller"
     write_params(features_workspace)
-    train(load_params(), material, Path("model"), name="labeller")
+    train(load_params(), training_data, Path("model"), name="labeller")
     assert len(runs()) == 2, "a search is no setting of a model: it is not trained anew for one"
 
 
 @pytest.mark.usefixtures("no_model")
 def test_what_is_trained_already_is_not_trained_again(features_workspace, monkeypatch, capsys):
     write_params(features_workspace, training__epochs=1)
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
+    train(load_params(), training_data, Path("model"), name="labeller")
     assert len(runs()) == 1
     assert "already trained" in capsys.readouterr().out
     labels = Path("dataset/labels/clip0.csv")
     labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
     assert len(runs()) == 2, "a segment less is labelled"
     monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
-    train(load_params(), material, Path("model"), name="labeller")
+    train(load_params(), training_data, Path("model"), name="labeller")
     assert len(runs()) == 3
     write_params(features_workspace, training__epochs=1, seed=7)
-    train(load_params(), material, Path("model"), name="labeller")
+    train(load_params(), training_data, Path("model"), name="labeller")
     assert len(runs()) == 4
 
 
 @pytest.mark.usefixtures("no_model")
 def test_a_store_that_lost_the_run_gets_a_new_one(features_workspace, empty_store):
     write_params(features_workspace, training__epochs=1)
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
     client().delete_run(runs()[0].info.run_id)
-    train(load_params(), material, Path("model"), name="labeller")
+    train(load_params(), training_data, Path("model"), name="labeller")
     (run,) = runs()
     assert json.loads(Path("model/checkpoint.json").read_text())["lineage"]["run_id"] == run.info.run_id
 
@@ -326,7 +326,7 @@ def accuracy(cell: str, folder: Path) -> float:
         training__learning_rate=0.02,
         training__window_frames=None,
     )
-    train(load_params(), open_material(), Path(cell), name=cell)
+    train(load_params(), open_training_data(), Path(cell), name=cell)
     return max(float(row["val_frame_accuracy"]) for row in read_history(Path(cell)))
 
 
@@ -346,16 +346,18 @@ def test_what_unlabelled_frames_hold_changes_no_weight_of_a_network_without_memo
     for path in labels.iterdir():
         rows = path.read_text().splitlines()
         path.write_text("\n".join([rows[0], *rows[2:]]) + "\n")  # the first segment becomes unlabelled
-    train(load_params(), open_material(), Path("as_it_is"), name="labeller")
+    train(load_params(), open_training_data(), Path("as_it_is"), name="labeller")
 
     def scramble(stem: str, features: np.ndarray) -> np.ndarray:
         features = features.copy()
         features[:8] = 50
         return features
 
-    material = open_material(change=scramble)
-    assert all((material.labels[source.stem][:8] == IGNORE_INDEX).all() for source in material.manifest.sources)
-    train(load_params(), material, Path("scrambled"), name="labeller")
+    training_data = open_training_data(change=scramble)
+    assert all(
+        (training_data.labels[source.stem][:8] == IGNORE_INDEX).all() for source in training_data.manifest.sources
+    )
+    train(load_params(), training_data, Path("scrambled"), name="labeller")
     assert read_history(Path("as_it_is")) == read_history(Path("scrambled"))
     assert Path("as_it_is/weights.safetensors").read_bytes() == Path("scrambled/weights.safetensors").read_bytes()
 
@@ -363,7 +365,7 @@ def test_what_unlabelled_frames_hold_changes_no_weight_of_a_network_without_memo
 @pytest.mark.usefixtures("no_model")
 def test_without_a_validation_split(features_workspace):
     write_params(features_workspace, dataset__val_fraction=0.0, training__patience=1)
-    train(load_params(), open_material(), Path("model"), name="labeller")
+    train(load_params(), open_training_data(), Path("model"), name="labeller")
     history = read_history(Path("model"))
     assert len(history) == 4, "nothing to lose patience with"
     assert not any(name.startswith("val_") for name in history[0])
@@ -387,11 +389,11 @@ def test_many_to_one_learns_the_class_of_a_video(workspace):
             segment = f"3,6,{'left' if index % 2 else 'idle'}"
             (workspace / "dataset" / "labels" / f"clip{index}.csv").write_text(f"start,stop,class\n{segment}\n")
     write_params(workspace, labeller__head="many_to_one", training__epochs=15, training__learning_rate=0.02)
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
     assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) == 100
     model = load_checkpoint(Path("model"), device=CPU)
-    probabilities = model.labeller.predict(material.feature_chunks(material.manifest.sources[0]))
+    probabilities = model.labeller.predict(training_data.feature_chunks(training_data.manifest.sources[0]))
     assert (probabilities == probabilities[0]).all(), "one class a video"
 
 
@@ -410,10 +412,10 @@ def test_automatic_lengths_go_by_the_training_segments_and_the_validation_split(
         training__learning_rate=0.02,
         training__epochs=30,
     )
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
     spec = load_checkpoint(Path("model"), device=CPU).spec
-    labels = [material.labels[source.stem] for source in material.manifest.of_split("train")]
+    labels = [training_data.labels[source.stem] for source in training_data.manifest.of_split("train")]
     median = median_segment_frames(labels)
     assert spec.labeller.pool_frames == round(0.2 * median) > 1
     tuned = {name: client().get_metric_history(runs()[0].info.run_id, f"tuning/{name}")[0].value for name in TUNED}
@@ -427,10 +429,10 @@ def test_automatic_lengths_go_by_the_training_segments_and_the_validation_split(
 @pytest.mark.usefixtures("no_model")
 def test_without_validation_the_shortest_segment_is_a_share_of_the_median_one(features_workspace):
     write_params(features_workspace, labeller__min_segment_frames="auto", dataset__val_fraction=0.0)
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
     spec = load_checkpoint(Path("model"), device=CPU).spec
-    labels = [material.labels[source.stem] for source in material.manifest.of_split("train")]
+    labels = [training_data.labels[source.stem] for source in training_data.manifest.of_split("train")]
     assert spec.min_segment_frames == round(0.4 * median_segment_frames(labels)) > 1
     assert spec.temperature == 1
 
@@ -438,29 +440,29 @@ def test_without_validation_the_shortest_segment_is_a_share_of_the_median_one(fe
 @pytest.mark.usefixtures("no_model")
 def test_the_temperature_is_that_of_the_best_epoch_on_validation(features_workspace):
     write_params(features_workspace, training__epochs=6, training__learning_rate=0.05, training__monitor="loss")
-    material = open_material()
-    train(load_params(), material, Path("model"), name="labeller")
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
     model = load_checkpoint(Path("model"), device=CPU)
     losses = [float(row["val_loss"]) for row in read_history(Path("model"))]
-    sources = material.manifest.of_split("val")
-    labels = np.concatenate([material.labels[source.stem] for source in sources])
-    probabilities = np.concatenate([model.labeller.predict(material.feature_chunks(source)) for source in sources])
+    sources = training_data.manifest.of_split("val")
+    labels = np.concatenate([training_data.labels[source.stem] for source in sources])
+    probabilities = np.concatenate([model.labeller.predict(training_data.feature_chunks(source)) for source in sources])
     assert model.spec.temperature == pytest.approx(fit_temperature(probabilities, labels), rel=1e-6)
     assert model.spec.temperature != 1
     assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_balanced_class_weights_are_those_of_the_training_split(features_workspace):
-    material = open_material_of(features_workspace)
-    assert training._class_weights(open_params(features_workspace), material, CPU) is None
+    training_data = open_training_data_of(features_workspace)
+    assert training._class_weights(open_params(features_workspace), training_data, CPU) is None
     weights = training._class_weights(
-        open_params(features_workspace, training__class_weights="balanced"), material, CPU
+        open_params(features_workspace, training__class_weights="balanced"), training_data, CPU
     )
-    labels = np.concatenate([material.labels[source.stem] for source in material.manifest.of_split("train")])
+    labels = np.concatenate([training_data.labels[source.stem] for source in training_data.manifest.of_split("train")])
     shares = weights.numpy() * np.bincount(labels, minlength=3)
     assert shares == pytest.approx([len(labels) / 3] * 3)
     half_way = training._class_weights(
-        open_params(features_workspace, training__class_weights="square_root"), material, CPU
+        open_params(features_workspace, training__class_weights="square_root"), training_data, CPU
     )
     np.testing.assert_allclose(half_way.numpy() ** 2, weights.numpy(), rtol=1e-6)
 
@@ -477,8 +479,10 @@ def test_balanced_class_weights_of_many_to_one_are_those_of_windows(tmp_path, wi
     lengths = {"a": 20, "b": 10, "c": 20}
     sources = tuple(Source(stem, f"{stem}.npy", stem, num, split="train") for stem, num in lengths.items())
     labels = {stem: np.full(num, int(stem != "a")) for stem, num in lengths.items()}
-    material = Material(Manifest("tiny", "features", ("x", "y"), None, sources), labels, tmp_path, None, False, ())
-    weights = training._class_weights(load_params(tmp_path / "params.yaml"), material, CPU)
+    training_data = TrainingData(
+        Manifest("tiny", "features", ("x", "y"), None, sources), labels, tmp_path, None, False, ()
+    )
+    weights = training._class_weights(load_params(tmp_path / "params.yaml"), training_data, CPU)
     assert weights.tolist() == pytest.approx(expected)
 
 
@@ -492,6 +496,6 @@ def test_a_validation_split_of_background_alone_is_scored(tmp_path):
     write_features(tmp_path / f"a{SUFFIX}", np.zeros((8, 2), np.float32), np.zeros(8), fingerprint="x")
     source = Source("a", "a.npy", "a", 8, width=2, split="val")
     manifest = Manifest("tiny", "features", ("idle", "left"), "left", (source,))
-    material = Material(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, ())
-    scores = training.validate(Silent(), material)
+    training_data = TrainingData(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, ())
+    scores = training.validate(Silent(), training_data)
     assert scores == {"loss": pytest.approx(-np.log(0.75)), "frame_accuracy": 100, "edit": 100, "f1_at_50": 100}

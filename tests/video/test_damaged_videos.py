@@ -17,7 +17,7 @@ from made_videos import MakeVideo, decode_fully, moving_scene
 
 from pipeline.video.containers.asf import ASF_DATA
 from pipeline.video.containers.registry import describe_damage
-from pipeline.video.index import MOST_EXCHANGED
+from pipeline.video.index import MAX_EXCHANGED
 from pipeline.video.open import open_scaled, open_video
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.readers.pyav import PyAVReader
@@ -207,9 +207,9 @@ def test_a_frame_whose_time_is_damaged_is_told(seconds: float, make_video: MakeV
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_times_begin_anew_only_where_they_go_back_further_than_an_exchange(data: st.DataObject) -> None:
-    shortest = 2 * MOST_EXCHANGED + 2  # shorter parts cannot be told from an exchange
+    shortest = 2 * MAX_EXCHANGED + 2  # shorter parts cannot be told from an exchange
     lengths = [*data.draw(st.lists(st.integers(shortest, 90), max_size=3)), data.draw(st.integers(1, 90))]
-    num_exchanged = data.draw(st.integers(1, MOST_EXCHANGED + 1))
+    num_exchanged = data.draw(st.integers(1, MAX_EXCHANGED + 1))
     shuffle = np.random.default_rng(data.draw(st.integers(0, 1000))).permuted
     parts = []
     for length in lengths:
@@ -284,15 +284,15 @@ def test_the_structure_of_a_file_tells_each_cut_and_whole_ones_pass(
     assert describe_damage(path) is None
     content = path.read_bytes()
     cuts = np.random.default_rng(0).integers(200, len(content), size=40)
-    told = []
+    printed = []
     for cut in cuts.tolist():
         path.write_bytes(content[:cut])
-        told.append(describe_damage(path))
+        printed.append(describe_damage(path))
     # a transport stream that is cut between two of its packets is whole, and a wmv without the index at its end; an mp4
     # needs that
     most_whole = {"clip.ts": 2, "clip.m2ts": 2, "clip.wmv": 1}
-    assert sum(reason is None for reason in told) <= most_whole.get(name, 0)
-    assert all("cut short" in reason or "damaged" in reason for reason in told if reason)
+    assert sum(reason is None for reason in printed) <= most_whole.get(name, 0)
+    assert all("cut short" in reason or "damaged" in reason for reason in printed if reason)
 
 
 @pytest.mark.parametrize("number", [0.0, float("nan"), float("inf")])

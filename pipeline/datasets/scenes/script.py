@@ -51,7 +51,7 @@ VIDEOS_PER_GROUP = 4
 FEWEST_FRAMES = 16
 
 SEGMENT_SECONDS = (0.5, 2.0)
-MOST_SEGMENT_FRAMES = 36  # a short video at a high frame rate holds several segments too
+MAX_SEGMENT_FRAMES = 36  # a short video at a high frame rate holds several segments too
 RADIUS = (0.085, 0.25)  # of the picture's height
 LANDMARK_RADIUS = 0.12
 BORDER_PIXELS = 2.0  # always free around the actor
@@ -168,7 +168,7 @@ def _act(
     num_frames: int, *, width: int, height: int, frame_rate: Fraction, rng: np.random.Generator
 ) -> tuple[Track, NDArray[np.int64]]:
     """One action after another, never the same twice running, until `num_frames` are full."""
-    longest = min(round(SEGMENT_SECONDS[1] * frame_rate), MOST_SEGMENT_FRAMES, num_frames // 2)
+    longest = min(round(SEGMENT_SECONDS[1] * frame_rate), MAX_SEGMENT_FRAMES, num_frames // 2)
     shortest = min(math.ceil(SEGMENT_SECONDS[0] * frame_rate), longest)
     track = _enter(width=width, height=height, rng=rng)
     probabilities = np.array(list(_WEIGHTS.values())) / sum(_WEIGHTS.values())

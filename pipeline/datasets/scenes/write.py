@@ -75,7 +75,7 @@ _IMAGE_PATTERNS = [
 ]
 _STILL_GROUPS = 1 << 32  # the groups below belong to the videos; from one attempt at a still to the next it is as far
 _JPEG_QUALITY = 95
-_LEAST_GROWTH = 1.4
+_MIN_GROWTH = 1.4
 _SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel: slow movement stays smooth
 _INK = (24, 24, 30)
 
@@ -131,7 +131,7 @@ def script_still(seed: int, still_index: int) -> tuple[Scene, int, list[str]]:
         captions = image_captions(scene, np.random.default_rng([seed, 2, video_index]))
         for frame, texts in captions.items():
             factor = _room_to_grow(scene, frame)
-            if factor >= _LEAST_GROWTH:
+            if factor >= _MIN_GROWTH:
                 return _enlarged(scene, min(factor, 2.0)), frame, texts
 
 

@@ -31,7 +31,7 @@ LITE0 = "efficientnet_lite0"
 SMALL_CNN = "small_cnn"
 # What a CPU encodes at once: of this many pixels (4 images of 224x224) the maps between two layers stay in its cache.
 # 64 such images took two cores 0.9 s, and 1.4 s in batches of 32. The features are the same to the last bit.
-PIXELS_AT_ONCE_ON_CPU = 4 * 224 * 224
+CPU_BATCH_PIXELS = 4 * 224 * 224
 EARLY_STRIDE = 8  # of the last map of the early layers: at 4 and at 16 Lite0 was slower
 
 
@@ -78,13 +78,13 @@ class Encoder(nn.Module):
             raise ValueError(f"images: got shape {list(images.shape)}, expected [images, 3, height, width]")
         images = images.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         if images.device.type != "cpu" or self.training or torch.is_grad_enabled():
-            return self.encode_at_once(images)
+            return self.encode_batch(images)
         num_images, _, height, width = images.shape
-        num_parts = num_images * height * width // PIXELS_AT_ONCE_ON_CPU
+        num_parts = num_images * height * width // CPU_BATCH_PIXELS
         parts = images.tensor_split(max(1, min(num_parts, num_images)))
-        return torch.cat([self.encode_at_once(part) for part in parts])
+        return torch.cat([self.encode_batch(part) for part in parts])
 
-    def encode_at_once(self, images: Tensor) -> Tensor:
+    def encode_batch(self, images: Tensor) -> Tensor:
         """As `forward`, which takes care of the cache: all images in one go."""
         return self._pooled(self.trunk(images))
 

@@ -99,10 +99,10 @@ def _launch(kind: str, plan: Plan, num_groups: int, device: torch.device, **argu
         kernel = forward_kernel if kind == "forward" else backward_kernel
         taken = {name: value for name, value in arguments.items() if name in kernel.arg_names}
         split = plan.num_slices > 1
-        at_once = num_processors(device) // plan.num_slices if split else num_groups
+        num_parallel = num_processors(device) // plan.num_slices if split else num_groups
         counters = torch.zeros(num_groups if split else 1, dtype=torch.int32, device=device)
-        for first in range(0, num_groups, at_once):
-            kernel[(min(at_once, num_groups - first), plan.num_slices)](
+        for first in range(0, num_groups, num_parallel):
+            kernel[(min(num_parallel, num_groups - first), plan.num_slices)](
                 **taken,
                 counters=counters[first:],
                 first_group=first,

@@ -1,6 +1,6 @@
 """What is raised where the structure of a file is broken."""
 
-CHECKED_AT_ONCE = 1 << 20
+CHUNK_BYTES = 1 << 20
 UNKNOWN = -1
 
 

@@ -4,7 +4,7 @@ import struct
 from typing import BinaryIO
 from zlib import crc32
 
-from pipeline.video.containers.errors import CHECKED_AT_ONCE, UNKNOWN, BrokenStructure, check_end
+from pipeline.video.containers.errors import CHUNK_BYTES, UNKNOWN, BrokenStructure, check_end
 
 EBML_MAGIC, GIF_MAGIC = b"\x1a\x45\xdf\xa3", b"GIF8"
 SEGMENT, CLUSTER, BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0  # of Matroska, RFC 9559
@@ -60,26 +60,26 @@ def _check_checksum(file: BinaryIO, start: int, stop: int) -> None:
         return
     (expected,) = struct.unpack("<I", file.read(4))
     found = 0
-    for place in range(file.tell(), stop, CHECKED_AT_ONCE):
-        found = crc32(file.read(min(CHECKED_AT_ONCE, stop - place)), found)
+    for place in range(file.tell(), stop, CHUNK_BYTES):
+        found = crc32(file.read(min(CHUNK_BYTES, stop - place)), found)
     if found != expected:
         raise BrokenStructure(f"is damaged: the bytes after {start} are not those that were written (checksum)")
 
 
 def _element(file: BinaryIO) -> tuple[int, int]:
     """The id and the length of an element, UNKNOWN where all bits of the length are set. RFC 8794, 4 to 6."""
-    identity, _ = _variable_integer(file, most_bytes=4)
-    length, num_bytes = _variable_integer(file, most_bytes=8)
+    identity, _ = _variable_integer(file, max_bytes=4)
+    length, num_bytes = _variable_integer(file, max_bytes=8)
     length -= 1 << (7 * num_bytes)  # without the marker bit
     return identity, UNKNOWN if length == (1 << (7 * num_bytes)) - 1 else length
 
 
-def _variable_integer(file: BinaryIO, *, most_bytes: int) -> tuple[int, int]:
+def _variable_integer(file: BinaryIO, *, max_bytes: int) -> tuple[int, int]:
     """A number whose leading zeros say how many bytes it has, with its marker bit; and how many."""
     place = file.tell()
     first = file.read(1)
     num_bytes = 9 - first[0].bit_length()
     rest = file.read(num_bytes - 1)
-    if num_bytes > most_bytes or len(rest) < num_bytes - 1:
+    if num_bytes > max_bytes or len(rest) < num_bytes - 1:
         raise BrokenStructure(f"is damaged: there is no element at byte {place}")
     return int.from_bytes(first + rest, "big"), num_bytes

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.video.ffmpeg import DECODING_ERRORS, decode_strictly, demux, open_file, shown_size, video_stream
-from pipeline.video.index import MOST_EXCHANGED
+from pipeline.video.index import MAX_EXCHANGED
 from pipeline.video.readers.forward import ForwardReader
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
@@ -32,7 +32,7 @@ class PyAVReader(ForwardReader):
 
     def __init__(self, video: VideoIndex, region: Region | None = None) -> None:
         super().__init__(video)
-        self._most_early = MOST_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
+        self._max_early = MAX_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
         properties = video.properties
         region = region or Region(size=(properties.height, properties.width))
         region.crop_box(width=properties.width, height=properties.height)
@@ -71,7 +71,7 @@ class PyAVReader(ForwardReader):
             raise VideoError(f"{path}: cannot be opened ({error.strerror})") from error
         stream = video_stream(path, self._container)
         if self._video.is_lost is None:
-            decode_strictly(stream, frames_at_once=True)
+            decode_strictly(stream, frame_threads=True)
             self._frames = (frame for packet in demux(self._container, stream) for frame in packet.decode())
         else:
             self._frames = whole_frames(self._container, stream)
@@ -119,7 +119,7 @@ class PyAVReader(ForwardReader):
         while self._first_missing < len(times) and times[self._first_missing] in self._early:
             self._early.remove(times[self._first_missing])
             self._first_missing += 1
-        if len(self._early) > self._most_early:
+        if len(self._early) > self._max_early:
             raise VideoError(
                 f"{self.properties.path}: frame {self._first_missing} cannot be decoded; the file is damaged"
             )

@@ -61,7 +61,7 @@ class ReopenedSource(ABC):
     """What is opened again after it was lost, with growing pauses, and given up when no frame comes for a while.
 
     `idle_seconds` is that while. The time of a frame is counted by the clock from the first one, unless the source
-    knows it. `tell` is given what happens to the connection, in a sentence.
+    knows it. `on_event` is given what happens to the connection, in a sentence.
     """
 
     can_wait = False
@@ -73,7 +73,7 @@ class ReopenedSource(ABC):
         *,
         idle_seconds: float,
         longest_pause_seconds: float,
-        tell: Callable[[str], None],
+        on_event: Callable[[str], None],
     ) -> None:
         self.name = name
         self.stem = re.sub(r"[^\w.-]+", "_", name.split("://")[-1]).strip("_.") or "stream"
@@ -81,7 +81,7 @@ class ReopenedSource(ABC):
         self.num_reconnections = 0
         self._scale = Scaler(region)
         self._idle_seconds, self._longest_pause_seconds = idle_seconds, longest_pause_seconds
-        self._tell = tell
+        self._on_event = on_event
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
         """See `LiveSource.frames`. Raises VideoError also where it is given up."""
@@ -97,7 +97,7 @@ class ReopenedSource(ABC):
                         start = captured
                     elif not self.connected:
                         self.num_reconnections += 1
-                        self._tell(f"{self.name}: came back")
+                        self._on_event(f"{self.name}: came back")
                     self.connected = True
                     pause = FIRST_PAUSE_SECONDS
                     yield LiveFrame(self._scale(frame), captured - start if seconds is None else seconds, captured)
@@ -111,7 +111,7 @@ class ReopenedSource(ABC):
                 raise VideoError(f"{self.name}: no frame came within {passed:.1f} s ({reason}): {self._likely_cause()}")
             was_connected, self.connected = self.connected, False
             if was_connected:
-                self._tell(f"{self.name}: lost ({reason}); trying again for {self._idle_seconds:g} s")
+                self._on_event(f"{self.name}: lost ({reason}); trying again for {self._idle_seconds:g} s")
             left_seconds = captured + self._idle_seconds - time.monotonic()
             if left_seconds <= 0:
                 raise VideoError(f"{self.name}: given up, as no frame came for {self._idle_seconds:g} s ({reason})")

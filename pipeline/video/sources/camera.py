@@ -21,14 +21,14 @@ class CameraSource(ReopenedSource):
         *,
         idle_seconds: float,
         longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
-        tell: Callable[[str], None] = lambda event: None,
+        on_event: Callable[[str], None] = lambda event: None,
     ) -> None:
         super().__init__(
             f"camera {number}",
             region,
             idle_seconds=idle_seconds,
             longest_pause_seconds=longest_pause_seconds,
-            tell=tell,
+            on_event=on_event,
         )
         self._number = number
 

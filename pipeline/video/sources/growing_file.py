@@ -61,7 +61,7 @@ class GrowingFile:
     def _decode(self, video: av.container.InputContainer) -> Iterator[av.VideoFrame]:
         """Every frame in the order of its time. Raises _DamageError where FFmpeg passes over one."""
         stream = video_stream(self._path, video)
-        decode_strictly(stream, frames_at_once=False)
+        decode_strictly(stream, frame_threads=False)
         coming: set[int] = set()  # times of frames that the decoder has and has not given yet
         for packet in demux(video, stream):
             if packet.size and not packet.is_discard:

@@ -54,14 +54,14 @@ class StreamSource(ReopenedSource):
         open_timeout_seconds: float = 10.0,
         read_timeout_seconds: float = 5.0,
         longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
-        tell: Callable[[str], None] = lambda event: None,
+        on_event: Callable[[str], None] = lambda event: None,
     ) -> None:
         super().__init__(
             shown_address(address),
             region,
             idle_seconds=idle_seconds,
             longest_pause_seconds=longest_pause_seconds,
-            tell=tell,
+            on_event=on_event,
         )
         self._address = address
         self._timeouts_seconds = (open_timeout_seconds, read_timeout_seconds)
@@ -90,7 +90,7 @@ class StreamSource(ReopenedSource):
         self, container: av.container.InputContainer, stream: av.VideoStream, stop: Event
     ) -> Iterator[av.VideoFrame]:
         stream.codec_context.thread_count = 1  # each further thread holds a frame back
-        _, most_seconds = self._timeouts_seconds
+        _, max_seconds = self._timeouts_seconds
         arrived = time.monotonic()
         try:
             for packet in demux(container):  # of sound too: it may go on where the picture does not
@@ -99,8 +99,8 @@ class StreamSource(ReopenedSource):
                     arrived = time.monotonic()
                 if stop.is_set():
                     return
-                if time.monotonic() - arrived > most_seconds:
-                    raise LostError(f"nothing but sound, or damage, for {most_seconds:g} s")
+                if time.monotonic() - arrived > max_seconds:
+                    raise LostError(f"nothing but sound, or damage, for {max_seconds:g} s")
         except av.FFmpegError as error:
             yield from _decode(stream, None) or []  # what the decoder holds until it is told of an end
             raise LostError(_reason(error)) from None
@@ -186,7 +186,7 @@ class _Part(NamedTuple):
 
 def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[_Part]:
     """All that is left of a video, without damaged frames."""
-    decode_strictly(stream, frames_at_once=False)
+    decode_strictly(stream, frame_threads=False)
     start_seconds = (container.start_time or 0) / av.time_base if container.format.name in PLAYLISTS else 0.0
     try:
         for packet in demux(container):

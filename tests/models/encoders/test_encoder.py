@@ -291,19 +291,19 @@ def test_regions_are_the_cells_row_by_row() -> None:
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 7])
-@pytest.mark.parametrize("images_at_once", [0.5, 2])
-def test_a_cpu_encodes_in_parts(monkeypatch: pytest.MonkeyPatch, num: int, images_at_once: float) -> None:
+@pytest.mark.parametrize("batch_images", [0.5, 2])
+def test_a_cpu_encodes_in_parts(monkeypatch: pytest.MonkeyPatch, num: int, batch_images: float) -> None:
     encoder = build_encoder("efficientnet_lite0", weights=None, grid=2, batch_norm="frozen").eval()
     batch = torch.randn(num, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     sizes: list[int] = []
     encoder.trunk.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     whole = encoder(batch)  # with gradients, all at once
-    monkeypatch.setattr(encoder_module, "PIXELS_AT_ONCE_ON_CPU", int(images_at_once * 64 * 96))
+    monkeypatch.setattr(encoder_module, "CPU_BATCH_PIXELS", int(batch_images * 64 * 96))
     with torch.no_grad():
         assert_close(encoder(batch), whole)
     parts = sizes[1:]
     assert sum(parts) == num
-    assert max(parts) <= max(1, 2 * images_at_once), "never twice as much as is to be taken at once"
+    assert max(parts) <= max(1, 2 * batch_images), "never twice as much as is to be taken at once"
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 1, 64, 64), (2, 64, 64, 3)])

@@ -39,12 +39,12 @@ def test_frames_of_opencv_are_those_of_a_file_to_a_few_grey_levels(
 def test_a_camera_that_is_gone_is_given_up(make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [str(make_video(num_frames=12)), "gone", str(make_video(num_frames=12)), *["gone"] * 20]
     monkeypatch.setattr(CameraSource, "_open", lambda source: cv2.VideoCapture(pictures.pop(0)))
-    told, frames = [], []
-    source = CameraSource(0, PREPROCESS, idle_seconds=1.8, tell=told.append)
+    printed, frames = [], []
+    source = CameraSource(0, PREPROCESS, idle_seconds=1.8, on_event=printed.append)
     with pytest.raises(VideoError, match=r"^camera 0: given up, as no frame came for 1.8 s \(OpenCV gets none\)$"):
         frames.extend(source.frames(stop))
     lost = "camera 0: lost (OpenCV gets none); trying again for 1.8 s"
-    assert told == [lost, "camera 0: came back", lost]
+    assert printed == [lost, "camera 0: came back", lost]
     assert source.num_reconnections == 1
 
 

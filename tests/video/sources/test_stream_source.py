@@ -19,7 +19,7 @@ import pytest
 from made_models import write_other_container
 from made_streams import (
     FRAGMENTED,
-    MOST_SECONDS,
+    MAX_SECONDS,
     PREPROCESS,
     STREAMABLE,
     VARIABLE,
@@ -43,17 +43,17 @@ from pipeline.video.types import VideoError
 
 def test_a_stream_that_is_lost_is_opened_again_and_its_time_goes_on(make_video: MakeVideo, stop: Event) -> None:
     path, port = make_video("clip.mkv", num_frames=50, **STREAMABLE), free_port()
-    told, frames = [], []
+    printed, frames = [], []
     with ExitStack() as servers:
         first = servers.enter_context(serving(path, port))
 
-        def tell(event: str) -> None:
-            told.append(event)
+        def on_event(event: str) -> None:
+            printed.append(event)
             if "lost" in event:
                 assert not source.connected
                 servers.enter_context(serving(path, port))
 
-        source = StreamSource(f"http://me:secret@127.0.0.1:{port}/live", PREPROCESS, idle_seconds=20, tell=tell)
+        source = StreamSource(f"http://me:secret@127.0.0.1:{port}/live", PREPROCESS, idle_seconds=20, on_event=on_event)
         for frame in source.frames(stop):
             assert source.connected
             frames.append(frame)
@@ -62,9 +62,9 @@ def test_a_stream_that_is_lost_is_opened_again_and_its_time_goes_on(make_video: 
             if source.num_reconnections:
                 break
     name = f"http://127.0.0.1:{port}/live"
-    assert len(told) == 2
-    assert re.fullmatch(rf"{name}: lost \([\w/ ]+\); trying again for 20 s", told[0])
-    assert told[1] == f"{name}: came back"
+    assert len(printed) == 2
+    assert re.fullmatch(rf"{name}: lost \([\w/ ]+\); trying again for 20 s", printed[0])
+    assert printed[1] == f"{name}: came back"
     assert not source.can_wait
     assert source.num_reconnections == 1
     assert 10 < len(frames) <= 51
@@ -79,21 +79,23 @@ def test_a_stream_that_is_lost_is_opened_again_and_its_time_goes_on(make_video: 
 @pytest.mark.slow
 def test_a_stream_that_stalls_counts_as_lost_after_the_timeout(make_video: MakeVideo, stop: Event) -> None:
     path, port = make_video("clip.mkv", num_frames=200, **STREAMABLE), free_port()
-    told: list[float] = []
+    printed: list[float] = []
     options = {"open_timeout_seconds": 2.0, "read_timeout_seconds": 1.0, "longest_pause_seconds": 0.5}
 
-    def tell(event: str) -> None:
-        told.append(time.monotonic())
+    def on_event(event: str) -> None:
+        printed.append(time.monotonic())
         stop.set()
 
     with serving(path, port) as server:
-        source = StreamSource(f"http://127.0.0.1:{port}/live", PREPROCESS, idle_seconds=20, tell=tell, **options)
+        source = StreamSource(
+            f"http://127.0.0.1:{port}/live", PREPROCESS, idle_seconds=20, on_event=on_event, **options
+        )
         for number, frame in enumerate(source.frames(stop)):
             if number == 20:
                 server.send_signal(signal.SIGSTOP)
                 stopped = frame.captured
-    assert len(told) == 1
-    assert 1.0 <= told[0] - stopped < 5
+    assert len(printed) == 1
+    assert 1.0 <= printed[0] - stopped < 5
 
 
 @pytest.mark.slow
@@ -105,14 +107,16 @@ def test_an_rtsp_stream_is_read(make_video: MakeVideo, stop: Event, monkeypatch:
     command += ["-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", address]
 
     def send() -> None:  # until somebody listens
-        while not stop.is_set() and subprocess.run(command, timeout=MOST_SECONDS).returncode != 0:
+        while not stop.is_set() and subprocess.run(command, timeout=MAX_SECONDS).returncode != 0:
             time.sleep(0.1)
 
     sending = Thread(target=send)
     sending.start()
-    source = StreamSource(address, PREPROCESS, idle_seconds=20, open_timeout_seconds=20, tell=lambda event: stop.set())
+    source = StreamSource(
+        address, PREPROCESS, idle_seconds=20, open_timeout_seconds=20, on_event=lambda event: stop.set()
+    )
     frames = list(source.frames(stop))
-    sending.join(MOST_SECONDS)
+    sending.join(MAX_SECONDS)
     expected, _ = read_scaled(path)
     np.testing.assert_array_equal(pixels_of(frames), expected)
 
@@ -157,8 +161,10 @@ def test_what_is_shown_of_an_address_has_no_secrets(address: str) -> None:
 
 def test_a_stream_that_is_gone_is_given_up_after_the_time_that_was_said(make_video: MakeVideo, stop: Event) -> None:
     path, port = make_video("clip.mkv", num_frames=25, **STREAMABLE), free_port()
-    told, frames = [], []
-    source = StreamSource(f"http://me:secret@127.0.0.1:{port}/live", PREPROCESS, idle_seconds=1, tell=told.append)
+    printed, frames = [], []
+    source = StreamSource(
+        f"http://me:secret@127.0.0.1:{port}/live", PREPROCESS, idle_seconds=1, on_event=printed.append
+    )
     with (
         serving(path, port),
         pytest.raises(VideoError, match=r"given up, as no frame came for 1 s \(Connection refused\)") as given_up,
@@ -166,20 +172,20 @@ def test_a_stream_that_is_gone_is_given_up_after_the_time_that_was_said(make_vid
         frames.extend(source.frames(stop))
     assert 1 <= time.monotonic() - frames[-1].captured < 3
     assert len(frames) == 25
-    assert len(told) == 1
-    assert "secret" not in str(given_up.value) + told[0]
+    assert len(printed) == 1
+    assert "secret" not in str(given_up.value) + printed[0]
 
 
 def test_what_is_sent_in_fragments_without_a_length_has_no_end(make_video: MakeVideo, stop: Event) -> None:
     """FFmpeg states the sum of the fragments that it has seen as the duration."""
     path = make_video("clip.mp4", **FRAGMENTED)
-    told: list[str] = []
+    printed: list[str] = []
     with FileServer(path, states_length=False) as server:
-        source = StreamSource(server.address, PREPROCESS, idle_seconds=20, tell=told.append)
+        source = StreamSource(server.address, PREPROCESS, idle_seconds=20, on_event=printed.append)
         for _ in source.frames(stop):
             if source.num_reconnections:
                 break
-    assert [event.split(" (")[0] for event in told] == [f"{server.name}: lost", f"{server.name}: came back"]
+    assert [event.split(" (")[0] for event in printed] == [f"{server.name}: lost", f"{server.name}: came back"]
 
 
 def test_a_stream_whose_picture_stops_while_its_sound_goes_on_is_lost(
@@ -188,16 +194,16 @@ def test_a_stream_whose_picture_stops_while_its_sound_goes_on_is_lost(
     path = with_sound(make_video("clip.ts", num_frames=10, **STREAMABLE), seconds=20)
     ticks = count()  # it is sent at once: here each look at the clock takes its time
     monkeypatch.setattr(sources_stream, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
-    told: list[str] = []
+    printed: list[str] = []
 
-    def tell(event: str) -> None:
-        told.append(event)
+    def on_event(event: str) -> None:
+        printed.append(event)
         stop.set()
 
     with FileServer(path, states_length=False) as server:
-        source = StreamSource(server.address, PREPROCESS, idle_seconds=20, read_timeout_seconds=1, tell=tell)
+        source = StreamSource(server.address, PREPROCESS, idle_seconds=20, read_timeout_seconds=1, on_event=on_event)
         assert 5 < len(list(source.frames(stop))) <= 10
-    assert told == [f"{server.name}: lost (nothing but sound, or damage, for 1 s); trying again for 20 s"]
+    assert printed == [f"{server.name}: lost (nothing but sound, or damage, for 1 s); trying again for 20 s"]
 
 
 # Streams that say where they end: finished videos behind HTTP
@@ -247,9 +253,9 @@ def assert_whole(frames: list[LiveFrame], error: str, path: Path) -> None:
 
 
 def take_all(server: FileServer, stop: Event) -> tuple[list[LiveFrame], str]:
-    """What comes, and what is told at the end. Nothing is ever told to be lost and tried again."""
-    frames, told, error = [], [], ""
-    source = StreamSource(server.address, PREPROCESS, idle_seconds=20, tell=told.append)
+    """What comes, and what is reported at the end. No loss is ever reported and tried again."""
+    frames, printed, error = [], [], ""
+    source = StreamSource(server.address, PREPROCESS, idle_seconds=20, on_event=printed.append)
     try:
         for frame in source.frames(stop):
             assert source.can_wait
@@ -258,7 +264,7 @@ def take_all(server: FileServer, stop: Event) -> tuple[list[LiveFrame], str]:
         error = str(raised)
         assert error.startswith(f"{server.name}: ")
     assert not stop.is_set()
-    assert told == []
+    assert printed == []
     return frames, error
 
 
