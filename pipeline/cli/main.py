@@ -49,12 +49,23 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
+class _ShowVersion(argparse.Action):
+    """Print the version; it is looked up only then, as that takes as long as all of --help."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: object) -> NoReturn:
+        from framescribe import __version__
+
+        print(f"framescribe {__version__}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="framescribe",
         description="Label every frame of a video, list what is worth annotating, describe images and videos in words,"
         " and score the labels.",
     )
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     label.add(commands)

@@ -1,0 +1,76 @@
+"""Checking data sets and scoring labels from Python."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.annotations.problems import Problem
+from pipeline.datasets.scan import scan_dataset
+from pipeline.metrics.folders import evaluate_folders
+from pipeline.metrics.report import Report
+
+__all__ = ["DatasetCheck", "check_dataset", "evaluate"]
+
+
+class DatasetCheck(NamedTuple):
+    """What a data set holds, and what is wrong with it.
+
+    Attributes:
+        class_names: The classes of classes.txt.
+        num_videos: How many videos, or files of features, there are.
+        num_frames: The frames of those that can be read.
+        problems: Every problem that was found, each with its file, line and likely cause; `str(problem)` is a sentence.
+    """
+
+    class_names: tuple[str, ...]
+    num_videos: int
+    num_frames: int
+    problems: tuple[Problem, ...]
+
+
+def check_dataset(root: str | os.PathLike[str]) -> DatasetCheck:
+    """List every problem of a data set of labelled videos or features, as `framescribe check` does.
+
+    Args:
+        root: The folder of the data set.
+
+    Returns:
+        What the data set holds and every problem of it. A data set without problems can be trained on.
+
+    Example:
+        >>> import framescribe
+        >>> check = framescribe.check_dataset("dataset")
+        >>> check.class_names, check.num_videos
+        (('idle', 'left', 'right'), 6)
+        >>> for problem in check.problems:
+        ...     print(problem)
+    """
+    scan = scan_dataset(Path(root))
+    problems = (*scan.all_problems(), *scan.unused_class_problems())
+    num_frames = sum(source.num_frames for source in scan.sources.values())
+    return DatasetCheck(scan.classes, len(scan.sources), num_frames, problems)
+
+
+def evaluate(
+    truth: str | os.PathLike[str], predicted: str | os.PathLike[str], *, background: str | None = None
+) -> Report:
+    """Score predicted labels against true ones, as `framescribe evaluate` does.
+
+    Args:
+        truth: A folder of true label files, or a labels.csv with one class per video.
+        predicted: A folder of label files that `framescribe label` or `label_folder` wrote.
+        background: A class that is left out of the segment scores when they are computed a second time.
+
+    Returns:
+        A nested dict of scores in percent: of all frames and segments, of each class and of each video.
+
+    Raises:
+        InputError: A folder holds no label files, or they cannot be read or do not fit each other.
+
+    Example:
+        >>> import framescribe
+        >>> scores = framescribe.evaluate("dataset/labels", "dataset/labels")
+        >>> scores["frames"]["accuracy"]["pooled"]
+        100.0
+    """
+    return evaluate_folders(Path(truth), Path(predicted), background=background)

@@ -1,0 +1,250 @@
+"""Labelling videos from Python.
+
+T frames, K classes.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import numpy as np
+
+from pipeline.annotations.exports import find_format_problems
+from pipeline.annotations.layouts import timed_segments
+from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.encoding.types import Precision
+from pipeline.errors import InputError
+from pipeline.labelling.folder import (
+    OnError,
+    OutputOptions,
+    Progress,
+    default_num_parallel,
+    find_inputs,
+    label_videos,
+)
+from pipeline.labelling.model import Model as Labeller
+from pipeline.labelling.model import load_model
+from pipeline.labelling.video import VideoLabels
+from pipeline.labelling.video import label_video as _label_video
+
+
+class LabelledSegment(NamedTuple):
+    """A run of frames of one class: from frame `start` up to, not including, frame `stop`.
+
+    `start_seconds` and `stop_seconds` are its times in the video, NaN where a model reads ready features. `probability`
+    is the mean of its frames' probabilities.
+    """
+
+    start: int
+    stop: int
+    start_seconds: float
+    stop_seconds: float
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class LabelledVideo:
+    """The labels of every frame of a video.
+
+    Attributes:
+        class_names: The K classes of the labeller.
+        labels: int64 [T], the index of each frame's class; -100 for a frame that could not be decoded.
+        probabilities: float32 [T], the calibrated probability of each frame's label; NaN where there is none.
+        class_probabilities: float32 [T, K], the calibrated probabilities of all classes.
+        times_seconds: float64 [T], when each frame is shown, from the file; NaN for ready features.
+        frame_seconds: How long the last frame is shown.
+    """
+
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    class_probabilities: np.ndarray
+    times_seconds: np.ndarray
+    frame_seconds: float
+
+    @property
+    def names(self) -> list[str | None]:
+        """The class name of each frame, None for a frame without a label."""
+        return [None if label == IGNORE_INDEX else self.class_names[label] for label in self.labels.tolist()]
+
+    @property
+    def segments(self) -> list[LabelledSegment]:
+        """The runs of equal labels, in order; frames without a label are in none of them."""
+        return [
+            LabelledSegment(
+                segment.start,
+                segment.stop,
+                *times,
+                self.class_names[segment.class_index],
+                float(self.probabilities[segment.start : segment.stop].mean(dtype=np.float64)),
+            )
+            for segment, times in timed_segments(self.labels, self.times_seconds, self.frame_seconds)
+        ]
+
+    @classmethod
+    def _of(cls, result: VideoLabels, class_names: tuple[str, ...]) -> "LabelledVideo":
+        return cls(
+            class_names,
+            result.labels,
+            result.probabilities,
+            result.class_probabilities,
+            result.pts_seconds,
+            result.frame_seconds,
+        )
+
+
+class FolderResult(NamedTuple):
+    """What became of the videos of `label_folder`.
+
+    Attributes:
+        num_labelled: How many were labelled in this call, those in part included.
+        num_partial: How many of these in part only.
+        num_finished_before: How many an earlier call had finished; they were left alone.
+        num_failed: How many could not be labelled.
+        failures: One sentence for each video that could not be labelled, or only in part.
+    """
+
+    num_labelled: int
+    num_partial: int
+    num_finished_before: int
+    num_failed: int
+    failures: tuple[str, ...]
+
+
+def load_labeller(
+    location: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    precision: Precision = "full",
+    static_threshold: float | None = None,
+) -> Labeller:
+    """Load a trained labeller.
+
+    Args:
+        location: A checkpoint folder, or an MLflow URI (`models:/name/1`, `runs:/<id>/labeller`).
+        device: "cpu", "cuda", or "auto", which takes CUDA where there is a device.
+        precision: "full" encodes in float32; "reduced" in bfloat16, which is faster and may change some labels.
+        static_threshold: For a camera that stands still: a frame of which no part differs by more than so many grey
+            levels of 255 from the last encoded one is not encoded again. None encodes every frame.
+
+    Returns:
+        The labeller, for `label_video` and `label_folder`. Its class names are `labeller.spec.classes`.
+
+    Raises:
+        InputError: There is no such model, or the device is absent or cannot compute with the precision.
+
+    Example:
+        >>> import framescribe
+        >>> labeller = framescribe.load_labeller("models/labeller")
+        >>> len(labeller.spec.classes)
+        3
+    """
+    return load_model(os.fspath(location), device=device, precision=precision, static_threshold=static_threshold)
+
+
+def label_video(
+    path: str | os.PathLike[str],
+    labeller: Labeller,
+    *,
+    partial: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> LabelledVideo:
+    """Label every frame of one video; nothing is written.
+
+    Args:
+        path: A video file; or a .npy file of features [T, F] for a labeller that was trained on ready features.
+        labeller: What `load_labeller` returned.
+        partial: Of a damaged video, label the frames that can be decoded. By default a damaged video is refused.
+        on_progress: Called on the way with the number of frames that are labelled so far.
+
+    Returns:
+        The labels, probabilities and times of all frames.
+
+    Raises:
+        InputError: The file cannot be read, is damaged, or is not of the kind that the labeller takes.
+
+    Example:
+        >>> import framescribe
+        >>> labeller = framescribe.load_labeller("models/labeller")
+        >>> result = framescribe.label_video("clip.mp4", labeller)
+        >>> result.labels.shape == result.probabilities.shape == result.times_seconds.shape
+        True
+        >>> first = result.segments[0]
+        >>> first.start, first.label in result.class_names
+        (0, True)
+    """
+    result = _label_video(Path(path), labeller, partial=partial, on_progress=on_progress or (lambda num_frames: None))
+    return LabelledVideo._of(result, labeller.spec.classes)
+
+
+def label_folder(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    labeller: Labeller,
+    out: str | os.PathLike[str],
+    *,
+    formats: Sequence[str] = ("csv",),
+    overlay: bool = False,
+    on_error: OnError = "skip",
+    overwrite: bool = False,
+    jobs: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> FolderResult:
+    """Label videos and write the files that `framescribe label` writes; finished videos are left alone.
+
+    Args:
+        paths: A folder or a file, or several of them.
+        labeller: What `load_labeller` returned.
+        out: The folder to write into; it is made if it does not exist.
+        formats: Some of "csv", "jsonl", "parquet", "vtt", "srt".
+        overlay: Also write each video with its labels drawn on it.
+        on_error: Of a damaged video: "skip" leaves it out, "partial" labels the frames that can be decoded, "stop" ends
+            the call.
+        overwrite: Label also the videos that an earlier call finished.
+        jobs: How many videos are labelled at the same time; None chooses by the machine.
+        on_progress: Called on the way with a `Progress`.
+
+    Returns:
+        How many videos were labelled and how many were not, with one sentence for each that was not.
+
+    Raises:
+        InputError: A folder holds no video, an argument has a value that is not possible, or a format needs the times
+            of frames and the labeller reads ready features.
+
+    Example:
+        >>> import framescribe
+        >>> labeller = framescribe.load_labeller("models/labeller")
+        >>> result = framescribe.label_folder("videos", labeller, "labels")
+        >>> result.num_labelled, result.failures
+        (1, ())
+    """
+    _check_options(formats, on_error, jobs)
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    outputs = OutputOptions(tuple(formats), overlay, on_error, overwrite)
+    failures: list[str] = []
+    videos = find_inputs([Path(path) for path in given], labeller)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    outcome = label_videos(
+        videos,
+        labeller,
+        Path(out),
+        outputs=outputs,
+        num_parallel=default_num_parallel(labeller) if jobs is None else jobs,
+        decoder_processes=labeller.device.type == "cuda",
+        on_failure=failures.append,
+        on_progress=on_progress or (lambda progress: None),
+    )
+    return FolderResult(*outcome, tuple(failures))
+
+
+def _check_options(formats: Sequence[str], on_error: OnError, jobs: int | None) -> None:
+    """Raise InputError with every problem of the arguments of `label_folder`."""
+    problems = [f"formats: {problem}" for problem in find_format_problems(tuple(formats))]
+    if on_error not in get_args(OnError):
+        problems.append(f"on_error: got {on_error!r}, expected one of {', '.join(get_args(OnError))}")
+    if jobs is not None and jobs < 1:
+        problems.append(f"jobs: got {jobs}, expected at least 1")
+    if problems:
+        raise InputError("\n".join(problems))
