@@ -46,14 +46,11 @@ def test_examples_run(name, project):
 
 
 def test_importing_it_imports_nothing_heavy():
-    code = (
-        "import sys, time; start = time.perf_counter(); import framescribe; seconds = time.perf_counter() - start;"
-        "print(seconds, {'torch', 'numpy', 'cv2', 'av', 'mlflow'} & set(sys.modules))"
+    code = "import sys, framescribe; print({'torch', 'numpy', 'cv2', 'av', 'mlflow', 'pipeline.labelling'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, timeout=60
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    seconds, heavy = done.stdout.split(maxsplit=1)
-    assert heavy.strip() == "set()"
-    assert float(seconds) < 5  # a hang; how fast it is, is measured in benchmarks
+    assert done.stdout.strip() == "set()"
 
 
 def test_every_public_name_is_there_and_documented():

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -178,10 +177,8 @@ def test_every_param_of_dvc_yaml_exists():
                 value = value[key]
 
 
-def test_help_answers_in_under_half_a_second_without_torch():
+def test_help_imports_nothing_heavy():
     command = [sys.executable, "-X", "importtime", "-m", "pipeline.cli", "label", "--help"]
-    start = time.perf_counter()
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=60)
     assert "--overlay" in result.stdout
     assert not any(name in result.stderr for name in ("torch", "numpy", "mlflow", "cv2"))
-    assert time.perf_counter() - start < 10  # a hang; how fast it is, is measured in benchmarks

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from import_graph import ROOT
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from pipeline.config import Labeller, Training
 from pipeline.rnn.cells import gru_step
+from pipeline.rnn.diagnostics import EXPLODED, VANISHED
 
 PAGE = ROOT / "docs" / "rnn.md"
 
@@ -51,9 +53,21 @@ def test_chunks_with_the_state_carried_are_the_whole(made: dict[str, Any]) -> No
 
 
 def test_the_gradient_is_measured(made: dict[str, Any]) -> None:
-    flow = made["flow"]
-    assert flow.norms.shape == (1, 1, 10)
-    assert flow.verdict in ("vanishing", "healthy", "exploding")
+    """The norms are autograd's, of the last frame's share of the loss through steps of the cell."""
+    rnn, x, flow = made["rnn"], made["x"], made["flow"]
+    states = [torch.zeros(2, 5, requires_grad=True)]
+    for t in range(10):
+        projected = x[:, t] @ rnn.weight_ih_l0.T + rnn.bias_ih_l0 + rnn.bias_hh_l0
+        states.append(torch.tanh(projected + states[-1] @ rnn.weight_hh_l0.T))
+    share = states[-1].detach()
+    share = share / share.norm(dim=1, keepdim=True)
+    gradients = torch.autograd.grad((states[-1] * share).sum(), states[1:])
+    norms = torch.stack([gradient.square().sum(1).mean().sqrt() for gradient in reversed(gradients)])
+    torch.testing.assert_close(flow.norms[0, 0].float(), norms)
+    slope = np.polyfit(np.arange(10), norms.log10().numpy(), 1)[0]
+    assert flow.factor.item() == pytest.approx(10**slope, rel=1e-4)
+    left = 10 ** (9 * slope)
+    assert flow.verdict == ("vanishing" if left < VANISHED else "exploding" if left > EXPLODED else "healthy")
 
 
 def depends_on(model: Any, features: Tensor, t: int) -> list[int]:

@@ -255,58 +255,60 @@ def read_rows(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_evaluation_gives_dvc_and_mlflow_the_same_and_shows_samples(trained):
+@pytest.fixture
+def evaluated(trained) -> dict[str, dict[str, float]]:
+    """The scores that DVC reads, after an evaluation beside what an earlier model left."""
     (CAPTION_RESULTS / "test").mkdir(parents=True)
     (CAPTION_RESULTS / "test" / "of_an_earlier_model.png").touch()
     evaluate_captioner.main()
-    manifest = read_caption_manifest(CAPTIONS)
-    printed = json.loads((RESULTS / "caption_metrics.json").read_text())
-    assert printed.keys() == {"val", "test"}
-    assert printed["val"].keys() == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"}, (
-        "no METEOR without java"
-    )
+    return json.loads((RESULTS / "caption_metrics.json").read_text())
+
+
+def test_evaluation_gives_dvc_and_mlflow_the_same_scores(evaluated):
+    assert evaluated.keys() == {"val", "test"}
+    assert evaluated["val"].keys() == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"}, "there is no java"
     run_id = load_captioner(CAPTIONER, device=torch.device("cpu")).spec.lineage.run_id
     run = MlflowClient().get_run(run_id)
     final = {name: value for name, value in run.data.metrics.items() if name.startswith(("val/", "test/"))}
-    assert final == {f"{split}/{name}": value for split in printed for name, value in printed[split].items()}
+    assert final == {f"{split}/{name}": value for split in evaluated for name, value in evaluated[split].items()}
     assert run.info.status == "FINISHED"
     assert len(MlflowClient().search_runs([run.info.experiment_id])) == 1
+    logged = {file.path for file in MlflowClient().list_artifacts(run_id, "captions")}
+    assert logged >= {f"captions/{split}{suffix}" for split in evaluated for suffix in ("", ".csv", ".html")}
 
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_table_has_the_captions_that_the_command_gives_and_that_are_scored(evaluated, split):
     model = load_caption_model(str(CAPTIONER), device="cpu")
-    for split in ("val", "test"):
-        images = manifest.of_split(split)
-        assert {file.path for file in MlflowClient().list_artifacts(run_id, "captions")} >= {
-            f"captions/{split}",
-            f"captions/{split}.csv",
-            f"captions/{split}.html",
-        }
-        header, *rows = read_rows(CAPTION_RESULTS / f"{split}.csv")
-        most = max(len(image.captions) for image in images)
-        assert header == ["image", "caption", "probability", *(f"reference_{i + 1}" for i in range(most))]
-        assert [row[0] for row in rows] == [Path(image.path).name for image in images]
-        described = caption_images(
-            [Path(image.path) for image in images], model, plan_search(model), on_failure=pytest.fail
-        )
-        for row, image, (_, (best, *_)) in zip(rows, images, described, strict=True):
-            assert row[3:] == list(image.captions)
-            assert math.isclose(float(row[2]), best.probability, rel_tol=0.02), "features were kept in half precision"
-            assert row[1] == best.text
-        scores = metrics.score_captions(
-            {row[0]: row[1] for row in rows}, {row[0]: row[3:] for row in rows}, with_meteor=False
-        )
-        assert printed[split] == pytest.approx(scores)
+    images = read_caption_manifest(CAPTIONS).of_split(split)
+    header, *rows = read_rows(CAPTION_RESULTS / f"{split}.csv")
+    most = max(len(image.captions) for image in images)
+    assert header == ["image", "caption", "probability", *(f"reference_{i + 1}" for i in range(most))]
+    assert [row[0] for row in rows] == [Path(image.path).name for image in images]
+    paths = [Path(image.path) for image in images]
+    described = caption_images(paths, model, plan_search(model), on_failure=pytest.fail)
+    for row, image, (_, (best, *_)) in zip(rows, images, described, strict=True):
+        assert row[3:] == list(image.captions)
+        assert math.isclose(float(row[2]), best.probability, rel_tol=0.02), "features were kept in half precision"
+        assert row[1] == best.text
+    captions, references = {row[0]: row[1] for row in rows}, {row[0]: row[3:] for row in rows}
+    assert evaluated[split] == pytest.approx(metrics.score_captions(captions, references, with_meteor=False))
 
-        (picture,) = (CAPTION_RESULTS / split).iterdir()
-        assert picture.name == f"{images[0].stem}.png"
-        assert Image.open(picture).size > (100, 100)
-        page = Text((CAPTION_RESULTS / f"{split}.html").read_text(encoding="utf-8"))
-        assert "script" not in page.tags
-        shown = [text.strip() for text in page.texts]
-        assert {Path(images[0].path).name, rows[0][1], *images[0].captions} <= set(shown)
-        assert EVIL in shown
-        assert not any(image.captions[0] in shown and image.stem in "".join(shown) for image in images[1:])
-        assert len(page.sources) == 1, "num_samples"
-        assert page.sources[0].startswith("data:image/jpeg;base64,")
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_page_shows_samples_and_nothing_of_an_earlier_model(evaluated, split):
+    images = read_caption_manifest(CAPTIONS).of_split(split)
+    _, first, *_ = read_rows(CAPTION_RESULTS / f"{split}.csv")
+    (picture,) = (CAPTION_RESULTS / split).iterdir()
+    assert picture.name == f"{images[0].stem}.png"
+    assert Image.open(picture).size > (100, 100)
+    page = Text((CAPTION_RESULTS / f"{split}.html").read_text(encoding="utf-8"))
+    assert "script" not in page.tags
+    shown = [text.strip() for text in page.texts]
+    assert {Path(images[0].path).name, first[1], *images[0].captions, EVIL} <= set(shown)
+    assert not any(image.captions[0] in shown and image.stem in "".join(shown) for image in images[1:])
+    assert len(page.sources) == 1, "num_samples"
+    assert page.sources[0].startswith("data:image/jpeg;base64,")
 
 
 def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained, capsys):

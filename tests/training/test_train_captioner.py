@@ -88,10 +88,17 @@ def curve(run_id: str, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client().get_metric_history(run_id, f"epoch/{name}")]
 
 
-def test_one_run_holds_all_that_is_known_of_the_model(training_data, no_model, monkeypatch):
+@pytest.fixture
+def logged_run(training_data, no_model, monkeypatch):
+    """The run of a training, which left its model in ./model."""
     monkeypatch.setenv("DVC_STAGE", "train_captioner")
     train_captioner(open_params(**BOTH_WAYS), training_data, Path("model"), name="captioner")
     (run,) = runs()
+    return run
+
+
+def test_a_model_and_its_run_name_each_other(training_data, logged_run):
+    run = logged_run
     model = load_captioner(Path("model"), device=CPU)
     lineage, fingerprint = model.spec.lineage, training_data.manifest.fingerprint()
     assert lineage.run_id == run.info.run_id
@@ -109,7 +116,9 @@ def test_one_run_holds_all_that_is_known_of_the_model(training_data, no_model, m
     assert model.vocabulary == vocabulary_of(training_data)
     assert model.spec.captioner == load_params().captioner
 
-    history = read_history(Path("model"))
+
+def test_the_run_has_the_curves_of_history_csv_and_the_data_sets(training_data, logged_run):
+    run, history = logged_run, read_history(Path("model"))
     assert [row["epoch"] for row in history] == ["0", "1", "2", "3"]
     assert [bool(row["train_loss"]) for row in history] == [True, True, False, False]
     assert [bool(row["train_cider"]) for row in history] == [False, False, True, True]
@@ -122,6 +131,7 @@ def test_one_run_holds_all_that_is_known_of_the_model(training_data, no_model, m
     best = max(range(4), key=lambda epoch: (scores[epoch], -losses[epoch], -epoch))
     assert client().get_metric_history(run.info.run_id, "best_epoch")[0].value == best
 
+    fingerprint = training_data.manifest.fingerprint()
     datasets = {d.dataset.name: (d.tags[0].value, d.dataset.digest) for d in run.inputs.dataset_inputs}
     assert datasets == {f"squares-{split}": (split, fingerprint) for split in ("train", "val", "test")}
     assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["curves.png"]
