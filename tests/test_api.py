@@ -46,11 +46,9 @@ def test_examples_run(name, project):
 
 
 def test_importing_it_imports_nothing_heavy():
-    code = "import sys, framescribe; print({'torch', 'numpy', 'cv2', 'av', 'mlflow', 'pipeline.labelling'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, timeout=60
-    )
-    assert done.stdout.strip() == "set()"
+    code = "import sys, framescribe; print([n for n in ('torch', 'numpy', 'cv2', 'av', 'mlflow') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_every_public_name_is_there_and_documented():
