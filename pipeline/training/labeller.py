@@ -23,7 +23,8 @@ from pipeline.encoding.device import choose_device, cpu_threads
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.tracking import store
-from pipeline.training.gradient_report import Diagnosis, diagnose
+from pipeline.training.diagnosis import Diagnosis
+from pipeline.training.gradient_report import diagnose
 from pipeline.training.labeller_data import TrainingData, batch_targets, classes_of_videos, labels_of, training_batches
 from pipeline.training.labeller_learner import Learner, ParameterGroups
 from pipeline.training.loop import Callbacks, Scores, fit

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from pipeline.config import CaptionTraining, Training
 from pipeline.files import replacing
-from pipeline.training.gradient_report import Diagnosis, due_warning, scores_of
+from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
 
 Scores = dict[str, float]
 Schedule = Training | CaptionTraining

@@ -8,7 +8,8 @@ import torch
 
 from pipeline.datasets.windows import Batch
 from pipeline.models.labeller import Labeller
-from pipeline.training.gradient_report import Diagnosis, diagnose, due_warning, scores_of
+from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
+from pipeline.training.gradient_report import diagnose
 
 
 def labeller_of(cell: str, **options: Any) -> Labeller:
