@@ -1,4 +1,4 @@
-"""A captioned image set: looking at it on disk with every problem at once, and the manifest that training reads.
+"""A captioned image set: looking at it on disk with every problem at once.
 
 Layout (docs/design.md): `images/`, `captions.csv` with several rows an image, optionally `splits/` and `groups.csv`.
 Both may name videos too: the image `<video>_<frame number>.jpg` goes where its video goes, unless it is named itself.
@@ -6,74 +6,20 @@ Both may name videos too: the image `<video>_<frame number>.jpg` goes where its 
 
 import contextlib
 import csv
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.annotations.problems import AnnotationError, read_lines
+from pipeline.datasets.caption_manifest import CaptionedImage
 from pipeline.datasets.manifest import SPLITS
 from pipeline.datasets.scan import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.errors import InputError
-from pipeline.files import replacing
 from pipeline.text.vocabulary import tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 
 Row = tuple[int, list[str]]  # the line that it begins on, and its cells
-
-
-@dataclass(frozen=True)
-class CaptionedImage:
-    """One image and what people wrote of it."""
-
-    stem: str
-    path: str  # absolute
-    group: str
-    split: str | None  # None: named by no split, left out
-    sha256: str
-    captions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CaptionManifest:
-    """The captioned image set as training sees it: the images that are whole, each with its split."""
-
-    name: str
-    images: tuple[CaptionedImage, ...]
-
-    def of_split(self, split: str) -> list[CaptionedImage]:
-        return [self.images[index] for index in self.indices_of_split(split)]
-
-    def indices_of_split(self, split: str) -> list[int]:
-        """The positions of its images among all of them, by which their regions are read."""
-        return [index for index, image in enumerate(self.images) if image.split == split]
-
-    def pictures(self, *, mirror: bool) -> list[tuple[int, bool]]:
-        """What is encoded, in order: the position of an image, and whether it is mirrored. All images as they are, then
-        with `mirror` those to train on.
-        """
-        as_they_are = [(index, False) for index in range(len(self.images))]
-        return as_they_are + [(index, True) for index in self.indices_of_split("train") if mirror]
-
-    def fingerprint(self) -> str:
-        """Hex digest over contents, captions and splits; where the files lie does not matter."""
-        rows = [(image.stem, image.sha256, image.split, image.captions) for image in self.images]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
-
-
-def write_caption_manifest(manifest: CaptionManifest, folder: Path) -> None:
-    """Write captions.json into `folder`."""
-    with replacing(folder / "captions.json") as path:
-        path.write_text(json.dumps(asdict(manifest), indent=1) + "\n")
-
-
-def read_caption_manifest(folder: Path) -> CaptionManifest:
-    """Read what `write_caption_manifest` wrote."""
-    fields = json.loads((folder / "captions.json").read_text())
-    images = (CaptionedImage(**{**image, "captions": tuple(image["captions"])}) for image in fields["images"])
-    return CaptionManifest(fields["name"], tuple(images))
 
 
 @dataclass

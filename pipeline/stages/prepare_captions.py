@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.config import Params, load_params
-from pipeline.datasets.captions import CaptionManifest, scan_captions, write_caption_manifest
+from pipeline.datasets.caption_manifest import CaptionManifest, write_caption_manifest
+from pipeline.datasets.captions import scan_captions
 from pipeline.datasets.manifest import assign_splits
 from pipeline.datasets.regions import is_written, plan_files, write_regions
 from pipeline.encoding.device import choose_device

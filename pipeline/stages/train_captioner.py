@@ -2,7 +2,7 @@
 
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params
-from pipeline.datasets.captions import read_caption_manifest
+from pipeline.datasets.caption_manifest import read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTIONER, CAPTIONS

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.datasets.captions import (
+from pipeline.datasets.caption_manifest import (
     CaptionedImage,
     CaptionManifest,
     read_caption_manifest,
-    scan_captions,
     write_caption_manifest,
 )
+from pipeline.datasets.captions import scan_captions
 from pipeline.datasets.manifest import assign_splits
 
 NUM_IMAGES = 8

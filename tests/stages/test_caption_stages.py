@@ -20,7 +20,7 @@ from pipeline.checkpoints.captioner import load_captioner
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params
 from pipeline.datasets import regions
-from pipeline.datasets.captions import CaptionedImage, read_caption_manifest
+from pipeline.datasets.caption_manifest import CaptionedImage, read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.errors import InputError
 from pipeline.metrics import captions as metrics
