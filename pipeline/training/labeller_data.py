@@ -19,7 +19,7 @@ from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
 from pipeline.datasets.support import CLASS_SUPPORT
 from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
-from pipeline.encoding.runtime import TorchRuntime
+from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
 from pipeline.video.open import open_scaled
 

@@ -1,0 +1,34 @@
+"""Encoders by torch: the reference, where nothing else goes, and while their weights are trained."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.checkpoints.encoder import FrameEncoder
+from pipeline.encoding.types import Precision
+from pipeline.rnn.precision import exact_float32
+
+
+class TorchRuntime:
+    """The reference. Computes in a thread of its own."""
+
+    def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision = "full") -> None:
+        self.frame_encoder = frame_encoder
+        self._device = next(frame_encoder.encoder.parameters()).device
+        self._reduced = precision == "reduced"
+        self._thread = ThreadPoolExecutor(1)
+
+    def submit(self, pixels: np.ndarray) -> Future[Tensor]:
+        """See `Runtime.submit`."""
+        return self._thread.submit(self._features, pixels)
+
+    @torch.inference_mode()
+    def _features(self, pixels: np.ndarray) -> Tensor:
+        frame_encoder = self.frame_encoder
+        exact = nullcontext() if self._device.type == "cpu" else exact_float32()
+        with exact, torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
+            images = frame_encoder.preprocess.normalize(torch.from_numpy(pixels).to(self._device))
+            return frame_encoder.encoder(images).float().cpu()
