@@ -26,7 +26,7 @@ from pipeline.encoding.runtime import open_compiled
 from pipeline.encoding.types import Runtime
 from pipeline.errors import InputError, describe_os_error
 from pipeline.files import check_name, find_files
-from pipeline.labelling.model import find_checkpoint, find_exports
+from pipeline.labelling.location import find_checkpoint, find_exports
 from pipeline.text.vocabulary import START, detokenize, tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 from pipeline.video.open import open_indexed

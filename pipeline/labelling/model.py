@@ -9,10 +9,9 @@ import torch
 
 from pipeline.checkpoints.labeller import Checkpoint, CheckpointSpec, load_checkpoint
 from pipeline.encoding.device import choose_device
-from pipeline.encoding.runtime import Precision, exports_beside, open_runtime
-from pipeline.encoding.types import BATCH_FRAMES, Runtime
-
-MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
+from pipeline.encoding.runtime import open_runtime
+from pipeline.encoding.types import BATCH_FRAMES, Precision, Runtime
+from pipeline.labelling.location import find_checkpoint, find_exports
 
 
 @dataclass(frozen=True)
@@ -79,20 +78,3 @@ def load_model(
     model = Model(checkpoint, precision, find_exports(location), static_threshold, batch_frames)
     model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
     return model
-
-
-def find_checkpoint(location: str) -> Path:
-    """The checkpoint folder named, or behind an MLflow URI. Raises InputError where MLflow has no such model."""
-    if not location.startswith(MLFLOW_SCHEMES):
-        return Path(location)
-    from pipeline.tracking.store import fetch_checkpoint  # mlflow takes seconds to import
-
-    return fetch_checkpoint(location)
-
-
-def find_exports(location: str) -> Path | None:
-    """The folder that keeps the encoder of such a model, exported for a CPU: beside its checkpoint folder.
-
-    None for an MLflow URI: its folder may be MLflow's own, or gone when this call ends.
-    """
-    return None if location.startswith(MLFLOW_SCHEMES) else exports_beside(Path(location))

@@ -13,7 +13,8 @@ from made_models import CLASSES, PREPROCESS, SETTINGS, save_video_model, write_v
 
 from pipeline.errors import InputError
 from pipeline.labelling.folder import OutputOptions, find_inputs, label_videos
-from pipeline.labelling.model import Model, find_exports, load_model
+from pipeline.labelling.location import find_exports
+from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import label_video, postprocess
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered

@@ -1,0 +1,24 @@
+"""Where a trained model lies: its checkpoint folder, named by a path or by a URI of MLflow."""
+
+from pathlib import Path
+
+from pipeline.encoding.runtime import exports_beside
+
+MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
+
+
+def find_checkpoint(location: str) -> Path:
+    """The checkpoint folder named, or behind an MLflow URI. Raises InputError where MLflow has no such model."""
+    if not location.startswith(MLFLOW_SCHEMES):
+        return Path(location)
+    from pipeline.tracking.store import fetch_checkpoint  # mlflow takes seconds to import
+
+    return fetch_checkpoint(location)
+
+
+def find_exports(location: str) -> Path | None:
+    """The folder that keeps the encoder of such a model, exported for a CPU: beside its checkpoint folder.
+
+    None for an MLflow URI: its folder may be MLflow's own, or gone when this call ends.
+    """
+    return None if location.startswith(MLFLOW_SCHEMES) else exports_beside(Path(location))
