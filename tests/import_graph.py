@@ -1,12 +1,12 @@
-"""Which module of the project imports which, read from the source without running it.
+"""The imports of the project as a graph of modules, and of rooms.
 
 A room is what lies right below `pipeline/`: a folder, or a single file.
 """
 
-import ast
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
+
+from pipeline.imports import SourceTree
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline"
@@ -14,31 +14,17 @@ PACKAGE = ROOT / "pipeline"
 Graph = Mapping[str, set[str]]
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+TREE = SourceTree()
+MODULES = TREE.modules
 
 
 def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
-@cache
 def imports_of(module: str) -> frozenset[str]:
-    """The modules that `module` imports, also inside of its functions; `from package import module` is the module."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            inside = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name for name in inside if name in MODULES}
-            if not inside <= MODULES.keys():
-                found.add(node.module)
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return frozenset(found)
+    """The modules that `module` imports, also for its types alone: they are what a reader must know of."""
+    return TREE.imports_of(module, for_types=True)
 
 
 def module_graph() -> dict[str, set[str]]:
@@ -93,28 +79,3 @@ def levels(graph: Graph) -> dict[str, int]:
     for node in graph:
         level(node)
     return found
-
-
-def closure_of(module: str) -> set[str]:
-    """The modules of the project that `module` needs, itself included, each with the packages that it lies in."""
-    seen: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in MODULES:
-            continue
-        seen.add(name)
-        waiting += imports_of(name)
-    return seen
-
-
-def dvc_deps_of(module: str) -> set[str]:
-    """What dvc.yaml must list for a stage: packages as folders; of the top level and of stages/, single files."""
-    deps = set()
-    for name in closure_of(module):
-        path = MODULES[name].relative_to(ROOT)
-        if len(path.parts) == 2 or path.parts[1] == "stages":
-            deps.add(path.as_posix())
-        else:
-            deps.add("/".join(path.parts[:2]))
-    return deps - {"pipeline/__init__.py"}

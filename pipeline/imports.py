@@ -1,0 +1,134 @@
+"""Which module of a package imports which, and what files its code consists of: read from the source, nothing is run.
+
+What counts as an import of a module, wherever it stands in its source, also inside of a function:
+
+- `import a.b`, `from a import b` and `from . import b`, where `a.b` is a module; each with the packages that it lies
+  in, as their `__init__.py` run first.
+- Not below `if TYPE_CHECKING:`: such an import is for a type checker, and changes no result.
+- Not by a name that is only known at run time (importlib): a module of the package must not be imported so, and
+  tests/test_structure.py says where one is.
+
+A data file in the package, such as a template, belongs to each module whose source has a string that is the file's name
+or ends with `/` and its name, and to each data file that mentions its name, as a template that includes another does.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.util import resolve_name
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "pipeline"
+NOT_DATA = (".py", ".pyc")
+
+
+class SourceTree:
+    """The source of the package `pipeline` below a folder. What was read once is not read again: edits come too late.
+
+    Args:
+        root: The folder that holds the package; by default the one that this code was imported from.
+    """
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.root = root
+        self._trees: dict[str, ast.Module] = {}
+
+    @cached_property
+    def modules(self) -> dict[str, Path]:
+        """Each module by its dotted name, with its file."""
+        return {self._name(path): path for path in sorted((self.root / PACKAGE).rglob("*.py"))}
+
+    @cached_property
+    def data_files(self) -> tuple[Path, ...]:
+        """The files of the package that are not Python; hidden ones and `py.typed`, which hold nothing, left out."""
+        paths = (path for path in sorted((self.root / PACKAGE).rglob("*")) if path.is_file())
+        return tuple(p for p in paths if p.suffix not in NOT_DATA and p.name[0] != "." and p.name != "py.typed")
+
+    def _name(self, path: Path) -> str:
+        parts = path.relative_to(self.root).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    def _nodes(self, module: str, *, for_types: bool) -> Iterator[ast.AST]:
+        if module not in self._trees:
+            self._trees[module] = ast.parse(self.modules[module].read_bytes())
+        waiting: list[ast.AST] = [self._trees[module]]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            if isinstance(node, ast.If) and not for_types and _is_type_checking(node.test):
+                waiting += node.orelse
+            else:
+                waiting += ast.iter_child_nodes(node)
+
+    def imports_of(self, module: str, *, for_types: bool = False) -> frozenset[str]:
+        """What a module imports, of this package and of others; without the packages that these lie in.
+
+        Args:
+            module: The dotted name of a module of this tree.
+            for_types: Whether imports below `if TYPE_CHECKING:` count too.
+
+        Returns:
+            Dotted names. Of `from a import b` it is `a.b` where that is a module of this tree, else `a`.
+        """
+        found: set[str] = set()
+        is_package = self.modules[module].name == "__init__.py"
+        package = module if is_package else module.rpartition(".")[0]
+        for node in self._nodes(module, for_types=for_types):
+            if isinstance(node, ast.ImportFrom):
+                source = resolve_name("." * node.level + (node.module or ""), package)
+                inside = {f"{source}.{alias.name}" for alias in node.names}
+                found |= inside & self.modules.keys()
+                if not inside <= self.modules.keys():
+                    found.add(source)
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+        return frozenset(found)
+
+    def closure_of(self, module: str) -> set[str]:
+        """The modules of this tree that run when `module` does: itself, its imports, theirs, and all their packages."""
+        seen: set[str] = set()
+        waiting = [module]
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in self.modules:
+                continue
+            seen.add(name)
+            waiting += self.imports_of(name)
+            if package := name.rpartition(".")[0]:
+                waiting.append(package)
+        return seen
+
+    def files_of(self, module: str) -> set[Path]:
+        """The files that the code of `module` consists of: the sources of its closure, and the data that these name."""
+        closure = self.closure_of(module)
+        found = {path for path in self.data_files if any(self._names(name, path) for name in closure)}
+        waiting = list(found)
+        while waiting:
+            text = waiting.pop().read_bytes()
+            included = {path for path in self.data_files if path.name.encode() in text} - found
+            found |= included
+            waiting += included
+        return found | {self.modules[name] for name in closure}
+
+    def _names(self, module: str, data_file: Path) -> bool:
+        """Whether a string in a module's source names a data file."""
+        return any(
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.rpartition("/")[2] == data_file.name
+            for node in self._nodes(module, for_types=True)
+        )
+
+    def fingerprint_of(self, module: str) -> str:
+        """Hex digest over the names and contents of `files_of` a module; any edit of one of them changes it."""
+        digest = hashlib.sha256()
+        for path in sorted(self.files_of(module)):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(self.root).as_posix()}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
