@@ -49,9 +49,8 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
     device = choose_device(params.training.device)
     torch.manual_seed(params.seed)
     labeller, model = _build_model(params, training_data, device)
-    state = open_state(
-        out, params=_run_params(params, training_data), data_fingerprint=training_data.manifest.fingerprint()
-    )
+    run_params, fingerprint = _run_params(params, training_data), training_data.manifest.fingerprint()
+    state = open_state(out, params=run_params, data_fingerprint=fingerprint, training_module=__name__)
     if state.complete:
         print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
         return
@@ -62,7 +61,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         class_weights=_class_weights(params, training_data, device),
     )
     with open_training_run(state, out, name=_run_name(name, params, training_data), search=params.search) as run_id:
-        store.log_start(_run_params(params, training_data), _datasets(training_data.manifest), model=name)
+        store.log_start(run_params, _datasets(training_data.manifest), model=name)
         for report in training_data.reports:
             store.log_file(report)
         callbacks = Callbacks(

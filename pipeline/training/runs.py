@@ -11,29 +11,34 @@ from pathlib import Path
 from pipeline.checkpoints.storage import Lineage
 from pipeline.drawing.plots import plot_curves
 from pipeline.files import replacing
+from pipeline.imports import SourceTree
 from pipeline.tracking import store
 from pipeline.training.loop import Progress, TrainingState
 
-PACKAGE = Path(__file__).parents[1]
 
-
-def open_state(out: Path, *, params: Mapping[str, object], data_fingerprint: str) -> TrainingState:
+def open_state(
+    out: Path, *, params: Mapping[str, object], data_fingerprint: str, training_module: str
+) -> TrainingState:
     """The state of a training in the folder `out`, of exactly these settings and data; else, and where MLflow no longer
     has its run, a new one.
+
+    Args:
+        out: The checkpoint folder that is trained into.
+        params: All settings that decide the model.
+        data_fingerprint: Of the data set.
+        training_module: The name of the module that trains. All code that decides the model's weights, and what is
+            written beside them, is that which this module imports; a stage adds to it settings and data alone.
     """
     key = hashlib.sha256(json.dumps([params, data_fingerprint], sort_keys=True).encode()).hexdigest()
-    state = TrainingState(out / "training_state.pt", key=key, code=_code_fingerprint())
+    state = TrainingState(out / "training_state.pt", key=key, code=_code_fingerprint(training_module))
     if state.run_id is not None and not store.has_run(state.run_id):
         state.forget()
     return state
 
 
-def _code_fingerprint() -> str:
-    """Hex digest over the source code of this package."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
+def _code_fingerprint(training_module: str) -> str:
+    """Hex digest over the source of a module and of all that it imports, of this package."""
+    return SourceTree().fingerprint_of(training_module)
 
 
 @contextmanager

@@ -245,7 +245,7 @@ def test_what_is_trained_already_is_not_trained_again(training_data, monkeypatch
     assert "already trained" in capsys.readouterr().out
     assert {path.name: path.stat().st_mtime_ns for path in Path("model").iterdir()} == before
     assert len(runs()) == 1
-    monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
+    monkeypatch.setattr(training_runs, "_code_fingerprint", lambda training_module: "changed")
     train_captioner(params, training_data, Path("model"), name="captioner")
     assert len(runs()) == 2
     other = open_params(captioner__training__epochs=1, captions__min_word_count=2)

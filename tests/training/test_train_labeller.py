@@ -297,7 +297,7 @@ def test_what_is_trained_already_is_not_trained_again(features_workspace, monkey
     training_data = open_training_data()
     train(load_params(), training_data, Path("model"), name="labeller")
     assert len(runs()) == 2, "a segment less is labelled"
-    monkeypatch.setattr(training_runs, "_code_fingerprint", lambda: "changed")
+    monkeypatch.setattr(training_runs, "_code_fingerprint", lambda training_module: "changed")
     train(load_params(), training_data, Path("model"), name="labeller")
     assert len(runs()) == 3
     write_params(features_workspace, training__epochs=1, seed=7)
