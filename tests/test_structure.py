@@ -10,8 +10,8 @@ from import_graph import (
     MODULES,
     PACKAGE,
     ROOT,
+    TREE,
     circles,
-    dvc_deps_of,
     imports_of,
     levels,
     module_graph,
@@ -20,12 +20,14 @@ from import_graph import (
 from omegaconf import OmegaConf
 
 from pipeline.config import Params, load_params
+from pipeline.stages.dependencies import with_code_dependencies
 
 # The rooms from the lowest to the highest, each with those that it may import; `errors` and `files` are open to all.
 BOTTOM = {"errors", "files"}
 MAY_IMPORT = {
     "pipeline": set(),
     "errors": set(),
+    "imports": set(),
     "rnn": set(),
     "files": {"errors"},
     "config": {"errors"},
@@ -59,6 +61,7 @@ MAY_IMPORT = {
         "datasets",
         "drawing",
         "encoding",
+        "imports",
         "metrics",
         "models",
         "postprocessing",
@@ -77,6 +80,7 @@ MAY_IMPORT = {
         "datasets",
         "drawing",
         "encoding",
+        "imports",
         "labelling",
         "metrics",
         "text",
@@ -137,19 +141,34 @@ def test_a_library_is_known_in_one_place(library):
     assert users == ONLY_THERE[library]
 
 
+def test_every_import_can_be_read_from_the_source():
+    """What `pipeline.imports` cannot see, no stage would depend on."""
+    for module, path in MODULES.items():
+        for by_name in ("import_module(", "__import__(", "run_module(", "run_path("):
+            assert by_name not in path.read_text(), f"{module}: {by_name}...)"
+
+
+def test_every_data_file_is_named_by_the_code_that_reads_it():
+    counted = set().union(*map(TREE.files_of, MODULES))
+    assert not set(TREE.data_files) - counted, "name each in full, as in env.get_template('page.html')"
+
+
 def stages() -> dict[str, dict]:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
+def test_a_stage_lists_what_it_imports():
+    text = (ROOT / "dvc.yaml").read_text()
+    assert text == with_code_dependencies(text, TREE), "run: python -m pipeline.stages.dependencies"
+
+
 @pytest.mark.parametrize("stage", stages())
-def test_a_stage_lists_what_it_imports(stage):
-    listed = {dep for dep in stages()[stage]["deps"] if dep.startswith("pipeline/")}
-    assert listed == dvc_deps_of(f"pipeline.stages.{stage}")
+def test_a_stage_runs_its_own_file(stage):
     assert stages()[stage]["cmd"] == f"python -m pipeline.stages.{stage}"
 
 
 def test_every_stage_file_is_a_stage():
-    files = {path.stem for path in (PACKAGE / "stages").glob("*.py")} - {"__init__", "paths"}
+    files = {path.stem for path in (PACKAGE / "stages").glob("*.py")} - {"__init__", "paths", "dependencies"}
     assert files == set(stages())
 
 
