@@ -14,7 +14,6 @@ from pipeline.rnn.cells import NUM_GATES, Weights
 from pipeline.rnn.gpu import launch
 from pipeline.rnn.reference import frame_mask
 
-DTYPES = launch.DTYPES
 is_supported = launch.is_supported
 
 
@@ -34,7 +33,7 @@ def forward(
     reverse: Sequence[bool],
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """As `layer.forward`; x and weights of one dtype of DTYPES, states float32."""
+    """As `layer.forward`; x and weights of one dtype of launch.DTYPES, states float32."""
     num_videos, num_frames, size = x.shape[0], x.shape[1], h.shape[2]
     ends = _ends(lengths, x)
     output = x.new_empty(num_videos, num_frames, len(reverse), size)
