@@ -38,16 +38,6 @@ class Kept(NamedTuple):
     kept: Tensor
 
 
-def frame_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """-ln p_c of each frame, p = softmax(logits) and c its label; and its gradient with respect to the logits, p - 1_c.
-
-    logits [..., C]; labels int64 [...] in 0..C-1. Gives the losses [...] and the gradients [..., C].
-    """
-    log_p = logits.log_softmax(-1)
-    losses = -log_p.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    return losses, log_p.exp() - torch.nn.functional.one_hot(labels, logits.shape[-1])
-
-
 def run_backward(
     cell: str,
     forward: Kept,
