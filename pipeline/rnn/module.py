@@ -49,6 +49,23 @@ class _Recurrent(nn.Module):
         num_heads: int = 1,
         recurrent_init: RecurrentInit = "uniform",
     ) -> None:
+        """Make the parameters, by default those that torch.nn makes from the same seed.
+
+        Args:
+            input_size: Features per frame.
+            hidden_size: Units of each layer and direction, H.
+            num_layers: How many layers lie one above the other.
+            bidirectional: Whether a second network reads each layer's input from the last frame to the first.
+            dropout: The probability, 0 to 1, with which training drops an output between two layers.
+            bias: Whether there are biases.
+            num_heads: Into how many groups the units are split, a divisor of `hidden_size`. A unit's gates read the
+                state of its own group alone, so that W_hh is block-diagonal: [gates * H, H / num_heads].
+            recurrent_init: How W_hh starts, see `reset_parameters`.
+
+        Raises:
+            ValueError: A size is below 1 or not divisible, `dropout` is not a probability, or `recurrent_init` is not
+                known.
+        """
         super().__init__()
         sizes = {
             "input_size": input_size,

@@ -1,5 +1,6 @@
 """RNN, GRU and LSTM against torch.nn's: outputs, final states, all gradients, over random shapes and ragged lengths."""
 
+import doctest
 import itertools
 import re
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from pipeline import rnn
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState
 from pipeline.rnn.dispatch import use_path
 
@@ -259,3 +261,9 @@ def test_all_problems_are_reported_at_once() -> None:
 def test_bad_settings_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="got"):
         RNN(**{"input_size": 3, "hidden_size": 4, **options})
+
+
+def test_the_examples_of_the_package_run() -> None:
+    results = doctest.testmod(rnn)
+    assert results.failed == 0
+    assert results.attempted > 8
