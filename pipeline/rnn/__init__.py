@@ -1,4 +1,6 @@
-"""The recurrent network of this project. Knows nothing of video, and imports nothing of the project.
+"""The recurrent network of this project.
+
+This package knows nothing of video, and it imports nothing else of the project.
 
 `RNN`, `GRU` and `LSTM` are used as torch.nn's with `batch_first=True`, and their weights load from and into those:
 

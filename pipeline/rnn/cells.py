@@ -1,12 +1,14 @@
-"""One step of each recurrent cell: the equations.
+"""This module defines one step of each recurrent cell: the equations of the network.
 
-B videos, H hidden. Every step is a pure function of
-    projected  [B, G*H]    W_ih x_t + b_ih, the input's part of the G gates (`unroll` has it for all frames at once)
-    state                  of the step before: h [B, H], or LSTMState(h, c)
-    weight_hh  [G*H, H/N], N heads: W_hh is block-diagonal, unit i of head n reads only the H/N units of head n
-    bias_hh    [G*H], or None
-and gives the state after it. Gates lie one after another along G*H, in the order of torch.nn; within a gate the units
-of head 0 come first. With one head, W_hh is the usual dense matrix.
+B videos, F features, H hidden units in N heads, G gates. Every step is a pure function of
+
+    projected  [B, G*H]    W_ih x_t + b_ih, the input's part of all gates (`unroll` computes it for all frames together)
+    state                  after the previous step: h [B, H], or LSTMState(h, c)
+    weight_hh  [G*H, H/N]  W_hh, which is block-diagonal: unit i of head n reads only the H/N units of head n
+    bias_hh    [G*H]       or None
+
+and returns the state after it. The gates lie one after another along G*H, in the order of torch.nn. Within a gate the
+units of head 0 come first. With one head, W_hh is the usual dense matrix.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,14 +20,26 @@ from torch.nn.functional import linear
 
 
 class LSTMState(NamedTuple):
-    """Hidden state h and cell state c: each [B, H] in a step, [num_layers * directions, B, H] of a module."""
+    """The state of an LSTM.
+
+    Attributes:
+        h: The hidden state, [B, H] in a step, [num_layers * directions, B, H] in a module.
+        c: The cell state, of the same shape.
+    """
 
     h: Tensor
     c: Tensor
 
 
 class Weights(NamedTuple):
-    """One direction of one layer: ih [G*H, F], hh [G*H, H/N], biases [G*H] or both None. Also their gradients."""
+    """The weights of one direction of one layer, or their gradients.
+
+    Attributes:
+        ih: [G*H, F], W_ih.
+        hh: [G*H, H/N], W_hh.
+        bias_ih: [G*H], b_ih, or None.
+        bias_hh: [G*H], b_hh; None where bias_ih is None.
+    """
 
     ih: Tensor
     hh: Tensor
@@ -33,13 +47,13 @@ class Weights(NamedTuple):
     bias_hh: Tensor | None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Weights":
-        """`change` made to each of them that there is."""
+        """Apply `change` to each weight; a missing bias stays None."""
         bias_ih, bias_hh = (None if bias is None else change(bias) for bias in self[2:])
         return Weights(change(self.ih), change(self.hh), bias_ih, bias_hh)
 
     @staticmethod
     def stack(weights: "Sequence[Weights]") -> "Weights":
-        """Those of D directions as one, [D, ...] each."""
+        """Stack the weights of D directions into one `Weights` of tensors [D, ...]."""
         if len(weights) == 1:
             return weights[0].each(lambda weight: weight.unsqueeze(0))  # without a copy
         ih, hh = torch.stack([w.ih for w in weights]), torch.stack([w.hh for w in weights])
@@ -50,7 +64,16 @@ class Weights(NamedTuple):
 
 
 def recurrent_product(h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
-    """W_hh h + b_hh [B, G*H] for all gates, block by block where there are several heads."""
+    """Compute W_hh h + b_hh for all gates, block by block where there are several heads.
+
+    Args:
+        h: [B, H], the hidden state.
+        weight_hh: [G*H, H/N], W_hh.
+        bias_hh: [G*H], or None.
+
+    Returns:
+        The recurrent part of all gates, [B, G*H].
+    """
     num_heads = h.shape[1] // weight_hh.shape[1]
     if num_heads == 1:
         return linear(h, weight_hh, bias_hh)
@@ -61,24 +84,34 @@ def recurrent_product(h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> T
 
 
 def tanh_step(projected: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh): G = 1 (Elman 1990, "Finding structure in time")."""
+    """Run one step of the Elman network with tanh (Elman 1990, "Finding structure in time"). G = 1.
+
+    h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)
+
+    The module's docstring describes the arguments and the result of every step.
+    """
     return torch.tanh(projected + recurrent_product(h, weight_hh, bias_hh))
 
 
 def relu_step(projected: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
-    """h_t = max(0, W_ih x_t + b_ih + W_hh h_(t-1) + b_hh): G = 1 (Le, Jaitly, Hinton 2015, arXiv 1504.00941)."""
+    """Run one step of the Elman network with relu (Le, Jaitly, Hinton 2015, arXiv 1504.00941). G = 1.
+
+    h_t = max(0, W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)
+    """
     return torch.relu(projected + recurrent_product(h, weight_hh, bias_hh))
 
 
 def gru_step(projected: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
-    """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078). G = 3, gates in the order r, z, n.
+    """Run one step of the gated recurrent unit (Cho et al. 2014, arXiv 1406.1078).
+
+    G = 3; the gates have the order r, z, n.
 
     r   = sigmoid(W_ir x_t + b_ir + W_hr h_(t-1) + b_hr)        reset
     z   = sigmoid(W_iz x_t + b_iz + W_hz h_(t-1) + b_hz)        update
     n   = tanh(W_in x_t + b_in + r * (W_hn h_(t-1) + b_hn))     new
     h_t = (1 - z) * n + z * h_(t-1)
 
-    As in torch.nn and cuDNN, r multiplies after the product with W_hn, where the paper has it before.
+    As in torch.nn and cuDNN, r multiplies after the product with W_hn. In the paper it multiplies before.
     """
     projected_r, projected_z, projected_n = projected.chunk(3, dim=-1)
     recurrent_r, recurrent_z, recurrent_n = recurrent_product(h, weight_hh, bias_hh).chunk(3, dim=-1)
@@ -89,9 +122,9 @@ def gru_step(projected: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | 
 
 
 def lstm_step(projected: Tensor, state: LSTMState, weight_hh: Tensor, bias_hh: Tensor | None) -> LSTMState:
-    """Long short-term memory (Hochreiter, Schmidhuber 1997) with the forget gate of Gers et al. 2000.
+    """Run one step of the LSTM (Hochreiter, Schmidhuber 1997) with the forget gate of Gers et al. 2000.
 
-    G = 4, gates in the order i, f, g, o.
+    LSTM is long short-term memory. G = 4; the gates have the order i, f, g, o.
 
     i   = sigmoid(W_ii x_t + b_ii + W_hi h_(t-1) + b_hi)        input
     f   = sigmoid(W_if x_t + b_if + W_hf h_(t-1) + b_hf)        forget

@@ -1,8 +1,10 @@
-"""A network over a whole sequence that is too long for memory, in chunks, both directions included. Inference only.
+"""This module runs a network in chunks over a sequence that is too long for memory, for inference only.
 
-t frames of a chunk, T of all, F features, H hidden, D directions. A bidirectional layer cannot give its first output
-before it has read the last frame. What it keeps until then lies in temporary files that have no name, in the folder of
-`tempfile` (TMPDIR); small ones stay in memory. They are read and written, not mapped, as mapped pages count as memory.
+t frames of a chunk, T frames of the sequence, F features, H hidden units, D directions.
+
+A bidirectional layer cannot give its first output before it has read the last frame. What it keeps until then lies in
+temporary files without a name, in the folder of `tempfile` (TMPDIR); small files stay in memory. The files are read and
+written, not mapped, because mapped pages count as memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,16 +19,26 @@ from pipeline.rnn import dispatch
 from pipeline.rnn.cells import Weights
 from pipeline.rnn.module import GRU, LSTM, RNN
 
-IN_MEMORY_BYTES = 2 << 20  # of a file
+IN_MEMORY_BYTES = 2 << 20  # A file up to this size stays in memory.
 
 
 @torch.inference_mode()
 def run_chunks(network: RNN | GRU | LSTM, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The outputs [1, t, D*H] of a network in eval mode for the chunks x [1, t, F] of one sequence, in their order.
+    """Run a network over the chunks of one sequence.
 
-    They are those of the whole sequence at once, but for rounding. A causal network gives the outputs of a chunk before
-    it asks for the next one, and keeps no more than its state. A bidirectional one asks for all chunks first, and has
-    up to T * max(F + 2*H, 5*H) numbers on disk. Raises OSError where they find no space.
+    The outputs equal those of the whole sequence in one call, except for rounding. A causal network yields the outputs
+    of a chunk before it asks for the next chunk, and keeps no more than its state. A bidirectional network asks for all
+    chunks first, and has up to T * max(F + 2*H, 5*H) numbers on disk.
+
+    Args:
+        network: The network, in eval mode.
+        chunks: The chunks x [1, t, F] of the sequence, in their order.
+
+    Yields:
+        The outputs [1, t, D*H] of each chunk.
+
+    Raises:
+        OSError: The temporary files do not fit on the disk.
     """
     if not network.bidirectional:
         state = None
@@ -40,7 +52,7 @@ def run_chunks(network: RNN | GRU | LSTM, chunks: Iterable[Tensor]) -> Iterator[
 
 
 def _run_both_ways(network: RNN | GRU | LSTM, layer: int, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The outputs [1, t, 2*H] of one bidirectional layer."""
+    """Yield the outputs [1, t, 2*H] of one bidirectional layer for each chunk."""
     forward, backward = (_with_state(network, weights) for weights in network.weights(layer))
     with ChunkFile() as forward_outputs, ChunkFile() as backward_outputs:
         with ChunkFile() as inputs:
@@ -54,7 +66,7 @@ def _run_both_ways(network: RNN | GRU | LSTM, layer: int, chunks: Iterable[Tenso
 
 
 def _with_state(network: RNN | GRU | LSTM, weights: Weights) -> Callable[[Tensor], Tensor]:
-    """One direction of a layer as a function of chunks, which goes on where it was at the end of the one before."""
+    """Return one direction of a layer as a function of a chunk, which carries its state from call to call."""
     h = weights.hh.new_zeros(1, 1, network.hidden_size)
     c = torch.zeros_like(h) if network.cell == "lstm" else None
 
@@ -67,7 +79,10 @@ def _with_state(network: RNN | GRU | LSTM, weights: Weights) -> Callable[[Tensor
 
 
 class ChunkFile:
-    """Chunks in a temporary file, in the order in which they were appended. Use it in a `with` statement."""
+    """Chunks in a temporary file, in the order in which they were appended.
+
+    It is used in a `with` statement, whose end closes and removes the file.
+    """
 
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115  closed by __exit__
@@ -75,14 +90,21 @@ class ChunkFile:
         self._like = torch.empty(0)
 
     def append(self, chunk: Tensor) -> None:
+        """Write a chunk at the end of the file.
+
+        Args:
+            chunk: A tensor of any shape; all chunks have one dtype and one device.
+        """
         self._places.append((self._file.tell(), chunk.shape))
         self._like = chunk.new_empty(0)
         self._file.write(chunk.cpu().contiguous().view(torch.uint8).numpy().data)
 
     def first_first(self) -> Iterator[Tensor]:
+        """Read the chunks from the first to the last."""
         return map(self._read, self._places)
 
     def last_first(self) -> Iterator[Tensor]:
+        """Read the chunks from the last to the first."""
         return map(self._read, reversed(self._places))
 
     def _read(self, place: tuple[int, torch.Size]) -> Tensor:

@@ -1,20 +1,23 @@
-"""Whether gradients vanish or explode on their way back through time, made visible.
+"""This module measures whether gradients vanish or explode on their way back through time.
 
 B videos, T frames, H hidden units in N heads of K = H/N; L layers, D directions, G gates.
 
-The loss of frame t reaches the state k frames earlier through a product of k Jacobians, of a tanh network
+The loss of frame t reaches the state k frames earlier through a product of k Jacobians. In a tanh network it is
     dL_t/dh_(t-k) = J_(t-k+1)^T ... J_t^T dL_t/dh_t        J_j = dh_j/dh_(j-1) = diag(1 - h_j^2) W_hh
-so its norm falls or grows about as a power of k (Hochreiter 1991; Bengio, Simard, Frasconi 1994). In a linear network
-it goes like rho^k, rho the spectral radius of W_hh: below 1 it must vanish, only above 1 can it explode. The slopes of
-tanh and relu are at most 1, so that with them too it must vanish where the largest singular value of W_hh, which is
-never below rho, is below 1 (Pascanu, Mikolov, Bengio 2013, arXiv 1211.5063, section 2). Gates are the way around it:
-the cell state of an LSTM goes from frame to frame through a product with f alone, whatever W_hh is.
+so its norm falls or grows about exponentially in k (Hochreiter 1991; Bengio, Simard, Frasconi 1994). In a linear
+network it goes like rho^k, where rho is the spectral radius of W_hh: below 1 it must vanish, and only above 1 can it
+explode. The slopes of tanh and relu are at most 1, so that with them too the gradient must vanish where the largest
+singular value of W_hh, which is never below rho, is below 1 (Pascanu, Mikolov, Bengio 2013, arXiv 1211.5063, section
+2). Gates are the way around it: the cell state of an LSTM goes from frame to frame through a product with f alone,
+whatever W_hh is.
 
-In the sum over all frames none of this shows, for the label of each frame sends a fresh gradient to its state. So there
-are two measurements: `Observed.norms` of a whole loss, as training has it, and `Observed.flow` of one frame's share.
+The gradient of the sum over all frames does not show this, because the label of each frame sends a fresh gradient to
+its state. So there are two measurements: `Observed.norms` of a whole loss, as training has it, and `Observed.flow` of
+the share of one frame.
 
-What vanishes cannot be learnt from; what was learnt before may stay. A network that holds on to something against all
-noise has a vanishing gradient too (Bengio, Simard, Frasconi 1994), as its units are where tanh is flat.
+A network cannot learn from a gradient that vanishes, but it may keep what it has learnt before. A network that holds on
+to something against all noise has a vanishing gradient too (Bengio, Simard, Frasconi 1994), because its units are where
+tanh is flat.
 """
 
 import math
@@ -30,23 +33,25 @@ from pipeline.rnn.cells import Weights
 from pipeline.rnn.module import GRU, LSTM, RNN
 
 GATES = {"tanh": ("h",), "relu": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
-# Of float32's 24 bits none is left: added to a summand of 1, such a small one changes nothing.
+# None of float32's 24 bits is left: a number this small, added to 1, changes nothing.
 VANISHED = 2.0**-24
-# The farthest frame outweighs the nearest so much that, with the gradient clipped, the nearest is hardly learnt from.
+# The farthest frame outweighs the nearest so much that, once the gradient is clipped, the network hardly learns from
+# the nearest.
 EXPLODED = 1000.0
 
 Verdict = Literal["vanishing", "exploding", "healthy"]
 
 
 class GradientFlow(NamedTuple):
-    """How the gradient of one frame's loss fares on its way back through time, see `Observed.flow`.
+    """How the gradient of the loss of one frame changes on its way back through time, see `Observed.flow`.
 
-    norms            [L, D, k]     of dL/dh at the frame that the loss reads and 1, 2, .. frames from it, for a gradient
-                                   of norm 1 at the module's outputs
-    factor           [L, D]        by which norms change with each frame: 10 to the slope of a straight line through
-                                   their log10 (least squares); inf where a norm is no number
-    spectral_radius  [L, D, G, N]  of each gate's and head's block of W_hh
-    gates            the names of the G gates, as in `cells`
+    Attributes:
+        norms: [L, D, k], the norms of dL/dh at the frame that the loss reads and 1, 2, .. frames from it, for a
+            gradient of norm 1 at the outputs of the module.
+        factor: [L, D], the factor by which the norms change with each frame: 10 to the slope of a straight line
+            through their log10 (least squares); inf where a norm is not finite.
+        spectral_radius: [L, D, G, N], the spectral radius of the block of W_hh of each gate and head.
+        gates: The names of the G gates, as in `cells`.
     """
 
     norms: Tensor
@@ -56,48 +61,71 @@ class GradientFlow(NamedTuple):
 
     @property
     def longest(self) -> float:
-        """The factor of the layer and direction on whose way the gradient lasts longest."""
+        """The largest factor: that of the layer and direction in which the gradient lasts longest."""
         return self.factor.max().item()
 
     @property
     def verdict(self) -> Verdict:
-        """By what `longest` makes of a gradient over all frames that were measured."""
+        """Whether the gradient vanishes or explodes, by what `longest` makes of it over all frames measured."""
         left = self.longest ** (self.norms.shape[2] - 1)
         return "vanishing" if left < VANISHED else "exploding" if left > EXPLODED else "healthy"
 
     @property
     def reach(self) -> float:
-        """After how many frames `longest` leaves VANISHED of a gradient; inf where it does not fall."""
+        """The number of frames after which `longest` leaves VANISHED of a gradient; inf where it does not fall."""
         return math.log(VANISHED) / math.log(self.longest) if self.longest < 1 else math.inf
 
 
 class Observed:
-    """The last forward pass of a module within `observe`: its hidden states, which gradients are taken of."""
+    """The last forward pass of a module within `observe`, with the hidden states whose gradients are taken.
+
+    Args:
+        module: The module that is observed.
+    """
 
     def __init__(self, module: RNN | GRU | LSTM) -> None:
         self._module = module
-        self._states: list[list[dict[int, Tensor]]] = []  # of layer, direction and frame: h_t [B, H]
+        self._states: list[list[dict[int, Tensor]]] = []  # by layer, direction and frame: h_t [B, H]
         self._outputs = torch.empty(0)
-        self._live = torch.empty(0)  # [B, T], whether a frame is one of its video's
+        self._live = torch.empty(0)  # [B, T], whether a frame is valid
 
     def norms(self, loss: Tensor) -> Tensor:
-        """The L2 norm of dL/dh_t over all units and all videos that are live in frame t: [L, D, T].
+        """Compute the L2 norm of dL/dh_t over all units and all videos in which frame t is valid.
 
-        `loss` is a scalar that was computed from the module's outputs. dL/dh_t holds both ways that lead from h_t to
-        the loss, the output of frame t and the next state, but of an LSTM not the one through c_t. Frames in which no
-        video is live have NaN: there is no such state.
+        dL/dh_t contains both ways that lead from h_t to the loss, the output of frame t and the next state, but in an
+        LSTM it does not contain the way through c_t.
+
+        Args:
+            loss: A scalar that was computed from the outputs of the module.
+
+        Returns:
+            float64 [L, D, T], NaN in frames that are valid in no video, because there is no such state.
+
+        Raises:
+            RuntimeError: The module was not run within `observe`.
         """
         squares = self._squares(torch.autograd.grad(loss, self._all_states(), retain_graph=True, allow_unused=True))
         return squares.sum(2).sqrt().masked_fill(~self._live.any(0), math.nan)
 
     def flow(self, loss: Tensor) -> GradientFlow:
-        """The same of the loss's share in one frame of each video alone: the last one that the loss reads, and of the
-        reverse direction the first. With loss = sum_t L_t that is dL_T/dh_(T-k), T the last labelled frame.
+        """Compute the norms of the gradient that one frame of each video sends back through time.
 
-        The share is scaled to norm 1 at the module's outputs, for how wrong the network is on that frame says nothing
-        of the way back. norms[l, d, k] is then the root mean square, over the videos that have a frame at distance k,
-        of the norm over units. Videos that the loss does not read are left out; were it none of them, k is 1 and
-        nothing vanishes.
+        The frame is the last one that the loss reads; in the reverse direction it is the first one. With
+        loss = sum_t L_t this is dL_T/dh_(T-k), where T is the last labelled frame.
+
+        The share of the frame is scaled to norm 1 at the outputs of the module, because how wrong the network is on
+        that frame says nothing about the way back. norms[l, d, k] is then the root mean square, over the videos that
+        have a frame at distance k, of the norm over units. Videos that the loss does not read are left out. If it reads
+        none of them, there is one distance, and nothing vanishes.
+
+        Args:
+            loss: A scalar that was computed from the outputs of the module.
+
+        Returns:
+            The norms and what follows from them.
+
+        Raises:
+            RuntimeError: The module was not run within `observe`.
         """
         (d_outputs,) = torch.autograd.grad(loss, self._outputs, retain_graph=True)
         is_read = (d_outputs != 0).any(2) & self._live
@@ -127,7 +155,7 @@ class Observed:
         return [h for layer in self._states for direction in layer for h in direction.values()]
 
     def _squares(self, gradients: Sequence[Tensor | None]) -> Tensor:
-        """Of each of `_all_states` -> summed over units [L, D, B, T], zero where a video is not live."""
+        """Sum the squares of the gradients of `_all_states` over units: [L, D, B, T], zero at padding."""
         num_videos, num_frames = self._outputs.shape[:2]
         shape = (len(self._states), self._module.num_directions, num_videos, num_frames)
         squares = torch.zeros(shape, dtype=torch.float64, device=self._outputs.device)
@@ -158,7 +186,10 @@ class Observed:
 
 @contextmanager
 def observe(module: RNN | GRU | LSTM) -> Iterator[Observed]:
-    """Within it, `module` runs on the reference path and its states are held, wherever in a larger model it sits.
+    """Run `module` on the reference path and hold its states inside the `with` block.
+
+    The module may sit anywhere in a larger model. No parameter's `.grad` is touched. With dropout between layers the
+    caller should call `eval()` before, because otherwise dropout is drawn twice.
 
     >>> rnn, head = RNN(3, 4), torch.nn.Linear(4, 2)
     >>> with observe(rnn) as observed:
@@ -166,7 +197,11 @@ def observe(module: RNN | GRU | LSTM) -> Iterator[Observed]:
     >>> observed.norms(head(outputs).square().sum()).shape  # layers, directions, frames
     torch.Size([1, 1, 5])
 
-    No parameter's `.grad` is touched. With dropout between layers call `eval()` before, for else it is drawn twice.
+    Args:
+        module: The module to observe.
+
+    Yields:
+        What the last forward pass of the module inside the block left.
     """
     observed = Observed(module)
 
@@ -181,9 +216,14 @@ def observe(module: RNN | GRU | LSTM) -> Iterator[Observed]:
 
 
 def spectral_radius(weight_hh: Tensor, num_gates: int) -> Tensor:
-    """The largest absolute eigenvalue of each gate's and head's square block of weight_hh [G*H, H/N]: [G, N], float64.
+    """Compute the largest absolute eigenvalue of each square block of W_hh.
 
-    inf where a weight is no number.
+    Args:
+        weight_hh: [G*H, H/N], W_hh.
+        num_gates: G.
+
+    Returns:
+        float64 [G, N], the value of the block of each gate and head; inf where a weight is not finite.
     """
     size = weight_hh.shape[1]
     blocks = weight_hh.detach().double().cpu().unflatten(0, (num_gates, -1, size))
@@ -193,7 +233,7 @@ def spectral_radius(weight_hh: Tensor, num_gates: int) -> Tensor:
 
 
 def spectral_radii(module: RNN | GRU | LSTM) -> Tensor:
-    """`spectral_radius` of all layers and directions: [L, D, G, N]."""
+    """Compute the spectral radii of all layers and directions of a module: [L, D, G, N], see `spectral_radius`."""
     num_gates = len(GATES[module.cell])
     weights = [parameter for name, parameter in module.named_parameters() if name.startswith("weight_hh")]
     radii = torch.stack([spectral_radius(weight, num_gates) for weight in weights])
@@ -201,7 +241,7 @@ def spectral_radii(module: RNN | GRU | LSTM) -> Tensor:
 
 
 def _by_distance(squares: Tensor, distances: Tensor) -> Tensor:
-    """squares [L, B, T] at distances [B, T], -1 for none -> root mean square at each distance [L, k], k >= 1."""
+    """Average squares [L, B, T] by their distances [B, T], -1 for none, to root mean squares [L, k], k >= 1."""
     num_steps = max(1, int(distances.max()) + 1)
     is_at = distances[None] == torch.arange(num_steps, device=distances.device)[:, None, None]  # [k, B, T]
     counts = is_at.sum((1, 2)).clamp(min=1)
@@ -210,9 +250,9 @@ def _by_distance(squares: Tensor, distances: Tensor) -> Tensor:
 
 
 def _factor(norms: Tensor) -> Tensor:
-    """GradientFlow.factor of norms [L, D, k]; 1 where k = 1.
+    """Compute `GradientFlow.factor` of norms [L, D, k]; it is 1 where k = 1.
 
-    A norm of 0 counts as the smallest that float32 has, for there the gradient went under.
+    A norm of 0 counts as the smallest normal number of float32, because there the gradient underflowed.
     """
     num_steps = norms.shape[2]
     k = torch.arange(num_steps, dtype=norms.dtype) - (num_steps - 1) / 2

@@ -1,8 +1,11 @@
-"""Which code runs a layer. Every path gives the same results; what differs is time and memory.
+"""This module decides which code runs a layer.
 
-reference  the loop of `reference`, differentiated by autograd: any device, any dtype, slow
-torch      torch's own kernels (ATen and oneDNN on CPU, cuDNN on CUDA): one head
-ours       the operators of `ops`: everything, and what compiles and exports
+Every path gives the same results; they differ in time and memory. B videos, T frames, F features, H hidden units in N
+heads, D directions. The paths are:
+
+reference  the loop of `reference`, differentiated by autograd: for any device and any dtype, slow
+torch      torch's own kernels (ATen and oneDNN on CPU, cuDNN on CUDA): for one head
+ours       the operators of `ops`: for every layer, and the only path that compiles and exports
 """
 
 import warnings
@@ -20,20 +23,21 @@ from pipeline.rnn.cells import Weights
 from pipeline.rnn.precision import exact_float32, takes_tf32
 
 PathName = Literal["reference", "torch", "ours"]
-# A layer over more frames goes in segments of as many; training keeps the states between them and runs each again on
-# its way back, so what it holds for the recurrence does not grow with the video.
+# A layer over more frames runs in segments of this many. Training keeps the states between them and runs each segment
+# again in the backward pass, so that what it holds for the recurrence does not grow with the video.
 SEGMENT_FRAMES = 8192
-# cuDNN copies weights that do not lie in one block, as ours do not, and says so for every call; the copy is small.
+# cuDNN copies weights that do not lie in one block, which ours do not, and warns in every call. The copy is small.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-# Where torch's kernels were measured to be as fast or faster, for videos of equal length, float32, on CPU: see
-# docs/benchmarks.md, and benchmarks/rnn.py --sweep, which measures it anew. Videos of their own lengths, which torch
-# would want packed, take ours; that was not measured.
+# These are the cases in which torch's kernels were measured to be as fast or faster, for videos of equal length in
+# float32 on a CPU: see docs/benchmarks.md, and benchmarks/rnn.py --sweep, which repeats the measurement. Videos of
+# different lengths, which torch needs packed, take ours; that was not measured.
 TORCH_ON_CPU = {
     "forward": {"tanh", "relu", "gru", "lstm"},
     "forward+backward": {"lstm"},
 }
-# On CUDA ours were measured to be faster in 16 bits, slower for 32 frames and faster for 1024: from about 64 on, by the
-# line between them. In float32 cuDNN's mostly are, with its TF32; without it neither was compared.
+# On CUDA in 16 bits, ours were measured to be slower for 32 frames and faster for 1024, so faster from about 64 frames
+# on, by the line between the two. In float32 cuDNN's kernels are mostly faster, with its TF32; without TF32 they were
+# not compared.
 OURS_ON_CUDA_FRAMES = 64
 
 _forced: PathName | None = None
@@ -41,7 +45,13 @@ _forced: PathName | None = None
 
 @contextmanager
 def use_path(path: PathName) -> Iterator[None]:
-    """Run every layer on this path, for tests and measurements. ValueError from a layer that it cannot run."""
+    """Run every layer on one path inside the `with` block, for tests and measurements.
+
+    A layer that the path cannot run raises a ValueError.
+
+    Args:
+        path: reference, torch or ours.
+    """
     global _forced
     before, _forced = _forced, path
     try:
@@ -53,7 +63,19 @@ def use_path(path: PathName) -> Iterator[None]:
 def run_layer(
     cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, c: Tensor | None, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """One layer, as `reference.run_layer`, on the path that is fastest for it."""
+    """Run one layer on the path that is fastest for it.
+
+    Args:
+        cell: tanh, relu, gru or lstm.
+        x: [B, T, F], the input.
+        weights: The weights of each of the D directions.
+        h: [D, B, H], the hidden states before the first step.
+        c: [D, B, H], the cell states before the first step, for LSTM only.
+        lengths: integer [B] in 1..T, or None for T everywhere.
+
+    Returns:
+        The outputs [B, T, D*H], forward before reverse, and h and c after the last step of each video, as `h` and `c`.
+    """
     match _forced or fastest_path(cell, x, weights, h, lengths):
         case "reference":
             return reference.run_layer(cell, x, weights, h, c, lengths)
@@ -65,11 +87,11 @@ def run_layer(
 
 
 def fastest_path(cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, lengths: Tensor | None) -> PathName:
-    """By the measured table, for a layer as `run_layer` gets it."""
+    """Choose the path of a layer by what was measured. The arguments are those of `run_layer`."""
     if torch.compiler.is_compiling() or _num_heads(weights, h) > 1:
         return "ours"
     training = torch.is_grad_enabled() and (x.requires_grad or weights[0].hh.requires_grad)
-    is_long = training and x.shape[1] > SEGMENT_FRAMES  # torch would keep every frame's gates
+    is_long = training and x.shape[1] > SEGMENT_FRAMES  # torch would keep the gates of every frame
     if x.device.type == "cuda":
         is_faster = x.shape[1] >= OURS_ON_CUDA_FRAMES and _operand_dtype(x) in ops.LOW_PRECISION
         return "ours" if (is_long or is_faster) and ops.has_kernels(cell, x, weights[0].hh[None]) else "torch"
@@ -81,7 +103,7 @@ def fastest_path(cell: str, x: Tensor, weights: Sequence[Weights], h: Tensor, le
 
 
 def _operand_dtype(x: Tensor) -> torch.dtype:
-    """What products take: x's own, or autocast's."""
+    """Return the dtype of the operands of products: that of x, or that of autocast."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
@@ -112,7 +134,10 @@ def _run_torch(
 
 
 def _precision_as_ours(x: Tensor) -> Any:
-    """cuDNN takes TF32 for float32 unless told otherwise; here the setting for matrices decides, as for ours."""
+    """Return a context in which the setting for matrices decides on TF32, as it does for our kernels.
+
+    By default cuDNN uses TF32 for float32, whatever that setting is.
+    """
     return exact_float32() if x.device.type == "cuda" and not takes_tf32() else nullcontext()
 
 

@@ -1,6 +1,6 @@
-"""RNN, GRU and LSTM modules whose weights load strictly from and into torch.nn's of the same name.
+"""The modules RNN, GRU and LSTM load their weights strictly from and into torch.nn's modules of the same name.
 
-B videos, T frames, F features, H hidden; D directions (1, or 2 when bidirectional). Batch first only.
+B videos, T frames, F features, H hidden units in N heads; D directions (1, or 2 when bidirectional). Batch first only.
 """
 
 import math
@@ -14,25 +14,37 @@ from torch.nn.functional import dropout
 from pipeline.rnn import dispatch, ops
 from pipeline.rnn.cells import NUM_GATES, LSTMState, Weights
 
-# (cell, x, weights of each direction, h, c or None, lengths or None) -> (outputs, h, c): see reference.run_layer
+# (cell, x, weights of each direction, h, c or None, lengths or None) -> (outputs, h, c): see reference.run_layer.
 LayerRunner = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
 RecurrentInit = Literal["uniform", "orthogonal", "identity"]
 
 
 def check_lengths(lengths: object, num_videos: int, num_frames: int) -> list[str]:
-    """What is wrong with `lengths`, which should be an integer tensor [num_videos] of values in 1..num_frames."""
+    """Describe what is wrong with the lengths of the videos of a batch.
+
+    Args:
+        lengths: What the caller gave; it should be an integer tensor [num_videos] of values in 1..num_frames.
+        num_videos: The number of videos of the batch.
+        num_frames: The number of frames of the batch, padding included.
+
+    Returns:
+        One sentence for each problem; none where the lengths are right.
+    """
     if not isinstance(lengths, Tensor) or lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
         got = f"{lengths.dtype} tensor" if isinstance(lengths, Tensor) else type(lengths).__name__
         return [f"lengths: got {got}, expected an integer tensor"]
     if lengths.shape != (num_videos,):
         return [f"lengths: got shape {list(lengths.shape)}, expected [{num_videos}], one length for each row of x"]
     if torch.compiler.is_compiling():
-        return []  # their values are known when the compiled code runs: ops.checked_lengths looks at them then
+        return []  # The values are known only when the compiled code runs: ops.checked_lengths checks them then.
     return ops.describe_outside(lengths, num_frames)
 
 
 class _Recurrent(nn.Module):
-    """What the three share: parameters, checks, the walk over layers and directions. Its state is one tensor."""
+    """The parent of RNN, GRU and LSTM: parameters, checks, and the loop over layers. Its state is one tensor.
+
+    Its arguments are those of RNN, without nonlinearity.
+    """
 
     cell: str
     weight_hh_l0: Tensor
@@ -96,6 +108,7 @@ class _Recurrent(nn.Module):
 
     @property
     def num_directions(self) -> int:
+        """D: 2 when bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
     @property
@@ -104,7 +117,10 @@ class _Recurrent(nn.Module):
         return self.num_directions * self.hidden_size
 
     def _make_parameters(self) -> None:
-        """weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then _l0_reverse, then layer 1: as torch.nn has them."""
+        """Make the parameters in torch.nn's order, with its names.
+
+        The order is weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then the same of _l0_reverse, then layer 1.
+        """
         gates_size = NUM_GATES[self.cell] * self.hidden_size
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
@@ -122,11 +138,14 @@ class _Recurrent(nn.Module):
         return [f"_l{layer}", f"_l{layer}_reverse"][: self.num_directions]
 
     def reset_parameters(self) -> None:
-        """Uniform in +-1/sqrt(H/N), weights and biases, drawn in torch.nn's order: a seed gives the same weights.
+        """Initialise weights and biases from a uniform distribution in +-1/sqrt(H/N).
 
-        Then, by `recurrent_init`, the square block of W_hh of each gate and head becomes
+        They are drawn in torch.nn's order, so that a seed gives the same weights as there. Then the square block of
+        W_hh of each gate and head becomes, by `recurrent_init`:
+
+        uniform     what was drawn
         orthogonal  a random orthogonal matrix, which keeps all lengths (Saxe et al. 2014, arXiv 1312.6120)
-        identity    the identity, all biases 0: meant for relu (Le, Jaitly, Hinton 2015, arXiv 1504.00941)
+        identity    the identity, with all biases 0; it is meant for relu (Le, Jaitly, Hinton 2015, arXiv 1504.00941)
         """
         size = self.hidden_size // self.num_heads
         bound = 1 / math.sqrt(size)
@@ -144,21 +163,37 @@ class _Recurrent(nn.Module):
     def forward(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run all layers and directions over all frames.
 
-        x        [B, T, input_size]
-        state    before the first step, [num_layers * D, B, H] (layer by layer, forward before reverse: the layout of
-                 torch.nn, batch second); an LSTMState, or pair, of such for LSTM; None for zeros
-        lengths  [B], the number of valid frames of each video; None when all T are
+        Args:
+            x: [B, T, F], the features of the frames.
+            state: The state before the first step, [num_layers * D, B, H]: layer by layer, forward before reverse, as
+                in torch.nn. For LSTM an LSTMState, or a pair, of two such tensors. None for zeros.
+            lengths: integer [B] in 1..T, the number of valid frames of each video; None when all T are valid.
 
-        Gives the last layer's outputs [B, T, D*H], forward | reverse, zero at padding, and the state after each video's
-        last step, laid out as `state`: passed on with the next chunk of frames, it continues the sequence (not for
-        bidirectional networks, whose reverse direction begins with the last frame).
+        Returns:
+            The outputs [B, T, D*H] of the last layer, forward before reverse, zero at padding; and the state after the
+            last step of each video, laid out as `state`. Passed on with the next chunk of frames, this state continues
+            the sequence, but not in a bidirectional network, whose reverse direction begins with the last frame.
 
-        ValueError on a wrong rank, width, dtype, device, length or state.
+        Raises:
+            ValueError: The rank, width, dtype or device of an argument, a length, or the state is wrong.
         """
         return self.run(x, state, lengths, dispatch.run_layer)
 
     def run(self, x: Tensor, state: Any, lengths: Tensor | None, run_layer: LayerRunner) -> tuple[Tensor, Any]:
-        """As `forward`, each layer by `run_layer`, which must be one of the paths of `dispatch` or give the same."""
+        """Run all layers as `forward` does, each of them by a given function.
+
+        Args:
+            x: As in `forward`.
+            state: As in `forward`.
+            lengths: As in `forward`.
+            run_layer: What runs a layer: one of the paths of `dispatch`, or a function with the same results.
+
+        Returns:
+            The outputs and the state, as `forward`.
+
+        Raises:
+            ValueError: As in `forward`.
+        """
         self._check(x, state, lengths)
         if lengths is not None and torch.compiler.is_compiling():
             lengths = ops.checked_lengths(lengths, x.shape[1])
@@ -175,7 +210,7 @@ class _Recurrent(nn.Module):
         return x, self._joined(torch.cat(final_h), None if c is None else torch.cat(final_c))
 
     def weights(self, layer: int) -> list[Weights]:
-        """The parameters of a layer, of each direction."""
+        """Return the parameters of a layer, for each direction."""
 
         def named(name: str) -> Any:
             return getattr(self, name, None)
@@ -194,7 +229,7 @@ class _Recurrent(nn.Module):
         return self.weight_hh_l0.new_zeros(self._state_shape(x))
 
     def _parts(self, state: Any) -> tuple[Tensor, Tensor | None]:
-        """A state as h and c."""
+        """Split a state into h and c."""
         return state, None
 
     def _joined(self, h: Tensor, c: Tensor | None) -> Any:
@@ -229,7 +264,7 @@ class _Recurrent(nn.Module):
         return problems
 
     def _tensor_problems(self, name: str, tensor: Tensor) -> list[str]:
-        """Device and dtype against the weights'. Under autocast any floating dtype will do."""
+        """Compare device and dtype with those of the weights. Under autocast any floating dtype is accepted."""
         weight = self.weight_hh_l0
         problems = []
         if tensor.device != weight.device:
@@ -240,7 +275,7 @@ class _Recurrent(nn.Module):
         return problems
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """ValueError on weights that are not finite, all of them at once, before any is loaded."""
+        """Load the weights. Raise one ValueError that names all weights that are not finite, before any is loaded."""
         problems = []
         for name, _ in self.named_parameters():
             weight = state_dict.get(prefix + name)
@@ -253,6 +288,7 @@ class _Recurrent(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
+        """Return the settings that torch prints for the module."""
         return (
             f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, "
             f"bidirectional={self.bidirectional}, dropout={self.dropout}, bias={self.bias}, num_heads={self.num_heads}"
@@ -260,7 +296,22 @@ class _Recurrent(nn.Module):
 
 
 class RNN(_Recurrent):
-    """Elman network: h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or relu in place of tanh. See cells.py."""
+    """Elman network: h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or relu instead of tanh. See cells.py.
+
+    Args:
+        input_size: F, the number of features per frame.
+        hidden_size: H, the number of hidden units in each direction.
+        nonlinearity: tanh or relu.
+        num_layers: The number of layers, each of which reads the outputs of the layer before it.
+        bidirectional: Whether each layer also runs from the last frame to the first.
+        dropout: The probability, 0 to 1, that a value between two layers is set to zero in training.
+        bias: Whether there are b_ih and b_hh.
+        num_heads: N, the number of diagonal blocks of W_hh; it divides hidden_size.
+        recurrent_init: How W_hh is initialised: uniform, orthogonal or identity, see `reset_parameters`.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
 
     def __init__(
         self,
@@ -290,17 +341,24 @@ class RNN(_Recurrent):
         )
 
     def extra_repr(self) -> str:
+        """Return the settings that torch prints for the module."""
         return f"{super().extra_repr()}, nonlinearity={self.nonlinearity!r}"
 
 
 class GRU(_Recurrent):
-    """Gated recurrent unit; equations in cells.gru_step."""
+    """Gated recurrent unit, with the equations of `cells.gru_step`.
+
+    Its arguments are those of RNN, without nonlinearity.
+    """
 
     cell = "gru"
 
 
 class LSTM(_Recurrent):
-    """Long short-term memory; equations in cells.lstm_step. Its state is an LSTMState(h, c)."""
+    """Long short-term memory, with the equations of `cells.lstm_step`. Its state is an LSTMState(h, c).
+
+    Its arguments are those of RNN, without nonlinearity.
+    """
 
     cell = "lstm"
 

@@ -1,7 +1,8 @@
-"""The layer as operators of torch: with them the fast paths differentiate, compile, export and follow autocast.
+"""This module makes a layer an operator of torch, so that the fast paths differentiate, compile, export and autocast.
 
-B videos, T frames, F features, H hidden units in N heads of K = H/N, D directions, G gates. Batch first. The kernels
-behind the operators compute in float32 (float64 where that is given) between the products, whatever their operands are.
+B videos, T frames, F features, H hidden units in N heads of K = H/N, D directions, G gates. Batch first. Between the
+products, the kernels behind the operators compute in float32 (in float64 for operands of float64), whatever the dtype
+of their operands is.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,20 @@ def run_layer(
     *,
     reverse: Sequence[bool] = (False, True),
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """One layer, as `reference.run_layer`; `reverse` of each direction."""
+    """Run one layer by the operator.
+
+    Args:
+        cell: tanh, relu, gru or lstm.
+        x: [B, T, F], the input.
+        weights: The weights of each of the D directions.
+        h: [D, B, H], the hidden states before the first step.
+        c: [D, B, H], the cell states before the first step, for LSTM only.
+        lengths: integer [B] in 0..T, or None for T everywhere. A video of 0 frames keeps its state.
+        reverse: Whether each direction runs from the last frame of a video to its first.
+
+    Returns:
+        The outputs [B, T, D*H], zero at padding, and h and c after the last step of each video, as `h` and `c`.
+    """
     stacked = Weights.stack(weights)
     wants_gradient = any(tensor is not None and tensor.requires_grad for tensor in (x, *stacked, h, c))
     keep = torch.is_grad_enabled() and wants_gradient
@@ -39,14 +53,25 @@ def run_layer(
 
 
 def describe_outside(lengths: Tensor, num_frames: int) -> list[str]:
-    """One sentence on the lengths [B] outside of 1..num_frames, if there are any."""
+    """Describe the lengths [B] outside of 1..num_frames in one sentence, if there are any."""
     outside = [length for length in lengths.tolist() if not 1 <= length <= num_frames]
     return [f"lengths: got {outside}, expected 1 to {num_frames}, the number of frames of x"] if outside else []
 
 
 @custom_op(f"{NAMESPACE}::checked_lengths", mutates_args=())
 def checked_lengths(lengths: Tensor, num_frames: int) -> Tensor:
-    """A copy of lengths [B]. ValueError on one outside of 1..num_frames: the check inside a compiled module."""
+    """Check the lengths inside a compiled module, when it runs.
+
+    Args:
+        lengths: integer [B], the number of valid frames of each video.
+        num_frames: The number of frames of the batch, padding included.
+
+    Returns:
+        A copy of the lengths.
+
+    Raises:
+        ValueError: A length is outside of 1..num_frames.
+    """
     problems = describe_outside(lengths, num_frames)
     if problems:
         raise ValueError(problems[0])
@@ -74,16 +99,25 @@ def recurrent_layer(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run a layer.
 
-    x          [B, T, F]
-    weight_ih  [D, G*H, F]; weight_hh [D, G*H, K]; bias_ih, bias_hh [D, G*H], or both None
-    h, c       [D, B, H], the states before the first step; c for LSTM only
-    lengths    [B] in 0..T, on any device; None for T everywhere. A video of 0 frames keeps its state
-    cell       tanh | relu | gru | lstm
-    reverse    of each direction: whether it runs from a video's last frame to its first
-    keep       whether a backward pass will come
+    Args:
+        x: [B, T, F], the input.
+        weight_ih: [D, G*H, F], W_ih.
+        weight_hh: [D, G*H, K], W_hh.
+        bias_ih: [D, G*H], or None.
+        bias_hh: [D, G*H]; None where bias_ih is None.
+        h: [D, B, H], the hidden states before the first step.
+        c: [D, B, H], the cell states before the first step, for LSTM only.
+        lengths: integer [B] in 0..T, on any device, or None for T everywhere. A video of 0 frames keeps its state.
+        cell: tanh, relu, gru or lstm.
+        reverse: Whether each direction runs from the last frame of a video to its first.
+        keep: Whether a backward pass will follow.
 
-    Gives outputs [B, T, D*H], zero at padding; the states after each video's last step (c empty but for LSTM); and what
-    the backward pass needs besides, empty without `keep`.
+    Returns:
+        The outputs [B, T, D*H], zero at padding; h and c after the last step of each video, where c is empty for every
+        cell but LSTM; and what else the backward pass needs, empty without `keep`.
+
+    Raises:
+        ValueError: The lengths are not B numbers from 0 to T.
     """
     call = _Call(cell, x, weight_hh, lengths)
     weights = call.weights(Weights(weight_ih, weight_hh, bias_ih, bias_hh))
@@ -135,9 +169,29 @@ def recurrent_layer_backward(
     reverse: list[bool],
     want_d_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """From the gradients of what `recurrent_layer` gave, those of x, of the four weights, and of h and c.
+    """Run the backward pass of `recurrent_layer`.
 
-    Empty where there is nothing: without biases, without c, and for x where it is not wanted.
+    Args:
+        d_output: [B, T, D*H], the gradient of the outputs.
+        d_h: [D, B, H], the gradient of h after the last step.
+        d_c: [D, B, H], the gradient of c after the last step, for LSTM only.
+        x: As in `recurrent_layer`.
+        weight_ih: As in `recurrent_layer`.
+        weight_hh: As in `recurrent_layer`.
+        bias_ih: As in `recurrent_layer`.
+        bias_hh: As in `recurrent_layer`.
+        h: As in `recurrent_layer`.
+        c: As in `recurrent_layer`.
+        lengths: As in `recurrent_layer`.
+        output: The outputs that `recurrent_layer` returned.
+        kept: The last result of `recurrent_layer`, called with `keep`.
+        cell: As in `recurrent_layer`.
+        reverse: As in `recurrent_layer`.
+        want_d_x: Whether to compute the gradient of x.
+
+    Returns:
+        The gradients of x, of the four weights, and of h and c before the first step. A gradient is empty where there
+        is none: of the biases without biases, of c without c, and of x without `want_d_x`.
     """
     call = _Call(cell, x, weight_hh, lengths)
     d_x, d_weights, d_h0, d_c0 = call.code.backward(
@@ -190,8 +244,8 @@ def _recurrent_layer_backward_fake(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, ctx.cell, ctx.reverse, keep = inputs
     if not keep:
-        raise ValueError("recurrent_layer: a gradient is wanted of a call with keep=False; expected keep=True")
-    ctx.set_materialize_grads(False)  # or what is kept would get a gradient of zeros, as large as itself
+        raise ValueError("recurrent_layer: got keep=False in a call that is differentiated, expected keep=True")
+    ctx.set_materialize_grads(False)  # Otherwise `kept` would get a gradient of zeros, as large as itself.
     ctx.save_for_backward(*tensors, output[0], output[3])
 
 
@@ -216,7 +270,10 @@ recurrent_layer.register_autograd(_backward, setup_context=_setup_context)
 
 
 def _autocast(device: str) -> Any:
-    """Under autocast x and the weights are cast, as torch.nn's are; the states stay, or rounding would add up."""
+    """Return the operator under autocast: it casts x and the weights, as torch.nn does.
+
+    The states keep their dtype, because rounding would add up in them.
+    """
 
     def cast_and_run(x: Tensor, *others: Any) -> Any:
         dtype = torch.get_autocast_dtype(device)
@@ -233,14 +290,21 @@ for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
 
 
 def has_kernels(cell: str, x: Tensor, weight_hh: Tensor) -> bool:
-    """Whether Triton is there and runs a layer, weight_hh [D, G*H, K], on the GPU of x."""
+    """Return whether Triton is installed and has kernels for a layer on the GPU of x.
+
+    Args:
+        cell: tanh, relu, gru or lstm.
+        x: The input; its device counts.
+        weight_hh: [D, G*H, K]; its shape and dtype count.
+    """
     return _code_for(cell, x, weight_hh) is not layer
 
 
 def _code_for(cell: str, x: Tensor, weight_hh: Tensor) -> ModuleType:
-    """What runs a layer: `cpu.layer`, or on a GPU `gpu.layer`, where Triton is there and has a kernel for it."""
+    """Return the module that runs a layer: `gpu.layer` on a GPU where Triton has kernels for it, else `cpu.layer`."""
     if x.device.type == "cuda" and find_spec("triton"):
-        from pipeline.rnn.gpu import layer as gpu_layer  # imports Triton, which most machines without a GPU do not need
+        # This imports Triton, which most machines without a GPU do not need.
+        from pipeline.rnn.gpu import layer as gpu_layer
 
         if gpu_layer.is_supported(cell, weight_hh):
             return gpu_layer
@@ -248,7 +312,7 @@ def _code_for(cell: str, x: Tensor, weight_hh: Tensor) -> ModuleType:
 
 
 class _Call:
-    """What the loops want of a call: videos sorted by length, longest first; operands and states of their dtype."""
+    """A call as the loops need it: videos sorted by length, longest first; operands and states in the loops' dtypes."""
 
     def __init__(self, cell: str, x: Tensor, weight_hh: Tensor, lengths: Tensor | None) -> None:
         given = [x.shape[1]] * x.shape[0] if lengths is None else lengths.tolist()
@@ -263,18 +327,19 @@ class _Call:
         self._operand_dtype = self._state_dtype if self.code is layer else x.dtype
 
     def operand(self, tensor: Tensor) -> Tensor:
-        """A tensor [B, ...] of the caller's, as the loops want it."""
+        """Convert a tensor [B, ...] of the caller to the order and dtype of the loops."""
         return self._sorted(tensor.to(self._operand_dtype), 0)
 
     def weights(self, weights: Weights) -> Weights:
+        """Convert the weights to the dtype of the loops."""
         return weights.each(lambda weight: weight.to(self._operand_dtype))
 
     def state(self, state: Any) -> Any:
-        """A state [D, B, H] of the caller's; None stays None."""
+        """Convert a state [D, B, H] of the caller to the order and dtype of the loops; None stays None."""
         return None if state is None else self._sorted(state.to(self._state_dtype), 1)
 
     def give(self, tensor: Tensor, dtype: torch.dtype, video_dim: int = 0) -> Tensor:
-        """Back into the caller's order and dtype."""
+        """Convert a result of the loops to the order and a dtype of the caller."""
         if self._order is not None:
             tensor = torch.empty_like(tensor).index_copy_(video_dim, self._order, tensor)
         return tensor.to(dtype)

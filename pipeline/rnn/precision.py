@@ -1,4 +1,7 @@
-"""float32 on a GPU: as it is, or as TF32, whose products have three digits."""
+"""This module decides whether products of float32 on a GPU are exact or TF32.
+
+TF32 rounds the operands of a product to about three decimal digits.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +13,19 @@ _lock = RLock()
 
 
 def takes_tf32() -> bool:
-    """Whether products of float32 may be TF32: torch's setting for matrices, which `exact_float32` turns off."""
+    """Return whether products of float32 may be TF32.
+
+    This is torch's setting for products of matrices, which `exact_float32` turns off.
+    """
     return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """float32 without TF32, and by kernels of cuDNN that always give the same; for one thread at a time.
+    """Compute in float32 without TF32, and with deterministic kernels of cuDNN, inside the `with` block.
 
-    These are settings of the process: kernels that other threads launch meanwhile follow them too.
+    One thread at a time can be inside. These are settings of the process, so that kernels which other threads launch
+    meanwhile follow them too.
     """
     matmul = torch.backends.cuda.matmul
     with _lock, torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):

@@ -1,6 +1,6 @@
-"""The loop over time in plain PyTorch: the definition that every faster path is tested against.
+"""The loop over time in plain PyTorch is the definition that every faster path is tested against.
 
-B videos, T frames, F features, H hidden; G gates (1 Elman, 3 GRU, 4 LSTM). Batch first.
+B videos, T frames, F features, H hidden units, D directions; G gates (1 Elman, 3 GRU, 4 LSTM). Batch first.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,23 @@ from torch.nn.functional import linear, pad
 
 from pipeline.rnn.cells import STEPS, LSTMState, Weights
 
-# (projected, state, weight_hh, bias_hh) -> state, as in cells.py; the state is a Tensor, or an LSTMState.
+# (projected, state, weight_hh, bias_hh) -> state, as in cells.py. The state is a Tensor, or an LSTMState.
 Step = Callable[[Tensor, Any, Tensor, Tensor | None], Any]
+# (direction, t, h_t): receives the hidden state [B, H] of every frame, as soon as it is computed.
 Observe = Callable[[int, int, Tensor], None]
 
 
 def frame_mask(lengths: Tensor, num_frames: int, device: torch.device) -> Tensor:
-    """[B, num_frames], True where a frame is valid: t < length."""
+    """Return which frames of a padded batch are valid.
+
+    Args:
+        lengths: integer [B], the number of valid frames of each video.
+        num_frames: The number of frames of the batch, padding included.
+        device: Where the mask is made.
+
+    Returns:
+        bool [B, num_frames], True where t < length.
+    """
     return torch.arange(num_frames, device=device) < lengths.to(device).unsqueeze(1)
 
 
@@ -32,12 +42,20 @@ def run_layer(
     lengths: Tensor | None,
     observe: Observe | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """One layer, in one direction or both, as every path has it.
+    """Run one layer in one direction or both. Every path has this signature.
 
-    x [B, T, F]; weights of each of D directions; h, c [D, B, H], c for LSTM only; lengths [B] in 1..T or None. Gives
-    the outputs [B, T, D*H], forward | reverse, and h and c after each video's last step.
+    Args:
+        cell: tanh, relu, gru or lstm.
+        x: [B, T, F], the input.
+        weights: The weights of each of the D directions.
+        h: [D, B, H], the hidden states before the first step.
+        c: [D, B, H], the cell states before the first step, for LSTM only.
+        lengths: integer [B] in 1..T, or None for T everywhere.
+        observe: Called as observe(direction, t, h_t) with the hidden state [B, H] of every frame, as soon as it is
+            computed. The other paths do not have it.
 
-    observe(direction, t, h_t) is called with the hidden state [B, H] of every frame as soon as there is one.
+    Returns:
+        The outputs [B, T, D*H], forward before reverse, and h and c after the last step of each video, as `h` and `c`.
     """
     outputs, states = [], []
     for direction, weights_d in enumerate(weights):
@@ -66,12 +84,20 @@ def unroll(
 ) -> tuple[Tensor, Any]:
     """Run one layer in one direction over time.
 
-    x [B, T, F]; state [B, H] (LSTMState: two of them); lengths [B] in 1..T, None for T everywhere. Gives outputs
-    [B, T, H], zero at padding, and the state after each video's last step. `reverse` reads frame length-1-t at step t,
-    and its output stands at the frame it has read.
-
     What padding holds, NaN included, reaches neither results nor gradients. Under autocast only the input projection is
-    in reduced precision: in the recurrence rounding would build up over the steps.
+    in reduced precision, because in the recurrence rounding would build up over the steps.
+
+    Args:
+        step: The cell, one of `cells.STEPS`.
+        x: [B, T, F], the input.
+        state: The state before the first step, [B, H]; for LSTM an LSTMState of two of them.
+        weights: The weights of this direction.
+        lengths: integer [B] in 1..T, or None for T everywhere.
+        reverse: Whether step t reads frame length-1-t. Its output stands at the frame that it has read.
+        observe: Called as observe(t, h_t) with the hidden state [B, H] of every frame.
+
+    Returns:
+        The outputs [B, T, H], zero at padding, and the state after the last step of each video, as `state`.
     """
     num_frames = x.shape[1]
     shortest, longest = (num_frames, num_frames) if lengths is None else (int(lengths.min()), int(lengths.max()))
@@ -87,8 +113,8 @@ def unroll(
     with torch.autocast(x.device.type, enabled=False):
         for t in reversed(range(longest)) if reverse else range(longest):
             new = step(projected[t], state, weights.hh, weights.bias_hh)
-            # A video that has ended keeps its state. Read backwards, padding comes first and keeps the initial state:
-            # the first step that counts is the one at frame length-1.
+            # A video that has ended keeps its state. In reverse, padding comes first and keeps the initial state, so
+            # that the first step which counts is the one at frame length-1.
             state = new if t < shortest else _where(live[t], new, state)
             outputs.append(state.h if isinstance(state, LSTMState) else state)
             if observe is not None:
@@ -100,7 +126,7 @@ def unroll(
 
 
 def _where(live: Tensor, new: Any, old: Any) -> Any:
-    """The new state of the videos that are live [B, 1], the old one of the others."""
+    """Return the new state where `live` [B, 1] is True, the old one elsewhere."""
     if isinstance(new, LSTMState):
         return LSTMState(torch.where(live, new.h, old.h), torch.where(live, new.c, old.c))
     return torch.where(live, new, old)

@@ -1,4 +1,7 @@
-"""One step of a network as a module of its own, for runtimes that keep the state themselves (ONNX, a camera's loop)."""
+"""This module runs a recurrent network one frame at a time.
+
+It is for runtimes that keep the state themselves: ONNX Runtime, or the loop of a camera.
+"""
 
 from torch import Tensor, nn
 
@@ -7,10 +10,13 @@ from pipeline.rnn.module import GRU, LSTM, RNN
 
 
 class Step(nn.Module):
-    """A causal network, one frame at a time: (x [B, F], *state) -> (output [B, H], *state after it).
+    """A causal network as a module for one frame at a time.
 
-    The state is h, for LSTM h and c, each [num_layers, B, H]; zeros before the first frame. The weights are those of
-    `network`. ValueError on a bidirectional one, whose outputs depend on later frames.
+    Args:
+        network: The network, whose weights are used and not copied.
+
+    Raises:
+        ValueError: The network is bidirectional, so that its outputs depend on later frames.
     """
 
     def __init__(self, network: RNN | GRU | LSTM) -> None:
@@ -20,6 +26,15 @@ class Step(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Run one frame.
+
+        Args:
+            x: [B, F], the features of the frame.
+            *state: h, and for LSTM c, each [num_layers, B, H]; zeros before the first frame.
+
+        Returns:
+            The output [B, H], followed by the state after the frame, laid out as `state`.
+        """
         before = state if isinstance(self.network, LSTM) else state[0]
         outputs, after = self.network.run(x.unsqueeze(1), before, None, reference.run_layer)
         return outputs.squeeze(1), *(after if isinstance(after, tuple) else (after,))

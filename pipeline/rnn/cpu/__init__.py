@@ -1,1 +1,1 @@
-"""The recurrent network on a CPU."""
+"""This package runs the recurrent network on a CPU."""

@@ -1,16 +1,18 @@
-"""Backpropagation through time, by hand (Werbos 1990, "Backpropagation through time: what it does and how to do it").
+"""This module does backpropagation through time by hand.
+
+The source is Werbos 1990, "Backpropagation through time: what it does and how to do it". Shapes are as in
+`forward_loop`, whose forward pass keeps what is needed here.
 
 A recurrent network unrolled over T frames is a feed-forward network of T layers that all have the same weights. With
     a_t = W_ih x_t + W_hh h_(t-1) + b      h_t = tanh(a_t)      p_t = softmax(W_out h_t)      L = sum_t -ln p_t[c_t]
-the gradient of the loss reaches h_t on two ways, through the label of its own frame and through the frame after it:
+the gradient of the loss reaches h_t on two ways, through the label of its own frame and through the next frame:
     dL/dh_t = (what the output of frame t sends)  +  W_hh^T dL/da_(t+1)
     dL/da_t = dL/dh_t * (1 - h_t^2)
-so it is found from the last frame to the first. Only that is sequential. The weights are the same in every frame, so
-their gradients are sums over time, each one product of matrices:
+so it is computed from the last frame to the first. Only this part is sequential. The weights are the same in every
+frame, so their gradients are sums over time, each of which is one product of matrices:
     dL/dW_hh = sum_t dL/da_t h_(t-1)^T       dL/dW_ih = sum_t dL/da_t x_t^T       dL/db = sum_t dL/da_t
-The gated cells differ only in what lies between dL/dh_t and dL/da_t; all of it that does not depend on a later frame is
-worked out for many frames at once, before the loop. Shapes as in `forward_loop`, whose forward pass keeps what is
-needed.
+The gated cells differ only in what lies between dL/dh_t and dL/da_t. All of it that does not depend on a later frame is
+computed for many frames together, before the loop.
 """
 
 from collections.abc import Callable
@@ -27,9 +29,13 @@ sigmoid_backward = torch.ops.aten.sigmoid_backward
 
 
 class Kept(NamedTuple):
-    """What the forward pass left of the frames of a chunk, each [n, .., B, K] but `kept`, [n, .., B, KEPT*K].
+    """What the forward pass left of the frames of a chunk.
 
-    h, h_before  the state after and before each frame      c_before  LSTM: the cell state before each frame
+    Attributes:
+        h: [n, .., B, K], the hidden state after each frame.
+        h_before: [n, .., B, K], the hidden state before each frame.
+        c_before: [n, .., B, K], the cell state before each frame, for LSTM only.
+        kept: [n, .., B, KEPT*K], what `run_forward` kept.
     """
 
     h: Tensor
@@ -51,15 +57,21 @@ def run_backward(
 ) -> Tensor | None:
     """Go back through the frames of one chunk.
 
-    weight       [.., G*K, K], W_hh
-    bias_n       [.., 1, K], GRU's b_hn
-    d_out        [n, .., B, K], the gradient of the outputs; overwritten with dL/dh_t
-    dh, dc       carried in from the chunk after it in time and on to the one before
-    d_recurrent  [n, .., B, G*K], written where rows are live: dL/d(W_hh h_(t-1) + b_hh), the gates' recurrent part
-    frames       a buffer -> its frames' live rows, from the last to the first
+    Args:
+        cell: tanh, relu, gru or lstm.
+        forward: What the forward pass left of the chunk.
+        weight: [.., G*K, K], W_hh.
+        bias_n: [.., 1, K], b_hn of GRU; None for the other cells.
+        d_out: [n, .., B, K], the gradient of the outputs; overwritten with dL/dh_t.
+        dh: The gradient of the hidden state, carried in from the chunk after it in time and on to the one before it.
+        dc: The gradient of the cell state, carried likewise, for LSTM only.
+        d_recurrent: [n, .., B, G*K], written where rows are live: dL/d(W_hh h_(t-1) + b_hh), the gradient of the
+            recurrent part of the gates.
+        frames: Splits a buffer into the live rows of its frames, from the last frame to the first.
 
-    Gives dL/da_n of GRU, [n, .., B, K], as its reset gate stands between the recurrent part and a_n. In all else the
-    gradient of the input's part, W_ih x_t + b_ih, is that of the recurrent part.
+    Returns:
+        dL/da_n [n, .., B, K] for GRU, whose reset gate stands between the recurrent part and a_n; else None. For all
+        other gates and cells the gradient of the input's part, W_ih x_t + b_ih, is that of the recurrent part.
     """
     match cell:
         case "tanh" | "relu":
@@ -76,7 +88,10 @@ def run_backward(
 
 
 def _elman(slope: Tensor, weight: Tensor, d_out: Tensor, dh: Carry, d_recurrent: Tensor, frames: Frames) -> None:
-    """dL/da_t = dL/dh_t * slope_t;  dL/dh_(t-1) += W_hh^T dL/da_t."""
+    """Go back through the frames of an Elman network.
+
+    dL/da_t = dL/dh_t * slope_t         dL/dh_(t-1) += W_hh^T dL/da_t
+    """
     product = _product(weight)
     for d_out_t, slope_t, d_a_t in zip(frames(d_out), frames(slope), frames(d_recurrent), strict=True):
         d_out_t += dh.take(d_out_t.shape[-2])
@@ -92,7 +107,9 @@ def _gru(
     d_recurrent: Tensor,
     frames: Frames,
 ) -> Tensor:
-    """All of dL/da is dL/dh_t times what the forward pass knows. With s = W_hn h_(t-1) + b_hn (see cells.gru_step):
+    """Go back through the frames of a GRU (see cells.gru_step).
+
+    All of dL/da is dL/dh_t times what the forward pass knows. With s = W_hn h_(t-1) + b_hn:
 
     dL/dn = dL/dh (1 - z)           dL/da_n = dL/dn (1 - n^2)         dL/ds   = dL/da_n r
     dL/dz = dL/dh (h_(t-1) - n)     dL/da_z = dL/dz z (1 - z)         dL/da_r = dL/da_n s r (1 - r)
@@ -125,9 +142,11 @@ def _gru(
 def _lstm(
     forward: Kept, weight: Tensor, d_out: Tensor, dh: Carry, dc: Carry, d_recurrent: Tensor, frames: Frames
 ) -> None:
-    """The cell state has a way back of its own, past all gates but f (see cells.lstm_step):
+    """Go back through the frames of an LSTM (see cells.lstm_step).
 
-    dL/dc_t = (dL/dc_t from the frame after) + dL/dh_t o (1 - tanh(c_t)^2)       dL/dc_(t-1) = dL/dc_t f
+    The gradient of the cell state has a way back of its own, past all gates except f:
+
+    dL/dc_t = (dL/dc_t from the next frame)  + dL/dh_t o (1 - tanh(c_t)^2)       dL/dc_(t-1) = dL/dc_t f
     dL/da_i = dL/dc g i (1 - i)         dL/da_f = dL/dc c_(t-1) f (1 - f)        dL/da_g = dL/dc i (1 - g^2)
     dL/da_o = dL/dh tanh(c) o (1 - o)   dL/dh_(t-1) = W_hh^T [dL/da_i, dL/da_f, dL/da_g, dL/da_o]
     """
@@ -155,5 +174,5 @@ def _lstm(
 
 
 def _product(weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """d @ weight, for one head or several."""
+    """Return the function (d, weight) -> d @ weight for one head or several."""
     return torch.mm if weight.ndim == 2 else torch.bmm

@@ -1,8 +1,11 @@
-"""The forward loop over time without autograd: every step writes in place into a buffer made before the loop.
+"""This module runs the forward loop over time without autograd.
+
+Every step writes in place into a buffer that is made before the loop.
 
 n frames in the order of processing, B videos, N heads of K = H/N units; G gates. Tensors of a frame are [B, ...] with
-one head and [N, B, ...] with several: block-diagonal W_hh makes the heads independent networks, as the videos are.
-Videos are sorted by length, longest first, so those that are live in a frame are its first rows.
+one head and [N, B, ...] with several, written [.., B, ...]: the block-diagonal W_hh makes the heads independent
+networks, as the videos are. A video is live in the frames before its end. Videos are sorted by length, longest first,
+so that those which are live in a frame are its first rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,15 +14,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
-# How many values of K each unit keeps for the backward pass, in the order in which they lie in a frame's buffer.
+# The number of values that each unit keeps for the backward pass, in the order in which they lie in a frame's buffer.
 KEPT = {"tanh": 0, "relu": 0, "gru": 3, "lstm": 5}  # gru: r, z, n; lstm: i, f, g, o, c
 
 
 class Carry:
-    """What one frame hands to the next, for the videos that are live: a state, or going backwards its gradient.
+    """What one frame hands to the next for the videos that are live: a state, or in the backward pass its gradient.
 
-    initial  [.., B, K], what a video starts with
-    final    [.., B, K], what it ended with, once `finish` has been called
+    Args:
+        initial: [.., B, K], the value with which each video starts.
+
+    Attributes:
+        final: [.., B, K], the value with which each video ended, once `finish` has been called.
+        value: [.., num_live, K], the value after the current frame; the loop sets it.
     """
 
     def __init__(self, initial: Tensor) -> None:
@@ -28,7 +35,16 @@ class Carry:
         self.value = initial.narrow(-2, 0, 0)
 
     def take(self, num_live: int) -> Tensor:
-        """[.., num_live, K] for the next frame. Videos that end leave the last rows, videos that begin join there."""
+        """Return the value for the next frame.
+
+        Videos that have ended leave the last rows, and videos that begin join there.
+
+        Args:
+            num_live: The number of videos that are live in the next frame.
+
+        Returns:
+            The value, [.., num_live, K].
+        """
         rows = self.value.shape[-2]
         if rows > num_live:
             self.final.narrow(-2, num_live, rows - num_live).copy_(self.value.narrow(-2, num_live, rows - num_live))
@@ -39,20 +55,30 @@ class Carry:
         return self.value
 
     def finish(self) -> Tensor:
+        """End all videos and return their final values, [.., B, K]."""
         self.take(0)
         return self.final
 
 
-# (buffer, row_dim=-2) -> the live rows of each of its frames, as views, in the order of processing
+# (buffer, row_dim=-2) -> the live rows of each of its frames, as views, in the order of processing.
 Frames = Callable[..., list[Tensor]]
 
 
 def frames_in_order(live: Sequence[int], *, reverse: bool) -> Frames:
-    """`live`: how many videos are live in each frame of a chunk; `reverse`: the last frame comes first."""
+    """Return a function that splits the buffers of a chunk into frames.
+
+    Args:
+        live: The number of live videos in each frame of the chunk.
+        reverse: Whether the last frame comes first.
+
+    Returns:
+        A function of a buffer [n, ...] and the dimension of its rows. It returns the live rows of each frame as views,
+        in the order of processing.
+    """
 
     def frames(buffer: Tensor, row_dim: int = -2) -> list[Tensor]:
         views = list(buffer.unbind(0))
-        if live[-1] < buffer.shape[row_dim]:  # all are as long as the last frame: lengths only end
+        if live[-1] < buffer.shape[row_dim]:  # The last frame has the fewest live videos.
             views = [view.narrow(row_dim, 0, rows) for view, rows in zip(views, live, strict=True)]
         return views[::-1] if reverse else views
 
@@ -72,13 +98,16 @@ def run_forward(
 ) -> None:
     """Run the frames of one chunk.
 
-    projected  [n, .., B, G*K], W_ih x + b_ih + b_hh (GRU's n without its b_hh); overwritten
-    weight     [.., K, G*K], W_hh transposed
-    bias_n     [.., 1, K], GRU's b_hn; None for the others
-    h, c       carried in from the chunk before and on to the next
-    out        [n, .., B, K], written: h_t; rows that are not live are left alone
-    kept       [n, .., B, KEPT*K], written: what the backward pass needs
-    frames     a buffer -> its frames' live rows, in the order of processing
+    Args:
+        cell: tanh, relu, gru or lstm.
+        projected: [n, .., B, G*K], W_ih x + b_ih + b_hh, but without b_hh for n of GRU; overwritten.
+        weight: [.., K, G*K], W_hh transposed.
+        bias_n: [.., 1, K], b_hn of GRU; None for the other cells.
+        h: The hidden state, carried in from the previous chunk and on to the next.
+        c: The cell state, carried likewise, for LSTM only.
+        out: [n, .., B, K], written: h_t. Rows that are not live are not changed.
+        kept: [n, .., B, KEPT*K], written: what the backward pass needs.
+        frames: Splits a buffer into the live rows of its frames, see `frames_in_order`.
     """
     add_product = Tensor.addmm_ if weight.ndim == 2 else Tensor.baddbmm_  # one head or several
     match cell:
@@ -93,7 +122,7 @@ def run_forward(
             _lstm(add_product, projected, weight, h, c, out, kept, frames)
     for carry in (h, c):
         if carry is not None:
-            carry.value = carry.value.clone()  # the next chunk may be written over this one
+            carry.value = carry.value.clone()  # The next chunk may overwrite this one.
 
 
 def _elman(

@@ -1,9 +1,11 @@
-"""One direction of one layer over whole videos, forward and backward: all that is around the loop over time.
+"""This module runs a layer over whole videos on a CPU, forward and backward: all that surrounds the loop over time.
 
-B videos, T frames, F features, H hidden units in N heads of K = H/N, G gates. Batch first. The frames go through the
-loop in chunks: what a chunk needs is made when its turn comes, and is still in the cache when the loop reads it.
+B videos, T frames, F features, H hidden units in N heads of K = H/N, D directions, G gates; n frames of a chunk. Batch
+first.
 
-The loop has the frames first, and with several heads the heads next: [n, B, C*K] or [n, N, B, C*K], "loop layout".
+The frames go through the loop in chunks. What a chunk needs is computed when its turn comes, and is still in the cache
+when the loop reads it. The loop has the frames first, and with several heads the heads next, [n, B, C*K] or
+[n, N, B, C*K], which is called "loop layout" here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,16 +22,21 @@ from pipeline.rnn.cpu.backward_loop import Kept, run_backward
 from pipeline.rnn.cpu.forward_loop import KEPT, Carry, frames_in_order, run_forward
 
 CHUNK_ROWS = 512  # videos times frames of a chunk
-# A step with fewer multiplications is done by one thread: two wait for each other longer than they work. Measured on
-# two cores, OMP_WAIT_POLICY=PASSIVE: 0.4 of the time at 1.6 million (GRU, B=8, H=256), 0.7 at 6, as much at 50.
+# A step with fewer multiplications runs on one thread, because two threads would wait for each other longer than they
+# work. Measured on two cores with OMP_WAIT_POLICY=PASSIVE, one thread takes 0.4 of the time of two at 1.6 million
+# multiplications (GRU, B=8, H=256), 0.7 at 6 million, and the same time at 50 million.
 ONE_THREAD_MULTIPLICATIONS = 8_000_000
 
 
 @dataclass(frozen=True)
 class Direction:
-    """What the frames of a layer go through, and in which order.
+    """One direction of a layer, for videos of given lengths.
 
-    lengths  of the videos, longest first; a length may be 0     reverse  from each video's last frame to its first
+    Attributes:
+        cell: tanh, relu, gru or lstm.
+        weights: The weights of this direction.
+        lengths: The number of valid frames of each video, longest first; a length may be 0.
+        reverse: Whether the direction runs from the last frame of each video to its first.
     """
 
     cell: str
@@ -40,9 +47,17 @@ class Direction:
     def forward(
         self, x: Tensor, h0: Tensor, c0: Tensor | None, out: Tensor, kept: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """x [B, T, F], states [B, H] -> the states after each video's last frame.
+        """Run all frames.
 
-        out [B, T, H] is written where frames are valid; kept [T, .., B, KEPT*K] too, None where no gradient is wanted.
+        Args:
+            x: [B, T, F], the input.
+            h0: [B, H], the hidden state before the first step.
+            c0: [B, H], the cell state before the first step, for LSTM only.
+            out: [B, T, H], the outputs; written where frames are valid.
+            kept: [T, .., B, KEPT*K], what the backward pass needs, written likewise; None where no gradient is needed.
+
+        Returns:
+            h and c after the last step of each video, [B, H].
         """
         h, c = self._carry(h0), None if c0 is None else self._carry(c0)
         weight = self._weight_to_loop().mT
@@ -75,10 +90,21 @@ class Direction:
         d_c: Tensor | None,
         d_x: Tensor | None,
     ) -> tuple[Weights, Tensor, Tensor | None]:
-        """The gradients of the weights and of the states before the first frame, [B, H].
+        """Run the backward pass of `forward`.
 
-        d_out [B, T, H], d_h and d_c [B, H]: the gradients of what `forward` gave. d_x [B, T, F] is written, where it
-        is wanted.
+        Args:
+            x: [B, T, F], the input.
+            h0: [B, H], the hidden state before the first step.
+            c0: [B, H], the cell state before the first step, for LSTM only.
+            out: [B, T, H], the outputs that `forward` wrote.
+            kept: [T, .., B, KEPT*K], what `forward` kept.
+            d_out: [B, T, H], the gradient of the outputs.
+            d_h: [B, H], the gradient of h after the last step.
+            d_c: [B, H], the gradient of c after the last step, for LSTM only.
+            d_x: [B, T, F], the gradient of x; written where frames are valid, unless it is None.
+
+        Returns:
+            The gradients of the weights, and of h and c before the first step, [B, H].
         """
         dh, dc = self._carry(d_h), None if d_c is None else self._carry(d_c)
         weight = self._weight_to_loop()
@@ -119,11 +145,11 @@ class Direction:
         return sums, self._final(dh), None if dc is None else self._final(dc)
 
     def _carry(self, state: Tensor) -> Carry:
-        """From a state [B, H], or its gradient."""
+        """Return a carry that starts with a state [B, H], or with its gradient."""
         return Carry(self._to_loop(state[None])[0])
 
     def _final(self, carry: Carry) -> Tensor:
-        """[B, H], once all frames are done."""
+        """Return what a carry holds after all frames, [B, H]."""
         return self._from_loop(carry.finish()[None])[0]
 
     def _run_loop(self, loop: Callable[..., Any], *arguments: Any) -> Any:
@@ -138,35 +164,37 @@ class Direction:
 
     @property
     def num_heads(self) -> int:
+        """N, the number of heads."""
         return self.weights.hh.shape[0] // NUM_GATES[self.cell] // self.weights.hh.shape[1]
 
     def loop_shape(self, num_frames: int, num_videos: int, per_unit: int) -> tuple[int, ...]:
-        """Loop layout, `per_unit` values for each hidden unit."""
+        """Return the shape of a tensor in loop layout with `per_unit` values for each hidden unit."""
         heads = () if self.num_heads == 1 else (self.num_heads,)
         return (num_frames, *heads, num_videos, per_unit * self.weights.hh.shape[1])
 
     def kept_shape(self, num_frames: int, num_videos: int) -> tuple[int, ...]:
+        """Return the shape of what `forward` keeps."""
         return self.loop_shape(num_frames, num_videos, KEPT[self.cell])
 
     def _chunk_size(self) -> int:
-        """In frames."""
+        """Return the number of frames of a chunk."""
         num_chunks = -(-self.lengths[0] * len(self.lengths) // CHUNK_ROWS)
         return max(1, -(-self.lengths[0] // max(1, num_chunks)))
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
-        """Frames [lo, hi), in the order of processing."""
+        """Return the frames [lo, hi) of each chunk, in the order of processing."""
         longest, size = self.lengths[0], self._chunk_size()
         chunks = [(lo, min(lo + size, longest)) for lo in range(0, longest, size)]
         return reversed(chunks) if self.reverse else iter(chunks)
 
     def _live(self, lo: int, hi: int) -> list[int]:
-        """How many videos are live in each of the frames [lo, hi)."""
+        """Return the number of videos that are live in each of the frames [lo, hi)."""
         if self.lengths[-1] >= hi:
             return [len(self.lengths)] * (hi - lo)
         return [sum(length > t for length in self.lengths) for t in range(lo, hi)]
 
     def _frames(self, x: Tensor, lo: int, hi: int) -> Tensor:
-        """x [B, T, C] -> [n, B, C], zero at padding, whatever x holds there."""
+        """Return the frames [lo, hi) of x [B, T, C] as [n, B, C], zero at padding, whatever x holds there."""
         frames = x[:, lo:hi].transpose(0, 1)
         if self.lengths[-1] >= hi:
             return frames
@@ -174,11 +202,11 @@ class Direction:
         return frames.masked_fill(ended[..., None], 0)
 
     def _rows(self, x: Tensor, lo: int, hi: int) -> Tensor:
-        """x [B, T, C] -> [n*B, C]."""
+        """Return the frames [lo, hi) of x [B, T, C] as rows [n*B, C]."""
         return self._frames(x, lo, hi).reshape(-1, x.shape[-1])
 
     def _biases(self) -> tuple[Tensor | None, Tensor | None]:
-        """What is added to the projection [G*H], and apart from it GRU's b_hn in loop layout, [.., 1, K]."""
+        """Return the bias [G*H] of the projection, and separately b_hn of GRU in loop layout, [.., 1, K]."""
         bias_ih, bias_hh = self.weights.bias_ih, self.weights.bias_hh
         size = self.weights.hh.shape[0] // NUM_GATES[self.cell]
         if self.cell != "gru":
@@ -189,6 +217,8 @@ class Direction:
         return bias, self._to_loop(bias_hh[None, None, 2 * size :])[0]
 
     def _kept_of_chunk(self, out: Tensor, kept: Tensor, h0: Tensor, c0: Tensor | None, lo: int, hi: int) -> Kept:
+        """Collect what `forward` left of the frames [lo, hi)."""
+
         def h_of(start: int, stop: int) -> Tensor:
             return self._to_loop(self._frames(out, start, stop))
 
@@ -200,7 +230,10 @@ class Direction:
         return Kept(h_of(lo, hi), h_before, c_before, kept[lo:hi])
 
     def _before(self, state_of: Callable[[int, int], Tensor], initial: Tensor, lo: int, hi: int) -> Tensor:
-        """The state before each of the frames [lo, hi), from those after frames, and the initial one [1, .., B, K]."""
+        """Return the state before each of the frames [lo, hi).
+
+        `state_of` returns the states after the frames of a range, and `initial` [1, .., B, K] is the first state.
+        """
         if not self.reverse:
             return state_of(lo - 1, hi - 1) if lo else torch.cat([initial, state_of(0, hi - 1)])
         longest = self.lengths[0]
@@ -211,20 +244,20 @@ class Direction:
         return states
 
     def _to_loop(self, x: Tensor, per_unit: int = 1) -> Tensor:
-        """[n, B, C*H] -> loop layout, C = per_unit."""
+        """Bring x [n, B, C*H] into loop layout, where C = per_unit."""
         if self.num_heads == 1:
             return x
         parts = x.unflatten(-1, (per_unit, self.num_heads, -1))
         return parts.permute(0, 3, 1, 2, 4).flatten(-2)
 
     def _from_loop(self, x: Tensor, per_unit: int = 1) -> Tensor:
-        """Loop layout -> [n, B, C*H]."""
+        """Bring x from loop layout into [n, B, C*H], where C = per_unit."""
         if self.num_heads == 1:
             return x
         return x.unflatten(-1, (per_unit, -1)).permute(0, 2, 3, 1, 4).flatten(2)
 
     def _weight_to_loop(self) -> Tensor:
-        """weight_hh -> [G*K, K], or [N, G*K, K]."""
+        """Return W_hh as [G*K, K], or [N, G*K, K] with several heads."""
         hh = self.weights.hh
         if self.num_heads == 1:
             return hh
@@ -237,7 +270,7 @@ class Direction:
 
 
 def _per_head(x: Tensor) -> Tensor:
-    """[n, N, B, C] -> [N, n*B, C]."""
+    """Return x [n, N, B, C] as [N, n*B, C]."""
     return x.transpose(0, 1).flatten(1, 2)
 
 
@@ -251,7 +284,22 @@ def forward(
     reverse: Sequence[bool],
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """All directions. As `ops.recurrent_layer`, but for one dtype in all and videos sorted by length, longest first."""
+    """Run all directions of a layer. All tensors have one dtype, and videos are sorted by length, longest first.
+
+    Args:
+        cell: tanh, relu, gru or lstm.
+        x: [B, T, F], the input.
+        weights: The weights of all directions, stacked: [D, ...] each.
+        h: [D, B, H], the hidden states before the first step.
+        c: [D, B, H], the cell states before the first step, for LSTM only.
+        lengths: The number of valid frames of each video, 0 to T, longest first.
+        reverse: Whether each direction runs from the last frame of a video to its first.
+        keep: Whether a backward pass will follow.
+
+    Returns:
+        The outputs [B, T, D*H], zero at padding; h and c after the last step of each video, as `h` and `c`; and what
+        else the backward pass needs, of the shape `kept_shape`, empty without `keep`.
+    """
     num_videos, num_frames, size = x.shape[0], x.shape[1], h.shape[2]
     allocate = x.new_empty if lengths[-1] == num_frames else x.new_zeros
     output = allocate(num_videos, num_frames, len(reverse) * size)
@@ -279,7 +327,27 @@ def backward(
     d_c: Tensor | None,
     want_d_x: bool,
 ) -> tuple[Tensor | None, Weights, Tensor, Tensor | None]:
-    """All directions. The gradients of x, where wanted, of the weights and of the first states."""
+    """Run the backward pass of `forward`.
+
+    Args:
+        cell: As in `forward`.
+        x: As in `forward`.
+        weights: As in `forward`.
+        h: As in `forward`.
+        c: As in `forward`.
+        lengths: As in `forward`.
+        reverse: As in `forward`.
+        output: [B, T, D*H], the outputs that `forward` returned.
+        kept: What `forward` kept.
+        d_output: [B, T, D*H], the gradient of the outputs.
+        d_h: [D, B, H], the gradient of h after the last step.
+        d_c: [D, B, H], the gradient of c after the last step, for LSTM only.
+        want_d_x: Whether to compute the gradient of x.
+
+    Returns:
+        The gradients of x (None without `want_d_x`), of the weights, stacked as `weights`, and of h and c before the
+        first step.
+    """
     size = h.shape[2]
     d_x, d_weights, d_h0, d_c0 = None, [], [], []
     for d, direction in enumerate(_directions(cell, weights, lengths, reverse)):
@@ -302,7 +370,7 @@ def backward(
 
 
 def kept_shape(cell: str, weight_hh: Tensor, num_videos: int, num_frames: int) -> tuple[int, ...]:
-    """The shape of what `forward` keeps, for weight_hh [D, G*H, K]."""
+    """Return the shape of what `forward` keeps, for weight_hh [D, G*H, K]."""
     weights = Weights(weight_hh[0], weight_hh[0], None, None)
     return (len(weight_hh), *Direction(cell, weights, [], False).kept_shape(num_frames, num_videos))
 

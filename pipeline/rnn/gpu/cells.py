@@ -1,4 +1,8 @@
-"""One step of each cell as Triton functions, which the kernels of both kinds call."""
+"""This module defines one step of each cell as Triton functions, which the Triton and the Gluon kernels call.
+
+The equations are those of `pipeline.rnn.cells`. All values are float32 tensors of one shape. With FAST, tanh and the
+sigmoid are the approximation of the processor, see `tanh`.
+"""
 
 # mypy: disable-error-code="no-untyped-def"
 # (Kernels have no types that Python knows.)
@@ -9,6 +13,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 
 @triton.jit
 def sigmoid(x, FAST: tl.constexpr):
+    """Compute 1 / (1 + exp(-x))."""
     if FAST:
         return 0.5 + 0.5 * tanh(0.5 * x, FAST)
     return 1.0 / (1.0 + tl.exp(-x))
@@ -16,8 +21,11 @@ def sigmoid(x, FAST: tl.constexpr):
 
 @triton.jit
 def tanh(x, FAST: tl.constexpr):
-    """By exp, since the interpreter lacks libdevice: the absolute error is about 1e-7. FAST: the processor's own, of
-    11 bits and a quarter of the instructions."""
+    """Compute the hyperbolic tangent of x.
+
+    It is computed by exp, because Triton's interpreter lacks libdevice; the absolute error is about 1e-7. With FAST it
+    is the instruction of the processor, which has 11 bits and takes a quarter of the instructions.
+    """
     if FAST:
         return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], tl.float32, is_pure=True, pack=1)
     return 2.0 / (1.0 + tl.exp(-2.0 * x)) - 1.0
@@ -25,24 +33,30 @@ def tanh(x, FAST: tl.constexpr):
 
 @triton.jit
 def larger(a, b):
+    """Return the larger of two numbers, as the combining function of a reduction."""
     return tl.where(a > b, a, b)
 
 
 @triton.jit
 def lstm(pre_i, pre_f, pre_g, pre_o, c, FAST: tl.constexpr):
+    """Return h_t and c_t of an LSTM, from the pre-activations of the gates and c_(t-1)."""
     c = sigmoid(pre_f, FAST) * c + sigmoid(pre_i, FAST) * tanh(pre_g, FAST)
     return sigmoid(pre_o, FAST) * tanh(c, FAST), c
 
 
 @triton.jit
 def gru(pre_r, pre_z, new_in, new_hidden, h, FAST: tl.constexpr):
+    """Return h_t of a GRU, from the pre-activations of r and z, the two parts of n, and h_(t-1).
+
+    new_in is W_in x_t + b_in, and new_hidden is W_hn h_(t-1) + b_hn.
+    """
     n = tanh(new_in + sigmoid(pre_r, FAST) * new_hidden, FAST)
     return n + sigmoid(pre_z, FAST) * (h - n)
 
 
 @triton.jit
 def lstm_backward(pre_i, pre_f, pre_g, pre_o, c_before, d_h, d_c, FAST: tl.constexpr):
-    """Gradients of the four pre-activations, and of c_before."""
+    """Return the gradients of the four pre-activations, and of c_before, from those of h_t and c_t."""
     i = sigmoid(pre_i, FAST)
     f = sigmoid(pre_f, FAST)
     g = tanh(pre_g, FAST)
@@ -58,7 +72,7 @@ def lstm_backward(pre_i, pre_f, pre_g, pre_o, c_before, d_h, d_c, FAST: tl.const
 
 @triton.jit
 def gru_backward(pre_r, pre_z, new_in, new_hidden, h_before, d_h, FAST: tl.constexpr):
-    """Gradients of the four parts of `gates`, and of h_before by way of z alone."""
+    """Return the gradients of the first four arguments, and that of h_before by way of z alone, from that of h_t."""
     r = sigmoid(pre_r, FAST)
     z = sigmoid(pre_z, FAST)
     n = tanh(new_in + r * new_hidden, FAST)

@@ -1,17 +1,19 @@
-"""The loops of triton_kernels.py once more, in Gluon, for a head whose weights one SM holds; float16 and bfloat16.
+"""The Gluon kernels of this module run the loops of triton_kernels.py for a head whose weights one SM holds.
 
-T frames, B videos, D directions, H hidden units in N heads of K = H / N, G gates; arguments as in triton_kernels.py.
+They take float16 and bfloat16. T frames, B videos, D directions, H hidden units in N heads of K = H / N, G gates; the
+arguments are those of triton_kernels.py.
 
-Gluon lets a kernel say which thread holds what. Here everything is transposed, [K, TILE] = [K, K] x [K, TILE]: the
-weights are the first operand of mma.sync and stay in registers, and a tile of 8 videos fills its narrow side (8), where
-the plain kernels fill half of the wide one (16). All other tensors lie as the products leave them, so that what a step
-reads and writes passes through no shared memory; only the state does, on its way into the next product.
+In Gluon a kernel states which thread holds which values. Here everything is transposed, [K, TILE] = [K, K] x [K, TILE].
+The weights are the first operand of mma.sync and stay in registers, and a tile of 8 videos fills its narrow side (8),
+where the plain kernels fill half of the wide one (16). All other tensors lie as the products leave them, so that what a
+step reads and writes does not pass through shared memory. Only the state does, on its way into the next product.
 
-A product leaves a thread rows that are 8 apart. Which unit a row stands for is free, so rows are given to units such
-that a thread's are neighbours in memory, read and written at once (`_to_rows`, `_to_units`: no instruction is made of
-them). On an H200 a step of tanh with K=256 spent more than half of its time on reads and writes of single values.
+A product leaves a thread with rows that are 8 apart. The unit for which a row stands can be chosen, so rows are given
+to units such that those of a thread are neighbours in memory, which are read and written together (`_to_rows`,
+`_to_units`: the compiler makes no instruction of them). On an H200 a step of tanh with K=256 had spent more than half
+of its time on reads and writes of single values.
 
-tanh and the sigmoid are the processor's own approximation, of 11 bits, where the operands of a product have 8 or 11.
+tanh and the sigmoid are the approximation of the processor. It has 11 bits, and the operands of a product have 8 or 11.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -38,7 +40,10 @@ def _store(pointer, value, mask):
 
 @gluon.jit
 def _to_rows(x, LAYOUT: tl.constexpr, NUM_WARPS: tl.constexpr):
-    """[units, C] -> [rows, C]: unit = (warp, row of 8, tile of 16, half), row = (tile of 16, warp, half, row of 8)."""
+    """Bring x [units, C] into the order [rows, C].
+
+    A unit is (warp, row of 8, tile of 16, half), and a row is (tile of 16, warp, half, row of 8).
+    """
     tiles: gl.constexpr = x.shape[0] // (16 * NUM_WARPS)
     parts = gl.permute(gl.reshape(x, [NUM_WARPS, 8, tiles, 2, x.shape[1]]), [2, 0, 3, 1, 4])
     return gl.convert_layout(gl.reshape(parts, [x.shape[0], x.shape[1]]), LAYOUT)
@@ -46,7 +51,7 @@ def _to_rows(x, LAYOUT: tl.constexpr, NUM_WARPS: tl.constexpr):
 
 @gluon.jit
 def _to_units(x, UNITS: tl.constexpr, NUM_WARPS: tl.constexpr):
-    """[rows, C] -> [units, C]."""
+    """Bring x [rows, C] into the order [units, C]."""
     tiles: gl.constexpr = x.shape[0] // (16 * NUM_WARPS)
     parts = gl.permute(gl.reshape(x, [tiles, NUM_WARPS, 2, 8, x.shape[1]]), [1, 3, 0, 2, 4])
     return gl.convert_layout(gl.reshape(parts, [x.shape[0], x.shape[1]]), UNITS)
@@ -54,13 +59,13 @@ def _to_units(x, UNITS: tl.constexpr, NUM_WARPS: tl.constexpr):
 
 @gluon.jit
 def _store_rows(pointer, value, live, mask, UNITS: tl.constexpr, NUM_WARPS: tl.constexpr):
-    """A product's result, 0 for videos that have ended."""
+    """Store the result of a product, with 0 for videos that have ended."""
     _store(pointer, _to_units(gl.where(live, value, 0.0), UNITS, NUM_WARPS), mask)
 
 
 @gluon.jit
 def _weight(pointer, K, WHOLE: tl.constexpr, TRANSPOSED: tl.constexpr, MMA: tl.constexpr, NUM_WARPS: tl.constexpr):
-    """A gate's [K, K] as first operand: rows are its units, or, TRANSPOSED, the units that it reads."""
+    """Load the [K, K] of a gate as first operand: rows are its units, or, if TRANSPOSED, the units that it reads."""
     # In memory the units that a unit reads lie side by side.
     READ_ALONG_0: tl.constexpr = gl.BlockedLayout([8, 1], [8, 4], [1, NUM_WARPS], [0, 1])
     READ_ALONG_1: tl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [NUM_WARPS, 1], [1, 0])
@@ -74,7 +79,7 @@ def _weight(pointer, K, WHOLE: tl.constexpr, TRANSPOSED: tl.constexpr, MMA: tl.c
 
 @gluon.jit
 def _lengths(lengths, video, num_videos, num_frames, HAS_LENGTHS: tl.constexpr):
-    """Of `video` [TILE]; 0 past the last one."""
+    """Return the length of each `video` [TILE]; 0 past the last video."""
     if HAS_LENGTHS:
         return gl.load(lengths + video, mask=video < num_videos, other=0).to(gl.int32)
     return gl.where(video < num_videos, num_frames, 0)
@@ -203,7 +208,7 @@ def _forward_kernel(
 
 @gluon.jit
 def _exchange(value):
-    """[units, TILE] in shared memory, to be read as a product's second operand."""
+    """Put a [units, TILE] into shared memory, from where it is read as the second operand of a product."""
     return gl.allocate_shared_memory(value.dtype, value.shape, gl.SwizzledSharedLayout(8, 1, 8, [0, 1]), value)
 
 
@@ -352,8 +357,16 @@ def _backward_kernel(
 
 
 def units_layout(num_units: int, tile: int, num_warps: int) -> gl.DistributedLinearLayout:
-    """Of a [units, tile of 8 videos]: a thread has neighbouring units of two videos, and no value leaves its thread
-    between this layout and the rows that a product leaves."""
+    """Return the layout of a [units, tile of 8 videos].
+
+    A thread has neighbouring units of two videos. No value leaves its thread between this layout and the rows in which
+    a product leaves its result.
+
+    Args:
+        num_units: The number of units of a head, padded to a power of 2, at least 16 for each warp.
+        tile: The number of videos of a program: 8.
+        num_warps: The number of warps of a program.
+    """
     neighbours = num_units // (8 * num_warps)
 
     def powers(first: int, stop: int) -> list[list[int]]:
@@ -369,9 +382,13 @@ def units_layout(num_units: int, tile: int, num_warps: int) -> gl.DistributedLin
 
 
 def launch(kind: str, num_groups: int, num_warps: int, **arguments: Any) -> None:
-    """Run the "forward" or "backward" kernel for all (tile, direction, head); `arguments` may hold more than it takes.
+    """Run a kernel for all (tile, direction, head).
 
-    A warp has at least 16 units, the wide side of mma.sync.
+    Args:
+        kind: forward or backward.
+        num_groups: The number of (tile, direction, head).
+        num_warps: The maximum number of warps of a program. A warp has at least 16 units, the wide side of mma.sync.
+        **arguments: The arguments of the kernel, by name; there may be others too.
     """
     kernel = _forward_kernel if kind == "forward" else _backward_kernel
     arguments["NUM_WARPS"] = min(num_warps, arguments["WHOLE"] // 16)

@@ -1,4 +1,4 @@
-"""How a layer is laid over the programs of a GPU, and the launch of its two loops.
+"""This module plans how a layer is laid over the programs of a GPU, and launches its two loops.
 
 T frames, B videos, D directions (1 or 2), H hidden units in N heads of K = H / N, G gates.
 """
@@ -14,37 +14,51 @@ from pipeline.rnn.gpu.triton_kernels import backward_kernel, forward_kernel
 from pipeline.rnn.precision import takes_tf32
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-MAX_WEIGHT_BYTES = 128 * 1024  # of W_hh that one program keeps: half of the registers of an SM
-WEIGHT_BYTES_BESIDE_16 = 96 * 1024  # beside a tile of 16 videos: more, and registers spill (LSTM, K=128, Triton 3.6)
-MIN_WIDTH = 16  # of a side of a product
+MAX_WEIGHT_BYTES = 128 * 1024  # One program keeps this much of W_hh: half of the registers of an SM.
+# Beside a tile of 16 videos it keeps this much. With more, registers spill (LSTM, K=128, Triton 3.6).
+WEIGHT_BYTES_BESIDE_16 = 96 * 1024
+MIN_WIDTH = 16  # the smallest side of a product
 
 
 class Plan(NamedTuple):
-    """How a layer is laid over programs."""
+    """How a layer is laid over programs.
 
-    tile: int  # videos of a program
-    slice_width: int  # units of a program
-    whole_width: int  # units of a head, padded
+    Attributes:
+        tile: The number of videos of a program.
+        slice_width: The number of units of a program.
+        whole_width: The number of units of a head, padded to a power of 2.
+        num_slices: The number of programs that share a head.
+        num_warps: The number of warps of a program.
+        precision: How products of float32 are computed, see `_precision`.
+        keep: Whether a split kernel has room for its weights in registers.
+        gluon: Whether gluon_kernels runs the layer.
+    """
+
+    tile: int
+    slice_width: int
+    whole_width: int
     num_slices: int
     num_warps: int
     precision: str
-    keep: bool  # whether a split kernel has room for its weights in registers
-    gluon: bool  # whether gluon_loops runs it
+    keep: bool
+    gluon: bool
 
 
 def _precision(dtype: torch.dtype) -> str:
-    """Of products of float32: TF32 where allowed, else "tf32x3", three such, which come to float32's accuracy.
+    """Return how products of float32 are computed: by TF32 where that is allowed, else by "tf32x3".
 
-    Emulated on the CPU, its relative error over K=256 was 2.9e-7, as that of float32 itself. "ieee" has no tensor core:
-    compiled for sm_90 its loop (tanh, K=128) stores 280 and loads 658 spilled registers a step, tf32x3's none.
+    "tf32x3" is three products of TF32, which together reach the accuracy of float32. Emulated on the CPU, its relative
+    error over K=256 was 2.9e-7, the same as that of float32 itself. "ieee" does not use tensor cores: compiled for
+    sm_90, its loop (tanh, K=128) stores 280 and loads 658 spilled registers per step, and the loop of tf32x3 none.
     """
     return "tf32x3" if dtype == torch.float32 and not takes_tf32() else "tf32"
 
 
 def _plan(cell: str, weight_hh: Tensor, num_videos: int, num_heads: int) -> Plan:
-    """The widest slices whose weights fit; tiles of 8 videos, or 16 where processors are too few and registers are not.
+    """Choose the widest slices whose weights fit, and tiles of 8 or 16 videos.
 
-    A tile of 8 takes as many mma.sync as one of 16, but half of the activations and loads; in Gluon half of all.
+    Tiles have 16 videos where processors are too few and there are enough registers. A tile of 8 takes as many mma.sync
+    as one of 16, but half of the activations and loads; in Gluon it takes half of all three.
     """
     num_directions, _, num_units = weight_hh.shape
     whole_width = max(MIN_WIDTH, triton.next_power_of_2(num_units))
@@ -65,32 +79,44 @@ def _plan(cell: str, weight_hh: Tensor, num_videos: int, num_heads: int) -> Plan
 
 
 def gluon_takes(weight_hh: Tensor) -> bool:
-    """Whether gluon_loops runs on this device, in this dtype and with this Triton, where one SM holds the weights."""
+    """Return whether gluon_kernels can run a layer whose weights one SM holds, by device, dtype and Triton's version.
+
+    Args:
+        weight_hh: [D, G*H, K]; its device and dtype count.
+    """
     if weight_hh.device.type != "cuda" or weight_hh.dtype == torch.float32:
         return False
     try:
         import pipeline.rnn.gpu.gluon_kernels  # noqa: F401
-    except ImportError:  # Gluon is experimental: its names move
+    except ImportError:  # Gluon is experimental: its names move.
         return False
     return torch.cuda.get_device_capability(weight_hh.device) >= (8, 0)
 
 
 def num_processors(device: torch.device) -> int:
-    """Streaming multiprocessors; on the CPU, where only the interpreter runs, those of an H200."""
+    """Return the number of streaming multiprocessors; for the CPU, where only the interpreter runs, that of an H200."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 132
 
 
 def is_supported(cell: str, weight_hh: Tensor) -> bool:
-    """Whether the loops take a layer: its dtype, and whether all slices of a head run at once."""
+    """Return whether the loops can run a layer: whether they take its dtype, and all slices of a head run in parallel.
+
+    Args:
+        cell: tanh, relu, gru or lstm.
+        weight_hh: [D, G*H, K]; its shape, dtype and device count.
+    """
     if weight_hh.dtype not in DTYPES:
         return False
     return _plan(cell, weight_hh, 1, 1).num_slices <= num_processors(weight_hh.device)
 
 
 def _launch(kind: str, plan: Plan, num_groups: int, device: torch.device, **arguments: Any) -> None:
-    """Run all groups; where they are split, only as many at a time as run at once, for they wait for each other."""
+    """Run all groups.
+
+    Programs of a split group wait for each other, so one launch has only as many groups as run in parallel.
+    """
     arguments |= {"TILE": plan.tile, "WHOLE": plan.whole_width}
-    with torch.cuda.device(device if device.type == "cuda" else -1):  # Triton launches on the current one
+    with torch.cuda.device(device if device.type == "cuda" else -1):  # Triton launches on the current device.
         if plan.gluon:
             from pipeline.rnn.gpu.gluon_kernels import launch
 
@@ -116,7 +142,10 @@ def _launch(kind: str, plan: Plan, num_groups: int, device: torch.device, **argu
 
 
 def _strides(**tensors: Tensor | None) -> dict[str, Any]:
-    """Each tensor [T, B, D, *] with its first three strides, as the kernels name them; the last dimension is dense."""
+    """Return each tensor [T, B, D, *] with its first three strides, as the kernels name them.
+
+    The last dimension must be dense.
+    """
     arguments: dict[str, Any] = {}
     for name, tensor in tensors.items():
         if tensor is not None and tensor.shape[3] > 1 and tensor.stride(3) != 1:
@@ -127,7 +156,7 @@ def _strides(**tensors: Tensor | None) -> dict[str, Any]:
 
 
 def _shared_arguments(cell: str, weight_hh: Tensor, state: Tensor, lengths: Tensor | None, num_frames: int) -> Any:
-    """(plan, arguments): what both kernels take; state [D, B, H]."""
+    """Return the plan and the arguments that both kernels take; state is [D, B, H]."""
     num_directions, num_videos, num_hidden = state.shape
     num_units = weight_hh.shape[2]
     num_heads = num_hidden // num_units
@@ -166,18 +195,23 @@ def forward_loop(
 ) -> None:
     """Run all frames of one layer, in all directions.
 
-    cell       "tanh", "relu", "gru" or "lstm"
-    projected  [T, B, D, G*H]  W_ih x_t + b_ih + b_hh of every gate, but of GRU's n W_in x_t + b_in alone
-    weight_hh  [D, G*H, K]     row g*H + n*K + i, column j: from unit n*K + j to gate g of unit n*K + i
-    bias_n     [D, H]          b_hn of GRU, else None
-    h, c       [D, B, H]       float32, in place: the state before the first step -> after each video's last
-    lengths    [B]             int64; frame t of video b is live iff t < lengths[b]. None: all are
-    reverse    [D]             whether a direction runs over frames length-1 .. 0
-    out        [T, B, D, H]    written: h_t, zero at padding
-    cells      [T, B, D, H]    written where given, float32: c_t of LSTM, zero at padding
+    projected, weight_hh and out have one dtype of DTYPES. Products take operands of that dtype and add in float32.
+    Everything else is float32.
 
-    projected, weight_hh and out have one dtype of DTYPES. Products take operands of that dtype and sum in float32;
-    everything else is float32.
+    Args:
+        cell: tanh, relu, gru or lstm.
+        projected: [T, B, D, G*H], W_ih x_t + b_ih + b_hh of every gate, but for n of GRU W_in x_t + b_in alone.
+        weight_hh: [D, G*H, K]; row g*H + n*K + i, column j leads from unit n*K + j to gate g of unit n*K + i.
+        bias_n: [D, H], b_hn of GRU; None for the other cells.
+        h: float32 [D, B, H], the hidden state before the first step; overwritten with that after each video's last.
+        c: float32 [D, B, H], the cell state likewise, for LSTM only.
+        lengths: int64 [B]; frame t of video b is live where t < lengths[b]. None where all frames are live.
+        reverse: [D], whether each direction runs over the frames length-1 to 0.
+        out: [T, B, D, H], written: h_t, zero at padding.
+        cells: float32 [T, B, D, H], written unless it is None: c_t of LSTM, zero at padding.
+
+    Raises:
+        ValueError: No kernel takes the dtype or the shape of weight_hh, or the last dimension of a tensor is not dense.
     """
     plan, arguments = _shared_arguments(cell, weight_hh, h, lengths, projected.shape[0])
     h_last = torch.empty(h.shape, dtype=torch.float32, device=h.device)
@@ -213,16 +247,24 @@ def backward_loop(
     lengths: Tensor | None,
     reverse: tuple[bool, ...],
 ) -> None:
-    """Run the frames of one layer backwards: gradients of all pre-activations and of the first state.
+    """Run the frames of one layer backwards, for the gradients of all pre-activations and of the first state.
 
-    gates    tanh, relu: h_t [T, B, D, H]; LSTM: pre-activations of i, f, g, o [T, B, D, 4*H]; GRU: [T, B, D, 4*H],
-             pre-activations of r and z, W_in x + b_in, W_hn h + b_hn
-    before   [T, B, D, H]  the state before each frame in that direction: h of GRU, c (float32) of LSTM, else None
-    d_out    [T, B, D, H]  gradients of the outputs
-    dh, dc   [D, B, H]     float32, in place: gradient of the state after the last step -> before the first
-    d_gates  as gates      written: gradients of what gates holds (tanh, relu: of the pre-activation); zero at padding
+    Args:
+        cell: As in `forward_loop`, and with the same precision.
+        gates: For tanh and relu h_t, [T, B, D, H]. For LSTM the pre-activations of i, f, g, o, [T, B, D, 4*H]. For GRU
+            the pre-activations of r and z, W_in x + b_in, and W_hn h + b_hn, [T, B, D, 4*H].
+        before: [T, B, D, H], the state before each frame in its direction: h for GRU, c (float32) for LSTM, else None.
+        weight_hh: As in `forward_loop`.
+        d_out: [T, B, D, H], the gradient of the outputs.
+        dh: float32 [D, B, H], the gradient of h after the last step; overwritten with that before the first step.
+        dc: float32 [D, B, H], the gradient of c likewise, for LSTM only.
+        d_gates: As gates, written: the gradient of what gates holds, but for tanh and relu that of the pre-activation;
+            zero at padding.
+        lengths: As in `forward_loop`.
+        reverse: As in `forward_loop`.
 
-    weight_hh, lengths, reverse and precision as in `forward_loop`.
+    Raises:
+        ValueError: As in `forward_loop`.
     """
     plan, arguments = _shared_arguments(cell, weight_hh, dh, lengths, gates.shape[0])
     dh_first = torch.empty(dh.shape, dtype=torch.float32, device=dh.device)
@@ -248,9 +290,10 @@ def backward_loop(
 def _first_product(
     cell: str, weight_hh: Tensor, d_gates: Tensor, lengths: Tensor | None, reverse: tuple[bool, ...]
 ) -> Tensor:
-    """[D, B, H], what each video's first step sends to the state before it; split kernels leave it out.
+    """Compute what the first step of each video sends to the state before it, [D, B, H].
 
-    It reads the gradients that all slices wrote in the last step of the loop, after which they do not meet.
+    Split kernels leave this out, because it reads the gradients that all slices wrote in the last step of the loop,
+    after which the slices do not meet.
     """
     num_frames, num_videos, num_directions, _ = d_gates.shape
     num_units = weight_hh.shape[2]

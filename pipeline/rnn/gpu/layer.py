@@ -1,8 +1,8 @@
-"""One layer on a GPU, forward and backward: what `layer` is for the CPU, around the loops of `launch`.
+"""This module runs a layer on a GPU, forward and backward: all that surrounds the loops of `launch`.
 
-B videos, T frames, F features, H hidden units in N heads of K = H/N, D directions, G gates. The loops run all frames
-and directions in one launch each; before and after them everything is one product of matrices over all frames. The
-loops take the frames first: as views, nothing is copied.
+It is to a GPU what `cpu.layer` is to a CPU. B videos, T frames, F features, H hidden units in N heads of K = H/N, D
+directions, G gates. Each loop runs all frames and directions in one launch. Before and after it, everything is one
+product of matrices over all frames. The loops take the frames first; they get views, so that nothing is copied.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,17 @@ is_supported = launch.is_supported
 
 
 def kept_shape(cell: str, weight_hh: Tensor, num_videos: int, num_frames: int) -> tuple[int, ...]:
-    """The shape of what `forward` keeps: LSTM's cell states, float32 [T, B, D, H]; for the others nothing."""
+    """Return the shape of what `forward` keeps.
+
+    Args:
+        cell: tanh, relu, gru or lstm.
+        weight_hh: [D, G*H, K]; its shape counts.
+        num_videos: B.
+        num_frames: T.
+
+    Returns:
+        The shape [T, B, D, H] of the float32 cell states for LSTM; [0] for the other cells.
+    """
     size = weight_hh.shape[1] // NUM_GATES[cell]
     return (num_frames, num_videos, len(weight_hh), size) if cell == "lstm" else (0,)
 
@@ -33,7 +43,22 @@ def forward(
     reverse: Sequence[bool],
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """As `layer.forward`; x and weights of one dtype of launch.DTYPES, states float32."""
+    """Run all directions of a layer, as `cpu.layer.forward`.
+
+    Args:
+        cell: tanh, relu, gru or lstm.
+        x: [B, T, F], the input, in one dtype of launch.DTYPES.
+        weights: The weights of all directions, stacked: [D, ...] each, in the dtype of x.
+        h: float32 [D, B, H], the hidden states before the first step.
+        c: float32 [D, B, H], the cell states before the first step, for LSTM only.
+        lengths: The number of valid frames of each video, 0 to T, longest first.
+        reverse: Whether each direction runs from the last frame of a video to its first.
+        keep: Whether a backward pass will follow.
+
+    Returns:
+        The outputs [B, T, D*H], zero at padding; h and c after the last step of each video, as `h` and `c`; and what
+        else the backward pass needs, of the shape `kept_shape`, empty without `keep`.
+    """
     num_videos, num_frames, size = x.shape[0], x.shape[1], h.shape[2]
     ends = _ends(lengths, x)
     output = x.new_empty(num_videos, num_frames, len(reverse), size)
@@ -69,10 +94,32 @@ def backward(
     d_c: Tensor | None,
     want_d_x: bool,
 ) -> tuple[Tensor | None, Weights, Tensor, Tensor | None]:
-    """As `layer.backward`. What the gates were is worked out again, in one product over all frames."""
+    """Run the backward pass of `forward`, as `cpu.layer.backward`.
+
+    The pre-activations of the gates are computed again, in one product over all frames.
+
+    Args:
+        cell: As in `forward`.
+        x: As in `forward`.
+        weights: As in `forward`.
+        h: As in `forward`.
+        c: As in `forward`.
+        lengths: As in `forward`.
+        reverse: As in `forward`.
+        output: [B, T, D*H], the outputs that `forward` returned.
+        kept: What `forward` kept.
+        d_output: [B, T, D*H], the gradient of the outputs.
+        d_h: float32 [D, B, H], the gradient of h after the last step.
+        d_c: float32 [D, B, H], the gradient of c after the last step, for LSTM only.
+        want_d_x: Whether to compute the gradient of x.
+
+    Returns:
+        The gradients of x (None without `want_d_x`), of the weights, stacked as `weights`, and of h and c before the
+        first step.
+    """
     ends = _ends(lengths, x)
     x = _zero_padding(x, ends)
-    # The gradient of a sum is one number seen as many: the loops want it written out.
+    # The gradient of a sum is one number expanded to the whole shape. The loops need it stored in full.
     output, d_output = (t.contiguous().unflatten(2, (len(reverse), -1)) for t in (output, d_output))
     h_before = states_before(output, h.to(output.dtype), ends, reverse)
     gates, before = output, None
@@ -102,21 +149,21 @@ def backward(
 
 
 def _ends(lengths: Sequence[int], x: Tensor) -> Tensor | None:
-    """[B] on the device; None where all videos have all frames."""
+    """Return the lengths [B] on the device of x; None where all frames of all videos are valid."""
     if lengths[-1] == x.shape[1]:
         return None
     return torch.tensor(lengths, device="cpu").to(x.device, non_blocking=True)
 
 
 def _zero_padding(x: Tensor, ends: Tensor | None) -> Tensor:
-    """A product with what padding holds, NaN maybe, would reach the gradients of the weights."""
+    """Set the padding of x to zero, because NaN in it would reach the gradients of the weights by a product."""
     if ends is None:
         return x
     return x.masked_fill(~frame_mask(ends, x.shape[1], x.device)[..., None], 0)
 
 
 def _project(cell: str, x: Tensor, weights: Weights) -> Tensor:
-    """W_ih x + b_ih + b_hh, but without b_hn for GRU: [B, T, D, G*H], one product for all frames and directions."""
+    """Compute W_ih x + b_ih + b_hh, but without b_hn for GRU: [B, T, D, G*H], in one product over all frames."""
     bias = None
     if weights.bias_ih is not None and weights.bias_hh is not None:
         bias_hh = weights.bias_hh
@@ -129,7 +176,7 @@ def _project(cell: str, x: Tensor, weights: Weights) -> Tensor:
 
 
 def _bias_n(cell: str, weights: Weights, x: Tensor) -> Tensor | None:
-    """GRU's b_hn [D, H], zeros without biases; None for the others."""
+    """Return b_hn [D, H] of GRU, zeros without biases; None for the other cells."""
     if cell != "gru":
         return None
     num_directions, rows, _ = weights.hh.shape
@@ -139,7 +186,7 @@ def _bias_n(cell: str, weights: Weights, x: Tensor) -> Tensor | None:
 
 
 def _gates(cell: str, x: Tensor, weights: Weights, h_before: Tensor) -> Tensor:
-    """The pre-activations [B, T, D, 4*H] that `launch.backward_loop` wants, from what they were made of."""
+    """Compute the pre-activations [B, T, D, 4*H] that `launch.backward_loop` takes."""
     recurrent = recurrent_product(h_before, weights.hh)
     projected = _project(cell, x, weights)
     if cell == "lstm":
@@ -152,14 +199,32 @@ def _gates(cell: str, x: Tensor, weights: Weights, h_before: Tensor) -> Tensor:
 
 
 def recurrent_product(h_before: Tensor, weight_hh: Tensor) -> Tensor:
-    """W_hh h_(t-1) of all frames: h_before [B, T, D, H], weight_hh [D, G*H, K] -> [B, T, D, G*H]."""
+    """Compute W_hh h_(t-1) for all frames in one product.
+
+    Args:
+        h_before: [B, T, D, H], the hidden state before each frame.
+        weight_hh: [D, G*H, K], W_hh.
+
+    Returns:
+        [B, T, D, G*H].
+    """
     heads = h_before.unflatten(3, (-1, weight_hh.shape[2]))
     blocks = weight_hh.unflatten(1, (-1, *heads.shape[3:]))
     return torch.einsum("btdnj,dgnij->btdgni", heads, blocks).flatten(3)
 
 
 def states_before(states: Tensor, first: Tensor, ends: Tensor | None, reverse: Sequence[bool]) -> Tensor:
-    """The state before each frame in its direction, from those after it [B, T, D, H] and the first ones [D, B, H]."""
+    """Return the state before each frame, in the order in which a direction reads the frames.
+
+    Args:
+        states: [B, T, D, H], the state after each frame.
+        first: [D, B, H], the state before the first step.
+        ends: integer [B], the number of valid frames of each video; None where all T are valid.
+        reverse: Whether each direction runs from the last frame of a video to its first.
+
+    Returns:
+        [B, T, D, H].
+    """
     before = torch.empty_like(states)
     for d, reverse_d in enumerate(reverse):
         if not reverse_d:
@@ -175,7 +240,7 @@ def states_before(states: Tensor, first: Tensor, ends: Tensor | None, reverse: S
 def _weight_gradients(
     x: Tensor, weights: Weights, h_before: Tensor, d_input: Tensor, d_recurrent: Tensor, want_d_x: bool
 ) -> tuple[Tensor | None, Weights]:
-    """The sums over time, each as one product: d_input, d_recurrent [B, T, D, G*H], h_before [B, T, D, H]."""
+    """Compute the sums over time, each as one product: d_input, d_recurrent [B, T, D, G*H], h_before [B, T, D, H]."""
     rows = d_input.flatten(0, 1).flatten(1)
     d_ih = (rows.t() @ x.flatten(0, 1)).unflatten(0, (len(weights.ih), -1))
     d_x = (rows @ weights.ih.flatten(0, 1)).unflatten(0, x.shape[:2]) if want_d_x else None
@@ -187,7 +252,16 @@ def _weight_gradients(
 
 
 def recurrent_weight_gradient(h_before: Tensor, d_recurrent: Tensor, weight_hh: Tensor) -> Tensor:
-    """dL/dW_hh [D, G*H, K], the sum over all frames and videos."""
+    """Compute dL/dW_hh, the sum over all frames and videos.
+
+    Args:
+        h_before: [B, T, D, H], the hidden state before each frame.
+        d_recurrent: [B, T, D, G*H], the gradient of W_hh h_(t-1).
+        weight_hh: [D, G*H, K]; its shape counts.
+
+    Returns:
+        [D, G*H, K].
+    """
     heads = h_before.unflatten(3, (-1, weight_hh.shape[2]))
     d_gates = d_recurrent.unflatten(3, (-1, *heads.shape[3:]))
     return torch.einsum("btdgni,btdnj->dgnij", d_gates, heads).flatten(1, 3)

@@ -1,25 +1,26 @@
-"""The two time loops of a recurrent layer as Triton kernels: one launch runs all frames.
+"""The Triton kernels of this module run the two time loops of a recurrent layer, all frames in one launch.
 
 T frames, B videos, D directions (1 or 2), H hidden units in N heads of K = H / N (W_hh is block-diagonal: a head reads
-only itself), G gates (tanh and relu 1, GRU 3: r, z, n, LSTM 4: i, f, g, o; equations in cells.py). Time-major.
+only itself), G gates (1 for tanh and relu; 3 for GRU: r, z, n; 4 for LSTM: i, f, g, o; equations in cells.py).
+Time-major. At step s a video is at frame s, or at frame length-1-s where the loop runs backwards. It is live while
+s < length.
 
 A program owns TILE videos of one (direction, head) for all steps. Two decisions make the loop short:
   - Products are [TILE, K] x [K, K], one for each gate, so that no gate has to be cut out of a wider result. With the
-    videos along M the compiler takes mma.sync; with the units along M it takes wgmma and reads all of W_hh from shared
+    videos along M the compiler takes mma.sync. With the units along M it takes wgmma, and reads all of W_hh from shared
     memory at each step.
-  - The loops are `while`, not `for`: Triton sinks the load of a product's operand (shared memory -> registers) into a
-    `for`, and leaves it before a `while`, so that W_hh stays in registers. Compiled for sm_90 (Triton 3.9, tanh, K=256,
-    bfloat16, tile 8): 9 LDSM a step, with `for` 41.
+  - The loops are `while`, not `for`. Triton sinks the load of a product's operand (shared memory -> registers) into a
+    `for`, but leaves it before a `while`, so that W_hh stays in registers. Compiled for sm_90 (Triton 3.9, tanh, K=256,
+    bfloat16, tile 8), a step has 9 LDSM, and with `for` 41.
 
-W_hh of one head beyond MAX_WEIGHT_BYTES is cut into slices of units, one program (and SM) each. They meet at one
-barrier a step and pass the state of all units through `out` (backward: the gradients through `d_gates`), which hold a
-slot for every frame, so that nothing is overwritten before it is read. Weights kept on chip over all steps, and
-programs that meet at each, are from Diamos et al. 2016, "Persistent RNNs".
+If W_hh of one head is larger than MAX_WEIGHT_BYTES, it is cut into slices of units, one program (and SM) for each. The
+programs meet at one barrier per step. They pass the state of all units through `out` (in the backward pass the
+gradients through `d_gates`), which has a slot for every frame, so that nothing is overwritten before it is read. Diamos
+et al. 2016, "Persistent RNNs", is the source of both ideas: weights that stay on chip over all steps, and programs that
+meet at each step.
 
 Where a head is not split and operands have 16 bits, gluon_kernels.py runs the same loops on CUDA, with half of the
-products and two barriers a step. What a step takes on a GPU: docs/benchmarks.md.
-
-Steps: at step s a video is at frame s, or at length-1-s where the loop runs backwards. It is live while s < length.
+products and two barriers per step. docs/benchmarks.md has the time of a step on a GPU.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -38,11 +39,11 @@ def _load(pointer, mask):
 
 @triton.jit
 def _load_fresh(pointer, mask, KEEP: tl.constexpr):
-    """What another program may have written: past the cache of this SM, which may be stale.
+    """Load what another program may have written, past the cache of this SM, which may be stale.
 
-    Where a product's operand comes straight from a load, Triton 3.9 moves the reading of the other one, the weights,
-    behind it and so into the loop. KEEP prevents that by a sum, and the weights stay in registers: tanh, K=512, tile 8
-    then has 16 LDSM a step in place of 48.
+    Where an operand of a product comes straight from a load, Triton 3.9 moves the reading of the other operand, the
+    weights, behind that load and so into the loop. KEEP prevents this by a sum, so that the weights stay in registers:
+    with it, tanh (K=512, tile 8) has 16 LDSM per step instead of 48.
     """
     value = tl.load(pointer, mask=mask, other=0.0, cache_modifier=".cg")
     return value + 0.0 if KEEP else value
@@ -55,15 +56,16 @@ def _store(pointer, value, mask):
 
 @triton.jit
 def _product(operand, weight, total, PRECISION: tl.constexpr):
-    """total + operand x weight, the operand rounded to the weight's dtype."""
+    """Return total + operand x weight, with the operand rounded to the dtype of the weight."""
     return tl.dot(operand.to(weight.dtype), weight, acc=total, input_precision=PRECISION, out_dtype=tl.float32)
 
 
 @triton.jit
 def _meet(counter, num_arrivals):
-    """Wait until the programs that share `counter` have arrived `num_arrivals` times in all; each sees what all wrote.
+    """Wait until the programs that share `counter` have arrived `num_arrivals` times in all.
 
-    The first barrier puts all threads' writes before the release, the second one their reads after the acquire.
+    Each of them then sees what all have written. The first barrier puts the writes of all threads before the release,
+    and the second one puts their reads after the acquire.
     """
     tl.debug_barrier()
     tl.atomic_add(counter, 1, sem="release", scope="gpu")
@@ -74,7 +76,10 @@ def _meet(counter, num_arrivals):
 
 @triton.jit
 def _place(first_group, num_heads, num_directions, TILE: tl.constexpr):
-    """(direction, head, videos [TILE, 1]) of a program. Grid: a group for each (tile, direction, head), slices."""
+    """Return the direction, the head and the videos [TILE, 1] of a program.
+
+    The grid has a group for each (tile, direction, head), and the slices of each group.
+    """
     group = first_group + tl.program_id(0)
     tile = group // (num_heads * num_directions)
     return group // num_heads % num_directions, group % num_heads, tile * TILE + tl.arange(0, TILE)[:, None]
@@ -82,7 +87,7 @@ def _place(first_group, num_heads, num_directions, TILE: tl.constexpr):
 
 @triton.jit
 def _lengths(lengths, video, num_videos, num_frames, HAS_LENGTHS: tl.constexpr):
-    """Of `video` [TILE, 1]; 0 past the last one."""
+    """Return the length of each `video` [TILE, 1]; 0 past the last video."""
     if HAS_LENGTHS:
         return tl.load(lengths + video, mask=video < num_videos, other=0).to(tl.int32)
     return tl.where(video < num_videos, num_frames, 0)
@@ -105,6 +110,7 @@ def forward_kernel(
     HAS_LENGTHS: tl.constexpr, HAS_CELLS: tl.constexpr, PRECISION: tl.constexpr, KEEP: tl.constexpr,
 ):
     # fmt: on
+    """Run the forward loop. `launch.forward_loop` describes the tensors, `launch.Plan` the constants."""
     direction, head, video = _place(first_group, num_heads, num_directions, TILE)
     length = _lengths(lengths, video, num_videos, num_frames, HAS_LENGTHS)
     num_steps = tl.reduce(length, None, larger)
@@ -225,6 +231,7 @@ def backward_kernel(
     HAS_LENGTHS: tl.constexpr, PRECISION: tl.constexpr, KEEP: tl.constexpr,
 ):
     # fmt: on
+    """Run the backward loop. `launch.backward_loop` describes the tensors, `launch.Plan` the constants."""
     direction, head, video = _place(first_group, num_heads, num_directions, TILE)
     length = _lengths(lengths, video, num_videos, num_frames, HAS_LENGTHS)
     num_steps = tl.reduce(length, None, larger)
@@ -287,7 +294,7 @@ def backward_kernel(
             next_3 = _load(slot + 3 * H, mask)
             next_before = _load(before_row + position * before_t, mask)
 
-        if NUM_SLICES > 1:  # the product of the step before, whose gradients are all there now
+        if NUM_SLICES > 1:  # This is the product of the previous step, whose gradients all slices have written now.
             earlier = d_gates_row + (frame + sign * (step - 1)).to(tl.int64) * d_gates_t + other[None, :]
             reached = live & (frame + sign * step != frame) & (other < K)[None, :]  # none at step 0
             d_h = _product(_load_fresh(earlier, reached, KEEP), weight_0, d_h, PRECISION)
