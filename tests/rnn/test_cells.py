@@ -1,4 +1,4 @@
-"""Each cell against its equation, worked out by hand on one number, and against torch.nn's cell."""
+"""Each cell is compared with its equation, computed by hand on one number."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A network over chunks of a sequence: what it gives for the whole, in bounded memory, and nothing left on disk."""
+"""A network over chunks gives the results of the whole sequence, in bounded memory, and leaves no file behind."""
 
 import gc
 import tempfile
@@ -36,7 +36,7 @@ def sequence(num_frames: int) -> Tensor:
     st.lists(st.integers(1, 9), min_size=1, max_size=6),
     st.sampled_from([1, 300, chunked.IN_MEMORY_BYTES]),
 )
-def test_chunks_give_what_the_whole_gives(
+def test_chunks_equal_the_whole_sequence(
     cell: str, num_layers: int, bidirectional: bool, num_heads: int, lengths: list[int], in_memory_bytes: int
 ) -> None:
     network = make(cell, num_layers=num_layers, bidirectional=bidirectional, num_heads=num_heads)
@@ -70,14 +70,12 @@ def test_a_causal_network_answers_each_chunk_before_the_next() -> None:
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_as_much_is_in_memory_of_a_long_sequence_as_of_a_short_one(
-    monkeypatch: pytest.MonkeyPatch, bidirectional: bool
-) -> None:
+def test_memory_does_not_grow_with_the_sequence(monkeypatch: pytest.MonkeyPatch, bidirectional: bool) -> None:
     monkeypatch.setattr(chunked, "IN_MEMORY_BYTES", 1)
     network = make("gru", num_layers=2, bidirectional=bidirectional)
 
     def max_numbers(num_chunks: int) -> int:
-        """In tensors, at any time when a chunk is asked for or given."""
+        """Return the maximum count of numbers in tensors, over all times when a chunk is read or written."""
         seen: list[int] = []
 
         def look() -> None:
@@ -92,20 +90,20 @@ def test_as_much_is_in_memory_of_a_long_sequence_as_of_a_short_one(
             look()
         return max(seen)
 
-    gc.freeze()  # what is there before is not looked at, which is most of it
+    gc.freeze()  # Objects that exist before, which are most of all, are not counted.
     try:
         assert max_numbers(60) == max_numbers(6)
     finally:
         gc.unfreeze()
 
 
-def test_no_file_is_left_or_seen_while_it_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_file_is_visible_while_it_runs_or_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(chunked, "IN_MEMORY_BYTES", 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     opened: list[Any] = []
 
     def open_file(**options: Any) -> Any:
-        opened.append(tempfile.SpooledTemporaryFile(**options))  # noqa: SIM115  closed by whom it is given to
+        opened.append(tempfile.SpooledTemporaryFile(**options))  # noqa: SIM115  closed by ChunkFile
         return opened[-1]
 
     monkeypatch.setattr(chunked, "SpooledTemporaryFile", open_file)

@@ -1,4 +1,4 @@
-"""The gradient's way back through time against loops written out, networks solved by hand, and known matrices."""
+"""The measured gradients are compared with explicit loops, networks solved by hand, and known matrices."""
 
 import doctest
 import math
@@ -21,7 +21,7 @@ KINDS: dict[str, Callable[..., Any]] = {
 
 
 def network(kind: str, hidden: int, weight_hh: Tensor, **options: Any) -> Any:
-    """Without biases; the input reaches all units alike."""
+    """Make a network without biases, whose input reaches all units in the same way."""
     module = KINDS[kind](1, hidden, bias=False, **options).double()
     with torch.no_grad():
         module.weight_ih_l0.fill_(1.0)
@@ -39,8 +39,8 @@ def each_frame(outputs: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("loss", [last_frame, each_frame])
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_norms_are_those_of_a_loop_written_out(kind: str, loss: Callable[[Tensor], Tensor]) -> None:
-    """torch.nn's cells, frame by frame, with a `retain_grad` on every state."""
+def test_norms_equal_those_of_an_explicit_loop(kind: str, loss: Callable[[Tensor], Tensor]) -> None:
+    """The loop runs a cell of torch.nn frame by frame, with `retain_grad` on every state."""
     torch.manual_seed(0)
     module = KINDS[kind](3, 4).double()
     cell_class = {"gru": nn.GRUCell, "lstm": nn.LSTMCell}.get(kind, nn.RNNCell)
@@ -117,8 +117,8 @@ def test_twice_the_identity_explodes() -> None:
     assert flow.verdict == "exploding"
 
 
-def test_an_lstm_forgets_as_its_forget_gate_says() -> None:
-    """Gates by biases alone: f = 0.9, i and o open. dL/dc goes back by f, and W_hg makes dL/dh a trace of it."""
+def test_the_gradient_of_an_lstm_decays_by_its_forget_gate() -> None:
+    """The biases alone set the gates: f = 0.9, i and o open. dL/dc decays by f, and W_hg makes dL/dh a trace of it."""
     module = LSTM(1, 1).double()
     with torch.no_grad():
         for parameter in module.parameters():
@@ -150,7 +150,7 @@ def test_a_flow_begins_at_the_last_frame_that_the_loss_reads_and_is_averaged_ove
     torch.manual_seed(0)
     module = GRU(2, 3).double()
     x = torch.randn(3, 9, 2, dtype=torch.float64)
-    read = [6, 3, None]  # the last frame that has a label; the third video has none
+    read = [6, 3, None]  # the last frame that has a label; the third video has no label
 
     def loss(outputs: Tensor) -> Tensor:
         return sum((outputs[b, : t + 1].square().sum() for b, t in enumerate(read) if t is not None), torch.tensor(0))
@@ -165,7 +165,7 @@ def test_a_flow_begins_at_the_last_frame_that_the_loss_reads_and_is_averaged_ove
     torch.testing.assert_close(flow.norms[0, 0], expected)
 
 
-def test_a_loss_that_reads_nothing_and_one_that_is_no_number() -> None:
+def test_a_loss_that_reads_nothing_and_one_that_is_nan() -> None:
     module, x = GRU(2, 3), torch.randn(1, 4, 2)
     nothing = flow_of(module, x, lambda outputs: 0 * outputs.sum())
     assert (nothing.norms.shape, nothing.longest, nothing.verdict) == ((1, 1, 1), 1, "healthy")
@@ -181,7 +181,7 @@ def test_how_large_the_loss_is_does_not_matter(scale: float) -> None:
     torch.testing.assert_close(flow.norms, flow_of(module, x).norms)
 
 
-def test_a_gradient_that_went_under_counts_as_the_smallest_number() -> None:
+def test_a_gradient_that_underflowed_counts_as_the_smallest_number() -> None:
     module = network("relu", 2, torch.zeros(2, 2))
     flow = flow_of(module, torch.ones(1, 12, 1, dtype=torch.float64), last_frame)
     assert flow.norms[0, 0, 1:].eq(0).all()
@@ -227,8 +227,8 @@ def test_spectral_radius_of_each_layer_direction_gate_and_head() -> None:
 
 @pytest.mark.parametrize("num_heads", [1, 2])
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_starts(kind: str, num_heads: int) -> None:
-    """Each gate's and head's block is what was asked for; all else is as torch.nn draws it."""
+def test_initial_recurrent_weights(kind: str, num_heads: int) -> None:
+    """The block of each gate and head is as requested, and every other weight is as torch.nn draws it."""
 
     def start(recurrent_init: str) -> Any:
         torch.manual_seed(0)
@@ -250,7 +250,7 @@ def test_starts(kind: str, num_heads: int) -> None:
         torch.testing.assert_close(radii, torch.ones_like(radii), rtol=1e-5, atol=0)
 
 
-def test_an_unknown_start_is_refused() -> None:
+def test_an_unknown_recurrent_init_is_refused() -> None:
     with pytest.raises(ValueError, match="recurrent_init: got 'zeros', expected one of 'uniform', 'orthogonal'"):
         GRU(2, 3, recurrent_init="zeros")  # type: ignore[arg-type]
 

@@ -1,4 +1,7 @@
-"""Every path against the reference: heads, segments, torch's kernel, float32 streams; and what a path refuses."""
+"""Every path is compared with the reference, and refuses what it cannot run.
+
+The cases are heads, segments, torch's kernels, and streams in float32.
+"""
 
 import itertools
 from typing import Any
@@ -20,7 +23,7 @@ RAGGED = torch.tensor([9, 23, 1, 17])
 
 
 def results(module: nn.Module, path: Any, lengths: Tensor | None = None, *, num_frames: int = 23) -> list[Tensor]:
-    """Outputs, final state and all gradients on a path, for the same input and a random linear loss."""
+    """Return outputs, final state and all gradients on a path, for the same input and a random linear loss."""
     generator = torch.Generator().manual_seed(1)
     device, dtype = next(module.parameters()).device, next(module.parameters()).dtype
 
@@ -45,7 +48,7 @@ def assert_equal(got: list[Tensor], expected: list[Tensor], tolerance: float) ->
 @pytest.mark.parametrize("lengths", [None, RAGGED], ids=["equal", "ragged"])
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num_heads", [2, 4])
-def test_heads_are_networks_of_their_own(cell: str, num_heads: int, lengths: Tensor | None) -> None:
+def test_heads_are_independent_networks(cell: str, num_heads: int, lengths: Tensor | None) -> None:
     torch.manual_seed(0)
     network = CELLS[cell](6, 8, num_heads=num_heads).double()
     gates = network.weight_ih_l0.shape[0] // 8
@@ -146,7 +149,7 @@ def test_the_measured_table_decides(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.allclose(network(x)[0], network(x, None, torch.tensor([5, 5]))[0], atol=1e-6)
 
 
-def test_long_videos_train_in_segments_whatever_is_faster() -> None:
+def test_long_videos_train_in_segments_even_where_torch_is_faster() -> None:
     network, x = LSTM(3, 4), torch.zeros(1, dispatch.SEGMENT_FRAMES + 1, 3)
     layer = ("lstm", x, network.weights(0), torch.zeros(1, 1, 4), None)
     assert dispatch.fastest_path(*layer) == "ours"
@@ -162,7 +165,7 @@ def test_paths_on_a_gpu(path: Any, cell: str, lengths: Tensor | None) -> None:
     torch.manual_seed(0)
     network = CELLS[cell](6, 40, num_layers=2, bidirectional=True)
     expected = results(network, "reference", lengths)
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # for cuDNN's way back
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # for cuDNN's backward pass
         assert_equal(results(network.cuda(), path, lengths), expected, 1e-4)
 
 
@@ -182,8 +185,8 @@ def test_the_measured_rule_decides_on_a_gpu() -> None:
 
 
 @pytest.mark.gpu
-def test_training_on_a_gpu_takes_as_much_memory_for_a_long_video_as_for_a_short_one() -> None:
-    """Without what grows with the video whatever the network does: its frames, the outputs, and their gradients."""
+def test_training_memory_on_a_gpu_does_not_grow_with_the_video() -> None:
+    """Frames, outputs and their gradients are not counted: they grow with the video whatever the network does."""
     torch.manual_seed(0)
     network = LSTM(16, 64).cuda()
 
@@ -195,7 +198,7 @@ def test_training_on_a_gpu_takes_as_much_memory_for_a_long_video_as_for_a_short_
         network(x)[0].sum().backward()
         return torch.cuda.max_memory_allocated() - before
 
-    given = 4 * (16 + 64 + 64)  # bytes of a frame: its gradient, the outputs, theirs
+    given = 4 * (16 + 64 + 64)  # bytes per frame: its gradient, its outputs, their gradient
     short, long = (num_bytes_more(n) - n * given for n in (20_000, 100_000))
     assert long < short + 100_000 * 64 * 4, "the outputs once more, where segments are put together"
 
@@ -204,7 +207,7 @@ def test_training_on_a_gpu_takes_as_much_memory_for_a_long_video_as_for_a_short_
 @pytest.mark.parametrize("path", ["reference", "torch", "ours"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_float32_stream(cell: str, path: Any, device: str) -> None:
-    """Chunks of any lengths agree with one pass to 1e-6; the same chunks again, bit for bit."""
+    """Chunks of any lengths agree with one pass to 1e-6. The same chunks agree with themselves to the bit."""
     torch.manual_seed(0)
     network, x = CELLS[cell](24, 32, num_layers=2).to(device), torch.randn(2, 300, 24).to(device)
 
@@ -222,7 +225,7 @@ def test_float32_stream(cell: str, path: Any, device: str) -> None:
         assert torch.equal(stream([*range(0, 300, 16), 300]), stream([*range(0, 300, 16), 300]))
 
 
-def test_path_is_put_back_after_an_error() -> None:
+def test_path_is_restored_after_an_error() -> None:
     with pytest.raises(ValueError, match="expected 3"), use_path("reference"):
         GRU(3, 4)(torch.zeros(1))
     assert dispatch._forced is None

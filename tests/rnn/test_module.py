@@ -1,4 +1,7 @@
-"""RNN, GRU and LSTM against torch.nn's: outputs, final states, all gradients, over random shapes and ragged lengths."""
+"""RNN, GRU and LSTM are compared with torch.nn's modules, over random shapes and ragged lengths.
+
+The comparisons cover outputs, final states and all gradients.
+"""
 
 import doctest
 import itertools
@@ -37,7 +40,7 @@ class Case:
     lengths: Tensor | None
 
     def pair(self) -> tuple[nn.Module, nn.Module]:
-        """Our module and torch's, with the same weights, loaded strictly each way."""
+        """Return our module and torch's, with the same weights, loaded strictly in both directions."""
         ours_class, torch_class, extra = KINDS[self.kind]
         ours = ours_class(*self.sizes, **self.options, **extra).to(self.x.dtype)
         theirs = torch_class(*self.sizes, **self.options, **extra, batch_first=True).to(self.x.dtype)
@@ -87,7 +90,7 @@ def run_torch(module: nn.Module, x: Tensor, state: Any, lengths: Tensor | None) 
 
 
 def everything(run: Callable[..., tuple[Tensor, Any]], module: nn.Module, case: Case) -> dict[str, Tensor]:
-    """Outputs, final state and the gradients of x, initial state and weights, for a random linear loss."""
+    """Return outputs, final state and the gradients of x, initial state and weights, for a random linear loss."""
     x = case.x.clone().requires_grad_()
     parts = None if case.state is None else tuple(part.clone().requires_grad_() for part in case.state)
     outputs, final = run(module, x, as_state(parts), case.lengths)
@@ -198,7 +201,7 @@ def test_dropout_works_between_layers_and_in_training_only() -> None:
     assert not torch.allclose(first, second)
     two.eval()
     assert torch.equal(two(x)[0], two(x)[0])
-    two.train().dropout = 1.0  # everything dropped: what remains is layer 1 fed with zeros, whatever x was
+    two.train().dropout = 1.0  # All is dropped: layer 1 reads zeros, whatever x is.
     torch.testing.assert_close(two(x)[0], two(torch.randn(2, 50, 4))[0])
 
 
@@ -250,7 +253,7 @@ def test_lstm_refuses_half_a_state(state: Any) -> None:
         LSTM(3, 4)(zeros(2, 5, 3), state)
 
 
-def test_all_problems_are_reported_at_once() -> None:
+def test_all_problems_are_reported_in_one_error() -> None:
     with pytest.raises(ValueError, match=r"(?s)4 features.*lengths: got \[9\].*state: got shape \[1, 1, 4\]"):
         GRU(3, 4)(zeros(2, 5, 4), zeros(1, 1, 4), torch.tensor([9, 5]))
 

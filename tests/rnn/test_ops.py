@@ -1,4 +1,4 @@
-"""The operators as torch wants them: schema, fake tensors, autograd, autocast, compile, export."""
+"""The operators meet what torch requires: schema, fake tensors, autograd, autocast, compile, export."""
 
 import shutil
 from typing import Any
@@ -58,7 +58,7 @@ def test_opcheck(cell: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("cell", NUM_GATES)
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_gradcheck(cell: str, options: dict[str, Any]) -> None:
-    """Every gradient, of weights and initial states too, against finite differences."""
+    """Every gradient, also those of weights and initial states, is compared with finite differences."""
     lengths = options["lengths"] and torch.tensor(options["lengths"])
     given = arguments(cell, **{**options, "lengths": lengths})
     num_results = 3 if cell == "lstm" else 2

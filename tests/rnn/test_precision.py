@@ -1,4 +1,4 @@
-"""The settings of the process, and that they are put back."""
+"""The precision settings of the process change inside the context and are restored after it."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,7 +23,7 @@ def settings() -> tuple[object, ...]:
     return CUDNN.allow_tf32, CUDNN.benchmark, CUDNN.deterministic, MATMUL.allow_tf32, takes_tf32()
 
 
-def test_tf32_is_off_inside_and_as_before_outside(allowed: bool) -> None:
+def test_tf32_is_off_inside_and_restored_outside(allowed: bool) -> None:
     before = settings()
     with suppress(KeyError), exact_float32(), exact_float32():
         assert settings() == (False, False, True, False, False)

@@ -1,4 +1,4 @@
-"""The code of docs/rnn.md runs, its links lead somewhere, and each of the five shapes does what is said of it."""
+"""The code of docs/rnn.md runs, its links exist, and each of the five shapes does what the page says."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "rnn.md"
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, Any]:
-    """All names that the code blocks make, run in order as one program."""
+    """Run the code blocks in order as one program, and return all names that they define."""
     torch.manual_seed(0)
     names: dict[str, Any] = {}
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
@@ -28,14 +28,14 @@ def made() -> dict[str, Any]:
     return names
 
 
-def test_links_and_pictures_are_there() -> None:
+def test_links_and_pictures_exist() -> None:
     targets = re.findall(r"\]\(([^)]+)\)", PAGE.read_text())
     assert len(targets) > 10
     for target in targets:
         assert (PAGE.parent / target).is_file(), target
 
 
-def test_settings_are_there() -> None:
+def test_settings_exist() -> None:
     sections = {"labeller": Labeller, "training": Training}
     found = re.findall(r"(labeller|training)\.(\w+)=", PAGE.read_text())
     assert len(found) >= 6
@@ -48,7 +48,7 @@ def test_the_module_is_the_equation(made: dict[str, Any]) -> None:
     torch.testing.assert_close(made["whole"][:, -1], made["h"])
 
 
-def test_chunks_with_the_state_carried_are_the_whole(made: dict[str, Any]) -> None:
+def test_chunks_with_carried_state_equal_the_whole(made: dict[str, Any]) -> None:
     torch.testing.assert_close(torch.cat([made["first"], made["second"]], dim=1), made["whole"])
 
 
@@ -71,7 +71,7 @@ def test_the_gradient_is_measured(made: dict[str, Any]) -> None:
 
 
 def depends_on(model: Any, features: Tensor, t: int) -> list[int]:
-    """The frames that the logits of frame t of a video change with."""
+    """Return the frames on which the logits of frame t of a video depend."""
     inputs = features[:1].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(model(inputs).logits[0, t].square().sum(), inputs)
     return gradient[0].abs().sum(1).nonzero().flatten().tolist()
@@ -86,7 +86,7 @@ def test_one_to_one_reads_each_frame_alone(made: dict[str, Any]) -> None:
 
 
 def test_one_to_many_writes_what_it_reads_next(made: dict[str, Any]) -> None:
-    """The same words by single steps of the cell."""
+    """Single steps of the cell give the same words."""
     gru, h = made["gru"], torch.tanh(made["read"](made["features"][:, 0]))
     word = torch.zeros(2, 3)
     assert len(made["one_to_many"]) == 5
@@ -99,7 +99,7 @@ def test_one_to_many_writes_what_it_reads_next(made: dict[str, Any]) -> None:
     torch.testing.assert_close(made["state"][0], h)
 
 
-def test_many_to_one_gives_one_class_a_video_and_reads_no_padding(made: dict[str, Any]) -> None:
+def test_many_to_one_gives_one_class_per_video_and_reads_no_padding(made: dict[str, Any]) -> None:
     model, features = made["whole_video"], made["features"]
     assert made["many_to_one"].shape == (2, 3)
     torch.testing.assert_close(made["many_to_one"][:1], model(features[:1]).logits)

@@ -1,4 +1,4 @@
-"""One step as a module: against the network it comes from, and in ONNX Runtime."""
+"""One step as a module equals the network it comes from, also in ONNX Runtime."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from pipeline.rnn.cpu import layer
 
 @pytest.mark.parametrize("network", [RNN(4, 6), GRU(4, 6), LSTM(4, 6)], ids=lambda n: n.cell)
 def test_the_gradients_of_a_labeller_by_hand(network: nn.Module) -> None:
-    """x -> recurrent network -> W_out -> softmax -> sum over frames of -ln p_c, and all the way back."""
+    """The labeller is x -> recurrent network -> W_out -> softmax -> sum over frames of -ln p_c."""
     torch.manual_seed(0)
     network.double()
     x, labels, w_out = torch.randn(2, 9, 4).double(), torch.randint(3, (2, 9)), torch.randn(3, 6).double()

@@ -1,4 +1,4 @@
-"""What is handed from frame to frame, as videos end and begin."""
+"""The right values go from frame to frame as videos end and begin."""
 
 import torch
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Around the loops: how frames are cut into chunks makes no difference, and threads are left as they were."""
+"""The length of a chunk changes no result, and the number of threads is restored."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_the_length_of_a_chunk_changes_nothing(
         torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
 
 
-def test_small_steps_take_one_thread_and_give_the_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_steps_take_one_thread_and_restore_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     for name in ("run_forward", "run_backward"):
         run = getattr(layer, name)

@@ -1,4 +1,4 @@
-"""The large products against float64, by oneDNN and by MKL, and how many rows go which way."""
+"""The large products, by oneDNN and by MKL, are compared with float64; oneDNN gets the rows that it should."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.rnn.cpu import matmul
 
-# Below and above what is given to oneDNN: rows that 16 divides and others, small weights and large ones.
+# These are below and above what oneDNN gets: numbers of rows that 16 divides and others, small and large weights.
 SIZES = st.tuples(st.integers(1, 600), st.sampled_from([3, 64, 320]), st.sampled_from([5, 192, 448]))
 
 

@@ -1,4 +1,4 @@
-"""The Gluon loops: their source run by Triton's interpreter, without layouts, and compiled for sm_90."""
+"""The Gluon loops run in Triton's interpreter, without layouts, and compile for sm_90 without spills."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -31,7 +31,7 @@ from pipeline.rnn.gpu import gluon_kernels, launch
 
 
 class Shared:
-    """Shared memory: it gives back what it was given."""
+    """Shared memory, which returns what was stored."""
 
     def __init__(self, value: Any = None) -> None:
         self._value = value
@@ -44,7 +44,7 @@ class Shared:
 
 
 class WithoutLayouts(SimpleNamespace):
-    """Gluon's language as far as the kernels use it, by Triton's: layouts are nothing, and moves between them too."""
+    """Gluon's language, as far as the kernels use it, by that of Triton. Layouts and moves between them do nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(tl, name)
@@ -76,7 +76,7 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def loops() -> ModuleType:
-    """`launch` by the interpreter, which hands what one SM holds to `gluon_kernels` by the interpreter."""
+    """Return `launch` in the interpreter, which passes what one SM holds to `gluon_kernels` in the interpreter."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gluon, "jit", triton.jit)
         *_, launch, kernels = interpreted(*LOOPS, f"{GPU}.gluon_kernels")
@@ -103,7 +103,8 @@ def gluon_only(loops: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType
         pytest.param(3, 2, RAGGED, torch.bfloat16, marks=pytest.mark.slow),
         pytest.param(1, 1, None, torch.bfloat16, marks=pytest.mark.slow),
         pytest.param(1, 1, RAGGED, torch.bfloat16, marks=pytest.mark.slow),
-        pytest.param(3, 1, RAGGED, torch.float32, marks=pytest.mark.slow),  # not used so; a closer look at the sums
+        # The kernels are not used in float32, but it shows errors in the sums.
+        pytest.param(3, 1, RAGGED, torch.float32, marks=pytest.mark.slow),
     ],
 )
 def test_gluon_loops_agree_with_the_steps(gluon_only, cell, heads, directions, lengths, dtype):

@@ -1,4 +1,4 @@
-"""The Triton loops, run by Triton's interpreter on the CPU, against autograd over the steps of cells.py in float64."""
+"""The Triton loops, in Triton's interpreter, are compared with autograd over the steps of cells.py in float64."""
 
 import functools
 import inspect
@@ -21,7 +21,7 @@ from pipeline.rnn.cells import NUM_GATES, STEPS, LSTMState
 pytest.importorskip("triton")
 
 import triton
-import triton.language as tl  # noqa: F401  the interpreter looks for it where `put_aside` is defined
+import triton.language as tl  # noqa: F401  the interpreter looks it up where `put_aside` is defined
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -46,7 +46,7 @@ def loops() -> ModuleType:
 
 
 class Layer(NamedTuple):
-    """A layer's operands in their own dtype, and the gradients that come back to it."""
+    """The operands of a layer in their own dtype, and the gradients that come back to it."""
 
     cell: str
     projected: Tensor
@@ -72,7 +72,7 @@ def make_layer(
     frames: int = 6,
     videos: int = len(RAGGED),
 ) -> Layer:
-    """Random; what stands at padding is NaN."""
+    """Make a random layer, with NaN at padding."""
     generator = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> Tensor:
@@ -101,7 +101,7 @@ def make_layer(
 
 
 class Expected(NamedTuple):
-    """Float64, time-major; gates and before are what backward_loop takes."""
+    """The expected results in float64, time-major; gates and before are what backward_loop takes."""
 
     out: Tensor
     cells: Tensor
@@ -115,13 +115,13 @@ class Expected(NamedTuple):
 
 
 def block_diagonal(weight_hh: Tensor, num_gates: int) -> Tensor:
-    """[G*H, K] -> [G*H, H], zero between heads."""
+    """Bring a weight [G*H, K] into [G*H, H], zero between heads."""
     units = weight_hh.shape[1]
     return torch.cat([torch.block_diag(*gate) for gate in weight_hh.view(num_gates, -1, units, units)])
 
 
 def expect(layer: Layer) -> Expected:
-    """One video and direction after another, frame by frame."""
+    """Compute the results video by video and direction by direction, frame by frame."""
     num_frames, num_videos, num_directions, hidden = layer.d_out.shape
     gates_width = layer.projected.shape[3] if layer.cell != "gru" else 4 * hidden
     zeros = torch.zeros(num_frames, num_videos, num_directions, hidden, dtype=torch.float64)
@@ -195,17 +195,17 @@ def expect_video(layer: Layer, made: Expected, d: int, b: int, frames: range) ->
 
 
 def error(got: Tensor, expected: Tensor) -> float:
-    """||got - expected|| / ||expected||."""
+    """Compute ||got - expected|| / ||expected||."""
     return float((got.double() - expected).norm() / expected.norm().clamp(min=1e-30))
 
 
 def strided(*shape: int, dtype: torch.dtype) -> Tensor:
-    """Not dense, and full of NaN: a view of every second frame of something wider."""
+    """Make a tensor that is not dense and full of NaN: a view of every second frame of a wider one."""
     return torch.full((2 * shape[0], *shape[1:-1], shape[-1] + 8), torch.nan, dtype=dtype)[::2, ..., : shape[-1]]
 
 
 def poisoned(values: Tensor, layer: Layer, dtype: torch.dtype) -> Tensor:
-    """With NaN at padding."""
+    """Copy values, with NaN at padding."""
     values = values.to(dtype, copy=True)
     if layer.lengths is not None:
         values[torch.arange(len(values))[:, None] >= layer.lengths] = torch.nan
@@ -292,10 +292,10 @@ def test_loops_agree_with_the_steps_everywhere(loops, cell, heads, directions, l
 
 
 class Lockstep:
-    """Programs of one launch as threads, which meet where the kernel does: split kernels wait for each other.
+    """The programs of one launch as threads, which meet where those of a split kernel wait for each other.
 
-    The interpreter runs program after program. Here each is put aside with its place in the grid, and the last one
-    starts them all. What is left uncovered is the order of memory on a GPU.
+    The interpreter runs program after program. Here each program is put aside with its place in the grid, and the last
+    one starts them all. This does not cover the order of memory accesses on a GPU.
     """
 
     def __init__(self, loops: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +358,7 @@ class Lockstep:
 
 @pytest.fixture
 def lockstep(loops: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Lockstep:
-    """Slices of 16 units, and room for 7 programs at once: of 3 slices, 2 groups in a launch."""
+    """Make slices of 16 units, with room for 7 programs in parallel: with 3 slices, that is 2 groups per launch."""
     monkeypatch.setattr(loops, "MAX_WEIGHT_BYTES", 0)
     monkeypatch.setattr(loops, "num_processors", lambda device: 7)
     return Lockstep(loops, monkeypatch)
@@ -377,13 +377,13 @@ def lockstep(loops: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Lockstep:
 )
 def test_split_loops_agree_with_the_steps(loops, lockstep, cell, heads, directions, lengths, dtype):
     check_both(loops, make_layer(cell, heads=heads, directions=directions, units=40, lengths=lengths, dtype=dtype))
-    # One tile of 16 videos for each direction and head, or two of 8; never more programs than run at once.
+    # There is one tile of 16 videos for each direction and head, or two of 8; never more programs than run in parallel.
     assert lockstep.grids == [(2, 3)] * (2 if directions == 1 else 4)
     assert lockstep.num_meetings > 0
 
 
 class OnDevice:
-    """The real module, its operands carried to a device and, with what was written into them, back."""
+    """The real module, whose operands are copied to a device and, with what was written into them, back."""
 
     def __init__(self, loops: Any, device: str) -> None:
         self._loops = loops
@@ -409,7 +409,7 @@ class OnDevice:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("lengths", [None, [length * 5 for length in RAGGED]])
 def test_loops_agree_with_the_steps_on_a_gpu(cell, units, dtype, lengths):
-    """With what the interpreter leaves out: Gluon's layouts, and the barrier between the slices of a head."""
+    """This covers what the interpreter leaves out: Gluon's layouts, and the barrier between the slices of a head."""
     layer = make_layer(cell, directions=2, units=units, frames=30, lengths=lengths, dtype=dtype)
     check_both(OnDevice(launch, "cuda"), layer)
 
@@ -442,7 +442,7 @@ def test_plan(loops, cell, units, dtype, slices, warps, largest_tile):
 
 
 class Compiled(NamedTuple):
-    """What ptxas made of a kernel, and the instructions of the loop over time."""
+    """The resources of a kernel that ptxas compiled, and the counts of instructions in its loop over time."""
 
     registers: int
     shared: int
@@ -451,7 +451,7 @@ class Compiled(NamedTuple):
 
 
 def specialize(kernel: Any, cell: str, dtype: torch.dtype, constants: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """(signature, constants, attributes) of a kernel whose pointers, sizes and strides are multiples of 16."""
+    """Return signature, constants and attributes of a kernel whose pointers, sizes and strides are multiples of 16."""
     narrow = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}[dtype]
     optional = {"cells", "c_first", "c_last", "dc_last", "dc_first", "before"}
     types = dict.fromkeys(optional | {"h_first", "h_last", "dh_last", "dh_first"}, "*fp32")
@@ -473,7 +473,7 @@ def specialize(kernel: Any, cell: str, dtype: torch.dtype, constants: dict[str, 
 def compile_for_hopper(
     kind: str, cell: str, units: int, *, dtype: torch.dtype = torch.bfloat16, videos: int = 8
 ) -> Compiled:
-    """The forward or backward kernel for sm_90, as the plan for `videos` lays it out; needs no GPU."""
+    """Compile the forward or backward kernel for sm_90 by the plan for `videos`, which needs no GPU."""
     kernel = getattr(triton_kernels, f"{kind}_kernel")
     weight_hh = torch.empty(1, NUM_GATES[cell] * units, units, dtype=dtype, device="meta")
     plan = launch._plan(cell, weight_hh, videos, 1)

@@ -1,4 +1,4 @@
-"""What surrounds the Triton loops, those run by Triton's interpreter on the CPU, against the reference path."""
+"""What surrounds the Triton loops is compared with the reference path, with the loops in Triton's interpreter."""
 
 from types import ModuleType
 from typing import Any
@@ -67,7 +67,7 @@ def test_padding_content_never_matters() -> None:
 
 
 def test_the_gradient_of_a_sum() -> None:
-    """It comes as one number seen as many."""
+    """That gradient is one number expanded to the whole shape."""
     torch.manual_seed(0)
     network, x = GRU(6, 12), torch.randn(3, 6, 6)
 
