@@ -1,7 +1,8 @@
 """The settings of params.yaml, checked: an unknown key, a wrong type or an impossible value is an error.
 
 Hydra composes `configs/` into params.yaml (`dvc exp run -S labeller=lstm`); each stage reads the sections that dvc.yaml
-lists under its `params`. Field comments give units; configs/ holds the values.
+lists under its `params`. The docstring below a field says what it means, and docs/users/settings.md is made from
+these docstrings by docs/make_settings.py. The values are in configs/.
 """
 
 from pathlib import Path
@@ -19,18 +20,24 @@ Positive = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A section of params.yaml: immutable, and strict about its keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Scenes(Section):
     """The embedded data set: how much of it is made, and from which seed."""
 
     num_videos: Positive
+    """How many videos are made."""
     num_images: Positive
+    """How many captioned images are made."""
     seed: int
+    """The seed of the random numbers that the data set is made from."""
     shortest_frames: Positive
+    """The length of the shortest video, in frames."""
     longest_frames: Positive
-    noise: Annotated[float, Field(ge=0)]  # standard deviation of the camera noise, in grey levels of 255
+    """The length of the longest video, in frames."""
+    noise: Annotated[float, Field(ge=0)]
+    """The standard deviation of the camera noise, in grey levels of 255."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -42,26 +49,43 @@ class Scenes(Section):
 
 
 class Pixels(Section):
-    """From a decoded frame to the encoder's input: region of interest, size and colour; kept in the checkpoint."""
+    """The region of interest, the size and the colour of the frames that the encoder takes; kept in the checkpoint."""
 
-    crop: tuple[float, float, float, float] | None  # x, y, width, height; null: the whole frame
+    crop: tuple[float, float, float, float] | None
+    """The region of interest: x, y, width and height. null takes the whole frame."""
     crop_unit: Literal["pixels", "fractions"]
-    size: tuple[Positive, Positive] | None  # height, width in pixels; null: the size that the encoder was trained at
+    """The unit of `crop`: pixels, or fractions of the width and the height of the frame."""
+    size: tuple[Positive, Positive] | None
+    """The height and the width to which the region is scaled, in pixels. null takes the size that the encoder was
+    trained at."""
     color: Literal["rgb", "grey"]
+    """Whether the encoder sees colours or grey levels."""
 
 
 class Dataset(Section):
-    """Where a data set in the layout of docs/design.md lies, and how it is split."""
+    """Where a data set lies, and how it is split. Its layout is in docs/users/data_format.md."""
 
     name: str
+    """The name of the data set, which MLflow shows."""
     root: Path
-    background: str | None  # the class left out of the scores "without background"
-    val_fraction: Fraction01  # of the groups, where <root>/splits names none
-    test_fraction: Fraction01  # likewise; not with folds
-    folds: Annotated[int, Field(ge=2)] | None  # cross-validation: the groups are dealt to so many folds
-    fold: Annotated[int, Field(ge=0)]  # the one, from 0, that is the test split
-    skip_broken: bool  # leave out videos with problems, and say so, instead of stopping
+    """The folder of the data set."""
+    background: str | None
+    """The class that is left out of the scores "without background". null leaves out no class."""
+    val_fraction: Fraction01
+    """The share of the groups that becomes the validation split. A data set with splits/train.txt and without
+    splits/val.txt takes it from its training split. It does not count where splits/val.txt names a split."""
+    test_fraction: Fraction01
+    """The share of the groups that becomes the test split, where the data set has no folder splits/. It does not count
+    where `folds` is set."""
+    folds: Annotated[int, Field(ge=2)] | None
+    """The number of folds of a cross-validation. The groups are dealt to the folds, and `val_fraction` is then a share
+    of the groups outside the test fold. null: no cross-validation."""
+    fold: Annotated[int, Field(ge=0)]
+    """The fold that is the test split, counted from 0."""
+    skip_broken: bool
+    """true leaves out each video that has a problem and prints the problem. false stops at any problem."""
     pixels: Pixels
+    """How frames become the encoder's input."""
 
     @model_validator(mode="after")
     def _one_of_the_folds(self) -> Self:
@@ -76,26 +100,43 @@ class Training(Section):
     """How a model is trained."""
 
     epochs: Positive
-    batch_size: Positive  # windows, each step
-    window_frames: Positive | None  # length of the windows that videos are cut into; null: whole videos
-    # random: windows in random order, each from a state of zeros; consecutive: one after another, the state carried on
+    """How many times training goes through the training videos."""
+    batch_size: Positive
+    """The number of windows in each training step."""
+    window_frames: Positive | None
+    """The length, in frames, of the windows that training videos are cut into. null trains on whole videos."""
     windows: Literal["random", "consecutive"]
+    """The order of the windows. random: in random order, and the network starts each window from a state of zeros.
+    consecutive: one window of a video after the other, and the network carries its state on."""
     learning_rate: Annotated[float, Field(gt=0)]
+    """The highest learning rate, which `schedule` changes over the epochs."""
     weight_decay: Annotated[float, Field(ge=0)]
+    """The weight decay of the optimizer."""
     clip_norm: Annotated[float, Field(gt=0)]
+    """Gradients are scaled down to this norm where theirs is larger."""
     schedule: Literal["constant", "cosine"]
+    """How the learning rate changes after the warm-up: it stays constant, or falls along a cosine."""
     warmup_epochs: Annotated[int, Field(ge=0)]
-    # balanced: as if all classes had the same number of frames; square_root: half way there (on a scale of logarithms)
+    """The number of first epochs in which the learning rate rises."""
     class_weights: Literal["none", "balanced", "square_root"]
-    label_smoothing: Fraction01  # share of each label that is spread over all classes: probabilities grow less sure
-    # Standard deviation of the noise added to features, in their units: 1 is their spread where the labeller normalizes
-    # them over the video.
+    """How much the frames of rare classes count. none: all frames count the same. balanced: classes count as if each
+    had the same number of frames. square_root: halfway between these two, on a logarithmic scale."""
+    label_smoothing: Fraction01
+    """The share of each label that is spread over all classes. It makes the probabilities less sure."""
     feature_noise: Annotated[float, Field(ge=0)]
-    feature_dropout: Fraction01  # share of the features that is left out, other ones of each window
-    mixed_precision: bool  # on CUDA only
-    patience: Positive | None  # epochs without a better `monitor` before it stops; null: never
-    monitor: Literal["loss", "frame_accuracy", "edit", "f1_at_50"]  # on validation
+    """The standard deviation of the noise that training adds to the features, in their own units. Where
+    `labeller.normalize` is video, 1 is the spread of a feature."""
+    feature_dropout: Fraction01
+    """The share of the features that training leaves out. Each window loses other ones."""
+    mixed_precision: bool
+    """Whether training computes in mixed precision. It has an effect on CUDA only."""
+    patience: Positive | None
+    """Training stops after so many epochs without a better `monitor`. null never stops early."""
+    monitor: Literal["loss", "frame_accuracy", "edit", "f1_at_50"]
+    """The score on the validation split by which the best epoch is chosen. Without a validation split, the last epoch
+    is kept."""
     device: Literal["auto", "cpu", "cuda"]
+    """Where training computes. auto takes CUDA where there is a CUDA device."""
 
     @model_validator(mode="after")
     def _consecutive_windows_have_a_length(self) -> Self:
@@ -105,26 +146,42 @@ class Training(Section):
 
 
 class Augmentation(Section):
-    """How frames differ each time that they are seen in training; the frames of a window all alike."""
+    """Random changes to the frames while the encoder is trained. All frames of a window get the same change."""
 
-    shift: Fraction01  # at most, of the height and of the width; what comes in repeats the edge
-    contrast: Fraction01  # at most: frames are multiplied by 1 - contrast to 1 + contrast
-    brightness: Annotated[float, Field(ge=0)]  # at most: added or taken away, in units of the encoder's input
-    mirror: bool  # half of the windows; not where classes say left and right
+    shift: Fraction01
+    """The largest shift, as a share of the height and of the width. The frame is filled up by repeating its edge."""
+    contrast: Fraction01
+    """The largest change of contrast: frames are multiplied by a number from 1 - contrast to 1 + contrast."""
+    brightness: Annotated[float, Field(ge=0)]
+    """The largest number that is added or taken away, in units of the encoder's input."""
+    mirror: bool
+    """true mirrors half of the windows. Leave it false where classes say left and right."""
 
 
 class Encoder(Section):
-    """The CNN that turns a frame into a feature; `given`: the data set holds ready features."""
+    """The CNN that turns a frame into a feature."""
 
-    name: str  # given | efficientnet_lite0 | small_cnn | any torchvision classification model
-    weights: str | None  # imagenet | a weights file | null: random
-    grid: Positive  # the last feature map is pooled to grid x grid cells
+    name: str
+    """The network: given (the data set holds ready features), efficientnet_lite0, small_cnn, or the name of any
+    classification network of torchvision."""
+    weights: str | None
+    """The weights to start from: imagenet, or the path of a weights file. null starts from random weights."""
+    grid: Positive
+    """The last feature map is averaged to grid x grid cells."""
     training: Literal["frozen", "frame_classifier", "end_to_end"]
-    batch_norm: Literal["frozen", "group_norm", "trained"]  # while the encoder is trained
-    batch_size: Positive  # frames encoded at once
-    learning_rate: Annotated[float, Field(gt=0)]  # of the encoder's weights, where they are trained
-    augmentation: Augmentation  # of the frames, where the encoder is trained
-    classifier: Training  # how a frame_classifier is trained; end_to_end goes by the section `training`
+    """frozen: the encoder is not trained. frame_classifier: it is first trained to classify single frames, and then
+    frozen. end_to_end: it is trained together with the recurrent network."""
+    batch_norm: Literal["frozen", "group_norm", "trained"]
+    """What happens to batch normalization while the encoder is trained: it is frozen, replaced by group
+    normalization, or trained."""
+    batch_size: Positive
+    """How many frames are encoded in one batch."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    """The learning rate of the encoder's weights, where they are trained."""
+    augmentation: Augmentation
+    """How frames are changed at random, where the encoder is trained."""
+    classifier: Training
+    """How a frame_classifier is trained. An encoder that is trained end_to_end follows the section `training`."""
 
     @model_validator(mode="after")
     def _given_is_frozen(self) -> Self:
@@ -137,23 +194,34 @@ class Labeller(Section):
     """The recurrent network and its head."""
 
     cell: Literal["none", "tanh", "relu", "gru", "lstm"]
+    """The kind of recurrent cell. none: no recurrent network, each frame is classified by itself."""
     hidden_size: Positive
+    """The number of hidden units of each layer, in each direction."""
     num_layers: Positive
+    """The number of recurrent layers."""
     bidirectional: bool
+    """Whether the network reads the video in both directions. Live labelling needs false."""
     dropout: Fraction01
+    """The share of hidden values that training drops."""
     head: Literal["many_to_many", "many_to_one"]
-    inputs: Literal["features", "deltas", "both"]  # deltas: the features' change over the last delta_frames frames
+    """many_to_many: a label for each frame. many_to_one: one label for the whole video."""
+    inputs: Literal["features", "deltas", "both"]
+    """What the network reads: the features, their change over the last `delta_frames` frames, or both."""
     delta_frames: Positive
-    # Shorter predicted segments are merged into a neighbour; 1: none is; auto: what gives the best F1@50 on validation,
-    # and without a validation split 0.4 of the median training segment. Training makes a number of it.
+    """The number of frames over which a change of the features is taken."""
     min_segment_frames: Positive | Literal["auto"]
-    # Over what features are brought to one scale: each frame by itself, or each feature over its video, which takes out
-    # what all frames of a video share; then train on whole videos (training.window_frames null).
+    """Predicted segments that are shorter are merged into a neighbour. 1 merges none. auto takes the length with the
+    best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment. Training
+    writes the number that it found into the checkpoint."""
     normalize: Literal["frame", "video"] = "frame"
-    # The recurrent network reads means of so many frames; auto: 0.2 of the median training segment, likewise.
+    """How features are brought to one scale. frame: each frame by itself. video: each feature over its video, which
+    takes out what all frames of a video share. With video, train on whole videos (`training.window_frames` null)."""
     pool_frames: Positive | Literal["auto"] = 1
-    # How W_hh starts; identity is meant for cell relu. Checkpoints from before there was a choice do not name it.
+    """The recurrent network reads means of so many frames. auto takes 0.2 of the median training segment, and training
+    writes the number into the checkpoint."""
+    # Checkpoints from before there was a choice do not name it.
     recurrent_init: Literal["uniform", "orthogonal", "identity"] = "uniform"
+    """The start of the recurrent weights W_hh. identity is meant for the cell relu."""
 
     @model_validator(mode="after")
     def _memory_for_deltas(self) -> Self:
@@ -182,50 +250,82 @@ class Labeller(Section):
 
 
 class ImageEncoder(Section):
-    """The CNN, frozen, whose feature map the captioner looks at."""
+    """The frozen CNN whose feature map the captioner looks at."""
 
-    name: str  # efficientnet_lite0 | any torchvision classification model
-    weights: str | None  # imagenet | a weights file | null: random
-    grid: Positive  # the map is pooled to grid x grid regions
-    stride: Positive | None  # null: the last map; 16: the last whose cells are 16 pixels apart, for small things
-    batch_size: Positive  # images encoded at once
+    name: str
+    """The network: efficientnet_lite0, or the name of any classification network of torchvision."""
+    weights: str | None
+    """The weights: imagenet, or the path of a weights file. null takes random weights."""
+    grid: Positive
+    """The map is averaged to grid x grid regions."""
+    stride: Positive | None
+    """Which feature map is used. null takes the last one. 16 takes the last map whose cells are 16 pixels apart, for
+    small things."""
+    batch_size: Positive
+    """How many images are encoded in one batch."""
 
 
 class Captions(Section):
-    """A set of captioned images in the layout of docs/design.md, how it is split, and how its images are encoded."""
+    """A set of captioned images, how it is split and how it is encoded. Its layout is in docs/users/data_format.md."""
 
     name: str
+    """The name of the data set, which MLflow shows."""
     root: Path
-    val_fraction: Fraction01  # of the groups, where <root>/splits names none
+    """The folder of the data set."""
+    val_fraction: Fraction01
+    """The share of the groups that becomes the validation split. A data set with splits/train.txt and without
+    splits/val.txt takes it from its training split. It does not count where splits/val.txt names a split."""
     test_fraction: Fraction01
-    skip_broken: bool  # leave out images with problems, and say so, instead of stopping
-    min_word_count: Positive  # words seen less often in the training captions are unknown
-    mirror: bool  # learn from each training image mirrored too; not where captions say left and right
+    """The share of the groups that becomes the test split, where the data set has no folder splits/."""
+    skip_broken: bool
+    """true leaves out each image that has a problem and prints the problem. false stops at any problem."""
+    min_word_count: Positive
+    """Words that occur less often in the training captions are unknown to the captioner."""
+    mirror: bool
+    """true also trains on each training image mirrored. Leave it false where captions say left and right."""
     pixels: Pixels
+    """How images become the encoder's input."""
     encoder: ImageEncoder
+    """The CNN that encodes the images."""
 
 
 class CaptionTraining(Section):
     """How a captioner is trained."""
 
-    epochs: Positive  # all of them, the self-critical ones too
-    batch_size: Positive  # images, each step
-    captions_per_image: Positive  # of each image, each epoch; drawn anew where it has more, repeated where it has fewer
+    epochs: Positive
+    """The number of all epochs, the self-critical ones included."""
+    batch_size: Positive
+    """The number of images in each training step."""
+    captions_per_image: Positive
+    """How many captions of each image are used in each epoch. They are drawn again in each epoch where the image has
+    more, and repeated where it has fewer."""
     learning_rate: Annotated[float, Field(gt=0)]
+    """The highest learning rate, which `schedule` changes over the epochs."""
     weight_decay: Annotated[float, Field(ge=0)]
+    """The weight decay of the optimizer."""
     clip_norm: Annotated[float, Field(gt=0)]
+    """Gradients are scaled down to this norm where theirs is larger."""
     schedule: Literal["constant", "cosine"]
+    """How the learning rate changes after the warm-up: it stays constant, or falls along a cosine."""
     warmup_epochs: Annotated[int, Field(ge=0)]
+    """The number of first epochs in which the learning rate rises."""
     label_smoothing: Fraction01
-    weight_averaging: Fraction01  # of a step, decay of the moving average of the weights, which is the model; 0: none
-    scheduled_sampling: (
-        Fraction01  # at the last epoch, the share of words read that are the network's own; grows from 0
-    )
-    self_critical_epochs: Annotated[int, Field(ge=0)]  # the last ones, on the CIDEr of captions drawn at random
+    """The share of each word that is spread over all words."""
+    weight_averaging: Fraction01
+    """The decay, in each step, of the moving average of the weights, which becomes the model. 0 averages nothing."""
+    scheduled_sampling: Fraction01
+    """The share of the words that the network reads which are its own, at the last epoch. It grows from 0."""
+    self_critical_epochs: Annotated[int, Field(ge=0)]
+    """How many of the last epochs train on the CIDEr score of captions that are drawn at random."""
     self_critical_learning_rate: Annotated[float, Field(gt=0)]
-    patience: Positive | None  # epochs without a better `monitor` before it stops; null: never
-    monitor: Literal["loss", "cider", "bleu_4"]  # on validation
+    """The learning rate of the self-critical epochs."""
+    patience: Positive | None
+    """Training stops after so many epochs without a better `monitor`. null never stops early."""
+    monitor: Literal["loss", "cider", "bleu_4"]
+    """The score on the validation split by which the best epoch is chosen. Without a validation split, the last epoch
+    is kept."""
     device: Literal["auto", "cpu", "cuda"]
+    """Where training computes. auto takes CUDA where there is a CUDA device."""
 
     @model_validator(mode="after")
     def _an_epoch_to_begin_with(self) -> Self:
@@ -240,24 +340,35 @@ class CaptionTraining(Section):
 
 
 class Decoding(Section):
-    """How captions are searched for, unless the command line says otherwise."""
+    """How the search for a caption works. The command line can change the number of beams."""
 
     beam_size: Positive
+    """The number of beginnings of sentences that the beam search keeps."""
     max_words: Positive = Field(validation_alias=AliasChoices("max_words", "most_words"))
-    length_penalty: Annotated[float, Field(ge=0)]  # 0: sums of log-probabilities are compared; 1: means
+    """The longest caption, in words."""
+    length_penalty: Annotated[float, Field(ge=0)]
+    """How much the length of a sentence counts. 0 compares sums of log-probabilities, 1 compares their means."""
 
 
 class Captioner(Section):
-    """The recurrent network that looks at an image and writes."""
+    """The recurrent network that looks at an image and writes a caption."""
 
     cell: Literal["gru", "lstm"]
+    """The kind of recurrent cell."""
     embedding_size: Positive
+    """The number of values that represent a word."""
     hidden_size: Positive
-    num_heads: Positive  # places that it can look at for one word
-    dropout: Fraction01  # of words and hidden states, the same features at each step
-    output_dropout: Fraction01  # of what decides the next word
+    """The number of hidden units. It must be a multiple of `num_heads`."""
+    num_heads: Positive
+    """The number of places in the image that the network can look at for one word."""
+    dropout: Fraction01
+    """The share of the values of words and hidden states that training drops, the same ones at each step."""
+    output_dropout: Fraction01
+    """The share that training drops of the values that decide the next word."""
     decoding: Decoding
+    """How the search for a caption works."""
     training: CaptionTraining
+    """How the captioner is trained."""
 
     @model_validator(mode="after")
     def _heads_share_the_state(self) -> Self:
@@ -270,16 +381,26 @@ class Params(Section):
     """All of params.yaml."""
 
     seed: int
-    # The hyper-parameter search or cross-validation that this is part of: its runs are children of one run in MLflow.
+    """The seed of all random numbers of training and of the split into training, validation and test."""
     search: Annotated[str, Field(pattern=r"^[\w.\-]+$")] | None
-    num_samples: Positive  # held-out videos that stage label_samples labels, images that evaluate_captioner shows
+    """The name of the search or cross-validation that this run is part of. Its runs are children of one run in
+    MLflow. null: no search."""
+    num_samples: Positive
+    """How many held-out videos are labelled as samples at the end, and how many images are shown with captions."""
     scenes: Scenes
+    """The embedded data set."""
     dataset: Dataset
+    """Your videos or features, with their labels."""
     encoder: Encoder
+    """The CNN that encodes frames."""
     labeller: Labeller
+    """The recurrent network that labels frames."""
     training: Training
+    """How the labeller is trained."""
     captions: Captions
+    """Your captioned images."""
     captioner: Captioner
+    """The network that writes captions."""
 
     @model_validator(mode="after")
     def _a_state_to_carry(self) -> Self:
