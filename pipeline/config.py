@@ -345,7 +345,7 @@ class Decoding(Section):
     beam_size: Positive
     """The number of beginnings of sentences that the beam search keeps."""
     max_words: Positive = Field(validation_alias=AliasChoices("max_words", "most_words"))
-    """The longest caption, in words."""
+    """The longest caption, in words. The words of a prefix do not count."""
     length_penalty: Annotated[float, Field(ge=0)]
     """How much the length of a sentence counts. 0 compares sums of log-probabilities, 1 compares their means."""
 
