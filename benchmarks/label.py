@@ -1,4 +1,6 @@
-"""How fast videos are labelled, part by part, beside the limits, in one run. docs/benchmarks.md has what was seen.
+"""How fast videos are labelled, part by part, beside the limits, in one run.
+
+docs/results/benchmarks/labelling_speed.md has the results.
 
     python benchmarks/label.py --video clip.mp4
 

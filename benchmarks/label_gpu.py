@@ -1,5 +1,6 @@
-"""How fast videos are labelled on a GPU, and how busy it is, in one run of two minutes. docs/benchmarks.md has what was
-seen.
+"""How fast videos are labelled on a GPU, and how busy it is, in one run of two minutes.
+
+docs/results/benchmarks/labelling_gpu.md has the results.
 
     python benchmarks/label_gpu.py                 # says so where there is no GPU
     python benchmarks/label_gpu.py --device cpu    # a small run of the same code, whose numbers mean nothing

@@ -1,4 +1,6 @@
-"""How late live labels come, on a stream from this machine. docs/benchmarks.md has what was seen.
+"""How late live labels come, on a stream from this machine.
+
+docs/results/benchmarks/live.md has the results.
 
     python benchmarks/live.py --video clip.mp4
 

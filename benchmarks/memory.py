@@ -1,4 +1,6 @@
-"""The peak memory of `framescribe label` by the length of the video. docs/benchmarks.md has what was seen. Linux only.
+"""The peak memory of `framescribe label` by the length of the video. Linux only.
+
+docs/results/benchmarks/memory.md has the results.
 
     python benchmarks/memory.py --video clip.mp4
     python benchmarks/memory.py --video clip.mp4 --cases tiny --directions bidirectional --minutes 10 1440

@@ -9,7 +9,8 @@ where there are some. What an epoch takes stands beside the progress bar of the 
 
 `--seeds 3` repeats it with the seeds 0, 1 and 2 and shows their means, and how far the seeds are apart.
 `--set labeller=bilstm` changes a setting as `dvc exp run -S` does; `--work` keeps what the stages make, checkpoints and
-reports, which else lie in a temporary folder. docs/benchmarks.md holds what was measured.
+reports, which else lie in a temporary folder. The results are in
+docs/results/benchmarks/quality_gtea.md and quality_grid.md.
 """
 
 import argparse
@@ -159,7 +160,7 @@ def mean(rows: Sequence[Row]) -> Row:
 
 
 def print_table(columns: Mapping[str, str], rows: Mapping[str, Row]) -> None:
-    """Markdown, in percent, as docs/benchmarks.md has it."""
+    """Markdown, in percent, as the pages of docs/results have it."""
     print("| | " + " | ".join(columns) + " |")
     print("| --- |" + " --- |" * len(columns))
     for name, cells in rows.items():

@@ -1,4 +1,7 @@
-"""The recurrent network against torch.nn: time, memory and error, all in one run. docs/benchmarks.md has what was seen.
+"""The recurrent network against torch.nn: time, memory and error, all in one run.
+
+docs/results/benchmarks/recurrent_network.md has the results, and
+docs/results/benchmarks/recurrent_network_gpu.md those of a GPU.
 
     python benchmarks/rnn.py                the CPU tables, and on a machine with a GPU all of the GPU's too
     python benchmarks/rnn.py --sweep        also what the tables in pipeline/rnn/dispatch.py are made from

@@ -1,4 +1,6 @@
-"""What `framescribe label --static-threshold` saves and costs, level by level. docs/benchmarks.md has the results.
+"""What `framescribe label --static-threshold` saves and costs, level by level.
+
+docs/results/benchmarks/static_camera.md has the results.
 
     python benchmarks/still.py                          the held-out videos of the data set that was prepared last
     python benchmarks/still.py --video night.mp4 ...    videos without truth

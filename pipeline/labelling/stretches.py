@@ -11,7 +11,7 @@ T frames, K classes. Every frame has a gain from 0 to 1, what a look at it is wo
   that is out of the question from one that the model only likes less, which matters where models are often wrong.
 - One with a given label that the model agrees with: 0.
 
-docs/experiments.md has what these were chosen from.
+docs/results/experiments/2026-11.md shows from what these were chosen.
 """
 
 from typing import NamedTuple

@@ -29,8 +29,8 @@ SEGMENT_FRAMES = 8192
 # cuDNN copies weights that do not lie in one block, which ours do not, and warns in every call. The copy is small.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
 # These are the cases in which torch's kernels were measured to be as fast or faster, for videos of equal length in
-# float32 on a CPU: see docs/benchmarks.md, and benchmarks/rnn.py --sweep, which repeats the measurement. Videos of
-# different lengths, which torch needs packed, take ours; that was not measured.
+# float32 on a CPU: see docs/results/benchmarks/recurrent_network.md, and benchmarks/rnn.py --sweep, which repeats the
+# measurement. Videos of different lengths, which torch needs packed, take ours; that was not measured.
 TORCH_ON_CPU = {
     "forward": {"tanh", "relu", "gru", "lstm"},
     "forward+backward": {"lstm"},

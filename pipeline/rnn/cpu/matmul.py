@@ -3,8 +3,9 @@
 n rows, K numbers in each row, M numbers in each row of the product.
 
 torch multiplies float32 matrices by MKL, which leaves half of a processor idle unless Intel made it, and computes
-convolutions by oneDNN, which does not: 110 and 220 GFLOP/s on a core of an AMD EPYC (docs/experiments.md). So a large
-product is computed as a convolution of single pixels, which is the same operation.
+convolutions by oneDNN, which does not: 110 and 220 GFLOP/s on a core of an AMD EPYC
+(docs/results/experiments/2026-11.md). So a large product is computed as a convolution of single pixels, which is the
+same operation.
 
 oneDNN adds the terms of a sum in another order. Where chunks of any length must agree to the last digits, as in
 streaming, `by_matrix` is the product that changes least with their length.

@@ -20,7 +20,8 @@ et al. 2016, "Persistent RNNs", is the source of both ideas: weights that stay o
 meet at each step.
 
 Where a head is not split and operands have 16 bits, gluon_kernels.py runs the same loops on CUDA, with half of the
-products and two barriers per step. docs/benchmarks.md has the time of a step on a GPU.
+products and two barriers per step. The page
+docs/results/benchmarks/recurrent_network_gpu.md has the time of a step on a GPU.
 """
 
 # mypy: disable-error-code="no-untyped-def"
