@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/rnn.md into docs/images: two sketches, and gradients as they were measured.
+"""Draw the pictures of docs/explained/rnn.md into docs/images: two sketches, and gradients as they were measured.
 
 Run from the repository's root: python benchmarks/draw_rnn_docs.py
 """

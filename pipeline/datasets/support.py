@@ -21,8 +21,8 @@ ALL = "all"  # the split of sources that are not split yet
 UNLABELLED = ""  # in place of a class name, as in label files
 # Neighbouring frames are alike, so that examples of a class are its segments and not its frames. Measured on GTEA
 # (docs/results/experiments/2026-11.md), half of the classes with up to 3 were lost, and none with 4 or more. Videos
-# that are less alike need more: ten events for what is to be learnt is a rule of thumb (Peduzzi et al., "A simulation study
-# of the number of events per variable in logistic regression analysis", 1996).
+# that are less alike need more: ten events for what is to be learnt is a rule of thumb (Peduzzi et al., "A simulation
+# study of the number of events per variable in logistic regression analysis", 1996).
 FEW_SEGMENTS = 10
 MAX_NAMES = 8  # in one warning
 

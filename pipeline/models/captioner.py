@@ -5,7 +5,7 @@ N images, R regions, C channels, K captions (or beams) of an image, T words, E e
 The recurrent network reads the words so far; then its hidden state asks the regions, and what it sees decides the next
 word. This is the adaptive attention of Lu et al. 2017 (arXiv 1612.01887), a child of "Show, Attend and Tell" (Xu et al.
 2015, arXiv 1502.03044): looking comes after the recurrence, so that all words of a known caption go through the
-recurrent network in one call. docs/captions.md explains it, and says where it differs from the papers.
+recurrent network in one call. docs/explained/captions.md explains it, and says where it differs from the papers.
 """
 
 import math

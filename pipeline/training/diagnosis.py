@@ -35,7 +35,7 @@ def due_warning(diagnoses: Sequence[Diagnosis]) -> str | None:
     """The warning of the last epoch, if it is the first to confirm the epoch before it.
 
     One epoch is no ground for it: gated cells begin with gates half open, and learn within an epoch or two to keep them
-    open (docs/rnn.md).
+    open (docs/explained/rnn.md).
     """
     verdicts = [diagnosis["verdict"] for diagnosis in diagnoses]
     confirmed = [i for i in range(1, len(verdicts)) if verdicts[i - 1] == verdicts[i] != "healthy"]

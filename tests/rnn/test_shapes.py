@@ -1,4 +1,4 @@
-"""The code of docs/rnn.md runs, its links exist, and each of the five shapes does what the page says."""
+"""The code of docs/explained/rnn.md runs, its links exist, and each of the five shapes does what the page says."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from pipeline.config import Labeller, Training
 from pipeline.rnn.cells import gru_step
 from pipeline.rnn.diagnostics import EXPLODED, VANISHED
 
-PAGE = ROOT / "docs" / "rnn.md"
+PAGE = ROOT / "docs" / "explained" / "rnn.md"
 
 
 @pytest.fixture(scope="module")
