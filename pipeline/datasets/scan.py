@@ -1,7 +1,7 @@
 """Looking at a data set on disk: what it holds, and every problem of it at once.
 
-Layout (docs/design.md): `videos/` or `features/`, `labels/` or `labels.csv`, `classes.txt`, optionally `splits/` and
-`groups.csv`.
+Layout (docs/users/data_format.md): `videos/` or `features/`, `labels/` or `labels.csv`, `classes.txt`, optionally
+`splits/` and `groups.csv`.
 """
 
 import csv
