@@ -12,6 +12,7 @@ import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import InputError
+from pipeline.scores import CaptionMonitor, LabelMonitor
 
 Fraction01 = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -132,7 +133,7 @@ class Training(Section):
     """Whether training computes in mixed precision. It has an effect on CUDA only."""
     patience: Positive | None
     """Training stops after so many epochs without a better `monitor`. null never stops early."""
-    monitor: Literal["loss", "frame_accuracy", "edit", "f1_at_50"]
+    monitor: LabelMonitor
     """The score on the validation split by which the best epoch is chosen. Without a validation split, the last epoch
     is kept."""
     device: Literal["auto", "cpu", "cuda"]
@@ -321,7 +322,7 @@ class CaptionTraining(Section):
     """The learning rate of the self-critical epochs."""
     patience: Positive | None
     """Training stops after so many epochs without a better `monitor`. null never stops early."""
-    monitor: Literal["loss", "cider", "bleu_4"]
+    monitor: CaptionMonitor
     """The score on the validation split by which the best epoch is chosen. Without a validation split, the last epoch
     is kept."""
     device: Literal["auto", "cpu", "cuda"]

@@ -3,16 +3,11 @@
 import json
 import sys
 
+from pipeline.scores import CAPTION_SCORES, LABEL_SCORES
 from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, LABELLER, OUTPUTS, RESULTS
 
-ROWS = {
-    "frame accuracy": "frame_accuracy_pooled",
-    "edit score": "edit_per_video",
-    "F1@10": "f1_at_10_per_video",
-    "F1@25": "f1_at_25_per_video",
-    "F1@50": "f1_at_50_per_video",
-}
-CAPTION_ROWS = {"all of it right": "right", "BLEU-4": "bleu_4", "METEOR": "meteor", "CIDEr": "cider"}
+ROWS = {score.title: score.key for score in LABEL_SCORES if score.in_summary}
+CAPTION_ROWS = {score.title: score.key for score in CAPTION_SCORES if score.in_summary}
 BY_ITSELF = "_without_rnn"
 TITLE, COLUMN = 18, 12  # characters
 

@@ -1,7 +1,8 @@
 """A captioned image set: looking at it on disk with every problem at once.
 
 Layout (docs/users/data_format.md): `images/`, `captions.csv` with several rows per image, optionally `splits/` and
-`groups.csv`. Both may name videos too: the image `<video>_<frame number>.jpg` goes where its video goes, unless it is named itself.
+`groups.csv`. Both may name videos too: the image `<video>_<frame number>.jpg` goes where its video goes, unless it is
+named itself.
 """
 
 import contextlib

@@ -28,9 +28,9 @@ from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.metrics import frames, segments
+from pipeline.scores import IOU_PERCENTS, LABEL_SCORES
 
 Report = dict[str, Any]
-IOU_PERCENTS = (10, 25, 50)
 MAX_NAMES = 8  # in the line about classes that are never predicted
 
 
@@ -110,8 +110,7 @@ def flatten(report: Report) -> dict[str, float]:
 
 def format_table(report: Report) -> str:
     """The report as lines of text for a terminal."""
-    titles = {"frame_accuracy": "frame accuracy", "frame_macro_f1": "frame macro F1", "edit": "edit score"}
-    titles |= {f"f1_at_{percent}": f"segment F1@{percent}" for percent in IOU_PERCENTS}
+    titles = {score.name: score.title for score in LABEL_SCORES}
     parts, heads = [report], ["all classes"]
     if report["without_background"]:
         parts.append(report["without_background"])

@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+from pipeline.scores import CAPTION_SCORES, LABEL_SCORES
 from pipeline.tracking import store
 from pipeline.tracking.store import SearchRun
 
-SCORES = {
-    "F1@50": "f1_at_50_per_video",
-    "edit": "edit_per_video",
-    "accuracy": "frame_accuracy_pooled",
-    "CIDEr": "cider",
-    "METEOR": "meteor",
-    "BLEU-4": "bleu_4",
+SCORES = {  # the score that says most comes first
+    score.short_title: score.key
+    for scores in (LABEL_SCORES, CAPTION_SCORES)
+    for score in reversed(scores)
+    if score.in_comparison
 }
 COLUMNS = {f"{split} {title}": f"{split}/{name}" for split in ("val", "test") for title, name in SCORES.items()}
 REPEATS = ("dataset.fold", "seed")  # settings that are there to be averaged over, not to choose from

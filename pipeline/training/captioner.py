@@ -22,6 +22,7 @@ from pipeline.datasets.regions import Regions
 from pipeline.encoding.device import choose_device
 from pipeline.metrics.captions import CiderReward, score_captions
 from pipeline.models.captioner import Captioner
+from pipeline.scores import CAPTION_SCORES, LOSS, monitored
 from pipeline.text.vocabulary import END, PADDING, START, Vocabulary, detokenize, tokenize
 from pipeline.tracking import store
 from pipeline.training.captioner_learner import CaptionBatch, CaptionLearner, forced
@@ -177,7 +178,7 @@ def validate(
         {str(image): training_data.manifest.images[image].captions for image in images},
         with_meteor=False,
     )
-    return {"loss": total / num_words, "bleu_4": scores["bleu_4"], "cider": scores["cider"]}
+    return {LOSS: total / num_words, **{score.name: scores[score.name] for score in monitored(CAPTION_SCORES)}}
 
 
 def _saver(

@@ -16,19 +16,16 @@ from tqdm import tqdm
 
 from pipeline.config import CaptionTraining, Training
 from pipeline.files import replacing
+from pipeline.scores import CAPTION_SCORES, LABEL_SCORES, LOSS, higher_is_better
 from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
 
 Scores = dict[str, float]
 Schedule = Training | CaptionTraining
-HIGHER_IS_BETTER = {
-    "loss": False,
-    "frame_accuracy": True,
-    "edit": True,
-    "f1_at_50": True,
-    "bleu_4": True,
-    "cider": True,
-}
-SHOWN = ("train_loss", "val_loss", "val_frame_accuracy", "val_cider")  # beside the progress bar
+SHOWN = (  # beside the progress bar
+    f"train_{LOSS}",
+    f"val_{LOSS}",
+    *(f"val_{score.name}" for score in (*LABEL_SCORES, *CAPTION_SCORES) if score.in_progress_bar),
+)
 
 
 @dataclass
@@ -200,6 +197,6 @@ def is_best(history: list[Scores], monitor: str) -> bool:
     """
     if f"val_{monitor}" not in history[-1]:
         return True
-    sign = 1 if HIGHER_IS_BETTER[monitor] else -1
+    sign = 1 if higher_is_better(monitor) else -1
     ranks = [(sign * scores[f"val_{monitor}"], -scores["val_loss"]) for scores in history]
     return all(ranks[-1] > earlier for earlier in ranks[:-1])

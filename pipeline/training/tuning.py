@@ -14,6 +14,7 @@ from pipeline.annotations.segments import median_segment_frames
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import fit_temperature
+from pipeline.scores import LABEL_SCORES, monitored
 
 MAX_CANDIDATES = 16
 
@@ -35,7 +36,7 @@ class Split(NamedTuple):
         )
 
     def scores(self, min_segment_frames: int) -> dict[str, float]:
-        """frame_accuracy, edit and f1_at_50, pooled, as training watches them: segments without the background."""
+        """The monitored scores, pooled, as training watches them: those of segments are without the background."""
         predicted = {
             stem: smooth(probabilities, min_segment_frames=min_segment_frames)
             for stem, probabilities in self.probabilities.items()
@@ -60,12 +61,11 @@ def watched_scores(
     classes: Sequence[str],
     background: str | None,
 ) -> dict[str, float]:
-    """frame_accuracy, edit and f1_at_50 of labels int64 [T], pooled over videos; of segments without the background."""
+    """The monitored scores of labels int64 [T], pooled over videos; those of segments are without the background."""
     scores = flatten(evaluate(truth, predicted, tuple(classes), background=background))
     suffix = "_without_background" if background else ""
     nothing = 100.0  # undefined: there is no segment to find, and none was found
     return {
-        "frame_accuracy": scores["frame_accuracy_pooled"],
-        "edit": scores.get(f"edit_pooled{suffix}", nothing),
-        "f1_at_50": scores.get(f"f1_at_50_pooled{suffix}", nothing),
+        score.name: scores.get(f"{score.name}_pooled{suffix if score.of == 'segments' else ''}", nothing)
+        for score in monitored(LABEL_SCORES)
     }

@@ -1,0 +1,126 @@
+"""The scores of this project, each said once: its name, its titles, which way is better, and where it is shown.
+
+A new score needs its function in `pipeline.metrics`, a place in `metrics.report` or `metrics.captions` that computes
+it, and a line here. Settings, training, tuning, the tables on the terminal and the comparison of runs ask it.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+Average = Literal["pooled", "per_video"]
+
+IOU_PERCENTS = (10, 25, 50)  # of F1@IoU
+
+
+class Score(NamedTuple):
+    """A number that says how good labels or captions are.
+
+    Attributes:
+        name: How it is called in files, in MLflow and in settings.
+        title: How it is called in reports.
+        short_title: How it is called in narrow tables.
+        higher_is_better: False for a loss.
+        of: What is counted: "frames" or "segments" of videos, or "captions" of images.
+        headline: Of scores of videos: which average is shown where there is room for one. "pooled" counts all videos as
+            one, "per_video" is the mean of the videos' scores. None for captions.
+        is_monitored: Whether training computes it on the validation split after each epoch, so that it can choose the
+            best epoch.
+        in_progress_bar: Whether the progress bar of training shows it.
+        in_summary: Whether the table at the end of `make run` has a row for it.
+        in_comparison: Whether `framescribe compare` has a column for it.
+    """
+
+    name: str
+    title: str
+    short_title: str
+    of: Literal["frames", "segments", "captions"]
+    headline: Average | None = None
+    higher_is_better: bool = True
+    is_monitored: bool = False
+    in_progress_bar: bool = False
+    in_summary: bool = False
+    in_comparison: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name in results/*.json and in MLflow, with the average that is its headline."""
+        return self.name if self.headline is None else f"{self.name}_{self.headline}"
+
+
+LABEL_SCORES = (
+    Score(
+        "frame_accuracy",
+        "frame accuracy",
+        "accuracy",
+        of="frames",
+        headline="pooled",
+        is_monitored=True,
+        in_progress_bar=True,
+        in_summary=True,
+        in_comparison=True,
+    ),
+    Score("frame_macro_f1", "frame macro F1", "macro F1", of="frames", headline="pooled"),
+    Score(
+        "edit",
+        "edit score",
+        "edit",
+        of="segments",
+        headline="per_video",
+        is_monitored=True,
+        in_summary=True,
+        in_comparison=True,
+    ),
+    *(
+        Score(
+            f"f1_at_{percent}",
+            f"segment F1@{percent}",
+            f"F1@{percent}",
+            of="segments",
+            headline="per_video",
+            is_monitored=percent == 50,
+            in_summary=True,
+            in_comparison=percent == 50,
+        )
+        for percent in IOU_PERCENTS
+    ),
+)
+CAPTION_SCORES = (
+    Score("right", "all of it right", "right", of="captions", in_summary=True),
+    *(Score(f"bleu_{words}", f"BLEU-{words}", f"BLEU-{words}", of="captions") for words in (1, 2, 3)),
+    Score("bleu_4", "BLEU-4", "BLEU-4", of="captions", is_monitored=True, in_summary=True, in_comparison=True),
+    Score("rouge_l", "ROUGE-L", "ROUGE-L", of="captions"),
+    Score("meteor", "METEOR", "METEOR", of="captions", in_summary=True, in_comparison=True),
+    Score(
+        "cider",
+        "CIDEr",
+        "CIDEr",
+        of="captions",
+        is_monitored=True,
+        in_progress_bar=True,
+        in_summary=True,
+        in_comparison=True,
+    ),
+)
+LOSS = "loss"  # what training minimizes; the lower the better
+
+
+def monitored(scores: Iterable[Score]) -> tuple[Score, ...]:
+    """The scores that training computes on the validation split after each epoch."""
+    return tuple(score for score in scores if score.is_monitored)
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether a larger value of the score, or of the loss, is the better one.
+
+    Raises:
+        KeyError: There is no such score.
+    """
+    return {LOSS: False, **{score.name: score.higher_is_better for score in (*LABEL_SCORES, *CAPTION_SCORES)}}[name]
+
+
+if TYPE_CHECKING:
+    LabelMonitor = str
+    CaptionMonitor = str
+else:  # what a setting `monitor` may be: pydantic checks it, and names the choices
+    LabelMonitor = Literal[(LOSS, *(score.name for score in monitored(LABEL_SCORES)))]
+    CaptionMonitor = Literal[(LOSS, *(score.name for score in reversed(monitored(CAPTION_SCORES))))]
