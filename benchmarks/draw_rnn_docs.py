@@ -13,6 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from pipeline.config import LabellerSettings
 from pipeline.models.labeller import Labeller
 from pipeline.rnn.diagnostics import GradientFlow
 
@@ -109,7 +110,7 @@ def draw_gradients() -> Figure:
     fresh_axes, learning_axes, taught_axes = figure.subplots(1, 3)
     for (name, options), color in zip(NETWORKS.items(), COLORS, strict=True):
         torch.manual_seed(0)
-        labeller = Labeller(3, 2, hidden_size=32, **options)
+        labeller = Labeller(LabellerSettings(hidden_size=32, **options), num_features=3, num_classes=2)
         fresh = _measure(labeller)
         accuracy = _teach(labeller)
         taught = _measure(labeller)

@@ -39,7 +39,7 @@ import torch
 from turns import take_turns
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
-from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint
+from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint
 from pipeline.checkpoints.storage import Lineage
 from pipeline.config import Pixels, load_params
 from pipeline.encoding.runtime import TorchRuntime
@@ -47,6 +47,7 @@ from pipeline.encoding.types import Runtime
 from pipeline.labelling.folder import OutputOptions, label_videos
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import label_video
+from pipeline.models.labeller import Labeller
 from pipeline.video.open import open_scaled
 
 LITE0 = "efficientnet_lite0"
@@ -101,7 +102,7 @@ def make_model(
     weights = "imagenet" if encoder == LITE0 and not is_random else None
     frames = make_frame_encoder(encoder, weights=weights, grid=1, batch_norm="frozen", batch_size=32, pixels=pixels)
     classes = tuple(f"class {index}" for index in range(8))
-    labeller = make_labeller(settings, num_features=frames.encoder.num_features, num_classes=len(classes))
+    labeller = Labeller(settings, num_features=frames.encoder.num_features, num_classes=len(classes))
     spec = CheckpointSpec(
         classes=classes,
         background=None,

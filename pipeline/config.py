@@ -191,26 +191,26 @@ class Encoder(Section):
         return self
 
 
-class Labeller(Section):
+class LabellerSettings(Section):
     """The recurrent network and its head."""
 
     cell: Literal["none", "tanh", "relu", "gru", "lstm"]
     """The kind of recurrent cell. none: no recurrent network, each frame is classified by itself."""
     hidden_size: Positive
     """The number of hidden units of each layer, in each direction."""
-    num_layers: Positive
+    num_layers: Positive = 1
     """The number of recurrent layers."""
-    bidirectional: bool
+    bidirectional: bool = False
     """Whether the network reads the video in both directions. Live labelling needs false."""
-    dropout: Fraction01
+    dropout: Fraction01 = 0.0
     """The share of hidden values that training drops."""
-    head: Literal["many_to_many", "many_to_one"]
+    head: Literal["many_to_many", "many_to_one"] = "many_to_many"
     """many_to_many: a label for each frame. many_to_one: one label for the whole video."""
-    inputs: Literal["features", "deltas", "both"]
+    inputs: Literal["features", "deltas", "both"] = "features"
     """What the network reads: the features, their change over the last `delta_frames` frames, or both."""
-    delta_frames: Positive
+    delta_frames: Positive = 4
     """The number of frames over which a change of the features is taken."""
-    min_segment_frames: Positive | Literal["auto"]
+    min_segment_frames: Positive | Literal["auto"] = 1
     """Predicted segments that are shorter are merged into a neighbour. 1 merges none. auto takes the length with the
     best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment. Training
     writes the number that it found into the checkpoint."""
@@ -351,7 +351,7 @@ class Decoding(Section):
     """How much the length of a sentence counts. 0 compares sums of log-probabilities, 1 compares their means."""
 
 
-class Captioner(Section):
+class CaptionerSettings(Section):
     """The recurrent network that looks at an image and writes a caption."""
 
     cell: Literal["gru", "lstm"]
@@ -394,13 +394,13 @@ class Params(Section):
     """Your videos or features, with their labels."""
     encoder: Encoder
     """The CNN that encodes frames."""
-    labeller: Labeller
+    labeller: LabellerSettings
     """The recurrent network that labels frames."""
     training: Training
     """How the labeller is trained."""
     captions: Captions
     """Your captioned images."""
-    captioner: Captioner
+    captioner: CaptionerSettings
     """The network that writes captions."""
 
     @model_validator(mode="after")

@@ -12,20 +12,21 @@ from torch.nn.functional import layer_norm
 
 from pipeline.checkpoints.captioner import CaptionerSpec, make_captioner, save_captioner
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, PreprocessSpec
-from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint
+from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint
 from pipeline.checkpoints.storage import Lineage
-from pipeline.config import Captioner, Labeller
+from pipeline.config import CaptionerSettings, LabellerSettings
 from pipeline.models.encoders.encoder import build_encoder
+from pipeline.models.labeller import Labeller
 from pipeline.text.vocabulary import SPECIAL_WORDS
 from pipeline.video.writer import VideoWriter
 
 CLASSES = ("idle", "left", "right")
 LINEAGE = Lineage(run_id="0" * 32, git_commit="unknown", data_fingerprint="0" * 16, dvc_experiment=None)
-SETTINGS = Labeller.model_validate(
+SETTINGS = LabellerSettings.model_validate(
     yaml.safe_load((Path(__file__).parents[1] / "configs" / "labeller" / "gru.yaml").read_text())
     | {"hidden_size": 8, "num_layers": 1, "min_segment_frames": 1}
 )
-CAPTIONER = Captioner.model_validate(
+CAPTIONER = CaptionerSettings.model_validate(
     yaml.safe_load((Path(__file__).parents[1] / "configs" / "captioner" / "lstm.yaml").read_text())
     | {
         "cell": "gru",
@@ -42,7 +43,9 @@ PREPROCESS = PreprocessSpec(
 CAPTION_PREPROCESS = PREPROCESS.model_copy(update={"size": (64, 64)})  # 2 x 2 cells
 
 
-def save_video_model(folder: Path, *, settings: Labeller = SETTINGS, preprocess: PreprocessSpec = PREPROCESS) -> Path:
+def save_video_model(
+    folder: Path, *, settings: LabellerSettings = SETTINGS, preprocess: PreprocessSpec = PREPROCESS
+) -> Path:
     """An untrained checkpoint that labels videos: shufflenet_v2_x0_5 and a GRU of 8."""
     torch.manual_seed(0)
     encoder = build_encoder("shufflenet_v2_x0_5", weights=None)
@@ -56,7 +59,7 @@ def save_video_model(folder: Path, *, settings: Labeller = SETTINGS, preprocess:
         labeller=settings,
         lineage=LINEAGE,
     )
-    labeller = make_labeller(settings, num_features=encoder.num_features, num_classes=len(CLASSES))
+    labeller = Labeller(settings, num_features=encoder.num_features, num_classes=len(CLASSES))
     save_checkpoint(folder, spec, labeller, encoder)
     return folder
 
@@ -96,7 +99,7 @@ def save_feature_model(folder: Path, *, num_features: int = 6) -> Path:
         labeller=SETTINGS,
         lineage=LINEAGE,
     )
-    labeller = make_labeller(SETTINGS, num_features=num_features, num_classes=len(CLASSES))
+    labeller = Labeller(SETTINGS, num_features=num_features, num_classes=len(CLASSES))
     save_checkpoint(folder, spec, labeller, None)
     return folder
 

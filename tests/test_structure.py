@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "config": {"errors", "scores"},
     "text": BOTTOM,
     "video": {"pipeline", *BOTTOM},
-    "models": {"rnn", "text", *BOTTOM},
+    "models": {"config", "rnn", "text", *BOTTOM},
     "annotations": {"text", *BOTTOM},
     "postprocessing": {"annotations"},
     "metrics": {"annotations", "scores", "text", *BOTTOM},

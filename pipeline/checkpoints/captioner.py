@@ -11,8 +11,7 @@ import torch
 
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_encoder
 from pipeline.checkpoints.storage import SPEC, Lineage, load_weights, read_spec, save_spec, save_weights
-from pipeline.config import Captioner as CaptionerSettings
-from pipeline.config import Section
+from pipeline.config import CaptionerSettings, Section
 from pipeline.errors import InputError
 from pipeline.models.captioner import Captioner
 from pipeline.models.encoders.encoder import Encoder
@@ -42,17 +41,7 @@ class CaptionCheckpoint:
 
 def make_captioner(settings: CaptionerSettings, encoder: Encoder, *, num_words: int) -> Captioner:
     """The captioner that the settings describe, freshly initialised, for what the encoder sees."""
-    return Captioner(
-        encoder.num_channels,
-        num_words,
-        num_regions=encoder.grid**2,
-        cell=settings.cell,
-        embedding_size=settings.embedding_size,
-        hidden_size=settings.hidden_size,
-        num_heads=settings.num_heads,
-        dropout=settings.dropout,
-        output_dropout=settings.output_dropout,
-    )
+    return Captioner(settings, num_channels=encoder.num_channels, num_words=num_words, num_regions=encoder.grid**2)
 
 
 def save_captioner(folder: Path, spec: CaptionerSpec, captioner: Captioner, frame_encoder: FrameEncoder) -> None:

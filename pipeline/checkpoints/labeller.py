@@ -14,8 +14,7 @@ from torch import nn
 
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_encoder
 from pipeline.checkpoints.storage import SPEC, Lineage, load_weights, read_spec, save_spec, save_weights
-from pipeline.config import Labeller as LabellerSettings
-from pipeline.config import Section
+from pipeline.config import LabellerSettings, Section
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.labeller import Labeller
@@ -65,38 +64,6 @@ class Checkpoint:
     frame_encoder: FrameEncoder | None
 
 
-def make_labeller(
-    settings: LabellerSettings,
-    *,
-    num_features: int,
-    num_classes: int,
-    feature_noise: float = 0.0,
-    feature_dropout: float = 0.0,
-) -> Labeller:
-    """The labeller that the settings describe, with lengths in frames, freshly initialised.
-
-    The noise and the dropout of features are those of training, and no part of a checkpoint.
-    """
-    assert settings.pool_frames != "auto", "training makes a number of it"
-    return Labeller(
-        num_features,
-        num_classes,
-        cell=settings.cell,
-        hidden_size=settings.hidden_size,
-        num_layers=settings.num_layers,
-        bidirectional=settings.bidirectional,
-        dropout=settings.dropout,
-        head=settings.head,
-        inputs=settings.inputs,
-        delta_frames=settings.delta_frames,
-        normalize=settings.normalize,
-        pool_frames=settings.pool_frames,
-        recurrent_init=settings.recurrent_init,
-        feature_noise=feature_noise,
-        feature_dropout=feature_dropout,
-    )
-
-
 def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, encoder: Encoder | None) -> None:
     """Write weights, then checkpoint.json, each whole or not at all."""
     save_weights(folder, {"labeller": labeller} | ({"encoder": encoder} if encoder else {}))
@@ -121,7 +88,7 @@ def load_checkpoint(folder: Path, *, device: torch.device, classes: tuple[str, .
     spec = read_spec(folder, CheckpointSpec, kind="labeller")
     if classes is not None and classes != spec.classes:
         raise InputError(f"{folder}: {_describe_class_change(spec.classes, classes)}")
-    labeller = make_labeller(spec.labeller, num_features=spec.num_features, num_classes=len(spec.classes))
+    labeller = Labeller(spec.labeller, num_features=spec.num_features, num_classes=len(spec.classes))
     modules: dict[str, nn.Module] = {"labeller": labeller}
     frame_encoder = None
     if spec.encoder:

@@ -9,18 +9,18 @@ recurrent network in one call. docs/explained/captions.md explains it, and says 
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from pipeline.config import CaptionerSettings
 from pipeline.models.beam_search import Sentences, beam_search
 from pipeline.rnn import GRU, LSTM, LSTMState, frame_mask
 from pipeline.rnn.cells import STEPS
 from pipeline.text.vocabulary import END, PADDING, START, UNKNOWN
 
-Cell = Literal["gru", "lstm"]
 NEVER_SAID = [PADDING, START, UNKNOWN]
 
 
@@ -93,38 +93,34 @@ class Captioner(nn.Module):
 
     With A heads there are A attentions: head i has the i-th part, H/A wide, of q_t, keys, values and sentinel (Vaswani
     et al. 2017, arXiv 1706.03762), so that a word such as "above" can come of looking at two places at once.
+
+    Args:
+        settings: The network, see `CaptionerSettings`.
+        num_channels: C, the channels of a region.
+        num_words: The size of the vocabulary.
+        num_regions: R, the regions of an image.
+
+    Raises:
+        ValueError: The number of heads does not divide the hidden size.
     """
 
-    def __init__(
-        self,
-        num_channels: int,
-        num_words: int,
-        *,
-        num_regions: int,
-        cell: Cell,
-        embedding_size: int,
-        hidden_size: int,
-        num_heads: int,
-        dropout: float,
-        output_dropout: float,
-    ) -> None:
+    def __init__(self, settings: CaptionerSettings, *, num_channels: int, num_words: int, num_regions: int) -> None:
         super().__init__()
-        if cell not in ("gru", "lstm"):
-            raise ValueError(f"cell: got {cell!r}, expected 'gru' or 'lstm'")
-        if hidden_size % num_heads:
-            raise ValueError(f"num_heads: got {num_heads}, expected a divisor of hidden_size {hidden_size}")
-        self.num_heads = num_heads
+        embedding_size, hidden_size = settings.embedding_size, settings.hidden_size
+        if hidden_size % settings.num_heads:
+            raise ValueError(f"num_heads: got {settings.num_heads}, expected a divisor of hidden_size {hidden_size}")
+        self.num_heads = settings.num_heads
         self.num_regions = num_regions
         self.num_channels = num_channels
         self.region_norm = nn.LayerNorm(num_channels)
         self.value = nn.Linear(num_channels, hidden_size)
         self.place = nn.Parameter(0.5 * torch.randn(num_regions, hidden_size))
         self.key = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.start = nn.Linear(2 * hidden_size, hidden_size * (2 if cell == "lstm" else 1))
+        self.start = nn.Linear(2 * hidden_size, hidden_size * (2 if settings.cell == "lstm" else 1))
         self.whole = nn.Linear(2 * hidden_size, embedding_size)
         self.embedding = nn.Embedding(num_words, embedding_size, padding_idx=PADDING)
         nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
-        self.rnn = (LSTM if cell == "lstm" else GRU)(2 * embedding_size, hidden_size)
+        self.rnn = (LSTM if settings.cell == "lstm" else GRU)(2 * embedding_size, hidden_size)
         self.query_norm = nn.LayerNorm(hidden_size)
         self.query = nn.Linear(hidden_size, hidden_size)
         self.sentinel_of_word = nn.Linear(embedding_size, hidden_size)
@@ -133,8 +129,8 @@ class Captioner(nn.Module):
         self.seen_norm = nn.LayerNorm(hidden_size)
         self.mix = nn.Linear(hidden_size, embedding_size)
         self.word_bias = nn.Parameter(torch.zeros(num_words))
-        self.locked_dropout = LockedDropout(dropout)
-        self.dropout = nn.Dropout(output_dropout)
+        self.locked_dropout = LockedDropout(settings.dropout)
+        self.dropout = nn.Dropout(settings.output_dropout)
 
     def forward(self, regions: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
         """Teacher forcing: regions [N, R, C]; words int64 [N, K, T], START first, then PADDING; lengths int64 [N, K].

@@ -6,12 +6,13 @@ Batch first; the state as `pipeline.rnn` has it.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.config import LabellerSettings
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.projection import project
@@ -19,12 +20,7 @@ from pipeline.models.temporal import pooled, standardized, standardized_chunks
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
 from pipeline.rnn.chunked import run_chunks
 from pipeline.rnn.diagnostics import GradientFlow, observe
-from pipeline.rnn.module import RecurrentInit
 
-Cell = Literal["none", "tanh", "relu", "gru", "lstm"]
-Head = Literal["many_to_many", "many_to_one"]
-Inputs = Literal["features", "deltas", "both"]
-Normalize = Literal["frame", "video"]
 # What `predict` works on at once: the size of products of matrices decides how they are rounded.
 CHUNK_FRAMES = 256
 
@@ -62,81 +58,61 @@ class LabellerOutput(NamedTuple):
 class Labeller(nn.Module):
     """Normalization -> Linear to H, ReLU -> dropout -> recurrent network -> dropout -> Linear to K.
 
-    cell           "none" leaves the recurrent network out: each frame by itself, the baseline to compare with
-    inputs         "features"; "deltas": their change over the last `delta_frames` frames, x_t - x_(t-k) (the delta
-                   coefficients of Furui 1986; frames before the first count as the first), which keeps what moves and
-                   drops what stands still; or "both". Cell "none" takes features, as deltas are memory.
-    dropout        also between the layers of the recurrent network
-    head           "many_to_many": logits for each frame; "many_to_one": for each video, from the mean over its valid
-                   frames of what the last Linear reads. With a state carried in: over the frames of this chunk.
-    normalize      "frame": LayerNorm over the features of each frame; "video": each feature minus its mean over the
-                   video's frames, divided by its standard deviation there (instance normalization, Ulyanov et al.
-                   2016, arXiv 1607.08022): what all frames of a video share, its place, person and camera, is taken
-                   out. The video is the frames that are read at once.
-    pool_frames    the recurrent network reads means of blocks of so many frames and names a block at a time: what was
-                   seen long ago is fewer steps away
-    recurrent_init  how W_hh starts, see the recurrent modules' `reset_parameters`
-    feature_noise    in training: standard deviation of the noise added to each feature of each step
-    feature_dropout  in training: probability that a feature is left out, in all of a video
+    - Deltas (`inputs`) are the change of the features over the last `delta_frames` frames, x_t - x_(t-k) (the delta
+      coefficients of Furui 1986). Frames before the first one count as the first one. They keep what moves and drop
+      what stands still.
+    - With `head` "many_to_one" there are logits for each video: the last Linear reads the mean over the video's valid
+      frames. With a state carried in, that is the mean over the frames of this chunk.
+    - With `normalize` "video", each feature has its mean over the video's frames subtracted and is divided by its
+      standard deviation there (instance normalization, Ulyanov et al. 2016, arXiv 1607.08022). That takes out what all
+      frames of a video share: its place, person and camera. The video is the frames that are read in one call.
+    - With `pool_frames` above 1, the recurrent network reads means of blocks of frames and names one block at a time:
+      what was seen long ago is fewer steps away.
+    - The cell "none" leaves the recurrent network out: each frame by itself, the baseline to compare with.
 
-    "video" and pool_frames above 1 know later frames: not for a causal recurrent network, nor with a state.
+    Normalization over the video and blocks know later frames. The settings allow them neither for a causal recurrent
+    network nor with a state.
+
+    Args:
+        settings: The network, see `LabellerSettings`; its `pool_frames` is a number.
+        num_features: F, the features of a frame.
+        num_classes: K.
+        feature_noise: In training, the standard deviation of the noise that is added to each feature of each step.
+        feature_dropout: In training, the probability that a feature is left out, in all of a video.
+
+    Raises:
+        ValueError: `pool_frames` is "auto", of which training has to make a number first.
     """
 
     def __init__(
         self,
+        settings: LabellerSettings,
+        *,
         num_features: int,
         num_classes: int,
-        *,
-        cell: Cell,
-        hidden_size: int,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        head: Head = "many_to_many",
-        inputs: Inputs = "features",
-        delta_frames: int = 4,
-        normalize: Normalize = "frame",
-        pool_frames: int = 1,
-        recurrent_init: RecurrentInit = "uniform",
         feature_noise: float = 0.0,
         feature_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if head not in ("many_to_many", "many_to_one"):
-            raise ValueError(f"head: got {head!r}, expected 'many_to_many' or 'many_to_one'")
-        if inputs not in ("features", "deltas", "both") or (cell == "none" and inputs != "features"):
-            expected = "'features', or with a cell 'deltas' or 'both'"
-            raise ValueError(f"inputs: got {inputs!r} with cell {cell!r}, expected {expected}")
-        if delta_frames < 1:
-            raise ValueError(f"delta_frames: got {delta_frames}, expected 1 or more")
-        if pool_frames < 1:
-            raise ValueError(f"pool_frames: got {pool_frames}, expected 1 or more")
-        self._looks_ahead = normalize == "video" or pool_frames > 1
-        if self._looks_ahead and cell != "none" and not bidirectional:
-            raise ValueError(
-                f"normalize: got {normalize!r}, pool_frames: got {pool_frames}: a causal network knows no later frame,"
-                " expected 'frame' and 1, or bidirectional"
-            )
+        if settings.pool_frames == "auto":
+            raise ValueError("pool_frames: got 'auto', expected a number of frames, which training makes of it")
+        self._looks_ahead = settings.normalize == "video" or settings.pool_frames > 1
         self.num_features = num_features
-        self.head = head
-        self.delta_frames = delta_frames
-        self.normalize = normalize
-        self.pool_frames = pool_frames
+        self.head = settings.head
+        self.delta_frames = settings.delta_frames
+        self.normalize = settings.normalize
+        self.pool_frames = settings.pool_frames
         self.feature_noise = feature_noise
         self.feature_dropout = nn.Dropout(feature_dropout)
-        self.norm = nn.LayerNorm(num_features) if normalize == "frame" else nn.Identity()
-        self.projection = nn.Linear(num_features, hidden_size) if inputs != "deltas" else None
-        self.delta_projection = nn.Linear(num_features, hidden_size, bias=False) if inputs != "features" else None
-        self.dropout = nn.Dropout(dropout)
-        self.rnn = _recurrent(
-            cell,
-            hidden_size,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            recurrent_init=recurrent_init,
+        self.norm = nn.LayerNorm(num_features) if settings.normalize == "frame" else nn.Identity()
+        self.projection = nn.Linear(num_features, settings.hidden_size) if settings.inputs != "deltas" else None
+        self.delta_projection = (
+            nn.Linear(num_features, settings.hidden_size, bias=False) if settings.inputs != "features" else None
         )
-        self.classifier = nn.Linear(hidden_size if self.rnn is None else self.rnn.output_size, num_classes)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.rnn = _recurrent(settings)
+        width = settings.hidden_size if self.rnn is None else self.rnn.output_size
+        self.classifier = nn.Linear(width, num_classes)
 
     @property
     def causal(self) -> bool:
@@ -299,18 +275,24 @@ class EndToEnd(nn.Module):
         return self.labeller(features, lengths=lengths, state=state)
 
 
-def _recurrent(cell: Cell, size: int, **options: Any) -> RNN | GRU | LSTM | None:
-    """`options` as the recurrent modules have them."""
-    match cell:
+def _recurrent(settings: LabellerSettings) -> RNN | GRU | LSTM | None:
+    """The recurrent network between two linear layers of H units, with freshly drawn weights."""
+    size = settings.hidden_size
+    options: dict[str, Any] = {
+        "num_layers": settings.num_layers,
+        "bidirectional": settings.bidirectional,
+        "dropout": settings.dropout,
+        "recurrent_init": settings.recurrent_init,
+    }
+    match settings.cell:
         case "none":
             return None
         case "tanh" | "relu":
-            return RNN(size, size, nonlinearity=cell, **options)
+            return RNN(size, size, nonlinearity=settings.cell, **options)
         case "gru":
             return GRU(size, size, **options)
         case "lstm":
             return LSTM(size, size, **options)
-    raise ValueError(f"cell: got {cell!r}, expected 'none', 'tanh', 'relu', 'gru' or 'lstm'")
 
 
 def _deltas(x: Tensor, num_frames: int, *, lengths: Tensor | None, past: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,11 @@ import torch
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.checkpoints.storage import load_weights
-from pipeline.config import Labeller, Params, load_params
+from pipeline.config import LabellerSettings, Params, load_params
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
 
-FRAME_HEAD = Labeller(
+FRAME_HEAD = LabellerSettings(
     cell="none",
     hidden_size=256,
     num_layers=1,

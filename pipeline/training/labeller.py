@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.annotations.segments import IGNORE_INDEX, median_segment_frames
-from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint, set_tuned
+from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint, set_tuned
 from pipeline.checkpoints.storage import load_weights
 from pipeline.config import Params
 from pipeline.datasets.manifest import SPLITS, Manifest
@@ -211,7 +211,7 @@ def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) 
 
 def _build_model(params: Params, training_data: TrainingData, device: torch.device) -> tuple[Labeller, nn.Module]:
     num_features = _num_features(training_data)
-    labeller = make_labeller(
+    labeller = Labeller(
         params.labeller,
         num_features=num_features,
         num_classes=len(training_data.manifest.classes),

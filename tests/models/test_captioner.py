@@ -2,20 +2,21 @@
 
 import pytest
 import torch
+from made_models import CAPTIONER
 from torch import Tensor
 
-from pipeline.models.captioner import Captioner, Cell, LockedDropout
+from pipeline.models.captioner import Captioner, LockedDropout
 from pipeline.text.vocabulary import END, PADDING, START, UNKNOWN
 
-CELLS: list[Cell] = ["gru", "lstm"]
+CELLS = ["gru", "lstm"]
 NUM_WORDS = 12
 
 
-def make(cell: Cell, **options) -> Captioner:
+def make(cell: str, **options) -> Captioner:
     torch.manual_seed(0)
-    sizes = {"num_regions": 4, "embedding_size": 5, "hidden_size": 6, "num_heads": 2}
-    sizes |= {"dropout": 0.5, "output_dropout": 0.5}
-    captioner = Captioner(6, NUM_WORDS, cell=cell, **{**sizes, **options}).double().eval()
+    sizes = {"embedding_size": 5, "hidden_size": 6, "num_heads": 2, "dropout": 0.5, "output_dropout": 0.5}
+    settings = CAPTIONER.model_copy(update={"cell": cell, **sizes, **options})
+    captioner = Captioner(settings, num_channels=6, num_words=NUM_WORDS, num_regions=4).double().eval()
     for parameter in captioner.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return captioner
@@ -35,7 +36,7 @@ def captions() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_word_by_word_equals_all_at_once(cell: Cell) -> None:
+def test_word_by_word_equals_all_at_once(cell: str) -> None:
     captioner, (words, lengths) = make(cell), captions()
     logits = captioner(regions(), words, lengths)
     assert logits.shape == (lengths.sum(), NUM_WORDS)
@@ -50,7 +51,7 @@ def test_word_by_word_equals_all_at_once(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_caption_depends_on_its_own_image_and_words_alone(cell: Cell) -> None:
+def test_a_caption_depends_on_its_own_image_and_words_alone(cell: str) -> None:
     captioner, (words, lengths) = make(cell), captions()
     together = captioner.attention(regions(), words, lengths)
     for image in range(3):
@@ -82,7 +83,7 @@ def test_but_for_what_is_learnt_of_their_places_regions_are_a_set() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_probability_of_a_generated_caption_is_that_of_its_words(cell: Cell) -> None:
+def test_the_probability_of_a_generated_caption_is_that_of_its_words(cell: str) -> None:
     captioner, prefix = make(cell), torch.tensor([START, 5, 7])
     found = captioner.generate(regions(), prefix=prefix, beam_size=3, max_words=6, length_penalty=0.7)
     for image in range(3):
@@ -97,7 +98,7 @@ def test_the_probability_of_a_generated_caption_is_that_of_its_words(cell: Cell)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_batch_is_described_as_each_image_is(cell: Cell) -> None:
+def test_a_batch_is_described_as_each_image_is(cell: str) -> None:
     captioner, prefix = make(cell), torch.tensor([START])
     options = {"prefix": prefix, "beam_size": 4, "max_words": 8, "length_penalty": 0.7}
     together = captioner.generate(regions(5), **options)
@@ -142,6 +143,6 @@ def test_regions_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
         make("gru").begin(torch.zeros(shape, dtype=torch.float64), 1)
 
 
-def test_an_unknown_cell_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected 'gru' or 'lstm'"):
-        make("tanh")  # type: ignore[arg-type]
+def test_heads_that_do_not_divide_the_units_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_heads: got 4, expected a divisor of hidden_size 6"):
+        make("gru", num_heads=4)

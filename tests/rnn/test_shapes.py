@@ -9,7 +9,7 @@ import torch
 from import_graph import ROOT
 from torch import Tensor
 
-from pipeline.config import Labeller, Training
+from pipeline.config import LabellerSettings, Training
 from pipeline.rnn.cells import gru_step
 from pipeline.rnn.diagnostics import EXPLODED, VANISHED
 
@@ -36,7 +36,7 @@ def test_links_and_pictures_exist() -> None:
 
 
 def test_settings_exist() -> None:
-    sections = {"labeller": Labeller, "training": Training}
+    sections = {"labeller": LabellerSettings, "training": Training}
     found = re.findall(r"(labeller|training)\.(\w+)=", PAGE.read_text())
     assert len(found) >= 6
     for section, key in found:

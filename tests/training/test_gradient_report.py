@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.config import LabellerSettings
 from pipeline.datasets.windows import Batch
 from pipeline.models.labeller import Labeller
 from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
@@ -14,7 +15,8 @@ from pipeline.training.gradient_report import diagnose
 
 def labeller_of(cell: str, **options: Any) -> Labeller:
     torch.manual_seed(0)
-    return Labeller(3, 2, **{"cell": cell, "hidden_size": 6, "dropout": 0.5, **options}).eval()
+    settings = LabellerSettings(**{"cell": cell, "hidden_size": 6, "dropout": 0.5, **options})
+    return Labeller(settings, num_features=3, num_classes=2).eval()
 
 
 def batch(num_frames: int = 40) -> Batch:

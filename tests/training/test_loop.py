@@ -11,7 +11,7 @@ from import_graph import ROOT
 from torch import nn
 
 from pipeline.annotations.segments import IGNORE_INDEX
-from pipeline.config import Training, load_params
+from pipeline.config import LabellerSettings, Training, load_params
 from pipeline.datasets.windows import Batch, plan_consecutive, read_batches
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import build_encoder
@@ -297,7 +297,11 @@ class Recording(nn.Module):
 def test_consecutive_windows_give_what_one_pass_over_each_video_gives(cell):
     torch.manual_seed(0)
     labeller = Labeller(
-        3, 2, cell=cell, hidden_size=5, num_layers=2, inputs="features" if cell == "none" else "both", delta_frames=3
+        LabellerSettings(
+            cell=cell, hidden_size=5, num_layers=2, inputs="features" if cell == "none" else "both", delta_frames=3
+        ),
+        num_features=3,
+        num_classes=2,
     )
     features, labels = made_videos(23, 9, 40, 16)
     model = Recording(labeller)
@@ -320,7 +324,9 @@ def test_consecutive_windows_give_what_one_pass_over_each_video_gives(cell):
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_no_gradient_crosses_from_window_to_window(cell):
     torch.manual_seed(0)
-    labeller = Labeller(3, 2, cell=cell, hidden_size=5, inputs="both", delta_frames=2)
+    labeller = Labeller(
+        LabellerSettings(cell=cell, hidden_size=5, inputs="both", delta_frames=2), num_features=3, num_classes=2
+    )
     features, labels = made_videos(20)
     read: list[torch.Tensor] = []
     batches = consecutive(features, labels, window_frames=6)
@@ -337,7 +343,7 @@ def test_no_gradient_crosses_from_window_to_window(cell):
 
 
 def test_a_window_without_labels_is_read_for_its_state_alone():
-    labeller = Labeller(3, 2, cell="gru", hidden_size=5)
+    labeller = Labeller(LabellerSettings(cell="gru", hidden_size=5), num_features=3, num_classes=2)
     features, labels = made_videos(18)
     labels["v0"][6:12] = IGNORE_INDEX
     batches = consecutive(features, labels, window_frames=6)
@@ -381,7 +387,7 @@ class Held:
 def test_memory_does_not_grow_with_the_video(cell):
     def max_held(num_frames: int) -> int:
         torch.manual_seed(0)
-        labeller = Labeller(3, 2, cell=cell, hidden_size=5, inputs="both")
+        labeller = Labeller(LabellerSettings(cell=cell, hidden_size=5, inputs="both"), num_features=3, num_classes=2)
         held = Held()
         with torch.autograd.graph.saved_tensors_hooks(lambda x: Held.Tensor(held, x), lambda kept: kept.tensor):
             learner_of(labeller).train_epoch(consecutive(*made_videos(num_frames), window_frames=10), epoch=0)
@@ -405,7 +411,7 @@ def test_a_video_of_twenty_thousand_frames_is_learnt_in_windows():
 
     def loss(batches: list[Batch]) -> float:
         torch.manual_seed(0)
-        labeller = Labeller(3, 2, cell="gru", hidden_size=8)
+        labeller = Labeller(LabellerSettings(cell="gru", hidden_size=8), num_features=3, num_classes=2)
         learner = learner_of(labeller, warmup_epochs=0, schedule="constant")
         return [learner.train_epoch(batches, epoch=epoch)["train_loss"] for epoch in range(2)][-1]
 
@@ -416,7 +422,14 @@ def test_a_video_of_twenty_thousand_frames_is_learnt_in_windows():
 def test_consecutive_windows_end_to_end_and_in_mixed_precision(monkeypatch):
     torch.manual_seed(0)
     encoder = build_encoder("shufflenet_v2_x0_5", weights=None)
-    model = EndToEnd(encoder, Labeller(encoder.num_features, 2, cell="lstm", hidden_size=4, inputs="both"))
+    model = EndToEnd(
+        encoder,
+        Labeller(
+            LabellerSettings(cell="lstm", hidden_size=4, inputs="both"),
+            num_features=encoder.num_features,
+            num_classes=2,
+        ),
+    )
     labels = {"a": np.zeros(7, dtype=np.int64), "b": np.ones(4, dtype=np.int64)}
     features = {stem: torch.randn(len(of_video), 3, 32, 32) for stem, of_video in labels.items()}
     learner = learner_of(model)
