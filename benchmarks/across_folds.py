@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import read_manifest
 from pipeline.labelling.model import load_model
@@ -83,7 +82,7 @@ def name_test_videos(work: Path) -> Tested:
         features = read_features(work / FEATURES / f"{source.stem}{SUFFIX}")
         probabilities = model.checkpoint.labeller.predict([features])
         given = smooth(probabilities, min_segment_frames=model.spec.min_segment_frames)
-        labelled = labels[source.stem] != IGNORE_INDEX
+        labelled = manifest.label_space.is_labelled(labels[source.stem])
         parts.append((probabilities[labelled], labels[source.stem][labelled], given[labelled]))
     return Tested(*map(np.concatenate, zip(*parts, strict=True)))
 

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.manifest import read_manifest
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import label_video
@@ -61,7 +60,8 @@ def print_levels(model: Model, truths: dict[Path, np.ndarray | None]) -> None:
         without, fastest = (labels, rate) if level is None else (without, fastest)
         encoded = np.concatenate([new for path in truths for new in new_frames(path, model, level)]).mean()
         same = np.concatenate(labels) == np.concatenate(without)
-        right = [found[true != IGNORE_INDEX] == true[true != IGNORE_INDEX]
+        is_labelled = model.spec.label_space.is_labelled
+        right = [found[is_labelled(true)] == true[is_labelled(true)]
                  for found, true in zip(labels, truths.values(), strict=True) if true is not None]  # fmt: skip
         accuracy = f"accuracy {np.concatenate(right).mean():6.1%}" if right else ""
         print(f"  {level or 'off':>5}  encoded {encoded:6.1%}  same {same.mean():6.1%}  {accuracy}"

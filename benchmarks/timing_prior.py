@@ -80,10 +80,9 @@ def score(clips: list[Clip], model: Model) -> Mapping[str, float]:
     report = evaluate(
         truth,
         {stem: labels.labels for stem, labels in found.items()},
-        model.spec.classes,
-        background=model.spec.background,
+        model.spec.label_space,
     )
-    return flatten(report) | calibration_of(truth, found)
+    return flatten(report) | calibration_of(truth, found, model.spec.label_space)
 
 
 def name(clip: Clip, model: Model) -> VideoLabels:

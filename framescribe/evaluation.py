@@ -48,7 +48,7 @@ def check_dataset(root: str | os.PathLike[str]) -> DatasetCheck:
     scan = scan_dataset(Path(root))
     problems = (*scan.all_problems(), *scan.unused_class_problems())
     num_frames = sum(source.num_frames for source in scan.sources.values())
-    return DatasetCheck(scan.classes, len(scan.sources), num_frames, problems)
+    return DatasetCheck(scan.label_space.classes, len(scan.sources), num_frames, problems)
 
 
 def evaluate(

@@ -12,8 +12,8 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from pipeline.annotations.exports import find_format_problems
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import timed_segments
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.encoding.types import Precision
 from pipeline.errors import InputError
 from pipeline.labelling.folder import (
@@ -68,7 +68,7 @@ class LabelledVideo:
     @property
     def names(self) -> list[str | None]:
         """The class name of each frame, None for a frame without a label."""
-        return [None if label == IGNORE_INDEX else self.class_names[label] for label in self.labels.tolist()]
+        return LabelSpace(self.class_names).names(self.labels)
 
     @property
     def segments(self) -> list[LabelledSegment]:

@@ -47,7 +47,7 @@ class LabellingModel:
                 "path": path,
                 "frame": range(len(result.labels)),
                 "time_seconds": result.pts_seconds,
-                "label": [self._model.spec.classes[index] for index in result.labels],
+                "label": self._model.spec.label_space.names(result.labels),
                 "probability": result.probabilities.astype("float64"),
             }
             tables.append(pd.DataFrame(columns))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.config import load_params
 from pipeline.metrics.captions import score_captions
 from pipeline.metrics.report import evaluate, flatten, format_table
@@ -12,7 +13,7 @@ from pipeline.training.tuning import watched_scores
 
 TRUTH = {"a": np.array([0, 0, 1, 1, 2, 2]), "b": np.array([2, 2, 2, 0])}
 PREDICTED = {"a": np.array([0, 0, 1, 2, 2, 2]), "b": np.array([2, 2, 2, 0])}
-REPORT = evaluate(TRUTH, PREDICTED, ("x", "y", "z"))
+REPORT = evaluate(TRUTH, PREDICTED, LabelSpace(("x", "y", "z")))
 
 
 def test_names_and_titles_are_unique():
@@ -43,7 +44,7 @@ def test_caption_scores_that_are_computed_are_registered():
 
 @pytest.mark.parametrize("background", [None, "x"])
 def test_training_watches_the_monitored_scores(background):
-    scores = watched_scores(TRUTH, PREDICTED, ("x", "y", "z"), background)
+    scores = watched_scores(TRUTH, PREDICTED, LabelSpace(("x", "y", "z"), background))
     assert list(scores) == [score.name for score in monitored(LABEL_SCORES)]
 
 

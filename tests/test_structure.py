@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "metrics": {"annotations", "scores", "text", *BOTTOM},
     "drawing": {"annotations", "video", *BOTTOM},
     "datasets": {"annotations", "text", "video", *BOTTOM},
-    "checkpoints": {"config", "models", "text", "video", *BOTTOM},
+    "checkpoints": {"annotations", "config", "models", "text", "video", *BOTTOM},
     "encoding": {"checkpoints", "models", "rnn", "video", *BOTTOM},
     "tracking": {"checkpoints", "scores", *BOTTOM},
     "labelling": {

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import FRAMES, SEGMENTS, check_predicted, timed_segments
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.annotations.write import write_frames, write_segments
 from pipeline.files import replacing
 from pipeline.text.subtitles import Cue, write_srt, write_webvtt
@@ -40,15 +40,15 @@ class LabelSource(NamedTuple):
 class Predicted(NamedTuple):
     """The labels of a video.
 
-    labels int64 [T], IGNORE_INDEX where there is none; probabilities float [T], of each label; pts_seconds float64 [T],
-    NaN where it is not known; frame_seconds, how long the last frame stands; classes, the names.
+    labels int64 [T] of `label_space`; probabilities float [T], of each label; pts_seconds float64 [T],
+    NaN where it is not known; frame_seconds, how long the last frame stands.
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
     pts_seconds: np.ndarray
     frame_seconds: float
-    classes: tuple[str, ...]
+    label_space: LabelSpace
 
 
 def write_jsonl(path: Path, predicted: Predicted, source: LabelSource) -> None:
@@ -85,18 +85,18 @@ def write_subrip(path: Path, predicted: Predicted, source: LabelSource) -> None:
 
 
 def _write_frames_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
-    labels, probabilities, pts_seconds, _, classes = predicted
-    write_frames(path, labels, probabilities=probabilities, pts_seconds=pts_seconds, classes=classes)
+    labels, probabilities, pts_seconds, _, label_space = predicted
+    write_frames(path, labels, probabilities=probabilities, pts_seconds=pts_seconds, label_space=label_space)
 
 
 def _write_segments_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
-    labels, probabilities, pts_seconds, frame_seconds, classes = predicted
+    labels, probabilities, pts_seconds, frame_seconds, label_space = predicted
     write_segments(
         path,
         labels,
         probabilities=probabilities,
         pts_seconds=pts_seconds,
-        classes=classes,
+        label_space=label_space,
         frame_duration_seconds=frame_seconds,
     )
 
@@ -122,7 +122,7 @@ def find_format_problems(names: Sequence[str]) -> list[str]:
 
 
 def _check(predicted: Predicted) -> None:
-    check_predicted(predicted.labels, predicted.probabilities, predicted.pts_seconds, predicted.classes)
+    check_predicted(predicted.labels, predicted.probabilities, predicted.pts_seconds, predicted.label_space)
 
 
 def _rows(predicted: Predicted) -> Iterator[tuple[int, float | None, str | None, float | None]]:
@@ -130,14 +130,12 @@ def _rows(predicted: Predicted) -> Iterator[tuple[int, float | None, str | None,
     columns = zip(predicted.labels, predicted.probabilities, predicted.pts_seconds, strict=True)
     for frame, (label, probability, seconds) in enumerate(columns):
         time_seconds = None if math.isnan(seconds) else round(float(seconds), 6)
-        if label == IGNORE_INDEX:
-            yield frame, time_seconds, None, None
-        else:
-            yield frame, time_seconds, predicted.classes[label], round(float(probability), 4)
+        name = predicted.label_space.name(label)
+        yield frame, time_seconds, name, None if name is None else round(float(probability), 4)
 
 
 def _cues(predicted: Predicted) -> Iterator[Cue]:
     """A file may set its first frames before 0, where no player begins."""
     _check(predicted)
     for segment, (start, stop) in timed_segments(predicted.labels, predicted.pts_seconds, predicted.frame_seconds):
-        yield Cue(max(0, start), max(0, stop), predicted.classes[segment.class_index])
+        yield Cue(max(0, start), max(0, stop), predicted.label_space.classes[segment.class_index])

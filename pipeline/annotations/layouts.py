@@ -4,12 +4,13 @@ T frames, numbered from 0; segments are half-open, [start, stop).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX, Segment, segments_from_frames
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segments import Segment, segments_from_frames
 
 FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # after a stem: what `framescribe label` writes
 DECODE_REPORT = "decode_report.csv"  # lies beside them, and beside the manifest of a data set
@@ -46,12 +47,10 @@ def seconds_cell(seconds: float) -> str:
 
 
 def check_predicted(
-    labels: np.ndarray, probabilities: np.ndarray, pts_seconds: np.ndarray, classes: Sequence[str]
+    labels: np.ndarray, probabilities: np.ndarray, pts_seconds: np.ndarray, label_space: LabelSpace
 ) -> None:
-    """ValueError where the arrays are not of one length [T], or a label is neither a class nor IGNORE_INDEX."""
+    """ValueError where the arrays are not of one length [T], or a label is not valid in `label_space`."""
     if not labels.shape == probabilities.shape == pts_seconds.shape or labels.ndim != 1:
         shapes = f"{labels.shape}, {probabilities.shape} and {pts_seconds.shape}"
         raise ValueError(f"got labels, probabilities and pts_seconds of shapes {shapes}, expected [T] for each")
-    given = labels[labels != IGNORE_INDEX]
-    if len(given) and not 0 <= given.min() <= given.max() < len(classes):
-        raise ValueError(f"got labels from {given.min()} to {given.max()}, expected indices of {len(classes)} classes")
+    label_space.check(labels)

@@ -9,7 +9,7 @@ Layouts, all UTF-8; T frames, numbered from 0, segments half-open [start, stop):
     <name>.live.csv      the same, row by row while the video is made; frames that were dropped have none
     <stem>.segments.csv  start,stop,start_seconds,stop_seconds,label,probability    every labelled frame is in a row
 
-Unlabelled frames read as IGNORE_INDEX. A reader gathers every problem of a file and raises them as one AnnotationError.
+A reader gathers every problem of a file and raises them as one AnnotationError.
 """
 
 import csv
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import (
     FRAMES,
     PREDICTED_FRAMES_HEADER,
@@ -31,7 +32,7 @@ from pipeline.annotations.layouts import (
     Span,
 )
 from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
-from pipeline.annotations.segments import IGNORE_INDEX, Segment, frames_from_segments
+from pipeline.annotations.segments import Segment, frames_from_segments
 
 MAX_FRAMES = 100_000_000  # 38 days at 30 frames a second: a larger number is a mistake, and would fill the memory
 
@@ -47,8 +48,8 @@ def find_annotation(folder: Path, stem: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_annotation(path: Path, classes: Sequence[str], *, num_frames: int | None) -> np.ndarray:
-    """Read `<stem>.txt` or `<stem>.csv` as labels int64 [T] of indices into `classes`.
+def read_annotation(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+    """Read `<stem>.txt` or `<stem>.csv` as labels int64 [T] of `label_space`.
 
     `num_frames` is the video's T; None takes it from the file (the last stop of a .csv).
     Raises AnnotationError with every problem of the file: one that cannot be read, wrong header, not integers, a
@@ -60,16 +61,16 @@ def read_annotation(path: Path, classes: Sequence[str], *, num_frames: int | Non
     problems: list[Problem] = []
     if path.suffix == ".txt":
         frames = [(line, name.strip()) for line, name in enumerate(read_lines(path), start=1)]
-        labels = _label_frames(path, frames, classes, num_frames=num_frames, problems=problems)
+        labels = _label_frames(path, frames, label_space, num_frames=num_frames, problems=problems)
     else:
         segments = _parse_segments(path, SEGMENTS_HEADER, problems)
-        labels = _label_segments(path, segments, classes, num_frames=num_frames, problems=problems)
+        labels = _label_segments(path, segments, label_space, num_frames=num_frames, problems=problems)
     _raise_problems(problems)
     return labels
 
 
-def read_video_labels(path: Path, classes: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Read labels.csv: of each stem, the index of its class in `classes` and the line that says so.
+def read_video_labels(path: Path, label_space: LabelSpace) -> dict[str, tuple[int, int]]:
+    """Read labels.csv: of each stem, the index of its class and the line that says so.
 
     Raises AnnotationError with every problem of the file: one that cannot be read, wrong header, a row without a stem,
     a stem with two rows, an unknown class.
@@ -84,12 +85,12 @@ def read_video_labels(path: Path, classes: Sequence[str]) -> dict[str, tuple[int
         elif stem in lines:
             problems.append(Problem(path, line, f"{stem!r} is already on line {lines[stem]}: a video has one class"))
         lines.setdefault(stem, line)
-    indices = _class_indices(path, [(line, name) for line, (_, name) in rows], classes, problems)
+    indices = _class_indices(path, [(line, name) for line, (_, name) in rows], label_space, problems)
     _raise_problems(problems)
     return {stem: (index, line) for (line, (stem, _)), index in zip(rows, indices, strict=True)}
 
 
-def read_predicted(path: Path, classes: Sequence[str], *, num_frames: int | None = None) -> np.ndarray:
+def read_predicted(path: Path, label_space: LabelSpace, *, num_frames: int | None = None) -> np.ndarray:
     """Read labels int64 [T] from what `framescribe label` wrote, or from a label file of a data set.
 
     Raises AnnotationError as `read_annotation` does, and where the frames of a .frames.csv are not 0, 1, 2, ...
@@ -98,12 +99,12 @@ def read_predicted(path: Path, classes: Sequence[str], *, num_frames: int | None
     problems: list[Problem] = []
     if path.name.endswith(FRAMES):
         frames = _parse_predicted_frames(path, problems)
-        labels = _label_frames(path, frames, classes, num_frames=num_frames, problems=problems)
+        labels = _label_frames(path, frames, label_space, num_frames=num_frames, problems=problems)
     elif path.name.endswith(SEGMENTS):
         segments = _parse_segments(path, PREDICTED_SEGMENTS_HEADER, problems)
-        labels = _label_segments(path, segments, classes, num_frames=num_frames, problems=problems)
+        labels = _label_segments(path, segments, label_space, num_frames=num_frames, problems=problems)
     else:
-        return read_annotation(path, classes, num_frames=num_frames)
+        return read_annotation(path, label_space, num_frames=num_frames)
     _raise_problems(problems)
     return labels
 
@@ -242,7 +243,7 @@ def _parse_segments(path: Path, header: Sequence[str], problems: list[Problem]) 
 
 
 def _label_segments(
-    path: Path, segments: NamedSegments, classes: Sequence[str], *, num_frames: int | None, problems: list[Problem]
+    path: Path, segments: NamedSegments, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
 ) -> np.ndarray:
     """Labels [T] of `segments`; what does not fit the classes, the video or each other is added to `problems`."""
     if num_frames is None:
@@ -262,7 +263,7 @@ def _label_segments(
             message = f"segment [{start}, {stop}) {name} overlaps {other}: a frame has one class"
             problems.append(Problem(path, line, message))
         furthest = segment if furthest is None or stop > furthest[2] else furthest
-    indices = _class_indices(path, [(line, name) for line, _, _, name in segments], classes, problems)
+    indices = _class_indices(path, [(line, name) for line, _, _, name in segments], label_space, problems)
     if problems:
         return np.zeros(0, dtype=np.int64)
     spans = zip(segments, indices, strict=True)
@@ -270,7 +271,7 @@ def _label_segments(
 
 
 def _label_frames(
-    path: Path, frames: NamedFrames, classes: Sequence[str], *, num_frames: int | None, problems: list[Problem]
+    path: Path, frames: NamedFrames, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
 ) -> np.ndarray:
     """Labels [T] of one name a frame ("" is unlabelled); what does not fit classes or video is added to `problems`."""
     if not frames and not problems:
@@ -283,22 +284,24 @@ def _label_frames(
         message = f"got {len(frames)} labels for {num_frames} frames in {path.name}: {cause}"
         problems.append(Problem(path, None, message))
     named = [(line, name) for line, name in frames if name]
-    labels = np.full(len(frames), IGNORE_INDEX, dtype=np.int64)
-    labels[[bool(name) for _, name in frames]] = _class_indices(path, named, classes, problems)
+    labels = label_space.unlabelled(len(frames))
+    labels[[bool(name) for _, name in frames]] = _class_indices(path, named, label_space, problems)
     return labels
 
 
-def _class_indices(path: Path, named_lines: NamedFrames, classes: Sequence[str], problems: list[Problem]) -> list[int]:
-    """The index of each name; a name that is no class is one problem, at its first line, however often it occurs."""
-    index_of = {name: index for index, name in enumerate(classes)}
+def _class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace, problems: list[Problem]) -> list[int]:
+    """The index of each name, 0 in place of one that is not a class; that is one problem, at the first of its lines."""
+    indices: list[int] = []
     unknown: dict[str, list[int]] = {}
     for line, name in named_lines:
-        if name not in index_of:
+        index = label_space.index(name)
+        indices.append(index or 0)
+        if index is None:
             unknown.setdefault(name, []).append(line)
     for name, lines in unknown.items():
         more = f" (on {len(lines)} lines)" if len(lines) > 1 else ""
-        is_index = name.isdigit() and not any(known.isdigit() for known in classes)
-        cause = ": class names are expected, not numbers" if is_index else did_you_mean(name, classes)
+        is_index = name.isdigit() and not any(known.isdigit() for known in label_space.classes)
+        cause = ": class names are expected, not numbers" if is_index else did_you_mean(name, label_space.classes)
         what = f"unknown class {name!r}" if name else "no class name"
         problems.append(Problem(path, min(lines), what + more + cause))
-    return [index_of.get(name, IGNORE_INDEX) for _, name in named_lines]
+    return indices

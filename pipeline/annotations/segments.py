@@ -1,7 +1,7 @@
 """Labels as one class index a frame, and the same labels as segments.
 
 T frames. A segment is a run of frames of one class, half-open: [start, stop). Frames that nobody labelled hold
-IGNORE_INDEX (the value that torch's cross-entropy leaves out) and belong to no segment.
+IGNORE_INDEX (see `label_space`) and belong to no segment.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-IGNORE_INDEX = -100
+from pipeline.annotations.label_space import IGNORE_INDEX
 
 
 class Segment(NamedTuple):

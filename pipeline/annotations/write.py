@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import (
     PREDICTED_FRAMES_HEADER,
     PREDICTED_SEGMENTS_HEADER,
@@ -13,21 +14,20 @@ from pipeline.annotations.layouts import (
     seconds_cell,
     timed_segments,
 )
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.files import replacing
 
 
 def write_frames(
-    path: Path, labels: np.ndarray, *, probabilities: np.ndarray, pts_seconds: np.ndarray, classes: Sequence[str]
+    path: Path, labels: np.ndarray, *, probabilities: np.ndarray, pts_seconds: np.ndarray, label_space: LabelSpace
 ) -> None:
     """Write `<stem>.frames.csv`: labels int64 [T], the probability [T] of each one, pts_seconds [T] (NaN: empty).
 
     An unlabelled frame has neither label nor probability.
     """
-    check_predicted(labels, probabilities, pts_seconds, classes)
+    check_predicted(labels, probabilities, pts_seconds, label_space)
     columns = zip(labels, probabilities, pts_seconds, strict=True)
     rows = (
-        frame_row(frame, seconds, "" if label == IGNORE_INDEX else classes[label], probability)
+        frame_row(frame, seconds, label_space.name(label) or "", probability)
         for frame, (label, probability, seconds) in enumerate(columns)
     )
     _write_rows(path, PREDICTED_FRAMES_HEADER, rows)
@@ -44,20 +44,20 @@ def write_segments(
     *,
     probabilities: np.ndarray,
     pts_seconds: np.ndarray,
-    classes: Sequence[str],
+    label_space: LabelSpace,
     frame_duration_seconds: float,
 ) -> None:
     """Write `<stem>.segments.csv`: the runs of labels int64 [T] with the mean of their frames' probabilities [T].
 
     Unlabelled frames are in no row. The times are those of `timed_segments`.
     """
-    check_predicted(labels, probabilities, pts_seconds, classes)
+    check_predicted(labels, probabilities, pts_seconds, label_space)
     rows = (
         (
             segment.start,
             segment.stop,
             *map(seconds_cell, times),
-            classes[segment.class_index],
+            label_space.classes[segment.class_index],
             f"{probabilities[segment.start : segment.stop].mean(dtype=np.float64):.4f}",
         )
         for segment, times in timed_segments(labels, pts_seconds, frame_duration_seconds)

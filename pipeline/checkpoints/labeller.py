@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_encoder
 from pipeline.checkpoints.storage import SPEC, Lineage, load_weights, read_spec, save_spec, save_weights
 from pipeline.config import LabellerSettings, Section
@@ -36,10 +37,7 @@ class CheckpointSpec(Section):
 
     @model_validator(mode="after")
     def _names_are_consistent(self) -> Self:
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError("a class is listed twice")
-        if self.background is not None and self.background not in self.classes:
-            raise ValueError(f"background {self.background!r} is no class")
+        LabelSpace(self.classes, self.background)  # which refuses names that are not
         return self
 
     @model_validator(mode="after")
@@ -47,6 +45,11 @@ class CheckpointSpec(Section):
         if "auto" in (self.labeller.min_segment_frames, self.labeller.pool_frames):
             raise ValueError("min_segment_frames and pool_frames of a trained labeller are numbers, got auto")
         return self
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """What the labels that it gives mean."""
+        return LabelSpace(self.classes, self.background)
 
     @property
     def min_segment_frames(self) -> int:
@@ -80,15 +83,15 @@ def set_tuned(folder: Path, *, temperature: float, min_segment_frames: int | Non
     save_spec(folder, spec)
 
 
-def load_checkpoint(folder: Path, *, device: torch.device, classes: tuple[str, ...] | None = None) -> Checkpoint:
-    """Read a checkpoint. `classes`: those that the caller's data has.
+def load_checkpoint(folder: Path, *, device: torch.device, label_space: LabelSpace | None = None) -> Checkpoint:
+    """Read a checkpoint. `label_space`: that of the caller's data.
 
     Raises InputError where the folder is no whole checkpoint, its parts do not fit, or its classes are others.
     """
     spec = read_spec(folder, CheckpointSpec, kind="labeller")
-    if classes is not None and classes != spec.classes:
-        raise InputError(f"{folder}: {_describe_class_change(spec.classes, classes)}")
-    labeller = Labeller(spec.labeller, num_features=spec.num_features, num_classes=len(spec.classes))
+    if label_space is not None and (change := spec.label_space.describe_change(label_space)):
+        raise InputError(f"{folder}: {change}")
+    labeller = Labeller(spec.labeller, num_features=spec.num_features, num_classes=spec.label_space.num_classes)
     modules: dict[str, nn.Module] = {"labeller": labeller}
     frame_encoder = None
     if spec.encoder:
@@ -103,10 +106,3 @@ def load_checkpoint(folder: Path, *, device: torch.device, classes: tuple[str, .
     for module in modules.values():
         module.to(device).eval()
     return Checkpoint(spec, labeller, frame_encoder)
-
-
-def _describe_class_change(had: tuple[str, ...], got: tuple[str, ...]) -> str:
-    missing, new = [c for c in had if c not in got], [c for c in got if c not in had]
-    parts = [f"the data lacks {', '.join(missing)}"] * bool(missing) + [f"the data adds {', '.join(new)}"] * bool(new)
-    change = "; ".join(parts) or "the order differs"
-    return f"was trained on another class list ({len(had)} classes, the data has {len(got)}): {change}"

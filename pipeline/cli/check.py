@@ -57,12 +57,12 @@ def _check_videos(root: Path) -> "tuple[list[Problem], str]":
     from pipeline.datasets.support import count_support, find_shortages, format_support, unlabelled_percent
 
     scan = scan_dataset(root, progress=_checking)
-    if support := count_support(scan.usable_sources(), scan.labels, scan.classes):
+    if support := count_support(scan.usable_sources(), scan.labels, scan.label_space):
         print(format_support(support), end="\n\n")
     for shortage in find_shortages(support, reported=scan.unused_classes()):
         print(f"warning: {shortage}", file=sys.stderr)
     num_frames = sum(source.num_frames for source in scan.sources.values())
-    found = f"{len(scan.sources)} {scan.kind}, {num_frames} frames, {len(scan.classes)} classes"
+    found = f"{len(scan.sources)} {scan.kind}, {num_frames} frames, {scan.label_space.num_classes} classes"
     if percent := unlabelled_percent(*support.values()):
         found += f", {percent:.1f}% of the frames unlabelled"
     return scan.all_problems() + scan.unused_class_problems(), found

@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from pipeline.annotations.label_space import LabelSpace
     from pipeline.labelling.live import LiveSession
     from pipeline.labelling.model import Model
     from pipeline.video.sources.base import LiveSource
@@ -105,9 +106,9 @@ def run(options: argparse.Namespace) -> int:
         if first is None:
             print("labelled 0 frames: ended before the first one")
             return 0
-        with LiveFile(options.out, source.stem, model.spec.classes) as file:
+        with LiveFile(options.out, source.stem, model.spec.label_space) as file:
             _say(f"{source.name}: is labelled into {file.path}")
-            status = _Status(bar, session, model.spec.classes)
+            status = _Status(bar, session, model.spec.label_space)
             try:
                 for labels in chain([first], batches):
                     file.append(labels)
@@ -183,8 +184,8 @@ def _signals() -> Iterator[Event]:
 class _Status:
     """A line on the terminal, anew each second."""
 
-    def __init__(self, bar: "tqdm", session: "LiveSession", classes: tuple[str, ...]) -> None:
-        self._bar, self._session, self._classes = bar, session, classes
+    def __init__(self, bar: "tqdm", session: "LiveSession", label_space: "LabelSpace") -> None:
+        self._bar, self._session, self._label_space = bar, session, label_space
         self._shown, self._num_shown = time.monotonic(), session.num_labelled
 
     def show(self) -> None:
@@ -196,7 +197,7 @@ class _Status:
         self._shown, self._num_shown = now, session.num_labelled
         parts = [] if session.source.connected else ["LOST"]
         if (latest := session.latest) is not None:
-            parts.append(f"{self._classes[latest.class_index]} {latest.probability:.2f}")
+            parts.append(f"{self._label_space.name(latest.class_index)} {latest.probability:.2f}")
             parts.append(f"delay {1000 * latest.delay_seconds:.0f} ms")
         parts.append(f"{rate:.1f} frames/s")
         parts.append(f"{session.num_dropped} dropped")

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
     model = load_model(options.model, device=options.device)
     paths = find_inputs(options.inputs, model)
-    given = find_given(paths, options.labels, model.spec.classes) if options.labels else {}
+    given = find_given(paths, options.labels, model.spec.label_space) if options.labels else {}
     make_writable(options.out)
     share = max(MIN_PER_VIDEO, math.ceil(2 * options.top / len(paths)))
     listing = Listing(options.top, options.per_video or share, options.shortest, options.longest)

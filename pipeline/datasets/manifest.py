@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.errors import InputError
 from pipeline.files import replacing
 
@@ -59,8 +59,7 @@ class Manifest:
 
     name: str
     kind: Kind
-    classes: tuple[str, ...]
-    background: str | None
+    label_space: LabelSpace
     sources: tuple[Source, ...]
 
     def of_split(self, split: str) -> list[Source]:
@@ -69,7 +68,7 @@ class Manifest:
     def fingerprint(self) -> str:
         """Hex digest over contents, labels, classes and splits; where the files lie does not matter."""
         rows = [(source.stem, source.sha256, source.labels_sha256, source.split) for source in self.sources]
-        return hashlib.sha256(json.dumps([self.kind, self.classes, rows]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([self.kind, self.label_space.classes, rows]).encode()).hexdigest()[:16]
 
 
 def assign_splits(
@@ -149,22 +148,32 @@ def deal_groups(sources: Sequence[Source], *, seed: int, folds: int) -> dict[str
 
 
 def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Path) -> None:
-    """Write manifest.json and labels.safetensors (int64 [T] for each stem; IGNORE_INDEX: unlabelled) into `folder`."""
+    """Write manifest.json and labels.safetensors (int64 [T] for each stem) into `folder`."""
     with replacing(folder / "labels.safetensors") as path:
         save_file({source.stem: labels[source.stem] for source in manifest.sources}, path)
+    fields = {
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "classes": manifest.label_space.classes,
+        "background": manifest.label_space.background,
+        "sources": [asdict(source) for source in manifest.sources],
+    }
     with replacing(folder / "manifest.json") as path:
-        path.write_text(json.dumps(asdict(manifest), indent=1) + "\n")
+        path.write_text(json.dumps(fields, indent=1) + "\n")
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
     """Read what `write_manifest` wrote."""
     fields = json.loads((folder / "manifest.json").read_text())
-    fields["classes"] = tuple(fields["classes"])
-    fields["sources"] = tuple(Source(**source) for source in fields["sources"])
-    return Manifest(**fields), load_file(folder / "labels.safetensors")
+    label_space = LabelSpace(tuple(fields["classes"]), fields["background"])
+    sources = tuple(Source(**source) for source in fields["sources"])
+    return Manifest(fields["name"], fields["kind"], label_space, sources), load_file(folder / "labels.safetensors")
 
 
-def video_class(labels: np.ndarray) -> int | None:
-    """The one class of a video's labelled frames, for many-to-one; None where there is none or more than one."""
-    found = np.unique(labels[labels != IGNORE_INDEX])
+def video_class(labels: np.ndarray, label_space: LabelSpace) -> int | None:
+    """The one class of the labelled frames of a video, labels int64 [T], for many-to-one.
+
+    None where there is none or more than one.
+    """
+    found = np.unique(labels[label_space.is_labelled(labels)])
     return int(found[0]) if len(found) == 1 else None

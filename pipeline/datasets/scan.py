@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.classes import read_classes
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
 from pipeline.annotations.read import find_annotation, read_annotation, read_video_labels
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.features import read_feature_file
 from pipeline.datasets.manifest import SPLITS, Kind, Source
 from pipeline.errors import InputError
@@ -64,7 +64,7 @@ class Scan(Findings):
     """What a data set holds, and everything that is wrong with it."""
 
     kind: Kind = "videos"
-    classes: tuple[str, ...] = ()
+    label_space: LabelSpace = field(default_factory=lambda: LabelSpace(()))
     sources: dict[str, Source] = field(default_factory=dict)
     labels: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [T] of each source
     num_video_labels: int = 0  # videos to which labels.csv gives one class
@@ -78,14 +78,18 @@ class Scan(Findings):
 
     def unused_classes(self) -> list[str]:
         """The classes that no frame is labelled with, as far as the labels could be read."""
-        return [name for index, name in enumerate(self.classes) if index not in self.used_classes]
+        return [name for index, name in enumerate(self.label_space.classes) if index not in self.used_classes]
 
     def unused_class_problems(self) -> list[Problem]:
         """One for each of `unused_classes`; none where there are no labels at all, which is a problem of its own."""
         names = self.unused_classes() if self.used_classes else []
         cause = "is it spelt otherwise in the labels, or should it go?"
         return [
-            Problem(self.root / "classes.txt", self.classes.index(name) + 1, f"no frame is labelled {name!r}: {cause}")
+            Problem(
+                self.root / "classes.txt",
+                self.label_space.classes.index(name) + 1,
+                f"no frame is labelled {name!r}: {cause}",
+            )
             for name in names
         ]
 
@@ -129,7 +133,7 @@ def scan_dataset(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]]
         scan.add(None, scan.root, "is not a folder: a data set is a folder with videos/ or features/, and labels/")
         return scan
     try:
-        scan.classes = read_classes(scan.root / "classes.txt")
+        scan.label_space = LabelSpace(read_classes(scan.root / "classes.txt"))
     except AnnotationError as error:
         scan.extend(None, error.problems)
     media = _find_media(scan)
@@ -198,10 +202,10 @@ def _read_video_labels(scan: Scan, stems: Stems) -> dict[str, tuple[int, int]] |
             message = f"is missing: the labels of {scan.kind}/ belong there, or one class a video into {VIDEO_LABELS}"
             scan.add(None, scan.root / "labels", message)
         return {}
-    if not scan.classes:
+    if not scan.label_space.classes:
         return None
     try:
-        video_labels = read_video_labels(path, scan.classes)
+        video_labels = read_video_labels(path, scan.label_space)
     except AnnotationError as error:
         scan.extend(None, error.problems)
         return None
@@ -227,10 +231,10 @@ def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, 
             _keep_labels(scan, media.stem, np.full(source.num_frames if source else 1, class_index, dtype=np.int64))
         elif annotation is None:
             _report_missing_labels(scan, media, video_labels)
-        elif scan.classes:
-            labels = read_annotation(annotation, scan.classes, num_frames=source.num_frames if source else None)
+        elif scan.label_space.classes:
+            labels = read_annotation(annotation, scan.label_space, num_frames=source.num_frames if source else None)
             _keep_labels(scan, media.stem, labels)
-            if (labels == IGNORE_INDEX).all():
+            if not scan.label_space.is_labelled(labels).any():
                 scan.add(media.stem, annotation, "labels no frame: there is nothing to learn or to score")
     except AnnotationError as error:
         scan.extend(media.stem, error.problems)

@@ -5,14 +5,15 @@ segments. A video counts for a class that labels any of its frames, a group for 
 """
 
 import csv
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX, segments_from_frames
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segments import segments_from_frames
 from pipeline.datasets.manifest import SPLITS, Source
 from pipeline.files import replacing
 
@@ -51,7 +52,7 @@ NOT_SCORED = "They get no score there: choose splits, or another seed, that give
 SupportTable = dict[str, dict[str, Support]]  # of each split, in the order of SPLITS, by class; UNLABELLED comes last
 
 
-def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], classes: Sequence[str]) -> SupportTable:
+def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> SupportTable:
     """What the labels int64 [T] of each source give each class, in the splits that have a source.
 
     Sources without a split are counted as the split ALL.
@@ -59,17 +60,19 @@ def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], c
     of_split: dict[str, list[Source]] = {split: [] for split in (*SPLITS, ALL)}
     for source in sources:
         of_split[source.split or ALL].append(source)
-    return {split: _count(found, labels, classes) for split, found in of_split.items() if found}
+    return {split: _count(found, labels, label_space) for split, found in of_split.items() if found}
 
 
-def _count(sources: list[Source], labels: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict[str, Support]:
-    num_frames, num_segments, num_videos = np.zeros((3, len(classes) + 1), dtype=np.int64)  # the last: unlabelled
+def _count(sources: list[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> dict[str, Support]:
+    unlabelled = label_space.num_classes  # the column after those of the classes
+    num_frames, num_segments, num_videos = np.zeros((3, unlabelled + 1), dtype=np.int64)
     groups: list[set[str]] = [set() for _ in num_frames]
     for source in sources:
         of_video = labels[source.stem]
-        is_labelled = of_video != IGNORE_INDEX
+        is_labelled = label_space.is_labelled(of_video)
         segments = segments_from_frames(of_video[is_labelled])
-        gaps = segments_from_frames(np.where(is_labelled, IGNORE_INDEX, len(classes)))
+        runs = segments_from_frames(is_labelled)
+        gaps = [run._replace(class_index=unlabelled) for run in runs if not run.class_index]
         for start, stop, class_index in (*segments, *gaps):
             num_frames[class_index] += stop - start
             num_segments[class_index] += 1
@@ -77,7 +80,7 @@ def _count(sources: list[Source], labels: Mapping[str, np.ndarray], classes: Seq
             num_videos[class_index] += 1
             groups[class_index].add(source.group)
     columns = zip(num_frames.tolist(), num_segments.tolist(), num_videos.tolist(), map(len, groups), strict=True)
-    return {name: Support(*row) for name, row in zip((*classes, UNLABELLED), columns, strict=True)}
+    return {name: Support(*row) for name, row in zip((*label_space.classes, UNLABELLED), columns, strict=True)}
 
 
 def unlabelled_percent(*splits: Mapping[str, Support]) -> float:

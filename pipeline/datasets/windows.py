@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 
 ReadFrames = Callable[[str, int, int], torch.Tensor]  # (stem, start, stop) -> [T,F] or [T,3,h,w]
 
@@ -37,7 +37,11 @@ class Batch(NamedTuple):
 
 
 def plan_windows(
-    labels: Mapping[str, np.ndarray], *, window_frames: int | None, generator: np.random.Generator
+    labels: Mapping[str, np.ndarray],
+    label_space: LabelSpace,
+    *,
+    window_frames: int | None,
+    generator: np.random.Generator,
 ) -> list[Window]:
     """Cut each video into windows of `window_frames` at a random phase, each frame in one of them, in random order.
 
@@ -48,21 +52,26 @@ def plan_windows(
     for stem, video_labels in labels.items():
         num_frames = len(video_labels)
         for window in _cut(stem, num_frames, window_frames or num_frames, generator):
-            if (video_labels[window.start : window.stop] != IGNORE_INDEX).any():
+            if label_space.is_labelled(video_labels[window.start : window.stop]).any():
                 windows.append(window)
     order = generator.permutation(len(windows))
     return [windows[i] for i in order]
 
 
 def plan_consecutive(
-    labels: Mapping[str, np.ndarray], *, window_frames: int, batch_size: int, generator: np.random.Generator
+    labels: Mapping[str, np.ndarray],
+    label_space: LabelSpace,
+    *,
+    window_frames: int,
+    batch_size: int,
+    generator: np.random.Generator,
 ) -> list[list[Window]]:
     """The windows of each step, where videos are read from their start on: `batch_size` at a time, in random order.
 
     Each video is cut as by `plan_windows`, at a random phase, so that no two neighbouring frames are always parted. One
     that has ended is left out of the steps that follow. A video without a labelled frame is not read.
     """
-    stems = [stem for stem, video_labels in labels.items() if (video_labels != IGNORE_INDEX).any()]
+    stems = [stem for stem, video_labels in labels.items() if label_space.is_labelled(video_labels).any()]
     windows = [list(_cut(stem, len(labels[stem]), window_frames, generator)) for stem in stems]
     order = generator.permutation(len(stems))
     steps = []

@@ -2,23 +2,31 @@
 
 import numpy as np
 
+from pipeline.annotations.label_space import LabelSpace
+
 # Ten colours of middling strength, so that lighter and darker shades of each are left.
 PALETTE = ("4477aa", "ee9a3a", "2f9e77", "e05263", "8a63b5", "66b8dd", "b5a02c", "a8557f", "7b5b45", "77b254")
 SHADES = (0.0, 0.4, -0.4, 0.68, -0.62, 0.2, -0.17)  # how far from the palette to white (above 0) or black
 BACKGROUND = (227, 230, 234)
 
 
-def class_colors(num_classes: int, *, background: int | None = None) -> np.ndarray:
-    """uint8 [K, 3] RGB; a class has its colour whatever K is, and the class `background` is a pale grey.
+def class_colors(label_space: LabelSpace) -> np.ndarray:
+    """The colour of each class: uint8 [K, 3] RGB, those of `palette`; the background class is a pale grey."""
+    colors = palette(label_space.num_classes)
+    if label_space.background_index is not None:
+        colors[label_space.background_index] = BACKGROUND
+    return colors
 
-    Beyond ten classes the palette comes again in lighter and darker shades, all different up to 70 classes.
+
+def palette(num_colors: int) -> np.ndarray:
+    """uint8 [num_colors, 3] RGB; the first colours are the same however many there are.
+
+    Beyond ten colours they come again in lighter and darker shades, all different up to 70.
     """
-    colors = np.zeros((num_classes, 3))
-    for index in range(num_classes):
+    colors = np.zeros((num_colors, 3))
+    for index in range(num_colors):
         hue = np.frombuffer(bytes.fromhex(PALETTE[index % len(PALETTE)]), dtype=np.uint8)
         shade = SHADES[index // len(PALETTE) % len(SHADES)]
         target = 255 if shade > 0 else 0
         colors[index] = hue + (target - hue.astype(np.float64)) * abs(shade)
-    if background is not None:
-        colors[background] = BACKGROUND
     return np.rint(colors).astype(np.uint8)

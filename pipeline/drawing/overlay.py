@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.drawing.colors import class_colors
 from pipeline.errors import InputError
 from pipeline.video.types import VideoReader
 from pipeline.video.writer import VideoWriter
@@ -24,15 +26,14 @@ FOREGROUND = (255, 255, 255)
 UNLABELLED_COLOR = (96, 96, 96)
 
 
-def draw_timeline(labels: np.ndarray, colors: np.ndarray, *, width: int, height: int) -> np.ndarray:
-    """Class indices int64 [T] -> uint8 [height, width, 3]: time from left to right, grey where a label is negative.
+def draw_timeline(labels: np.ndarray, label_space: LabelSpace, *, width: int, height: int) -> np.ndarray:
+    """Labels int64 [T] -> uint8 [height, width, 3]: time from left to right, grey where a frame has no label.
 
-    `colors` uint8 [K, 3] are those of the classes. Each column has the colour of the frame at its middle.
+    Each column has the colour of the frame at its middle.
     """
-    num_classes = len(colors)
-    palette = np.concatenate([colors, np.array([UNLABELLED_COLOR], dtype=np.uint8)])
+    palette = np.concatenate([class_colors(label_space), np.array([UNLABELLED_COLOR], dtype=np.uint8)])
     middles = (np.arange(width) * 2 + 1) * len(labels) // (2 * width)
-    row = palette[np.where(labels < 0, num_classes, labels)[middles]]
+    row = palette[np.where(label_space.is_labelled(labels), labels, label_space.num_classes)[middles]]
     return np.repeat(row[np.newaxis], height, axis=0)
 
 
@@ -113,8 +114,7 @@ def write_overlay(
     *,
     labels: np.ndarray,
     probabilities: np.ndarray,
-    classes: tuple[str, ...],
-    colors: np.ndarray,
+    label_space: LabelSpace,
     on_frames: Callable[[int], None] = lambda num_drawn: None,
 ) -> None:
     """Write the video with its labels drawn on it, one batch of frames in memory at a time.
@@ -122,14 +122,13 @@ def write_overlay(
     Args:
         video: an open reader; it is left open.
         out_path: an mp4 file; replaced only when all of it is written.
-        labels: int64 [T], class index of each frame, negative where there is none.
+        labels: int64 [T], of each frame.
         probabilities: float [T], of that class.
-        classes: their names.
-        colors: uint8 [K, 3] RGB, theirs.
+        label_space: what the labels mean.
         on_frames: called now and then with the number of frames drawn so far.
 
     Raises:
-        InputError: as many labels or probabilities as the video has frames are needed; a label beyond the classes.
+        InputError: as many labels or probabilities as the video has frames are needed; a label that is not valid.
         VideoError: the video cannot be read.
     """
     properties = video.properties
@@ -138,17 +137,20 @@ def write_overlay(
             f"{properties.path}: got {len(labels)} labels and {len(probabilities)} probabilities "
             f"for {properties.num_frames} frames"
         )
-    if max(labels) >= len(classes):
-        raise InputError(f"{properties.path}: got class index {max(labels)}, there are {len(classes)} classes")
-    timeline = draw_timeline(labels, colors, width=max(MIN_SHOWN_WIDTH, properties.width), height=1)
+    try:
+        label_space.check(labels)
+    except ValueError as error:
+        raise InputError(f"{properties.path}: {error}") from None
+    colors = class_colors(label_space)
+    timeline = draw_timeline(labels, label_space, width=max(MIN_SHOWN_WIDTH, properties.width), height=1)
 
     def draw(pixels: np.ndarray, index: int) -> np.ndarray:
-        is_labelled = labels[index] >= 0
+        name = label_space.name(labels[index])
         return draw_overlay(
             pixels,
-            label=classes[labels[index]] if is_labelled else "",
-            color=tuple(colors[labels[index]].tolist()) if is_labelled else UNLABELLED_COLOR,
-            probability=float(probabilities[index]) if is_labelled else None,
+            label=name or "",
+            color=UNLABELLED_COLOR if name is None else tuple(colors[labels[index]].tolist()),
+            probability=None if name is None else float(probabilities[index]),
             timeline=timeline,
             position=index / max(1, properties.num_frames - 1),
         )

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
-from pipeline.annotations.segments import IGNORE_INDEX, segments_from_frames
-from pipeline.drawing.colors import class_colors
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segments import segments_from_frames
+from pipeline.drawing.colors import class_colors, palette
 
 Colors = list[tuple[float, float, float]]
 
@@ -31,25 +32,25 @@ def plot_timeline(
     truth: np.ndarray,
     predicted: np.ndarray,
     probability: np.ndarray,
-    classes: Sequence[str],
+    label_space: LabelSpace,
     *,
     times: np.ndarray | None = None,
     title: str = "",
-    background: str | None = None,
     more_rows: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
     """Labels over time, one row each for truth, prediction and `more_rows`, above the prediction's probability.
 
     truth, predicted and each of `more_rows` int64 [T], T >= 1; probability [T] of the predicted labels; times [T] in
-    seconds puts time on the axis in place of frames. Unlabelled frames (IGNORE_INDEX) are hatched; the ground of the
-    probability is tinted where a labelled frame is predicted wrongly; the class `background` is grey. Of long videos
+    seconds puts time on the axis in place of frames. Unlabelled frames are hatched; the ground of the
+    probability is tinted where a labelled frame is predicted wrongly; the background class is grey. Of long videos
     the probability is drawn as the mean of neighbouring frames.
     """
     rows = {"truth": truth, "prediction": predicted, **(more_rows or {})}
-    colors = _colors(len(classes), background=None if background is None else classes.index(background))
-    present = np.unique(np.concatenate(list(rows.values()))).tolist()
-    handles = [Patch(facecolor=colors[index], label=classes[index]) for index in present if index != IGNORE_INDEX]
-    if IGNORE_INDEX in present:
+    colors = _colors(class_colors(label_space))
+    present = np.unique(np.concatenate(list(rows.values())))
+    is_labelled = label_space.is_labelled(present)
+    handles = [Patch(facecolor=colors[index], label=label_space.name(index)) for index in present[is_labelled].tolist()]
+    if not is_labelled.all():
         handles.append(Patch(facecolor="white", edgecolor=FAINT, hatch="/////", linewidth=0, label="unlabelled"))
     handles.append(Patch(facecolor=WRONG, label="wrong frames"))
     num_legend_rows = -(-len(handles) // LEGEND_COLUMNS)
@@ -58,25 +59,26 @@ def plot_timeline(
     row_axes, probability_axes = figure.subplots(2, 1, sharex=True, height_ratios=[0.34 * len(rows), 0.75])
     edges = _frame_edges(len(truth), times)
     for row_index, (name, labels) in enumerate(rows.items()):
-        _draw_row(row_axes, labels, row_index=row_index, name=name, edges=edges, colors=colors, classes=classes)
+        _draw_row(row_axes, labels, row_index=row_index, name=name, edges=edges, colors=colors, label_space=label_space)
     row_axes.set_yticks(range(len(rows)), list(rows), fontsize=9)
     row_axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(edges[0], edges[-1]))
     row_axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
     row_axes.tick_params(length=0, labelbottom=False)
     row_axes.spines[:].set_visible(False)
-    _draw_probability(probability_axes, truth, predicted, probability, edges=edges)
+    wrong = label_space.is_labelled(truth) & (truth != predicted)
+    _draw_probability(probability_axes, probability, wrong, edges=edges)
     _label_time(probability_axes, seconds=None if times is None else edges[-1] - edges[0])
     figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=8,
                   handlelength=1.1, handleheight=1.0, columnspacing=1.5)  # fmt: skip
     return figure
 
 
-def plot_confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+def plot_confusion(matrix: np.ndarray, label_space: LabelSpace) -> Figure:
     """A confusion matrix [K, K] of frame counts, row = truth, column = predicted; colour is the share of the row.
 
     Up to 25 classes, a cell that holds frames says how many.
     """
-    num_classes = len(classes)
+    num_classes, classes = label_space.num_classes, label_space.classes
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     cell = min(0.46, max(0.17, 7.5 / num_classes))  # inches
     font_size = min(9.0, cell * 40)
@@ -122,7 +124,7 @@ def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: in
             axes.axvline(
                 best_epoch, color="#8b949e", linewidth=0.9, linestyle=(0, (4, 3)), label="best epoch", zorder=0
             )
-        for name, color in zip(names, _colors(len(names)), strict=True):
+        for name, color in zip(names, _colors(palette(len(names))), strict=True):
             points = [(epoch, scores[name]) for epoch, scores in enumerate(history) if scores.get(name) is not None]
             marker = "o" if len(points) < 25 else None
             axes.plot(*zip(*points, strict=True), color=color, label=_curve_label(name), marker=marker)
@@ -157,7 +159,7 @@ def plot_gradients(norms: Mapping[int, np.ndarray], radii: np.ndarray, gates: Se
     all_axes[0][0].legend(frameon=False, fontsize=8)
     axes = all_axes[0][-1]
     axes.axhline(1, color="#8b949e", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-    for gate, values, color in zip(gates, radii.max(axis=(1, 2)).T, _colors(len(gates)), strict=True):
+    for gate, values, color in zip(gates, radii.max(axis=(1, 2)).T, _colors(palette(len(gates))), strict=True):
         axes.plot(values, color=color, label=gate, marker="o" if len(values) < 25 else None)
     _finish_panel(axes, "spectral radius of W_hh", x_label="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -178,9 +180,9 @@ def _finish_panel(axes: Axes, title: str, *, x_label: str, y_label: str = "") ->
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _colors(num_classes: int, *, background: int | None = None) -> Colors:
-    """The colours of the classes as matplotlib takes them, in [0, 1]."""
-    return [tuple(color) for color in (class_colors(num_classes, background=background) / 255).tolist()]
+def _colors(colors: np.ndarray) -> Colors:
+    """Colours uint8 [K, 3] as matplotlib takes them, in [0, 1]."""
+    return [tuple(color) for color in (colors / 255).tolist()]
 
 
 def _curve_label(name: str) -> str:
@@ -240,13 +242,13 @@ def _draw_row(
     name: str,
     edges: np.ndarray,
     colors: Colors,
-    classes: Sequence[str],
+    label_space: LabelSpace,
 ) -> None:
     """One bar for each segment of labels [T], hatched ground elsewhere, and the class's name where the bar has room."""
     bottom, height = row_index - 0.39, 0.78
     span = [(edges[0], edges[-1] - edges[0])]
     axes.broken_barh(span, (bottom, height), facecolor="white", edgecolor=FAINT, hatch="/////", linewidth=0)
-    bars = segments_from_frames(labels)
+    bars, classes = segments_from_frames(labels), label_space.classes
     for class_index in sorted({bar.class_index for bar in bars}):
         spans = [(edges[b.start], edges[b.stop] - edges[b.start]) for b in bars if b.class_index == class_index]
         drawn = axes.broken_barh(spans, (bottom, height), facecolor=colors[class_index], linewidth=0, antialiased=False)
@@ -269,11 +271,8 @@ def _label_time(axes: Axes, *, seconds: float | None) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{int(t) // 60}:{int(t) % 60:02d}"))
 
 
-def _draw_probability(
-    axes: Axes, truth: np.ndarray, predicted: np.ndarray, probability: np.ndarray, *, edges: np.ndarray
-) -> None:
-    """The probability as steps, one a frame, on a ground that is tinted where the labels differ."""
-    wrong = (truth != IGNORE_INDEX) & (truth != predicted)
+def _draw_probability(axes: Axes, probability: np.ndarray, wrong: np.ndarray, *, edges: np.ndarray) -> None:
+    """The probability [T] as steps, one a frame, on a ground that is tinted where `wrong`, bool [T]."""
     spans = [(edges[s.start], edges[s.stop] - edges[s.start]) for s in segments_from_frames(wrong) if s.class_index]
     tint = axes.broken_barh(spans, (0, 1), facecolor=WRONG, linewidth=0, antialiased=False)
     tint.set_gid("wrong")

@@ -15,7 +15,6 @@ import numpy as np
 
 from pipeline.annotations.exports import FORMATS, TIMED_FORMATS, Predicted
 from pipeline.annotations.layouts import DECODE_REPORT
-from pipeline.drawing.colors import class_colors
 from pipeline.drawing.overlay import write_overlay
 from pipeline.errors import InputError, describe_os_error
 from pipeline.files import OVERLAY, find_files
@@ -248,14 +247,14 @@ class _Videos:
 
     def _write_labels(self, folder: Path, path: Path, result: VideoLabels) -> None:
         """Write what is wanted of the labels of the video at `path` into a folder."""
-        spec, labels, probabilities = self._model.spec, result.labels, result.probabilities
-        predicted = Predicted(labels, probabilities, result.pts_seconds, result.frame_seconds, spec.classes)
+        labels, probabilities = result.labels, result.probabilities
+        label_space = self._model.spec.label_space
+        predicted = Predicted(labels, probabilities, result.pts_seconds, result.frame_seconds, label_space)
         for name in self._outputs.formats:
             for suffix, write in FORMATS[name].items():
                 write(folder / f"{path.stem}{suffix}", predicted, source_of(self._model))
         if not self._outputs.overlay:
             return
-        background = None if spec.background is None else spec.classes.index(spec.background)
         assert result.index is not None  # or `check_outputs` had refused
         with PyAVReader(result.index) as video:
             write_overlay(
@@ -263,8 +262,7 @@ class _Videos:
                 folder / f"{path.stem}{OVERLAY}",
                 labels=labels,
                 probabilities=probabilities,
-                classes=spec.classes,
-                colors=class_colors(len(spec.classes), background=background),
+                label_space=label_space,
                 on_frames=lambda num_drawn: self._check_stopped(),
             )
 

@@ -19,6 +19,7 @@ from typing import NamedTuple, Self, TextIO
 import numpy as np
 import torch
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import LIVE, PREDICTED_FRAMES_HEADER
 from pipeline.annotations.write import frame_row
 from pipeline.errors import InputError
@@ -220,8 +221,8 @@ class LiveFile:
     A file that is there already is kept, as what was live cannot be labelled again: a number is added to the name.
     """
 
-    def __init__(self, folder: Path, stem: str, classes: Sequence[str]) -> None:
-        self._classes = classes
+    def __init__(self, folder: Path, stem: str, label_space: LabelSpace) -> None:
+        self._label_space = label_space
         self.path, self._file = _create(folder, stem)
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(PREDICTED_FRAMES_HEADER)
@@ -230,7 +231,9 @@ class LiveFile:
     def append(self, labels: Sequence[LiveLabel]) -> None:
         """Write the rows of `labels`, so that other programs can read them now."""
         self._writer.writerows(
-            frame_row(label.frame_index, label.seconds, self._classes[label.class_index], label.probability)
+            frame_row(
+                label.frame_index, label.seconds, self._label_space.name(label.class_index) or "", label.probability
+            )
             for label in labels
         )
         self._file.flush()

@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.annotations.read import find_annotation, read_annotation
-from pipeline.annotations.segments import IGNORE_INDEX
-from pipeline.drawing.colors import class_colors
 from pipeline.drawing.strips import read_strips, spread_frames, write_jpeg
 from pipeline.errors import InputError, describe_os_error
 from pipeline.labelling.model import Model
@@ -66,7 +65,7 @@ class ReviewOutcome(NamedTuple):
         return f"{_count(len(self.listed), 'stretch', 'es')} of {spread}: {', '.join(kinds)}"
 
 
-def find_given(paths: Sequence[Path], folder: Path, classes: Sequence[str]) -> dict[str, Path]:
+def find_given(paths: Sequence[Path], folder: Path, label_space: LabelSpace) -> dict[str, Path]:
     """The label file in `folder` of each video that has one, by its stem.
 
     Raises InputError where no video has one, AnnotationError with every problem of every file that shows without the
@@ -78,7 +77,7 @@ def find_given(paths: Sequence[Path], folder: Path, classes: Sequence[str]) -> d
         try:
             annotation = find_annotation(folder, path.stem)
             if annotation is not None:
-                read_annotation(annotation, classes, num_frames=None)
+                read_annotation(annotation, label_space, num_frames=None)
                 found[path.stem] = annotation
         except AnnotationError as error:
             problems += error.problems
@@ -148,25 +147,25 @@ def review_video(
     Raises what `label_video` and `read_annotation` raise.
     """
     result = label_video(path, model, on_progress=lambda num_frames: on_progress(path, num_frames))
-    num_frames = len(result.labels)
-    given_labels = np.full(num_frames, IGNORE_INDEX)
+    num_frames, label_space = len(result.labels), model.spec.label_space
+    given_labels = label_space.unlabelled(num_frames)
     if given is not None:
-        given_labels = read_annotation(given, model.spec.classes, num_frames=num_frames)
-    gains = frame_gains(result.class_probabilities, result.labels, given_labels)
+        given_labels = read_annotation(given, label_space, num_frames=num_frames)
+    gains = frame_gains(result.class_probabilities, result.labels, given_labels, label_space)
     frame_rate = FEATURE_FRAME_RATE if np.isnan(result.frame_seconds) else 1 / result.frame_seconds
     shortest, longest = (
         max(1, round(seconds * frame_rate)) for seconds in (listing.shortest_seconds, listing.longest_seconds)
     )
     most = min(listing.top, listing.per_video)
     stretches = find_stretches(gains, shortest_frames=shortest, longest_frames=longest, most=most)
+    named = [name_stretch(stretch, gains, result.labels, given_labels, label_space) for stretch in stretches]
     return [
-        _listed(path.stem, stretch, result, given_labels, name_stretch(stretch, gains, result.labels, given_labels))
-        for stretch in stretches
+        _listed(path.stem, stretch, result, given_labels, name) for stretch, name in zip(stretches, named, strict=True)
     ]
 
 
 def _listed(
-    stem: str, stretch: Stretch, result: VideoLabels, given_labels: np.ndarray, named: tuple[int, int]
+    stem: str, stretch: Stretch, result: VideoLabels, given_labels: np.ndarray, named: tuple[int, int | None]
 ) -> ReviewItem:
     """Copies of the parts of a video's arrays, which would otherwise stay in memory."""
     inside = slice(stretch.start, stretch.stop)
@@ -212,11 +211,9 @@ def _with_pictures(
 
 def _write(outcome: ReviewOutcome, model: Model, out: Path) -> None:
     """The table and the page; the pictures of an earlier list go last, so that there is always a page with its own."""
-    spec = model.spec
-    write_table(out / TABLE, outcome.listed, spec.classes)
-    background = None if spec.background is None else spec.classes.index(spec.background)
-    colors = class_colors(len(spec.classes), background=background)
-    write_page(out / PAGE, outcome.listed, spec.classes, colors, summary=outcome.describe())
+    label_space = model.spec.label_space
+    write_table(out / TABLE, outcome.listed, label_space)
+    write_page(out / PAGE, outcome.listed, label_space, summary=outcome.describe())
     shown = {item.picture for item in outcome.listed}
     for path in (out / STRIPS).glob("*.jpg"):
         if STRIP.fullmatch(path.name) and f"{STRIPS}/{path.name}" not in shown:

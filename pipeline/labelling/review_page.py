@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import seconds_cell
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.drawing.colors import class_colors
 from pipeline.files import replacing
 from pipeline.labelling.stretches import Stretch
 
@@ -95,9 +96,9 @@ class ReviewItem:
     """A stretch of a video as it is listed. Where it lies in the list is its rank.
 
     start_seconds, stop_seconds   NaN for ready features
-    label, given                  what it is listed for, see `name_stretch`
+    label, given                  what it is listed for, see `name_stretch`; given None: nobody labelled it
     probabilities                 float [K], their means over the stretch
-    labels, given_labels          int64 [n] of its frames, IGNORE_INDEX where nobody gave one
+    labels, given_labels          int64 [n] of its frames
     picture                       of its frames, beside the page; "" where there is none
     video                         the file, as a path from the page; "" for ready features
     """
@@ -107,7 +108,7 @@ class ReviewItem:
     start_seconds: float
     stop_seconds: float
     label: int
-    given: int
+    given: int | None
     probabilities: np.ndarray
     labels: np.ndarray
     given_labels: np.ndarray
@@ -116,10 +117,10 @@ class ReviewItem:
 
     @property
     def why(self) -> str:
-        return "uncertain" if self.given == IGNORE_INDEX else "disagrees"
+        return "uncertain" if self.given is None else "disagrees"
 
 
-def write_table(path: Path, listed: Iterable[ReviewItem], classes: Sequence[str]) -> None:
+def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpace) -> None:
     """Write review.csv: a row of HEADER for each stretch, in order; the given label of an uncertain one is empty."""
     with replacing(path) as temporary, _open(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -133,8 +134,8 @@ def write_table(path: Path, listed: Iterable[ReviewItem], classes: Sequence[str]
                     item.stretch.stop,
                     seconds_cell(item.start_seconds),
                     seconds_cell(item.stop_seconds),
-                    classes[item.label],
-                    "" if item.given == IGNORE_INDEX else classes[item.given],
+                    label_space.classes[item.label],
+                    "" if item.given is None else label_space.classes[item.given],
                     item.why,
                     f"{item.stretch.score:.4f}",
                     item.picture,
@@ -142,16 +143,14 @@ def write_table(path: Path, listed: Iterable[ReviewItem], classes: Sequence[str]
             )
 
 
-def write_page(
-    path: Path, listed: Sequence[ReviewItem], classes: Sequence[str], colors: np.ndarray, *, summary: str
-) -> None:
-    """Write review.html, a page that needs nothing but the pictures beside it; colors uint8 [K, 3] of the classes."""
-    hexes = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colors.tolist()]
+def write_page(path: Path, listed: Sequence[ReviewItem], label_space: LabelSpace, *, summary: str) -> None:
+    """Write review.html, a page that needs nothing but the pictures beside it."""
+    hexes = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in class_colors(label_space).tolist()]
     with replacing(path) as temporary, _open(temporary) as file:
         hint = "A click on the name of a video plays the stretch." * any(item.video for item in listed)
         file.write(HEAD.format(summary=escape(summary), hint=hint))
         for rank, item in enumerate(listed, start=1):
-            file.writelines(_card(rank, item, classes, hexes))
+            file.writelines(_card(rank, item, label_space, hexes))
         file.write("</main>\n</html>\n")
 
 
@@ -164,7 +163,7 @@ def _link(path: str) -> str:
     return escape(quote(os.fsencode(path)))
 
 
-def _card(rank: int, item: ReviewItem, classes: Sequence[str], hexes: Sequence[str]) -> Iterator[str]:
+def _card(rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[str]) -> Iterator[str]:
     first, stop, score = item.stretch
     frames = f"frames {first} to {stop - 1}" if stop - first > 1 else f"frame {first}"
     name, when = escape(item.stem), ""
@@ -177,47 +176,47 @@ def _card(rank: int, item: ReviewItem, classes: Sequence[str], hexes: Sequence[s
     yield f'<article>\n<header><b class="rank">{rank}</b><h2>{name}</h2>'
     yield f'<span class="when">{when}</span><span class="frames">{frames}</span>'
     yield f'<span class="why {item.why}">{item.why}</span><span class="score">score {score:.2f}</span></header>\n'
-    yield f"<p>{_reason(item, classes)}</p>\n"
+    yield f"<p>{_reason(item, label_space)}</p>\n"
     if item.picture:
         yield f'<img src="{_link(item.picture)}" alt="some of these frames, from first to last" loading="lazy">\n'
-    yield _timeline("model", item.labels, classes, hexes)
-    if (item.given_labels != IGNORE_INDEX).any():
-        yield _timeline("given", item.given_labels, classes, hexes)
-    yield from _probabilities(item, classes, hexes)
+    yield _timeline("model", item.labels, label_space, hexes)
+    if label_space.is_labelled(item.given_labels).any():
+        yield _timeline("given", item.given_labels, label_space, hexes)
+    yield from _probabilities(item, label_space, hexes)
     yield "</article>\n"
 
 
-def _reason(item: ReviewItem, classes: Sequence[str]) -> str:
-    label, share = f"<b>{escape(classes[item.label])}</b>", f"{item.stretch.score:.0%}"
-    if item.given == IGNORE_INDEX:
+def _reason(item: ReviewItem, label_space: LabelSpace) -> str:
+    label, share = f"<b>{escape(label_space.classes[item.label])}</b>", f"{item.stretch.score:.0%}"
+    if item.given is None:
         return f"The model says {label}, and expects to be wrong in {share} of these frames."
-    given = f"<b>{escape(classes[item.given])}</b>"
+    given = f"<b>{escape(label_space.classes[item.given])}</b>"
     return f"Labelled as {given}, but the model says {label}."
 
 
-def _timeline(side: str, labels: np.ndarray, classes: Sequence[str], hexes: Sequence[str]) -> str:
+def _timeline(side: str, labels: np.ndarray, label_space: LabelSpace, hexes: Sequence[str]) -> str:
     """A bar over the width of the strip: each run of one class in its colour."""
     edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
     parts = []
     for start, stop in pairwise(edges):
         class_index = int(labels[start])
-        is_labelled = class_index != IGNORE_INDEX
-        name = escape(classes[class_index]) if is_labelled else "not labelled"
-        color = hexes[class_index] if is_labelled else NOT_LABELLED
+        label = label_space.name(class_index)
+        name = "not labelled" if label is None else escape(label)
+        color = NOT_LABELLED if label is None else hexes[class_index]
         parts.append(f'<i style="flex:{stop - start};--c:{color}" title="{name}">{name}</i>')
     return f'<div class="timeline"><span>{side}</span><div>{"".join(parts)}</div></div>\n'
 
 
-def _probabilities(item: ReviewItem, classes: Sequence[str], hexes: Sequence[str]) -> Iterator[str]:
+def _probabilities(item: ReviewItem, label_space: LabelSpace, hexes: Sequence[str]) -> Iterator[str]:
     likeliest = np.argsort(-item.probabilities, kind="stable")[:MAX_CLASSES].tolist()
     shown = [index for index in likeliest if item.probabilities[index] >= MIN_SHOWN]
-    shown += [item.given] * (item.given != IGNORE_INDEX and item.given not in shown)
+    shown += [item.given] if item.given is not None and item.given not in shown else []
     yield '<ul class="classes">\n'
     for index in shown:
         percent = 100 * float(item.probabilities[index])
         shown_percent = f"{percent:.0f}%" if percent >= 1 else "&lt;1%"
         mark = " (given)" * (index == item.given)
-        yield f"<li><span>{escape(classes[index])}{mark}</span>"
+        yield f"<li><span>{escape(label_space.classes[index])}{mark}</span>"
         yield f'<i><i style="width:{percent:.1f}%;--c:{hexes[index]}"></i></i><b>{shown_percent}</b></li>\n'
     yield "</ul>\n"
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import LabelSpace
 
 SMALLEST_PROBABILITY = 1e-3  # of a given label: below it, the model cannot be surprised more
 
@@ -31,16 +31,19 @@ class Stretch(NamedTuple):
     score: float
 
 
-def frame_gains(probabilities: np.ndarray, labels: np.ndarray, given: np.ndarray) -> np.ndarray:
+def frame_gains(
+    probabilities: np.ndarray, labels: np.ndarray, given: np.ndarray, label_space: LabelSpace
+) -> np.ndarray:
     """The gain float [T] of each frame, of its tempered probabilities [T, K] and its label int64 [T].
 
-    `given` int64 [T] are the labels that people gave, IGNORE_INDEX where nobody did.
+    `given` int64 [T] are the labels that people gave; frames that nobody labelled have none.
 
     >>> probabilities = np.array([[0.7, 0.3], [0.99, 0.01], [0.99, 0.01]])
-    >>> frame_gains(probabilities, np.array([0, 0, 0]), np.array([IGNORE_INDEX, 1, 0])).round(2).tolist()
+    >>> space = LabelSpace(("rest", "walk"))
+    >>> frame_gains(probabilities, np.array([0, 0, 0]), np.array([-100, 1, 0]), space).round(2).tolist()
     [0.3, 0.67, 0.0]
     """
-    is_given = given != IGNORE_INDEX
+    is_given = label_space.is_labelled(given)
     of_given = _chosen(probabilities, np.where(is_given, given, labels))
     surprise = np.log(np.maximum(of_given, SMALLEST_PROBABILITY)) / np.log(SMALLEST_PROBABILITY)
     return np.where(is_given, np.where(given == labels, 0, surprise), 1 - of_given)
@@ -100,8 +103,10 @@ def _best_part(gained: np.ndarray, least: float) -> tuple[float, int]:
     return (float(surplus.max()), int(surplus.argmax()) + 1) if len(surplus) else (0.0, 0)
 
 
-def name_stretch(stretch: Stretch, gains: np.ndarray, labels: np.ndarray, given: np.ndarray) -> tuple[int, int]:
-    """What a stretch is listed for: the label and the given label (IGNORE_INDEX: none) of the frames with most gain.
+def name_stretch(
+    stretch: Stretch, gains: np.ndarray, labels: np.ndarray, given: np.ndarray, label_space: LabelSpace
+) -> tuple[int, int | None]:
+    """What a stretch is listed for: the label and the given label (None: nobody gave one) of the frames with most gain.
 
     gains float [T], labels and given int64 [T] of the whole video; of all pairs in the stretch, the one whose gains sum
     up to most.
@@ -109,4 +114,4 @@ def name_stretch(stretch: Stretch, gains: np.ndarray, labels: np.ndarray, given:
     inside = slice(stretch.start, stretch.stop)
     pairs, pair_indices = np.unique(np.stack([labels[inside], given[inside]]), axis=1, return_inverse=True)
     label, given_label = pairs[:, np.bincount(pair_indices.ravel(), gains[inside]).argmax()].tolist()
-    return label, given_label
+    return label, None if label_space.name(given_label) is None else given_label

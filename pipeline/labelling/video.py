@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.features import read_feature_file
 from pipeline.encoding.types import Runtime
 from pipeline.encoding.video import encode_video
@@ -33,7 +32,7 @@ FEATURE_SUFFIX = ".npy"
 
 @dataclass(frozen=True)
 class VideoLabels:
-    """labels int64 [T], IGNORE_INDEX of a frame that was not decoded; probabilities float32 [T], of each frame's label,
+    """labels int64 [T], none of a frame that was not decoded; probabilities float32 [T], of each frame's label,
     and class_probabilities float32 [T, K], of all classes, both tempered; pts_seconds float64 [T], NaN for features."""
 
     labels: np.ndarray
@@ -100,7 +99,8 @@ def _label_frames(
     postprocessed = postprocess(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
     is_lost = reader.index.is_lost
     if is_lost is not None:
-        postprocessed.labels[is_lost], postprocessed.probabilities[is_lost] = IGNORE_INDEX, np.nan
+        postprocessed.labels[is_lost] = model.spec.label_space.unlabelled(int(is_lost.sum()))
+        postprocessed.probabilities[is_lost] = np.nan
     return replace(postprocessed, report=reader.report(), index=reader.index)
 
 

@@ -1,16 +1,16 @@
 """`framescribe evaluate`: score a folder of predicted labels against a folder of true ones."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from pipeline.annotations.classes import read_classes
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SEGMENTS, VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.annotations.read import class_names_in, read_predicted, read_video_labels
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.errors import InputError
 from pipeline.metrics.report import Report, evaluate
 
@@ -34,22 +34,24 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
     by_video = truth.name == VIDEO_LABELS
     true_files, predicted_files = {} if by_video else find_label_files(truth), find_label_files(predicted)
     classes = _find_classes(truth, [*([truth] if by_video else true_files.values()), *predicted_files.values()])
-    of_videos = read_video_labels(truth, classes) if by_video else {}
+    label_space = LabelSpace(classes, background)
+    of_videos = read_video_labels(truth, label_space) if by_video else {}
     stems = of_videos.keys() | true_files.keys()
     scored = stems & predicted_files.keys()
     if not scored:
         raise InputError(f"no video of {truth} has a prediction in {predicted}: do the stems differ?")
-    true_labels = _read_folder({stem: path for stem, path in true_files.items() if stem in scored}, classes)
-    predicted_labels = _read_folder(predicted_files, classes)
+    true_labels = _read_folder({stem: path for stem, path in true_files.items() if stem in scored}, label_space)
+    predicted_labels = _read_folder(predicted_files, label_space)
     for stem in true_labels.keys() & predicted_labels.keys():
         num_frames = max(len(true_labels[stem]), len(predicted_labels[stem]))
         for files, labels in ((true_files, true_labels), (predicted_files, predicted_labels)):
             if _suffix(files[stem]) == ".csv":
-                gap = np.full(num_frames - len(labels[stem]), IGNORE_INDEX, dtype=np.int64)
+                gap = label_space.unlabelled(num_frames - len(labels[stem]))
                 labels[stem] = np.concatenate([labels[stem], gap])
     for stem in scored & of_videos.keys():
-        true_labels[stem] = np.where(predicted_labels[stem] == IGNORE_INDEX, IGNORE_INDEX, of_videos[stem][0])
-    report = evaluate(true_labels, predicted_labels, classes, background=background)
+        true_labels[stem] = label_space.unlabelled(len(predicted_labels[stem]))
+        true_labels[stem][label_space.is_labelled(predicted_labels[stem])] = of_videos[stem][0]
+    report = evaluate(true_labels, predicted_labels, label_space)
     return report | {"without_prediction": sorted(stems - scored)}
 
 
@@ -80,8 +82,8 @@ def _find_classes(truth: Path, files: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted(set().union(*_read_each(files, class_names_in))))
 
 
-def _read_folder(files: dict[str, Path], classes: Sequence[str]) -> dict[str, np.ndarray]:
-    labels = _read_each(files.values(), lambda path: read_predicted(path, classes))
+def _read_folder(files: dict[str, Path], label_space: LabelSpace) -> dict[str, np.ndarray]:
+    labels = _read_each(files.values(), lambda path: read_predicted(path, label_space))
     return dict(zip(files, labels, strict=True))
 
 

@@ -3,7 +3,7 @@
 T frames, K classes. Conventions:
 
 - Every score is in percent, 100 being perfect, as the literature prints it. Counts are counts.
-- Frames whose truth is IGNORE_INDEX are left out, whatever was predicted for them.
+- Frames without a label in the truth are left out, whatever was predicted for them.
 - All scores are functions of the confusion matrix. *Pooled* over videos is the score of the sum of their matrices (each
   frame counts the same); *averaged over videos* is the mean of their scores (each video counts the same).
 - Without background: the accuracy of the frames whose truth is not background; the macro F1 over the other classes.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import LabelSpace
 
 
 class ClassScores(NamedTuple):
@@ -29,13 +29,13 @@ class ClassScores(NamedTuple):
     support: int
 
 
-def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, label_space: LabelSpace) -> np.ndarray:
     """Counts int64 [K, K] of labelled frames by class: row = truth, column = predicted. truth, predicted [T].
 
-    >>> confusion_matrix(np.array([0, 0, 1, -100]), np.array([0, 1, 1, 0]), 2).tolist()
+    >>> confusion_matrix(np.array([0, 0, 1, -100]), np.array([0, 1, 1, 0]), LabelSpace(("a", "b"))).tolist()
     [[1, 1], [0, 1]]
     """
-    labelled = truth != IGNORE_INDEX
+    labelled, num_classes = label_space.is_labelled(truth), label_space.num_classes
     cells = truth[labelled] * num_classes + predicted[labelled]
     return np.bincount(cells, minlength=num_classes * num_classes).reshape(num_classes, num_classes)
 

@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.annotations.problems import did_you_mean
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.metrics import frames, segments
@@ -37,44 +36,41 @@ MAX_NAMES = 8  # in the line about classes that are never predicted
 def evaluate(
     truth: Mapping[str, np.ndarray],
     predicted: Mapping[str, np.ndarray],
-    classes: Sequence[str],
-    *,
-    background: str | None = None,
+    label_space: LabelSpace,
 ) -> Report:
-    """Score predicted labels against true ones, both int64 [T] under the video's stem; IGNORE_INDEX is unlabelled.
+    """Score predicted labels against true ones, both int64 [T] of `label_space` under the video's stem.
 
     Videos without a single labelled frame are not in the report, whose layout heads this file.
 
     Raises InputError naming all videos that are only on one side, differ in length, have a labelled frame that is not
-    predicted, or an index that is no class; where no frame is labelled at all; and for an unknown `background`.
+    predicted, or an index that is not a class; and where no frame is labelled at all.
     """
-    if background is not None and background not in classes:
-        raise InputError(f"the background class {background!r} is not a class{did_you_mean(background, classes)}")
-    _check_videos(truth, predicted, len(classes))
-    stems = [stem for stem in sorted(truth) if (truth[stem] != IGNORE_INDEX).any()]
+    _check_videos(truth, predicted, label_space)
+    stems = [stem for stem in sorted(truth) if label_space.is_labelled(truth[stem]).any()]
     if not stems:
         raise InputError(f"not one frame of the {len(truth)} videos is labelled, so there is nothing to evaluate")
-    background_index = None if background is None else classes.index(background)
     pairs = [(truth[stem], predicted[stem]) for stem in stems]
-    counts = [frames.confusion_matrix(*pair, len(classes)) for pair in pairs]
+    counts = [frames.confusion_matrix(*pair, label_space) for pair in pairs]
     confusion = np.sum(counts, axis=0)
-    with_background = _scores(pairs, counts, background=None)
-    without_background = None if background is None else _scores(pairs, counts, background=background_index)
-    num_segments = Counter(s.class_index for pair in pairs for s in segments.scored_segments(*pair)[0])
+    with_background = _scores(pairs, counts, label_space, background=None)
+    without_background = None
+    if label_space.background is not None:
+        without_background = _scores(pairs, counts, label_space, background=label_space.background_index)
+    num_segments = Counter(s.class_index for pair in pairs for s in segments.scored_segments(*pair, label_space)[0])
     of_classes = {
         name: score._asdict() | {"segments": num_segments[index]}
-        for index, (name, score) in enumerate(zip(classes, frames.class_scores(confusion), strict=True))
+        for index, (name, score) in enumerate(zip(label_space.classes, frames.class_scores(confusion), strict=True))
     }
     return {
         "num_videos": len(stems),
         "num_frames": int(confusion.sum()),
-        "background": background,
+        "background": label_space.background,
         **_summary(with_background),
         "without_background": without_background and _summary(without_background),
         "classes": of_classes,
         "never_predicted": [
             name
-            for name, column in zip(classes, confusion.T, strict=True)
+            for name, column in zip(label_space.classes, confusion.T, strict=True)
             if of_classes[name]["support"] and not column.any()
         ],
         "confusion": confusion.tolist(),
@@ -162,7 +158,9 @@ def write_class_table(report: Report, path: Path) -> None:
             writer.writerow([name, scores["support"], scores["segments"], *cells, is_never])
 
 
-def _check_videos(truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], num_classes: int) -> None:
+def _check_videos(
+    truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], label_space: LabelSpace
+) -> None:
     problems = []
     for stems, side in ((set(truth) - set(predicted), "prediction"), (set(predicted) - set(truth), "truth")):
         if stems:
@@ -173,26 +171,31 @@ def _check_videos(truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.nd
             cause = "they are of different videos or frame rates"
             problems.append(f"got {len(claimed)} predicted labels for {len(true)} true ones of {stem}: {cause}")
             continue
-        claimed = claimed[true != IGNORE_INDEX]
-        if (claimed == IGNORE_INDEX).any():
-            missing = f"{(claimed == IGNORE_INDEX).sum()} of {len(claimed)} labelled frames"
+        claimed = claimed[label_space.is_labelled(true)]
+        is_missing = ~label_space.is_labelled(claimed)
+        if is_missing.any():
+            missing = f"{is_missing.sum()} of {len(claimed)} labelled frames"
             problems.append(
                 f"{missing} of {stem} have no prediction: give them a class, for example a background class"
             )
-        known = np.concatenate([true, claimed])
-        known = known[known != IGNORE_INDEX]
-        if ((known < 0) | (known >= num_classes)).any():
-            problems.append(f"{stem} has labels from {known.min()} to {known.max()}, expected 0 to {num_classes - 1}")
+        try:
+            label_space.check(np.concatenate([true, claimed]))
+        except ValueError as error:
+            problems.append(f"{stem}: {error}")
     if problems:
         raise InputError("\n".join(problems))
 
 
 def _scores(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], counts: Sequence[np.ndarray], *, background: int | None
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    counts: Sequence[np.ndarray],
+    label_space: LabelSpace,
+    *,
+    background: int | None,
 ) -> dict[str, tuple[float | None, list[float | None]]]:
     """Of each score, by its flat name: the one of all videos pooled, and those of the single videos."""
     confusion = np.sum(counts, axis=0)
-    both = [segments.scored_segments(*pair, background=background) for pair in pairs]
+    both = [segments.scored_segments(*pair, label_space, background=background) for pair in pairs]
     edits = [segments.count_edits(*video) for video in both]
     scores: dict[str, tuple[float | None, list[float | None]]] = {
         "frame_accuracy": (

@@ -4,7 +4,7 @@ T frames. Conventions, those of Lea et al., "Temporal Convolutional Networks for
 (CVPR 2017), and of the scores published since:
 
 - Every score is in percent, 100 being perfect.
-- Frames whose truth is IGNORE_INDEX are cut out of truth and prediction BEFORE they are split into segments, so that
+- Frames without a label in the truth are cut out of truth and prediction BEFORE they are split into segments, so that
   labelled frames on both sides of a gap are neighbours, and one segment if they agree.
 - Background segments are left out AFTER splitting: two segments on both sides of a background segment stay two.
 - Edit score: 100 * (1 - d / max(P, G)), with d the Levenshtein distance between the P predicted and the G true classes
@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX, Segment, segments_from_frames
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segments import Segment, segments_from_frames
 
 
 class EditCount(NamedTuple):
@@ -42,13 +43,13 @@ class MatchCount(NamedTuple):
 
 
 def scored_segments(
-    truth: np.ndarray, predicted: np.ndarray, *, background: int | None = None
+    truth: np.ndarray, predicted: np.ndarray, label_space: LabelSpace, *, background: int | None = None
 ) -> tuple[list[Segment], list[Segment]]:
     """True and predicted segments of the labelled frames of truth, predicted int64 [T], without those of background.
 
     Their frame numbers count labelled frames only.
     """
-    labelled = truth != IGNORE_INDEX
+    labelled = label_space.is_labelled(truth)
     both = segments_from_frames(truth[labelled]), segments_from_frames(predicted[labelled])
     true_segments, predicted_segments = ([s for s in side if s.class_index != background] for side in both)
     return true_segments, predicted_segments

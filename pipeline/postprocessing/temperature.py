@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import LabelSpace
 
 LOWEST, HIGHEST = 0.05, 20.0
 SMALLEST_PROBABILITY = 1e-12
@@ -33,14 +33,14 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return scaled
 
 
-def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, label_space: LabelSpace) -> float:
     """The temperature, between LOWEST and HIGHEST, at which probabilities [N, K] have the least cross-entropy with
-    labels int64 [N]; 1 where none is labelled.
+    labels int64 [N] of `label_space`; 1 where none is labelled.
 
     The cross-entropy is convex in 1 / temperature, and its slope there the mean of E[ln p] - ln p_label, E over the
     tempered probabilities: where it changes its sign is found by halving.
     """
-    labelled = labels != IGNORE_INDEX
+    labelled = label_space.is_labelled(labels)
     if not labelled.any():
         return 1.0
     probabilities = probabilities[labelled].astype(np.float64)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_features, read_pts
@@ -36,9 +36,10 @@ def main() -> None:
     """Write results/evaluation and results/metrics.json, and go on in the runs of both models."""
     params = load_params()
     manifest, labels = read_manifest(PREPARED)
+    label_space = manifest.label_space
     device = choose_device(params.training.device)
     labeller, baseline = (
-        Model(load_checkpoint(folder, device=device, classes=manifest.classes), exports=exports_beside(folder))
+        Model(load_checkpoint(folder, device=device, label_space=label_space), exports=exports_beside(folder))
         for folder in (LABELLER, BASELINE)
     )
     if not any(manifest.of_split(split) for split in HELD_OUT):
@@ -53,11 +54,11 @@ def main() -> None:
         truth = {source.stem: labels[source.stem] for source in sources}
         predicted = predict_sources(labeller, sources, description=f"labelling {split}")
         alone = predict_sources(baseline, sources, description=f"{split} without RNN")
-        report = _evaluate(truth, predicted, manifest.classes, manifest.background)
-        metrics[split] = flatten(report) | calibration_of(truth, predicted)
-        alone_report = _evaluate(truth, alone, manifest.classes, manifest.background)
-        metrics[f"{split}_{WITHOUT_RNN}"] = flatten(alone_report) | calibration_of(truth, alone)
-        _write_report(out / split, report, truth, predicted, manifest.classes)
+        report = _evaluate(truth, predicted, label_space)
+        metrics[split] = flatten(report) | calibration_of(truth, predicted, label_space)
+        alone_report = _evaluate(truth, alone, label_space)
+        metrics[f"{split}_{WITHOUT_RNN}"] = flatten(alone_report) | calibration_of(truth, alone, label_space)
+        _write_report(out / split, report, truth, predicted, label_space)
         _write_pictures(
             out / split,
             labeller,
@@ -87,25 +88,23 @@ def _predict(model: Model, source: Source) -> VideoLabels:
     return postprocess(probabilities, model, pts_seconds=pts_seconds, frame_seconds=float("nan"))
 
 
-def _evaluate(
-    truth: dict[str, np.ndarray], predicted: Predictions, classes: tuple[str, ...], background: str | None
-) -> Report:
+def _evaluate(truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace) -> Report:
     labels = {stem: result.labels for stem, result in predicted.items()}
-    return evaluate(truth, labels, classes, background=background)
+    return evaluate(truth, labels, label_space)
 
 
-def calibration_of(truth: dict[str, np.ndarray], predicted: Predictions) -> dict[str, float]:
+def calibration_of(truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace) -> dict[str, float]:
     """How far the probabilities of all labelled frames are from how often their labels are right."""
     actual = np.concatenate([truth[stem] for stem in truth])
     labels = np.concatenate([predicted[stem].labels for stem in truth])
     probabilities = np.concatenate([predicted[stem].probabilities for stem in truth])
-    labelled = actual != IGNORE_INDEX
+    labelled = label_space.is_labelled(actual)
     error = calibration_error(probabilities[labelled], labels[labelled] == actual[labelled])
     return {} if error is None else {"calibration_error": error}
 
 
 def _write_report(
-    out: Path, report: Report, truth: dict[str, np.ndarray], predicted: Predictions, classes: tuple[str, ...]
+    out: Path, report: Report, truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace
 ) -> None:
     """report.json, classes.csv, and confusion.csv for DVC's plot, of the last split: a row for each labelled frame."""
     with replacing(out / "report.json") as path:
@@ -117,9 +116,9 @@ def _write_report(
         writer = csv.writer(file)
         writer.writerow(["actual", "predicted"])
         for stem, labels in truth.items():
-            for actual, chosen in zip(labels, predicted[stem].labels, strict=True):
-                if actual != IGNORE_INDEX:
-                    writer.writerow([classes[actual], classes[chosen]])
+            labelled = label_space.is_labelled(labels)
+            sides = labels[labelled], predicted[stem].labels[labelled]
+            writer.writerows(zip(*map(label_space.names, sides), strict=True))
 
 
 def _write_pictures(
@@ -132,18 +131,17 @@ def _write_pictures(
     alone: Predictions,
     num_timelines: int,
 ) -> None:
-    classes = model.spec.classes
-    plot_confusion(np.array(report["confusion"]), classes).savefig(out / "confusion.png", dpi=120)
+    label_space = model.spec.label_space
+    plot_confusion(np.array(report["confusion"]), label_space).savefig(out / "confusion.png", dpi=120)
     for stem in list(truth)[:num_timelines]:
         result = predicted[stem]
         figure = plot_timeline(
             truth[stem],
             result.labels,
             result.probabilities,
-            classes,
+            label_space,
             times=None if np.isnan(result.pts_seconds).any() else result.pts_seconds,
             title=stem,
-            background=model.spec.background,
             more_rows={"without RNN": alone[stem].labels},
         )
         (out / "timelines").mkdir(exist_ok=True)

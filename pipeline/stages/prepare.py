@@ -4,6 +4,7 @@ import csv
 import shutil
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -45,17 +46,18 @@ def prepare(params: Params, out: Path) -> Manifest:
     _check_encoder(params, scan)
     _check_head(params, scan)
     _raise_or_skip(scan, skip_broken=params.dataset.skip_broken)
-    if params.dataset.background is not None and params.dataset.background not in scan.classes:
-        raise InputError(f"dataset.background {params.dataset.background!r} is no class of {scan.root / 'classes.txt'}")
+    background = params.dataset.background
+    if background is not None and scan.label_space.index(background) is None:
+        raise InputError(f"dataset.background {background!r} is no class of {scan.root / 'classes.txt'}")
     sources = _split(params, scan)
     kept = tuple(source for source in sources if source.split)
     if not any(source.split == "train" for source in kept):
         raise InputError(f"{scan.root}: has no video to train on: is splits/train.txt empty?")
-    manifest = Manifest(params.dataset.name, scan.kind, scan.classes, params.dataset.background, kept)
+    manifest = Manifest(params.dataset.name, scan.kind, replace(scan.label_space, background=background), kept)
     shutil.rmtree(out, ignore_errors=True)
     write_manifest(manifest, scan.labels, out)
     _write_decode_report(scan, out / DECODE_REPORT)
-    support = count_support(kept, scan.labels, scan.classes)
+    support = count_support(kept, scan.labels, scan.label_space)
     write_support(support, out / CLASS_SUPPORT)
     _summarise(manifest, support, out, num_left_out=len(sources) - len(kept))
     for shortage in find_shortages(support):
@@ -101,7 +103,7 @@ def _check_encoder(params: Params, scan: Scan) -> None:
 def _check_head(params: Params, scan: Scan) -> None:
     if params.labeller.head == "many_to_one":
         for stem, labels in scan.labels.items():
-            if video_class(labels) is None:
+            if video_class(labels, scan.label_space) is None:
                 message = f"has not exactly one class, which the head many_to_one needs: {VIDEO_LABELS} can give it"
                 scan.add(stem, Path(scan.sources[stem].path), message)
     elif scan.num_video_labels:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.annotations.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.annotations.segments import median_segment_frames
 from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint, set_tuned
 from pipeline.checkpoints.storage import load_weights
 from pipeline.config import Params
@@ -57,6 +57,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
     learner = Learner(
         model,
         _parameter_groups(params, training_data, labeller),
+        training_data.manifest.label_space,
         settings=params.training,
         class_weights=_class_weights(params, training_data, device),
     )
@@ -118,8 +119,8 @@ def _saver(
     """What writes the model, as it is when called, as a checkpoint."""
     manifest, frames = training_data.manifest, training_data.frame_encoder
     spec = CheckpointSpec(
-        classes=manifest.classes,
-        background=manifest.background,
+        classes=manifest.label_space.classes,
+        background=manifest.label_space.background,
         num_features=labeller.num_features,
         encoder=frames.spec if frames else None,
         labeller=params.labeller,
@@ -136,11 +137,11 @@ def validate(labeller: Labeller, training_data: TrainingData) -> Scores:
         probabilities = labeller.predict(training_data.feature_chunks(source))
         labels = training_data.labels[source.stem]
         truth[source.stem], predicted[source.stem] = labels, probabilities.argmax(axis=1)
-        labelled = labels != IGNORE_INDEX
+        labelled = manifest.label_space.is_labelled(labels)
         chosen = probabilities[labelled, labels[labelled]]
         losses -= float(np.log(np.maximum(chosen, 1e-12)).sum())
         counts += int(labelled.sum())
-    scores = watched_scores(truth, predicted, manifest.classes, manifest.background)
+    scores = watched_scores(truth, predicted, manifest.label_space)
     return {"loss": losses / max(1, counts), **scores}
 
 
@@ -159,9 +160,7 @@ def _tune(out: Path, labeller: Labeller, training_data: TrainingData, *, shortes
     manifest = training_data.manifest
     stems = {source.stem: source for source in manifest.of_split("val")}
     probabilities = {stem: labeller.predict(training_data.feature_chunks(source)) for stem, source in stems.items()}
-    split = Split(
-        {stem: training_data.labels[stem] for stem in stems}, probabilities, manifest.classes, manifest.background
-    )
+    split = Split({stem: training_data.labels[stem] for stem in stems}, probabilities, manifest.label_space)
     temperature = split.temperature()
     found: dict[str, float] = {"temperature": temperature}
     frames = None
@@ -181,10 +180,12 @@ def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) 
     None where nothing is carried from step to step: without a recurrent network, or in windows of single steps.
     """
     labels = labels_of(training_data, "val") or labels_of(training_data, "train")
-    video_classes = classes_of_videos(params.labeller.head, labels)
+    label_space = training_data.manifest.label_space
+    video_classes = classes_of_videos(params.labeller.head, labels, label_space)
     max_frames = DIAGNOSED_FRAMES * labeller.pool_frames
     windows = plan_windows(
         labels,
+        label_space,
         window_frames=min(params.training.window_frames or max_frames, max_frames),
         generator=np.random.default_rng(params.seed),
     )
@@ -214,7 +215,7 @@ def _build_model(params: Params, training_data: TrainingData, device: torch.devi
     labeller = Labeller(
         params.labeller,
         num_features=num_features,
-        num_classes=len(training_data.manifest.classes),
+        num_classes=training_data.manifest.label_space.num_classes,
         feature_noise=params.training.feature_noise,
         feature_dropout=params.training.feature_dropout,
     )
@@ -246,8 +247,9 @@ def _parameter_groups(params: Params, training_data: TrainingData, labeller: Lab
 def _class_weights(params: Params, training_data: TrainingData, device: torch.device) -> torch.Tensor | None:
     if params.training.class_weights == "none":
         return None
-    targets = batch_targets(params, labels_of(training_data, "train"))
-    weights = balanced_class_weights(torch.from_numpy(targets), len(training_data.manifest.classes)).to(device)
+    label_space = training_data.manifest.label_space
+    targets = batch_targets(params, labels_of(training_data, "train"), label_space)
+    weights = balanced_class_weights(torch.from_numpy(targets), label_space).to(device)
     return weights.sqrt() if params.training.class_weights == "square_root" else weights
 
 

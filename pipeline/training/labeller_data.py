@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.config import Params
@@ -94,19 +95,23 @@ class TrainingData:
 
 
 def training_batches(params: Params, training_data: TrainingData, epoch: int) -> Iterator[Batch]:
-    labels = labels_of(training_data, "train")
+    labels, label_space = labels_of(training_data, "train"), training_data.manifest.label_space
     settings = params.training
     generator = np.random.default_rng([params.seed, epoch])
     consecutive = settings.windows == "consecutive"
     if consecutive:
         assert settings.window_frames is not None, "config refuses consecutive windows without a length"
         steps = plan_consecutive(
-            labels, window_frames=settings.window_frames, batch_size=settings.batch_size, generator=generator
+            labels,
+            label_space,
+            window_frames=settings.window_frames,
+            batch_size=settings.batch_size,
+            generator=generator,
         )
     else:
-        windows = plan_windows(labels, window_frames=settings.window_frames, generator=generator)
+        windows = plan_windows(labels, label_space, window_frames=settings.window_frames, generator=generator)
         steps = [windows[i : i + settings.batch_size] for i in range(0, len(windows), settings.batch_size)]
-    video_classes = classes_of_videos(params.labeller.head, labels)
+    video_classes = classes_of_videos(params.labeller.head, labels, label_space)
     return read_batches(steps, labels, read=training_data.read, video_classes=video_classes, consecutive=consecutive)
 
 
@@ -114,16 +119,16 @@ def labels_of(training_data: TrainingData, split: str) -> dict[str, np.ndarray]:
     return {source.stem: training_data.labels[source.stem] for source in training_data.manifest.of_split(split)}
 
 
-def classes_of_videos(head: str, labels: Mapping[str, np.ndarray]) -> dict[str, int] | None:
+def classes_of_videos(head: str, labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> dict[str, int] | None:
     """For many-to-one: the class of each video that has one."""
     if head != "many_to_one":
         return None
-    return {stem: found for stem in labels if (found := video_class(labels[stem])) is not None}
+    return {stem: found for stem in labels if (found := video_class(labels[stem], label_space)) is not None}
 
 
-def batch_targets(params: Params, labels: Mapping[str, np.ndarray]) -> np.ndarray:
+def batch_targets(params: Params, labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> np.ndarray:
     """What the loss of an epoch is summed over: the label of each frame; many-to-one, the class of each window."""
-    video_classes = classes_of_videos(params.labeller.head, labels)
+    video_classes = classes_of_videos(params.labeller.head, labels, label_space)
     if video_classes is None:
         return np.concatenate([*labels.values()])
     length = params.training.window_frames

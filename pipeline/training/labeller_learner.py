@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.config import Training
 from pipeline.datasets.windows import Batch
 from pipeline.errors import InputError
@@ -20,19 +20,22 @@ ParameterGroups = list[dict[str, Any]]
 class Learner:
     """A model with all that training it changes and must be kept for the next epoch: weights, optimizer and scaler.
 
-    `parameter_groups` as torch.optim takes them, each with its own `lr`; `class_weights` [K] or None.
+    `parameter_groups` as torch.optim takes them, each with its own `lr`; `label_space` of the labels that it learns;
+    `class_weights` [K] or None.
     """
 
     def __init__(
         self,
         model: nn.Module,
         parameter_groups: ParameterGroups,
+        label_space: LabelSpace,
         *,
         settings: Training,
         class_weights: torch.Tensor | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
+        self._label_space = label_space
         self._class_weights = class_weights
         self._device = next(model.parameters()).device
         self._optimizer = torch.optim.AdamW(parameter_groups, weight_decay=settings.weight_decay)
@@ -74,7 +77,7 @@ class Learner:
 
         None where no frame is labelled, in a window that is read for the state alone: no weight changes then.
         """
-        if not (batch.labels != IGNORE_INDEX).any():
+        if not self._label_space.is_labelled(batch.labels).any():
             with torch.no_grad(), self._autocast():
                 self._run(batch)
             return None

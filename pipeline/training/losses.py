@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 
 
 def masked_cross_entropy(
@@ -38,11 +38,13 @@ def masked_cross_entropy(
     return total / count.clamp(min=torch.finfo(torch.float32).tiny).to(total)
 
 
-def balanced_class_weights(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+def balanced_class_weights(labels: torch.Tensor, label_space: LabelSpace) -> torch.Tensor:
     """Weights [K] inverse to how often a class is labelled: N / (K' n_k), K' the number of classes present.
 
     A class without a labelled frame weighs 0.
     """
-    counts = torch.bincount(labels[labels != IGNORE_INDEX].flatten(), minlength=num_classes).float()
+    counts = torch.bincount(
+        labels[label_space.is_labelled(labels)].flatten(), minlength=label_space.num_classes
+    ).float()
     present = counts > 0
     return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)

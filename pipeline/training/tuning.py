@@ -5,11 +5,12 @@ F1@50.
 T frames, K classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import median_segment_frames
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.postprocessing.smoothing import smooth
@@ -24,8 +25,7 @@ class Split(NamedTuple):
 
     truth: Mapping[str, np.ndarray]
     probabilities: Mapping[str, np.ndarray]
-    classes: Sequence[str]
-    background: str | None
+    label_space: LabelSpace
 
     def temperature(self) -> float:
         """Of all frames together."""
@@ -33,6 +33,7 @@ class Split(NamedTuple):
         return fit_temperature(
             np.concatenate([self.probabilities[stem] for stem in stems]),
             np.concatenate([self.truth[stem] for stem in stems]),
+            self.label_space,
         )
 
     def scores(self, min_segment_frames: int) -> dict[str, float]:
@@ -41,7 +42,7 @@ class Split(NamedTuple):
             stem: smooth(probabilities, min_segment_frames=min_segment_frames)
             for stem, probabilities in self.probabilities.items()
         }
-        return watched_scores(self.truth, predicted, self.classes, self.background)
+        return watched_scores(self.truth, predicted, self.label_space)
 
     def best_min_segment_frames(self) -> tuple[int, dict[str, float]]:
         """The shortest segment, at most the median true one, with the highest f1_at_50; the smaller of equal ones.
@@ -56,14 +57,11 @@ class Split(NamedTuple):
 
 
 def watched_scores(
-    truth: Mapping[str, np.ndarray],
-    predicted: Mapping[str, np.ndarray],
-    classes: Sequence[str],
-    background: str | None,
+    truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], label_space: LabelSpace
 ) -> dict[str, float]:
     """The monitored scores of labels int64 [T], pooled over videos; those of segments are without the background."""
-    scores = flatten(evaluate(truth, predicted, tuple(classes), background=background))
-    suffix = "_without_background" if background else ""
+    scores = flatten(evaluate(truth, predicted, label_space))
+    suffix = "_without_background" if label_space.background else ""
     nothing = 100.0  # undefined: there is no segment to find, and none was found
     return {
         score.name: scores.get(f"{score.name}_pooled{suffix if score.of == 'segments' else ''}", nothing)

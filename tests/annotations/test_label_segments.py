@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations import segments as module
-from pipeline.annotations.segments import IGNORE_INDEX, Segment, frames_from_segments, segments_from_frames
+from pipeline.annotations.label_space import IGNORE_INDEX
+from pipeline.annotations.segments import Segment, frames_from_segments, segments_from_frames
 
 LABELS = st.lists(st.sampled_from([IGNORE_INDEX, 0, 1, 2]), max_size=40).map(lambda values: np.array(values, np.int64))
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import Span
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.annotations.read import (
@@ -16,11 +17,12 @@ from pipeline.annotations.read import (
 from pipeline.annotations.write import write_frames, write_segments
 
 CLASSES = ("rest", "walk", 'say "hi", wave')
+SPACE = LabelSpace(CLASSES)
 
 
-def problems_of(path, *, num_frames=None, classes=CLASSES, read=read_annotation):
+def problems_of(path, *, num_frames=None, read=read_annotation):
     with pytest.raises(AnnotationError) as caught:
-        read(path, classes, num_frames=num_frames)
+        read(path, SPACE, num_frames=num_frames)
     assert str(caught.value) == "\n".join(str(problem) for problem in caught.value.problems)
     assert all(problem.path == path for problem in caught.value.problems)
     return [(problem.line, problem.message) for problem in caught.value.problems]
@@ -37,8 +39,8 @@ def written(path, text):
 @pytest.mark.parametrize("text", ["rest\nwalk\n\nwalk\n", "rest\nwalk\n\nwalk", "\ufeffrest\r\n walk\r\n \r\nwalk\r\n"])
 def test_txt_is_one_label_a_frame_and_an_empty_line_is_unlabelled(tmp_path, text):
     path = written(tmp_path / "clip.txt", text)
-    assert read_annotation(path, CLASSES, num_frames=4).tolist() == [0, 1, -100, 1]
-    assert read_annotation(path, CLASSES, num_frames=None).dtype == np.int64
+    assert read_annotation(path, SPACE, num_frames=4).tolist() == [0, 1, -100, 1]
+    assert read_annotation(path, SPACE, num_frames=None).dtype == np.int64
 
 
 def test_txt_of_another_length_says_both_numbers_and_a_cause(tmp_path):
@@ -67,8 +69,8 @@ def test_empty_txt_is_refused(tmp_path):
 def test_csv_segments_in_any_order_leave_gaps_unlabelled(tmp_path):
     text = '\ufeffstart,stop,class\r\n4,5,"say ""hi"", wave"\r\n\r\n 0, 2,walk\r\n,,\r\n'
     path = written(tmp_path / "clip.csv", text)
-    assert read_annotation(path, CLASSES, num_frames=6).tolist() == [1, 1, -100, -100, 2, -100]
-    assert read_annotation(path, CLASSES, num_frames=None).tolist() == [1, 1, -100, -100, 2]
+    assert read_annotation(path, SPACE, num_frames=6).tolist() == [1, 1, -100, -100, 2, -100]
+    assert read_annotation(path, SPACE, num_frames=None).tolist() == [1, 1, -100, -100, 2]
 
 
 def test_csv_reports_every_problem_in_the_order_of_lines(tmp_path):
@@ -150,7 +152,7 @@ def test_written_files_to_the_letter(tmp_path):
     labels, probabilities = np.array([2, 2, 1]), np.array([0.5, 0.75, 1.0], np.float32)
     pts_seconds = np.array([0.0, 1 / 3, 0.5])
     frames, segments = tmp_path / "clip.frames.csv", tmp_path / "clip.segments.csv"
-    columns = {"probabilities": probabilities, "pts_seconds": pts_seconds, "classes": CLASSES}
+    columns = {"probabilities": probabilities, "pts_seconds": pts_seconds, "label_space": SPACE}
     write_frames(frames, labels, **columns)
     write_segments(segments, labels, **columns, frame_duration_seconds=0.25)
     assert frames.read_bytes().decode() == (
@@ -172,11 +174,11 @@ def test_written_files_to_the_letter(tmp_path):
 def test_what_is_written_is_read_back(tmp_path_factory, values):
     folder = tmp_path_factory.mktemp("written")
     labels = np.array(values, dtype=np.int64)
-    columns = {"probabilities": np.ones(len(labels)), "pts_seconds": np.arange(len(labels)) / 25, "classes": CLASSES}
+    columns = {"probabilities": np.ones(len(labels)), "pts_seconds": np.arange(len(labels)) / 25, "label_space": SPACE}
     write_frames(folder / "clip.frames.csv", labels, **columns)
     write_segments(folder / "clip.segments.csv", labels, **columns, frame_duration_seconds=0.04)
     for path in folder.iterdir():
-        np.testing.assert_array_equal(read_predicted(path, CLASSES), labels)
+        np.testing.assert_array_equal(read_predicted(path, SPACE), labels)
         assert class_names_in(path) == {CLASSES[value] for value in values}
 
 
@@ -184,9 +186,9 @@ def test_writers_refuse_what_does_not_fit_and_leave_no_file(tmp_path):
     path = tmp_path / "clip.frames.csv"
     one = np.ones(1)
     with pytest.raises(ValueError, match=r"expected \[T\]"):
-        write_frames(path, np.zeros(2, np.int64), probabilities=one, pts_seconds=one, classes=CLASSES)
+        write_frames(path, np.zeros(2, np.int64), probabilities=one, pts_seconds=one, label_space=SPACE)
     with pytest.raises(ValueError, match="labels from 3 to 3"):
-        write_frames(path, np.array([3]), probabilities=one, pts_seconds=one, classes=CLASSES)
+        write_frames(path, np.array([3]), probabilities=one, pts_seconds=one, label_space=SPACE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,7 +199,7 @@ def test_predicted_frames_out_of_order_are_refused(tmp_path):
 
 
 def test_read_predicted_reads_a_data_sets_layout_too(tmp_path):
-    assert read_predicted(written(tmp_path / "clip.txt", "walk\n"), CLASSES).tolist() == [1]
+    assert read_predicted(written(tmp_path / "clip.txt", "walk\n"), SPACE).tolist() == [1]
     assert class_names_in(written(tmp_path / "other.txt", "walk\n\nrest\n")) == {"walk", "rest"}
 
 
@@ -211,7 +213,7 @@ def test_spans_are_the_times_of_what_was_written(tmp_path):
         labels,
         probabilities=np.ones(3),
         pts_seconds=pts_seconds,
-        classes=CLASSES,
+        label_space=SPACE,
         frame_duration_seconds=0.25,
     )
     assert read_spans(tmp_path / "clip.segments.csv") == [Span(0.5, 1.25, CLASSES[0]), Span(1.25, 1.5, CLASSES[1])]
@@ -245,7 +247,7 @@ def test_every_problem_of_spans_is_told(rows, expected, tmp_path):
 
 def test_labels_of_videos_say_class_and_line(tmp_path):
     path = written(tmp_path / "labels.csv", '\ufeffstem,class\r\nb,walk\r\n\r\n a ,"say ""hi"", wave"\r\n')
-    assert read_video_labels(path, CLASSES) == {"b": (1, 2), "a": (2, 4)}
+    assert read_video_labels(path, SPACE) == {"b": (1, 2), "a": (2, 4)}
 
 
 @pytest.mark.parametrize(
@@ -262,4 +264,4 @@ def test_labels_of_videos_say_class_and_line(tmp_path):
 )
 def test_faults_of_the_labels_of_videos_have_their_lines(tmp_path, text, expected):
     path = written(tmp_path / "labels.csv", text)
-    assert problems_of(path, read=lambda path, classes, num_frames: read_video_labels(path, classes)) == expected
+    assert problems_of(path, read=lambda path, space, num_frames: read_video_labels(path, space)) == expected

@@ -10,6 +10,7 @@ import torch
 from made_models import CLASSES, PREPROCESS
 from safetensors.torch import load_file, save_file
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.encoder import load_encoder, save_encoder
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.checkpoints.storage import load_weights
@@ -49,7 +50,7 @@ def change_weights(folder: Path, change) -> None:
 
 
 def test_it_comes_back_whole_in_eval_mode_and_others_may_read_it(video_model):
-    first = load_checkpoint(video_model, device=CPU, classes=CLASSES)
+    first = load_checkpoint(video_model, device=CPU, label_space=LabelSpace(CLASSES))
     assert first.spec.classes == CLASSES
     assert not first.labeller.training
     assert not first.frame_encoder.encoder.training
@@ -89,7 +90,7 @@ def test_a_broken_description_is_refused(copy, content, cause):
         ({"color": "red"}, "color Extra inputs"),
         ({"classes": []}, "classes"),
         ({"classes": ["idle", "idle", "left"]}, "a class is listed twice"),
-        ({"background": "nothing"}, "background 'nothing' is no class"),
+        ({"background": "nothing"}, "the background class 'nothing' is not a class"),
         ({"encoder__name": "shufflenet"}, "unknown encoder 'shufflenet'; did you mean"),
         ({"encoder__preprocess__std": [0, 1, 1]}, "std positive"),
         ({"encoder__grid": 2}, "fewer than grid=2 asks for"),
@@ -128,10 +129,10 @@ def test_weights_that_do_not_fit_are_refused(copy):
 
 
 def test_another_class_list_is_refused_with_the_difference(video_model):
-    printed = refusal(video_model, classes=("idle", "left", "up"))
+    printed = refusal(video_model, label_space=LabelSpace(("idle", "left", "up")))
     assert printed.startswith(f"{video_model}: was trained on another class list")
     assert "the data lacks right; the data adds up" in printed
-    assert "the order differs" in refusal(video_model, classes=("left", "idle", "right"))
+    assert "the order differs" in refusal(video_model, label_space=LabelSpace(("left", "idle", "right")))
 
 
 def test_an_encoder_goes_alone_and_none_is_kept_as_none(video_model, tmp_path):

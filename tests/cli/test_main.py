@@ -19,6 +19,7 @@ from import_graph import ROOT
 from made_models import CLASSES, drop_box, write_other_container, write_sound, write_video
 from PIL import Image
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.read import read_predicted
 from pipeline.cli.main import main
 from pipeline.labelling import folder as labelling_folder
@@ -545,8 +546,9 @@ def test_evaluate_scores_what_label_wrote(feature_dataset, feature_model, tmp_pa
     arguments = ["evaluate", "--truth", str(truth), "--predicted", str(out), "--background", "idle"]
     assert main([*arguments, "--json", str(report)]) == 0
     table = capsys.readouterr().out
+    space = LabelSpace(CLASSES)
     equal = [
-        read_predicted(out / f"clip{index}.frames.csv", CLASSES) == read_predicted(truth / f"clip{index}.csv", CLASSES)
+        read_predicted(out / f"clip{index}.frames.csv", space) == read_predicted(truth / f"clip{index}.csv", space)
         for index in range(6)
     ]
     accuracy = f"{100 * np.concatenate(equal).mean():.1f}"

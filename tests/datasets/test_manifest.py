@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.datasets.manifest import (
     Manifest,
     Source,
@@ -137,7 +138,7 @@ def test_another_seed_may_deal_otherwise(seeds):
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path):
     sources = tuple(make_sources([0, 1], ["train", "val"]))
-    manifest = Manifest("tiny", "videos", ("rest", "walk"), "rest", sources)
+    manifest = Manifest("tiny", "videos", LabelSpace(("rest", "walk"), "rest"), sources)
     labels = {"clip0": np.array([0, 1, -100]), "clip1": np.array([1, 1])}
     write_manifest(manifest, labels, tmp_path / "prepared")
     again, labels_again = read_manifest(tmp_path / "prepared")
@@ -149,11 +150,11 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
 
 def test_the_fingerprint_is_of_contents_labels_classes_and_splits_not_of_places():
     sources = make_sources([0, 1], ["train", "val"])
-    manifest = Manifest("tiny", "videos", ("rest", "walk"), "rest", tuple(sources))
+    manifest = Manifest("tiny", "videos", LabelSpace(("rest", "walk"), "rest"), tuple(sources))
 
     def fingerprint(classes: tuple[str, ...] = ("rest", "walk"), **changes: object) -> str:
         changed = Source(**{**vars(sources[0]), **changes})
-        return Manifest("other", "videos", classes, None, (changed, sources[1])).fingerprint()
+        return Manifest("other", "videos", LabelSpace(classes), (changed, sources[1])).fingerprint()
 
     assert fingerprint(path="elsewhere/clip0.mp4") == manifest.fingerprint()
     others = [fingerprint(sha256="x"), fingerprint(labels_sha256="x"), fingerprint(split="test")]
@@ -163,4 +164,4 @@ def test_the_fingerprint_is_of_contents_labels_classes_and_splits_not_of_places(
 
 @pytest.mark.parametrize(("labels", "expected"), [([1, 1, -100], 1), ([-100, -100], None), ([0, 1], None), ([0], 0)])
 def test_the_class_of_a_video(labels, expected):
-    assert video_class(np.array(labels)) == expected
+    assert video_class(np.array(labels), LabelSpace(("rest", "walk"))) == expected

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.classes import read_classes
+from pipeline.annotations.label_space import IGNORE_INDEX
 from pipeline.annotations.read import read_annotation
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.datasets.scenes import write
 from pipeline.datasets.scenes.script import (
     CLASSES,
     COLORS,
     FRAME_RATES,
+    LABEL_SPACE,
     LANDMARK_RADIUS,
     SHAPES,
     SIZES,
@@ -107,7 +108,7 @@ def test_the_layout_is_that_of_a_dataset_on_disk(root: Path, scenes: list[Scene]
     assert read_classes(root / "classes.txt") == CLASSES
     assert [row["stem"] for row in read_rows(root / "groups.csv")] == stems
     for scene in scenes:
-        labels = read_annotation(root / "labels" / f"{scene.stem}.csv", CLASSES, num_frames=len(scene.labels))
+        labels = read_annotation(root / "labels" / f"{scene.stem}.csv", LABEL_SPACE, num_frames=len(scene.labels))
         np.testing.assert_array_equal(labels, scene.labels)
         assert 0 < np.mean(labels == IGNORE_INDEX) < 0.15
     images = [f"still_{index:05d}.jpg" for index in range(NUM_IMAGES)]

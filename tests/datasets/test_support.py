@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.datasets.manifest import SPLITS, Source
 from pipeline.datasets.support import (
     ALL,
@@ -22,6 +23,7 @@ from pipeline.datasets.support import (
 )
 
 CLASSES = ("rest", "walk", "jump")
+SPACE = LabelSpace(CLASSES)
 
 
 def make(*videos: tuple[str | None, str, list[int]]) -> tuple[list[Source], dict[str, np.ndarray]]:
@@ -39,7 +41,7 @@ def enough(class_index: int, num_videos: int = FEW_SEGMENTS) -> list[tuple[str, 
 
 
 def printed(*videos: tuple[str | None, str, list[int]], classes=CLASSES, known=()) -> dict[str, tuple[str, ...]]:
-    shortages = find_shortages(count_support(*make(*videos), classes), reported=known)
+    shortages = find_shortages(count_support(*make(*videos), LabelSpace(classes)), reported=known)
     return {shortage.what: shortage.classes for shortage in shortages}
 
 
@@ -56,7 +58,7 @@ def printed(*videos: tuple[str | None, str, list[int]], classes=CLASSES, known=(
     )
 )
 def test_counts_are_those_of_counting_one_by_one(videos):
-    table = count_support(*make(*videos), CLASSES)
+    table = count_support(*make(*videos), SPACE)
     assert list(table) == [split for split in (*SPLITS, ALL) if any((video[0] or ALL) == split for video in videos)]
     for split, support in table.items():
         assert list(support) == [*CLASSES, UNLABELLED]
@@ -77,7 +79,7 @@ def test_counts_are_those_of_counting_one_by_one(videos):
 
 
 def test_a_gap_parts_no_segment_and_is_counted_itself():
-    support = count_support(*make(("train", "a", [1, -100, -100, 1, 0, -100])), CLASSES)["train"]
+    support = count_support(*make(("train", "a", [1, -100, -100, 1, 0, -100])), SPACE)["train"]
     assert support["walk"] == Support(2, 1, 1, 1)
     assert support[UNLABELLED] == Support(3, 2, 1, 1)
 
@@ -124,18 +126,18 @@ def test_what_is_not_split_yet_is_held_against_what_training_needs():
 def test_many_classes_are_one_sentence_with_the_least_first():
     names = tuple(f"c{i:02}" for i in range(52))
     videos = [("train", f"g{i}", [j for j in range(52) for _ in range(52 - j)]) for i in range(2)]
-    (shortage,) = find_shortages(count_support(*make(*videos), names))
+    (shortage,) = find_shortages(count_support(*make(*videos), LabelSpace(names)))
     assert shortage.classes[:2] == ("c51", "c50")
     sentence = str(shortage)
     assert sentence.startswith("52 classes are in fewer than 10 training segments: 'c51', 'c50', ")
     assert sentence.count("'c") == MAX_NAMES
     assert f" and {52 - MAX_NAMES} more. " in sentence
-    (one,) = find_shortages(count_support(*make(*enough(1)), CLASSES))
+    (one,) = find_shortages(count_support(*make(*enough(1)), SPACE))
     assert str(one).startswith("1 class is in no label: 'jump'. ")
 
 
 def test_the_table_on_disk_and_for_a_terminal(tmp_path):
-    table = count_support(*make(*enough(1), ("train", "g0", [0, 2, -100]), ("val", "v", [1])), CLASSES)
+    table = count_support(*make(*enough(1), ("train", "g0", [0, 2, -100]), ("val", "v", [1])), SPACE)
     write_support(table, tmp_path / "support.csv")
     with (tmp_path / "support.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -156,4 +158,4 @@ def test_the_table_on_disk_and_for_a_terminal(tmp_path):
     assert lines[5].split() == ["jump", "1", "1", "1", "1", "0", "0", "0", "0"]
     assert lines[6].split()[:2] == ["(unlabelled)", "1"]
     assert "groups" in lines[1]
-    assert "groups" not in format_support(count_support(*make(*enough(1)), CLASSES)), "each video is one"
+    assert "groups" not in format_support(count_support(*make(*enough(1)), SPACE)), "each video is one"

@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.datasets.windows import plan_consecutive, plan_windows, read_batches
+
+SPACE = LabelSpace(("a", "b", "c"))
 
 
 @given(
@@ -17,7 +19,7 @@ from pipeline.datasets.windows import plan_consecutive, plan_windows, read_batch
 @settings(deadline=None, max_examples=60)
 def test_every_frame_is_in_exactly_one_window(lengths, window_frames, seed):
     labels = {f"v{index}": np.zeros(length, dtype=np.int64) for index, length in enumerate(lengths)}
-    windows = plan_windows(labels, window_frames=window_frames, generator=np.random.default_rng(seed))
+    windows = plan_windows(labels, SPACE, window_frames=window_frames, generator=np.random.default_rng(seed))
     covered = {stem: np.zeros(len(values), dtype=int) for stem, values in labels.items()}
     for window in windows:
         assert 0 < window.stop - window.start <= (window_frames or 60)
@@ -28,7 +30,7 @@ def test_every_frame_is_in_exactly_one_window(lengths, window_frames, seed):
 def test_the_phase_is_random():
     labels = {"v": np.zeros(100, dtype=np.int64)}
     starts = {
-        frozenset(w.start for w in plan_windows(labels, window_frames=30, generator=np.random.default_rng(seed)))
+        frozenset(w.start for w in plan_windows(labels, SPACE, window_frames=30, generator=np.random.default_rng(seed)))
         for seed in range(40)
     }
     assert len(starts) > 10
@@ -36,14 +38,14 @@ def test_the_phase_is_random():
 
 def test_unlabelled_windows_are_left_out():
     labels = {"v": np.r_[np.full(50, IGNORE_INDEX), np.zeros(10, dtype=np.int64)]}
-    windows = plan_windows(labels, window_frames=20, generator=np.random.default_rng(0))
+    windows = plan_windows(labels, SPACE, window_frames=20, generator=np.random.default_rng(0))
     assert all(window.stop > 50 for window in windows)
 
 
 def test_batches_hold_what_the_windows_name():
     features = {"a": torch.arange(10.0)[:, None], "b": 100 + torch.arange(7.0)[:, None]}
     labels = {"a": np.arange(10), "b": np.arange(7)}
-    windows = plan_windows(labels, window_frames=4, generator=np.random.default_rng(1))
+    windows = plan_windows(labels, SPACE, window_frames=4, generator=np.random.default_rng(1))
     steps = [windows[i : i + 2] for i in range(0, len(windows), 2)]
     batches = list(read_batches(steps, labels, read=lambda stem, start, stop: features[stem][start:stop]))
     assert sum(len(batch.lengths) for batch in batches) == len(windows)
@@ -58,7 +60,7 @@ def test_batches_hold_what_the_windows_name():
 
 def test_many_to_one_batches_hold_the_class_of_the_video():
     labels = {"a": np.full(4, 2), "b": np.full(9, 1)}
-    windows = plan_windows(labels, window_frames=4, generator=np.random.default_rng(1))
+    windows = plan_windows(labels, SPACE, window_frames=4, generator=np.random.default_rng(1))
     (batch,) = read_batches(
         [windows],
         labels,
@@ -79,7 +81,7 @@ def test_consecutive_batches_go_through_each_video_from_its_start_to_its_end(len
     features = {f"v{i}": 100.0 * i + torch.arange(length)[:, None] for i, length in enumerate(lengths)}
     labels = {stem: x[:, 0].long().numpy() for stem, x in features.items()}
     steps = plan_consecutive(
-        labels, window_frames=window_frames, batch_size=batch_size, generator=np.random.default_rng(seed)
+        labels, SPACE, window_frames=window_frames, batch_size=batch_size, generator=np.random.default_rng(seed)
     )
     batches = list(read_batches(steps, labels, read=lambda stem, lo, hi: features[stem][lo:hi], consecutive=True))
     videos: list[list[float]] = []
@@ -102,7 +104,7 @@ def test_where_consecutive_windows_are_cut_is_random_and_a_video_without_labels_
     labels = {"v": np.zeros(100, dtype=np.int64), "unlabelled": np.full(100, IGNORE_INDEX)}
     cuts = set()
     for seed in range(40):
-        steps = plan_consecutive(labels, window_frames=30, batch_size=2, generator=np.random.default_rng(seed))
+        steps = plan_consecutive(labels, SPACE, window_frames=30, batch_size=2, generator=np.random.default_rng(seed))
         assert {window.stem for windows in steps for window in windows} == {"v"}
         cuts.add(steps[0][0].stop)
     assert len(cuts) > 10
@@ -110,6 +112,6 @@ def test_where_consecutive_windows_are_cut_is_random_and_a_video_without_labels_
 
 def test_random_windows_continue_nothing_even_where_they_happen_to_follow():
     labels = {"v": np.zeros(20, dtype=np.int64)}
-    steps = plan_consecutive(labels, window_frames=5, batch_size=1, generator=np.random.default_rng(0))
+    steps = plan_consecutive(labels, SPACE, window_frames=5, batch_size=1, generator=np.random.default_rng(0))
     batches = read_batches(steps, labels, read=lambda _, start, stop: torch.zeros(stop - start, 1))
     assert all(batch.continues is None for batch in batches)

@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 from made_videos import MakeVideo, decode_fully
 
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.drawing.colors import class_colors
 from pipeline.drawing.overlay import UNLABELLED_COLOR, draw_overlay, draw_timeline, write_overlay
 from pipeline.errors import InputError
 from pipeline.video.open import open_video
 
-COLORS = np.array([[220, 60, 60], [60, 60, 220], [60, 200, 60]], dtype=np.uint8)
+SPACE = LabelSpace(("rest", "walk", "jump"))
+COLORS = class_colors(SPACE)
 
 
 def overlay(pixels: np.ndarray, *, label: str = "walk", position: float = 0.0) -> np.ndarray:
-    timeline = draw_timeline(np.array([0, 0, 1, 1]), COLORS, width=400, height=1)
+    timeline = draw_timeline(np.array([0, 0, 1, 1]), SPACE, width=400, height=1)
     return draw_overlay(pixels, label=label, color=(0, 255, 0), probability=0.5, timeline=timeline, position=position)
 
 
 def test_timeline_has_each_frame_in_its_place_and_grey_where_unlabelled() -> None:
-    timeline = draw_timeline(np.array([2, -100, 0, 0]), COLORS, width=8, height=5)
+    timeline = draw_timeline(np.array([2, -100, 0, 0]), SPACE, width=8, height=5)
     assert timeline.shape == (5, 8, 3)
     expected = [COLORS[2]] * 2 + [UNLABELLED_COLOR] * 2 + [COLORS[0]] * 4
     np.testing.assert_array_equal(timeline, np.broadcast_to(np.array(expected), (5, 8, 3)))
@@ -78,8 +81,7 @@ def test_an_annotated_video_has_the_frames_and_times_of_the_original(make_video:
             out_path,
             labels=labels,
             probabilities=np.full(6, 0.9),
-            classes=("rest", "walk"),
-            colors=COLORS,
+            label_space=SPACE,
             on_frames=drawn_so_far.append,
         )
     assert drawn_so_far[-1] == 6
@@ -97,10 +99,10 @@ def test_labels_that_do_not_fit_are_refused_and_leave_no_file(make_video: MakeVi
 
         def write(labels: np.ndarray) -> None:
             chosen = np.ones(5)
-            write_overlay(video, out_path, labels=labels, probabilities=chosen, classes=("rest",), colors=COLORS)
+            write_overlay(video, out_path, labels=labels, probabilities=chosen, label_space=SPACE)
 
         with pytest.raises(InputError, match="got 4 labels and 5 probabilities for 5 frames"):
             write(np.zeros(4, int))
-        with pytest.raises(InputError, match="got class index 1, there are 1 classes"):
-            write(np.ones(5, int))
+        with pytest.raises(InputError, match="got labels from 3 to 3, expected indices of 3 classes"):
+            write(np.full(5, 3))
     assert not out_path.exists()

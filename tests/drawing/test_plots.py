@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.drawing.plots import plot_attention, plot_confusion, plot_curves, plot_gradients, plot_timeline
 
-CLASSES = ("rest", "walk", "jump")
+SPACE = LabelSpace(("rest", "walk", "jump"))
 TRUTH = np.array([0, 0, 1, 1, -100, -100, 2, 0])
 PREDICTED = np.array([0, 1, 1, 1, 1, 1, 2, 2])
 
@@ -24,7 +25,7 @@ def legend(figure: Figure) -> list[str]:
 
 def test_timeline_draws_the_segments_of_each_row_and_the_wrong_frames():
     more_rows = {"without RNN": np.zeros(8, dtype=int)}
-    figure = plot_timeline(TRUTH, PREDICTED, np.full(8, 0.5), CLASSES, title="clip", more_rows=more_rows)
+    figure = plot_timeline(TRUTH, PREDICTED, np.full(8, 0.5), SPACE, title="clip", more_rows=more_rows)
     assert bars(figure, "truth/rest") == [(0, 2), (7, 8)]
     assert bars(figure, "truth/walk") == [(2, 4)]
     assert bars(figure, "prediction/walk") == [(1, 6)]
@@ -37,7 +38,7 @@ def test_timeline_draws_the_segments_of_each_row_and_the_wrong_frames():
 
 def test_timeline_follows_the_time_of_each_frame():
     times = np.array([0, 1, 2, 4, 8, 9, 10, 11]) * 20.0
-    figure = plot_timeline(TRUTH, PREDICTED, np.full(8, 0.5), CLASSES, times=times)
+    figure = plot_timeline(TRUTH, PREDICTED, np.full(8, 0.5), SPACE, times=times)
     assert bars(figure, "truth/walk") == [(40, 160)]
     assert bars(figure, "truth/rest")[1] == (220, 240)
     assert figure.axes[1].get_xlabel() == "time (min:s)"
@@ -46,7 +47,7 @@ def test_timeline_follows_the_time_of_each_frame():
 def test_probability_of_a_long_video_is_averaged():
     probability = np.tile([0.2, 0.6], 3000)
     labels = np.zeros(6000, dtype=int)
-    figure = plot_timeline(labels, labels, probability, CLASSES)
+    figure = plot_timeline(labels, labels, probability, SPACE)
     values, edges, _ = figure.axes[1].patches[0].get_data()
     assert len(values) == 600
     np.testing.assert_allclose(values, 0.4)
@@ -54,7 +55,7 @@ def test_probability_of_a_long_video_is_averaged():
 
 
 def test_confusion_shows_shares_of_rows_and_counts():
-    figure = plot_confusion(np.array([[3, 1, 0], [0, 1500, 0], [0, 0, 0]]), CLASSES)
+    figure = plot_confusion(np.array([[3, 1, 0], [0, 1500, 0], [0, 0, 0]]), SPACE)
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]])
     assert {t.get_position(): t.get_text() for t in axes.texts} == {(0, 0): "3", (1, 0): "1", (1, 1): "1.5k"}
@@ -63,7 +64,7 @@ def test_confusion_shows_shares_of_rows_and_counts():
 
 def test_confusion_of_many_classes_names_them_all_and_writes_no_counts():
     names = [f"class {index}" for index in range(60)]
-    axes = plot_confusion(np.eye(60, dtype=int), names).axes[0]
+    axes = plot_confusion(np.eye(60, dtype=int), LabelSpace(tuple(names))).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     assert not axes.texts
 

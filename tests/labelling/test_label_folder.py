@@ -18,8 +18,8 @@ import torch
 from import_graph import ROOT
 from made_models import CLASSES, LINEAGE, PREPROCESS, save_video_model, write_video
 
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.read import read_predicted
-from pipeline.annotations.segments import IGNORE_INDEX
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.encoding.batches import SharedBatches
 from pipeline.encoding.cuda_graph import PixelEncoder
@@ -122,7 +122,7 @@ def test_what_is_finished_is_left_alone_until_something_changes(model, videos, t
 
     write_video(videos / "clip0.mp4", num_frames=7)
     assert label(videos, model, out)[0] == LabellingOutcome(1, 0, 3, 0)
-    assert len(read_predicted(out / "clip0.frames.csv", CLASSES)) == 7
+    assert len(read_predicted(out / "clip0.frames.csv", LabelSpace(CLASSES))) == 7
     (out / "clip1.segments.csv").unlink()
     assert label(videos, model, out)[0] == LabellingOutcome(1, 0, 3, 0)
     assert label(videos, model, out, OutputOptions(formats=("csv", "vtt")))[0] == LabellingOutcome(4, 0, 0, 0)
@@ -208,7 +208,7 @@ def test_a_damaged_video_is_left_out_labelled_in_part_or_the_end(model, videos, 
     outcome, printed = label(videos, model, tmp_path / "partial", OutputOptions(overlay=True, on_error="partial"))
     assert outcome == LabellingOutcome(4, 1, 0, 0)
     assert printed[0].startswith(f"{path}: labelled in part: ")
-    labels = read_predicted(tmp_path / "partial" / "clip1.frames.csv", CLASSES)
+    labels = read_predicted(tmp_path / "partial" / "clip1.frames.csv", LabelSpace(CLASSES))
     rows = pd.read_csv(tmp_path / "partial" / "decode_report.csv").set_index("stem")
     row = rows.loc["clip1"]
     assert (row["outcome"], row["declared_frames"]) == ("partly", 60)

@@ -15,6 +15,7 @@ import torch
 from made_models import CLASSES, SETTINGS, save_video_model, write_other_container
 from torch import Tensor, nn
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.errors import InputError
 from pipeline.labelling.live import Captured, FrameBuffer, LiveFile, LiveLabel, LiveSession, check_model
 from pipeline.labelling.model import Model, load_model
@@ -282,7 +283,7 @@ def test_rows_can_be_read_at_once_and_an_earlier_file_is_kept(tmp_path):
 
     header = ["frame", "time_seconds", "label", "probability"]
     for name in ("cam.live.csv", "cam-2.live.csv", "cam-3.live.csv"):
-        with LiveFile(tmp_path, "cam", CLASSES) as file:
+        with LiveFile(tmp_path, "cam", LabelSpace(CLASSES)) as file:
             assert file.path == tmp_path / name
             assert rows(file.path) == [header]
             file.append([LiveLabel(3, 0.125, 1, 0.5, 0.01), LiveLabel(7, 1 / 3, 2, 1.0, 0.01)])

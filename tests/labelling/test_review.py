@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from made_models import CLASSES, write_video
 
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.problems import AnnotationError
-from pipeline.annotations.segments import IGNORE_INDEX, segments_from_frames
+from pipeline.annotations.segments import segments_from_frames
 from pipeline.errors import InputError
 from pipeline.labelling import review
 from pipeline.labelling.model import Model, load_model
@@ -17,6 +18,7 @@ from pipeline.labelling.video import VideoLabels
 
 LISTING = Listing(top=5, per_video=5, shortest_seconds=0.4, longest_seconds=2.0)  # 10 and 50 frames
 NUM_FRAMES = 400
+SPACE = LabelSpace(CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_a_planted_uncertain_stretch_is_first(model, outspoken, tmp_path):
     write_probabilities(paths[1], seed=9, unsure=slice(123, 160))
     outcome, printed = run(paths, model, tmp_path / "out")
     first, second = outcome.listed[:2]
-    assert (first.stem, first.why, first.given) == ("clip1", "uncertain", IGNORE_INDEX)
+    assert (first.stem, first.why, first.given) == ("clip1", "uncertain", None)
     assert (first.stretch.start, first.stretch.stop) == (123, 160)
     assert first.stretch.score == pytest.approx(2 / 3, abs=0.02)
     np.testing.assert_allclose(first.probabilities, 1 / 3, atol=0.02)
@@ -86,7 +88,7 @@ def test_planted_wrong_labels_are_found_and_right_ones_are_not_listed(model, out
             if stem == path.stem:
                 given[start:stop] = wrong
         write_labels(tmp_path / "labels" / f"{path.stem}.csv", given)
-    outcome, _ = run(paths, model, tmp_path / "out", given=find_given(paths, tmp_path / "labels", CLASSES))
+    outcome, _ = run(paths, model, tmp_path / "out", given=find_given(paths, tmp_path / "labels", SPACE))
     found = {(item.stem, item.stretch.start, item.stretch.stop): item for item in outcome.listed}
     assert found.keys() == planted.keys()
     for place, item in found.items():
@@ -136,15 +138,15 @@ def test_labels_that_do_not_fit_are_refused_before_the_work_or_with_their_video(
     folder = tmp_path / "labels"
     folder.mkdir()
     with pytest.raises(InputError, match="do the stems differ"):
-        find_given(paths, folder, CLASSES)
+        find_given(paths, folder, SPACE)
     (folder / "clip0.txt").write_text("idle\nlfet\n")
     (folder / "clip1.csv").write_text("start,stop,class\n0,9,flying\n")
     with pytest.raises(AnnotationError) as error:
-        find_given(paths, folder, CLASSES)
+        find_given(paths, folder, SPACE)
     assert [problem.path.name for problem in error.value.problems] == ["clip0.txt", "clip1.csv"]
     (folder / "clip0.txt").write_text("idle\nleft\n")  # for a video of two frames
     (folder / "clip1.csv").unlink()
-    outcome, printed = run(paths, model, tmp_path / "out", given=find_given(paths, folder, CLASSES))
+    outcome, printed = run(paths, model, tmp_path / "out", given=find_given(paths, folder, SPACE))
     assert (outcome.num_labelled, outcome.num_failed) == (2, 1)
     assert "got 2 labels for 400 frames in clip0.txt" in printed[0]
 

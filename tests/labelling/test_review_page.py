@@ -8,13 +8,12 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from pipeline.annotations.segments import IGNORE_INDEX
-from pipeline.drawing.colors import class_colors
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.labelling import review_page as module
 from pipeline.labelling.review_page import ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch
 
-CLASSES = ("rest", "<b>eat</b>", 'say, "hi"')
+SPACE = LabelSpace(("rest", "<b>eat</b>", 'say, "hi"'))
 DISAGREES = ReviewItem(
     stem="a#1 & b",
     stretch=Stretch(10, 14, 0.75),
@@ -34,7 +33,7 @@ UNCERTAIN = ReviewItem(
     start_seconds=math.nan,
     stop_seconds=math.nan,
     label=0,
-    given=IGNORE_INDEX,
+    given=None,
     probabilities=np.array([0.5, 0.5, 0.0]),
     labels=np.zeros(3, int),
     given_labels=np.full(3, IGNORE_INDEX),
@@ -61,7 +60,7 @@ class Page(HTMLParser):
 
 
 def page_of(*listed: ReviewItem, folder) -> Page:
-    write_page(folder / "review.html", listed, CLASSES, class_colors(3), summary="2 stretches <all>")
+    write_page(folder / "review.html", listed, SPACE, summary="2 stretches <all>")
     return Page((folder / "review.html").read_text(encoding="utf-8"))
 
 
@@ -70,7 +69,7 @@ def test_docstring_examples():
 
 
 def test_table_to_the_letter(tmp_path):
-    write_table(tmp_path / "review.csv", [DISAGREES, UNCERTAIN], CLASSES)
+    write_table(tmp_path / "review.csv", [DISAGREES, UNCERTAIN], SPACE)
     assert (tmp_path / "review.csv").read_text() == (
         "rank,stem,start,stop,start_seconds,stop_seconds,predicted,given,why,score,picture\n"
         '1,a#1 & b,10,14,0.400000,0.560000,<b>eat</b>,"say, ""hi""",disagrees,0.7500,strips/a#1 & b_10-14.jpg\n'
@@ -101,7 +100,7 @@ def test_a_page_of_features_or_of_nothing_promises_no_video(tmp_path):
 
 def test_a_name_that_is_no_text_is_written_too(tmp_path):
     odd = replace(DISAGREES, picture=b"caf\xe9.jpg".decode("utf-8", errors="surrogateescape"))
-    write_table(tmp_path / "review.csv", [odd], CLASSES)
+    write_table(tmp_path / "review.csv", [odd], SPACE)
     assert page_of(odd, folder=tmp_path).links[1] == "caf%E9.jpg"
 
 

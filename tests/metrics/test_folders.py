@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.write import write_frames, write_segments
 from pipeline.errors import InputError
@@ -22,7 +23,11 @@ def folders(tmp_path):
 
 def predict(folder, labels, *, segments=False):
     labels = np.array(labels)
-    columns = {"probabilities": np.ones(len(labels)), "pts_seconds": np.arange(len(labels)) / 25, "classes": CLASSES}
+    columns = {
+        "probabilities": np.ones(len(labels)),
+        "pts_seconds": np.arange(len(labels)) / 25,
+        "label_space": LabelSpace(CLASSES),
+    }
     if segments:
         write_segments(folder / "clip.segments.csv", labels, **columns, frame_duration_seconds=0.04)
     else:

@@ -3,6 +3,7 @@ import doctest
 import numpy as np
 import pytest
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.metrics import frames
 from pipeline.metrics.frames import ClassScores, accuracy, class_scores, confusion_matrix, macro_f1
 
@@ -22,7 +23,7 @@ def test_confusion_matrix_counts_labelled_frames():
     for true, claimed in zip(truth, predicted, strict=True):
         if true != -100:
             expected[true, claimed] += 1
-    np.testing.assert_array_equal(confusion_matrix(truth, predicted, 4), expected)
+    np.testing.assert_array_equal(confusion_matrix(truth, predicted, LabelSpace(("a", "b", "c", "d"))), expected)
 
 
 def test_scores_solved_by_hand():

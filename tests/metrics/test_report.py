@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from import_graph import ROOT
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.errors import InputError
 from pipeline.metrics.folders import evaluate_folders
 from pipeline.metrics.report import evaluate, flatten, format_table, never_predicted, write_class_table
 
 DATA = Path(os.environ.get("FRAMESCRIBE_DATA", ROOT.parent / "shared" / "data"))
 CLASSES = ("rest", "walk", "jump")
+SPACE = LabelSpace(CLASSES)
+WITH_BACKGROUND = LabelSpace(CLASSES, "rest")
 TRUTH = {"a": np.array([0, 0, 1, 1, 1, 1]), "b": np.array([1, 1, -100, 2]), "c": np.array([-100, -100])}
 PREDICTED = {"a": np.array([0, 1, 1, 1, 1, 1]), "b": np.array([1, 0, 0, 1]), "c": np.array([0, 1])}
 
@@ -34,7 +37,7 @@ def test_published_predictions_score_what_an_independent_script_gives(model):
 
 
 def test_report_solved_by_hand():
-    report = evaluate(TRUTH, PREDICTED, CLASSES, background="rest")
+    report = evaluate(TRUTH, PREDICTED, WITH_BACKGROUND)
     assert json.loads(json.dumps(report)) == report
     assert (report["num_videos"], report["num_frames"], report["background"]) == (2, 9, "rest")
     assert report["frames"]["accuracy"] == {"pooled": pytest.approx(100 * 6 / 9), "per_video": pytest.approx(175 / 3)}
@@ -57,7 +60,7 @@ def test_report_solved_by_hand():
 def test_one_video_pooled_is_that_video():
     rng = np.random.default_rng(1)
     truth, predicted = {"a": np.repeat(rng.integers(0, 3, 30), 4)}, {"a": np.repeat(rng.integers(0, 3, 40), 3)}
-    scores = flatten(evaluate(truth, predicted, CLASSES, background="walk"))
+    scores = flatten(evaluate(truth, predicted, LabelSpace(CLASSES, "walk")))
     pooled = {name: score for name, score in scores.items() if "_pooled" in name}
     assert len(pooled) == 12
     for name, score in pooled.items():
@@ -65,7 +68,7 @@ def test_one_video_pooled_is_that_video():
 
 
 def test_flat_names():
-    scores = flatten(evaluate(TRUTH, PREDICTED, (*CLASSES, "never"), background="rest"))
+    scores = flatten(evaluate(TRUTH, PREDICTED, LabelSpace((*CLASSES, "never"), "rest")))
     names = [
         f"{name}_{over}" for name in ("frame_accuracy", "frame_macro_f1", "edit") for over in ("pooled", "per_video")
     ]
@@ -75,8 +78,8 @@ def test_flat_names():
     assert set(scores) == {*names, *(f"{name}_without_background" for name in names[:-1]), *of_classes}
     assert scores["edit_per_video_without_background"] == pytest.approx(75)
     assert scores["classes_never_predicted"] == 1
-    assert set(flatten(evaluate(TRUTH, PREDICTED, CLASSES))) == {*names, *of_classes}
-    only_predicted = flatten(evaluate({"a": np.array([0])}, {"a": np.array([1])}, CLASSES))
+    assert set(flatten(evaluate(TRUTH, PREDICTED, SPACE))) == {*names, *of_classes}
+    only_predicted = flatten(evaluate({"a": np.array([0])}, {"a": np.array([1])}, SPACE))
     assert {name for name in only_predicted if name.startswith("class_")} == {
         "class_f1/rest",
         "class_f1/walk",
@@ -85,7 +88,7 @@ def test_flat_names():
 
 
 def test_table_has_every_score_and_straight_columns():
-    report = evaluate(TRUTH, PREDICTED, (*CLASSES, "never"), background="rest")
+    report = evaluate(TRUTH, PREDICTED, LabelSpace((*CLASSES, "never"), "rest"))
     scores, by_class, swallowed = (part.split("\n") for part in format_table(report).split("\n\n")[1:])
     assert len({len(line) for line in scores}) == 1
     assert len({len(line) for line in by_class}) == 1
@@ -93,22 +96,22 @@ def test_table_has_every_score_and_straight_columns():
     assert by_class[-1].split() == ["never", "-", "-", "-", "0", "0"]
     assert by_class[-2].split() == ["jump", "0.0", "0.0", "0.0", "1", "1"]
     assert swallowed == ["never predicted, though in the truth: jump (1 frame)"]
-    assert "without" not in format_table(evaluate(TRUTH, PREDICTED, CLASSES))
+    assert "without" not in format_table(evaluate(TRUTH, PREDICTED, SPACE))
 
 
 def test_swallowed_classes_are_one_line_with_the_largest_first():
     names = tuple(f"c{i:02}" for i in range(20))
     truth = np.repeat(np.arange(20), np.arange(20) + 1)
-    report = evaluate({"a": truth}, {"a": np.zeros_like(truth)}, names)
+    report = evaluate({"a": truth}, {"a": np.zeros_like(truth)}, LabelSpace(names))
     assert report["never_predicted"] == list(names[1:])
     line = never_predicted(report)
     assert line.startswith("never predicted, though in the truth: c19 (20 frames), c18 (19 frames), ")
     assert line.endswith(", c12 (13 frames) and 11 more")
-    assert "never predicted" not in format_table(evaluate({"a": truth}, {"a": truth}, names))
+    assert "never predicted" not in format_table(evaluate({"a": truth}, {"a": truth}, LabelSpace(names)))
 
 
 def test_the_table_of_classes_has_what_the_report_has(tmp_path):
-    report = evaluate(TRUTH, PREDICTED, (*CLASSES, "never"))
+    report = evaluate(TRUTH, PREDICTED, LabelSpace((*CLASSES, "never")))
     write_class_table(report, tmp_path / "classes.csv")
     with (tmp_path / "classes.csv").open(newline="") as file:
         rows = {row["class"]: row for row in csv.DictReader(file)}
@@ -130,18 +133,16 @@ def test_all_bad_videos_are_named_at_once():
     truth = {"a": np.zeros(3, int), "b": np.zeros(3, int), "d": np.array([0, 1, -100]), "e": np.array([7])}
     predicted = {"a": np.zeros(4, int), "c": np.zeros(3, int), "d": np.array([0, -100, -100]), "e": np.array([0])}
     with pytest.raises(InputError) as caught:
-        evaluate(truth, predicted, CLASSES)
+        evaluate(truth, predicted, SPACE)
     assert str(caught.value).split("\n") == [
         "no prediction for 1 of the videos: b",
         "no truth for 1 of the videos: c",
         "got 4 predicted labels for 3 true ones of a: they are of different videos or frame rates",
         "1 of 2 labelled frames of d have no prediction: give them a class, for example a background class",
-        "e has labels from 0 to 7, expected 0 to 2",
+        "e: got labels from 0 to 7, expected indices of 3 classes",
     ]
 
 
-def test_unknown_background_and_nothing_labelled_are_refused():
-    with pytest.raises(InputError, match=r"background class 'Rset' is not a class: did you mean 'rest'\?"):
-        evaluate(TRUTH, PREDICTED, CLASSES, background="Rset")
+def test_nothing_labelled_is_refused():
     with pytest.raises(InputError, match="not one frame of the 1 videos is labelled"):
-        evaluate({"c": TRUTH["c"]}, {"c": PREDICTED["c"]}, CLASSES)
+        evaluate({"c": TRUTH["c"]}, {"c": PREDICTED["c"]}, SPACE)

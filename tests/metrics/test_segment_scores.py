@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.metrics import segments
 from pipeline.metrics.segments import (
     EditCount,
@@ -20,6 +21,7 @@ from pipeline.metrics.segments import (
     total_matches,
 )
 
+SPACE = LabelSpace(("a", "b", "c"))
 SEQUENCES = st.lists(st.integers(0, 2), max_size=7)
 # Runs rather than free frames: otherwise nearly every segment is one frame long.
 LABELS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6)), min_size=1, max_size=8).map(
@@ -31,13 +33,13 @@ quick = settings(max_examples=150, deadline=None)
 
 
 def edit_and_f1(truth, predicted, min_iou=0.5, background=None):
-    both = scored_segments(truth, predicted, background=background)
+    both = scored_segments(truth, predicted, SPACE, background=background)
     return edit_score(count_edits(*both)), f1_score(count_matches(*both, min_iou=min_iou))
 
 
 def matches_by_sets(truth, predicted, min_iou):
     """The definition of the module's head, with sets of frames and a list of the true segments already hit."""
-    true_segments, predicted_segments = scored_segments(truth, predicted)
+    true_segments, predicted_segments = scored_segments(truth, predicted, SPACE)
     hit, false_positives = [], 0
     for claim in predicted_segments:
         best, best_iou = None, 0.0
@@ -74,7 +76,7 @@ def test_edit_distance_equals_its_definition(first, second):
 @quick
 @given(PAIRS, THRESHOLDS)
 def test_matches_equal_their_definition(pair, min_iou):
-    assert count_matches(*scored_segments(*pair), min_iou=min_iou) == matches_by_sets(*pair, min_iou)
+    assert count_matches(*scored_segments(*pair, SPACE), min_iou=min_iou) == matches_by_sets(*pair, min_iou)
 
 
 @quick
@@ -113,7 +115,7 @@ def test_f1_falls_as_the_threshold_rises(pair):
 def test_case_solved_by_hand():
     truth = np.repeat([0, 1, 0, 2], [10, 10, 5, 5])
     predicted = np.repeat([0, 1, 0, 1, 2], [8, 5, 1, 6, 10])
-    both = scored_segments(truth, predicted)
+    both = scored_segments(truth, predicted, SPACE)
     # 0 1 0 2 and 0 1 0 1 2 differ by one insertion.
     assert count_edits(*both) == EditCount(distance=1, length=5)
     # IoU: 8/10; 3/12 with the one 1; 0; 6/10 with the same 1, which at 0.25 is already hit; 5/10.
@@ -125,7 +127,7 @@ def test_case_solved_by_hand():
 
 def test_background_is_left_out_after_splitting():
     truth, predicted = np.repeat([1, 0, 1], 4), np.repeat([1], 12)
-    true_segments, predicted_segments = scored_segments(truth, predicted, background=0)
+    true_segments, predicted_segments = scored_segments(truth, predicted, SPACE, background=0)
     assert [s.class_index for s in true_segments] == [1, 1]
     assert len(predicted_segments) == 1
     assert edit_score(count_edits(true_segments, predicted_segments)) == 50.0
@@ -134,7 +136,7 @@ def test_background_is_left_out_after_splitting():
 def test_unlabelled_frames_are_cut_out_before_splitting():
     truth, predicted = np.array([1, 1, -100, -100, 1, 2]), np.array([1, 1, 0, 2, 1, 2])
     assert edit_and_f1(truth, predicted, 1.0) == (100.0, 100.0)
-    assert [len(side) for side in scored_segments(truth, predicted)] == [2, 2]
+    assert [len(side) for side in scored_segments(truth, predicted, SPACE)] == [2, 2]
 
 
 def test_empty_is_defined():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.postprocessing import temperature
 from pipeline.postprocessing.temperature import HIGHEST, fit_temperature, tempered
 
@@ -36,7 +36,9 @@ def test_no_other_temperature_has_less_cross_entropy(seed):
     generator = np.random.default_rng(seed)
     probabilities = softmax(3 * generator.normal(size=(40, 4)))
     labels = np.where(generator.random(40) < 0.5, probabilities.argmax(axis=1), generator.integers(0, 4, 40))
-    found = cross_entropy(tempered(probabilities, fit_temperature(probabilities, labels)), labels)
+    found = cross_entropy(
+        tempered(probabilities, fit_temperature(probabilities, labels, LabelSpace(tuple("abcd")))), labels
+    )
     others = [cross_entropy(tempered(probabilities, t), labels) for t in np.geomspace(0.05, 20, 300)]
     assert found <= min(others) + 1e-9
 
@@ -46,10 +48,10 @@ def test_the_temperature_of_labels_that_were_drawn_with_one_is_found():
     logits = 3 * generator.normal(size=(20_000, 5))
     labels = (softmax(logits / 2).cumsum(axis=1) > generator.random((20_000, 1))).argmax(axis=1)
     labels_and_gaps = np.where(generator.random(20_000) < 0.1, IGNORE_INDEX, labels)
-    assert fit_temperature(softmax(logits), labels_and_gaps) == pytest.approx(2, rel=0.05)
+    assert fit_temperature(softmax(logits), labels_and_gaps, LabelSpace(tuple("abcde"))) == pytest.approx(2, rel=0.05)
 
 
 def test_where_no_label_tells_the_temperature():
-    probabilities = np.array([[0.9, 0.1], [0.9, 0.1]])
-    assert fit_temperature(probabilities, np.full(2, IGNORE_INDEX)) == 1
-    assert fit_temperature(probabilities, np.array([0, 1])) == pytest.approx(HIGHEST, rel=1e-3)
+    probabilities, space = np.array([[0.9, 0.1], [0.9, 0.1]]), LabelSpace(("a", "b"))
+    assert fit_temperature(probabilities, np.full(2, IGNORE_INDEX), space) == 1
+    assert fit_temperature(probabilities, np.array([0, 1]), space) == pytest.approx(HIGHEST, rel=1e-3)

@@ -10,7 +10,7 @@ import torch
 from import_graph import ROOT
 from torch import nn
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.config import LabellerSettings, Training, load_params
 from pipeline.datasets.windows import Batch, plan_consecutive, read_batches
 from pipeline.errors import InputError
@@ -18,6 +18,8 @@ from pipeline.models.encoders.encoder import build_encoder
 from pipeline.models.labeller import EndToEnd, Labeller, LabellerOutput
 from pipeline.training.labeller_learner import Learner
 from pipeline.training.loop import Callbacks, TrainingState, fit, is_best, rate_factor
+
+SPACE = LabelSpace(("a", "b"))
 
 
 def settings(**changes) -> Training:
@@ -89,7 +91,7 @@ class Recorder:
 
 def make_learner(**changes) -> Learner:
     model = FrameModel()
-    return Learner(model, [{"params": model.parameters(), "lr": 0.01}], settings=settings(**changes))
+    return Learner(model, [{"params": model.parameters(), "lr": 0.01}], SPACE, settings=settings(**changes))
 
 
 def train(path, learner: Learner, recorder: Recorder, *, key="key", code="code"):
@@ -217,7 +219,7 @@ def test_each_parameter_group_follows_the_schedule_from_its_own_rate():
         {"params": model.layers[2].parameters(), "lr": 0.01},
     ]
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    scores = Learner(model, groups, settings=settings(warmup_epochs=1)).train_epoch(batches(0), epoch=0)
+    scores = Learner(model, groups, SPACE, settings=settings(warmup_epochs=1)).train_epoch(batches(0), epoch=0)
     after = model.state_dict()
     assert torch.equal(before["layers.0.weight"], after["layers.0.weight"])
     assert not torch.equal(before["layers.2.weight"], after["layers.2.weight"])
@@ -227,7 +229,9 @@ def test_each_parameter_group_follows_the_schedule_from_its_own_rate():
 def test_the_gradient_is_clipped_and_its_norm_is_told_from_before():
     def step(clip_norm: float, batch: list[Batch]) -> tuple[float, float]:
         model = FrameModel(dropout=0.0)
-        learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], settings=settings(clip_norm=clip_norm))
+        learner = Learner(
+            model, [{"params": model.parameters(), "lr": 0.1}], SPACE, settings=settings(clip_norm=clip_norm)
+        )
         norm = learner.train_epoch(batch, epoch=4)["gradient_norm"]
         left = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
         return norm, left
@@ -243,7 +247,7 @@ def test_class_weights_reach_the_loss():
     def loss(weights):
         model = FrameModel(dropout=0.0)
         groups = [{"params": model.parameters(), "lr": 1e-9}]
-        learner = Learner(model, groups, settings=settings(), class_weights=weights)
+        learner = Learner(model, groups, SPACE, settings=settings(), class_weights=weights)
         return learner.train_epoch(batches(0, num=1), epoch=0)["train_loss"]
 
     batch = batches(0, num=1)[0]
@@ -258,7 +262,7 @@ def test_a_loss_that_is_no_number_stops_training_and_says_why():
     model = FrameModel()
     with torch.no_grad():
         model.layers[0].bias.fill_(float("inf"))
-    learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], settings=settings())
+    learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], SPACE, settings=settings())
     with pytest.raises(InputError, match="learning_rate"):
         learner.train_epoch(batches(0), epoch=0)
 
@@ -267,7 +271,7 @@ def consecutive(
     features: dict[str, torch.Tensor], labels: dict[str, np.ndarray], *, window_frames: int, batch_size: int = 2
 ) -> list[Batch]:
     generator = np.random.default_rng(0)
-    steps = plan_consecutive(labels, window_frames=window_frames, batch_size=batch_size, generator=generator)
+    steps = plan_consecutive(labels, SPACE, window_frames=window_frames, batch_size=batch_size, generator=generator)
     return list(read_batches(steps, labels, read=lambda stem, lo, hi: features[stem][lo:hi], consecutive=True))
 
 
@@ -278,7 +282,7 @@ def made_videos(*lengths: int) -> tuple[dict[str, torch.Tensor], dict[str, np.nd
 
 
 def learner_of(model: nn.Module, *, rate: float = 0.01, **changes) -> Learner:
-    return Learner(model, [{"params": model.parameters(), "lr": rate}], settings=settings(**changes))
+    return Learner(model, [{"params": model.parameters(), "lr": rate}], SPACE, settings=settings(**changes))
 
 
 class Recording(nn.Module):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline.annotations.segments import IGNORE_INDEX
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.training.losses import balanced_class_weights, masked_cross_entropy
 
 
@@ -64,6 +64,6 @@ def test_many_to_one_is_plain_cross_entropy():
 
 def test_balanced_weights_give_each_class_the_same_share():
     labels = torch.tensor([0, 0, 0, 0, 0, 0, 2, 2, IGNORE_INDEX])
-    weights = balanced_class_weights(labels, 4)
+    weights = balanced_class_weights(labels, LabelSpace(("a", "b", "c", "d")))
     assert (weights * torch.tensor([6, 0, 2, 0])).tolist() == [4, 0, 4, 0]
     assert weights[1] == weights[3] == 0

@@ -13,7 +13,8 @@ import torch
 from made_data import Killed, kill_in, write_feature_dataset, write_params
 from mlflow import MlflowClient
 
-from pipeline.annotations.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
+from pipeline.annotations.segments import median_segment_frames
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
@@ -447,7 +448,9 @@ def test_the_temperature_is_that_of_the_best_epoch_on_validation(features_worksp
     sources = training_data.manifest.of_split("val")
     labels = np.concatenate([training_data.labels[source.stem] for source in sources])
     probabilities = np.concatenate([model.labeller.predict(training_data.feature_chunks(source)) for source in sources])
-    assert model.spec.temperature == pytest.approx(fit_temperature(probabilities, labels), rel=1e-6)
+    assert model.spec.temperature == pytest.approx(
+        fit_temperature(probabilities, labels, model.spec.label_space), rel=1e-6
+    )
     assert model.spec.temperature != 1
     assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(min(losses), rel=1e-5)
 
@@ -480,7 +483,7 @@ def test_balanced_class_weights_of_many_to_one_are_those_of_windows(tmp_path, wi
     sources = tuple(Source(stem, f"{stem}.npy", stem, num, split="train") for stem, num in lengths.items())
     labels = {stem: np.full(num, int(stem != "a")) for stem, num in lengths.items()}
     training_data = TrainingData(
-        Manifest("tiny", "features", ("x", "y"), None, sources), labels, tmp_path, None, False, ()
+        Manifest("tiny", "features", LabelSpace(("x", "y")), sources), labels, tmp_path, None, False, ()
     )
     weights = training._class_weights(load_params(tmp_path / "params.yaml"), training_data, CPU)
     assert weights.tolist() == pytest.approx(expected)
@@ -495,7 +498,7 @@ def test_a_validation_split_of_background_alone_is_scored(tmp_path):
 
     write_features(tmp_path / f"a{SUFFIX}", np.zeros((8, 2), np.float32), np.zeros(8), fingerprint="x")
     source = Source("a", "a.npy", "a", 8, width=2, split="val")
-    manifest = Manifest("tiny", "features", ("idle", "left"), "left", (source,))
+    manifest = Manifest("tiny", "features", LabelSpace(("idle", "left"), "left"), (source,))
     training_data = TrainingData(manifest, {"a": np.full(8, 1)}, tmp_path, None, False, ())
     scores = training.validate(Silent(), training_data)
     assert scores == {"loss": pytest.approx(-np.log(0.75)), "frame_accuracy": 100, "edit": 100, "f1_at_50": 100}

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.annotations.segments import IGNORE_INDEX, median_segment_frames
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
+from pipeline.annotations.segments import median_segment_frames
 from pipeline.postprocessing.temperature import fit_temperature
 from pipeline.training.tuning import Split
 
@@ -22,7 +23,7 @@ def made_split(seed: int, *, flicker: float = 0.1, background: str | None = "idl
         named = np.where(generator.random(len(labels)) < flicker, generator.integers(0, 3, len(labels)), labels)
         probabilities[stem] = 0.1 + 0.7 * np.eye(3)[named]
         truth[stem] = np.where(generator.random(len(labels)) < 0.1, IGNORE_INDEX, labels)
-    return Split(truth, probabilities, CLASSES, background)
+    return Split(truth, probabilities, LabelSpace(CLASSES, background))
 
 
 @settings(max_examples=20, deadline=None)
@@ -49,4 +50,4 @@ def test_flicker_is_merged_away_and_nothing_is_where_there_is_none() -> None:
 def test_the_temperature_is_that_of_all_frames_together(background: str | None) -> None:
     split = made_split(3, background=background)
     together = [np.concatenate([part[stem] for stem in ("a", "b")]) for part in (split.probabilities, split.truth)]
-    assert split.temperature() == fit_temperature(*together)
+    assert split.temperature() == fit_temperature(*together, split.label_space)

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.annotations.segments import IGNORE_INDEX, Segment, segments_from_frames
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segments import Segment, segments_from_frames
 
 # The first is the background class. The number is how often an action is drawn: the less often it fits into the
 # picture, the more often. An action and its opposite share theirs, or a place would begin to speak for one of them.
@@ -34,7 +35,8 @@ _WEIGHTS = {
     "blinks": 1.0,
     "shakes": 1.0,
 }
-CLASSES = tuple(_WEIGHTS)
+LABEL_SPACE = LabelSpace(tuple(_WEIGHTS), background="rests")
+CLASSES = LABEL_SPACE.classes
 SHAPES = ("circle", "square", "triangle", "star")
 COLORS = {
     "red": (222, 52, 50),
@@ -232,5 +234,5 @@ def _leave_gaps(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
     changes = np.flatnonzero(np.diff(labels)) + 1
     labels = labels.copy()
     for change in rng.choice(changes, max(1, round(len(changes) / 5)), replace=False):
-        labels[change - 2 : change + 1] = IGNORE_INDEX
+        labels[change - 2 : change + 1] = LABEL_SPACE.unlabelled(1)
     return labels

@@ -1,0 +1,122 @@
+"""What a label is: which classes there are, which index stands for which of them, and which frames have no label.
+
+T frames, K classes. Whoever asks something of a label asks the LabelSpace: whether a frame is labelled, what its class
+is called, which class is the background, how many classes a model tells apart, whether labels are valid.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from pipeline.annotations.problems import did_you_mean
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+IGNORE_INDEX = -100  # the label of a frame without one: torch's cross-entropy leaves it out
+Labels = TypeVar("Labels", np.ndarray, "torch.Tensor")
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The classes of a data set or a model.
+
+    Attributes:
+        classes: The names in the order of their indices, from 0.
+        background: The class that is left out of the scores "without background", None where there is none.
+
+    Raises:
+        InputError: A class is listed twice, or `background` is not one of them.
+
+    Example:
+        >>> space = LabelSpace(("rest", "walk"), background="rest")
+        >>> space.num_classes, space.index("walk"), space.background_index
+        (2, 1, 0)
+        >>> space.names(np.array([1, 0, -100]))
+        ['walk', 'rest', None]
+    """
+
+    classes: tuple[str, ...]
+    background: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self._indices) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise InputError(f"a class is listed twice: {twice!r}")
+        if self.background is not None and self.background not in self._indices:
+            guess = did_you_mean(self.background, self.classes)
+            raise InputError(f"the background class {self.background!r} is not a class{guess}")
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.classes)}
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of outputs of a model that gives these labels."""
+        return len(self.classes)
+
+    @property
+    def background_index(self) -> int | None:
+        """The index of the background class, None where there is none."""
+        return None if self.background is None else self._indices[self.background]
+
+    def index(self, name: str) -> int | None:
+        """The index of the class `name`, None where there is no such class."""
+        return self._indices.get(name)
+
+    def name(self, index: int) -> str | None:
+        """The name of the class `index`, None where it stands for a frame without a label."""
+        return None if index == IGNORE_INDEX else self.classes[index]
+
+    def names(self, labels: np.ndarray) -> list[str | None]:
+        """The name of the class of each of labels int64 [T], None for a frame without a label."""
+        return [self.name(index) for index in labels.tolist()]
+
+    def is_labelled(self, labels: Labels) -> Labels:
+        """Which of labels int64, of any shape, are labels: bool, of the same shape."""
+        return labels != IGNORE_INDEX
+
+    def unlabelled(self, num_frames: int) -> np.ndarray:
+        """Labels int64 [num_frames] of frames that nobody labelled."""
+        return np.full(num_frames, IGNORE_INDEX, dtype=np.int64)
+
+    def check(self, labels: np.ndarray) -> None:
+        """Check labels int64 [T].
+
+        Raises:
+            ValueError: A label is neither a class nor that of a frame without one.
+        """
+        given = labels[self.is_labelled(labels)]
+        if len(given) and not 0 <= given.min() <= given.max() < self.num_classes:
+            raise ValueError(
+                f"got labels from {given.min()} to {given.max()}, expected indices of {self.num_classes} classes"
+            )
+
+    def describe_change(self, data: "LabelSpace") -> str | None:
+        """How the classes of the caller's data differ from these, which a model was trained on, in one sentence.
+
+        The background changes no label, and is not compared.
+
+        Args:
+            data: The label space of the caller's data.
+
+        Returns:
+            The sentence without its subject, the model; None where the classes are the same, in the same order.
+
+        Example:
+            >>> LabelSpace(("rest", "walk")).describe_change(LabelSpace(("rest",)))
+            'was trained on another class list (2 classes, the data has 1): the data lacks walk'
+        """
+        if self.classes == data.classes:
+            return None
+        missing = [name for name in self.classes if data.index(name) is None]
+        new = [name for name in data.classes if self.index(name) is None]
+        parts = [f"the data {verb} {', '.join(names)}" for verb, names in (("lacks", missing), ("adds", new)) if names]
+        change = "; ".join(parts) or "the order differs"
+        return (
+            f"was trained on another class list ({self.num_classes} classes, the data has {data.num_classes}): {change}"
+        )

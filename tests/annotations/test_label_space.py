@@ -1,0 +1,76 @@
+"""What a label is: names and indices are each other's inverse, and what cannot be a label is refused."""
+
+import doctest
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from pipeline.annotations import label_space as module
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.errors import InputError
+
+SPACE = LabelSpace(("rest", "walk", "jump"), "walk")
+NAMES = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=8, unique=True).map(tuple)
+
+
+def test_docstring_examples():
+    assert doctest.testmod(module).failed == 0
+
+
+@given(NAMES, st.data())
+def test_names_and_indices_are_inverse(names, data):
+    space = LabelSpace(names, data.draw(st.sampled_from([None, *names])))
+    assert [space.name(space.index(name)) for name in names] == list(names)
+    assert space.names(np.arange(space.num_classes)) == list(names)
+    assert space.background_index == (None if space.background is None else names.index(space.background))
+    assert space.index("".join(names) + "?") is None
+
+
+def test_the_two_fields_are_all_that_is_written():
+    assert asdict(SPACE) == {"classes": ("rest", "walk", "jump"), "background": "walk"}
+    assert LabelSpace(("rest", "walk", "jump"), "walk") == SPACE
+    assert len({SPACE, LabelSpace(("rest", "walk", "jump"), "walk"), LabelSpace(("rest", "walk", "jump"))}) == 2
+
+
+def test_a_class_twice_and_an_unknown_background_are_refused():
+    with pytest.raises(InputError, match="a class is listed twice: 'walk'"):
+        LabelSpace(("walk", "rest", "walk"))
+    with pytest.raises(InputError, match=r"the background class 'Rset' is not a class: did you mean 'rest'\?"):
+        LabelSpace(("rest", "walk"), "Rset")
+
+
+@given(st.lists(st.sampled_from([-100, 0, 1, 2]), max_size=30))
+def test_a_frame_is_labelled_where_it_has_a_name(values):
+    labels = np.array(values, dtype=np.int64)
+    labelled = SPACE.is_labelled(labels)
+    assert labelled.tolist() == [name is not None for name in SPACE.names(labels)]
+    assert SPACE.is_labelled(torch.from_numpy(labels)).tolist() == labelled.tolist()
+    SPACE.check(labels)
+
+
+def test_unlabelled_frames_are_what_the_loss_of_torch_leaves_out():
+    labels = SPACE.unlabelled(5)
+    assert labels.dtype == np.int64
+    assert not SPACE.is_labelled(labels).any()
+    loss = functional.cross_entropy(torch.randn(5, 3), torch.from_numpy(labels), reduction="sum")
+    assert loss == 0
+
+
+@pytest.mark.parametrize(("labels", "shown"), [([0, 3], "from 0 to 3"), ([-1, -100], "from -1 to -1")])
+def test_labels_of_another_space_are_refused(labels, shown):
+    with pytest.raises(ValueError, match=f"got labels {shown}, expected indices of 3 classes"):
+        SPACE.check(np.array(labels))
+
+
+def test_how_two_spaces_differ():
+    assert SPACE.describe_change(LabelSpace(("rest", "walk", "jump"))) is None, "the background changes no label"
+    assert SPACE.describe_change(LabelSpace(("walk", "rest", "jump"))).endswith(": the order differs")
+    change = SPACE.describe_change(LabelSpace(("rest", "run")))
+    assert change == (
+        "was trained on another class list (3 classes, the data has 2): the data lacks walk, jump; the data adds run"
+    )
