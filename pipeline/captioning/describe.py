@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from pipeline.annotations.formats.predicted_segments import read_spans
 from pipeline.annotations.layouts import SEGMENTS, Span
-from pipeline.annotations.read import read_spans
 from pipeline.captioning.files import CaptionRow, write_video_captions
 from pipeline.captioning.summary import VideoCaption
 from pipeline.checkpoints.captioner import CaptionCheckpoint, load_captioner

@@ -115,6 +115,9 @@ def _check(options: argparse.Namespace) -> None:
             " the longest not shorter than the shortest"
         )
     if options.labels is not None and not options.labels.is_dir():
-        problems.append(f"--labels: {options.labels} is no folder: expected one that holds <stem>.csv or <stem>.txt")
+        from pipeline.annotations.formats.registry import data_set_formats
+
+        files = " or ".join(f"<stem>{layout.suffix}" for layout in data_set_formats())
+        problems.append(f"--labels: {options.labels} is no folder: expected one that holds {files}")
     if problems:
         raise InputError("\n".join(problems))

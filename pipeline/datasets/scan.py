@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.classes import read_classes
+from pipeline.annotations.formats import registry
+from pipeline.annotations.formats.video_labels import read_video_labels
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
-from pipeline.annotations.read import find_annotation, read_annotation, read_video_labels
+from pipeline.annotations.read import find_annotation, read_annotation
 from pipeline.datasets.features import read_feature_file
 from pipeline.datasets.manifest import SPLITS, Kind, Source
 from pipeline.errors import InputError
@@ -246,7 +248,9 @@ def _report_missing_labels(scan: Scan, media: Path, video_labels: Mapping[str, t
         return  # they may be in labels.csv, whose problems are told
     if folder.is_dir():
         other = f", and {VIDEO_LABELS} no row for it" if video_labels else ""
-        scan.add(media.stem, folder / f"{media.stem}.csv", f"is missing (or .txt): {media.name} has no labels{other}")
+        suffix, *others = [layout.suffix for layout in registry.data_set_formats()]
+        message = f"is missing (or {', '.join(others)}): {media.name} has no labels{other}"
+        scan.add(media.stem, folder / f"{media.stem}{suffix}", message)
     elif table.exists():
         scan.add(media.stem, table, f"has no row for {media.stem!r}: {media.name} has no label")
 
@@ -300,8 +304,9 @@ def _check_strays(scan: Scan, stems: set[str]) -> None:
     folder = scan.root / "labels"
     if not folder.is_dir():
         return
-    for path in sorted(p for p in folder.iterdir() if p.suffix in {".csv", ".txt"}):
-        if path.stem not in stems:
+    for path in sorted(folder.iterdir()):
+        layout = registry.data_set_format_of(path)
+        if layout is not None and layout.stem(path) not in stems:
             scan.add(None, path, f"labels no file of {scan.kind}/: is it misspelt, or is the file missing?")
 
 

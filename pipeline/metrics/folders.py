@@ -7,14 +7,14 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.annotations.classes import read_classes
+from pipeline.annotations.formats import registry
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SEGMENTS, VIDEO_LABELS
+from pipeline.annotations.layouts import DECODE_REPORT, LIVE
 from pipeline.annotations.problems import AnnotationError, Problem
-from pipeline.annotations.read import class_names_in, read_predicted, read_video_labels
+from pipeline.annotations.read import class_names_in, read_predicted
 from pipeline.errors import InputError
 from pipeline.metrics.report import Report, evaluate
 
-SUFFIXES = (FRAMES, SEGMENTS, ".csv", ".txt")  # where a video has several, the first of these is read
 NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # lie beside them
 Read = TypeVar("Read")
 
@@ -31,11 +31,11 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
     `evaluate` raises.
     """
     truth, predicted = Path(truth), Path(predicted)
-    by_video = truth.name == VIDEO_LABELS
-    true_files, predicted_files = {} if by_video else find_label_files(truth), find_label_files(predicted)
-    classes = _find_classes(truth, [*([truth] if by_video else true_files.values()), *predicted_files.values()])
+    table = registry.video_table_of(truth)
+    true_files, predicted_files = {} if table else find_label_files(truth), find_label_files(predicted)
+    classes = _find_classes(truth, [*([truth] if table else true_files.values()), *predicted_files.values()])
     label_space = LabelSpace(classes, background)
-    of_videos = read_video_labels(truth, label_space) if by_video else {}
+    of_videos = table.read(truth, label_space) if table else {}
     stems = of_videos.keys() | true_files.keys()
     scored = stems & predicted_files.keys()
     if not scored:
@@ -45,7 +45,8 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
     for stem in true_labels.keys() & predicted_labels.keys():
         num_frames = max(len(true_labels[stem]), len(predicted_labels[stem]))
         for files, labels in ((true_files, true_labels), (predicted_files, predicted_labels)):
-            if _suffix(files[stem]) == ".csv":
+            layout = registry.format_of(files[stem])
+            if layout is not None and not layout.has_length:
                 gap = label_space.unlabelled(num_frames - len(labels[stem]))
                 labels[stem] = np.concatenate([labels[stem], gap])
     for stem in scored & of_videos.keys():
@@ -61,18 +62,16 @@ def find_label_files(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder} is not a folder: expected one that holds label files")
     files: dict[str, Path] = {}
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    for path in sorted(found, key=lambda path: SUFFIXES.index(_suffix(path)) if _suffix(path) else 0):
-        # live labels may have gaps, and be of what nobody has labelled
-        if _suffix(path) and path.name not in NO_LABELS and not path.name.endswith(LIVE):
-            files.setdefault(path.name.removesuffix(_suffix(path)), path)
+    for layout in registry.FORMATS:
+        for path in [path for path in found if registry.format_of(path) == layout]:
+            # live labels may have gaps, and be of what nobody has labelled
+            if path.name not in NO_LABELS and not path.name.endswith(LIVE):
+                files.setdefault(layout.stem(path), path)
     if not files:
         cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""
-        raise InputError(f"{folder} holds no label files: expected <stem>{', <stem>'.join(SUFFIXES)}{cause}")
+        expected = ", ".join(f"<stem>{layout.suffix}" for layout in registry.FORMATS)
+        raise InputError(f"{folder} holds no label files: expected {expected}{cause}")
     return files
-
-
-def _suffix(path: Path) -> str:
-    return next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
 
 
 def _find_classes(truth: Path, files: Iterable[Path]) -> tuple[str, ...]:

@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.annotations.formats.predicted_segments import read_spans
+from pipeline.annotations.formats.video_labels import read_video_labels
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import Span
 from pipeline.annotations.problems import AnnotationError, Problem
@@ -11,8 +13,6 @@ from pipeline.annotations.read import (
     find_annotation,
     read_annotation,
     read_predicted,
-    read_spans,
-    read_video_labels,
 )
 from pipeline.annotations.write import write_frames, write_segments
 

@@ -1,0 +1,1 @@
+"""The layouts of label files that are read, a file for each; `registry` lists them."""

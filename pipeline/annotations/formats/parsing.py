@@ -1,0 +1,151 @@
+"""What the layouts of label files share: tables, numbers of frames, names of classes, segments. T frames.
+
+A reader gathers every problem of a file and raises them as one AnnotationError.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
+from pipeline.annotations.segments import Segment, frames_from_segments
+
+MAX_FRAMES = 100_000_000  # 38 days at 30 frames a second: a larger number is a mistake, and would fill the memory
+
+NamedFrames = list[tuple[int, str]]  # (line, class name) of each frame
+NamedSegments = list[tuple[int, int, int, str]]  # (line, start, stop, class name)
+
+
+def raise_problems(problems: list[Problem]) -> None:
+    """Raise AnnotationError with `problems` in the order of their lines, where there are any."""
+    if problems:
+        raise AnnotationError(sorted(problems, key=lambda problem: problem.line or 0))
+
+
+def parse_rows(path: Path, header: Sequence[str], problems: list[Problem]) -> list[tuple[int, list[str]]]:
+    """(line, fields) of each row below the header that has all its fields; empty lines are passed over."""
+    reader = csv.reader(read_lines(path), strict=True)
+    try:
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
+    except csv.Error as error:
+        problems.append(Problem(path, reader.line_num, f"is not CSV: {error}, perhaps a double quote is left open"))
+        return []
+    expected = ",".join(header)
+    if not rows:
+        problems.append(Problem(path, None, f"is empty: expected the header {expected!r}"))
+        return []
+    first_line, first = rows[0]
+    if tuple(first) == tuple(header):
+        rows = rows[1:]
+    elif first[0].isdigit() and len(first) == len(header):
+        problems.append(Problem(path, first_line, f"the header is missing: expected {expected!r} before the first row"))
+    else:
+        cause = ": separate the columns by commas" if len(first) == 1 and re.search("[;\t]", first[0]) else ""
+        problems.append(Problem(path, first_line, f"got the header {','.join(first)!r}, expected {expected!r}{cause}"))
+        return []
+    for line, row in rows:
+        if len(row) != len(header):
+            cause = " (put a class name that holds a comma in double quotes)" if len(row) > len(header) else ""
+            problems.append(
+                Problem(path, line, f"got {len(row)} columns, expected the {len(header)} of {expected}{cause}")
+            )
+    return [(line, row) for line, row in rows if len(row) == len(header)]
+
+
+def frame_number(path: Path, line: int, name: str, text: str, problems: list[Problem]) -> int | None:
+    """The number in the column `name` of a row; None, and one more of `problems`, where it is not one."""
+    if re.fullmatch(r"[+-]?[0-9]+", text) and len(text) < 19:
+        return int(text)
+    cause = ": count frames, not seconds" if re.fullmatch(r"[+-]?[0-9]*[.:][0-9.:]*", text) else ""
+    problems.append(Problem(path, line, f"{name} {text!r} is not a frame number{cause}"))
+    return None
+
+
+def parse_segments(path: Path, header: Sequence[str], problems: list[Problem], *, class_column: int) -> NamedSegments:
+    """The rows whose numbers make a segment, in their order in the file; the others are added to `problems`."""
+    segments: NamedSegments = []
+    for line, row in parse_rows(path, header, problems):
+        start, stop = (frame_number(path, line, name, row[i], problems) for i, name in enumerate(("start", "stop")))
+        if start is None or stop is None:
+            continue
+        if start < 0:
+            problems.append(Problem(path, line, f"start {start} is negative: the first frame is 0"))
+        elif start >= stop:
+            cause = "is empty: stop is the frame after the last one" if start == stop else "ends before it starts"
+            problems.append(Problem(path, line, f"segment [{start}, {stop}) {cause}"))
+        elif stop > MAX_FRAMES:
+            problems.append(
+                Problem(path, line, f"stop {stop} is more frames than any video has: are these timestamps?")
+            )
+        else:
+            segments.append((line, start, stop, row[class_column]))
+    return segments
+
+
+def label_segments(
+    path: Path, segments: NamedSegments, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
+) -> np.ndarray:
+    """Labels [T] of `segments`; what does not fit the classes, the video or each other is added to `problems`."""
+    if num_frames is None:
+        num_frames = max((stop for _, _, stop, _ in segments), default=0)
+    for line, start, stop, name in segments:
+        if stop > num_frames:
+            message = f"segment [{start}, {stop}) {name} goes beyond the {num_frames} frames of the video"
+            cause = "it was labelled at another frame rate, in another video, or counting from 1"
+            problems.append(Problem(path, line, f"{message}: {cause}"))
+    segments = sorted(segments, key=lambda segment: segment[1:3])
+    furthest = None
+    for segment in segments:
+        line, start, stop, name = segment
+        if furthest is not None and start < furthest[2]:
+            other_line, other_start, other_stop, other_name = furthest
+            other = f"[{other_start}, {other_stop}) {other_name} of line {other_line}"
+            message = f"segment [{start}, {stop}) {name} overlaps {other}: a frame has one class"
+            problems.append(Problem(path, line, message))
+        furthest = segment if furthest is None or stop > furthest[2] else furthest
+    indices = class_indices(path, [(line, name) for line, _, _, name in segments], label_space, problems)
+    if problems:
+        return np.zeros(0, dtype=np.int64)
+    spans = zip(segments, indices, strict=True)
+    return frames_from_segments([Segment(start, stop, index) for (_, start, stop, _), index in spans], num_frames)
+
+
+def label_frames(
+    path: Path, frames: NamedFrames, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
+) -> np.ndarray:
+    """Labels [T] of one name a frame ("" is unlabelled); what does not fit classes or video is added to `problems`."""
+    if not frames and not problems:
+        problems.append(Problem(path, None, "is empty: expected the label of each frame of the video"))
+    elif num_frames is not None and len(frames) != num_frames and not problems:
+        if len(frames) > num_frames and not any(name for _, name in frames[num_frames:]):
+            cause = "an empty line is an unlabelled frame, delete those at the end"
+        else:
+            cause = "they were made at another frame rate or for another video"
+        message = f"got {len(frames)} labels for {num_frames} frames in {path.name}: {cause}"
+        problems.append(Problem(path, None, message))
+    named = [(line, name) for line, name in frames if name]
+    labels = label_space.unlabelled(len(frames))
+    labels[[bool(name) for _, name in frames]] = class_indices(path, named, label_space, problems)
+    return labels
+
+
+def class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace, problems: list[Problem]) -> list[int]:
+    """The index of each name, 0 where it is not a class: a problem, at the first line that has the name."""
+    indices: list[int] = []
+    unknown: dict[str, list[int]] = {}
+    for line, name in named_lines:
+        index = label_space.index(name)
+        indices.append(index or 0)
+        if index is None:
+            unknown.setdefault(name, []).append(line)
+    for name, lines in unknown.items():
+        more = f" (on {len(lines)} lines)" if len(lines) > 1 else ""
+        is_index = name.isdigit() and not any(known.isdigit() for known in label_space.classes)
+        cause = ": class names are expected, not numbers" if is_index else did_you_mean(name, label_space.classes)
+        what = f"unknown class {name!r}" if name else "no class name"
+        problems.append(Problem(path, min(lines), what + more + cause))
+    return indices

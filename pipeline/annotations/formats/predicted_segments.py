@@ -1,0 +1,72 @@
+"""`<stem>.segments.csv`, which `framescribe label` writes; every labelled frame is in a row, and rows have times too.
+
+start,stop,start_seconds,stop_seconds,label,probability
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.annotations.formats.base import AnnotationFormat
+from pipeline.annotations.formats.parsing import label_segments, parse_rows, parse_segments, raise_problems
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.layouts import PREDICTED_SEGMENTS_HEADER, SEGMENTS, Span
+from pipeline.annotations.problems import Problem
+
+
+def read_spans(path: Path) -> list[Span]:
+    """The segments of a `<stem>.segments.csv` by their times, in order; at least one.
+
+    Raises AnnotationError with every problem of the file: one that cannot be read, wrong header, no segment, a time
+    that is none, a segment that stops before it starts, or starts before the one above it stops.
+    """
+    path = Path(path)
+    problems: list[Problem] = []
+    spans: list[Span] = []
+    for line, row in parse_rows(path, PREDICTED_SEGMENTS_HEADER, problems):
+        start, stop = (_time(path, line, name, row[i], problems) for i, name in ((2, "start"), (3, "stop")))
+        if start is None or stop is None:
+            continue
+        if start > stop:
+            problems.append(Problem(path, line, f"the segment ends at {stop} s, before it starts at {start} s"))
+        elif spans and start < spans[-1].stop_seconds:
+            above = spans[-1].stop_seconds
+            problems.append(
+                Problem(path, line, f"the segment starts at {start} s, before the last one ends at {above} s")
+            )
+        spans.append(Span(start, stop, row[4]))
+    if not spans and not problems:
+        problems.append(Problem(path, None, "has no segment: expected a row below the header"))
+    raise_problems(problems)
+    return spans
+
+
+def _time(path: Path, line: int, name: str, text: str, problems: list[Problem]) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if math.isfinite(seconds):
+        return seconds
+    cause = ": it was written for ready features, which have no times; label the video itself" if not text else ""
+    problems.append(Problem(path, line, f"{name}_seconds {text!r} is not a time in seconds{cause}"))
+    return None
+
+
+def _read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+    problems: list[Problem] = []
+    segments = parse_segments(path, PREDICTED_SEGMENTS_HEADER, problems, class_column=4)
+    labels = label_segments(path, segments, label_space, num_frames=num_frames, problems=problems)
+    raise_problems(problems)
+    return labels
+
+
+def _class_names(path: Path) -> set[str]:
+    problems: list[Problem] = []
+    names = {name for *_, name in parse_segments(path, PREDICTED_SEGMENTS_HEADER, problems, class_column=4)}
+    raise_problems(problems)
+    return names
+
+
+FORMAT = AnnotationFormat(SEGMENTS, _read, _class_names, is_of_data_set=False)

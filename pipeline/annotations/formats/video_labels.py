@@ -1,0 +1,40 @@
+"""`labels.csv`: stem,class; one class for all frames of a video, instead of a file for each one."""
+
+from pathlib import Path
+
+from pipeline.annotations.formats.base import VideoClasses, VideoTable
+from pipeline.annotations.formats.parsing import class_indices, parse_rows, raise_problems
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.layouts import VIDEO_LABELS, VIDEO_LABELS_HEADER
+from pipeline.annotations.problems import Problem
+
+
+def read_video_labels(path: Path, label_space: LabelSpace) -> VideoClasses:
+    """Read labels.csv: of each stem, the index of its class and the line that says so.
+
+    Raises AnnotationError with every problem of the file: one that cannot be read, wrong header, a row without a stem,
+    a stem with two rows, an unknown class.
+    """
+    path = Path(path)
+    problems: list[Problem] = []
+    rows = parse_rows(path, VIDEO_LABELS_HEADER, problems)
+    lines: dict[str, int] = {}
+    for line, (stem, _) in rows:
+        if not stem:
+            problems.append(Problem(path, line, "names no video: expected a stem and its class"))
+        elif stem in lines:
+            problems.append(Problem(path, line, f"{stem!r} is already on line {lines[stem]}: a video has one class"))
+        lines.setdefault(stem, line)
+    indices = class_indices(path, [(line, name) for line, (_, name) in rows], label_space, problems)
+    raise_problems(problems)
+    return {stem: (index, line) for (line, (stem, _)), index in zip(rows, indices, strict=True)}
+
+
+def _class_names(path: Path) -> set[str]:
+    problems: list[Problem] = []
+    names = {name for _, (_, name) in parse_rows(path, VIDEO_LABELS_HEADER, problems)}
+    raise_problems(problems)
+    return names
+
+
+FORMAT = VideoTable(VIDEO_LABELS, read_video_labels, _class_names)
