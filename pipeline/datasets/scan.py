@@ -85,15 +85,9 @@ class Scan(Findings):
     def unused_class_problems(self) -> list[Problem]:
         """One for each of `unused_classes`; none where there are no labels at all, which is a problem of its own."""
         names = self.unused_classes() if self.used_classes else []
+        path, classes = self.root / "classes.txt", self.label_space.classes
         cause = "is it spelt otherwise in the labels, or should it go?"
-        return [
-            Problem(
-                self.root / "classes.txt",
-                self.label_space.classes.index(name) + 1,
-                f"no frame is labelled {name!r}: {cause}",
-            )
-            for name in names
-        ]
+        return [Problem(path, classes.index(name) + 1, f"no frame is labelled {name!r}: {cause}") for name in names]
 
 
 @dataclass(frozen=True)
