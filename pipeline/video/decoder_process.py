@@ -23,9 +23,16 @@ from typing import IO, Any, Self, cast
 import pipeline
 from pipeline.errors import InputError
 from pipeline.video.open import open_scaled
-from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
-from pipeline.video.types import DecodeReport, FrameBatch, ScaledReader, VideoError, VideoIndex, VideoProperties
+from pipeline.video.types import (
+    Backend,
+    DecodeReport,
+    FrameBatch,
+    ScaledReader,
+    VideoError,
+    VideoIndex,
+    VideoProperties,
+)
 
 PIPE_BYTES = 1 << 20  # instead of 64 KiB: a batch comes in few pieces
 
@@ -41,9 +48,11 @@ class DecoderProcesses:
         for _ in range(num_processes):
             self._free.put(None)
 
-    def open_scaled(self, path: Path | str, region: Region, *, surveyed: bool | None = None) -> "ProcessReader":
+    def open_scaled(
+        self, path: Path | str, region: Region, *, surveyed: bool | None = None, reader: Backend = "auto"
+    ) -> "ProcessReader":
         """As `pipeline.video.open.open_scaled`."""
-        return ProcessReader(Path(path), region, surveyed=surveyed, free=self._free)
+        return ProcessReader(Path(path), region, surveyed=surveyed, reader=reader, free=self._free)
 
     def __enter__(self) -> Self:
         return self
@@ -58,13 +67,19 @@ class DecoderProcesses:
 
 
 class ProcessReader(ScaledReader):
-    """A `ScaledReader`: a `PyAVReader` in a process, which decodes the next batch while this one is made use of.
+    """A `ScaledReader`: that of `open_scaled` in a process, which decodes the next batch while this one is made use of.
 
     Raises VideoError also where the process ends, as it does when a decoder crashes.
     """
 
     def __init__(
-        self, path: Path, region: Region, *, surveyed: bool | None, free: "LifoQueue[_Process | None]"
+        self,
+        path: Path,
+        region: Region,
+        *,
+        surveyed: bool | None,
+        reader: Backend,
+        free: "LifoQueue[_Process | None]",
     ) -> None:
         self._path, self._free = path, free
         self._process: _Process | None = free.get()
@@ -72,7 +87,7 @@ class ProcessReader(ScaledReader):
             self._process = self._process or _Process()
             # what `region` may be beside it, such as a `Preprocess`, the process need not know
             region = Region(region.size, region.crop, region.crop_unit)
-            self._index = cast(VideoIndex, self._ask("open", Path.cwd(), path, region, surveyed))
+            self._index = cast(VideoIndex, self._ask("open", Path.cwd(), path, region, surveyed, reader))
         except BaseException:
             self._give_back()
             raise
@@ -183,13 +198,13 @@ class _Decoder:
     """What the process does. `decode_ahead` follows each answer."""
 
     def __init__(self) -> None:
-        self._reader: PyAVReader | None = None
+        self._reader: ScaledReader | None = None
         self._batches: Iterator[FrameBatch] = iter(())
         self._next: FrameBatch | Exception | None = None
 
-    def open(self, folder: Path, path: Path, region: Region, surveyed: bool | None) -> VideoIndex:
+    def open(self, folder: Path, path: Path, region: Region, surveyed: bool | None, reader: Backend) -> VideoIndex:
         os.chdir(folder)  # where who asks is now
-        self._reader = open_scaled(path, region, surveyed=surveyed)
+        self._reader = open_scaled(path, region, surveyed=surveyed, reader=reader)
         return self._reader.index
 
     def report(self) -> DecodeReport:

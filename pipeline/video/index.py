@@ -24,7 +24,7 @@ from pipeline.video.ffmpeg import (
     shown_size,
     video_stream,
 )
-from pipeline.video.types import VideoError, VideoIndex, VideoProperties
+from pipeline.video.types import Picture, VideoError, VideoIndex, VideoProperties
 
 # In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
 MAX_EXCHANGED = 16
@@ -84,7 +84,8 @@ def _index(path: Path, container: av.container.InputContainer, first: av.VideoFr
     # Exact integers times the time base, rounded once: the same doubles as PyAV's frame.time.
     numerator, denominator = stream.time_base.numerator, stream.time_base.denominator
     pts_seconds = np.fromiter((int(tick) * numerator / denominator for tick in ticks), np.float64, len(ticks))
-    return VideoIndex(describe_frames(path, stream, pts_seconds, first), pts_seconds, container.format.name)
+    properties = describe_frames(path, stream, pts_seconds, first)
+    return VideoIndex(properties, pts_seconds, container.format.name, describe_picture(first))
 
 
 def describe_frames(
@@ -103,6 +104,11 @@ def describe_frames(
         variable_frame_rate=bool(len(steps)) and bool(np.ptp(steps) > STEP_TOLERANCE * np.median(steps)),
         rotation_degrees=first.rotation % 360,
     )
+
+
+def describe_picture(first: av.VideoFrame) -> Picture:
+    """How the first frame, decoded, is stored."""
+    return Picture(first.format.name, bool(first.interlaced_frame), int(first.color_trc))
 
 
 def _video_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:

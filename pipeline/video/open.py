@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from pipeline.errors import InputError
-from pipeline.video.types import Backend, VideoError, VideoReader
+from pipeline.video.types import Backend, ReaderName, ScaledReader, VideoError, VideoReader, scaling_reader
 
 if TYPE_CHECKING:
-    from pipeline.video.readers.pyav import PyAVReader
+    from pipeline.video.readers.forward import ForwardReader
     from pipeline.video.region import Region
     from pipeline.video.types import VideoIndex
 
@@ -31,15 +31,20 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
 
 def open_indexed(video: "VideoIndex", *, backend: Backend = "auto") -> VideoReader:
     """As `open_video`, for a caller that has asked `index_video` already."""
-    if backend in ("auto", "decord"):
+    if backend != "auto":
+        return _open_whole(video, backend)
+    try:
+        return _open_whole(video, "decord")
+    except VideoError:
+        return _open_whole(video, "pyav")
+
+
+def _open_whole(video: "VideoIndex", name: ReaderName) -> "ForwardReader":
+    if name == "decord":
         from pipeline.video.readers.decord import DecordReader
 
-        try:
-            return DecordReader(video)
-        except VideoError:
-            if backend == "decord":
-                raise
-    if backend == "opencv":
+        return DecordReader(video)
+    if name == "opencv":
         from pipeline.video.readers.opencv import OpenCVReader
 
         return OpenCVReader(video)
@@ -48,23 +53,37 @@ def open_indexed(video: "VideoIndex", *, backend: Backend = "auto") -> VideoRead
     return PyAVReader(video)
 
 
-def open_scaled(path: Path | str, region: "Region", *, surveyed: bool | None = None) -> "PyAVReader":
+def open_scaled(
+    path: Path | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
+) -> ScaledReader:
     """Open a video file whose frames come as a region of interest, at its size.
 
-    They are scaled on their way out of the decoder, which is much cheaper than scaling them afterwards. `surveyed` as
-    in `index_video`.
+    Args:
+        path: the video.
+        region: the region of interest, and the size (height, width) in pixels that its frames are scaled to.
+        surveyed: as in `index_video`.
+        reader: `auto` is PyAV, which scales frames on their way out of the decoder; this is much cheaper than scaling
+            whole RGB frames, which is how decord's and OpenCV's are scaled.
+
+    Returns:
+        A reader of frames uint8 [T, height, width, 3].
 
     Raises:
-        VideoError: as `open_video`.
+        VideoError: as `open_video`; also where decord or OpenCV would read the video differently from PyAV.
         InputError: the video is smaller than the region of interest.
     """
-    from pipeline.video.readers.pyav import PyAVReader
     from pipeline.video.survey import index_video
 
     video = index_video(Path(path), surveyed=surveyed)
+    name = scaling_reader(reader)
     try:
-        return PyAVReader(video, region)
-    except VideoError:
-        raise
+        region.crop_box(width=video.properties.width, height=video.properties.height)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    if name == "pyav":
+        from pipeline.video.readers.pyav import PyAVReader
+
+        return PyAVReader(video, region)
+    from pipeline.video.readers.scaled import RescaledReader
+
+    return RescaledReader(_open_whole(video, name), name, region)

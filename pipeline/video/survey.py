@@ -24,7 +24,7 @@ from pipeline.video.ffmpeg import (
     open_file,
     video_stream,
 )
-from pipeline.video.index import MAX_EXCHANGED, describe_frames, probe_video
+from pipeline.video.index import MAX_EXCHANGED, describe_frames, describe_picture, probe_video
 from pipeline.video.types import VideoError, VideoIndex
 
 
@@ -148,6 +148,7 @@ def _index(
         describe_frames(path, stream, all_times[order], first),
         all_times[order],
         container.format.name,
+        describe_picture(first),
         is_lost=order >= len(times),
         num_failed=num_failed,
         problems=tuple(seen.problems),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, get_args
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pipeline.video.region import Region
 
-Backend = Literal["auto", "pyav", "decord", "opencv"]
+ReaderName = Literal["pyav", "decord", "opencv"]
+Backend = Literal["auto", ReaderName]
 
 VIDEO_SUFFIXES = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov"}
@@ -29,8 +30,21 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-# How `open_scaled` scales, for the fingerprints of what is made from its frames.
+# How PyAV's frames are scaled, for the fingerprints of what is made from them.
 SCALING = "swscale bilinear, full chroma"
+
+
+def scaling_reader(reader: Backend) -> ReaderName:
+    """The reader that `open_scaled` takes: for `auto` PyAV, which scales frames before they are converted to RGB."""
+    if reader not in get_args(Backend):
+        raise ValueError(f"reader must be one of {', '.join(get_args(Backend))}, got {reader!r}")
+    return "pyav" if reader == "auto" else reader
+
+
+def scaling_of(reader: Backend) -> str:
+    """How `open_scaled` decodes and scales by this reader, for the fingerprints of what is made from its frames."""
+    name = scaling_reader(reader)
+    return SCALING if name == "pyav" else f"{SCALING}, of whole RGB frames by {name}"
 
 
 class VideoError(InputError):
@@ -69,6 +83,7 @@ class DecodeReport:
     substituted_frames  those of them in whose place the frame before was read, so that the others keep their places
     sizes               of the frames as shown, such as "640x360": more than one where the size changes
     problems            what is wrong with the file, in words that follow its name
+    reader              what decoded it; reports from before there was a choice do not name it
     """
 
     declared_frames: int | None
@@ -79,10 +94,11 @@ class DecodeReport:
     rotation_degrees: int
     sizes: tuple[str, ...]
     problems: tuple[str, ...]
+    reader: ReaderName = "pyav"
 
     @classmethod
-    def of_unreadable(cls, problem: str) -> "DecodeReport":
-        """Of a file of which not one frame can be decoded."""
+    def of_unreadable(cls, problem: str, reader: ReaderName = "pyav") -> "DecodeReport":
+        """Of a file of which not one frame can be decoded, or which the reader refuses."""
         return cls(
             declared_frames=None,
             decoded_frames=0,
@@ -92,6 +108,7 @@ class DecodeReport:
             rotation_degrees=0,
             sizes=(),
             problems=(problem,),
+            reader=reader,
         )
 
 
@@ -148,7 +165,9 @@ class ScaledReader(VideoReader, Protocol):
 class OpenScaled(Protocol):
     """`open_scaled`, or what does the same elsewhere."""
 
-    def __call__(self, path: Path | str, region: "Region", *, surveyed: bool | None = None) -> ScaledReader: ...
+    def __call__(
+        self, path: Path | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
+    ) -> ScaledReader: ...
 
 
 def check_range(properties: VideoProperties, start: int, stop: int | None, batch_size: int) -> int:
@@ -160,6 +179,19 @@ def check_range(properties: VideoProperties, start: int, stop: int | None, batch
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     return stop
+
+
+class Picture(NamedTuple):
+    """How the first frame of a video is stored, which decides whether another decoder than PyAV shows it as it is.
+
+    pixel_format    FFmpeg's name, such as "yuv420p"
+    is_interlaced   whether it is made of two fields, which show two moments
+    color_transfer  a number of ITU-T H.273; 16 and 18 are those of high dynamic range
+    """
+
+    pixel_format: str
+    is_interlaced: bool
+    color_transfer: int
 
 
 @dataclass(frozen=True)
@@ -174,6 +206,7 @@ class VideoIndex:
     properties: VideoProperties
     pts_seconds: np.ndarray  # float64 [T], ascending
     container: str  # FFmpeg's name of the format, such as "matroska,webm"
+    picture: Picture
     is_lost: np.ndarray | None = None
     num_failed: int = 0
     problems: tuple[str, ...] = ()

@@ -18,10 +18,11 @@ from pipeline.video.preprocess import Preprocess
 from pipeline.video.readers import decord as readers_decord
 from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
-from pipeline.video.types import VIDEO_SUFFIXES, VideoError, VideoReader
+from pipeline.video.types import VIDEO_SUFFIXES, Backend, ScaledReader, VideoError, VideoReader
 
 PROCESS = "process"  # PyAV in a process of its own
-BACKENDS = ("pyav", "decord", "opencv", PROCESS)
+OTHERS = ("decord", "opencv")  # readers that scale whole RGB frames
+BACKENDS = ("pyav", *OTHERS, PROCESS)
 VARIABLE_TICKS = [0, 40, 50, 90, 91, 200, 1000, 1001, 1500, 1540, 1580, 1599, 1700, 2500, 2501, 2600, 4000]
 
 # Every key is a file that `make_video` makes: its arguments.
@@ -74,6 +75,13 @@ def opened(path: Path, backend: str) -> VideoReader:
     with processes.open_scaled(path, Region((8, 8))) as video:
         size = video.properties.height, video.properties.width
     return processes.open_scaled(path, Region(size))
+
+
+def opened_scaled(path: Path, region: Region, reader: str) -> ScaledReader:
+    """The video by any reader, its frames as a region of interest."""
+    if reader == PROCESS:
+        return processes.open_scaled(path, region)
+    return open_scaled(path, region, reader=reader)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("backend", "name"), READABLE)
@@ -159,23 +167,59 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(make_video: MakeVideo) -> 
     np.testing.assert_array_equal(batch.pts_seconds, pts_seconds)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("reader", "name"), [pair for pair in READABLE if pair[0] != "auto"])
 @pytest.mark.parametrize("crop", [None, (0.25, 0.25, 0.5, 0.5)])
-def test_frames_scaled_by_the_decoder_are_nearly_those_scaled_afterwards(
-    name: str, crop: tuple[float, ...] | None, make_video: MakeVideo
+def test_frames_of_every_reader_at_the_size_of_a_region_are_nearly_those_scaled_afterwards(
+    reader: str, name: str, crop: tuple[float, ...] | None, make_video: MakeVideo
 ) -> None:
     path = make_video(name, **KINDS[name])
     whole, pts_seconds = decode_fully(path)
     preprocess = Preprocess(size=(12, 16), crop=crop, crop_unit="fractions")
-    with open_scaled(path, preprocess) as video:
+    num_frames = len(whole)
+    with opened_scaled(path, preprocess, reader) as video:
         batches = list(video.read(batch_size=7))
+        inside = list(video.read(num_frames // 3, num_frames, batch_size=2))
+        report = video.report()
     np.testing.assert_array_equal(np.concatenate([batch.pts_seconds for batch in batches]), pts_seconds)
+    np.testing.assert_array_equal(np.concatenate([batch.index for batch in batches]), np.arange(num_frames))
     pixels = np.concatenate([batch.pixels for batch in batches])
+    np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in inside]), pixels[num_frames // 3 :])
+    assert (report.reader, report.decoded_frames) == ("pyav" if reader == PROCESS else reader, num_frames)
+    assert report.problems == ()
     assert pixels.shape == (len(whole), 12, 16, 3)
     assert pixels.dtype == np.uint8
     difference = pixels.astype(int) - preprocess.resize(whole).numpy()
     assert np.abs(difference).mean() < 12, "of hard edges between colours, which chroma at half the size blurs"
     assert np.abs(difference.mean((0, 1, 2))).max() < 3
+    if reader not in OTHERS:
+        return
+    if crop is None:  # whole RGB frames are scaled, and no chroma at half the size
+        assert np.abs(difference).mean() < 2
+        return
+    with open_scaled(path, preprocess) as video:  # PyAV cuts a region out of whole RGB frames too
+        np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in video.read()]), pixels)
+
+
+def test_auto_scales_as_pyav_to_the_bit(make_video: MakeVideo) -> None:
+    path = make_video()
+    by_default, by_auto, by_pyav = (
+        np.concatenate([batch.pixels for batch in open_scaled(path, Region((20, 30)), **options).read()])
+        for options in ({}, {"reader": "auto"}, {"reader": "pyav"})  # type: ignore[arg-type]
+    )
+    np.testing.assert_array_equal(by_default, by_pyav)
+    np.testing.assert_array_equal(by_auto, by_pyav)
+
+
+@pytest.mark.parametrize("reader", ["pyav", "decord", "opencv"])
+def test_a_process_reads_by_each_reader(reader: Backend, make_video: MakeVideo, capfd: pytest.CaptureFixture) -> None:
+    path = make_video(options={"bf": "2", "g": "5"})
+    region = Region((20, 30), (4, 2, 40, 30))
+    with open_scaled(path, region, reader=reader) as here, processes.open_scaled(path, region, reader=reader) as there:
+        for expected, found in zip(here.read(batch_size=9), there.read(batch_size=9), strict=True):
+            np.testing.assert_array_equal(found.pixels, expected.pixels)
+        assert there.report() == here.report()
+        assert there.report().reader == reader
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", NOT_FOR_DECORD_KINDS)
@@ -190,7 +234,7 @@ def test_decord_gets_no_video_that_does_not_fit_into_memory(
 ) -> None:
     path = make_video()
     monkeypatch.setattr(readers_decord, "MAX_DECODED_BYTES", 40 * 64 * 48 * 3 - 1)
-    with pytest.raises(VideoError, match="all 40 frames at once"):
+    with pytest.raises(VideoError, match="all 40 frames before they are asked for"):
         open_video(path, backend="decord")
     with open_video(path) as video:
         assert isinstance(video, PyAVReader)
@@ -372,5 +416,5 @@ def test_media_files_are_read_whole(backend: str) -> None:
             middle = len(batches) // 2
             batch = next(iter(video.read(int(batches[middle][0][0]), batch_size=1)))
             np.testing.assert_array_equal(batch.pixels[0], batches[middle][2], row["file"])
-    # decord leaves to PyAV: avi, gif, mpg, and one of too many pixels. OpenCV has no decoder of AV1.
-    assert num_refused == {"decord": 6, "opencv": 1}.get(backend, 0)
+    # decord leaves to PyAV: avi, gif, mpg, and one of too many pixels; OpenCV AV1, and two of high dynamic range.
+    assert num_refused == {"decord": 6, "opencv": 3}.get(backend, 0)

@@ -24,6 +24,11 @@ class ForwardReader(VideoReader):
     def properties(self) -> VideoProperties:
         return self._video.properties
 
+    @property
+    def index(self) -> VideoIndex:
+        """See `ScaledReader.index`."""
+        return self._video
+
     def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
         """See `VideoReader.read`."""
         stop = check_range(self.properties, start, stop, batch_size)

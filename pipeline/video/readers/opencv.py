@@ -1,6 +1,7 @@
 """Frames by OpenCV's FFmpeg: a second opinion, which no one takes unless it is asked for.
 
-Decoding happens when a frame is asked for, so memory stays within one batch.
+Decoding happens when a frame is asked for, so memory stays within one batch. OpenCV converts interlaced frames, and
+those of high dynamic range, to colours that are not theirs: they are refused.
 """
 
 import os
@@ -12,29 +13,44 @@ import cv2
 import numpy as np
 
 from pipeline.video.ffmpeg import ffmpeg_name
+from pipeline.video.readers.agreement import check_first_frame, refusal
 from pipeline.video.readers.forward import ForwardReader
 from pipeline.video.types import VideoError, VideoIndex
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
+HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}  # color_transfer of a `Picture`
+
 
 class OpenCVReader(ForwardReader):
-    """A `VideoReader`. Raises VideoError for files that OpenCV cannot open."""
+    """A `VideoReader`. Raises VideoError for files that OpenCV cannot open, or would show in other colours."""
 
     def __init__(self, video: VideoIndex) -> None:
         super().__init__(video)
         self._tolerance_seconds = float(np.diff(video.pts_seconds).min(initial=1.0)) / 2
+        self._check_kind()
         self._open()
         if not self._capture.grab():  # It opens files of codecs that it has no decoder for, such as AV1.
-            raise VideoError(f"{self.properties.path}: OpenCV decodes no frame: damaged, or a codec it lacks")
+            raise refusal(video, "OpenCV decodes no frame: it lacks a decoder of this codec, or the file is damaged")
+        self._open()
+        check_first_frame(video, self._next_frame(), name="OpenCV")
         self._open()
 
+    def _check_kind(self) -> None:
+        picture = self._video.picture
+        if self._video.problems:  # of a surveyed file
+            raise refusal(self._video, f"OpenCV reads whole files only, and it {'; '.join(self._video.problems)}")
+        if picture.is_interlaced:
+            raise refusal(self._video, "OpenCV gives interlaced frames in wrong colours")
+        if picture.color_transfer in HIGH_DYNAMIC_RANGE:
+            kind = HIGH_DYNAMIC_RANGE[picture.color_transfer]
+            raise refusal(self._video, f"OpenCV changes the colours of videos of high dynamic range ({kind})")
+
     def _open(self) -> None:
-        path = self.properties.path
-        self._capture = cv2.VideoCapture(ffmpeg_name(path), cv2.CAP_FFMPEG)
+        self._capture = cv2.VideoCapture(ffmpeg_name(self.properties.path), cv2.CAP_FFMPEG)
         self._position = 0
         if not self._capture.isOpened():
-            raise VideoError(f"{path}: OpenCV cannot read it")
+            raise refusal(self._video, "OpenCV cannot read it")
 
     def _next_frame(self) -> np.ndarray:
         """The frame at the position, uint8 [H, W, 3] RGB."""
@@ -42,8 +58,8 @@ class OpenCVReader(ForwardReader):
         decoded, pixels = self._capture.retrieve()
         expected = (self.properties.height, self.properties.width, 3)
         if not decoded or pixels.shape != expected:
-            got = pixels.shape if decoded else "none"
-            raise VideoError(f"{self.properties.path}: OpenCV gives pixels {got}, expected {expected}")
+            got = list(pixels.shape) if decoded else "none"
+            raise refusal(self._video, f"OpenCV gives pixels {got}, expected {list(expected)}")
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
     def _skip_frame(self) -> None:

@@ -42,11 +42,6 @@ class PyAVReader(ForwardReader):
         self._frames: Iterator[av.VideoFrame]
         self._open()
 
-    @property
-    def index(self) -> VideoIndex:
-        """See `ScaledReader.index`."""
-        return self._video
-
     def report(self) -> DecodeReport:
         """See `ScaledReader.report`."""
         video, properties = self._video, self.properties

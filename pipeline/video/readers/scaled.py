@@ -1,0 +1,71 @@
+"""Frames of a reader that cannot scale them itself, as the region of interest, at its size."""
+
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from pipeline.video.readers.forward import ForwardReader
+from pipeline.video.region import Region
+from pipeline.video.scaling import Scaler
+from pipeline.video.types import (
+    DecodeReport,
+    FrameBatch,
+    ReaderName,
+    ScaledReader,
+    VideoIndex,
+    VideoProperties,
+    check_range,
+)
+
+
+class RescaledReader(ScaledReader):
+    """Whole RGB frames of a reader, each scaled when it is decoded: in memory is one of them, and a scaled batch.
+
+    Scaling is that of `Scaler`. PyAV's frames are scaled before they are converted to RGB, so these differ by a few
+    grey levels.
+    """
+
+    def __init__(self, reader: ForwardReader, name: ReaderName, region: Region) -> None:
+        self._reader, self._name = reader, name
+        self._scale = Scaler(region)
+
+    @property
+    def index(self) -> VideoIndex:
+        """See `ScaledReader.index`."""
+        return self._reader.index
+
+    @property
+    def properties(self) -> VideoProperties:
+        return self._reader.properties
+
+    def report(self) -> DecodeReport:
+        """See `ScaledReader.report`. All frames are whole: the readers refuse damaged videos."""
+        properties = self.properties
+        return DecodeReport(
+            declared_frames=properties.declared_frames,
+            decoded_frames=properties.num_frames,
+            failed_frames=0,
+            substituted_frames=0,
+            variable_frame_rate=properties.variable_frame_rate,
+            rotation_degrees=properties.rotation_degrees,
+            sizes=(f"{properties.width}x{properties.height}",),
+            problems=(),
+            reader=self._name,
+        )
+
+    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+        """See `VideoReader.read`."""
+        stop = check_range(self.properties, start, stop, batch_size)
+        frames = self._reader.read(start, stop, batch_size=1)
+        for batch_start in range(start, stop, batch_size):
+            batch = [self._scaled(next(frames)) for _ in range(batch_start, min(batch_start + batch_size, stop))]
+            pixels, index, pts_seconds = (np.concatenate(parts) for parts in zip(*batch, strict=True))
+            yield FrameBatch(pixels, index, pts_seconds)
+
+    def _scaled(self, frame: FrameBatch) -> FrameBatch:
+        whole = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.pixels[0]), format="rgb24")
+        return frame._replace(pixels=self._scale(whole)[None])
+
+    def close(self) -> None:
+        self._reader.close()
