@@ -136,3 +136,13 @@ def test_a_region_outside_the_video_is_refused_before_it_is_decoded(reader: Back
 def test_a_reader_that_there_is_not_is_refused(make_video: MakeVideo) -> None:
     with pytest.raises(ValueError, match="reader must be one of auto, pyav, decord, opencv, got 'ffmpeg'"):
         open_scaled(make_video(), Region((8, 8)), reader="ffmpeg")  # type: ignore[arg-type]
+
+
+def test_auto_scales_as_pyav_to_the_bit(make_video: MakeVideo) -> None:
+    path = make_video()
+    by_default, by_auto, by_pyav = (
+        np.concatenate([batch.pixels for batch in open_scaled(path, Region((20, 30)), **options).read()])
+        for options in ({}, {"reader": "auto"}, {"reader": "pyav"})  # type: ignore[arg-type]
+    )
+    np.testing.assert_array_equal(by_default, by_pyav)
+    np.testing.assert_array_equal(by_auto, by_pyav)

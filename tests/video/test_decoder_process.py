@@ -15,8 +15,9 @@ from damage import damage, read_as_labelling_does
 from made_videos import MakeVideo, decode_fully
 
 from pipeline.video.decoder_process import DecoderProcesses, ProcessReader
+from pipeline.video.open import open_scaled
 from pipeline.video.region import Region
-from pipeline.video.types import VideoError
+from pipeline.video.types import Backend, VideoError
 
 LARGE = Region((200, 300))  # 32 frames of it do not fit into a pipe
 LONGEST_SECONDS = 10.0
@@ -64,6 +65,20 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize("reader", ["pyav", "decord", "opencv"])
+def test_a_process_reads_by_each_reader(
+    reader: Backend, processes: DecoderProcesses, make_video: MakeVideo, capfd: pytest.CaptureFixture
+) -> None:
+    path = make_video(options={"bf": "2", "g": "5"})
+    region = Region((20, 30), (4, 2, 40, 30))
+    with open_scaled(path, region, reader=reader) as here, processes.open_scaled(path, region, reader=reader) as there:
+        for expected, found in zip(here.read(batch_size=9), there.read(batch_size=9), strict=True):
+            np.testing.assert_array_equal(found.pixels, expected.pixels)
+        assert there.report() == here.report()
+        assert there.report().reader == reader
+    assert capfd.readouterr() == ("", "")
 
 
 def test_damaged_files_are_read_and_refused_as_without_a_process(

@@ -18,7 +18,7 @@ from pipeline.video.preprocess import Preprocess
 from pipeline.video.readers import decord as readers_decord
 from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
-from pipeline.video.types import VIDEO_SUFFIXES, Backend, ScaledReader, VideoError, VideoReader
+from pipeline.video.types import VIDEO_SUFFIXES, ScaledReader, VideoError, VideoReader
 
 PROCESS = "process"  # PyAV in a process of its own
 OTHERS = ("decord", "opencv")  # readers that scale whole RGB frames
@@ -198,28 +198,6 @@ def test_frames_of_every_reader_at_the_size_of_a_region_are_nearly_those_scaled_
         return
     with open_scaled(path, preprocess) as video:  # PyAV cuts a region out of whole RGB frames too
         np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in video.read()]), pixels)
-
-
-def test_auto_scales_as_pyav_to_the_bit(make_video: MakeVideo) -> None:
-    path = make_video()
-    by_default, by_auto, by_pyav = (
-        np.concatenate([batch.pixels for batch in open_scaled(path, Region((20, 30)), **options).read()])
-        for options in ({}, {"reader": "auto"}, {"reader": "pyav"})  # type: ignore[arg-type]
-    )
-    np.testing.assert_array_equal(by_default, by_pyav)
-    np.testing.assert_array_equal(by_auto, by_pyav)
-
-
-@pytest.mark.parametrize("reader", ["pyav", "decord", "opencv"])
-def test_a_process_reads_by_each_reader(reader: Backend, make_video: MakeVideo, capfd: pytest.CaptureFixture) -> None:
-    path = make_video(options={"bf": "2", "g": "5"})
-    region = Region((20, 30), (4, 2, 40, 30))
-    with open_scaled(path, region, reader=reader) as here, processes.open_scaled(path, region, reader=reader) as there:
-        for expected, found in zip(here.read(batch_size=9), there.read(batch_size=9), strict=True):
-            np.testing.assert_array_equal(found.pixels, expected.pixels)
-        assert there.report() == here.report()
-        assert there.report().reader == reader
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", NOT_FOR_DECORD_KINDS)
