@@ -32,7 +32,7 @@ from pipeline.video.image import IMAGE_SUFFIXES, read_image
 from pipeline.video.open import open_indexed
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.survey import index_video
-from pipeline.video.types import VIDEO_SUFFIXES, VideoReader
+from pipeline.video.types import VIDEO_SUFFIXES, Backend, VideoReader
 
 EVERY_SECONDS = 5.0
 MAX_DISTANCE_SECONDS = 0.5  # the end of a video and of its segments, which may be of a copy in another format
@@ -159,12 +159,13 @@ def caption_video(
     *,
     spans: Sequence[Span] | None = None,
     every_seconds: float = EVERY_SECONDS,
+    reader: Backend = "auto",
     on_progress: Callable[[str], None] = lambda progress: None,
 ) -> list[VideoCaption]:
     """Describe each of `spans`, in order of time, by the frame nearest to its middle.
 
     Without `spans` they last about `every_seconds`: the last one, half to one and a half times as long, ends with the
-    video. `on_progress` is given the progress in words.
+    video. `reader` decodes it, as the backend of `open_video`. `on_progress` is given the progress in words.
 
     Raises InputError where the video cannot be read or is smaller than the model's region of interest, or the spans do
     not end where the video ends.
@@ -177,8 +178,8 @@ def caption_video(
     _check_end(path, spans[-1].stop_seconds, stop_seconds)
     _check_size(path, model.frame_encoder.preprocess, width=properties.width, height=properties.height)
     wanted = _nearest(times, np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans]))
-    with open_indexed(index) as reader:
-        frames = _frames(reader, wanted, model.frame_encoder.spec.batch_size, on_progress)
+    with open_indexed(index, backend=reader) as opened:
+        frames = _frames(opened, wanted, model.frame_encoder.spec.batch_size, on_progress)
         captions = [best for best, *_ in _describe(frames, model, search)]
     return [VideoCaption(*span, *caption) for span, caption in zip(spans, captions, strict=True)]
 
@@ -192,13 +193,15 @@ def caption_files(
     labels: Path | None,
     every_seconds: float,
     out: Path,
+    reader: Backend = "auto",
     on_failure: Callable[[str], None],
     on_progress: Callable[[str], None] = lambda progress: None,
 ) -> Iterator[list[CaptionRow]]:
     """Yield the rows of each file that can be described: of the images, then of the videos.
 
     The subtitles and the summary of each video are written into `out` on the way. `labels`: the folder whose
-    <stem>.segments.csv say which spans of a video are described; None: each of `every_seconds`. A file that cannot be
+    <stem>.segments.csv say which spans of a video are described; None: each of `every_seconds`. `reader`: what decodes
+    the videos, as the backend of `open_video`. A file that cannot be
     described is told to `on_failure` in one sentence and the rest go on; what an earlier call wrote for it stays.
     """
     for path, captions in caption_images(images, model, search, on_failure=on_failure):
@@ -210,7 +213,7 @@ def caption_files(
             _check_is_first(path, described.get(path.stem))
             spans = None if labels is None else _spans_beside(path, labels)
             video_captions = caption_video(
-                path, model, search, spans=spans, every_seconds=every_seconds, on_progress=on_progress
+                path, model, search, spans=spans, every_seconds=every_seconds, reader=reader, on_progress=on_progress
             )
             write_video_captions(out, path.stem, video_captions)
         except InputError as error:

@@ -11,6 +11,7 @@ from pipeline.cli.console import (
     Commands,
     add_command,
     add_model_arguments,
+    add_reader_argument,
     make_writable,
     report_failure,
 )
@@ -79,6 +80,7 @@ def _add_arguments(caption: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="videos without --labels: a caption for each so many seconds (default: 5)",
     )
+    add_reader_argument(caption, "decord, the fastest with whole frames, and pyav for what decord refuses")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -118,6 +120,7 @@ def run(options: argparse.Namespace) -> int:
                 labels=options.labels,
                 every_seconds=EVERY_SECONDS if options.every is None else options.every,
                 out=out,
+                reader=options.reader,
                 on_failure=refuse_one,
                 on_progress=bar.set_postfix_str,
             ):

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+READERS = ("auto", "pyav", "decord", "opencv")  # `video.types.Backend`, which would import numpy
 EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # a signal's number is added to the last, as shells do
 
 
@@ -21,6 +22,17 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: CUDA where there is one"
+    )
+
+
+def add_reader_argument(command: argparse.ArgumentParser, auto: str) -> None:
+    """Add --reader; `auto` says what that choice takes, and why."""
+    command.add_argument(
+        "--reader",
+        choices=READERS,
+        default="auto",
+        help=f"what decodes videos (default: auto). auto takes {auto}; decord takes short mp4, mov, mkv and webm files;"
+        " decord and opencv refuse, in a sentence, videos that they would read differently from pyav",
     )
 
 

@@ -10,6 +10,7 @@ from pipeline.cli.console import (
     Commands,
     add_command,
     add_model_arguments,
+    add_reader_argument,
     add_renamed_option,
     make_writable,
     report_failure,
@@ -26,7 +27,8 @@ Write, for each video, into the folder --out:
   <stem>.segments.csv    start,stop,start_seconds,stop_seconds,label,probability
                          frames from start up to, not including, stop
   <stem>.report.json     the run, data and commit that the model comes from, and what was decoded
-  decode_report.csv      for all videos: frames declared, decoded, failed, substituted; what is wrong with a file
+  decode_report.csv      for all videos: frames declared, decoded, failed, substituted; what is wrong with a file;
+                         the reader that decoded it
 and, where --formats asks for it,
   <stem>.frames.jsonl    a JSON object a frame             <stem>.segments.vtt    WebVTT subtitles, for browsers
   <stem>.frames.parquet  the same as a Parquet table       <stem>.segments.srt    SubRip, for players and editors
@@ -72,8 +74,8 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         "--on-error",
         choices=("skip", "stop", "partial"),
         default="skip",
-        help="of a damaged video: skip, leave it out; partial, label the frames that can be decoded; stop, end there"
-        " (default: skip)",
+        help="of a damaged video: skip, leave it out; partial, label the frames that can be decoded (not with --reader"
+        " decord or opencv); stop, end there (default: skip)",
     )
     label.add_argument(
         "--jobs",
@@ -100,6 +102,7 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         " encoded one by more than so many grey levels of 255 (default: encode all)",
     )
     add_renamed_option(label, "--still", now="--static-threshold", type=float)
+    add_reader_argument(label, "pyav, which reads most files and scales frames on their way out")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -123,7 +126,11 @@ def run(options: argparse.Namespace) -> int:
 
     outputs = OutputOptions(tuple(options.formats.split(",")), options.overlay, options.on_error, options.overwrite)
     model = load_model(
-        options.model, device=options.device, precision=options.precision, static_threshold=options.static_threshold
+        options.model,
+        device=options.device,
+        precision=options.precision,
+        static_threshold=options.static_threshold,
+        reader=options.reader,
     )
     check_outputs(outputs, model)
     paths = find_inputs(options.inputs, model)

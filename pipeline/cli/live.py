@@ -35,6 +35,7 @@ FOR_FINISHED = {
     "overwrite": False,
     "track": False,
     "static_threshold": None,
+    "reader": "auto",
 }
 TEXT = """
 Live, from --camera N, a stream's address (rtsp://, http://, udp://, ...) or --follow FILE, one at a time:

@@ -9,6 +9,7 @@ from pipeline.cli.console import (
     Commands,
     add_command,
     add_model_arguments,
+    add_reader_argument,
     make_writable,
     report_failure,
 )
@@ -69,6 +70,7 @@ def _add_arguments(review: argparse.ArgumentParser) -> None:
             metavar="SECONDS",
             help=f"the {name} stretch (default: {default:g}; of features, 25 frames are taken for a second)",
         )
+    add_reader_argument(review, "pyav, which reads most files and scales frames on their way out")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.labelling.model import load_model
     from pipeline.labelling.review import PAGE, Listing, find_given, review_files
 
-    model = load_model(options.model, device=options.device)
+    model = load_model(options.model, device=options.device, reader=options.reader)
     paths = find_inputs(options.inputs, model)
     given = find_given(paths, options.labels, model.spec.label_space) if options.labels else {}
     make_writable(options.out)

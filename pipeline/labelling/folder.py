@@ -34,7 +34,7 @@ from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.index import estimate_num_frames
 from pipeline.video.open import open_scaled
 from pipeline.video.readers.pyav import PyAVReader
-from pipeline.video.types import VIDEO_SUFFIXES, DamagedVideoError, OpenScaled
+from pipeline.video.types import VIDEO_SUFFIXES, DamagedVideoError, OpenScaled, scaling_reader
 
 MAX_JOBS = {"cpu": 4, "cuda": 8}  # by device: each takes memory, and a GPU encodes what several cores decode
 OnError = Literal["skip", "stop", "partial"]
@@ -96,10 +96,17 @@ def default_num_parallel(model: Model) -> int:
 
 
 def check_outputs(outputs: OutputOptions, model: Model) -> None:
-    """Raise InputError where a model of ready features, which have no pixels and no times, is asked for them."""
+    """Raise InputError where a model of ready features, which have no pixels and no times, is asked for them, or where
+    damaged videos are to be labelled in part by a reader that cannot tell which frames it lost."""
     asked = ["--overlay"] * outputs.overlay + [f"--formats {name}" for name in outputs.formats if name in TIMED_FORMATS]
     if asked and model.runtime is None:
         raise InputError(f"the model was trained on ready features: {', '.join(asked)}: needs one that sees videos")
+    name = scaling_reader(model.reader)
+    if outputs.on_error == "partial" and name != "pyav":
+        raise InputError(
+            f"--on-error partial: got --reader {name}, which cannot tell the frames that it lost; expected --reader"
+            " auto or pyav"
+        )
 
 
 def label_videos(

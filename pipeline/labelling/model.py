@@ -11,7 +11,9 @@ from pipeline.checkpoints.labeller import Checkpoint, CheckpointSpec, load_check
 from pipeline.encoding.device import choose_device
 from pipeline.encoding.runtime import open_runtime
 from pipeline.encoding.types import BATCH_FRAMES, Precision, Runtime
+from pipeline.errors import InputError
 from pipeline.labelling.location import find_checkpoint, find_exports
+from pipeline.video.types import Backend, scaling_of, scaling_reader
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Model:
     static_threshold: grey levels up to which a frame shows nothing new and is not encoded, see `encode_video`; None:
         all are.
     at_once: how many frames its encoder takes together, see `open_runtime`. It changes no label.
+    reader: what decodes its videos, see `open_scaled`.
     """
 
     checkpoint: Checkpoint
@@ -29,6 +32,7 @@ class Model:
     exports: Path | None = None
     static_threshold: float | None = None
     batch_frames: int = BATCH_FRAMES
+    reader: Backend = "auto"
 
     @property
     def spec(self) -> CheckpointSpec:
@@ -52,6 +56,8 @@ class Model:
     def fingerprint(self) -> str:
         """Hex digest over all that decides which labels a video gets."""
         digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.static_threshold}".encode())
+        if scaling_reader(self.reader) != "pyav":  # labels from before there was a choice stay up to date
+            digest.update(scaling_of(self.reader).encode())
         if self.checkpoint.frame_encoder:
             digest.update(self.checkpoint.frame_encoder.fingerprint().encode())
         for name, tensor in self.checkpoint.labeller.state_dict().items():
@@ -66,15 +72,19 @@ def load_model(
     precision: Precision = "full",
     static_threshold: float | None = None,
     batch_frames: int = BATCH_FRAMES,
+    reader: Backend = "auto",
 ) -> Model:
     """The model in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model), see `Model`.
 
     For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
 
-    Raises InputError where there is none, the device is absent or cannot compute with the precision.
+    Raises InputError where there is none, the device is absent or cannot compute with the precision, or decord or
+    OpenCV is to read for a model of ready features.
     """
     folder = find_checkpoint(location)
     checkpoint = load_checkpoint(folder, device=choose_device(device))
-    model = Model(checkpoint, precision, find_exports(location), static_threshold, batch_frames)
+    if checkpoint.frame_encoder is None and scaling_reader(reader) != "pyav":
+        raise InputError(f"{location}: was trained on ready features, which no reader decodes: leave out {reader!r}")
+    model = Model(checkpoint, precision, find_exports(location), static_threshold, batch_frames, reader)
     model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
     return model

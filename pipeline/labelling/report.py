@@ -104,8 +104,10 @@ def write_decode_report(folder: Path, rows: Iterable[DecodeRow]) -> None:
     table = {}
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            table = {row["stem"]: row for row in reader} if reader.fieldnames == header else {}
+            lines = csv.DictReader(file)
+            # Reports from before there was a choice of readers have all other columns: PyAV it was.
+            if lines.fieldnames is not None and [*lines.fieldnames] in (header, [n for n in header if n != "reader"]):
+                table = {row["stem"]: {"reader": "pyav"} | row for row in lines}
     table |= {row.stem: row.cells() for row in rows}
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, header, lineterminator="\n")

@@ -22,7 +22,15 @@ from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered
 from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
-from pipeline.video.types import DamagedVideoError, DecodeReport, OpenScaled, ScaledReader, VideoError
+from pipeline.video.types import (
+    DamagedVideoError,
+    DecodeReport,
+    OpenScaled,
+    ReaderName,
+    ScaledReader,
+    VideoError,
+    scaling_reader,
+)
 
 if TYPE_CHECKING:
     from pipeline.video.types import VideoIndex
@@ -54,11 +62,13 @@ def label_video(
 ) -> VideoLabels:
     """Label every frame of a video, or of a file of ready features where the model was trained on features.
 
-    partial: of a damaged video, label the frames that can be decoded; those between them that cannot be get no label
+    partial: of a damaged video, label the frames that can be decoded; those between them that cannot be get no label;
+        by PyAV only: the other readers cannot tell which frames they lost
     tell: called on the way with the number of frames that were labelled so far
     opening: how the video is opened
 
-    Raises DamagedVideoError where not all frames of a video can be read, and `partial` is not set or none can be;
+    Raises DamagedVideoError where not all frames of a video can be read, and `partial` is not set or none can be, or
+    where the model's reader refuses the video;
     InputError where a file is not of the kind that the model takes, or its name is no text.
     """
     check_name(path)
@@ -70,11 +80,15 @@ def label_video(
         return postprocess(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
     if path.suffix.lower() == FEATURE_SUFFIX:
         raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
-    preprocess = model.runtime.frame_encoder.preprocess
+    preprocess, name = model.runtime.frame_encoder.preprocess, scaling_reader(model.reader)
+    # What PyAV cannot read as its packets promise is surveyed below, so that a damaged video can be labelled in part.
+    surveyed = False if name == "pyav" else None
     try:
-        with opening(path, preprocess, surveyed=False) as reader:
+        with opening(path, preprocess, surveyed=surveyed, reader=name) as reader:
             return _label_frames(reader, model, model.runtime, on_progress)
     except VideoError as error:
+        if name != "pyav":
+            raise _unreadable(path, error, name) from error
         with _open_surveyed(path, preprocess, error, opening, partial=partial) as reader:
             return _label_frames(reader, model, model.runtime, on_progress)
 
@@ -116,13 +130,18 @@ def _open_surveyed(
     try:
         reader = opening(path, preprocess, surveyed=True)
     except VideoError:
-        raise DamagedVideoError(str(error), DecodeReport.of_unreadable(str(error).removeprefix(f"{path}: "))) from error
+        raise _unreadable(path, error, "pyav") from error
     report = reader.report()
     if report.problems and not partial:
         reader.close()
         num_frames = f"{report.decoded_frames} frame{'s' * (report.decoded_frames != 1)}"
         raise DamagedVideoError(f"{error} ({num_frames} can be decoded: --on-error partial labels those)", report)
     return reader
+
+
+def _unreadable(path: Path, error: VideoError, reader: ReaderName) -> DamagedVideoError:
+    report = DecodeReport.of_unreadable(str(error).removeprefix(f"{path}: "), reader)
+    return DamagedVideoError(str(error), report)
 
 
 def _encode(

@@ -158,6 +158,7 @@ def test_the_terminal_shows_what_is_going_on(video_model, tmp_path, monkeypatch)
         (["--camera", "0", "--formats", "vtt"], "--formats: is for finished videos only"),
         (["--camera", "0", "--static-threshold", "2"], "--static-threshold: is for finished videos only"),
         (["--camera", "0", "--on-error", "partial"], "--on-error: is for finished videos only"),
+        (["--camera", "0", "--reader", "decord"], "--reader: is for finished videos only"),
         (["clip.mp4", "--idle", "3"], "clip.mp4: finished videos are labelled by a call of their own"),
         (["--follow", "clip.mp4", "--idle", "nan"], "--idle: got nan, expected more than 0 seconds"),
         (["--camera", "0", "--seconds", "0"], "--seconds: got 0.0, expected more than 0 seconds"),

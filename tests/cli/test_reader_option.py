@@ -1,0 +1,66 @@
+"""--reader of the three commands that decode finished videos."""
+
+import json
+from typing import get_args
+
+import pandas as pd
+import pytest
+from made_models import write_other_container, write_video
+
+from pipeline.captioning import describe
+from pipeline.cli.console import READERS
+from pipeline.cli.main import main
+from pipeline.video.types import Backend
+
+
+def test_the_command_line_has_the_readers_that_there_are():
+    assert get_args(Backend) == READERS
+
+
+@pytest.mark.parametrize("command", ["label", "review"])
+def test_a_video_that_the_reader_refuses_is_named_with_what_to_do(command, video_model, tmp_path, capsys):
+    tape, clip = (
+        write_other_container(tmp_path / "tape.ts", "libx264"),
+        write_video(tmp_path / "clip.mp4", num_frames=9),
+    )
+    call = [command, str(tape), str(clip), "--model", str(video_model), "--out", str(tmp_path / "out")]
+    assert main([*call, "--reader", "decord"]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("framescribe: ")]
+    assert line.startswith(f"framescribe: {tape}: decord loses frames")
+    assert "use --reader auto or pyav" in line
+    assert main(call) == 0
+
+
+def test_the_reader_is_in_what_label_writes(video_model, tmp_path):
+    clip, out = write_video(tmp_path / "clip.mp4", num_frames=9), tmp_path / "out"
+    call = ["label", str(clip), "--model", str(video_model), "--out", str(out)]
+    for reader, taken in (("opencv", "opencv"), ("auto", "pyav")):
+        assert main([*call, "--reader", reader]) == 0
+        assert json.loads((out / "clip.report.json").read_text())["decoding"]["reader"] == taken
+        assert list(pd.read_csv(out / "decode_report.csv")["reader"]) == [taken]
+
+
+def test_labels_in_part_are_for_pyav(video_model, tmp_path, capsys):
+    clip = write_video(tmp_path / "clip.mp4", num_frames=3)
+    call = ["label", str(clip), "--model", str(video_model), "--out", str(tmp_path / "out"), "--on-error", "partial"]
+    assert main([*call, "--reader", "opencv"]) == 2
+    assert "--on-error partial: got --reader opencv" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*call, "--reader", "pyav"]) == 0
+
+
+@pytest.mark.parametrize("reader", get_args(Backend))
+def test_captions_are_of_frames_by_the_reader(reader, caption_model, tmp_path, monkeypatch):
+    seen = []
+    open_indexed = describe.open_indexed
+
+    def note(index, *, backend):
+        seen.append(backend)
+        return open_indexed(index, backend=backend)
+
+    monkeypatch.setattr(describe, "open_indexed", note)
+    clip, out = write_video(tmp_path / "clip.mp4", num_frames=9), tmp_path / "captions.csv"
+    call = ["caption", str(clip), "--model", str(caption_model), "--out", str(out), "--device", "cpu"]
+    assert main([*call, "--reader", reader]) == 0
+    assert seen == [reader]
+    assert len(pd.read_csv(out)) == 1

@@ -1,0 +1,130 @@
+"""Which reader labels a video: said in its report, part of what a finished video is known by, and never in part."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_models import write_other_container, write_video
+
+from pipeline.errors import InputError
+from pipeline.labelling.folder import Outcome, OutputOptions, label_videos
+from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.report import LabelReport
+from pipeline.video.types import Backend
+
+READERS: tuple[Backend, ...] = ("pyav", "decord", "opencv")
+
+
+@pytest.fixture(scope="module")
+def models(video_model) -> dict[str, Model]:
+    return {reader: load_model(str(video_model), device="cpu", reader=reader) for reader in ("auto", *READERS)}
+
+
+@pytest.fixture
+def video(tmp_path) -> Path:
+    return write_video(tmp_path / "clip.mp4", num_frames=12)
+
+
+def label(paths: list[Path], model: Model, out: Path, **options) -> tuple[Outcome, list[str]]:
+    out.mkdir(exist_ok=True)
+    printed: list[str] = []
+    return label_videos(paths, model, out, on_failure=printed.append, **options), printed
+
+
+@pytest.mark.parametrize("decoder_processes", [False, True])
+@pytest.mark.parametrize("reader", READERS)
+def test_the_reader_that_was_taken_is_in_both_reports(reader, decoder_processes, models, video, tmp_path):
+    out = tmp_path / "out"
+    outcome, printed = label([video], models[reader], out, decoder_processes=decoder_processes)
+    assert (outcome, printed) == (Outcome(1, 0, 0, 0), [])
+    assert json.loads((out / "clip.report.json").read_text())["decoding"]["reader"] == reader
+    assert list(pd.read_csv(out / "decode_report.csv")["reader"]) == [reader]
+    label([video], models["pyav"], tmp_path / "pyav")
+    table, by_pyav = (pd.read_csv(folder / "clip.frames.csv") for folder in (out, tmp_path / "pyav"))
+    pd.testing.assert_frame_equal(table[["frame", "time_seconds"]], by_pyav[["frame", "time_seconds"]])
+    np.testing.assert_allclose(table["probability"], by_pyav["probability"], atol=0.1)
+
+
+def test_what_auto_and_pyav_labelled_is_finished_for_both_and_for_no_other_reader(models, video, tmp_path):
+    out = tmp_path / "out"
+    label([video], models["auto"], out)
+    assert label([video], models["pyav"], out)[0] == Outcome(0, 0, 1, 0)
+    for reader in ("decord", "opencv", "auto"):
+        assert label([video], models[reader], out)[0] == Outcome(1, 0, 0, 0), reader
+        assert label([video], models[reader], out)[0] == Outcome(0, 0, 1, 0), reader
+
+
+def test_the_fingerprint_is_that_from_before_there_was_a_choice(models):
+    model = models["auto"]
+    digest = hashlib.sha256(f"{model.spec.model_dump_json()} full None".encode())
+    digest.update(model.checkpoint.frame_encoder.fingerprint().encode())
+    for name, tensor in model.checkpoint.labeller.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    assert model.fingerprint == models["pyav"].fingerprint == digest.hexdigest()[:16]
+    assert len({models[reader].fingerprint for reader in READERS}) == 3
+
+
+def test_reports_from_before_there_was_a_choice_count_as_pyav(models, video, tmp_path):
+    out = tmp_path / "out"
+    other = write_video(tmp_path / "other.mp4", num_frames=5)
+    label([video, other], models["auto"], out)
+    path, table = out / "clip.report.json", out / "decode_report.csv"
+    values = json.loads(path.read_text())
+    del values["decoding"]["reader"]
+    path.write_text(json.dumps(values))
+    pd.read_csv(table).drop(columns="reader").to_csv(table, index=False)
+
+    report = LabelReport.read(path)
+    assert report is not None
+    assert report.decoding is not None
+    assert report.decoding.reader == "pyav"
+    assert label([video], models["auto"], out)[0] == Outcome(0, 0, 1, 0)
+    rows = pd.read_csv(table).set_index("stem")
+    assert dict(rows["reader"]) == {"clip": "pyav", "other": "pyav"}
+    assert rows.loc["other", "decoded_frames"] == 5
+
+
+@pytest.mark.parametrize("reader", ["decord", "opencv"])
+def test_a_damaged_video_is_refused_and_never_labelled_in_part(reader, models, tmp_path):
+    path = write_video(tmp_path / "clip.mp4", num_frames=60)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
+    path.write_bytes(content)
+    outcome, (sentence,) = label([path], models[reader], tmp_path / "out")
+    assert outcome == Outcome(0, 0, 0, 1)
+    assert sentence.startswith(f"{path}: ")
+    assert "damaged" in sentence
+    assert not list((tmp_path / "out").glob("clip.*"))
+    (row,) = pd.read_csv(tmp_path / "out" / "decode_report.csv").to_dict("records")
+    assert (row["outcome"], row["reader"], row["problems"]) == ("failed", reader, sentence.removeprefix(f"{path}: "))
+    with pytest.raises(InputError, match=f"--on-error partial: got --reader {reader}"):
+        label([path], models[reader], tmp_path / "out", wanted=OutputOptions(on_error="partial"))
+
+
+def test_a_video_that_a_reader_refuses_is_named_and_the_others_go_on(models, video, tmp_path):
+    refused = write_other_container(tmp_path / "tape.ts", "libx264")
+    outcome, (sentence,) = label([refused, video], models["decord"], tmp_path / "out")
+    assert outcome == Outcome(1, 0, 0, 1)
+    assert sentence.startswith(
+        f"{refused}: decord loses frames or their times in files of the format mpegts; use --reader"
+    )
+    rows = pd.read_csv(tmp_path / "out" / "decode_report.csv").set_index("stem")
+    assert dict(rows["outcome"]) == {"clip": "labelled", "tape": "failed"}
+
+
+def test_a_whole_video_whose_packets_tell_no_times_is_labelled_by_opencv(models, tmp_path):
+    path = write_other_container(tmp_path / "bare.h264", "libx264", num_frames=20)
+    assert label([path], models["opencv"], tmp_path / "out") == (Outcome(1, 0, 0, 0), [])
+    times = pd.read_csv(tmp_path / "out" / "bare.frames.csv")["time_seconds"]
+    np.testing.assert_allclose(times, np.arange(20) / 25)
+
+
+def test_ready_features_are_decoded_by_no_reader(feature_model):
+    for reader in ("auto", "pyav"):
+        load_model(str(feature_model), device="cpu", reader=reader)
+    with pytest.raises(InputError, match="ready features, which no reader decodes"):
+        load_model(str(feature_model), device="cpu", reader="decord")
