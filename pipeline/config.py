@@ -87,6 +87,9 @@ class Dataset(Section):
     """true leaves out each video that has a problem and prints the problem. false stops at any problem."""
     pixels: Pixels
     """How frames become the encoder's input."""
+    reader: Literal["auto", "pyav", "decord", "opencv"] = "auto"
+    """What decodes the videos, in every stage. auto takes pyav. decord and opencv refuse what they would read
+    differently. Label with the same `--reader` afterwards."""
 
     @model_validator(mode="after")
     def _one_of_the_folds(self) -> Self:

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.errors import InputError
 from pipeline.files import replacing
+from pipeline.video.types import ReaderName
 
 SPLITS = ("train", "val", "test")
 Kind = Literal["videos", "features"]
@@ -55,12 +56,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The data set as training sees it: the sources that are whole, each with its split."""
+    """The data set as training sees it: the sources that are whole, each with its split.
+
+    `reader` decodes the videos in every stage, so that no model is evaluated on frames of another one.
+    """
 
     name: str
     kind: Kind
     label_space: LabelSpace
     sources: tuple[Source, ...]
+    reader: ReaderName = "pyav"
 
     def of_split(self, split: str) -> list[Source]:
         return [source for source in self.sources if source.split == split]

@@ -26,7 +26,7 @@ from pipeline.datasets.manifest import SPLITS, Kind, Source
 from pipeline.errors import InputError
 from pipeline.files import check_name
 from pipeline.video.open import open_video
-from pipeline.video.types import VIDEO_SUFFIXES
+from pipeline.video.types import VIDEO_SUFFIXES, Backend, ReaderName, scaling_reader
 
 
 @dataclass
@@ -119,10 +119,16 @@ class Stems:
         return f"{name!r} is no stem of {self.folder}/{guess}"
 
 
-def scan_dataset(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths) -> Scan:
+def scan_dataset(
+    root: Path,
+    *,
+    reader: Backend = "auto",
+    progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths,
+) -> Scan:
     """Look at every file of a data set. Never raises for what is in it: the problems are in the result.
 
-    `progress` wraps the list of media files as it is walked (a progress bar).
+    `reader` is what is to decode the videos: one that it refuses is a problem. `progress` wraps the list of media files
+    as it is walked (a progress bar).
     """
     scan = Scan(Path(root))
     if not scan.root.is_dir():
@@ -139,7 +145,7 @@ def scan_dataset(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]]
     groups = read_groups(scan, stems)
     video_labels = _read_video_labels(scan, stems)
     for path in progress(media):
-        _scan_source(scan, path, groups.get(path.stem, path.stem))
+        _scan_source(scan, path, groups.get(path.stem, path.stem), scaling_reader(reader))
         _scan_labels(scan, path, video_labels)
     _check_widths(scan)
     _check_strays(scan, stems.own)
@@ -181,9 +187,10 @@ def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Pat
     return list(found.values())
 
 
-def _scan_source(scan: Scan, path: Path, group: str) -> None:
+def _scan_source(scan: Scan, path: Path, group: str, reader: ReaderName) -> None:
     try:
-        scan.sources[path.stem] = _read_video(path, group) if scan.kind == "videos" else _read_features(path, group)
+        is_video = scan.kind == "videos"
+        scan.sources[path.stem] = _read_video(path, group, reader) if is_video else _read_features(path, group)
     except InputError as error:
         scan.add(path.stem, path, str(error).removeprefix(f"{path}: "))
     except OSError as error:
@@ -256,9 +263,9 @@ def _keep_labels(scan: Scan, stem: str, labels: np.ndarray) -> None:
         scan.sources[stem] = replace(source, labels_sha256=hashlib.sha256(labels.tobytes()).hexdigest())
 
 
-def _read_video(path: Path, group: str) -> Source:
-    with open_video(path) as reader:
-        p = reader.properties
+def _read_video(path: Path, group: str, reader: ReaderName) -> Source:
+    with open_video(path, backend=reader) as video:
+        p = video.properties
         return Source(
             stem=path.stem,
             path=str(path),

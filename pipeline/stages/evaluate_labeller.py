@@ -39,7 +39,11 @@ def main() -> None:
     label_space = manifest.label_space
     device = choose_device(params.training.device)
     labeller, baseline = (
-        Model(load_checkpoint(folder, device=device, label_space=label_space), exports=exports_beside(folder))
+        Model(
+            load_checkpoint(folder, device=device, label_space=label_space),
+            exports=exports_beside(folder),
+            reader=manifest.reader,
+        )
         for folder in (LABELLER, BASELINE)
     )
     if not any(manifest.of_split(split) for split in HELD_OUT):

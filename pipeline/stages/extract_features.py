@@ -18,7 +18,7 @@ from pipeline.encoding.video import encode_video
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
 from pipeline.video.open import open_scaled
-from pipeline.video.types import SCALING
+from pipeline.video.types import Backend, scaling_of
 
 GIVEN = "given"  # features that no encoder made
 
@@ -30,7 +30,14 @@ def main() -> None:
     manifest, _ = read_manifest(PREPARED)
     sources = () if params.encoder.training == "end_to_end" else manifest.sources
     device = choose_device(params.training.device)
-    extract_features(sources, load_encoder(ENCODER), FEATURES, device=device, exports=exports_beside(ENCODER))
+    extract_features(
+        sources,
+        load_encoder(ENCODER),
+        FEATURES,
+        device=device,
+        exports=exports_beside(ENCODER),
+        reader=manifest.reader,
+    )
 
 
 def extract_features(
@@ -40,14 +47,18 @@ def extract_features(
     *,
     device: torch.device,
     exports: Path | None,
+    reader: Backend = "auto",
 ) -> None:
-    """Write the features of each source that `out` does not hold yet; remove what belongs to none of them."""
+    """Write the features of each source that `out` does not hold yet; remove what belongs to none of them.
+
+    `reader` decodes the videos; features of frames by another one are made again.
+    """
     wanted = {out / f"{source.stem}{SUFFIX}": source for source in sources}
     for path in out.iterdir():
         if path not in wanted:
             path.unlink()
     encoder_fingerprint = frame_encoder.fingerprint() if frame_encoder else GIVEN
-    keys = {path: _fingerprint(encoder_fingerprint, source) for path, source in wanted.items()}
+    keys = {path: _fingerprint(encoder_fingerprint, source, reader) for path, source in wanted.items()}
     due = [path for path in wanted if features_fingerprint(path) != keys[path]]
     if not due:
         print("every video is encoded already" if wanted else "nothing to encode: the encoder is trained end to end")
@@ -58,24 +69,24 @@ def extract_features(
         runtime = open_runtime(frame_encoder, exports=exports)
     with tqdm(total=sum(wanted[path].num_frames for path in due), desc="encoding", unit="frame") as bar:
         for path in due:
-            features, pts_seconds = _features_of(wanted[path], runtime, bar)
+            features, pts_seconds = _features_of(wanted[path], runtime, bar, reader)
             write_features(path, features, pts_seconds, fingerprint=keys[path])
 
 
-def _fingerprint(encoder_fingerprint: str, source: Source) -> str:
-    scaling = "" if encoder_fingerprint == GIVEN else SCALING
+def _fingerprint(encoder_fingerprint: str, source: Source, reader: Backend) -> str:
+    scaling = "" if encoder_fingerprint == GIVEN else scaling_of(reader)
     return hashlib.sha256(f"{encoder_fingerprint} {source.sha256} {scaling}".encode()).hexdigest()[:16]
 
 
-def _features_of(source: Source, runtime: Runtime | None, bar: tqdm) -> tuple[np.ndarray, np.ndarray]:
+def _features_of(source: Source, runtime: Runtime | None, bar: tqdm, reader: Backend) -> tuple[np.ndarray, np.ndarray]:
     if runtime is None:
         bar.update(source.num_frames)
         features = read_feature_file(Path(source.path))
         features = features.astype(np.float32) if features.dtype == np.float64 else features
         return features, np.full(len(features), np.nan)
     features_parts, times = [], []
-    with open_scaled(Path(source.path), runtime.frame_encoder.preprocess) as reader:
-        for chunk in encode_video(reader, runtime):
+    with open_scaled(Path(source.path), runtime.frame_encoder.preprocess, reader=reader) as video:
+        for chunk in encode_video(video, runtime):
             features_parts.append(chunk.features.half().cpu().numpy())
             times.append(chunk.pts_seconds)
             bar.update(len(chunk.pts_seconds))

@@ -18,7 +18,7 @@ def main() -> None:
     params = load_params()
     manifest, _ = read_manifest(PREPARED)
     sources = manifest.of_split("test") or manifest.of_split("val") or manifest.of_split("train")
-    model = load_model(str(LABELLER), device=params.training.device)
+    model = load_model(str(LABELLER), device=params.training.device, reader=manifest.reader)
     shutil.rmtree(OUTPUTS, ignore_errors=True)
     OUTPUTS.mkdir()
     paths = [Path(source.path) for source in sources[: params.num_samples]]

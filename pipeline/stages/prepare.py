@@ -33,6 +33,7 @@ from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.stages import run_stage
 from pipeline.stages.paths import PREPARED
+from pipeline.video.types import ReaderName, scaling_reader
 
 
 def main() -> None:
@@ -42,8 +43,9 @@ def main() -> None:
 
 def prepare(params: Params, out: Path) -> Manifest:
     """Check, split and write. Raises InputError with every problem that dataset.skip_broken does not leave out."""
-    scan = scan_dataset(params.dataset.root, progress=_progress)
+    scan = scan_dataset(params.dataset.root, reader=params.dataset.reader, progress=_progress)
     _check_encoder(params, scan)
+    _check_reader(params, scan)
     _check_head(params, scan)
     _raise_or_skip(scan, skip_broken=params.dataset.skip_broken)
     background = params.dataset.background
@@ -53,11 +55,12 @@ def prepare(params: Params, out: Path) -> Manifest:
     kept = tuple(source for source in sources if source.split)
     if not any(source.split == "train" for source in kept):
         raise InputError(f"{scan.root}: has no video to train on: is splits/train.txt empty?")
-    manifest = Manifest(params.dataset.name, scan.kind, replace(scan.label_space, background=background), kept)
+    label_space = replace(scan.label_space, background=background)
+    manifest = Manifest(params.dataset.name, scan.kind, label_space, kept, scaling_reader(params.dataset.reader))
     shutil.rmtree(out, ignore_errors=True)
     write_manifest(manifest, scan.labels, out)
-    _write_decode_report(scan, out / DECODE_REPORT)
-    support = count_support(kept, scan.labels, scan.label_space)
+    _write_decode_report(scan, manifest.reader, out / DECODE_REPORT)
+    support = count_support(kept, scan.labels, label_space)
     write_support(support, out / CLASS_SUPPORT)
     _summarise(manifest, support, out, num_left_out=len(sources) - len(kept))
     for shortage in find_shortages(support):
@@ -100,6 +103,14 @@ def _check_encoder(params: Params, scan: Scan) -> None:
         )
 
 
+def _check_reader(params: Params, scan: Scan) -> None:
+    if scan.kind == "features" and scaling_reader(params.dataset.reader) != "pyav":
+        raise InputError(
+            f"{scan.root} holds ready features, which no reader decodes: got dataset.reader {params.dataset.reader},"
+            " expected auto"
+        )
+
+
 def _check_head(params: Params, scan: Scan) -> None:
     if params.labeller.head == "many_to_one":
         for stem, labels in scan.labels.items():
@@ -119,16 +130,18 @@ def _raise_or_skip(scan: Scan, *, skip_broken: bool) -> None:
         print(f"left out: {problem}", file=sys.stderr)
 
 
-def _write_decode_report(scan: Scan, path: Path) -> None:
-    """One row a file: what its header declares, what is there to decode, and what is wrong with it."""
+def _write_decode_report(scan: Scan, reader: ReaderName, path: Path) -> None:
+    """One row per file: what its header declares, what is there to decode, what is wrong with it, what decodes it."""
+    decoded_by = reader if scan.kind == "videos" else None
     names = ["stem", "num_frames", "declared_frames", "frame_rate", "variable_frame_rate", "width", "height"]
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*names, "problems"])
+        writer.writerow([*names, "problems", "reader"])
         for stem in sorted({*scan.sources, *(stem for stem in scan.problems if stem)}):
             source = scan.sources.get(stem)
             values = [getattr(source, name) for name in names[1:]] if source else [None] * (len(names) - 1)
-            writer.writerow([stem, *values, "; ".join(p.message for p in scan.problems.get(stem, []))])
+            problems = "; ".join(p.message for p in scan.problems.get(stem, []))
+            writer.writerow([stem, *values, problems, decoded_by])
 
 
 def _summarise(manifest: Manifest, support: SupportTable, out: Path, *, num_left_out: int) -> None:

@@ -255,6 +255,7 @@ def _class_weights(params: Params, training_data: TrainingData, device: torch.de
 
 def _run_params(params: Params, training_data: TrainingData) -> dict[str, object]:
     sections = params.model_dump(mode="json", include={"seed", "dataset", "encoder", "labeller", "training"})
+    sections["dataset"]["reader"] = training_data.manifest.reader  # auto is resolved there
     if training_data.frame_encoder:
         sections["encoder_fingerprint"] = training_data.frame_encoder.fingerprint()
     return sections

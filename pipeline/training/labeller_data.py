@@ -74,7 +74,7 @@ class TrainingData:
         """uint8 [T, h, w, 3], of the encoder's size."""
         assert self.frame_encoder is not None
         path = next(source.path for source in self.manifest.sources if source.stem == stem)
-        with open_scaled(Path(path), self.frame_encoder.preprocess) as reader:
+        with open_scaled(Path(path), self.frame_encoder.preprocess, reader=self.manifest.reader) as reader:
             batches = reader.read(start, stop, batch_size=stop - start)
             return torch.cat([torch.from_numpy(batch.pixels) for batch in batches])
 
@@ -85,9 +85,8 @@ class TrainingData:
         assert self.frame_encoder is not None
         return self._encode(source, self.frame_encoder)
 
-    @staticmethod
-    def _encode(source: Source, frame_encoder: FrameEncoder) -> Iterator[torch.Tensor]:
-        with open_scaled(Path(source.path), frame_encoder.preprocess) as reader:
+    def _encode(self, source: Source, frame_encoder: FrameEncoder) -> Iterator[torch.Tensor]:
+        with open_scaled(Path(source.path), frame_encoder.preprocess, reader=self.manifest.reader) as reader:
             for chunk in encode_video(
                 reader, TorchRuntime(frame_encoder)
             ):  # of weights that change: no export would last

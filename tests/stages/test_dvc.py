@@ -166,6 +166,7 @@ READ_BY = {
     "dataset.pixels.color=grey": ["finetune_encoder"],
     "dataset.val_fraction=0.3": ["prepare"],
     "dataset.folds=2": ["prepare"],
+    "dataset.reader=opencv": ["prepare"],
     "search=cells": ["evaluate_labeller", "evaluate_captioner"],
     "scenes.seed=1": ["make_scenes"],
     "encoder.batch_size=64": ["finetune_encoder"],

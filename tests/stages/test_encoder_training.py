@@ -1,28 +1,44 @@
 """The three ways to train with an encoder, through the stages, on short real videos and a small CNN."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
+import av
 import numpy as np
 import pytest
 import torch
 from made_data import write_params
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
-from pipeline.datasets.manifest import read_manifest
+from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.datasets.scenes.write import make_scenes
+from pipeline.errors import InputError
+from pipeline.labelling import video
 from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
-from pipeline.stages import evaluate_labeller, extract_features, finetune_encoder, prepare, train_labeller
+from pipeline.stages import (
+    evaluate_labeller,
+    extract_features,
+    finetune_encoder,
+    prepare,
+    train_baseline,
+    train_labeller,
+)
 from pipeline.stages.paths import ENCODER, FEATURES, LABELLER, PREPARED
 from pipeline.tracking import store
 from pipeline.training import labeller_data
+from pipeline.video.open import open_scaled
+from pipeline.video.types import Backend
 
 CPU = torch.device("cpu")
 
@@ -43,7 +59,6 @@ def run(workspace, scenes, monkeypatch):
     def run(*stages, **changes) -> None:
         write_params(
             workspace,
-            dataset__root=str(scenes),
             dataset__background=None,
             dataset__pixels={"size": [32, 32]},
             encoder__name="shufflenet_v2_x0_5",
@@ -51,7 +66,7 @@ def run(workspace, scenes, monkeypatch):
             encoder__learning_rate=0.01,
             training__epochs=1,
             training__window_frames=8,
-            **changes,
+            **{"dataset__root": str(scenes), **changes},
         )
         for stage in stages or (prepare, finetune_encoder, extract_features, train_labeller):
             stage.main()
@@ -167,6 +182,59 @@ def test_pixels_that_are_kept_are_those_that_are_decoded_anew(run, monkeypatch):
             assert torch.equal(decoded.read(stem, start, stop), wanted)
         assert len(wanted) == stop - start
     assert (list(kept.pixels), list(decoded.pixels)) == ([stem], [])
+
+
+@pytest.mark.parametrize("training", ["frame_classifier", "end_to_end"])
+def test_all_stages_decode_by_the_reader_that_the_data_set_was_prepared_with(training, run, monkeypatch):
+    seen: dict[str, set] = {}
+    for module in (extract_features, labeller_data):
+        monkeypatch.setattr(module, "open_scaled", noting(seen.setdefault(module.__name__, set())))
+    labelled: set = seen.setdefault(label_video.__module__, set())
+    monkeypatch.setattr(evaluate_labeller, "label_video", partial(label_video, opening=noting(labelled)))
+    settings = {"encoder__training": training, "dataset__reader": "opencv"}
+    run(**settings)
+    assert read_manifest(PREPARED)[0].reader == "opencv"
+    report = (PREPARED / DECODE_REPORT).read_text().splitlines()
+    assert [line.split(",")[-1] for line in report] == ["reader", *["opencv"] * 4]
+    run(train_baseline, evaluate_labeller, **settings | {"dataset__reader": "decord"})
+    expected = {"end_to_end": {labeller_data, video}, "frame_classifier": {labeller_data, extract_features}}[training]
+    assert seen == {name: {"opencv"} if name in {m.__name__ for m in expected} else set() for name in seen}
+
+
+def noting(readers: set):
+    """`open_scaled`, which adds the reader that it is asked for to a set."""
+
+    def opening(path, region, *, surveyed=None, reader="auto"):
+        readers.add(reader)
+        return open_scaled(path, region, surveyed=surveyed, reader=reader)
+
+    return opening
+
+
+def test_features_are_those_from_before_there_was_a_choice_and_others_by_another_reader():
+    source = Source("clip", "clip.mp4", "clip", 30, sha256="abc")
+    before = hashlib.sha256(b"encoder abc swscale bilinear, full chroma").hexdigest()[:16]
+    keys = {reader: extract_features._fingerprint("encoder", source, reader) for reader in get_args(Backend)}
+    assert keys["auto"] == keys["pyav"] == before
+    assert len(set(keys.values())) == 3
+    given = {extract_features._fingerprint(extract_features.GIVEN, source, reader) for reader in get_args(Backend)}
+    assert len(given) == 1, "no reader decodes ready features"
+
+
+def test_a_video_that_the_reader_refuses_is_a_problem_of_the_data_set(run, scenes, tmp_path):
+    root = tmp_path / "with_tape"
+    shutil.copytree(scenes, root)
+    first = sorted((root / "videos").iterdir())[0]
+    with av.open(str(first)) as source, av.open(str(first.with_suffix(".ts")), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    first.unlink()
+    run(prepare, dataset__reader="auto", dataset__root=str(root))
+    with pytest.raises(InputError, match=f"{first.stem}.ts: decord loses frames"):
+        run(prepare, dataset__reader="decord", dataset__root=str(root))
 
 
 def check_evaluation_labels_as_a_user_would() -> None:
