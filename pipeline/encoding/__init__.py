@@ -1,1 +1,1 @@
-"""Frames and images -> features."""
+"""Encoding: frames and images become features."""

@@ -1,6 +1,8 @@
-"""Frames of several callers, gathered into batches of one size: what a GPU computes fast, and always in the same way.
+"""Frames of several callers are gathered into batches of one size.
 
-n frames, h x w pixels, F features.
+A GPU computes such batches fast, and always in the same way.
+
+Shapes: n frames, h x w pixels, F features.
 """
 
 from collections import deque
@@ -13,18 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Parts uint8 [n, h, w, 3], together no more than a batch -> features float32 of their frames, in order, which nothing
-# changes afterwards. One thread at a time calls it.
+# It takes parts uint8 [n, h, w, 3], together at most a batch, and returns the features (float32) of their frames, in
+# order. Nothing changes these features afterwards. One thread at a time calls it.
 BatchEncoder = Callable[[list[np.ndarray]], Tensor]
-MAX_WAITING_BATCHES = 4  # beside those that are being encoded
+MAX_WAITING_BATCHES = 4  # in addition to those that are being encoded
 
 
 class SharedBatches:
-    """Gives frames to encoders, each of which takes a batch at a time, so that one batch is prepared beside another.
+    """Distributes frames to several encoders, so that one batch is prepared while another is computed.
 
-    A batch is of frames of whoever waits. One that is not full is encoded only where no other is, so that it costs
-    nobody time: frames that come alone are not kept waiting, and many fill their batches. Several threads may call
-    `submit` at once.
+    A batch holds frames of all calls that wait. A batch that is not full is encoded only while no other batch is, so
+    that it delays nothing: single frames do not wait, and many frames fill their batches. Several threads may call
+    `submit` in parallel.
+
+    Args:
+        encoders: Each of them encodes one batch at a time.
+        batch_size: The maximum number of frames in a batch.
     """
 
     def __init__(self, encoders: Sequence[BatchEncoder], *, batch_size: int) -> None:
@@ -37,10 +43,17 @@ class SharedBatches:
         self._threads = ThreadPoolExecutor(len(encoders))
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
-        """Frames uint8 [n, h, w, 3], n > 0, which must not change -> features float32 [n, F] on the CPU, later.
+        """Queue frames for encoding; wait first while the queue is full.
 
-        Waits while as much waits as may. What went wrong with a batch is raised by the `result` of each that had frames
-        in it. Raises ValueError where there is no frame.
+        Args:
+            pixels: uint8 [n, h, w, 3], n > 0. They must not change until they are encoded.
+
+        Returns:
+            A future of the features float32 [n, F] on the CPU. Its `result` raises the error of any batch that held
+            frames of this call.
+
+        Raises:
+            ValueError: There are no frames.
         """
         if len(pixels) == 0:
             raise ValueError("pixels: got no frame, expected at least one")
@@ -54,7 +67,7 @@ class SharedBatches:
         return call.features
 
     def _encode_waiting(self) -> None:
-        """Encode until nothing waits: whoever adds something calls this afterwards, so that nothing is left."""
+        """Encode until nothing waits. Each `submit` runs this after it has added frames, so that none are left."""
         while (taken := self._take()) is not None:
             encoder, parts = taken
             try:
@@ -69,7 +82,7 @@ class SharedBatches:
                 self._changed.notify_all()
 
     def _take(self) -> "tuple[BatchEncoder, list[_Part]] | None":
-        """An encoder and a batch for it, when there is one; None where nothing waits."""
+        """Wait until a batch is due, and return it with a free encoder; None where nothing waits."""
         with self._changed:
             self._changed.wait_for(self._is_due)
             if not self._num_waiting:
@@ -91,7 +104,7 @@ class SharedBatches:
 
 
 class _Part(NamedTuple):
-    """Frames of a call that are in one batch."""
+    """The frames of one call that are in one batch."""
 
     call: "_Call"
     start: int
@@ -99,28 +112,29 @@ class _Part(NamedTuple):
 
 
 class _Call:
-    """The frames of one `submit`, which may be spread over batches that are encoded at once."""
+    """The frames of one `submit`, which may be spread over batches that are encoded in parallel."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         self.features: Future[Tensor] = Future()
-        self.features.set_running_or_notify_cancel()  # it cannot be cancelled any more
+        self.features.set_running_or_notify_cancel()  # the caller cannot cancel it any more
         self._pixels = pixels
         self._num_taken = 0
         self._found: dict[int, Tensor] = {}  # by their first frame
-        self._lock = Lock()  # around what was found
+        self._lock = Lock()  # guards `_found` and `features`
 
     @property
     def is_taken(self) -> bool:
+        """Whether all of its frames are in a batch."""
         return self._num_taken == len(self._pixels)
 
     def take(self, most: int) -> _Part:
-        """Its next frames."""
+        """Return its next frames, at most `most` of them."""
         start = self._num_taken
         self._num_taken = min(start + most, len(self._pixels))
         return _Part(self, start, self._pixels[start : self._num_taken])
 
     def add(self, start: int, found: Tensor) -> None:
-        """Features [n, F] of the frames from `start` on."""
+        """Add the features [n, F] of the frames from `start` on."""
         with self._lock:
             self._found[start] = found
             is_last = sum(map(len, self._found.values())) == len(self._pixels) and not self.features.done()
@@ -128,7 +142,7 @@ class _Call:
             self.features.set_result(torch.cat([self._found[start] for start in sorted(self._found)]))
 
     def fail(self, error: BaseException) -> None:
-        """Some of its frames could not be encoded."""
+        """Record that some of its frames could not be encoded."""
         with self._lock:
             if not self.features.done():
                 self.features.set_exception(error)

@@ -1,8 +1,9 @@
-"""An encoder on a CUDA device, captured as a CUDA graph for batches of one size, which frames of all callers share.
+"""An encoder on a CUDA device, captured as a CUDA graph for batches of one size that all callers share.
 
-n frames, h x w pixels, F features. Eager torch leaves such a device idle between its many small kernels, the more so
-while other threads decode and want the interpreter; a graph is one call. While it computes a batch, others are gathered
-and copied to the device.
+Eager torch leaves such a device idle between its many small kernels, the more so while other threads decode and compete
+for the interpreter. A graph is one call. While it computes a batch, others are gathered and copied to the device.
+
+Shapes: n frames, h x w pixels, F features.
 """
 
 from collections.abc import Callable
@@ -21,34 +22,40 @@ from pipeline.encoding.types import Precision
 from pipeline.errors import InputError
 from pipeline.rnn.precision import exact_float32
 
-BATCH_PIXELS = 64 * 224 * 224  # of a batch: what fills a large GPU in 1 GB or two
-MAX_BATCH_FRAMES = 256  # of a batch, where frames are small
-NUM_PLACES = 4  # batches that are gathered, copied or computed at once
-# float32 without tensor cores, as cuDNN has most kernels for it; bfloat16 as tensor cores read it.
+BATCH_PIXELS = 64 * 224 * 224  # a batch of this size keeps a large GPU busy and takes 1 to 2 GB of its memory
+MAX_BATCH_FRAMES = 256  # limits a batch of small frames
+NUM_PLACES = 4  # batches that are gathered, copied or computed at the same time
+# cuDNN has the most kernels for contiguous float32, which uses no tensor cores. Tensor cores read bfloat16 with channels
+# last.
 LAYOUTS = {"full": torch.contiguous_format, "reduced": torch.channels_last}
-# Of features of noise: how far those of a graph may be from those of the same kernels outside of it, relative to the
-# largest: they should be equal.
+# The features of noise from the graph are compared with those of the same kernels outside of it. This is the maximum
+# difference, relative to the largest feature. The two should be equal.
 CAPTURE_TOLERANCE = 1e-3
 
 
 class CaptureError(Exception):
-    """The encoder cannot be captured as a CUDA graph, or the graph gives other features."""
+    """The encoder cannot be captured as a CUDA graph, or the graph computes different features."""
 
 
 def fitting_batch_frames(height: int, width: int) -> int:
-    """The size of a batch of frames of this size."""
+    """Return the number of frames in a batch, for frames of this height and width in pixels."""
     return max(1, min(BATCH_PIXELS // (height * width), MAX_BATCH_FRAMES))
 
 
 class CUDARuntime:
-    """A `Runtime`. The features of a frame depend neither on what else is encoded nor on how frames were submitted:
-    every batch has the same size, what is missing in it is filled up, and the same kernels compute it.
+    """A `Runtime` on a CUDA device.
 
-    "full" is float32 without TF32; "reduced" is bfloat16, as on a CPU: with its range, which is float32's, no network
-    overflows, as it may in float16.
+    The features of a frame depend neither on what else is encoded nor on how the frames were submitted: every batch is
+    filled up to the same size, and the same kernels compute it.
 
-    Raises InputError where the precision is reduced and this GPU cannot compute with it, CaptureError where the encoder
-    cannot be captured.
+    Args:
+        frame_encoder: The encoder, on the CUDA device that computes.
+        precision: "full" is float32 without TF32. "reduced" is bfloat16, as on a CPU: it has the range of float32, so
+            that no network overflows, as it may in float16.
+
+    Raises:
+        InputError: The precision is reduced and this GPU cannot compute with it.
+        CaptureError: The encoder cannot be captured.
     """
 
     def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision = "full") -> None:
@@ -62,7 +69,11 @@ class CUDARuntime:
         self._batches = SharedBatches([_Place(graph) for _ in range(NUM_PLACES)], batch_size=size)
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
-        """See `Runtime.submit`. Raises ValueError on no frames, or frames of another size."""
+        """See `Runtime.submit`.
+
+        Raises:
+            ValueError: There are no frames, or they have another size.
+        """
         if pixels.shape[1:] != self._shape or pixels.dtype != np.uint8:
             expected = f"uint8 [frames, {', '.join(map(str, self._shape))}]"
             raise ValueError(f"pixels: got {pixels.dtype} {list(pixels.shape)}, expected {expected}")
@@ -70,8 +81,14 @@ class CUDARuntime:
 
 
 class PixelEncoder(nn.Module):
-    """Frames uint8 [n, h, w, 3] of the encoder's size -> features float32 [n, F], where the encoder is, with a copy of
-    its weights; nothing is copied to the device on the way."""
+    """An encoder with its normalization, on the encoder's device, with a copy of its weights.
+
+    Nothing is copied to the device during `forward`.
+
+    Args:
+        frame_encoder: The encoder that is copied.
+        precision: "full" computes in float32, "reduced" in bfloat16.
+    """
 
     def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision) -> None:
         super().__init__()
@@ -84,13 +101,14 @@ class PixelEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
+        """Map frames uint8 [n, h, w, 3] of the encoder's size to features float32 [n, F]."""
         images = self._preprocess.normalize(pixels, self._channels)
         images = images.to(self._dtype).contiguous(memory_format=self._layout)
         return self.encoder.encode_batch(images).float()
 
 
 def _cast(network: nn.Module, dtype: torch.dtype) -> None:
-    """All of it but batch norms, which compute in float32 whatever they are given."""
+    """Convert the whole network but its batch norms, which compute in float32 whatever their input is."""
     for module in network.modules():
         if isinstance(module, _BatchNorm):
             continue
@@ -100,7 +118,7 @@ def _cast(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _capture(encode: PixelEncoder, shape: tuple[int, ...]) -> "_Graph":
-    """The encoder for batches uint8 of this shape [n, h, w, 3], compared with what it was captured from."""
+    """Capture the encoder for batches uint8 of this shape [n, h, w, 3], and compare it with the original."""
     device = next(encode.parameters()).device
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     try:
@@ -108,7 +126,7 @@ def _capture(encode: PixelEncoder, shape: tuple[int, ...]) -> "_Graph":
             graph = _Graph(encode, shape, device)
             expected = encode(torch.from_numpy(noise).to(device)).cpu()
         found = _Place(graph)([noise])
-    except RuntimeError as error:  # whatever torch raises for what cannot be captured, or finds no memory
+    except RuntimeError as error:  # torch raises it where something cannot be captured, or memory runs out
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CaptureError(f"the encoder cannot be captured as a CUDA graph ({reason})") from error
     worst = float((found - expected).abs().max() / expected.abs().max())
@@ -118,24 +136,24 @@ def _capture(encode: PixelEncoder, shape: tuple[int, ...]) -> "_Graph":
 
 
 class _Graph:
-    """An encoder captured for batches of one size, which it computes one after the other on a stream of its own."""
+    """An encoder captured for batches of one size, which are computed one after the other on a stream of its own."""
 
     def __init__(self, encode: Callable[[Tensor], Tensor], shape: tuple[int, ...], device: torch.device) -> None:
-        self._encode = encode  # a graph reads the weights where they lay: freed, they would be another's memory
+        self._encode = encode  # keeps the weights, which the graph reads at their addresses, from being freed
         self.pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
         self._graph = torch.cuda.CUDAGraph()
         self._stream = torch.cuda.Stream(device)
         self._lock = Lock()
         self._stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(self._stream):
-            for _ in range(3):  # libraries set themselves up, which cannot be captured
+            for _ in range(3):  # libraries initialise themselves, which cannot be captured
                 encode(self.pixels)
             # other threads may use the device meanwhile
             with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
                 self.features = encode(self.pixels)
 
     def start(self, pixels: Tensor, features: Tensor, *, after: torch.cuda.Stream, done: torch.cuda.Event) -> None:
-        """Encode pixels that `after` brings to the device into `features`, which are there when `done` has happened."""
+        """Encode pixels, which the stream `after` copies to the device, into `features`; `done` marks their end."""
         with self._lock, torch.cuda.stream(self._stream):
             self._stream.wait_stream(after)
             self.pixels.copy_(pixels, non_blocking=True)
@@ -145,12 +163,12 @@ class _Graph:
 
 
 class _Place:
-    """A `BatchEncoder`: memory in which a batch is gathered and copied to the device, while others are encoded."""
+    """A `BatchEncoder` with its own memory, where a batch is gathered and copied while others are encoded."""
 
     def __init__(self, graph: _Graph) -> None:
         self._graph = graph
         self._stream = torch.cuda.Stream(graph.pixels.device)
-        self._done = torch.cuda.Event(blocking=True)  # who waits leaves its core to a decoder
+        self._done = torch.cuda.Event(blocking=True)  # a thread that waits leaves its core to a decoder
         self._staged_pixels = torch.zeros(graph.pixels.shape, dtype=torch.uint8, pin_memory=True)
         self._gathered = self._staged_pixels.numpy()
         self._pixels = torch.zeros_like(graph.pixels)
@@ -158,7 +176,7 @@ class _Place:
         torch.cuda.synchronize(graph.pixels.device)  # the zeros are written on another stream
 
     def __call__(self, parts: list[np.ndarray]) -> Tensor:
-        """See `BatchEncoder`. A batch that is not full is filled up with frames of an earlier one."""
+        """Encode a batch, see `BatchEncoder`. One that is not full is filled up with frames of an earlier one."""
         num_frames = sum(map(len, parts))
         np.concatenate(parts, out=self._gathered[:num_frames])
         with torch.cuda.stream(self._stream):

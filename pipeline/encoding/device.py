@@ -1,4 +1,4 @@
-"""Which device computes, and on how many CPU threads."""
+"""The choice of the device that computes, and of the number of CPU threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 
 @contextmanager
 def cpu_threads(num_threads: int | None) -> Iterator[None]:
-    """Run on that many CPU threads; None for as many as there are."""
+    """Run the block on that many CPU threads; None leaves their number as it is."""
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads or before)
     try:
@@ -20,7 +20,14 @@ def cpu_threads(num_threads: int | None) -> Iterator[None]:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one. Raises InputError where CUDA is asked for and absent."""
+    """Return the device that a setting names.
+
+    Args:
+        name: "cpu", "cuda", or "auto", which is CUDA where there is a CUDA device.
+
+    Raises:
+        InputError: CUDA is asked for and absent.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda was asked for, but torch sees no CUDA device here: use cpu or auto")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")

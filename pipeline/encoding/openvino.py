@@ -1,6 +1,6 @@
-"""An encoder exported for OpenVINO, which is the fastest on a CPU.
+"""An encoder exported for OpenVINO, which is the fastest runtime on a CPU.
 
-n frames, h x w pixels, F features.
+Shapes: n frames, h x w pixels, F features.
 """
 
 import sys
@@ -23,13 +23,14 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     import openvino
 
-# Of features of noise: how far those of an export may be from torch's, relative to the largest. 2e-5 was seen.
+# The features of noise from an export are compared with torch's. This is the maximum difference, relative to the
+# largest feature. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
-MAX_WAITING_REQUESTS = 2  # for each thread: one that is computed, one that waits
+MAX_WAITING_REQUESTS = 2  # for each thread: one that is computed and one that waits
 
 
 class _PixelEncoder(nn.Module):
-    """Frames uint8 [n, h, w, 3] of the encoder's size -> features float32 [n, F]: what is exported."""
+    """The module that is exported: frames uint8 [n, h, w, 3] of the encoder's size -> features float32 [n, F]."""
 
     def __init__(self, encode: nn.Module, normalize: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -40,14 +41,24 @@ class _PixelEncoder(nn.Module):
 
 
 class ExportError(Exception):
-    """The encoder cannot be exported, or the export gives other features."""
+    """The encoder cannot be exported, or the export computes different features."""
 
 
 class OpenVINORuntime:
-    """An exported encoder, a request of a few frames in each thread: a frame's features depend on nothing else.
+    """A `Runtime` of an exported encoder, in which each thread computes requests of a few frames.
 
-    Several threads may call `submit` at once. Arguments as of `open_runtime`. Raises ImportError where OpenVINO is
-    missing, ExportError where the encoder cannot be exported.
+    The features of a frame depend on no other frame. Several threads may call `submit` in parallel.
+
+    Args:
+        frame_encoder: See `open_runtime`, as for the other arguments.
+        precision: See `open_runtime`.
+        exports: See `open_runtime`.
+        batch_frames: See `open_runtime`.
+
+    Raises:
+        ImportError: OpenVINO is missing.
+        ExportError: The encoder cannot be exported.
+        InputError: The precision is reduced and this CPU cannot compute with it.
     """
 
     def __init__(
@@ -61,15 +72,15 @@ class OpenVINORuntime:
         self.frame_encoder = frame_encoder
         num_threads = torch.get_num_threads()
         self._threads = ThreadPoolExecutor(num_threads)
-        # OpenVINO gives a thread that compiles another stack for signals, and leaves it there when it frees it: the
-        # next Ctrl-C would be a segmentation fault. These threads get no signals.
+        # OpenVINO gives a thread that compiles another stack for signals, and frees that stack without removing it from
+        # the thread: the next Ctrl-C would be a segmentation fault. These threads get no signals.
         compiling = self._threads.submit(
             _compile, frame_encoder, precision, exports, batch_frames, num_threads=num_threads
         )
         model = compiling.result()
         self._batch_frames = model.input(0).shape[0]
         self._make_request = model.create_infer_request
-        self._own = local()  # a request cannot be used by two threads at once
+        self._own = local()  # two threads cannot use the same request at the same time
         self._room = BoundedSemaphore(MAX_WAITING_REQUESTS * num_threads)
 
     def submit(self, pixels: np.ndarray) -> "_Features":
@@ -81,7 +92,7 @@ class OpenVINORuntime:
         return _Features(waiting)
 
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
-        """The frames of one request or fewer, uint8 [n, h, w, 3] -> float32 [n, F]."""
+        """Encode at most as many frames as a request has: uint8 [n, h, w, 3] -> float32 [n, F]."""
         try:
             if not hasattr(self._own, "request"):
                 self._own.request = self._make_request()
@@ -93,7 +104,7 @@ class OpenVINORuntime:
 
 
 class _Features:
-    """Those of the frames of one call, by requests, as they come."""
+    """The pending features of one call, whose frames are spread over several requests."""
 
     def __init__(self, waiting: list[Future[np.ndarray]]) -> None:
         self._waiting = waiting
@@ -106,9 +117,9 @@ class _Features:
 def _compile(
     frame_encoder: FrameEncoder, precision: Precision, exports: Path | None, batch_frames: int, *, num_threads: int
 ) -> "openvino.CompiledModel":
-    """The encoder for `batch_frames` frames, with as many requests at once as there are threads, a thread each.
+    """Compile the encoder for `batch_frames` frames, with one request in each of the threads in parallel.
 
-    For one frame where several would not each get the features that they get in another place, to the last bit.
+    It is compiled for one frame where the position of a frame in a request would change a bit of its features.
     """
     core = _import_openvino().Core()
     if precision == "reduced" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -120,8 +131,8 @@ def _compile(
         "ENABLE_CPU_PINNING": False,  # the decoder's threads need these cores too
     }
     model = core.compile_model(_exported(frame_encoder, core, exports, batch_frames), "CPU", options)
-    # The first call looks numpy up, and two threads that do so at once wait for each other for ever (pybind11's npy_api
-    # behind a static variable): so that call is made here.
+    # The first call looks numpy up, and two threads that do so at the same time wait for each other forever (pybind11's
+    # npy_api behind a static variable). So the first call is made here.
     request, pixels = model.create_infer_request(), _noise(model.input(0).shape)
     found = request.infer({0: pixels}, share_inputs=True)[0].copy()
     if len(pixels) > 1:
@@ -132,12 +143,12 @@ def _compile(
 
 
 def _noise(shape: Sequence[int]) -> np.ndarray:
-    """Frames of noise, always the same."""
+    """Return frames of noise, which are always the same."""
     return np.random.default_rng(0).integers(0, 256, tuple(shape), dtype=np.uint8)
 
 
 def _import_openvino() -> Any:
-    # OpenVINO reports to its makers that it is used, unless this module is missing.
+    # OpenVINO reports its use to its makers, unless this module is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -147,24 +158,24 @@ def _import_openvino() -> Any:
 def _exported(
     frame_encoder: FrameEncoder, core: "openvino.Core", exports: Path | None, batch_frames: int
 ) -> "openvino.Model":
-    """The encoder for `batch_frames` frames, from `exports` where it is there, else exported now and kept there.
+    """Read the encoder for `batch_frames` frames from `exports`, or export it now and keep it there.
 
-    For one frame, under the name of several, where the encoder cannot be split in two.
+    Where the encoder cannot be split in two, the export is for one frame, under the name of several.
     """
     path = exports and exports / f"{frame_encoder.fingerprint()}.{batch_frames}.xml"
     if path and path.exists():
         try:
             return core.read_model(path)
-        except RuntimeError:  # damaged: exported anew
+        except RuntimeError:  # the file is damaged, and replaced by a new export
             pass
     model = _export(frame_encoder, core, batch_frames)
     if path:
         try:
             path.parent.mkdir(exist_ok=True)
             _save(model, path)
-            return core.read_model(path)  # as the next time, to the last bit
+            return core.read_model(path)  # so that this use equals the next one to the last bit
         except OSError:
-            pass  # a folder that may not be written to: it is exported anew each time
+            pass  # the folder cannot be written to: the encoder is exported again each time
     return model
 
 
@@ -175,11 +186,11 @@ def _export(frame_encoder: FrameEncoder, core: "openvino.Core", batch_frames: in
     module = _PixelEncoder(by_frames or frame_encoder.encoder, frame_encoder.preprocess.normalize).eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer, about sizes that it takes for constants: they are
+            warnings.simplefilter("ignore")  # the tracer warns that it takes sizes for constants, which they are
             traced = torch.jit.trace(module, example, check_trace=False)
             model = openvino.convert_model(traced, input=[example.shape])
         found = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(example.numpy())[0]
-    except Exception as error:  # whatever a library raises for a network that it cannot convert
+    except Exception as error:  # a library may raise anything for a network that it cannot convert
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(f"encoder {frame_encoder.spec.name} cannot be exported ({reason})") from error
     with torch.no_grad():
@@ -191,7 +202,7 @@ def _export(frame_encoder: FrameEncoder, core: "openvino.Core", batch_frames: in
 
 
 def _save(model: "openvino.Model", path: Path) -> None:
-    """Write <path>.xml and <path>.bin; the .xml, which counts, last."""
+    """Write the .bin and then the .xml file of a model: an export is used only if its .xml exists."""
     openvino = _import_openvino()
     with TemporaryDirectory(prefix=".export.", dir=path.parent) as folder:
         temporary = Path(folder) / path.name

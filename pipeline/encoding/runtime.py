@@ -1,8 +1,8 @@
-"""Encoders where they are fast: OpenVINO on a CPU, CUDA graphs on a GPU; torch as the reference, and where nothing else
-goes.
+"""The choice of the fastest runtime for an encoder.
 
-n frames, h x w pixels, F features. A runtime takes the pixels of frames that have the encoder's size and gives their
-features later, so that whoever feeds it decodes the next frames meanwhile.
+OpenVINO runs it on a CPU and a CUDA graph on a GPU. Torch is the reference, and runs it where neither of them can. A
+runtime takes the pixels of frames that have the encoder's size and gives their features later, so that its caller can
+decode the next frames in the meantime.
 """
 
 import sys
@@ -16,7 +16,7 @@ from pipeline.encoding.types import BATCH_FRAMES, Precision, Runtime
 
 
 def exports_beside(checkpoint: Path) -> Path:
-    """The folder where the encoder of a checkpoint folder is kept once exported, with those of its neighbours."""
+    """Return the folder of exported encoders that this checkpoint folder shares with its neighbours."""
     return checkpoint.parent / ".openvino"
 
 
@@ -27,13 +27,18 @@ def open_runtime(
     exports: Path | None = None,
     batch_frames: int = BATCH_FRAMES,
 ) -> Runtime:
-    """The fastest runtime for an encoder where it is.
+    """Open the fastest runtime for an encoder on the device where it is.
 
-    precision  "full": features as torch gives them in float32, to about five digits; "reduced": bfloat16
-    exports    the folder where an encoder exported for OpenVINO is kept; None: it is exported anew each time
-    at_once    on a CPU: how many frames are fastest together; 1 where they come one at a time, as from a camera
+    Args:
+        frame_encoder: The encoder.
+        precision: "full" gives the features that torch computes in float32, to about five digits; "reduced" computes
+            in bfloat16.
+        exports: The folder where an encoder exported for OpenVINO is kept. None: it is exported again each time.
+        batch_frames: On a CPU, the number of frames that are encoded together: 1 where they come one at a time, as from
+            a camera.
 
-    Raises InputError where the precision is reduced and this CPU or GPU cannot compute with it.
+    Raises:
+        InputError: The precision is reduced and this CPU or GPU cannot compute with it.
     """
     compiled = open_compiled(frame_encoder, precision=precision, exports=exports, batch_frames=batch_frames)
     return TorchRuntime(frame_encoder, precision=precision) if compiled is None else compiled
@@ -46,7 +51,10 @@ def open_compiled(
     exports: Path | None = None,
     batch_frames: int = BATCH_FRAMES,
 ) -> Runtime | None:
-    """As `open_runtime`; None, and a sentence on stderr that says why, where only torch can encode."""
+    """Open a runtime as `open_runtime` does, but return None where only torch can encode.
+
+    The reason is then printed to stderr in one sentence.
+    """
     try:
         if next(frame_encoder.encoder.parameters()).device.type == "cpu":
             return OpenVINORuntime(frame_encoder, precision=precision, exports=exports, batch_frames=batch_frames)

@@ -1,4 +1,7 @@
-"""Encoders by torch: the reference, where nothing else goes, and while their weights are trained."""
+"""Encoders run by torch.
+
+Torch is the reference. It also runs encoders that no other runtime can run, and those whose weights are being trained.
+"""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -13,7 +16,12 @@ from pipeline.rnn.precision import exact_float32
 
 
 class TorchRuntime:
-    """The reference. Computes in a thread of its own."""
+    """The reference `Runtime`, which computes in a thread of its own.
+
+    Args:
+        frame_encoder: The encoder, on the device that computes.
+        precision: "full" computes in float32, "reduced" in bfloat16.
+    """
 
     def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision = "full") -> None:
         self.frame_encoder = frame_encoder

@@ -1,4 +1,7 @@
-"""What every runtime of an encoder has in common."""
+"""The interface that every runtime of an encoder has.
+
+Shapes: n frames, h x w pixels, F features.
+"""
 
 from typing import Literal, Protocol
 
@@ -7,24 +10,34 @@ from torch import Tensor
 
 from pipeline.checkpoints.encoder import FrameEncoder
 
-BATCH_FRAMES = 4  # of a request, where that changes no bit of a frame's features
+BATCH_FRAMES = 4  # frames of a request, where that changes no bit of their features
 
 
 class Pending(Protocol):
     """Features that are being computed."""
 
     def result(self) -> Tensor:
-        """Wait for them: float32 [n, F], on the CPU. Raises what went wrong."""
+        """Wait for the features, float32 [n, F] on the CPU, or raise the error that encoding ended with."""
         ...
 
 
 class Runtime(Protocol):
-    """An encoder that takes frames and gives their features later. The calls of `submit` are answered in any order."""
+    """An encoder that takes frames and gives their features later.
+
+    The calls of `submit` are answered in any order.
+
+    Attributes:
+        frame_encoder: The encoder, with the preprocessing of its frames.
+    """
 
     frame_encoder: FrameEncoder
 
     def submit(self, pixels: np.ndarray) -> Pending:
-        """Frames uint8 [n, h, w, 3]. Waits while too much is being computed already; `pixels` must not change."""
+        """Start to encode frames; wait first while too much is being computed already.
+
+        Args:
+            pixels: uint8 [n, h, w, 3], of the encoder's size. They must not change.
+        """
         ...
 
 

@@ -1,7 +1,8 @@
-"""Video -> features, images -> features of their regions: the one path that training and use both take.
+"""A video becomes the features of its frames, by the one path that training and use share.
 
-T frames, F features, n or N images, R regions of C channels. Memory is bounded by a few batches, whatever there is to
-read.
+A few batches bound the memory, however long the video is.
+
+Shapes: T or n frames, F features.
 """
 
 from collections import deque
@@ -18,7 +19,12 @@ from pipeline.video.types import FrameBatch, VideoReader
 
 
 class EncodedFrames(NamedTuple):
-    """features float32 [T,F] on the CPU; pts_seconds float64 [T]."""
+    """The features of a batch of frames.
+
+    Attributes:
+        features: float32 [T, F], on the CPU.
+        pts_seconds: float64 [T], the presentation time of each frame.
+    """
 
     features: torch.Tensor
     pts_seconds: np.ndarray
@@ -27,12 +33,18 @@ class EncodedFrames(NamedTuple):
 def encode_video(
     reader: VideoReader, runtime: Runtime, *, static_threshold: float | None = None
 ) -> Iterator[EncodedFrames]:
-    """Yield the features of every frame in order, batch by batch, of a video that `open_scaled` opened for `runtime`.
+    """Yield the features of every frame of a video, in order, batch by batch.
 
-    Frames are decoded in another thread, a batch ahead, and a batch is encoded while the one before it is made use of.
-    static_threshold: frames that show nothing new, see `StaticFrames`, get the features of the last one that did; None:
-        every frame is encoded.
-    Raises VideoError where a frame cannot be decoded.
+    Another thread decodes frames a batch ahead, and a batch is encoded while the caller uses the one before it.
+
+    Args:
+        reader: The video, which `open_scaled` opened for the encoder of `runtime`.
+        runtime: The encoder.
+        static_threshold: The `level` of `StaticFrames`, in grey levels: frames that show nothing new get the features
+            of the last one that did. None: every frame is encoded.
+
+    Raises:
+        VideoError: A frame cannot be decoded.
     """
     static_frames = None if static_threshold is None else StaticFrames(static_threshold)
     waiting: deque[_Waiting] = deque()
@@ -47,7 +59,7 @@ def encode_video(
 
 
 def _decoded_ahead(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
-    """The batches, each decoded in another thread while the one before it is made use of."""
+    """Yield the batches; another thread decodes each of them while the caller uses the one before it."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)
         while (frames := coming.result()) is not None:
@@ -56,15 +68,25 @@ def _decoded_ahead(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
 
 
 class _Waiting(NamedTuple):
-    """A batch that is being encoded. source int64 [n]: of each frame, which of the encoded ones it shows, from 1 on;
-    0: the last frame of the batch before."""
+    """A batch that is being encoded.
+
+    Attributes:
+        pending: The features of the frames that are encoded; None where no frame is.
+        source: int64 [n], which of the encoded frames each frame shows, counted from 1; 0 is the last frame of the
+            batch before.
+        pts_seconds: float64 [n], the presentation time of each frame.
+    """
 
     pending: Pending | None
     source: np.ndarray
     pts_seconds: np.ndarray
 
     def features(self, before: torch.Tensor) -> torch.Tensor:
-        """[n,F]; `before` [1,F]: of the last frame of the batch before, empty where there is none."""
+        """Return the features [n, F].
+
+        Args:
+            before: [1, F], the features of the last frame of the batch before; empty where there is none.
+        """
         if self.pending is None:
             return before.expand(len(self.source), -1)
         encoded = self.pending.result()
