@@ -25,8 +25,8 @@ from pipeline.rnn.precision import exact_float32
 BATCH_PIXELS = 64 * 224 * 224  # a batch of this size keeps a large GPU busy and takes 1 to 2 GB of its memory
 MAX_BATCH_FRAMES = 256  # limits a batch of small frames
 NUM_PLACES = 4  # batches that are gathered, copied or computed at the same time
-# cuDNN has the most kernels for contiguous float32, which uses no tensor cores. Tensor cores read bfloat16 with channels
-# last.
+# cuDNN has the most kernels for contiguous float32, which uses no tensor cores. Tensor cores read bfloat16 in the
+# layout "channels last".
 LAYOUTS = {"full": torch.contiguous_format, "reduced": torch.channels_last}
 # The features of noise from the graph are compared with those of the same kernels outside of it. This is the maximum
 # difference, relative to the largest feature. The two should be equal.

@@ -1,6 +1,8 @@
-"""Frames as training sees them: shifted, brighter or darker, mirrored; all frames of a window alike.
+"""Random changes of the frames for training: shifts, brightness and contrast, mirroring.
 
-B windows, T frames, h x w pixels.
+All frames of a window are changed in the same way.
+
+Shapes: B windows, T frames, h x w pixels.
 """
 
 from dataclasses import dataclass
@@ -11,12 +13,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a window, drawn anew each time.
+    """The range of the changes of a window, which are drawn again each time.
 
-    shift     up to this share of the height and of the width, in either direction; what comes in repeats the edge
-    contrast  frames are multiplied by 1 - contrast to 1 + contrast, around what the encoder's normalization makes 0
-    brightness  up to this is added or taken away, in units of the normalized frames
-    mirror    half of the windows are seen in a mirror: not where classes say left and right
+    Attributes:
+        shift: The maximum shift in either direction, as a share of the height and of the width. The edge is repeated
+            where a shift uncovers pixels.
+        contrast: Frames are multiplied by 1 - contrast to 1 + contrast, around the value that the encoder's
+            normalization maps to 0.
+        brightness: The maximum that is added or subtracted, in units of the normalized frames.
+        mirror: Whether half of the windows are mirrored. It must be False where classes distinguish left and right.
     """
 
     shift: float = 0.0
@@ -25,8 +30,15 @@ class Augmentation:
     mirror: bool = False
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """frames [B, T, 3, h, w] -> the same, changed; the random numbers are those of torch's CPU generator."""
-        from torchvision.transforms import v2  # takes seconds, which who trains no encoder need not wait
+        """Return changed frames; the random numbers are those of torch's CPU generator.
+
+        Args:
+            frames: [B, T, 3, h, w], normalized.
+
+        Returns:
+            [B, T, 3, h, w].
+        """
+        from torchvision.transforms import v2  # takes seconds, which a training without an encoder saves
 
         height, width = frames.shape[3:]
         move = v2.Compose(

@@ -1,6 +1,7 @@
-"""Beam search: the likeliest sentences under a network that gives the next word's probabilities, step by step.
+"""Beam search finds the likeliest sentences under a network that predicts the next word, step by step.
 
-N images, K beams of each, V words, P words of the prefix, L words of the longest sentence, its end included.
+Shapes: N images, K beams of each, V words of the vocabulary, P words of the prefix, L words of the longest sentence,
+its end included.
 """
 
 from collections.abc import Callable
@@ -19,9 +20,11 @@ Select = Callable[[Any, Tensor, Tensor], Any]
 class Sentences(NamedTuple):
     """The K best sentences of each image, the best first.
 
-    words      int64 [N, K, L]: without the prefix; ends with `end`, then padding. All padding: there are fewer than K.
-    log_probs  [N, K]: of all its words and its end, given the prefix; -inf where there is no sentence
-    scores     [N, K]: what they are ordered by, log_probs / (number of words, end included) ** length_penalty
+    Attributes:
+        words: int64 [N, K, L], without the prefix; each sentence ends with `end`, then padding. A row is all padding
+            where there are fewer than K sentences.
+        log_probs: [N, K], of all words of the sentence and its end, given the prefix; -inf where there is no sentence.
+        scores: [N, K], which determine the order: log_probs / (number of words, end included) ** length_penalty.
     """
 
     words: Tensor
@@ -42,28 +45,38 @@ def beam_search(
     end: int,
     padding: int,
 ) -> Sentences:
-    """Search onwards from `prefix` int64 [P], P >= 1, of which `state`, with one beam of each image, has read all but
-    the last word.
+    """Search for the best sentences that begin with a prefix.
 
-    A sentence has at most `max_words` words, then its end, and no three words in a row twice, those of the prefix
-    counted in (Paulus et al. 2017, arXiv 1705.04304). An image is done as soon as `beam_size` sentences have ended that
-    were among its `beam_size` best when they did; with one beam this is greedy decoding. The score is normalised by
-    length as in Wu et al. 2016, arXiv 1609.08144, with 0 in place of their 5: length_penalty 0 compares sums, which
-    favours short sentences, 1 compares means.
+    No sentence has the same three words in a row twice, those of the prefix included (Paulus et al. 2017, arXiv
+    1705.04304). An image is done as soon as `beam_size` sentences have ended that were among its `beam_size` best when
+    they did; with one beam this is greedy decoding. The score is normalised by length as in Wu et al. 2016, arXiv
+    1609.08144, with 0 instead of their 5.
+
+    Args:
+        step: Predicts the next word of each beam.
+        select: Selects the state of some images' beams.
+        state: The state of the network with one beam of each image, after all words of the prefix but the last.
+        num_images: N.
+        beam_size: K.
+        max_words: The maximum number of words of a sentence, after the prefix and without its end.
+        length_penalty: 0 compares sums of log-probabilities, which favours short sentences; 1 compares means.
+        prefix: int64 [P], P >= 1.
+        end: The word that ends a sentence.
+        padding: The word that fills up `Sentences.words`.
     """
     found = _nothing_found(num_images, beam_size, max_words + 1, padding, prefix.device)
-    images = torch.arange(num_images, device=prefix.device)  # that are not done
+    images = torch.arange(num_images, device=prefix.device)  # those that are not done
     num_ended = torch.zeros_like(images)
-    words = prefix.expand(num_images, 1, -1)  # all beams would be the same yet: one begins
+    words = prefix.expand(num_images, 1, -1)  # all beams would still be the same, so that one is enough
     log_probs = torch.zeros(num_images, 1, device=prefix.device)
-    for num_words in range(1, max_words + 2):  # of a sentence that ends here, end included
+    for num_words in range(1, max_words + 2):  # the length of a sentence that ends here, end included
         next_log_probs, state = step(words[:, :, -1], state)
         next_log_probs = _without_repeated_trigrams(next_log_probs.float(), words)
         if num_words > max_words:
             next_log_probs = _only(end, next_log_probs)
         total = (log_probs.unsqueeze(2) + next_log_probs).flatten(1)
         too_few = max(0, 2 * beam_size - total.shape[1])
-        # at most beam_size of these end: as many are left to go on
+        # at most beam_size of these end, so that at least as many are left to continue
         best, position = pad(total, (0, too_few), value=-torch.inf).topk(2 * beam_size)
         position = position.where(best.isfinite(), 0)
         beams, chosen = position // next_log_probs.shape[2], position % next_log_probs.shape[2]
@@ -92,7 +105,7 @@ def _nothing_found(num_images: int, beam_size: int, longest: int, padding: int, 
 
 
 def _keep_best(found: Sentences, images: Tensor, new: Sentences) -> None:
-    """Take the new sentences of `images` into `found`, where they are better than what is there."""
+    """Put the new sentences of `images` into `found`, where they are better than those that it holds."""
     rows = new.log_probs.isfinite().any(1)
     if not rows.any():
         return
@@ -106,7 +119,7 @@ def _keep_best(found: Sentences, images: Tensor, new: Sentences) -> None:
 
 
 def _of_beams(words: Tensor, beams: Tensor) -> Tensor:
-    """words [N, K, l], beams [N, J] -> [N, J, l]."""
+    """Select the words [N, K, l] of the beams [N, J]: [N, J, l]."""
     return words.gather(1, beams.unsqueeze(2).expand(-1, -1, words.shape[2]))
 
 
@@ -117,7 +130,7 @@ def _only(word: int, log_probs: Tensor) -> Tensor:
 
 
 def _without_repeated_trigrams(log_probs: Tensor, words: Tensor) -> Tensor:
-    """log_probs [N, K, V] with -inf for the words that would end a trigram which words [N, K, l] hold already."""
+    """Set log_probs [N, K, V] to -inf for the words that would end a trigram which words [N, K, l] hold already."""
     if words.shape[2] < 3:
         return log_probs
     here_before = (words[:, :, :-2] == words[:, :, -2:-1]) & (words[:, :, 1:-1] == words[:, :, -1:])

@@ -1,6 +1,6 @@
-"""Features of frames, normalized and projected: most of what a labeller of cached features multiplies.
+"""Features of frames are normalized and projected, which is most of the work of a labeller of cached features.
 
-B videos, T frames, F features, H outputs of a Linear.
+Shapes: B videos, T frames, F features, H outputs of a Linear.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,20 @@ from pipeline.rnn.cpu import matmul
 
 
 def project(features: Tensor, norm: nn.LayerNorm | nn.Identity, linears: Sequence[nn.Linear]) -> list[Tensor]:
-    """linear(norm(features)) of each of `linears`, [B, T, F] -> [B, T, H] each; all of them are one product.
+    """Compute linear(norm(features)) for each of `linears`, all in one matrix product.
 
-    With n a frame minus its mean, over its standard deviation, and g and s the LayerNorm's weight and bias,
+    With n a frame minus its mean, divided by its standard deviation, and g and s the LayerNorm's weight and bias,
         W (g n + s) + b = (W g) n + (W s + b)
-    so g and s go into the weights and get their gradients from there. What that saves is a gradient of the size of the
-    features, a third of the work: features that were cached want none.
+    so g and s go into the weights and get their gradients from there. That saves a gradient of the size of the
+    features, which is a third of the work, as cached features need no gradient.
+
+    Args:
+        features: [B, T, F].
+        norm: The norm before the projection.
+        linears: The projections.
+
+    Returns:
+        [B, T, H] of each of `linears`.
     """
     weight = torch.cat([linear.weight for linear in linears])
     bias = torch.cat(

@@ -1,6 +1,8 @@
-"""From a video's frames to the steps of a recurrent network: standardized over the video, pooled in blocks.
+"""From a video's frames to the steps of a recurrent network.
 
-B videos, T frames, t frames of a chunk, S steps, F features.
+Features are standardized over the video, and averaged in blocks of frames.
+
+Shapes: B videos, T frames, t frames of a chunk, S steps, F features.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,12 +13,18 @@ from torch.nn.functional import pad
 
 from pipeline.rnn.chunked import ChunkFile
 
-VARIANCE_EPSILON = 1e-5  # a feature that stands still becomes 0
+VARIANCE_EPSILON = 1e-5  # with it, a feature that never changes becomes 0
 
 
 def standardized(features: Tensor, mask: Tensor | None) -> Tensor:
-    """features [B, T, F], zero at padding -> each minus its mean over the video's valid frames, divided by its standard
-    deviation there; zero at padding.
+    """Subtract each feature's mean over its video's valid frames, and divide it by its standard deviation there.
+
+    Args:
+        features: [B, T, F], zero at padding.
+        mask: bool [B, T, 1], True at valid frames; None where all frames are valid.
+
+    Returns:
+        [B, T, F], zero at padding.
     """
     count = features.shape[1] if mask is None else mask.sum(1, keepdim=True)
     centred = features - features.sum(1, keepdim=True) / count
@@ -27,7 +35,10 @@ def standardized(features: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def standardized_chunks(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The chunks [t, F] of one video, standardized as a whole; until all were read, they lie in a temporary file."""
+    """Yield the chunks [t, F] of one video, standardized over the whole video.
+
+    A temporary file holds the chunks, as none can be standardized before all were read.
+    """
     with ChunkFile() as file:
         total, num_frames = torch.zeros(1, dtype=torch.float64), 0
         for chunk in chunks:
@@ -44,7 +55,16 @@ def standardized_chunks(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def pooled(features: Tensor, num_frames: int, *, lengths: Tensor | None = None) -> Tensor:
-    """features [B, T, F], zero at padding -> means of blocks of `num_frames`, [B, S, F]. Only valid frames count."""
+    """Average blocks of frames; only valid frames count.
+
+    Args:
+        features: [B, T, F], zero at padding.
+        num_frames: The number of frames in a block.
+        lengths: int64 [B], the number of valid frames of each video; None where all are valid.
+
+    Returns:
+        [B, S, F], S = T / num_frames, rounded up.
+    """
     num_steps = -(-features.shape[1] // num_frames)
     padded = pad(features, (0, 0, 0, num_steps * num_frames - features.shape[1]))
     if lengths is None:

@@ -1,8 +1,8 @@
 """Batch norm in an encoder that is trained together with a recurrent network.
 
 The frames of one clip are alike, so that batch statistics say little about the data set, and running statistics leak
-between clips ("On the Pitfalls of Batch Normalization for End-to-End Video Learning", arXiv 2203.07976). The cures are
-statistics that stay as they are, or a norm without statistics.
+between clips ("On the Pitfalls of Batch Normalization for End-to-End Video Learning", arXiv 2203.07976). There are two
+remedies: to freeze the statistics, or to use a norm without statistics.
 """
 
 import torch
@@ -13,7 +13,7 @@ CHANNELS_PER_GROUP = 16  # table 3 of "Group Normalization" (Wu, He 2018, arXiv 
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
-    """Put every batch norm in `module` in evaluation mode: running statistics are used, not updated."""
+    """Put every batch norm in `module` in evaluation mode, where running statistics are used and not updated."""
     for part in module.modules():
         if isinstance(part, _BatchNorm):
             part.eval()

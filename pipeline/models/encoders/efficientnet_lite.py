@@ -1,8 +1,9 @@
-"""EfficientNet-Lite0: EfficientNet-B0 (Tan, Le 2019, arXiv 1905.11946) for phones: no squeeze-excite, ReLU6.
+"""EfficientNet-Lite0 is EfficientNet-B0 for phones, with ReLU6 and without squeeze-and-excitation.
 
-Source: github.com/tensorflow/tpu, models/official/efficientnet/lite. 4.65 M parameters, trained on ImageNet at 224 px.
+It has 4.65 M parameters and was trained on ImageNet at 224 px. Sources: Tan, Le 2019, arXiv 1905.11946;
+github.com/tensorflow/tpu, models/official/efficientnet/lite.
 
-N images, C channels, h x w pixels.
+Shapes: N images, C channels, h x w pixels.
 """
 
 from torch import Tensor, nn
@@ -24,13 +25,14 @@ STEM_CHANNELS, HEAD_CHANNELS, NUM_CLASSES = 32, 1280, 1000
 
 
 class SamePadConv2d(nn.Conv2d):
-    """Convolution with an odd kernel and no bias that is padded like TensorFlow's "same".
+    """A convolution with an odd kernel and no bias that is padded like TensorFlow's "same".
 
     At stride 2 an even size needs one pixel less, and TensorFlow leaves it out on the left and top. With torch's
     symmetric padding the weights would see every image shifted by a pixel at each of the five strides.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, h, w] to [N, C', h / stride, w / stride], rounded up."""
         after = self.kernel_size[0] // 2
         top, left = (after - (self.stride[0] - 1) * (1 - size % 2) for size in (x.shape[2], x.shape[3]))
         return self._conv_forward(pad(x, (left, after, top, after)), self.weight, None)
@@ -45,7 +47,17 @@ def _convolution(
 
 
 class MBConv(nn.Module):
-    """Inverted residual block: expand the channels, convolve each alone, project; add the input where shapes agree."""
+    """An inverted residual block.
+
+    It expands the channels, convolves each channel alone, projects them, and adds the input where the shapes agree.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel, in pixels; odd.
+        stride: Distance of the output's pixels, in pixels of the input.
+        expansion: Channels inside of the block for each channel of the input.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel_size: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -62,6 +74,7 @@ class MBConv(nn.Module):
         self.activation = nn.ReLU6()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [N, in_channels, h, w] to [N, out_channels, h / stride, w / stride], rounded up."""
         y = self.activation(self.bn0(self.expand_conv(x))) if self.expands else x
         y = self.activation(self.bn1(self.depthwise_conv(y)))
         y = self.bn2(self.project_conv(y))
@@ -69,9 +82,9 @@ class MBConv(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """[N, 3, h, w] -> logits of the 1,000 ImageNet classes [N, 1000].
+    """The network, with its ImageNet classifier.
 
-    Parameters have the names of the published weights, without the underscores that those begin with.
+    Parameters have the names of the published weights, without the underscores at the start of those names.
     """
 
     def __init__(self) -> None:
@@ -100,6 +113,7 @@ class EfficientNetLite0(nn.Module):
         self.fc = nn.Linear(HEAD_CHANNELS, NUM_CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images [N, 3, h, w] to the logits of the 1,000 ImageNet classes [N, 1000]."""
         x = self.activation(self.bn0(self.conv_stem(x)))
         for block in self.blocks:
             x = block(x)

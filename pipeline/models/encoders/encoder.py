@@ -1,10 +1,10 @@
-"""Encoders: a CNN (or vision transformer) that turns each image into a feature.
+"""Encoders: a CNN (or vision transformer) turns each image into a feature vector.
 
-N images, C channels, h x w pixels or cells, F features.
+The feature vector is the input of the network's own classifier, its last linear layer. With `grid` = g > 1 it is
+instead the last feature map pooled to g x g cells, which keeps the places of things: F = C * g * g. With `stride` it is
+an earlier map, for things that are small or whose colour counts, as the last layers lose both.
 
-The feature is what the network's own classifier reads: the input of its last linear layer. With `grid` = g > 1 it is
-the last feature map pooled to g x g cells instead, which keeps where things are: F = C * g * g. With `stride` it is an
-earlier map, for things that are small, or whose colour counts, which the last layers forget.
+Shapes: N images, C channels, h x w pixels or cells, F features.
 """
 
 import difflib
@@ -29,14 +29,20 @@ from pipeline.models.encoders.small_cnn import SmallCNN
 BatchNormMode = Literal["frozen", "group_norm", "trained"]
 LITE0 = "efficientnet_lite0"
 SMALL_CNN = "small_cnn"
-# What a CPU encodes at once: of this many pixels (4 images of 224x224) the maps between two layers stay in its cache.
+# A CPU encodes this many pixels together (4 images of 224x224), so that the maps between two layers stay in its cache.
 # 64 such images took two cores 0.9 s, and 1.4 s in batches of 32. The features are the same to the last bit.
 CPU_BATCH_PIXELS = 4 * 224 * 224
-EARLY_STRIDE = 8  # of the last map of the early layers: at 4 and at 16 Lite0 was slower
+EARLY_STRIDE = 8  # pixels between the cells of the early layers' last map; Lite0 was slower at 4 and at 16
 
 
 class Normalization(NamedTuple):
-    """What an encoder expects as input: (pixel / 255 - mean) / std for each channel, at `size` (height, width)."""
+    """The input that an encoder expects: (pixel / 255 - mean) / std for each channel.
+
+    Attributes:
+        mean: Of each channel, for pixels scaled to 0..1.
+        std: Of each channel, for pixels scaled to 0..1.
+        size: (height, width) in pixels.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -44,12 +50,13 @@ class Normalization(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Images [N, 3, h, w], normalized with `mean` and `std`, -> features [N, num_features]. Made by `build_encoder`.
+    """A network that maps normalized images to features; `build_encoder` makes it.
 
-    name          the network's
-    num_features  F
-    mean, std     of each channel, for pixels scaled to 0..1
-    size          (height, width) that the network was trained at; others work where `check_size` says so
+    Attributes:
+        name: The name of the network.
+        num_features: F.
+        mean: Of each channel, for pixels scaled to 0..1, as is `std`.
+        size: (height, width) that the network was trained at. Other sizes work where `check_size` accepts them.
     """
 
     def __init__(
@@ -69,11 +76,15 @@ class Encoder(nn.Module):
         self.stride = stride
         self.mean, self.std, self.size = expects
         self._batch_norm_is_frozen = batch_norm == "frozen"
-        map_shape = self._map_shape(*self.size)  # of a larger image it is larger, and may do for a finer grid
+        map_shape = self._map_shape(*self.size)  # a larger image has a larger map, which may suffice for a finer grid
         self.num_features = map_shape[0] * (grid**2 if len(map_shape) == 3 else 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, 3, h, w] -> [N, F]."""
+        """Map images [N, 3, h, w], normalized with `mean` and `std`, to features [N, F].
+
+        Raises:
+            ValueError: The images have another shape.
+        """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images: got shape {list(images.shape)}, expected [images, 3, height, width]")
         images = images.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
@@ -85,7 +96,7 @@ class Encoder(nn.Module):
         return torch.cat([self.encode_batch(part) for part in parts])
 
     def encode_batch(self, images: Tensor) -> Tensor:
-        """As `forward`, which takes care of the cache: all images in one go."""
+        """Encode all images in one batch, where `forward` splits them to fit a CPU's cache."""
         return self._pooled(self.trunk(images))
 
     def _pooled(self, output: Tensor) -> Tensor:
@@ -94,31 +105,36 @@ class Encoder(nn.Module):
         return output.flatten(1)
 
     def frame_by_frame(self, height: int, width: int) -> "FrameByFrame | None":
-        """This encoder for images of a size, fastest for a few at once; None where it does not part in halves."""
+        """Return this encoder in the form that is fastest for a few images of a size; None where it cannot be split."""
         halves = split(self.trunk, self._blank(height, width), stride=EARLY_STRIDE)
         return halves and FrameByFrame(self, *halves)
 
     @property
     def num_channels(self) -> int:
-        """C, of each cell of the grid."""
+        """C, the number of channels of each cell of the grid."""
         return self.num_features // self.grid**2
 
     def regions(self, images: Tensor) -> Tensor:
-        """[N, 3, h, w] -> what there is in each cell of the grid, row by row: [N, grid * grid, C]."""
+        """Map images [N, 3, h, w] to the features of each cell of the grid, row by row: [N, grid * grid, C]."""
         return self.regions_of(self(images))
 
     def regions_of(self, features: Tensor) -> Tensor:
-        """The features [N, F] of images, however they were computed, -> `regions` [N, grid * grid, C]."""
+        """Rearrange the features [N, F] of images into those of their `regions`, [N, grid * grid, C]."""
         return features.unflatten(1, (self.num_channels, -1)).transpose(1, 2)
 
     def train(self, mode: bool = True) -> "Encoder":
+        """Set the training mode as torch does, but keep frozen batch norms in evaluation mode."""
         super().train(mode)
         if self._batch_norm_is_frozen:
             freeze_batch_norm(self.trunk)
         return self
 
     def check_size(self, height: int, width: int) -> int:
-        """The number of features of an image of this size, found by encoding one. InputError where it does not pass."""
+        """Return the number of features of an image of this size, found by encoding a blank one.
+
+        Raises:
+            InputError: The network does not take images of this size, or its map has fewer cells than the grid.
+        """
         channels, *cells = self._map_shape(height, width)
         if not cells:
             return channels
@@ -130,12 +146,13 @@ class Encoder(nn.Module):
         return channels * self.grid**2
 
     def _map_shape(self, height: int, width: int) -> tuple[int, ...]:
-        """(C, rows, columns) of the last feature map, (C,) of a network without one. InputError where it fails.
+        """Return (C, rows, columns) of the last feature map, or (C,) of a network without one.
 
-        In evaluation mode: in training, batch norm would count the image in.
+        The network must be in evaluation mode: in training mode, batch norm would include the image in its statistics.
+        InputError is raised where the network fails.
         """
         try:
-            with torch.no_grad():  # a tensor on "meta" would do without the work, and import torch._dynamo for seconds
+            with torch.no_grad():  # a tensor on "meta" would save the computation, but import torch._dynamo for seconds
                 return tuple(self.trunk(self._blank(height, width)).shape[1:])
         except (RuntimeError, ValueError, AssertionError) as error:
             raise InputError(
@@ -144,12 +161,12 @@ class Encoder(nn.Module):
             ) from error
 
     def _blank(self, height: int, width: int) -> Tensor:
-        """[1, 3, h, w], as the weights are."""
+        """Return a blank image [1, 3, h, w] with the type and device of the weights."""
         weight = next(self.parameters())
         return torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
 
     def fingerprint(self) -> str:
-        """sha256 of all that decides the features of an image: the network's name, grid, stride and weights."""
+        """Return the sha256 of all that determines the features: the network's name, grid, stride and weights."""
         at_stride = f" stride={self.stride}" if self.stride else ""
         digest = hashlib.sha256(f"{self.name} grid={self.grid}{at_stride}".encode())
         for name, tensor in sorted(self.trunk.state_dict().items()):
@@ -160,10 +177,10 @@ class Encoder(nn.Module):
 
 
 class FrameByFrame(nn.Module):
-    """An encoder whose early layers take one image after the other, and whose late layers take all of them at once.
+    """An encoder whose early layers take one image after the other, and whose late layers take all images together.
 
-    Of one image the early maps just fit a core's cache, of several they do not. The late layers have few cells and most
-    of the weights, which are read once for all images. [N, 3, h, w] -> [N, F].
+    The early maps of one image just fit a core's cache; those of several images do not. The late layers have few cells
+    and most of the weights, which are read once for all images.
     """
 
     def __init__(self, encoder: Encoder, early: nn.Module, late: nn.Module) -> None:
@@ -171,6 +188,7 @@ class FrameByFrame(nn.Module):
         self.encoder, self.early, self.late = encoder, early, late
 
     def forward(self, images: Tensor) -> Tensor:
+        """Map images [N, 3, h, w] to features [N, F]."""
         return self.encoder._pooled(self.late(torch.cat([self.early(image) for image in images.split(1)])))
 
 
@@ -184,19 +202,21 @@ def build_encoder(
 ) -> Encoder:
     """Build an encoder, in evaluation mode.
 
-    name        "efficientnet_lite0", "small_cnn" (`models.small_cnn`, which has no ImageNet weights), or any
-                classification network of torchvision.models
-    weights     "imagenet": those that the network's authors trained (torchvision downloads its own at the first use,
-                efficientnet_lite0 finds its own in a package); a path: a file of weights under the network's own names,
-                or saved from `Encoder.state_dict()`; None: random
-    grid        cells along each side of the pooled feature map; 1: the feature that the network's classifier reads
-    stride      None: the last feature map; 16, say: the last one whose cells are 16 pixels apart, and nothing of the
-                network behind it
-    batch_norm  "frozen": the running statistics are kept in training too; "group_norm": replaced by group norms, for
-                training end to end; "trained": as the network has it
+    Args:
+        name: "efficientnet_lite0", "small_cnn" (see `models.encoders.small_cnn`; it has no ImageNet weights), or any
+            classification network of torchvision.models.
+        weights: "imagenet" are the weights that the network's authors trained: torchvision downloads its own at the
+            first use, those of efficientnet_lite0 are in a package. A path names a file of weights under the network's
+            own names, or saved from `Encoder.state_dict()`. None: random weights.
+        grid: Cells along each side of the pooled feature map; 1 for the feature that the network's classifier reads.
+        stride: None for the last feature map. A number such as 16 for the last map whose cells are 16 pixels apart; the
+            layers after it are left out.
+        batch_norm: "frozen" keeps the running statistics in training too; "group_norm" replaces batch norms by group
+            norms, for training end to end; "trained" leaves them as the network has them.
 
-    InputError on an unknown name (with the nearest ones), weights that are missing or do not fit, or a grid or
-    stride that the network cannot give.
+    Raises:
+        InputError: The name is unknown (the message lists the nearest ones), the weights are missing or do not fit, or
+            the network cannot give this grid or stride.
     """
     if name not in (LITE0, SMALL_CNN) and name not in encoder_names():
         near = difflib.get_close_matches(name, encoder_names(), n=3, cutoff=0.4)
@@ -219,8 +239,8 @@ def build_encoder(
 
 
 def encoder_names() -> list[str]:
-    """Every name that `build_encoder` knows."""
-    import torchvision  # takes seconds, which labelling with efficientnet_lite0 need not wait
+    """Return every name that `build_encoder` knows."""
+    import torchvision  # takes seconds, which labelling with efficientnet_lite0 saves
 
     return [LITE0, SMALL_CNN, *torchvision.models.list_models(module=torchvision.models)]
 
@@ -252,7 +272,7 @@ def _lite0_weights_path() -> Path:
 def _torchvision_model(name: str, *, downloads: bool) -> tuple[nn.Module, Normalization]:
     import torchvision
 
-    # What torchvision sets for its own weights of these two, and not without them; it would warn, too.
+    # Torchvision sets these options with its own weights of the two networks, and not without weights, where it warns.
     options = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     try:
         model = torchvision.models.get_model(name, weights="DEFAULT" if downloads else None, **options)
@@ -264,25 +284,25 @@ def _torchvision_model(name: str, *, downloads: bool) -> tuple[nn.Module, Normal
             f"once, give the path of a weights file, or take {LITE0}, whose weights are installed"
         ) from error
     preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-    side = getattr(model, "image_size", preset.crop_size[0])  # a vision transformer knows its one size
+    side = getattr(model, "image_size", preset.crop_size[0])  # a vision transformer has a fixed size
     return model, Normalization(tuple(preset.mean), tuple(preset.std), (side, side))
 
 
 class _Tracer(fx.Tracer):
-    """Leaves whole what needs no looking into, some of which could not be traced."""
+    """Does not trace into torchvision's operations: that is not needed, and for some of them not possible."""
 
-    proxy_buffer_attributes = True  # else maxvit's tables of positions become constants without their names
+    proxy_buffer_attributes = True  # otherwise maxvit's tables of positions become constants and lose their names
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return m.__module__.startswith("torchvision.ops") or super().is_leaf_module(m, module_qualified_name)
 
 
 def _trunk(model: nn.Module, name: str, grid: int) -> fx.GraphModule:
-    """The network, in evaluation mode, without its classifier.
+    """Return the network, in evaluation mode, without its classifier.
 
-    Images -> what the classifier reads: features [N, F], or a map [N, C, h, w] for a classifier that is a convolution
-    (squeezenet). With grid > 1: -> what the pooling before the classifier reads, a map. A vision transformer has none.
-    What acts otherwise in training (dropout, batch norm) is a module, and still does.
+    Its output is the classifier's input: features [N, F], or a map [N, C, h, w] where the classifier is a convolution
+    (squeezenet). With grid > 1 its output is the map that the pooling before the classifier reads; a vision transformer
+    has none. Layers that behave differently in training (dropout, batch norm) are modules, and still do.
     """
     graph = _Tracer().trace(model)
     layers = (nn.Linear, nn.Conv2d)
@@ -301,7 +321,7 @@ def _trunk(model: nn.Module, name: str, grid: int) -> fx.GraphModule:
 
 
 def _early_trunk(model: nn.Module, name: str, stride: int, expects: Normalization) -> fx.GraphModule:
-    """The network up to its last map [N, C, h, w] whose cells are `stride` pixels apart."""
+    """Return the network up to its last map [N, C, h, w] whose cells are `stride` pixels apart."""
     graph = _Tracer().trace(model)
     height, width = (-(-side // stride) for side in expects.size)
     with torch.no_grad():
@@ -317,11 +337,11 @@ def _ending_with(result: fx.Node, graph: fx.Graph, model: nn.Module) -> fx.Graph
     next(node for node in graph.nodes if node.op == "output").args = (result,)
     trunk = fx.GraphModule(model, graph)
     trunk.graph.eliminate_dead_code()
-    return fx.GraphModule(model, trunk.graph)  # made anew, it holds only the modules that are still called
+    return fx.GraphModule(model, trunk.graph)  # a new module holds only the modules that are still called
 
 
 def _pooled_node(model: nn.Module, feature: fx.Node) -> fx.Node | None:
-    """What the last pooling over rows and columns on the way to `feature` reads; None where there is none."""
+    """Return the input of the last pooling over rows and columns on the way to `feature`; None where there is none."""
     node = feature
     while node.all_input_nodes:
         if node.op == "call_module" and isinstance(model.get_submodule(str(node.target)), nn.AdaptiveAvgPool2d):
@@ -333,7 +353,7 @@ def _pooled_node(model: nn.Module, feature: fx.Node) -> fx.Node | None:
 
 
 def _load(trunk: nn.Module, path: Path, name: str, *, ignored: set[str]) -> None:
-    """Load a weights file. `ignored` are the names of the parts of the network that an encoder leaves out."""
+    """Load a weights file; `ignored` holds the names of the parts of the network that an encoder leaves out."""
     state = {_own_name(key): tensor for key, tensor in _read(path).items()}
     state = {key: tensor for key, tensor in state.items() if key not in ignored}
     expected = trunk.state_dict()
@@ -352,7 +372,7 @@ def _load(trunk: nn.Module, path: Path, name: str, *, ignored: set[str]) -> None
 
 
 def _own_name(key: str) -> str:
-    """A name in a published file, or in one saved from an Encoder, as the network has it now."""
+    """Convert a name in a published file, or in one saved from an Encoder, to the one that the network has now."""
     key = re.sub(r"(^|\.)_", r"\1", key.removeprefix("trunk."))  # efficientnet_lite0: _blocks.0._bn1 -> blocks.0.bn1
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)  # torchvision's densenet files
 

@@ -1,4 +1,4 @@
-"""A network in two halves: the early layers, whose maps are large, and the late ones, whose weights are."""
+"""A network is split in two halves: the early layers have large maps, and the late ones most of the weights."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,23 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 
 def split(network: fx.GraphModule, image: Tensor, *, stride: int) -> tuple[fx.GraphModule, fx.GraphModule] | None:
-    """(early, late), with late(early(images)) = network(images) and the network's own weights in both.
+    """Split a network at a map, so that late(early(images)) = network(images).
 
-    They part at the last place inside where one map [N, C, h, w] is all that goes on, and its cells are at most
-    `stride` pixels of `image` [1, 3, H, W] apart. None where there is no such place, as in a vision transformer.
+    Args:
+        network: The network; both halves use its own weights.
+        image: [1, 3, H, W], an image of the size that the network is split for.
+        stride: The maximum distance of the cells of the map, in pixels of `image`.
+
+    Returns:
+        (early, late), split at the last inner place where a single map [N, C, h, w] is all that the later layers read.
+        None where there is no such place, as in a vision transformer.
     """
     with torch.no_grad():
         ShapeProp(network).propagate(image)
     nodes = list(network.graph.nodes)
     places = [
         index
-        for index, node in enumerate(nodes[:-2])  # behind these come the last layer and the output
+        for index, node in enumerate(nodes[:-2])  # the last two are the last layer and the output
         if _is_map(node, image, stride=stride) and _is_all_that_goes_on(node, nodes[: index + 1])
     ]
     return (_early(network, nodes[: places[-1] + 1]), _late(network, nodes[places[-1] :])) if places else None
@@ -31,7 +37,7 @@ def _is_map(node: fx.Node, image: Tensor, *, stride: int) -> bool:
 
 
 def _is_all_that_goes_on(node: fx.Node, until: list[fx.Node]) -> bool:
-    """Whether of the nodes up to this one no other is read behind it."""
+    """Return whether no later node reads any of the nodes before this one."""
     known = set(until)
     return all(one is node or known.issuperset(one.users) for one in until)
 

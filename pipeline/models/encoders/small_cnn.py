@@ -1,20 +1,24 @@
-"""A small CNN that is trained from pixels, for where nothing that ImageNet knows helps: a mouth of 20 pixels, say.
+"""A small CNN that is trained from scratch, for images where ImageNet does not help, such as a mouth of 20 pixels.
 
-Three convolutions of stride 2, each with a group norm (Wu, He 2018, arXiv 1803.08494), which knows no batch: the
-frames of a clip are alike (arXiv 2203.07976).
+It has three convolutions of stride 2, each with a group norm (Wu, He 2018, arXiv 1803.08494). A group norm does not
+depend on the batch, which matters because the frames of a clip are alike (arXiv 2203.07976).
 
-N images, C channels, h x w pixels.
+Shapes: N images, h x w pixels.
 """
 
 from torch import Tensor, nn
 
 CHANNELS = (32, 64, 96)
 CHANNELS_PER_GROUP = 16
-NUM_CLASSES = 1000  # of the last layer, as the networks of ImageNet have it; encoders leave it out
+NUM_CLASSES = 1000  # of the last layer, which networks for ImageNet have and encoders leave out
 
 
 class SmallCNN(nn.Module):
-    """Images [N, 3, h, w] -> logits [N, 1000]; the last map is [N, 96, h / 8, w / 8], rounded up."""
+    """The network; its last map is [N, 96, h / 8, w / 8], rounded up.
+
+    Args:
+        dropout: The probability that a channel is dropped in training, after each convolution but the first.
+    """
 
     def __init__(self, *, dropout: float = 0.1) -> None:
         super().__init__()
@@ -35,4 +39,5 @@ class SmallCNN(nn.Module):
         self.fc = nn.Linear(channels, NUM_CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images [N, 3, h, w] to logits [N, 1000]."""
         return self.fc(self.avgpool(self.features(x)).flatten(1))
