@@ -1,1 +1,1 @@
-"""Captions for images and videos."""
+"""Captioning: sentences that describe images and videos."""

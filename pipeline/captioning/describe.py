@@ -1,6 +1,8 @@
-"""Captions for images and videos: a checkpoint and paths in, sentences out.
+"""A captioner from a checkpoint describes images and videos, given their paths, in sentences.
 
-N images, R regions, C channels, T frames, P words of a prefix. Memory is bounded by a few batches of images or frames.
+Memory is bounded by a few batches of images or frames.
+
+Shapes: N images, R regions, C channels, H x W pixels, T frames, S spans of a video.
 """
 
 import math
@@ -35,22 +37,31 @@ from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES, Backend, VideoReader
 
 EVERY_SECONDS = 5.0
-MAX_DISTANCE_SECONDS = 0.5  # the end of a video and of its segments, which may be of a copy in another format
+# The maximum difference between the ends of a video and of its segments, which may be of a copy in another format.
+MAX_DISTANCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Search:
-    """How captions are searched for; made by `plan_search`. `prefix`: the words that each begins with, all known."""
+    """The settings of the search for captions; `plan_search` makes them.
+
+    Attributes:
+        beam_size: The number of beams.
+        num_captions: The maximum number of captions of an image.
+        max_words: The maximum number of words of a caption, after the prefix.
+        length_penalty: See `beam_search`.
+        prefix: The words that each caption begins with, all of them in the model's vocabulary.
+    """
 
     beam_size: int
     num_captions: int
-    max_words: int  # after the prefix
+    max_words: int
     length_penalty: float
     prefix: tuple[str, ...]
 
 
 class Caption(NamedTuple):
-    """A sentence and its probability, given the image and the prefix."""
+    """A sentence, and its probability given the image and the prefix."""
 
     text: str
     probability: float
@@ -58,10 +69,12 @@ class Caption(NamedTuple):
 
 @dataclass(frozen=True)
 class CaptionModel(CaptionCheckpoint):
-    """A captioner ready to describe images, with how its encoder runs.
+    """A captioner that is ready to describe images, with the runtime of its encoder.
 
-    runtime: the encoder exported for a CPU; None: torch encodes. So it does on a GPU, where the captioner reads the
-    features, which a `Runtime` would bring to the CPU, and where the encoder cannot be exported.
+    Attributes:
+        runtime: The encoder exported for a CPU; None where torch encodes. Torch encodes on a GPU, as the captioner
+            reads the features there and a `Runtime` would copy them to the CPU, and where the encoder cannot be
+            exported.
     """
 
     runtime: Runtime | None
@@ -75,11 +88,16 @@ class CaptionModel(CaptionCheckpoint):
 
 
 def load_caption_model(location: str, *, device: str) -> CaptionModel:
-    """The captioner in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model).
+    """Load a captioner.
 
-    For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
+    For a CPU its encoder is exported at the first use, and the export is kept beside the checkpoint folder.
 
-    Raises InputError where there is none, or the device is absent.
+    Args:
+        location: A checkpoint folder, or an MLflow URI (models:/name/1, runs:/<id>/model).
+        device: See `choose_device`.
+
+    Raises:
+        InputError: There is no captioner, or the device is absent.
     """
     place = choose_device(device)
     checkpoint = load_captioner(find_checkpoint(location), device=place)
@@ -92,10 +110,17 @@ def load_caption_model(location: str, *, device: str) -> CaptionModel:
 def plan_search(
     model: CaptionCheckpoint, *, beam_size: int | None = None, num_captions: int = 1, prefix: str = ""
 ) -> Search:
-    """A search for `num_captions` captions of each image. `beam_size` None: as the checkpoint says, or more if needed.
+    """Plan a search for captions.
 
-    Raises InputError where fewer beams than captions are asked for, or the model does not know the prefix's words: it
-    could not go on from one that it never read.
+    Args:
+        model: The captioner.
+        beam_size: The number of beams. None: the checkpoint's, or `num_captions` if that is larger.
+        num_captions: The maximum number of captions of an image.
+        prefix: The words that each caption begins with.
+
+    Raises:
+        InputError: There are fewer beams than captions, or the prefix has words that are not in the model's vocabulary:
+            the model could not continue a word that it never read.
     """
     decoding = model.spec.captioner.decoding
     beam_size = max(decoding.beam_size, num_captions) if beam_size is None else beam_size
@@ -114,10 +139,16 @@ def plan_search(
 
 
 def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The images and the videos among the files named, and in the folders named, each once; a GIF is an image.
+    """Find images and videos; a GIF is an image.
 
-    A file named that has no suffix of a video is taken for an image: what is in it decides. Raises InputError where a
-    folder holds neither.
+    Args:
+        paths: Files and folders. A file without the suffix of a video counts as an image, and its content decides.
+
+    Returns:
+        The images and the videos, each once.
+
+    Raises:
+        InputError: A folder holds neither.
     """
     found = find_files(paths, IMAGE_SUFFIXES | VIDEO_SUFFIXES, kind="image and no video")
     images = [path for path in found if path.suffix.lower() not in VIDEO_SUFFIXES - IMAGE_SUFFIXES]
@@ -128,13 +159,21 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 def caption_images(
     paths: Iterable[Path], model: CaptionModel, search: Search, *, on_failure: Callable[[str], None]
 ) -> Iterator[tuple[Path, list[Caption]]]:
-    """Yield the captions of each image in order, the best first: one or more, fewer than asked for if it has no more.
+    """Yield the captions of each image, in order.
 
-    An image that cannot be read, or is smaller than the model's region of interest, is told to `on_failure` in one
-    sentence and the rest go on. `paths` and `on_failure` are called some batches ahead of what is yielded.
+    Args:
+        paths: The images. They are read some batches before their captions are yielded.
+        model: The captioner.
+        search: The settings of the search.
+        on_failure: It is called with one sentence for each image that cannot be read or is smaller than the model's
+            region of interest; the other images are still described.
+
+    Yields:
+        Each image with its captions, the best first: one or more, and fewer than `search` allows if the search finds
+        no more.
     """
     preprocess = model.frame_encoder.preprocess
-    waiting: deque[Path] = deque()  # read, and not yet described
+    waiting: deque[Path] = deque()  # images that are read and not yet described
 
     def read() -> Iterator[np.ndarray]:
         for path in paths:
@@ -162,13 +201,14 @@ def caption_video(
     reader: Backend = "auto",
     on_progress: Callable[[str], None] = lambda progress: None,
 ) -> list[VideoCaption]:
-    """Describe each of `spans`, in order of time, by the frame nearest to its middle.
+    """Describe each span of a video, in order of time, by the frame nearest to its middle.
 
     Without `spans` they last about `every_seconds`: the last one, half to one and a half times as long, ends with the
     video. `reader` decodes it, as the backend of `open_video`. `on_progress` is given the progress in words.
 
-    Raises InputError where the video cannot be read or is smaller than the model's region of interest, or the spans do
-    not end where the video ends.
+    Raises:
+        InputError: The video cannot be read or is smaller than the model's region of interest, or the spans do not end
+            where the video ends.
     """
     index = index_video(path)
     times, properties = index.pts_seconds, index.properties
@@ -197,7 +237,7 @@ def caption_files(
     on_failure: Callable[[str], None],
     on_progress: Callable[[str], None] = lambda progress: None,
 ) -> Iterator[list[CaptionRow]]:
-    """Yield the rows of each file that can be described: of the images, then of the videos.
+    """Yield the rows of each file that can be described: first of the images, then of the videos.
 
     The subtitles and the summary of each video are written into `out` on the way. `labels`: the folder whose
     <stem>.segments.csv say which spans of a video are described; None: each of `every_seconds`. `reader`: what decodes
@@ -227,7 +267,16 @@ def caption_files(
 
 
 def generate_captions(regions: torch.Tensor, model: CaptionCheckpoint, search: Search) -> list[list[Caption]]:
-    """regions [N,R,C] -> the captions of each of the N images, the best first."""
+    """Generate the captions of images from the features of their regions.
+
+    Args:
+        regions: [N, R, C].
+        model: The captioner.
+        search: The settings of the search.
+
+    Returns:
+        The captions of each of the N images, the best first.
+    """
     sentences = model.captioner.generate(
         regions,
         prefix=torch.tensor([START, *model.vocabulary.encode(search.prefix)], device=regions.device),
@@ -246,7 +295,7 @@ def generate_captions(regions: torch.Tensor, model: CaptionCheckpoint, search: S
 
 
 def _describe(images: Iterable[np.ndarray], model: CaptionModel, search: Search) -> Iterator[list[Caption]]:
-    """The captions of images uint8 [H,W,3], in order."""
+    """Yield the captions of images uint8 [H, W, 3], in order."""
     describe = partial(generate_captions, model=model, search=search)
     batch_size = model.frame_encoder.spec.batch_size
     yield from chain.from_iterable(describe_images(images, model.regions, describe, batch_size=batch_size))
@@ -286,7 +335,7 @@ def _even_spans(start_seconds: float, stop_seconds: float, every_seconds: float)
 
 
 def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where in times [T], ascending, the nearest to each of `wanted` [S] is, the earlier of two: int64 [S]."""
+    """Find the index in times [T], ascending, nearest to each of `wanted` [S], the earlier of two: int64 [S]."""
     after = np.searchsorted(times, wanted).clip(max=len(times) - 1)
     before = (after - 1).clip(min=0)
     return np.where(wanted - times[before] <= times[after] - wanted, before, after)
@@ -295,7 +344,7 @@ def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def _frames(
     reader: VideoReader, wanted: np.ndarray, batch_size: int, on_progress: Callable[[str], None]
 ) -> Iterator[np.ndarray]:
-    """The frames uint8 [H,W,3] at the positions `wanted` [S], ascending, from one read of the video from its start."""
+    """Yield the frames uint8 [H, W, 3] at the positions `wanted` [S], ascending; the video is read once."""
     properties = reader.properties
     for batch in reader.read(0, int(wanted[-1]) + 1, batch_size=batch_size):
         inside = (wanted >= batch.index[0]) & (wanted <= batch.index[-1])

@@ -1,11 +1,11 @@
-"""Caption files: what `framescribe caption` writes.
+"""The files that `framescribe caption` writes.
 
-    FILE.jsonl, FILE.csv   path,start_seconds,stop_seconds,label,caption,probability   one line or row a caption
+    FILE.jsonl, FILE.csv   path,start_seconds,stop_seconds,label,caption,probability   one line or row per caption
     <stem>.captions.vtt    the captions of a video as subtitles (see `subtitles`)
     <stem>.captions.srt
     <stem>.summary.txt     the video in a few sentences
 
-An image has no start, stop and label: null in JSON, empty in CSV. All are UTF-8.
+An image has no start, stop and label: they are null in JSON and empty in CSV. All files are in UTF-8.
 """
 
 import csv
@@ -23,7 +23,16 @@ WEBVTT, SRT, SUMMARY = ".captions.vtt", ".captions.srt", ".summary.txt"  # after
 
 
 class CaptionRow(NamedTuple):
-    """A caption of an image, or of a span of a video; `probability` of the caption, given the image."""
+    """A caption of an image, or of a span of a video.
+
+    Attributes:
+        path: The file that is described.
+        start_seconds: The start of the span; None for an image, as are `stop_seconds` and `label`.
+        stop_seconds: The end of the span.
+        label: The label of the span; None where it has none.
+        caption: The sentence.
+        probability: Of the caption, given the image.
+    """
 
     path: str
     start_seconds: float | None
@@ -34,15 +43,17 @@ class CaptionRow(NamedTuple):
 
 
 def write_captions(path: Path, rows: Iterable[CaptionRow]) -> None:
-    """Write the rows as they come into a file of the layout that its suffix names, one of CAPTION_SUFFIXES.
+    """Write the rows as they come into a file, which appears when the last row is written.
 
-    The file appears when the last row is written. Without a row there is none, and one from an earlier call stays.
+    Args:
+        path: The file; its suffix, one of CAPTION_SUFFIXES, selects the layout.
+        rows: The rows. Without a row no file is written, and one from an earlier call stays.
     """
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
         return
-    # A path may hold bytes that are no text: they become \udcXX, which is what JSON asks for.
+    # A path may hold bytes that are not text: they become \udcXX, as JSON requires.
     with (
         replacing(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
@@ -51,8 +62,14 @@ def write_captions(path: Path, rows: Iterable[CaptionRow]) -> None:
 
 
 def write_video_captions(folder: Path, stem: str, captions: Sequence[VideoCaption]) -> None:
-    """Write the captions of a video as subtitles, and its summary, into `folder`. At least one, in order of time."""
-    # A file may set its first frame before 0, where no player begins.
+    """Write the captions of a video as subtitles, and its summary, into a folder.
+
+    Args:
+        folder: The folder.
+        stem: The stem of the video's name.
+        captions: At least one, in order of time.
+    """
+    # In some files the first frame has a time before 0, where no player begins.
     cues = [Cue(max(0, caption.start_seconds), max(0, caption.stop_seconds), caption.text) for caption in captions]
     write_webvtt(folder / f"{stem}{WEBVTT}", cues)
     write_srt(folder / f"{stem}{SRT}", cues)

@@ -1,7 +1,7 @@
-"""What a video shows, span by span, and a summary of it in a few sentences.
+"""A summary of a video in a few sentences, from the captions and labels of its spans.
 
-The summary says nothing but what the captions and labels say: how long the video is, what it is labelled as and for how
-much of its time, and those of its captions that differ most, in the order of time.
+The summary adds nothing to the captions and labels. It gives the length of the video, its labels with their shares of
+the time, and those of its captions that differ most, in the order of time.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,19 @@ from pipeline.text.vocabulary import tokenize
 
 MAX_LABELS = 3
 MAX_SCENES = 5
-MIN_DISTANCE = 0.5  # captions that share more than half of their words say much the same
+MIN_DISTANCE = 0.5  # captions that share more than half of their words have much the same meaning
 
 
 class VideoCaption(NamedTuple):
-    """What is seen from `start_seconds` until just before `stop_seconds` of a video; label None: nobody labelled it."""
+    """The caption of a span of a video.
+
+    Attributes:
+        start_seconds: The start of the span.
+        stop_seconds: The end of the span, excluded.
+        label: The label of the span; None where it is not labelled.
+        text: The sentence.
+        probability: Of the sentence, given the image.
+    """
 
     start_seconds: float
     stop_seconds: float
@@ -26,7 +34,7 @@ class VideoCaption(NamedTuple):
 
 
 class _Scene(NamedTuple):
-    """Spans of the same caption, one after the other."""
+    """Successive spans with the same caption."""
 
     start_seconds: float
     stop_seconds: float
@@ -34,7 +42,10 @@ class _Scene(NamedTuple):
 
 
 def summarise(captions: Sequence[VideoCaption]) -> str:
-    """At most four sentences on a video from the captions, one or more, of all of its spans in the order of time.
+    """Summarise a video in at most four sentences.
+
+    Args:
+        captions: The captions of all spans of the video, one or more, in the order of time.
 
     >>> summarise([VideoCaption(0, 9, None, "a dog runs", 0.1), VideoCaption(9, 15, None, "two men sit", 0.1)])
     'The video is 15 seconds long. At first a dog runs; at the end, from 0:09, two men sit.'
@@ -46,7 +57,7 @@ def summarise(captions: Sequence[VideoCaption]) -> str:
 
 
 def _on_labels(captions: Sequence[VideoCaption]) -> list[str]:
-    """A sentence on the labels and their shares of the labelled time, the largest first; none without labels."""
+    """Return a sentence on the labels and their shares of the labelled time, the largest first; none without labels."""
     seconds: dict[str, float] = {}
     for start, stop, label, *_ in captions:
         if label is not None:
@@ -65,7 +76,7 @@ def _on_labels(captions: Sequence[VideoCaption]) -> list[str]:
 
 
 def _on_scenes(captions: Sequence[VideoCaption]) -> list[str]:
-    """A sentence that tells the scenes, and one on how many there are if not all are told; none without any words."""
+    """Return a sentence that lists scenes, and one on their number if not all are listed; none without any words."""
     runs = (list(run) for _, run in groupby((c for c in captions if c.text), key=lambda caption: caption.text))
     scenes = [_Scene(run[0].start_seconds, run[-1].stop_seconds, run[0].text) for run in runs]
     if not scenes:
@@ -85,7 +96,7 @@ def _on_scenes(captions: Sequence[VideoCaption]) -> list[str]:
 
 
 def _most_different(scenes: Sequence[_Scene]) -> list[_Scene]:
-    """The first scene, the last, and of the others those that differ most from all that are told, in order of time."""
+    """Select the first and last scene, and those that differ most from all selected ones, in order of time."""
     told = list(dict.fromkeys((scenes[0], scenes[-1])))
     distances = {scene: min(_distance(scene, other) for other in told) for scene in scenes[1:-1]}
     while len(told) < MAX_SCENES and distances:
@@ -98,7 +109,7 @@ def _most_different(scenes: Sequence[_Scene]) -> list[_Scene]:
 
 
 def _distance(one: _Scene, other: _Scene) -> float:
-    """Jaccard's, of the sets of words: 0, the same words; 1, none in common."""
+    """Return the Jaccard distance of the sets of words: 0 for the same words, 1 for none in common."""
     words, other_words = set(tokenize(one.text)), set(tokenize(other.text))
     return 1 - len(words & other_words) / max(1, len(words | other_words))
 
@@ -114,7 +125,7 @@ def _percent(share: float) -> str:
 
 
 def _length(seconds: float) -> str:
-    """In words, as exact as one would say it."""
+    """Return a duration in words, with the precision that is usual in speech."""
     if seconds < 10:
         count = f"{seconds:.2g}"
         return "1 second" if count == "1" else f"{count} seconds"
@@ -132,7 +143,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """As a player shows it: 1:02, 1:00:02."""
+    """Format a time as a player shows it: 1:02, 1:00:02."""
     minutes, whole_seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{whole_seconds:02}" if hours else f"{minutes}:{whole_seconds:02}"

@@ -1,6 +1,6 @@
-"""A trained captioner as a folder: weights, vocabulary, preprocessing and settings, all that describing an image needs.
+"""A trained captioner as a folder: weights, vocabulary, preprocessing and settings.
 
-Laid out as `pipeline.checkpoints.labeller` says.
+The folder holds all that is needed to describe an image. Its layout is that of `pipeline.checkpoints.labeller`.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,16 @@ from pipeline.text.vocabulary import Vocabulary
 
 
 class CaptionerSpec(Section):
-    """All of a captioner's checkpoint.json. `words`: the vocabulary's, in order."""
+    """The content of a captioner's checkpoint.json.
+
+    Attributes:
+        format: The version of the layout.
+        kind: The kind of the model.
+        words: The words of the vocabulary, in order.
+        encoder: The encoder without its weights.
+        captioner: The settings of the captioner.
+        lineage: The origin of the model.
+    """
 
     format: Literal[1] = 1
     kind: Literal["captioner"] = "captioner"
@@ -31,7 +40,7 @@ class CaptionerSpec(Section):
 
 @dataclass(frozen=True)
 class CaptionCheckpoint:
-    """A model ready to describe images: in eval mode, on its device."""
+    """A model that is ready to describe images: in eval mode, on its device."""
 
     spec: CaptionerSpec
     vocabulary: Vocabulary
@@ -45,13 +54,17 @@ def make_captioner(settings: CaptionerSettings, encoder: Encoder, *, num_words: 
 
 
 def save_captioner(folder: Path, spec: CaptionerSpec, captioner: Captioner, frame_encoder: FrameEncoder) -> None:
-    """Write weights, then checkpoint.json, each whole or not at all."""
+    """Write the weights, then checkpoint.json, each completely or not at all."""
     save_weights(folder, {"captioner": captioner, "encoder": frame_encoder.encoder})
     save_spec(folder, spec)
 
 
 def load_captioner(folder: Path, *, device: torch.device) -> CaptionCheckpoint:
-    """Read a checkpoint. Raises InputError where the folder holds no whole one, or its parts do not fit."""
+    """Read a checkpoint.
+
+    Raises:
+        InputError: The folder does not hold a complete checkpoint of a captioner, or its parts do not fit together.
+    """
     spec = read_spec(folder, CaptionerSpec, kind="captioner")
     try:
         vocabulary = Vocabulary(spec.words)

@@ -1,4 +1,4 @@
-"""An encoder with its preprocessing: how it is described in a checkpoint, made, saved and loaded."""
+"""An encoder with its preprocessing: its description in a checkpoint, and how it is made, saved and loaded."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from pipeline.video.preprocess import Preprocess
 
 
 class PreprocessSpec(Section):
-    """The fields of Preprocess."""
+    """The fields of `Preprocess`, which documents them."""
 
     size: tuple[int, int]
     crop: tuple[float, float, float, float] | None
@@ -27,11 +27,20 @@ class PreprocessSpec(Section):
 
 
 class EncoderSpec(Section):
-    """What rebuilds an encoder around its weights, and the frames that it expects."""
+    """The description of an encoder, from which it is rebuilt around its weights, and of the frames that it expects.
+
+    Attributes:
+        name: See `build_encoder`, as for `grid`, `stride` and `batch_norm`.
+        grid: See `build_encoder`.
+        stride: See `build_encoder`.
+        batch_norm: See `build_encoder`.
+        batch_size: The number of frames or images in a batch.
+        preprocess: The preprocessing of the frames.
+    """
 
     name: str
     grid: PositiveInt
-    stride: PositiveInt | None = None  # checkpoints from before there was a choice do not name it
+    stride: PositiveInt | None = None  # older checkpoints, from before there was a choice, do not name it
     batch_norm: BatchNormMode
     batch_size: PositiveInt
     preprocess: PreprocessSpec
@@ -39,17 +48,18 @@ class EncoderSpec(Section):
 
 @dataclass(frozen=True)
 class FrameEncoder:
-    """An encoder with the preprocessing of its frames: pixels -> features."""
+    """An encoder with the preprocessing of its frames: together they turn pixels into features."""
 
     spec: EncoderSpec
     encoder: Encoder
 
     @property
     def preprocess(self) -> Preprocess:
+        """The preprocessing of the frames."""
         return Preprocess(**self.spec.preprocess.model_dump())
 
     def fingerprint(self) -> str:
-        """Hex digest over everything that decides what features come out of a given frame."""
+        """Return a hex digest over everything that determines the features of a given frame."""
         text = self.encoder.fingerprint() + self.spec.preprocess.model_dump_json()
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -64,7 +74,22 @@ def make_frame_encoder(
     batch_size: int,
     pixels: Pixels,
 ) -> FrameEncoder:
-    """The encoder of `build_encoder`, with the preprocessing that `pixels` asks for; as seeded where it is random."""
+    """Make the encoder of `build_encoder`, with the preprocessing that the settings ask for.
+
+    Torch's random state determines random weights.
+
+    Args:
+        name: See `build_encoder`.
+        weights: See `build_encoder`.
+        grid: See `build_encoder`.
+        stride: See `build_encoder`.
+        batch_norm: See `build_encoder`.
+        batch_size: The number of frames or images in a batch.
+        pixels: The settings of the preprocessing.
+
+    Raises:
+        InputError: As `build_encoder`, or the encoder does not take frames of this size.
+    """
     encoder = build_encoder(name, weights=weights, grid=grid, stride=stride, batch_norm=batch_norm)
     preprocess = Preprocess(
         size=pixels.size or encoder.size,
@@ -88,7 +113,7 @@ def make_frame_encoder(
 
 
 def save_encoder(folder: Path, frame_encoder: FrameEncoder | None) -> None:
-    """Write an encoder without a labeller; None (ready features) is written too, as `null`."""
+    """Write an encoder without a labeller; None, which stands for ready features, is written as `null`."""
     if frame_encoder:
         save_weights(folder, {"encoder": frame_encoder.encoder})
     with replacing(folder / ENCODER_SPEC) as path:
@@ -96,7 +121,14 @@ def save_encoder(folder: Path, frame_encoder: FrameEncoder | None) -> None:
 
 
 def load_encoder(folder: Path) -> FrameEncoder | None:
-    """Read what `save_encoder` wrote, in eval mode. Raises InputError where it is missing, broken or does not fit."""
+    """Read the encoder that `save_encoder` wrote.
+
+    Returns:
+        The encoder in eval mode; None for ready features.
+
+    Raises:
+        InputError: The encoder is missing or broken, or its parts do not fit together.
+    """
     text = read_text(folder / ENCODER_SPEC, missing=f"{folder}: holds no encoder: make one with `dvc repro`")
     if text.strip() == "null":
         return None
@@ -107,7 +139,15 @@ def load_encoder(folder: Path) -> FrameEncoder | None:
 
 
 def rebuild_encoder(spec: EncoderSpec, path: Path) -> FrameEncoder:
-    """The encoder without its weights, which the caller loads; `path` is where the spec was read."""
+    """Build an encoder with random weights; the caller loads its weights.
+
+    Args:
+        spec: The description of the encoder.
+        path: The file that the description was read from, for messages.
+
+    Raises:
+        InputError: The description does not describe an encoder.
+    """
     try:
         encoder = build_encoder(spec.name, weights=None, grid=spec.grid, stride=spec.stride, batch_norm=spec.batch_norm)
         frame_encoder = FrameEncoder(spec, encoder)

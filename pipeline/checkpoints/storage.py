@@ -1,6 +1,6 @@
-"""How a checkpoint folder is read and written: its JSON description and its weights.
+"""A checkpoint folder is read and written: its JSON description and its weights.
 
-`checkpoint.json` describes the model and names the run that made it; `weights.safetensors` holds its tensors and
+`checkpoint.json` describes the model and names the run that made it. `weights.safetensors` holds its tensors and
 nothing else.
 """
 
@@ -22,7 +22,14 @@ SpecType = TypeVar("SpecType", bound=Section)
 
 
 class Lineage(Section):
-    """Where a model comes from."""
+    """The origin of a model.
+
+    Attributes:
+        run_id: The MLflow run that made it.
+        git_commit: The commit of the code.
+        data_fingerprint: The digest of the data that it was trained on.
+        dvc_experiment: The name of the DVC experiment; None outside of one.
+    """
 
     run_id: str
     git_commit: str
@@ -31,13 +38,22 @@ class Lineage(Section):
 
 
 def save_spec(folder: Path, spec: Section) -> None:
-    """Write checkpoint.json, whole or not at all."""
+    """Write checkpoint.json, completely or not at all."""
     with replacing(folder / SPEC) as path:
         path.write_text(spec.model_dump_json(indent=1) + "\n")
 
 
 def read_spec(folder: Path, spec: type[SpecType], *, kind: str) -> SpecType:
-    """The checkpoint.json of a model of this kind. InputError where there is none, or it is of another kind."""
+    """Read the checkpoint.json of a model.
+
+    Args:
+        folder: The checkpoint.
+        spec: The class that describes such a checkpoint.
+        kind: The kind of the model, "labeller" or "captioner".
+
+    Raises:
+        InputError: There is no checkpoint.json, or it is broken, or its model is of another kind.
+    """
     text = _read_spec_text(folder)
     found = _kind(text)
     if found not in (None, kind):
@@ -46,9 +62,12 @@ def read_spec(folder: Path, spec: type[SpecType], *, kind: str) -> SpecType:
 
 
 def read_kind(folder: Path) -> str:
-    """What kind of model a checkpoint holds, "labeller" or "captioner". InputError where the folder is none.
+    """Return the kind of the model that a checkpoint holds, "labeller" or "captioner".
 
-    A broken one counts as a labeller: whoever loads it tells what is wrong with it.
+    A broken checkpoint counts as a labeller: loading it reports what is wrong with it.
+
+    Raises:
+        InputError: The folder is not a checkpoint.
     """
     return _kind(_read_spec_text(folder)) or "labeller"
 
@@ -59,9 +78,9 @@ def _read_spec_text(folder: Path) -> str:
 
 
 def _kind(text: str) -> str | None:
-    """What kind of model a checkpoint.json is of; None where it is broken.
+    """Return the kind of the model that a checkpoint.json describes; None where it is broken.
 
-    One that does not say is from before there were captioners.
+    A description without a kind is older than captioners, and describes a labeller.
     """
     try:
         fields = json.loads(text)
@@ -71,6 +90,15 @@ def _kind(text: str) -> str | None:
 
 
 def read_text(path: Path, *, missing: str) -> str:
+    """Read a text file in UTF-8.
+
+    Args:
+        path: The file.
+        missing: The message of the error where the file is missing.
+
+    Raises:
+        InputError: The file is missing, or is not text.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -80,6 +108,16 @@ def read_text(path: Path, *, missing: str) -> str:
 
 
 def parse_spec(kind: type[SpecType], text: str, path: Path) -> SpecType:
+    """Parse the JSON description of a model or an encoder.
+
+    Args:
+        kind: The class of the description.
+        text: The JSON.
+        path: The file that it was read from, for messages.
+
+    Raises:
+        InputError: The description does not have the fields of `kind`; the message lists the first three problems.
+    """
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
@@ -89,20 +127,30 @@ def parse_spec(kind: type[SpecType], text: str, path: Path) -> SpecType:
 
 
 def save_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
-    """Write the tensors of several modules into one file, each name prefixed with its module's."""
+    """Write the tensors of several modules into one file.
+
+    Args:
+        folder: The checkpoint.
+        modules: The modules by name. Each tensor's name is prefixed with that of its module.
+    """
     tensors = {
         f"{prefix}.{name}": tensor.detach().cpu().contiguous()
         for prefix, module in modules.items()
         for name, tensor in module.state_dict().items()
     }
     with replacing(folder / WEIGHTS) as path:
-        path.write_bytes(save(tensors))  # safetensors' own save_file makes files that only their owner can read
+        path.write_bytes(save(tensors))  # safetensors' save_file makes files that only their owner can read
 
 
 def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
-    """Load what `save_weights` wrote, strictly; tensors of modules that are not asked for are passed over.
+    """Load the tensors that `save_weights` wrote, strictly.
 
-    Raises InputError where the file is missing, broken or does not fit.
+    Args:
+        folder: The checkpoint.
+        modules: The modules by name. Tensors of other modules in the file are ignored.
+
+    Raises:
+        InputError: The file is missing or broken, or does not fit the modules.
     """
     path = folder / WEIGHTS
     try:
