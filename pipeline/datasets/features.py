@@ -1,8 +1,10 @@
-"""Features on disk: one file for each video, written once, read in slices.
+"""Features on disk: one file per video, which is written once and read in slices.
 
-A file holds `features` [T,F] (float16 from an encoder; as they came, where they were given), `pts_seconds` float64 [T],
-and in its header the fingerprint of what made it
-(encoder, pixels, video), so that a file left by another encoder is never taken for this one's.
+A file holds `features` [T, F] (float16 from an encoder; ready features keep their type), `pts_seconds` float64 [T], and
+in its header the fingerprint of its origin (encoder, pixels, video), so that a file left by another encoder is never
+mistaken for one of this encoder.
+
+Shapes: T frames, F features.
 """
 
 from pathlib import Path
@@ -19,14 +21,21 @@ SUFFIX = ".safetensors"
 
 
 def write_features(path: Path, features: np.ndarray, pts_seconds: np.ndarray, *, fingerprint: str) -> None:
-    """Write features float [T,F] (float16 or float32) and pts_seconds float64 [T]; never leaves half a file."""
+    """Write a feature file, completely or not at all.
+
+    Args:
+        path: The file.
+        features: float16 or float32 [T, F].
+        pts_seconds: float64 [T], the presentation time of each frame.
+        fingerprint: The digest of the origin of the features.
+    """
     arrays = {"features": np.ascontiguousarray(features), "pts_seconds": np.asarray(pts_seconds, dtype=np.float64)}
     with replacing(path) as temporary:
         save_file(arrays, temporary, metadata={"fingerprint": fingerprint})
 
 
 def features_fingerprint(path: Path) -> str | None:
-    """The fingerprint in a feature file's header; None where there is no whole file."""
+    """Return the fingerprint in a feature file's header; None where there is no complete file."""
     try:
         with safe_open(path, framework="numpy") as file:
             return (file.metadata() or {}).get("fingerprint")
@@ -35,19 +44,26 @@ def features_fingerprint(path: Path) -> str | None:
 
 
 def read_features(path: Path, start: int = 0, stop: int | None = None) -> torch.Tensor:
-    """Frames [start, stop) of a feature file, float32 [T,F]; only that part is read."""
+    """Read the frames [start, stop) of a feature file, float32 [T, F], and nothing else of it."""
     with safe_open(path, framework="pt") as file:
         return file.get_slice("features")[start:stop].float()
 
 
 def read_pts(path: Path) -> np.ndarray:
-    """The presentation time of each frame, float64 [T] seconds."""
+    """Read the presentation time of each frame, float64 [T], in seconds."""
     with safe_open(path, framework="numpy") as file:
         return file.get_tensor("pts_seconds")
 
 
 def read_feature_file(path: Path) -> np.ndarray:
-    """Ready features of one video, float [T,F]. Raises InputError naming the file and what it holds instead."""
+    """Read the ready features of one video from a .npy file.
+
+    Returns:
+        float [T, F].
+
+    Raises:
+        InputError: The file does not hold finite floats of this shape.
+    """
     try:
         features = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -1,8 +1,10 @@
-"""Features of the regions of images, on disk: a few large files, written once, read at random.
+"""Features of the regions of images on disk: a few large files, which are written once and read in any order.
 
-File number i holds those at i * IMAGES_PER_FILE and on of a list of images: `regions` float16 [n, R, C], and in its
-header the fingerprint of what made it (encoder, pixels, images), so that a file of others is never taken for these.
-N images, R regions, C channels.
+File number i holds the features of the images from position i * IMAGES_PER_FILE of a list: `regions` float16 [n, R, C],
+and in its header the fingerprint of its origin (encoder, pixels, images), so that a file of other features is never
+mistaken for it.
+
+Shapes: n or N images, R regions, C channels.
 """
 
 import hashlib
@@ -21,14 +23,28 @@ IMAGES_PER_FILE = 1024
 
 
 class FilePlan(NamedTuple):
-    """What one file holds: the positions of its images in the list, and its fingerprint."""
+    """The content of one file.
+
+    Attributes:
+        images: The positions of its images in the list.
+        fingerprint: The digest of the origin of its features.
+    """
 
     images: range
     fingerprint: str
 
 
 def plan_files(image_sha256s: Sequence[str], folder: Path, *, encoder_fingerprint: str) -> dict[Path, FilePlan]:
-    """Each file that a list of images goes into."""
+    """Plan the files for a list of images.
+
+    Args:
+        image_sha256s: The digest of each image, in the order of the list.
+        folder: The folder of the files.
+        encoder_fingerprint: The digest of the encoder and its preprocessing.
+
+    Returns:
+        Each file with its content.
+    """
     files = {}
     for start in range(0, len(image_sha256s), IMAGES_PER_FILE):
         images = range(start, min(start + IMAGES_PER_FILE, len(image_sha256s)))
@@ -39,26 +55,32 @@ def plan_files(image_sha256s: Sequence[str], folder: Path, *, encoder_fingerprin
 
 
 def is_written(path: Path, fingerprint: str) -> bool:
-    """Whether the file is there, whole, and of this fingerprint."""
+    """Return whether the file exists, is complete, and has this fingerprint."""
     return features_fingerprint(path) == fingerprint
 
 
 def write_regions(path: Path, regions: Iterable[torch.Tensor], *, fingerprint: str) -> None:
-    """Write batches [n, R, C] into one file; never leaves half a file."""
+    """Write batches [n, R, C] into one file, completely or not at all."""
     with replacing(path) as temporary:
         tensor = torch.cat([batch.half().cpu() for batch in regions]).contiguous()
         save_file({"regions": tensor}, temporary, metadata={"fingerprint": fingerprint})
 
 
 class Regions:
-    """The features of all images of a folder of such files. Files are mapped: only what is read takes memory."""
+    """The features of all images in a folder of such files.
+
+    The files are mapped into memory: only the parts that are read take memory.
+
+    Args:
+        folder: The folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         paths = sorted(folder.glob(f"regions_*{SUFFIX}"), key=lambda path: int(path.stem.removeprefix("regions_")))
         self._slices = [safe_open(path, framework="pt").get_slice("regions") for path in paths]
 
     def read(self, image_indices: Iterable[int]) -> torch.Tensor:
-        """float32 [N, R, C] of the images at these positions of the list that was written."""
+        """Read the features float32 [N, R, C] of the images at these positions of the list that was written."""
         return torch.stack([self._row(index) for index in image_indices]).float()
 
     def _row(self, index: int) -> torch.Tensor:

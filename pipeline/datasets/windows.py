@@ -1,6 +1,8 @@
-"""Windows of videos, batched for training: the same plan for cached features and for frames read from the video.
+"""Windows of videos, batched for training.
 
-B windows, T frames, F features, h and w pixels.
+The plan of the windows is the same for cached features and for frames that are read from the video.
+
+Shapes: B windows, T frames, F features, h x w pixels.
 """
 
 import math
@@ -17,7 +19,7 @@ ReadFrames = Callable[[str, int, int], torch.Tensor]  # (stem, start, stop) -> [
 
 
 class Window(NamedTuple):
-    """Frames [start, stop) of one video."""
+    """The frames [start, stop) of one video."""
 
     stem: str
     start: int
@@ -25,9 +27,14 @@ class Window(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """inputs [B,T,F] or [B,T,3,h,w], zero past `lengths` [B]; labels [B,T], IGNORE_INDEX past them; or [B].
+    """A batch of windows, padded to the same length.
 
-    continues: int64 [B], the row of the batch before whose video each row goes on with; None where all are at a start.
+    Attributes:
+        inputs: [B, T, F] or [B, T, 3, h, w], zero after the end of a window.
+        lengths: int64 [B], the number of frames of each window.
+        labels: int64 [B, T], IGNORE_INDEX after the end of a window; or [B], one class per video.
+        continues: int64 [B], for each row the row of the previous batch whose video it continues; None where the
+            windows do not continue those of the previous batch.
     """
 
     inputs: torch.Tensor
@@ -43,10 +50,18 @@ def plan_windows(
     window_frames: int | None,
     generator: np.random.Generator,
 ) -> list[Window]:
-    """Cut each video into windows of `window_frames` at a random phase, each frame in one of them, in random order.
+    """Cut each video into windows at a random phase, each frame in one of them.
 
-    The random phase breaks any prior on a frame's position in its video. None: whole videos. A window without a
-    labelled frame is left out.
+    The random phase removes any prior on a frame's position in its video. A window without a labelled frame is left
+    out.
+
+    Args:
+        labels: Of each video, int64 [T], by its stem.
+        window_frames: The number of frames in a window; None for whole videos.
+        generator: The source of the phases and of the order.
+
+    Returns:
+        The windows in random order.
     """
     windows = []
     for stem, video_labels in labels.items():
@@ -66,10 +81,20 @@ def plan_consecutive(
     batch_size: int,
     generator: np.random.Generator,
 ) -> list[list[Window]]:
-    """The windows of each step, where videos are read from their start on: `batch_size` at a time, in random order.
+    """Plan steps that read videos from start to end, `batch_size` videos at a time.
 
-    Each video is cut as by `plan_windows`, at a random phase, so that no two neighbouring frames are always parted. One
-    that has ended is left out of the steps that follow. A video without a labelled frame is not read.
+    Each video is cut at a random phase, as `plan_windows` does, so that no two neighbouring frames are separated every
+    time. A video without a labelled frame is not read.
+
+    Args:
+        labels: Of each video, int64 [T], by its stem.
+        window_frames: The number of frames in a window.
+        batch_size: The maximum number of videos in a step.
+        generator: The source of the phases and of the order.
+
+    Returns:
+        The windows of each step, with the videos in random order. A video that has ended is left out of the steps that
+        follow.
     """
     stems = [stem for stem, video_labels in labels.items() if label_space.is_labelled(video_labels).any()]
     windows = [list(_cut(stem, len(labels[stem]), window_frames, generator)) for stem in stems]
@@ -83,7 +108,7 @@ def plan_consecutive(
 
 
 def _cut(stem: str, num_frames: int, length: int, generator: np.random.Generator) -> Iterator[Window]:
-    """A video in windows of `length` frames, in order; at a random phase, the first and last may be shorter."""
+    """Cut a video into windows of `length` frames at a random phase, in order; the first and last may be shorter."""
     phase = int(generator.integers(length)) if length < num_frames else 0
     for index in range(math.ceil((num_frames + phase) / length)):
         yield Window(stem, max(0, index * length - phase), min(num_frames, (index + 1) * length - phase))
@@ -97,9 +122,16 @@ def read_batches(
     video_classes: Mapping[str, int] | None = None,
     consecutive: bool = False,
 ) -> Iterator[Batch]:
-    """Read the windows of each step and pad them into a batch. `video_classes` (many-to-one): the class of each video.
+    """Read the windows of each step and pad them into a batch.
 
-    consecutive: a batch goes on with the one before where its windows begin at the ends of that one's.
+    Args:
+        steps: The windows of each step.
+        labels: Of each video, int64 [T], by its stem.
+        read: Reads the inputs of a window.
+        video_classes: The class of each video, for a model that gives one label per video; None for one label per
+            frame.
+        consecutive: Whether a batch continues the previous one where each of its windows begins at the end of one of
+            the previous windows.
     """
     before: dict[tuple[str, int], int] = {}
     for windows in steps:

@@ -1,1 +1,1 @@
-"""The embedded data set: drawn scenes."""
+"""The embedded data set, which consists of drawn scenes."""

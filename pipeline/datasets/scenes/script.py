@@ -1,12 +1,13 @@
-"""The script of a synthetic scene: where the actor is in every frame, and what that is called. No pixels here.
+"""The script of a synthetic scene: the actor's state and the action's label in every frame, without any pixels.
 
-An actor performs one action after another. No single frame gives the action away, by construction: action, length and
-speed are drawn without looking at the actor, and drawn again if they would take it out of the picture. Every action
-then starts anywhere that it fits, all places alike, and each action and its opposite pass through the same states in
-opposite order, so that a place, size or angle speaks for neither. Only the frames in which a blinking actor is gone
-tell, and only that.
+An actor performs one action after another. By construction, no single frame reveals the action: action, length and
+speed are drawn independently of the actor's state, and drawn again if they would move it out of the picture. Every
+action thus starts at any place where it fits, all with the same probability, and each action and its opposite pass
+through the same states in opposite order, so that a place, size or angle is evidence for neither. The only exceptions
+are the frames in which a blinking actor is hidden, which reveal that it blinks.
 
-T frames. Positions and radii are in pixels, x to the right and y down; angles in radians, clockwise from upright.
+Units and shapes: T frames. Positions and radii are in pixels, x to the right and y down; angles are in radians,
+clockwise from upright.
 """
 
 import colorsys
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import Segment, segments_from_frames
 
-# The first is the background class. The number is how often an action is drawn: the less often it fits into the
-# picture, the more often. An action and its opposite share theirs, or a place would begin to speak for one of them.
+# The first is the background class. An action is drawn with a probability in proportion to its weight, which is larger
+# for actions that fit into the picture less often. An action and its opposite have the same weight; otherwise a place
+# would be evidence for one of them.
 _WEIGHTS = {
     "rests": 1.3,
     "moves_left": 2.2,
@@ -53,21 +55,31 @@ VIDEOS_PER_GROUP = 4
 FEWEST_FRAMES = 16
 
 SEGMENT_SECONDS = (0.5, 2.0)
-MAX_SEGMENT_FRAMES = 36  # a short video at a high frame rate holds several segments too
+MAX_SEGMENT_FRAMES = 36  # so that a short video at a high frame rate holds several segments too
 RADIUS = (0.085, 0.25)  # of the picture's height
 LANDMARK_RADIUS = 0.12
-BORDER_PIXELS = 2.0  # always free around the actor
+BORDER_PIXELS = 2.0  # between the actor and the border of the picture
 
 _DIRECTIONS = {"moves_left": (-1, 0), "moves_right": (1, 0), "moves_up": (0, -1), "moves_down": (0, 1)}
 
 
 class Figure(NamedTuple):
+    """A shape of SHAPES in a color of COLORS."""
+
     shape: str
     color: str
 
 
 class Track(NamedTuple):
-    """The actor's state in each frame: float64 [T] each, `visible` bool [T]."""
+    """The actor's state in each frame.
+
+    Attributes:
+        x: float64 [T], pixels.
+        y: float64 [T], pixels.
+        radius: float64 [T], pixels.
+        angle: float64 [T], radians.
+        visible: bool [T].
+    """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -76,21 +88,45 @@ class Track(NamedTuple):
     visible: NDArray[np.bool_]
 
     def at(self, frames: NDArray[np.int64]) -> "Track":
+        """Return the states in these frames."""
         return Track(self.x[frames], self.y[frames], self.radius[frames], self.angle[frames], self.visible[frames])
 
 
 class Session(NamedTuple):
-    """What the videos of one group share, as recordings of one afternoon do."""
+    """The properties that the videos of one group share, as recordings of one afternoon do.
+
+    Attributes:
+        name: The name of the group.
+        palette: The colors of its figures.
+        background: RGB, 0 to 255.
+        noise_factor: This camera's noise relative to the average camera's.
+    """
 
     name: str
     palette: tuple[str, ...]
-    background: tuple[float, float, float]  # RGB, 0 to 255
-    noise_factor: float  # this camera's noise beside the average camera's
+    background: tuple[float, float, float]
+    noise_factor: float
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One video's truth. `labels` is int64 [T], `pts_seconds` float64 [T]."""
+    """The ground truth of one video.
+
+    Attributes:
+        stem: The stem of the video's name.
+        session: The group of the video.
+        width: In pixels.
+        height: In pixels.
+        frame_rate: The nominal frame rate, in frames per second.
+        pts_seconds: float64 [T], the presentation time of each frame.
+        actor: The figure that acts.
+        track: The state of the actor in each frame.
+        landmark: The figure that stands still.
+        landmark_x: In pixels.
+        landmark_y: In pixels.
+        landmark_radius: In pixels.
+        labels: int64 [T], indices into CLASSES; IGNORE_INDEX where unlabelled.
+    """
 
     stem: str
     session: Session
@@ -108,10 +144,18 @@ class Scene:
 
     @property
     def segments(self) -> list[Segment]:
+        """The labelled segments, in order."""
         return segments_from_frames(self.labels)
 
     def relation(self, frame: int) -> str | None:
-        """Where the actor is from the landmark, visible or not; None where one word would not be clear."""
+        """Return the actor's position relative to the landmark in one frame.
+
+        Args:
+            frame: The index of the frame; the actor need not be visible in it.
+
+        Returns:
+            The relation in words; None where no single relation is clear.
+        """
         dx, dy = self.track.x[frame] - self.landmark_x, self.track.y[frame] - self.landmark_y
         near, far = sorted((abs(dx), abs(dy)))
         apart = 0.8 * (self.track.radius[frame] + self.landmark_radius)
@@ -123,6 +167,7 @@ class Scene:
 
 
 def script_session(seed: int, group_index: int) -> Session:
+    """Draw the shared properties of a group of videos; the same arguments give the same session."""
     rng = np.random.default_rng([seed, 0, group_index])
     background = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.15, 0.4), rng.uniform(0.25, 0.45))
     return Session(
@@ -134,9 +179,14 @@ def script_session(seed: int, group_index: int) -> Session:
 
 
 def script_scene(seed: int, video_index: int, *, num_frames: tuple[int, int]) -> Scene:
-    """The script of one video; `num_frames` is the (shortest, longest) length. The same arguments, the same scene.
+    """Draw the script of one video; the same arguments give the same scene.
 
-    One video in 32 has a variable frame rate: frames are dropped at random, and the rest come a little early or late.
+    One video in 32 has a variable frame rate: frames are dropped at random, and the others come a little early or late.
+
+    Args:
+        seed: The seed of the data set.
+        video_index: The number of the video in the data set, from 0.
+        num_frames: The minimum and the maximum length.
     """
     rng = np.random.default_rng([seed, 1, video_index])
     session = script_session(seed, video_index // VIDEOS_PER_GROUP)
@@ -169,7 +219,7 @@ def script_scene(seed: int, video_index: int, *, num_frames: tuple[int, int]) ->
 def _act(
     num_frames: int, *, width: int, height: int, frame_rate: Fraction, rng: np.random.Generator
 ) -> tuple[Track, NDArray[np.int64]]:
-    """One action after another, never the same twice running, until `num_frames` are full."""
+    """Draw one action after another, never the same twice in a row, until `num_frames` are filled."""
     longest = min(round(SEGMENT_SECONDS[1] * frame_rate), MAX_SEGMENT_FRAMES, num_frames // 2)
     shortest = min(math.ceil(SEGMENT_SECONDS[0] * frame_rate), longest)
     track = _enter(width=width, height=height, rng=rng)
@@ -191,7 +241,7 @@ def _act(
 
 
 def _enter(*, width: int, height: int, rng: np.random.Generator) -> Track:
-    """The actor before its first action: one frame, any size, anywhere, all states that fit equally likely."""
+    """Draw the actor's state in the frame before its first action; all states that fit are equally likely."""
     while True:
         radius = height * np.exp(rng.uniform(math.log(RADIUS[0]), math.log(RADIUS[1]), size=1))
         x, y, angle = rng.uniform(0.0, (width, height, 2 * math.pi), size=3)
@@ -201,7 +251,7 @@ def _enter(*, width: int, height: int, rng: np.random.Generator) -> Track:
 
 
 def _perform(action: str, before: Track, num_frames: int, *, width: int, rng: np.random.Generator) -> Track:
-    """`num_frames` of one action, the first of them one step on from the last frame of `before`."""
+    """Perform one action for `num_frames` frames, the first of which is one step after the last frame of `before`."""
     steps = np.arange(1, num_frames + 1)
     x, y, radius, angle = (np.full(num_frames, values[-1]) for values in before[:4])
     visible = np.ones(num_frames, dtype=bool)
@@ -223,14 +273,14 @@ def _perform(action: str, before: Track, num_frames: int, *, width: int, rng: np
 
 
 def _fits(track: Track, *, width: int, height: int) -> bool:
-    """Whether the actor stays wholly in the picture and of a fair size."""
+    """Return whether the actor stays entirely in the picture, and its radius within its limits."""
     reach = track.radius + BORDER_PIXELS
     inside = (track.x >= reach) & (track.x <= width - reach) & (track.y >= reach) & (track.y <= height - reach)
     return bool(np.all(inside & (track.radius >= RADIUS[0] * height) & (track.radius <= RADIUS[1] * height)))
 
 
 def _leave_gaps(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Take the label off three frames at about every fifth change of action, and at one at least."""
+    """Remove the labels of three frames at about every fifth change of action, and at one change at least."""
     changes = np.flatnonzero(np.diff(labels)) + 1
     labels = labels.copy()
     for change in rng.choice(changes, max(1, round(len(changes) / 5)), replace=False):

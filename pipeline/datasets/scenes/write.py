@@ -1,12 +1,12 @@
-"""`scenes`, the embedded data set: coloured shapes that act, drawn from a seed and written as real video files.
+"""`scenes`, the embedded data set: moving coloured shapes, drawn from a seed and written as real video files.
 
-`scene_script` decides what happens; this file draws it, puts it into words and writes it in the layout of a data set
-on disk, and beside that `video_captions.csv` (video,start,stop,caption): one caption for each labelled segment. There
-are no `splits/`: who reads it splits by group. Every image of `captions.csv` is a frame of a scene and a session of its
-own, so that images can be split at will, and every caption of it tells both shapes, both colours and where the one is
-from the other.
+`script` decides what happens. This module draws it, describes it in words and writes it in the layout of a data set on
+disk, together with `video_captions.csv` (video,start,stop,caption), which has one caption for each labelled segment.
+There are no `splits/`: the reader of the data set splits it by group. Every image of `captions.csv` is a frame of a
+scene and a session of its own, so that images can be split in any way. Each caption of an image names both shapes, both
+colours and the position of one figure relative to the other.
 
-H by W pixels; images are uint8 [H,W,3] RGB.
+Shapes: H x W pixels; images are uint8 [H, W, 3] RGB.
 """
 
 import csv
@@ -39,7 +39,7 @@ from pipeline.video.writer import VideoWriter
 
 CAPTIONS_PER_IMAGE = 3
 
-# No action: a single frame does not show it.
+# These templates name no action, as a single frame does not show it.
 _IMAGE_TEMPLATES = (
     "{actor} {relation} {landmark}",
     "{relation} {landmark} is {actor}",
@@ -73,23 +73,30 @@ _IMAGE_PATTERNS = [
     )
     for template in _IMAGE_TEMPLATES
 ]
-_STILL_GROUPS = 1 << 32  # the groups below belong to the videos; from one attempt at a still to the next it is as far
+_STILL_GROUPS = 1 << 32  # groups with smaller numbers are those of videos; also the step between attempts at a still
 _JPEG_QUALITY = 95
 _MIN_GROWTH = 1.4
-_SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel: slow movement stays smooth
+_SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel, so that slow movement stays smooth
 _INK = (24, 24, 30)
 
 
 def make_scenes(
     root: Path, *, num_videos: int, num_images: int, seed: int, num_frames: tuple[int, int], noise: float
 ) -> None:
-    """Write the data set into the folder `root`, whole or not at all. The same arguments write the same bytes.
+    """Write the data set, completely or not at all. The same arguments write the same bytes.
 
-    `num_frames` is the (shortest, longest) video; `noise` is the standard deviation of the average camera's noise, in
-    grey levels of 255. A video or image depends on the seed and its own number only: more of them leave the first as
-    they are.
+    A video or image depends only on the seed and its own number: a larger data set begins with the same ones.
 
-    Raises InputError if a number makes no sense, or if there is something at `root` already.
+    Args:
+        root: The folder of the data set.
+        num_videos: The number of videos.
+        num_images: The number of images.
+        seed: The seed.
+        num_frames: The minimum and the maximum length of a video.
+        noise: The standard deviation of the average camera's noise, in grey levels of 255.
+
+    Raises:
+        InputError: A number is out of its range, or there is something at `root` already.
     """
     root = Path(root)
     _check_arguments(root, num_videos=num_videos, num_images=num_images, num_frames=num_frames, noise=noise)
@@ -105,7 +112,16 @@ def make_scenes(
 
 
 def image_captions(scene: Scene, rng: np.random.Generator) -> dict[int, list[str]]:
-    """For each segment that has one, the frame nearest its middle in which all is clear, and captions of that frame."""
+    """Describe one frame of each segment that has a clear one.
+
+    Args:
+        scene: The scene.
+        rng: The source of the choice of words.
+
+    Returns:
+        By the index of the frame, its captions. The frame is the one nearest to the middle of the segment in which the
+        actor is visible and its position relative to the landmark is clear.
+    """
     captions = {}
     for segment in scene.segments:
         middle = (segment.start + segment.stop) // 2
@@ -119,9 +135,16 @@ def image_captions(scene: Scene, rng: np.random.Generator) -> dict[int, list[str
 
 
 def script_still(seed: int, still_index: int) -> tuple[Scene, int, list[str]]:
-    """A scene that no video and no other still is from, a frame of it in which all is clear, and captions of it.
+    """Draw the script of a still image from a scene that no video and no other still shares.
 
-    Its figures are made larger, up to twice, as far as they fit: who looks at a still has no second look.
+    Its figures are enlarged, up to twice, as far as they fit, as a still gives a viewer only one view of them.
+
+    Args:
+        seed: The seed of the data set.
+        still_index: The number of the image, from 0.
+
+    Returns:
+        The scene, the index of a frame of it in which all is clear, and the captions of that frame.
     """
     group_index = still_index
     while True:
@@ -136,7 +159,7 @@ def script_still(seed: int, still_index: int) -> tuple[Scene, int, list[str]]:
 
 
 def _room_to_grow(scene: Scene, frame: int) -> float:
-    """The factor at which the figures of this frame would touch each other, or the picture's border."""
+    """Return the factor at which the figures of this frame would touch each other or the border of the picture."""
     x, y, radius = scene.track.x[frame], scene.track.y[frame], scene.track.radius[frame]
     circles = ((x, y, radius), (scene.landmark_x, scene.landmark_y, scene.landmark_radius))
     borders = [min(cx, cy, scene.width - cx, scene.height - cy) / r for cx, cy, r in circles]
@@ -150,9 +173,11 @@ def _enlarged(scene: Scene, factor: float) -> Scene:
 
 
 def image_fact(caption: str) -> tuple[str, str, str] | None:
-    """What a caption of an image says: (figure, relation, figure), such as ("red star", "above", "blue circle").
+    """Parse a caption of an image.
 
-    Of the two ways to say it, the one that sorts first; None for a caption that is not of the kind that images have.
+    Returns:
+        (figure, relation, figure), such as ("red star", "above", "blue circle"): of the two ways to express the
+        relation, the one that sorts first. None for a caption that no image can have.
     """
     for pattern in _IMAGE_PATTERNS:
         if match := pattern.fullmatch(caption):
@@ -162,7 +187,7 @@ def image_fact(caption: str) -> tuple[str, str, str] | None:
 
 
 def segment_caption(scene: Scene, segment: Segment, rng: np.random.Generator) -> str:
-    """What happens in one segment; where it happens only if that is true from its first frame to its last."""
+    """Describe what happens in one segment, and where, if that is the same from its first frame to its last."""
     relations = {scene.relation(frame) for frame in range(segment.start, segment.stop)}
     relation = relations.pop() if len(relations) == 1 else None
     template = rng.choice(_SEGMENT_TEMPLATES if relation else _UNRELATED_TEMPLATES)
@@ -172,10 +197,20 @@ def segment_caption(scene: Scene, segment: Segment, rng: np.random.Generator) ->
 def draw_frames(
     scene: Scene, frames: Iterable[int], *, noise: float, rng: np.random.Generator
 ) -> Iterator[NDArray[np.uint8]]:
-    """Some or all frames of a scene, in the order asked for, each uint8 [H,W,3]. `noise` as in make_scenes."""
+    """Draw frames of a scene.
+
+    Args:
+        scene: The scene.
+        frames: The indices of the frames, in any order.
+        noise: See `make_scenes`.
+        rng: The source of the noise.
+
+    Yields:
+        uint8 [H, W, 3] of each frame, in the order of `frames`.
+    """
     behind = _draw_background(scene, rng)
     _draw_figure(behind, scene.landmark, (scene.landmark_x, scene.landmark_y), scene.landmark_radius)
-    # A crop at a random place of one large field of noise: fresh for the eye, and far cheaper than fresh noise.
+    # A crop at a random place of one large field of noise looks like new noise, and is far cheaper to draw.
     field = rng.normal(0, noise * scene.session.noise_factor, (2 * scene.height, 2 * scene.width, 3))
     field = field.astype(np.float32)
     flicker_phase = rng.uniform(0, 2 * math.pi)
@@ -278,7 +313,7 @@ def _noun_phrase(figure: Figure) -> str:
 
 
 def _draw_background(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The session's background colour, a quarter darker at one side of the picture than at the other."""
+    """Draw the session's background colour, a quarter darker at one side of the picture than at the other."""
     rows, columns = np.mgrid[-1 : 1 : scene.height * 1j, -1 : 1 : scene.width * 1j]
     direction = rng.uniform(0, 2 * math.pi)
     slope = (math.cos(direction) * columns + math.sin(direction) * rows) / math.sqrt(2)
@@ -288,7 +323,7 @@ def _draw_background(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8
 def _draw_figure(
     pixels: NDArray[np.uint8], figure: Figure, center: tuple[float, float], radius: float, angle: float = 0.0
 ) -> None:
-    """Draw onto `pixels`, inside the circle of `radius`, with an outline in a darker shade."""
+    """Draw a figure onto `pixels`, inside the circle of `radius`, with an outline in a darker shade."""
     corners = radius * _unit_corners(figure.shape)
     color = COLORS[figure.color]
     _fill(pixels, corners, center, angle, tuple(0.6 * channel for channel in color))
@@ -296,13 +331,13 @@ def _draw_figure(
 
 
 def _draw_marker(pixels: NDArray[np.uint8], center: tuple[float, float], radius: float, angle: float) -> None:
-    """A clock's hand, upright at angle 0 as the shapes are: without it nobody sees a circle turn."""
+    """Draw a clock's hand, upright at angle 0 as the shapes are: without it, a turning circle would not be visible."""
     corners = radius * np.array([(-0.1, -0.68), (0.1, -0.68), (0.1, 0.1), (-0.1, 0.1)])
     _fill(pixels, corners, center, angle, _INK)
 
 
 def _unit_corners(shape: str) -> NDArray[np.float64]:
-    """The corners [N,2] of a shape in the unit circle, standing upright."""
+    """Return the corners [N, 2] of a shape in the unit circle, standing upright."""
     num_corners, first, inner = {
         "circle": (48, 0.0, 1.0),
         "square": (4, math.pi / 4, 1.0),
