@@ -1,10 +1,10 @@
-"""Videos decoded in processes of their own, for who takes more frames than one interpreter hands on.
+"""Videos are decoded in processes of their own, for callers that take more frames than one interpreter can pass on.
 
-A thread that decodes gives the interpreter away and waits for it again several times a frame, so that more than a few
-of them decode no more. A process here imports no torch: it starts in a tenth of a second.
+A thread that decodes releases the interpreter and waits for it again several times per frame, so that more than a few
+such threads decode no faster. A decoder process does not import torch, and starts in a tenth of a second.
 
-It is asked for one thing at a time, the name of a method of `_Decoder` with its arguments, and answers with what that
-returned or raised: pickles on its stdin and stdout.
+The process receives one request at a time, the name of a method of `_Decoder` with its arguments, and answers with what
+the method returned or raised. Both are pickles on its stdin and stdout.
 """
 
 import os
@@ -34,17 +34,20 @@ from pipeline.video.types import (
     VideoProperties,
 )
 
-PIPE_BYTES = 1 << 20  # instead of 64 KiB: a batch comes in few pieces
+PIPE_BYTES = 1 << 20  # instead of 64 KiB, so that a batch comes in few pieces
 
 
 class DecoderProcesses:
-    """Processes, each of which decodes one video at a time. Use it in a `with` statement.
+    """Processes, each of which decodes one video at a time; use it in a `with` statement.
 
-    Several threads may open videos at once; one that finds no process free waits until a reader is closed.
+    Several threads may open videos in parallel. A thread that finds all processes busy waits until a reader is closed.
+
+    Args:
+        num_processes: The number of processes, which are started when they are needed.
     """
 
     def __init__(self, num_processes: int) -> None:
-        self._free: LifoQueue[_Process | None] = LifoQueue()  # None: one that is yet to be started
+        self._free: LifoQueue[_Process | None] = LifoQueue()  # None: not yet started
         for _ in range(num_processes):
             self._free.put(None)
 
@@ -60,7 +63,7 @@ class DecoderProcesses:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the processes that are free; all are, where all readers were closed."""
+        """End the free processes, which are all of them once all readers are closed."""
         while not self._free.empty():
             if process := self._free.get():
                 process.end()
@@ -69,7 +72,15 @@ class DecoderProcesses:
 class ProcessReader(ScaledReader):
     """A `ScaledReader`: that of `open_scaled` in a process, which decodes the next batch while this one is made use of.
 
-    Raises VideoError also where the process ends, as it does when a decoder crashes.
+    Args:
+        path: The video.
+        region: The region of interest, and its size.
+        surveyed: See `open_scaled`.
+        free: The processes that are free.
+
+    Raises:
+        VideoError: As other readers; also where the process ends, as it does when a decoder crashes. This also holds
+            for all methods.
     """
 
     def __init__(
@@ -85,7 +96,7 @@ class ProcessReader(ScaledReader):
         self._process: _Process | None = free.get()
         try:
             self._process = self._process or _Process()
-            # what `region` may be beside it, such as a `Preprocess`, the process need not know
+            # `region` may be of a subclass, such as `Preprocess`, whose other attributes the process does not need
             region = Region(region.size, region.crop, region.crop_unit)
             self._index = cast(VideoIndex, self._ask("open", Path.cwd(), path, region, surveyed, reader))
         except BaseException:
@@ -99,6 +110,7 @@ class ProcessReader(ScaledReader):
 
     @property
     def properties(self) -> VideoProperties:
+        """See `VideoReader.properties`."""
         return self._index.properties
 
     def report(self) -> DecodeReport:
@@ -112,7 +124,7 @@ class ProcessReader(ScaledReader):
             yield frames
 
     def close(self) -> None:
-        """Free the decoder, and the process for another video. The reader cannot be used afterwards."""
+        """Free the decoder, and the process for another video; the reader cannot be used afterwards."""
         if self._process is not None:
             self._give_back()
 
@@ -136,7 +148,7 @@ class ProcessReader(ScaledReader):
 
 
 class _Process:
-    """A process, for who asks it."""
+    """The caller's side of a decoder process."""
 
     def __init__(self) -> None:
         paths = filter(None, [str(Path(pipeline.__file__).parents[1]), os.environ.get("PYTHONPATH")])
@@ -145,16 +157,17 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # an interrupt from the keyboard is for who asks
+            start_new_session=True,  # an interrupt from the keyboard is for the caller
         )
         if sys.platform == "linux":
             import fcntl
 
-            with suppress(PermissionError):  # more than a user may have
+            with suppress(PermissionError):  # the limit of a user may be lower
                 fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     @property
     def is_running(self) -> bool:
+        """Whether the process has not ended."""
         return self._popen.poll() is None
 
     @property
@@ -168,14 +181,18 @@ class _Process:
         return self._popen.stdout
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """What a method of `_Decoder` returns. Raises what that raises; EOFError where the process has ended."""
+        """Call a method of `_Decoder` in the process, and return or raise what it returns or raises.
+
+        Raises:
+            EOFError: The process has ended.
+        """
         if self._answers.closed:
             raise EOFError
         try:
             pickle.dump((name, arguments), self._requests)
             self._requests.flush()
             answer = pickle.load(self._answers)
-        except BaseException as error:  # it would answer the next question with the rest of this one's answer
+        except BaseException as error:  # otherwise the rest of this answer would be read as the next one
             self.end()
             if isinstance(error, (BrokenPipeError, pickle.UnpicklingError)):
                 raise EOFError from error
@@ -185,17 +202,17 @@ class _Process:
         return answer
 
     def end(self) -> str:
-        """End it now, where it still runs. Says in words how it ended."""
+        """End the process now if it still runs, and return in words how it ended."""
         self._popen.kill()
         code = self._popen.wait()
         self._answers.close()
-        with suppress(BrokenPipeError):  # of what was not sent
+        with suppress(BrokenPipeError):  # from requests that were not sent
             self._requests.close()
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 class _Decoder:
-    """What the process does. `decode_ahead` follows each answer."""
+    """The process's side: its methods answer the requests, and `decode_ahead` runs after each answer."""
 
     def __init__(self) -> None:
         self._reader: ScaledReader | None = None
@@ -208,38 +225,43 @@ class _Decoder:
         return self._reader.index
 
     def report(self) -> DecodeReport:
+        """See `ScaledReader.report`."""
         assert self._reader
         return self._reader.report()
 
     def start(self, start: int, stop: int | None, batch_size: int) -> None:
+        """Start to read frames, see `VideoReader.read`."""
         assert self._reader
         self._batches, self._next = self._reader.read(start, stop, batch_size=batch_size), None
 
     def next(self) -> FrameBatch | None:
+        """Return the next batch, which `decode_ahead` has decoded; None at the end."""
         found, self._next = self._next, None
         if isinstance(found, Exception):
             raise found
         return found
 
     def decode_ahead(self) -> None:
+        """Decode the next batch, or keep the error for the request of that batch."""
         if self._next is None:
             try:
                 self._next = next(self._batches, None)
-            except Exception as error:  # for who asks for the batch
+            except Exception as error:
                 self._next = error
 
     def close(self) -> None:
+        """Free the decoder."""
         self._batches, self._next = iter(()), None
         if self._reader:
             self._reader.close()
 
 
 def _serve() -> None:
-    """Answer what is asked until nobody asks any more."""
+    """Answer requests until their pipe is closed."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints does not get between the answers
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # so that the output of a library does not mix with the answers
     if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end with who asks, also on the way through an answer
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end together with the caller, also in the middle of an answer
     decoder = _Decoder()
     with suppress(EOFError):
         while True:
@@ -252,7 +274,7 @@ def _serve() -> None:
                 answer = error
             pickle.dump(answer, answers, protocol=5)
             answers.flush()
-            del answer  # a batch is freed before the next one is decoded
+            del answer  # so that a batch is freed before the next one is decoded
             decoder.decode_ahead()
 
 

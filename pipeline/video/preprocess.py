@@ -1,6 +1,6 @@
-"""From decoded pixels to what an encoder takes: region of interest, size, colour, normalisation.
+"""Decoded pixels become the input of an encoder: region of interest, size, colour, normalisation.
 
-Shapes: T frames, H height, W width.
+Shapes: T frames, H x W pixels of the frames, height x width pixels that the encoder takes.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,13 @@ LUMA_REC601 = (0.299, 0.587, 0.114)  # ITU-R BT.601: the weights of red, green a
 
 
 class ChannelValues(NamedTuple):
-    """Of red, green and blue, each float32 [1, 3, 1, 1]."""
+    """Values for red, green and blue.
+
+    Attributes:
+        luma: float32 [1, 3, 1, 1], the weights of the luma.
+        mean: float32 [1, 3, 1, 1].
+        std: float32 [1, 3, 1, 1].
+    """
 
     luma: torch.Tensor
     mean: torch.Tensor
@@ -25,12 +31,14 @@ class ChannelValues(NamedTuple):
 
 @dataclass(frozen=True)
 class Preprocess(Region):
-    """Crop, resize, colour, normalise, the same for training and labelling.
+    """The preprocessing of frames: crop, resize, colour and normalise, in the same way for training and labelling.
 
-    Attributes, beside those of `Region`:
-        color: "grey" gives the Rec. 601 luma in each of the three channels.
-        mean: of each channel, for values from 0 to 1.
-        std: of each channel, for values from 0 to 1.
+    `Region` documents the attributes that are not listed here.
+
+    Attributes:
+        color: "rgb", or "grey" for the Rec. 601 luma in each of the three channels.
+        mean: Of each channel, for values from 0 to 1.
+        std: Of each channel, for values from 0 to 1.
     """
 
     color: Literal["rgb", "grey"] = "rgb"
@@ -46,29 +54,41 @@ class Preprocess(Region):
         return problems
 
     def __call__(self, pixels: np.ndarray) -> torch.Tensor:
-        """uint8 [T, H, W, 3] -> float32 [T, 3, height, width]: `resize`, then `normalize`."""
+        """Apply `resize`, then `normalize`: uint8 [T, H, W, 3] -> float32 [T, 3, height, width]."""
         return self.normalize(self.resize(pixels))
 
     def resize(self, pixels: np.ndarray) -> torch.Tensor:
-        """uint8 [T, H, W, 3] -> the region of interest, scaled: uint8 [T, height, width, 3].
+        """Crop frames to the region of interest, and scale it.
+
+        Args:
+            pixels: uint8 [T, H, W, 3].
+
+        Returns:
+            uint8 [T, height, width, 3].
 
         Raises:
-            InputError: the crop does not lie within the frame.
-            ValueError: pixels of another shape or type.
+            InputError: The crop does not lie within the frame.
+            ValueError: The pixels have another shape or type.
         """
         if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 pixels [T, H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
         left, top, right, bottom = self.crop_box(width=pixels.shape[2], height=pixels.shape[1])
-        # Channels first by strides alone: torch resizes uint8 in this layout (channels last) fastest.
+        # Only the strides change: torch resizes uint8 fastest in this layout (channels last).
         frames = torch.from_numpy(pixels[:, top:bottom, left:right]).permute(0, 3, 1, 2)
         if frames.shape[2:] != self.size:
             frames = functional.interpolate(frames, self.size, mode="bilinear", antialias=True)
         return frames.permute(0, 2, 3, 1)
 
     def normalize(self, pixels: torch.Tensor, channels: ChannelValues | None = None) -> torch.Tensor:
-        """uint8 [T, height, width, 3] -> float32 [T, 3, height, width], (value / 255 - mean) / std, channels last.
+        """Compute (value / 255 - mean) / std.
 
-        channels: `channel_values` of the pixels' device, for who may copy nothing to it now
+        Args:
+            pixels: uint8 [T, height, width, 3].
+            channels: The `channel_values` of the pixels' device, for a caller that must not copy anything to the device
+                now. None: they are copied to it.
+
+        Returns:
+            float32 [T, 3, height, width], with channels last in memory.
         """
         luma, mean, std = channels or self.channel_values(pixels.device)
         values = pixels.permute(0, 3, 1, 2).to(torch.float32).div(255)
@@ -77,7 +97,7 @@ class Preprocess(Region):
         return values.sub(mean).div(std).contiguous(memory_format=torch.channels_last)
 
     def channel_values(self, device: torch.device) -> ChannelValues:
-        """What `normalize` computes with, on a device."""
+        """Return the values that `normalize` computes with, on a device."""
         luma, mean, std = (
             torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (LUMA_REC601, self.mean, self.std)
         )

@@ -1,11 +1,11 @@
-"""Which part of a frame is looked at, and at what size: all that whoever decodes has to know of an encoder."""
+"""The part of a frame that is used and its size: all that a decoder has to know of an encoder."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import InputError
 
-ROUNDING = 1e-9  # Fractions such as 0.1 + 0.9 may pass 1 by a rounding error.
+ROUNDING = 1e-9  # fractions such as 0.1 + 0.9 may exceed 1 by a rounding error
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,17 @@ class Region:
         return problems
 
     def crop_box(self, *, width: int, height: int) -> tuple[int, int, int, int]:
-        """(left, top, right, bottom) of the region in whole pixels, right and bottom excluded, for frames of this size.
+        """Return the region in frames of this size.
+
+        Args:
+            width: Of the frames, in pixels.
+            height: Of the frames, in pixels.
+
+        Returns:
+            (left, top, right, bottom) in whole pixels, right and bottom excluded.
 
         Raises:
-            InputError: the crop does not lie within such a frame, or is less than a pixel.
+            InputError: The crop does not lie within such a frame, or is smaller than a pixel.
         """
         if self.crop is None:
             return 0, 0, width, height

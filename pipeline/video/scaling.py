@@ -1,4 +1,4 @@
-"""From a frame as FFmpeg decodes it to the pixels that an encoder takes: the same for files, streams and cameras."""
+"""Decoded frames are scaled to the pixels that an encoder takes, in the same way for files, streams and cameras."""
 
 import av
 import numpy as np
@@ -8,15 +8,18 @@ from pipeline.video.ffmpeg import shown_size
 from pipeline.video.region import Region
 
 UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
-# With chroma at full size: small coloured things keep their colours, which costs half a millisecond at 720p.
+# Chroma at full size preserves the colours of small things; it costs half a millisecond at 720p.
 BILINEAR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 class Scaler:
-    """Frames -> uint8 [h, w, 3] RGB, turned as shown: the region of interest, at its size.
+    """Scales the region of interest of frames to its size, turned as a player shows them.
 
-    Scaling is bilinear with antialiasing, as `Preprocess.resize` does it, on the planes that the decoder gives (luma
-    and chroma) and not on RGB, which takes half the time: pixels differ by a few grey levels.
+    Scaling is bilinear with antialiasing, as in `Preprocess.resize`. It works on the planes that the decoder gives
+    (luma and chroma) and not on RGB, which halves the time; pixels differ by a few grey levels.
+
+    Args:
+        region: The region of interest, and its size.
     """
 
     def __init__(self, region: Region) -> None:
@@ -24,7 +27,14 @@ class Scaler:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """Raises InputError where the frame is smaller than the region of interest."""
+        """Scale a frame.
+
+        Returns:
+            uint8 [h, w, 3], RGB.
+
+        Raises:
+            InputError: The frame is smaller than the region of interest.
+        """
         width, height = shown_size(frame)
         left, top, right, bottom = self._region.crop_box(width=width, height=height)
         size = self._region.size
@@ -36,7 +46,7 @@ class Scaler:
         return self._rgb(av.VideoFrame.from_ndarray(region, format="rgb24"), *size)
 
     def _rgb(self, frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
-        # one thread: FFmpeg decodes in several, and the encoder takes what is left
+        # One thread is enough: FFmpeg decodes in several threads, and the encoder takes the cores that are left.
         interpolation = UNSCALED if (frame.width, frame.height) == (width, height) else BILINEAR
         scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=interpolation, threads=1)
         return scaled.to_ndarray()

@@ -1,16 +1,19 @@
-"""Which frames show something new: a camera that stands still sees the same for hours."""
+"""The detection of frames that show something new, as a camera that stands still may see the same for hours."""
 
 import cv2
 import numpy as np
 
-BLOCK = 16  # pixels: what moves may be small
+BLOCK = 16  # pixels; blocks are small because a moving thing may be
 
 
 class StaticFrames:
-    """Tells frame by frame, in order, whether it differs from the last one that did.
+    """Decides for each frame, in order, whether it is new: whether it differs from the last new frame.
 
-    level: grey levels, 0 to 255. A frame is new where the mean absolute difference over a block of 16 x 16 pixels, of
-    any channel, is above it. What changes slowly adds up, as it is not the frame before that counts.
+    Slow changes add up, as a frame is not compared with the frame just before it.
+
+    Args:
+        level: In grey levels, 0 to 255. A frame is new where the mean absolute difference over some block of 16 x 16
+            pixels, in any channel, is larger.
     """
 
     def __init__(self, level: float) -> None:
@@ -18,12 +21,19 @@ class StaticFrames:
         self._reference: np.ndarray | None = None
 
     def are_new(self, pixels: np.ndarray) -> np.ndarray:
-        """Frames uint8 [T, h, w, 3] -> bool [T]. The first frame of all is new."""
+        """Return whether each frame is new; the very first frame is.
+
+        Args:
+            pixels: uint8 [T, h, w, 3], the next frames.
+
+        Returns:
+            bool [T].
+        """
         new = np.zeros(len(pixels), bool)
         for index, frame in enumerate(pixels):
             if self._reference is None or self._difference(frame, self._reference) > self._level:
                 new[index] = True
-                self._reference = frame.copy()  # the batch that it lies in may be freed
+                self._reference = frame.copy()  # a copy, so that the batch can be freed
         return new
 
     def _difference(self, frame: np.ndarray, reference: np.ndarray) -> float:

@@ -1,4 +1,7 @@
-"""Frames -> an mp4 file that browsers play (H.264, yuv420p, index first), each frame with its own presentation time."""
+"""Frames are written to an mp4 file that browsers play, each with its own presentation time.
+
+The file is H.264 in yuv420p, with its index first.
+"""
 
 import math
 from contextlib import ExitStack
@@ -16,19 +19,26 @@ from pipeline.video.ffmpeg import ffmpeg_name
 
 av.logging.set_level(None)  # see `ffmpeg`
 
-TICKS_PER_SECOND = 90_000  # The clock of MPEG: the usual frame rates and milliseconds are whole numbers of ticks.
-COLOR_BT709 = 1  # ISO/IEC 23091-2, for primaries, transfer and matrix: what players take for granted.
+TICKS_PER_SECOND = 90_000  # the clock of MPEG, in which usual frame rates and milliseconds are whole numbers of ticks
+COLOR_BT709 = 1  # ISO/IEC 23091-2, for primaries, transfer and matrix; players assume these colours
 COLOR_RANGE_LIMITED = 1
 
 
 class VideoWriter:
-    """Write frames as they come. Nothing appears at `path` before all is written, and nothing at all after an error.
+    """Writes frames as they come; use it in a `with` statement.
 
-    H.264 in yuv420p needs even sizes: an odd width or height grows by one, its last column or row repeated.
+    The file appears at `path` when all frames are written, and not at all after an error. H.264 in yuv420p needs even
+    sizes: an odd width or height grows by one, and the last column or row is repeated.
+
+    Args:
+        path: The file.
+        width: Of the frames, in pixels.
+        height: Of the frames, in pixels.
+        frame_rate: The nominal frame rate, in frames per second, for the bit rate. The times of the frames are those
+            given to `write`.
     """
 
     def __init__(self, path: Path | str, *, width: int, height: int, frame_rate: Fraction) -> None:
-        """`frame_rate` is the nominal one, for the bit rate; the times of the frames are those given to `write`."""
         self._path = Path(path)
         self._width, self._height = width, height
         self._frame_rate = frame_rate
@@ -46,7 +56,7 @@ class VideoWriter:
         return self
 
     def _add_stream(self) -> av.VideoStream:
-        # mbtree off: x264 with AVX-512 is not deterministic with it, and the same frames must give the same file.
+        # mbtree is off: with it, x264 is not deterministic on AVX-512, and the same frames must give the same file.
         options = {"preset": "veryfast", "crf": "20", "mbtree": "0"}
         stream = self._container.add_stream("libx264", rate=self._frame_rate, options=options)
         stream.width, stream.height = self._width + self._width % 2, self._height + self._height % 2
@@ -59,11 +69,15 @@ class VideoWriter:
         return stream
 
     def write(self, pixels: np.ndarray, pts_seconds: float) -> None:
-        """Append one frame, uint8 [H, W, 3] RGB, shown from `pts_seconds` on (kept to within 1/90000 s, or as near
-        as frames of the same time allow).
+        """Append one frame.
+
+        Args:
+            pixels: uint8 [H, W, 3], RGB.
+            pts_seconds: The time from which on the frame is shown. It is kept to within 1/90000 s, or as closely as
+                frames with the same time allow.
 
         Raises:
-            ValueError: pixels of another size or type, or a time before that of the last frame.
+            ValueError: The pixels have another size or type, or the time is before that of the last frame.
         """
         expected = (self._height, self._width, 3)
         if pixels.shape != expected or pixels.dtype != np.uint8:
@@ -72,7 +86,7 @@ class VideoWriter:
             raise ValueError(f"{self._path}: frame at {pts_seconds} s comes after the one at {self._last_seconds} s")
         tick = round(pts_seconds * TICKS_PER_SECOND)
         if self._last_tick is not None:
-            tick = max(tick, self._last_tick + 1)  # some files give two frames the same time, mp4 cannot
+            tick = max(tick, self._last_tick + 1)  # mp4 does not allow two frames with the same time
         self._last_tick, self._last_seconds = tick, pts_seconds
         padded = np.pad(pixels, ((0, self._height % 2), (0, self._width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")

@@ -1,1 +1,1 @@
-"""Container formats: whether a file is whole."""
+"""Container formats: checks whether a file is complete."""

@@ -1,17 +1,27 @@
-"""The objects of ASF files (wmv)."""
+"""The check of the objects of ASF files (wmv)."""
 
 import struct
 from typing import BinaryIO
 
 from pipeline.video.containers.errors import BrokenStructure, check_end
 
-ASF_NO_PACKETS = 50  # bytes of the data without a packet
+ASF_NO_PACKETS = 50  # the size of a data object without a packet, in bytes
 ASF_HEADER, ASF_DATA = (bytes.fromhex(name + "26b2758e66cf11a6d900aa0062ce6c") for name in ("30", "36"))
 
 
 def check_asf(file: BinaryIO, size: int) -> None:
-    """wmv, asf: objects of an id of 16 bytes and a 64-bit size, both included; one of them is the data, whose size a
-    live recording does not say."""
+    """Check a wmv or asf file.
+
+    It consists of objects, each with an id of 16 bytes and a 64-bit size that includes both. One object is the data; a
+    live recording does not state its size.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+
+    Raises:
+        BrokenStructure: The file is damaged or cut short.
+    """
     end, has_data = 0, False
     while end + 24 <= size:
         file.seek(end)

@@ -1,4 +1,4 @@
-"""The tags of FLV files."""
+"""The check of the tags of FLV files."""
 
 import struct
 from math import isfinite
@@ -6,13 +6,23 @@ from typing import BinaryIO
 
 from pipeline.video.containers.errors import BrokenStructure, check_end
 
-FLV_FILE_SIZE, FLV_SEARCHED = b"\x00\x08filesize\x00", 4096  # a name of 8 bytes, and that a number follows
+FLV_FILE_SIZE, FLV_SEARCHED = b"\x00\x08filesize\x00", 4096  # a name of 8 bytes and the type "number"
 FLV_MAGIC, FLV_TAGS = b"FLV", frozenset({8, 9, 18})  # of sound, video, data
 
 
 def check_flv(file: BinaryIO, size: int) -> None:
-    """flv: a header that says its size; then tags, between the lengths of those before; the first one may say the size
-    of the file. Adobe's specification, E.2 to E.5."""
+    """Check an flv file (Adobe's specification, E.2 to E.5).
+
+    A header states its own size. Tags follow, each after the length of the previous tag. The first tag may state the
+    size of the file.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+
+    Raises:
+        BrokenStructure: The file is damaged or cut short.
+    """
     file.seek(5)
     (start,) = struct.unpack(">I", file.read(4))
     file.seek(start)

@@ -1,4 +1,4 @@
-"""The blocks of GIF files."""
+"""The check of the blocks of GIF files."""
 
 from typing import BinaryIO
 
@@ -6,7 +6,18 @@ from pipeline.video.containers.errors import BrokenStructure
 
 
 def check_gif(file: BinaryIO, size: int) -> None:
-    """GIF89a, 17 to 27: header, screen, colour table; then extensions and images, each a chain of blocks; 0x3B."""
+    """Check a gif file (GIF89a, 17 to 27).
+
+    A header, the screen and a colour table come first. Extensions and images follow, each a chain of blocks, and 0x3B
+    ends the file.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+
+    Raises:
+        BrokenStructure: The file is damaged or cut short.
+    """
     file.seek(10)
     flags = file.read(1)[0]
     file.seek(2 + _color_table_bytes(flags), 1)

@@ -1,4 +1,4 @@
-"""The elements of Matroska and WebM files, and their checksums."""
+"""The check of the elements of Matroska and WebM files, and of their checksums."""
 
 import struct
 from typing import BinaryIO
@@ -9,7 +9,7 @@ from pipeline.video.containers.errors import CHUNK_BYTES, UNKNOWN, BrokenStructu
 EBML_MAGIC, GIF_MAGIC = b"\x1a\x45\xdf\xa3", b"GIF8"
 SEGMENT, CLUSTER, BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0  # of Matroska, RFC 9559
 MATROSKA_MASTERS = frozenset({SEGMENT, CLUSTER, BLOCK_GROUP})
-# What lies right below the Segment: where one begins, a cluster of unknown size ends.
+# The direct children of the Segment: a cluster of unknown size ends where the next of them begins.
 SEGMENT_CHILDREN = frozenset(
     {CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 )
@@ -17,7 +17,18 @@ EBML_CRC = b"\xbf\x84"  # the id and the length of a CRC-32
 
 
 def check_ebml(file: BinaryIO, size: int) -> None:
-    """mkv, webm: elements of an id, a size and a content, RFC 8794; those that hold frames are looked into."""
+    """Check an mkv or webm file.
+
+    It consists of elements, each with an id, a size and a content (RFC 8794). Elements that hold frames are checked
+    inside too.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+
+    Raises:
+        BrokenStructure: The file is damaged or cut short.
+    """
     end = 0
     while end < size:
         file.seek(end)
@@ -31,8 +42,8 @@ def check_ebml(file: BinaryIO, size: int) -> None:
 
 
 def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
-    """The elements between two places follow one another without a gap, each within what it lies in."""
-    ends = [stop]  # of the elements that we are inside of, the innermost last
+    """Check that the elements between two places are contiguous, each within the element that contains it."""
+    ends = [stop]  # of the elements that contain the place, the innermost last
     while start < stop:
         while start >= ends[-1]:
             ends.pop()
@@ -54,7 +65,7 @@ def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
 
 
 def _check_checksum(file: BinaryIO, start: int, stop: int) -> None:
-    """Of an element that begins with one: of all that comes after it. RFC 8794, 11.3.1."""
+    """Check the checksum that an element may begin with, over all bytes after it (RFC 8794, 11.3.1)."""
     file.seek(start)
     if file.read(2) != EBML_CRC:
         return
@@ -67,7 +78,7 @@ def _check_checksum(file: BinaryIO, start: int, stop: int) -> None:
 
 
 def _element(file: BinaryIO) -> tuple[int, int]:
-    """The id and the length of an element, UNKNOWN where all bits of the length are set. RFC 8794, 4 to 6."""
+    """Read the id and the length of an element, UNKNOWN where all bits of the length are set (RFC 8794, 4 to 6)."""
     identity, _ = _variable_integer(file, max_bytes=4)
     length, num_bytes = _variable_integer(file, max_bytes=8)
     length -= 1 << (7 * num_bytes)  # without the marker bit
@@ -75,7 +86,7 @@ def _element(file: BinaryIO) -> tuple[int, int]:
 
 
 def _variable_integer(file: BinaryIO, *, max_bytes: int) -> tuple[int, int]:
-    """A number whose leading zeros say how many bytes it has, with its marker bit; and how many."""
+    """Read a number with its marker bit, and the number of its bytes, which its leading zeros encode."""
     place = file.tell()
     first = file.read(1)
     num_bytes = 9 - first[0].bit_length()

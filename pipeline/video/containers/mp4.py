@@ -1,4 +1,4 @@
-"""The boxes of mp4 and mov files."""
+"""The check of the boxes of mp4 and mov files."""
 
 import struct
 from typing import BinaryIO
@@ -9,10 +9,18 @@ MP4_TYPES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def check_boxes(file: BinaryIO, size: int) -> None:
-    """mp4, mov. ISO/IEC 14496-12, 4.2: 32-bit size, type, 64-bit size where the first is 1; 0: to the end.
+    """Check an mp4 or mov file (ISO/IEC 14496-12, 4.2).
 
-    In a fragmented file each `moof` says where the frames in the `mdat` after it are. One that ends between two
-    fragments is whole: a live recording ends so.
+    It consists of boxes, each with a 32-bit size, a type, and a 64-bit size where the first size is 1. A box of size 0
+    extends to the end of the file. In a fragmented file each `moof` states where the frames are in the `mdat` after it.
+    A file that ends between two fragments is complete, as live recordings end there.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+
+    Raises:
+        BrokenStructure: The file is cut short.
     """
     end, has_index, is_fragmented, owes_media = 0, False, False, False
     while end + 8 <= size:

@@ -1,4 +1,4 @@
-"""The partitions of MXF files."""
+"""The check of the partitions of MXF files."""
 
 import struct
 from typing import BinaryIO
@@ -6,12 +6,22 @@ from typing import BinaryIO
 from pipeline.video.containers.errors import BrokenStructure, check_end
 
 MXF_PREFIX, MXF_PACK = bytes.fromhex("060e2b34"), bytes.fromhex("060e2b34020501010d01020101")
-MXF_PARTITIONS = (2, 3, 4)  # header, body, footer: the byte after that
+MXF_PARTITIONS = (2, 3, 4)  # header, body, footer: the byte after MXF_PACK
 
 
 def check_mxf(file: BinaryIO, size: int) -> None:
-    """mxf: a key of 16 bytes, a length as BER has it, and so many bytes, to the end; the header says where the footer
-    is, once there is one. SMPTE ST 377-1, 6.3 and 7.1."""
+    """Check an mxf file (SMPTE ST 377-1, 6.3 and 7.1).
+
+    It consists of values, each after a key of 16 bytes and its length in BER. The header states where the footer is,
+    once there is one.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+
+    Raises:
+        BrokenStructure: The file is damaged or cut short.
+    """
     end, footer = 0, 0
     while end < size:
         file.seek(end)

@@ -1,4 +1,4 @@
-"""The pages of Ogg files, and their checksums."""
+"""The check of the pages of Ogg files, and of their checksums."""
 
 import struct
 from typing import BinaryIO
@@ -7,12 +7,21 @@ from zlib import crc32
 from pipeline.video.containers.errors import BrokenStructure, check_end
 
 BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-OGG_MAGIC, OGG_FIRST, OGG_LAST = b"OggS", 2, 4  # and two flags of a page
+OGG_MAGIC, OGG_FIRST, OGG_LAST = b"OggS", 2, 4  # the magic and two flags of a page
 
 
 def check_ogg(file: BinaryIO, size: int) -> None:
-    """ogv: pages, each with the lengths of its segments and a checksum; each stream has a first and a last one. RFC
-    3533, 6."""
+    """Check an ogv file (RFC 3533, 6).
+
+    It consists of pages, each with the lengths of its segments and a checksum. Each stream has a first and a last page.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+
+    Raises:
+        BrokenStructure: The file is damaged or cut short.
+    """
     end, open_streams = 0, set()
     while end < size:
         start = end
@@ -34,8 +43,10 @@ def check_ogg(file: BinaryIO, size: int) -> None:
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """The CRC-32 of RFC 3533, 6: that of zlib with the bits of each byte and of the result the other way round, from 0
-    on. Its own place in the page counts as zeros."""
+    """Compute the CRC-32 of RFC 3533, 6, in which the bytes of the checksum itself count as zeros.
+
+    It is zlib's CRC-32 with the bits of each byte and of the result reversed, and with 0 as its initial value.
+    """
     content = page[:22] + bytes(4) + page[26:]
     crc = crc32(content.translate(BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(crc.to_bytes(4, "big").translate(BITS_REVERSED), "little")

@@ -1,4 +1,4 @@
-"""Whether a video file is whole by its own structure: each container format has a check."""
+"""The check whether a video file is complete by its own structure, which depends on the container format."""
 
 import struct
 from collections.abc import Callable
@@ -20,7 +20,11 @@ from pipeline.video.containers.transport_stream import TS_PACKET, TS_SYNC, TS_TI
 
 
 def describe_damage(path: Path) -> str | None:
-    """What the structure of a file says is wrong with it, in words that follow its name; None where nothing is."""
+    """Describe what is wrong with the structure of a file.
+
+    Returns:
+        Words that continue a sentence beginning with the file's name; None where nothing is wrong.
+    """
     size = path.stat().st_size
     if size == 0:
         return "is empty (0 bytes); the copy or the recording failed"
@@ -38,7 +42,7 @@ def describe_damage(path: Path) -> str | None:
 
 
 def _check_of(head: bytes) -> Callable[[BinaryIO, int], None] | None:
-    """The check of the format that the first bytes are of; None for formats that do not say how long they are."""
+    """Return the check of the format that the first bytes identify; None for formats that do not state a length."""
     if head[4:8] in MP4_TYPES:
         return check_boxes
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":

@@ -1,4 +1,4 @@
-"""The chunks of avi files."""
+"""The check of the chunks of avi files."""
 
 import struct
 from typing import BinaryIO
@@ -9,8 +9,18 @@ AVI_UNKNOWN = (0, 0xFFFFFFFF)
 
 
 def check_riff(file: BinaryIO, size: int) -> None:
-    """avi. `RIFF`, 32-bit size of what follows; files over 1 GB go on with further RIFF blocks. What was written to a
-    pipe does not say its size."""
+    """Check an avi file.
+
+    It consists of `RIFF`, the 32-bit size of the rest, and chunks. Files over 1 GB continue with further RIFF blocks. A
+    file that was written to a pipe does not state its size.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+
+    Raises:
+        BrokenStructure: The file is damaged or cut short.
+    """
     end = 0
     while end + 12 <= size:
         file.seek(end)
@@ -23,7 +33,7 @@ def check_riff(file: BinaryIO, size: int) -> None:
 
 
 def _check_chunks(file: BinaryIO, start: int, stop: int) -> None:
-    """The chunks between two places, and those of the lists among them: name, 32-bit size, even length."""
+    """Check the chunks between two places, and those in lists: each has a name, a 32-bit size, and an even length."""
     while start + 8 <= stop:
         file.seek(start)
         name, length = struct.unpack("<4sI", file.read(8))

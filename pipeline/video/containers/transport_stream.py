@@ -1,15 +1,24 @@
-"""The packets of MPEG transport streams (ts, m2ts)."""
+"""The check of the packets of MPEG transport streams (ts, m2ts)."""
 
 from typing import BinaryIO
 
 from pipeline.video.containers.errors import BrokenStructure
 
 TS_PACKET, TS_SYNC = 188, 0x47  # ISO/IEC 13818-1, 2.4.3.2
-TS_TIMED_PACKET = 4 + TS_PACKET  # m2ts: with a time before it
+TS_TIMED_PACKET = 4 + TS_PACKET  # in m2ts, where a time comes before each packet
 
 
 def check_transport_stream(file: BinaryIO, size: int, *, packet: int) -> None:
-    """ts, m2ts: packets of 188 bytes that begin with 0x47, each behind four bytes in m2ts."""
+    """Check a ts or m2ts file, which consists of packets of 188 bytes that begin with 0x47.
+
+    Args:
+        file: The file.
+        size: Its size in bytes.
+        packet: TS_PACKET, or TS_TIMED_PACKET in m2ts, where four bytes come before each packet.
+
+    Raises:
+        BrokenStructure: The file is damaged or cut short.
+    """
     if size % packet:
         raise BrokenStructure(f"is cut short or damaged: it is no whole number of packets of {packet} bytes")
     num_packets = 1 << 12

@@ -1,7 +1,8 @@
-"""Frames of a video that is still being made: a camera, a stream, a file that grows. Scaled on their way out, as by
-`open_scaled`, so that they cost little to keep.
+"""The interface of live sources, videos that are still being made: a camera, a stream, a file that grows.
 
-h, w: the size that the encoder takes.
+Frames are scaled when they are read, as `open_scaled` does, so that they take little memory.
+
+Shapes: h x w pixels, the size that the encoder takes.
 """
 
 import re
@@ -18,11 +19,17 @@ from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
 from pipeline.video.types import VideoError
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0  # between two tries to connect again; it doubles
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0  # the pause between two attempts to reconnect, which doubles
 
 
 class LiveFrame(NamedTuple):
-    """pixels uint8 [h, w, 3] RGB; seconds: its time in the video; captured: time.monotonic() when it was there."""
+    """A frame of a live source.
+
+    Attributes:
+        pixels: uint8 [h, w, 3], RGB.
+        seconds: Its time in the video.
+        captured: The value of time.monotonic() when it arrived.
+    """
 
     pixels: np.ndarray
     seconds: float
@@ -32,10 +39,13 @@ class LiveFrame(NamedTuple):
 class LiveSource(Protocol):
     """A video that is still being made.
 
-    name         how it is shown: no user, password or key
-    stem         for the names of files
-    can_wait     frames that are not read are there later, so that none needs to be dropped; known with the first frame
-    connected    frames are coming; False while a lost source is tried again
+    Attributes:
+        name: The name for messages, without user, password or key.
+        stem: The stem for the names of files.
+        can_wait: Whether frames that are not read yet can be read later, so that none need to be dropped. It is known
+            with the first frame.
+        connected: Whether frames are coming; False while the source tries to reconnect.
+        num_reconnections: The number of times that a lost source came back.
     """
 
     name: str
@@ -45,23 +55,30 @@ class LiveSource(Protocol):
     num_reconnections: int
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
-        """Yield frames as they come, to the end or until `stop` is set. Call it once.
+        """Yield frames as they come, to the end or until `stop` is set; call it only once.
 
-        Raises VideoError where there is no frame to begin with, or what came is not all; InputError where a frame is
-        smaller than the region of interest.
+        Raises:
+            VideoError: The source gives no first frame, or the video ends before its end.
+            InputError: A frame is smaller than the region of interest.
         """
         ...
 
 
 class LostError(Exception):
-    """A connection is lost, or cannot be made. The message is the reason, without a secret."""
+    """A connection is lost, or cannot be made; the message is the reason, without any secret."""
 
 
 class ReopenedSource(ABC):
-    """What is opened again after it was lost, with growing pauses, and given up when no frame comes for a while.
+    """A live source that is opened again after it was lost, with growing pauses.
 
-    `idle_seconds` is that while. The time of a frame is counted by the clock from the first one, unless the source
-    knows it. `on_event` is given what happens to the connection, in a sentence.
+    The clock counts the time of a frame from the first frame, unless the source states it.
+
+    Args:
+        name: The name for messages, without user, password or key.
+        region: The region of interest, and its size.
+        idle_seconds: The source is given up when no frame comes for this time.
+        longest_pause_seconds: The maximum pause between two attempts to reconnect.
+        on_event: It is called with one sentence for each change of the connection.
     """
 
     can_wait = False
@@ -84,7 +101,7 @@ class ReopenedSource(ABC):
         self._on_event = on_event
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
-        """See `LiveSource.frames`. Raises VideoError also where it is given up."""
+        """See `LiveSource.frames`; VideoError is also raised where the source is given up."""
         start: float | None = None
         captured = time.monotonic()
         pause = FIRST_PAUSE_SECONDS
@@ -120,11 +137,13 @@ class ReopenedSource(ABC):
 
     @abstractmethod
     def _read(self, stop: Event) -> Iterator[tuple[av.VideoFrame, float | None]]:
-        """The frames of one connection, with their times where it knows them, to the end of the video or `stop`.
+        """Yield the frames of one connection, with their times where it states them, to the end of the video or `stop`.
 
-        Raises LostError where the connection is lost, or there is none; VideoError where opening it again is no help.
+        Raises:
+            LostError: The connection is lost, or cannot be made.
+            VideoError: There is an error that opening the source again cannot solve.
         """
 
     @abstractmethod
     def _likely_cause(self) -> str:
-        """Why there is no frame to begin with, as a question."""
+        """Return the likely cause where there is no first frame, as a question."""

@@ -1,4 +1,4 @@
-"""A camera of this machine, read by OpenCV."""
+"""A camera of this machine as a live source."""
 
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -12,7 +12,15 @@ from pipeline.video.sources.base import LONGEST_PAUSE_SECONDS, LostError, Reopen
 
 
 class CameraSource(ReopenedSource):
-    """A camera, by its number, read by OpenCV."""
+    """A camera of this machine, read by OpenCV.
+
+    Args:
+        number: The number of the camera.
+        region: See `ReopenedSource`, as for the other arguments.
+        idle_seconds: See `ReopenedSource`.
+        longest_pause_seconds: See `ReopenedSource`.
+        on_event: See `ReopenedSource`.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A video file that is still being written."""
+"""A video file that is still being written as a live source."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -19,9 +19,14 @@ CAUSE = "is it being written, and as mkv, ts or fragmented mp4? Others have thei
 
 
 class GrowingFile:
-    """A video file that is still being written, from its first frame on. It ends when nothing is added for a while.
+    """A video file that is still being written, from its first frame on.
 
-    `idle_seconds` is that while. The times are those of the file. A frame counts as captured when it is decoded.
+    The times are those of the file. A frame counts as captured when it is decoded.
+
+    Args:
+        path: The file.
+        region: The region of interest, and its size.
+        idle_seconds: The video ends when nothing is added to the file for this time.
     """
 
     can_wait = True
@@ -35,7 +40,7 @@ class GrowingFile:
         self.name, self.stem = str(path), path.stem
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
-        """See `LiveSource.frames`. A damaged frame ends them, as the finished file would be refused."""
+        """See `LiveSource.frames`; a damaged frame raises VideoError, as the finished file would be refused too."""
         num_frames = 0
         try:
             with (
@@ -59,10 +64,10 @@ class GrowingFile:
             raise VideoError(f"{self._path}: no frame came within {self._idle_seconds:g} s: {CAUSE}")
 
     def _decode(self, video: av.container.InputContainer) -> Iterator[av.VideoFrame]:
-        """Every frame in the order of its time. Raises _DamageError where FFmpeg passes over one."""
+        """Yield every frame in the order of its time; raise _DamageError where FFmpeg skips one."""
         stream = video_stream(self._path, video)
         decode_strictly(stream, frame_threads=False)
-        coming: set[int] = set()  # times of frames that the decoder has and has not given yet
+        coming: set[int] = set()  # the times of frames that are in the decoder
         for packet in demux(video, stream):
             if packet.size and not packet.is_discard:
                 if packet.pts is None or packet.is_corrupt:
@@ -82,16 +87,17 @@ class _DamageError(Exception):
 
 
 class _Following:
-    """A file for FFmpeg to read: at its end it waits for more, and ends when none comes, for good."""
+    """A file for FFmpeg that waits for more bytes at its end, and ends permanently when none come."""
 
     def __init__(self, file: FileIO, idle_seconds: float, stop: Event) -> None:
         self._file, self._idle_seconds, self._stop = file, idle_seconds, stop
         self._ended = False
 
     def read(self, size: int) -> bytes:
+        """Read at most `size` bytes, or none after the end."""
         deadline = time.monotonic() + self._idle_seconds
         while not self._ended:
             if content := self._file.read(size):
                 return content
             self._ended = time.monotonic() > deadline or self._stop.wait(POLL_SECONDS)
-        return b""  # FFmpeg asks several times
+        return b""  # every time, as FFmpeg reads several times at the end

@@ -1,4 +1,4 @@
-"""A stream, by its address: one that ends, as a finished video behind HTTP, and one that does not."""
+"""A stream by its address as a live source: one that ends, such as a finished video behind HTTP, or one without end."""
 
 import errno
 import re
@@ -23,26 +23,35 @@ from pipeline.video.region import Region
 from pipeline.video.sources.base import LONGEST_PAUSE_SECONDS, LostError, ReopenedSource
 from pipeline.video.types import VideoError
 
-# For FFmpeg: RTSP through one connection, which firewalls let through; and where a server sends parts of a file, it is
-# itself that goes on at the byte where it was cut off.
+# Options for FFmpeg: RTSP uses one connection, which firewalls let through; and where a server can send parts of a
+# file, FFmpeg itself resumes at the byte where the connection was cut off.
 STREAM_OPTIONS = {"rtsp_flags": "prefer_tcp", "reconnect": "1"}
-# Demuxers, by their names in FFmpeg. What a server says of the bytes of a playlist is not the length of the video, and
-# cameras that send pictures one after the other invent a number.
+# Demuxers by their names in FFmpeg. The number of bytes that a server states for a playlist is not the length of the
+# video, and cameras that send pictures one after the other state an invented number.
 MP4, MULTIPART = "mov,mp4,m4a,3gp,3g2,mj2", "mpjpeg"
 PLAYLISTS = frozenset({"hls", "dash", "sdp"})
-# By the sender, or on the way: whether FFmpeg calls that an error depends on its version.
+# The sender or the network ended it; whether FFmpeg calls that an error depends on its version.
 CONNECTION_ENDED = "the connection ended"
 
 
 class StreamSource(ReopenedSource):
-    """A stream, by its address, read by PyAV.
+    """A stream by its address, read by PyAV.
 
-    One that says where it ends (a finished video behind HTTP) ends there: all of its frames come, each once and with
-    its own time, and a connection that is lost before is not opened again from the start but told, by VideoError.
-    Damaged frames are left out, and told at the end.
+    A stream that states its end (a finished video behind HTTP) is read to that end: all of its frames come, each once
+    and with its own time. Where its connection is lost before, it is not opened again from the start, and VideoError is
+    raised. Damaged frames are left out, and reported by VideoError at the end.
 
-    Of any other, the end is taken for a loss, and frames that are damaged on their way are shown as the decoder repairs
-    them. What times it states starts anew with each connection, so time is counted by the clock.
+    The end of any other stream counts as a loss. Its frames that are damaged on their way are shown as the decoder
+    repairs them. Its times start again with each connection, so the clock counts the time.
+
+    Args:
+        address: The address, which may contain user and password.
+        region: See `ReopenedSource`, as for the arguments that are not listed.
+        idle_seconds: See `ReopenedSource`.
+        open_timeout_seconds: The maximum time until the stream is open.
+        read_timeout_seconds: The maximum time without a frame in an open stream.
+        longest_pause_seconds: See `ReopenedSource`.
+        on_event: See `ReopenedSource`.
     """
 
     def __init__(
@@ -65,13 +74,14 @@ class StreamSource(ReopenedSource):
         )
         self._address = address
         self._timeouts_seconds = (open_timeout_seconds, read_timeout_seconds)
-        self._endless = False  # once it was, it is: a finite video in its place says that the sender has a pause
+        # It stays True: a finite video at the address of an endless stream means that the sender pauses.
+        self._endless = False
 
     def _read(self, stop: Event) -> Iterator[tuple[av.VideoFrame, float | None]]:
         try:
             container = av.open(self._address, options=STREAM_OPTIONS, timeout=self._timeouts_seconds)
         except (av.FFmpegError, UnicodeDecodeError) as error:
-            raise LostError(_reason(error)) from None  # its message has the address with the password
+            raise LostError(_reason(error)) from None  # the message of `error` contains the password
         with container:
             try:
                 stream = video_stream(self.name, container)
@@ -89,11 +99,11 @@ class StreamSource(ReopenedSource):
     def _read_endless(
         self, container: av.container.InputContainer, stream: av.VideoStream, stop: Event
     ) -> Iterator[av.VideoFrame]:
-        stream.codec_context.thread_count = 1  # each further thread holds a frame back
+        stream.codec_context.thread_count = 1  # each further thread delays by a frame
         _, max_seconds = self._timeouts_seconds
         arrived = time.monotonic()
         try:
-            for packet in demux(container):  # of sound too: it may go on where the picture does not
+            for packet in demux(container):  # packets of sound too, which may continue where the picture does not
                 for frame in (packet.stream.index == stream.index and _decode(stream, packet)) or []:
                     yield frame
                     arrived = time.monotonic()
@@ -102,7 +112,7 @@ class StreamSource(ReopenedSource):
                 if time.monotonic() - arrived > max_seconds:
                     raise LostError(f"nothing but sound, or damage, for {max_seconds:g} s")
         except av.FFmpegError as error:
-            yield from _decode(stream, None) or []  # what the decoder holds until it is told of an end
+            yield from _decode(stream, None) or []  # the frames that the decoder keeps until the end
             raise LostError(_reason(error)) from None
         raise LostError(CONNECTION_ENDED)
 
@@ -120,7 +130,7 @@ class StreamSource(ReopenedSource):
             num_damaged += part.is_damaged
             end_seconds, reason = max(end_seconds, part.end_seconds), part.reason
         lost = length.lost(end_seconds, reason)
-        if reason and not lost:  # the decoder holds its last frames until it is told of an end
+        if reason and not lost:  # the decoder keeps its last frames until the end
             for frame in _decode(stream, None) or []:
                 yield frame, _seconds(frame, stream, num_frames)
                 num_frames += 1
@@ -145,16 +155,25 @@ class StreamSource(ReopenedSource):
 
 
 class _Length(NamedTuple):
-    """What a stream says of its end: its seconds, None where it does not; whether the server said how many bytes."""
+    """The statements of a stream on its end.
+
+    Attributes:
+        seconds: Its length; None where it does not state it.
+        in_bytes: Whether the server states the number of bytes.
+    """
 
     seconds: float | None
     in_bytes: bool
 
     def lost(self, end_seconds: float, reason: str) -> str:
-        """Why what came to `end_seconds`, and then ended for a reason of FFmpeg's or none, is not all; "" if it is.
+        """Return the evidence that a video is not complete; "" if it is.
 
-        FFmpeg fails where fewer bytes come than the server said. Without their number, a connection that is cut looks
-        like an end, and some senders end a whole video with a failure.
+        FFmpeg fails where fewer bytes come than the server states. Without their number, a connection that is cut looks
+        like an end, and some senders end a complete video with a failure.
+
+        Args:
+            end_seconds: The end of the part that came.
+            reason: FFmpeg's reason for the end; "" where it ended without one.
         """
         if self.in_bytes and reason:
             return reason
@@ -164,19 +183,26 @@ class _Length(NamedTuple):
 
 
 def _length(container: av.container.InputContainer, stream: av.VideoStream) -> _Length | None:
-    """What a stream says of its end; None where it says nothing, and so has none."""
+    """Return the statements of a stream on its end; None where it makes none, which means that it has no end."""
     name = container.format.name
     in_bytes = (container.size or 0) > 0 and name not in PLAYLISTS | {MULTIPART}
     seconds = container.duration / av.time_base if container.duration else None
-    fragmented = name == MP4 and not stream.frames  # FFmpeg adds up what fragments it has seen
-    guessed = in_bytes and name not in SKIPPING_DEMUXERS | {MP4}  # by FFmpeg, from the bytes and the bit rate
+    fragmented = name == MP4 and not stream.frames  # FFmpeg adds up the fragments that it has seen
+    guessed = in_bytes and name not in SKIPPING_DEMUXERS | {MP4}  # by FFmpeg, from the number of bytes and the bit rate
     if fragmented or guessed:
         seconds = None
     return _Length(seconds, in_bytes) if in_bytes or seconds else None
 
 
 class _Part(NamedTuple):
-    """What one packet gave. end_seconds: when what it holds is over; reason: FFmpeg's, where it failed here."""
+    """The result of decoding one packet.
+
+    Attributes:
+        frames: The frames that the decoder gave.
+        is_damaged: Whether the packet could not be decoded.
+        end_seconds: The end of the packet's content.
+        reason: FFmpeg's reason where it failed here; "" where it did not.
+    """
 
     frames: list[av.VideoFrame]
     is_damaged: bool
@@ -185,7 +211,7 @@ class _Part(NamedTuple):
 
 
 def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[_Part]:
-    """All that is left of a video, without damaged frames."""
+    """Yield the rest of a video, without damaged frames."""
     decode_strictly(stream, frame_threads=False)
     start_seconds = (container.start_time or 0) / av.time_base if container.format.name in PLAYLISTS else 0.0
     try:
@@ -200,24 +226,24 @@ def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream
 
 
 def _seconds(frame: av.VideoFrame, stream: av.VideoStream, num_before: int) -> float:
-    """Its time; where it states none, that of a constant frame rate."""
+    """Return the time of a frame; where it states none, that of a constant frame rate."""
     if frame.pts is None or stream.time_base is None:
         return num_before / float(stream.average_rate or stream.guessed_rate or 25)
     return frame.pts * stream.time_base.numerator / stream.time_base.denominator
 
 
 def _decode(stream: av.VideoStream, packet: av.Packet | None) -> list[av.VideoFrame] | None:
-    """The frames that the decoder gives for a packet, or at the end for None; None where it fails."""
+    """Return the frames that the decoder gives for a packet, or for None at the end; None where it fails."""
     try:
         return packet.decode() if packet else stream.codec_context.decode(None)
-    except EOFError:  # it was told of the end before
+    except EOFError:  # the decoder had been given the end before
         return []
     except DECODING_ERRORS:
         return None
 
 
 def _reason(error: Exception) -> str:
-    """FFmpeg's reason, without the address."""
+    """Return FFmpeg's reason, without the address."""
     if isinstance(error, av.error.ExitError):
         return "it did not answer in time"
     if getattr(error, "errno", None) == errno.EIO:
@@ -226,12 +252,12 @@ def _reason(error: Exception) -> str:
 
 
 def shown_address(address: str) -> str:
-    """An address without what must stay secret: user and password, the query, and values within the path.
+    """Remove secrets from an address: user and password, the query, and values within the path.
 
     >>> shown_address("rtsp://me:p@ss@10.0.0.5:554/user=me&password=x/live?key=y")
     'rtsp://10.0.0.5:554/user=.../live'
     """
     scheme, _, rest = address.partition("://")
-    rest = rest.rpartition("@")[2]  # the last one: an @ within a password should be written %40, but often is not
+    rest = rest.rpartition("@")[2]  # after the last @: passwords often contain an @ that should be %40
     parts = urlsplit(f"{scheme}://{rest}")
     return f"{scheme}://{parts.netloc}" + re.sub(r"=[^/]*", "=...", parts.path)
