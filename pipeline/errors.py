@@ -1,15 +1,16 @@
-"""The one error that means: the input is at fault, not the program."""
+"""The error for bad input, as opposed to a defect of the program."""
 
 
 class InputError(ValueError):
-    """Bad input from the user. The message is one plain sentence (or one a line): file, what was got, likely cause.
+    """Bad input from the user.
 
-    The command line prints the message without a traceback; anything else that is raised is a defect of ours.
+    The message is one plain sentence, or one per line: the file, what was got, the likely cause. The command line
+    prints it without a traceback. Any other exception is a defect of the program.
     """
 
 
 def describe_os_error(error: OSError) -> str:
-    """What the system refused, in words for the user: file and reason, without Python's error number."""
+    """Describe an error of the system for the user: the file and the reason, without Python's error number."""
     path = error.filename2 or error.filename
     reason = error.strerror or type(error).__name__
     return f"cannot read or write {path} ({reason})" if path else f"cannot read or write ({reason})"

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a killed process, never sees half of one; names that can be written down."""
+"""Files are written completely or not at all, found in folders, and checked for names that are valid text."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -10,7 +10,15 @@ from pipeline.errors import InputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix); rename it over `path` on success, remove it on any error."""
+    """Write a file so that no reader ever sees half of it, even if the process is killed.
+
+    Args:
+        path: The file. Its folder is made if it is missing.
+
+    Yields:
+        A temporary path in the same folder, with the same suffix. It is renamed to `path` on success, and removed on
+        any error.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -22,7 +30,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_name(path: Path) -> None:
-    """Raise InputError where the name of a file is no text, so that no table could name it."""
+    """Check that the name of a file is valid text, so that tables can contain it.
+
+    Raises:
+        InputError: The name is not in UTF-8.
+    """
     try:
         path.name.encode()
     except UnicodeEncodeError:
@@ -33,12 +45,18 @@ OVERLAY = ".overlay.mp4"  # after a video's stem
 
 
 def find_files(paths: Sequence[Path], suffixes: Collection[str], *, kind: str) -> list[Path]:
-    """Each once: the files named, and those in the folders named that have one of the suffixes, sorted.
+    """Find files, each once.
 
-    Hidden files and overlays that an earlier call wrote are not found in a folder. `kind`: what is looked for, in
-    words. Raises InputError where a folder holds none.
+    Args:
+        paths: Files, and folders. Of a folder, the files with one of the suffixes are found, sorted, except hidden
+            files and overlays that an earlier call wrote.
+        suffixes: Suffixes in lower case, with their dot.
+        kind: The kind of files in words, for the message.
+
+    Raises:
+        InputError: A folder holds no such file.
     """
-    found: dict[Path, Path] = {}  # by its resolved path
+    found: dict[Path, Path] = {}  # by resolved paths
     for path in paths:
         inside = [path]
         if path.is_dir():

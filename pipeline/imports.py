@@ -1,15 +1,16 @@
-"""Which module of a package imports which, and what files its code consists of: read from the source, nothing is run.
+"""The imports of the modules of the package, and the files that their code consists of.
 
-What counts as an import of a module, wherever it stands in its source, also inside of a function:
+Both are read from the source; no module is run. The following rules decide what counts as an import, anywhere in the
+source of a module, including inside a function:
 
-- `import a.b`, `from a import b` and `from . import b`, where `a.b` is a module; each with the packages that it lies
-  in, as their `__init__.py` run first.
-- Not below `if TYPE_CHECKING:`: such an import is for a type checker, and changes no result.
-- Not by a name that is only known at run time (importlib): a module of the package must not be imported so, and
-  tests/test_structure.py says where one is.
+- `import a.b`, `from a import b` and `from . import b` count where `a.b` is a module, together with the packages that
+  contain it, as their `__init__.py` run first.
+- Imports below `if TYPE_CHECKING:` do not count: they are for a type checker, and change no result.
+- Imports by a name that is only known at run time (importlib) do not count. A module of the package must not be
+  imported like this, and tests/test_structure.py reports where one is.
 
 A data file in the package, such as a template, belongs to each module whose source has a string that is the file's name
-or ends with `/` and its name, and to each data file that mentions its name, as a template that includes another does.
+or ends with `/` and its name, and to each data file that mentions its name, such as a template that includes it.
 """
 
 import ast
@@ -25,7 +26,9 @@ NOT_DATA = (".py", ".pyc")
 
 
 class SourceTree:
-    """The source of the package `pipeline` below a folder. What was read once is not read again: edits come too late.
+    """The source of the package `pipeline` below a folder.
+
+    Each file is parsed only once, so that later edits are not noticed.
 
     Args:
         root: The folder that holds the package; by default the one that this code was imported from.
@@ -37,12 +40,12 @@ class SourceTree:
 
     @cached_property
     def modules(self) -> dict[str, Path]:
-        """Each module by its dotted name, with its file."""
+        """The file of each module, by the dotted name of the module."""
         return {self._name(path): path for path in sorted((self.root / PACKAGE).rglob("*.py"))}
 
     @cached_property
     def data_files(self) -> tuple[Path, ...]:
-        """The files of the package that are not Python; hidden ones and `py.typed`, which hold nothing, left out."""
+        """The files of the package that are not Python, without hidden ones and the empty `py.typed`."""
         paths = (path for path in sorted((self.root / PACKAGE).rglob("*")) if path.is_file())
         return tuple(p for p in paths if p.suffix not in NOT_DATA and p.name[0] != "." and p.name != "py.typed")
 
@@ -63,14 +66,14 @@ class SourceTree:
                 waiting += ast.iter_child_nodes(node)
 
     def imports_of(self, module: str, *, for_types: bool = False) -> frozenset[str]:
-        """What a module imports, of this package and of others; without the packages that these lie in.
+        """Find what a module imports, of this package and of others, without the packages that contain these.
 
         Args:
             module: The dotted name of a module of this tree.
             for_types: Whether imports below `if TYPE_CHECKING:` count too.
 
         Returns:
-            Dotted names. Of `from a import b` it is `a.b` where that is a module of this tree, else `a`.
+            Dotted names. For `from a import b` this is `a.b` if that is a module of this tree, otherwise `a`.
         """
         found: set[str] = set()
         is_package = self.modules[module].name == "__init__.py"
@@ -87,7 +90,7 @@ class SourceTree:
         return frozenset(found)
 
     def closure_of(self, module: str) -> set[str]:
-        """The modules of this tree that run when `module` does: itself, its imports, theirs, and all their packages."""
+        """Return the modules of this tree that run with `module`: itself, its imports, theirs, and their packages."""
         seen: set[str] = set()
         waiting = [module]
         while waiting:
@@ -101,7 +104,7 @@ class SourceTree:
         return seen
 
     def files_of(self, module: str) -> set[Path]:
-        """The files that the code of `module` consists of: the sources of its closure, and the data that these name."""
+        """Return the files of the code of `module`: the sources of its closure, and the data files that these name."""
         closure = self.closure_of(module)
         found = {path for path in self.data_files if any(self._names(name, path) for name in closure)}
         waiting = list(found)
@@ -113,7 +116,7 @@ class SourceTree:
         return found | {self.modules[name] for name in closure}
 
     def _names(self, module: str, data_file: Path) -> bool:
-        """Whether a string in a module's source names a data file."""
+        """Return whether a string in a module's source names a data file."""
         return any(
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
@@ -122,7 +125,7 @@ class SourceTree:
         )
 
     def fingerprint_of(self, module: str) -> str:
-        """Hex digest over the names and contents of `files_of` a module; any edit of one of them changes it."""
+        """Return a hex digest over the names and contents of `files_of` a module; any edit of a file changes it."""
         digest = hashlib.sha256()
         for path in sorted(self.files_of(module)):
             content = path.read_bytes()

@@ -1,4 +1,7 @@
-"""A checkpoint as MLflow's pyfunc: `mlflow.pyfunc.load_model(uri).predict(table)` labels videos or describes images."""
+"""A checkpoint as a pyfunc model of MLflow.
+
+`mlflow.pyfunc.load_model(uri).predict(table)` labels videos or describes images.
+"""
 
 from pathlib import Path
 from typing import NoReturn
@@ -30,15 +33,26 @@ NO_CAPTIONS = pd.DataFrame(
 
 
 class LabellingModel:
-    """A model that takes a table with a column `path` (videos, or .npy for a model of ready features)."""
+    """A labeller for MLflow.
+
+    Args:
+        checkpoint: The folder of the checkpoint.
+    """
 
     def __init__(self, checkpoint: Path) -> None:
         self._model = load_model(str(checkpoint), device="auto")
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
-        """One row a frame: path, frame, time_seconds (NaN for features), label, probability.
+        """Label videos.
 
-        Raises InputError, naming the file, at the first one that it cannot label.
+        Args:
+            table: Its column `path` names videos, or .npy files for a model of ready features.
+
+        Returns:
+            One row per frame: path, frame, time_seconds (NaN for features), label, probability.
+
+        Raises:
+            InputError: A file cannot be labelled; the message names the first such file.
         """
         tables = [NO_FRAMES]
         for path in table["path"]:
@@ -55,15 +69,26 @@ class LabellingModel:
 
 
 class CaptioningModel:
-    """A model that takes a table with a column `path` (images)."""
+    """A captioner for MLflow.
+
+    Args:
+        checkpoint: The folder of the checkpoint.
+    """
 
     def __init__(self, checkpoint: Path) -> None:
         self._model = load_caption_model(str(checkpoint), device="auto")
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
-        """One row an image: path, its best caption, the probability of that.
+        """Describe images.
 
-        Raises InputError, naming the file, at the first one that it cannot read.
+        Args:
+            table: Its column `path` names images.
+
+        Returns:
+            One row per image: path, its best caption, the probability of the caption.
+
+        Raises:
+            InputError: A file cannot be read; the message names the first such file.
         """
         images = caption_images(map(Path, table["path"]), self._model, plan_search(self._model), on_failure=_raise)
         captions = [best for _, (best, *_) in images]
@@ -80,6 +105,6 @@ def _raise(message: str) -> NoReturn:
 
 
 def _load_pyfunc(path: str) -> LabellingModel | CaptioningModel:
-    """Called by mlflow with the folder of the checkpoint."""
+    """Load a model; MLflow calls this with the folder of the checkpoint."""
     folder = Path(path)
     return CaptioningModel(folder) if read_kind(folder) == "captioner" else LabellingModel(folder)
