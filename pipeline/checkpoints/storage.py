@@ -73,7 +73,7 @@ def read_kind(folder: Path) -> str:
 
 
 def _read_spec_text(folder: Path) -> str:
-    missing = f"{folder}: is no checkpoint, it has no {SPEC}: train one with `dvc repro`"
+    missing = f"{folder}: is not a checkpoint, it has no {SPEC}: train one with `dvc repro`"
     return read_text(folder / SPEC, missing=missing if folder.exists() else f"{folder}: no such folder")
 
 
@@ -164,7 +164,7 @@ def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
     }
     problems = [f"{name} is missing" for name in expected if name not in tensors]
     strays = [name for name in tensors if name not in expected and name.split(".")[0] in modules]
-    problems += [f"{name} is no part of the model" for name in strays]
+    problems += [f"{name} is not part of the model" for name in strays]
     for name in expected.keys() & tensors.keys():
         if tensors[name].shape != expected[name].shape:
             problems.append(f"{name} has shape {list(tensors[name].shape)}, expected {list(expected[name].shape)}")

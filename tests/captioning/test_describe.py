@@ -416,5 +416,5 @@ def test_pyfunc_gives_the_columns_of_its_signature(caption_model, model, images,
 def test_pyfunc_takes_the_model_that_the_checkpoint_holds(caption_model, video_model, tmp_path):
     assert isinstance(_load_pyfunc(str(caption_model)), CaptioningModel)
     assert isinstance(_load_pyfunc(str(video_model)), LabellingModel)
-    with pytest.raises(InputError, match="is no checkpoint"):
+    with pytest.raises(InputError, match="is not a checkpoint"):
         _load_pyfunc(str(tmp_path))

@@ -92,7 +92,7 @@ def test_a_labeller_from_before_there_were_captioners_is_told_as_one(video_model
 
 def test_a_folder_that_is_none_is_refused(tmp_path, copy):
     assert refusal(tmp_path / "gone") == f"{tmp_path / 'gone'}: no such folder"
-    assert refusal(tmp_path).startswith(f"{tmp_path}: is no checkpoint, it has no checkpoint.json")
+    assert refusal(tmp_path).startswith(f"{tmp_path}: is not a checkpoint, it has no checkpoint.json")
     (copy / "weights.safetensors").unlink()
     assert refusal(copy) == f"{copy / 'weights.safetensors'}: is missing: the checkpoint is not whole"
 
@@ -143,7 +143,7 @@ def test_weights_that_do_not_fit_are_refused(copy, prefix):
     assert refusal(copy).endswith(f"{name} holds NaN or infinity")
     weights.write_bytes(content)
     change_weights(copy, lambda tensors: tensors.update({f"{prefix}.more": torch.zeros(5)}))
-    assert refusal(copy).endswith(f"{prefix}.more is no part of the model")
+    assert refusal(copy).endswith(f"{prefix}.more is not part of the model")
     weights.write_bytes(content[: len(content) // 2])
     assert refusal(copy).startswith(f"{weights}: cannot be read")
 

@@ -65,9 +65,9 @@ def test_it_comes_back_whole_in_eval_mode_and_others_may_read_it(video_model):
 
 def test_a_folder_that_is_none_is_refused(tmp_path, copy):
     assert refusal(tmp_path / "gone") == f"{tmp_path / 'gone'}: no such folder"
-    assert refusal(tmp_path).startswith(f"{tmp_path}: is no checkpoint, it has no checkpoint.json")
+    assert refusal(tmp_path).startswith(f"{tmp_path}: is not a checkpoint, it has no checkpoint.json")
     file = copy / "checkpoint.json"
-    assert refusal(file).startswith(f"{file}: is no checkpoint")
+    assert refusal(file).startswith(f"{file}: is not a checkpoint")
     (copy / "weights.safetensors").unlink()
     assert refusal(copy) == f"{copy / 'weights.safetensors'}: is missing: the checkpoint is not whole"
 
@@ -119,7 +119,7 @@ def test_weights_that_do_not_fit_are_refused(copy):
     assert refusal(copy).endswith(f"{name} holds NaN or infinity")
     weights.write_bytes(content)
     change_weights(copy, lambda tensors: tensors.update({"labeller.more": torch.zeros(5)}))
-    assert refusal(copy).endswith("labeller.more is no part of the model")
+    assert refusal(copy).endswith("labeller.more is not part of the model")
     for broken in (content[: len(content) // 2], b"", b"not weights at all, but a few words"):
         weights.write_bytes(broken)
         assert refusal(copy).startswith(f"{weights}: cannot be read")

@@ -303,7 +303,7 @@ def test_the_earlier_names_of_options_work_with_a_note_and_are_not_in_the_help(v
     ("arguments", "sentence"),
     [
         (["clip.mp4", "--model", "nothing", "--out", "out"], "nothing: no such folder"),
-        (["clip.mp4", "--model", "empty", "--out", "out"], "empty: is no checkpoint, it has no checkpoint.json"),
+        (["clip.mp4", "--model", "empty", "--out", "out"], "empty: is not a checkpoint, it has no checkpoint.json"),
         (["empty", "--model", "model", "--out", "out"], "empty: holds no video"),
         (["clip.mp4", "--model", "model", "--out", "clip.mp4"], "clip.mp4: cannot be written: clip.mp4 is a file"),
         (["clip.mp4", "--model", "model", "--out", "clip.mp4/x"], "clip.mp4/x: cannot be written: clip.mp4 is a file"),

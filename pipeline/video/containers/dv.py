@@ -21,5 +21,5 @@ def check_dv(file: BinaryIO, size: int) -> None:
     frame = DV_FRAMES[file.read(1)[0] >> 7]
     if size % frame:
         raise BrokenStructure(
-            f"is cut short: it is no whole number of frames of {frame} bytes; copy or record it again"
+            f"is cut short: it is not a whole number of frames of {frame} bytes; copy or record it again"
         )

@@ -20,7 +20,7 @@ def check_transport_stream(file: BinaryIO, size: int, *, packet: int) -> None:
         BrokenStructure: The file is damaged or cut short.
     """
     if size % packet:
-        raise BrokenStructure(f"is cut short or damaged: it is no whole number of packets of {packet} bytes")
+        raise BrokenStructure(f"is cut short or damaged: it is not a whole number of packets of {packet} bytes")
     num_packets = 1 << 12
     for start in range(0, size, num_packets * packet):
         starts = file.read(num_packets * packet)[packet - TS_PACKET :: packet]
