@@ -10,7 +10,7 @@ import pytest
 from made_models import write_other_container, write_video
 
 from pipeline.errors import InputError
-from pipeline.labelling.folder import Outcome, OutputOptions, label_videos
+from pipeline.labelling.folder import LabellingOutcome, OutputOptions, label_videos
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.report import LabelReport
 from pipeline.video.types import Backend
@@ -28,7 +28,7 @@ def video(tmp_path) -> Path:
     return write_video(tmp_path / "clip.mp4", num_frames=12)
 
 
-def label(paths: list[Path], model: Model, out: Path, **options) -> tuple[Outcome, list[str]]:
+def label(paths: list[Path], model: Model, out: Path, **options) -> tuple[LabellingOutcome, list[str]]:
     out.mkdir(exist_ok=True)
     printed: list[str] = []
     return label_videos(paths, model, out, on_failure=printed.append, **options), printed
@@ -39,7 +39,7 @@ def label(paths: list[Path], model: Model, out: Path, **options) -> tuple[Outcom
 def test_the_reader_that_was_taken_is_in_both_reports(reader, decoder_processes, models, video, tmp_path):
     out = tmp_path / "out"
     outcome, printed = label([video], models[reader], out, decoder_processes=decoder_processes)
-    assert (outcome, printed) == (Outcome(1, 0, 0, 0), [])
+    assert (outcome, printed) == (LabellingOutcome(1, 0, 0, 0), [])
     assert json.loads((out / "clip.report.json").read_text())["decoding"]["reader"] == reader
     assert list(pd.read_csv(out / "decode_report.csv")["reader"]) == [reader]
     label([video], models["pyav"], tmp_path / "pyav")
@@ -51,10 +51,10 @@ def test_the_reader_that_was_taken_is_in_both_reports(reader, decoder_processes,
 def test_what_auto_and_pyav_labelled_is_finished_for_both_and_for_no_other_reader(models, video, tmp_path):
     out = tmp_path / "out"
     label([video], models["auto"], out)
-    assert label([video], models["pyav"], out)[0] == Outcome(0, 0, 1, 0)
+    assert label([video], models["pyav"], out)[0] == LabellingOutcome(0, 0, 1, 0)
     for reader in ("decord", "opencv", "auto"):
-        assert label([video], models[reader], out)[0] == Outcome(1, 0, 0, 0), reader
-        assert label([video], models[reader], out)[0] == Outcome(0, 0, 1, 0), reader
+        assert label([video], models[reader], out)[0] == LabellingOutcome(1, 0, 0, 0), reader
+        assert label([video], models[reader], out)[0] == LabellingOutcome(0, 0, 1, 0), reader
 
 
 def test_the_fingerprint_is_that_from_before_there_was_a_choice(models):
@@ -81,7 +81,7 @@ def test_reports_from_before_there_was_a_choice_count_as_pyav(models, video, tmp
     assert report is not None
     assert report.decoding is not None
     assert report.decoding.reader == "pyav"
-    assert label([video], models["auto"], out)[0] == Outcome(0, 0, 1, 0)
+    assert label([video], models["auto"], out)[0] == LabellingOutcome(0, 0, 1, 0)
     rows = pd.read_csv(table).set_index("stem")
     assert dict(rows["reader"]) == {"clip": "pyav", "other": "pyav"}
     assert rows.loc["other", "decoded_frames"] == 5
@@ -95,20 +95,20 @@ def test_a_damaged_video_is_refused_and_never_labelled_in_part(reader, models, t
     content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
     path.write_bytes(content)
     outcome, (sentence,) = label([path], models[reader], tmp_path / "out")
-    assert outcome == Outcome(0, 0, 0, 1)
+    assert outcome == LabellingOutcome(0, 0, 0, 1)
     assert sentence.startswith(f"{path}: ")
     assert "damaged" in sentence
     assert not list((tmp_path / "out").glob("clip.*"))
     (row,) = pd.read_csv(tmp_path / "out" / "decode_report.csv").to_dict("records")
     assert (row["outcome"], row["reader"], row["problems"]) == ("failed", reader, sentence.removeprefix(f"{path}: "))
     with pytest.raises(InputError, match=f"--on-error partial: got --reader {reader}"):
-        label([path], models[reader], tmp_path / "out", wanted=OutputOptions(on_error="partial"))
+        label([path], models[reader], tmp_path / "out", outputs=OutputOptions(on_error="partial"))
 
 
 def test_a_video_that_a_reader_refuses_is_named_and_the_others_go_on(models, video, tmp_path):
     refused = write_other_container(tmp_path / "tape.ts", "libx264")
     outcome, (sentence,) = label([refused, video], models["decord"], tmp_path / "out")
-    assert outcome == Outcome(1, 0, 0, 1)
+    assert outcome == LabellingOutcome(1, 0, 0, 1)
     assert sentence.startswith(
         f"{refused}: decord loses frames or their times in files of the format mpegts; use --reader"
     )
@@ -118,7 +118,7 @@ def test_a_video_that_a_reader_refuses_is_named_and_the_others_go_on(models, vid
 
 def test_a_whole_video_whose_packets_tell_no_times_is_labelled_by_opencv(models, tmp_path):
     path = write_other_container(tmp_path / "bare.h264", "libx264", num_frames=20)
-    assert label([path], models["opencv"], tmp_path / "out") == (Outcome(1, 0, 0, 0), [])
+    assert label([path], models["opencv"], tmp_path / "out") == (LabellingOutcome(1, 0, 0, 0), [])
     times = pd.read_csv(tmp_path / "out" / "bare.frames.csv")["time_seconds"]
     np.testing.assert_allclose(times, np.arange(20) / 25)
 
