@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import InputError, describe_os_error
 
@@ -20,15 +20,6 @@ _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM")
 
 _WHITE = (255, 255, 255, 255)
 _MAX_16_BITS = 65535
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # by the EXIF tag Orientation, what turns the stored pixels upright
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -46,7 +37,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
+            # An open file, not its name: a file with a name is mapped into memory, which scrambles a rotated TIFF.
+            with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
                 return _upright_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         most = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
@@ -77,9 +69,11 @@ def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     image.load()  # before the EXIF tags are asked: a TIFF turns itself when it is loaded
     orientation = image.getexif().get(ExifTags.Base.Orientation)
     image = _in_rgb(image)
-    if orientation in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[orientation])
-    return np.array(image)
+    # The one tag on a plain image: of a file's own tags exif_transpose writes all others again, and some damage to
+    # them, which matters to nobody, makes that fail.
+    image.info.clear()
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.array(ImageOps.exif_transpose(image))
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:

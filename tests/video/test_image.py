@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pipeline.errors import InputError
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 
 HEIGHT, WIDTH = 12, 20
-ORIENTATION = 0x0112
+ORIENTATION, X_RESOLUTION, RATIONAL = 0x0112, 0x011A, 5  # tags and a type of TIFF, which EXIF is made of
 COLOR = (200, 40, 90)
 
 
@@ -165,17 +165,42 @@ def test_a_transparent_colour_lies_on_white(tmp_path: Path) -> None:
     assert read_image(path).tolist() == [[[255, 255, 255]]]
 
 
+# By orientation, of the stored pixels what is seen. EXIF 2.3 says where their row 0 and their column 0 are seen.
+SEEN: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda stored: stored,  # top, left
+    2: lambda stored: stored[:, ::-1],  # top, right
+    3: lambda stored: stored[::-1, ::-1],  # bottom, right
+    4: lambda stored: stored[::-1],  # bottom, left
+    5: lambda stored: stored.swapaxes(0, 1),  # left, top
+    6: lambda stored: stored.swapaxes(0, 1)[:, ::-1],  # right, top
+    7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],  # right, bottom
+    8: lambda stored: stored.swapaxes(0, 1)[::-1],  # left, bottom
+    9: lambda stored: stored,  # stands for nothing
+}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_exif_orientation_is_applied_once(tmp_path: Path, suffix: str, orientation: int) -> None:
+@pytest.mark.parametrize("orientation", SEEN)
+def test_the_exif_orientation_is_applied_once(tmp_path: Path, suffix: str, orientation: int, mode: str) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     options = {"lossless": True} if suffix == ".webp" else {}
-    path = saved(tmp_path, smooth_image(), suffix, exif=exif, **options)
-    with Image.open(path) as image:
-        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    np.testing.assert_array_equal(read_image(path), expected)
-    assert expected.shape == ((HEIGHT, WIDTH, 3) if orientation < 5 else (WIDTH, HEIGHT, 3))
+    image = smooth_image().convert(mode)
+    path = saved(tmp_path, image, suffix, exif=exif, **options)
+    np.testing.assert_array_equal(read_image(path), SEEN[orientation](np.asarray(image.convert("RGB"))))
+
+
+@pytest.mark.parametrize("kind", range(1, 13))
+def test_damage_to_other_tags_does_not_matter(tmp_path: Path, kind: int) -> None:
+    """A resolution of another type than TIFF gives it: `ImageOps.exif_transpose` of some such files fails."""
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[X_RESOLUTION] = 6, 72.0
+    head, entry, rest = exif.tobytes().partition(struct.pack(">HH", X_RESOLUTION, RATIONAL))
+    assert entry
+    damaged = head + struct.pack(">HH", X_RESOLUTION, kind) + rest
+    path = saved(tmp_path, smooth_image(), ".png", exif=damaged)
+    np.testing.assert_array_equal(read_image(path), SEEN[6](SMOOTH))
 
 
 def test_a_camera_held_upright(tmp_path: Path) -> None:
