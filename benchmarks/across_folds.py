@@ -64,7 +64,7 @@ class Tested(NamedTuple):
     def even_temperature(self) -> float:
         """At which the mean probability of the given labels is the share of them that is right."""
         share_right = (self.labels == self.truth).mean()
-        return search_temperature(lambda tried: self.chosen(tried).mean() > share_right)
+        return search_temperature(lambda tried: float(self.chosen(tried).mean() - share_right))
 
 
 def _error(probabilities: np.ndarray, correct: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.postprocessing import temperature
-from pipeline.postprocessing.temperature import HIGHEST, fit_temperature, tempered
+from pipeline.postprocessing.temperature import HIGHEST, LOWEST, fit_temperature, search_temperature, tempered
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -51,7 +51,13 @@ def test_the_temperature_of_labels_that_were_drawn_with_one_is_found():
     assert fit_temperature(softmax(logits), labels_and_gaps, LabelSpace(tuple("abcde"))) == pytest.approx(2, rel=0.05)
 
 
+@given(st.floats(1e-3, 1e3))
+def test_the_crossing_is_found_or_the_nearest_bound(crossing):
+    found = search_temperature(lambda tried: crossing - tried)
+    assert found == pytest.approx(min(max(crossing, LOWEST), HIGHEST), rel=4e-9)
+
+
 def test_where_no_label_tells_the_temperature():
     probabilities, space = np.array([[0.9, 0.1], [0.9, 0.1]]), LabelSpace(("a", "b"))
     assert fit_temperature(probabilities, np.full(2, IGNORE_INDEX), space) == 1
-    assert fit_temperature(probabilities, np.array([0, 1]), space) == pytest.approx(HIGHEST, rel=1e-3)
+    assert fit_temperature(probabilities, np.array([0, 1]), space) == HIGHEST
