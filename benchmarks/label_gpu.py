@@ -54,7 +54,7 @@ from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.encoding import cuda_graph
 from pipeline.encoding.batches import BatchEncoder, SharedBatches
-from pipeline.encoding.cuda_graph import CUDARuntime, PixelEncoder
+from pipeline.encoding.cuda_graph import CUDARuntime, make_pixel_encoder
 from pipeline.encoding.runtime import TorchRuntime
 from pipeline.encoding.types import Precision, Runtime
 from pipeline.labelling.folder import OutputOptions, label_videos
@@ -358,7 +358,7 @@ class StandIn:
 
     def __init__(self, frames: FrameEncoder, *, precision: Precision) -> None:
         self.frame_encoder = frames
-        encode = PixelEncoder(frames, precision=precision)
+        encode = make_pixel_encoder(frames, precision=precision)
         encoders = [lambda parts: encode(torch.from_numpy(np.concatenate(parts)))] * cuda_graph.NUM_PLACES
         self._batches = SharedBatches(encoders, batch_size=cuda_graph.fitting_batch_frames(*frames.preprocess.size))
 

@@ -9,6 +9,7 @@ Shapes: n frames, h x w pixels, F features.
 from collections.abc import Callable
 from concurrent.futures import Future
 from copy import deepcopy
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -18,8 +19,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.encoding.batches import SharedBatches
+from pipeline.encoding.pixels import PixelEncoder
 from pipeline.encoding.types import Precision
 from pipeline.errors import InputError
+from pipeline.models.encoders.encoder import Encoder
 from pipeline.rnn.precision import exact_float32
 
 BATCH_PIXELS = 64 * 224 * 224  # a batch of this size keeps a large GPU busy and takes 1 to 2 GB of its memory
@@ -65,7 +68,7 @@ class CUDARuntime:
         height, width = frame_encoder.preprocess.size
         self._shape = (height, width, 3)
         size = fitting_batch_frames(height, width)
-        graph = _capture(PixelEncoder(frame_encoder, precision=precision), (size, *self._shape))
+        graph = _capture(make_pixel_encoder(frame_encoder, precision=precision), (size, *self._shape))
         self._batches = SharedBatches([_Place(graph) for _ in range(NUM_PLACES)], batch_size=size)
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
@@ -80,29 +83,26 @@ class CUDARuntime:
         return self._batches.submit(pixels)
 
 
-class PixelEncoder(nn.Module):
-    """An encoder with its normalization, on the encoder's device, with a copy of its weights.
+def make_pixel_encoder(frame_encoder: FrameEncoder, *, precision: Precision) -> PixelEncoder:
+    """The encoder where it is, with a copy of its weights; nothing is copied to the device on the way."""
+    channels = frame_encoder.preprocess.channel_values(next(frame_encoder.encoder.parameters()).device)
+    return PixelEncoder(
+        _Network(frame_encoder.encoder, precision), partial(frame_encoder.preprocess.normalize, channels=channels)
+    )
 
-    Nothing is copied to the device during `forward`.
 
-    Args:
-        frame_encoder: The encoder that is copied.
-        precision: "full" computes in float32, "reduced" in bfloat16.
-    """
+class _Network(nn.Module):
+    """A copy of an encoder that computes in a precision: images float32 [n, 3, h, w] -> features float32 [n, F]."""
 
-    def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision) -> None:
+    def __init__(self, encoder: Encoder, precision: Precision) -> None:
         super().__init__()
         self._layout = LAYOUTS[precision]
         self._dtype = torch.float32 if precision == "full" else torch.bfloat16
-        self._preprocess = frame_encoder.preprocess
-        self._channels = frame_encoder.preprocess.channel_values(next(frame_encoder.encoder.parameters()).device)
-        self.encoder = deepcopy(frame_encoder.encoder).to(memory_format=self._layout)
+        self.encoder = deepcopy(encoder).to(memory_format=self._layout)
         _cast(self.encoder, self._dtype)
 
     @torch.no_grad()
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Map frames uint8 [n, h, w, 3] of the encoder's size to features float32 [n, F]."""
-        images = self._preprocess.normalize(pixels, self._channels)
+    def forward(self, images: Tensor) -> Tensor:
         images = images.to(self._dtype).contiguous(memory_format=self._layout)
         return self.encoder.encode_batch(images).float()
 

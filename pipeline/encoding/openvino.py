@@ -5,7 +5,7 @@ Shapes: n frames, h x w pixels, F features.
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.checkpoints.encoder import FrameEncoder
+from pipeline.encoding.pixels import PixelEncoder
 from pipeline.encoding.types import BATCH_FRAMES, Precision
 from pipeline.errors import InputError
 
@@ -27,17 +28,6 @@ if TYPE_CHECKING:
 # largest feature. 2e-5 was seen.
 EXPORT_TOLERANCE = 1e-3
 MAX_WAITING_REQUESTS = 2  # for each thread: one that is computed and one that waits
-
-
-class _PixelEncoder(nn.Module):
-    """The module that is exported: frames uint8 [n, h, w, 3] of the encoder's size -> features float32 [n, F]."""
-
-    def __init__(self, encode: nn.Module, normalize: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.encode, self.normalize = encode, normalize
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.encode(self.normalize(pixels))
 
 
 class ExportError(Exception):
@@ -183,7 +173,7 @@ def _export(frame_encoder: FrameEncoder, core: "openvino.Core", batch_frames: in
     openvino = _import_openvino()
     by_frames = frame_encoder.encoder.frame_by_frame(*frame_encoder.preprocess.size) if batch_frames > 1 else None
     example = torch.from_numpy(_noise((batch_frames if by_frames else 1, *frame_encoder.preprocess.size, 3)))
-    module = _PixelEncoder(by_frames or frame_encoder.encoder, frame_encoder.preprocess.normalize).eval()
+    module = PixelEncoder(by_frames or frame_encoder.encoder, frame_encoder.preprocess.normalize).eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer warns that it takes sizes for constants, which they are

@@ -17,7 +17,7 @@ from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
 from pipeline.cli.main import main
 from pipeline.config import Pixels
 from pipeline.encoding import cuda_graph as module
-from pipeline.encoding.cuda_graph import CaptureError, CUDARuntime, PixelEncoder, fitting_batch_frames
+from pipeline.encoding.cuda_graph import CaptureError, CUDARuntime, fitting_batch_frames, make_pixel_encoder
 from pipeline.encoding.runtime import TorchRuntime, open_runtime
 from pipeline.errors import InputError
 from pipeline.labelling import folder as labelling_folder
@@ -55,8 +55,8 @@ def test_what_is_captured_computes_torchs_features(name, color):
     frames, pixels = make_frames(name, color=color), some_pixels(5)
     before = {key: tensor.clone() for key, tensor in frames.encoder.state_dict().items()}
     expected = TorchRuntime(frames).submit(pixels).result()
-    assert_near(PixelEncoder(frames, precision="full")(torch.from_numpy(pixels)), expected)
-    reduced = PixelEncoder(frames, precision="reduced")(torch.from_numpy(pixels))
+    assert_near(make_pixel_encoder(frames, precision="full")(torch.from_numpy(pixels)), expected)
+    reduced = make_pixel_encoder(frames, precision="reduced")(torch.from_numpy(pixels))
     assert nn.functional.cosine_similarity(reduced, expected).min() > COSINE
     assert not torch.equal(reduced, expected)
     after = frames.encoder.state_dict()

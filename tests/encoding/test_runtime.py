@@ -175,9 +175,9 @@ def test_an_export_that_is_damaged_is_made_anew(frames, tmp_path):
 
 
 def test_torch_is_taken_where_an_export_gives_other_features(frames, monkeypatch, capsys):
-    right = module._PixelEncoder.forward
+    right = module.PixelEncoder.forward
     monkeypatch.setattr(
-        module._PixelEncoder, "forward", lambda self, x: right(self, x) * (2 if torch.jit.is_tracing() else 1)
+        module.PixelEncoder, "forward", lambda self, x: right(self, x) * (2 if torch.jit.is_tracing() else 1)
     )
     runtime = open_runtime(frames)
     assert isinstance(runtime, TorchRuntime)

@@ -22,7 +22,7 @@ from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.read import read_predicted
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.encoding.batches import SharedBatches
-from pipeline.encoding.cuda_graph import PixelEncoder
+from pipeline.encoding.cuda_graph import make_pixel_encoder
 from pipeline.encoding.runtime import TorchRuntime
 from pipeline.errors import InputError
 from pipeline.labelling.folder import (
@@ -260,7 +260,7 @@ class Sharing:
 
     def __init__(self, frames: FrameEncoder) -> None:
         self.frame_encoder = frames
-        self._encode = PixelEncoder(frames, precision="full")
+        self._encode = make_pixel_encoder(frames, precision="full")
         self._batches = SharedBatches([self._encode_each] * 2, batch_size=5)
 
     def _encode_each(self, parts: list[np.ndarray]) -> torch.Tensor:
