@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from omegaconf import OmegaConf
 
 from pipeline.config import Params, load_params
 from pipeline.stages.dependencies import with_code_dependencies
+from pipeline.stages.evaluate_labeller import PICTURES
 
 # The rooms from the lowest to the highest, each with those that it may import; `errors` and `files` are open to all.
 BOTTOM = {"errors", "files"}
@@ -173,6 +175,19 @@ def test_a_stage_runs_its_own_file(stage):
 def test_every_stage_file_is_a_stage():
     files = {path.stem for path in (PACKAGE / "stages").glob("*.py")} - {"__init__", "paths", "dependencies"}
     assert files == set(stages())
+
+
+def test_the_plots_are_columns_of_tables_and_a_folder_of_pictures():
+    """DVC takes each file of a folder that it draws for data, so that none may hold tables or reports too."""
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    folders = [plot for plot in plots if isinstance(plot, str)]
+    assert folders == [f"results/evaluation/{PICTURES}"]
+    outs = {out if isinstance(out, str) else next(iter(out)) for stage in stages().values() for out in stage["outs"]}
+    for plot in plots:
+        name, settings = (plot, {}) if isinstance(plot, str) else next(iter(plot.items()))
+        columns = settings.get("y")
+        for file in columns if isinstance(columns, dict) else [name]:
+            assert outs & {file, *map(str, Path(file).parents)}, f"no stage writes {file}"
 
 
 def composed(*overrides: str) -> dict:

@@ -29,6 +29,7 @@ from pipeline.tracking import store
 
 HELD_OUT = ("val", "test")
 WITHOUT_RNN = "without_rnn"
+PICTURES = "pictures"  # a folder of nothing else, as DVC takes any file of one that it draws for data of a plot
 Predictions = dict[str, VideoLabels]
 
 
@@ -64,7 +65,7 @@ def main() -> None:
         metrics[f"{split}_{WITHOUT_RNN}"] = flatten(alone_report) | calibration_of(truth, alone, label_space)
         _write_report(out / split, report, truth, predicted, label_space)
         _write_pictures(
-            out / split,
+            out / PICTURES / split,
             labeller,
             report,
             truth=truth,
@@ -135,7 +136,9 @@ def _write_pictures(
     alone: Predictions,
     num_timelines: int,
 ) -> None:
+    """Write confusion.png, and timelines/<stem>.png of the first `num_timelines` videos."""
     label_space = model.spec.label_space
+    (out / "timelines").mkdir(parents=True)
     plot_confusion(np.array(report["confusion"]), label_space).savefig(out / "confusion.png", dpi=120)
     for stem in list(truth)[:num_timelines]:
         result = predicted[stem]
@@ -148,7 +151,6 @@ def _write_pictures(
             title=stem,
             more_rows={"without RNN": alone[stem].labels},
         )
-        (out / "timelines").mkdir(exist_ok=True)
         figure.savefig(out / "timelines" / f"{stem}.png", dpi=120)
 
 

@@ -193,7 +193,9 @@ def test_an_experiment_is_run_shown_compared_and_drawn(repository):
     assert (name.split("-")[0], status) == ("labeller", "FINISHED")
     assert tags["dvc_stage"] == "train_labeller"
     assert tags["dvc_experiment"] == "brave-fox"
-    repository.dvc("plots", "show", "--out", "plots")
+    result = repository.run("dvc", "plots", "show", "--out", "plots")
+    assert "WARNING" not in result.stdout + result.stderr
+    assert "failed" not in result.stdout + result.stderr
     page = (repository.folder / "plots" / "index.html").read_text()
     for part in ("train_loss", "val_f1_at_50", "confusion.png", "timelines", '"actual"'):
         assert part in page, part

@@ -31,7 +31,7 @@ from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, OUTPUTS, PREPARE
 from pipeline.tracking import store
 from pipeline.tracking.compare import compare
 
-ARTIFACTS = ("classes.csv", "confusion.png", "report.json", "timelines")
+ARTIFACTS = {"test": {"classes.csv", "report.json"}, "pictures/test": {"confusion.png", "timelines"}}
 TRAINING = (prepare, finetune_encoder, extract_features, train_labeller, train_baseline)
 
 
@@ -70,9 +70,14 @@ def test_evaluation_gives_dvc_and_mlflow_the_same(trained):
         assert scores_in_mlflow(folder) == {names[name]: value for name, value in written.items()}
     assert any("turn (left)!" in name for name in metrics["test"])
     assert all(0 <= scores["calibration_error"] <= 100 for scores in metrics.values())
-    artifacts = {file.path for file in MlflowClient().list_artifacts(run_id_of(LABELLER), "evaluation/test")}
-    assert artifacts == {f"evaluation/test/{name}" for name in ARTIFACTS}
-    assert len(list((RESULTS / "evaluation" / "test" / "timelines").iterdir())) == 1, "num_samples"
+    for folder, names in ARTIFACTS.items():
+        logged = {
+            Path(file.path) for file in MlflowClient().list_artifacts(run_id_of(LABELLER), f"evaluation/{folder}")
+        }
+        assert logged == {Path("evaluation", folder, name) for name in names}
+    pictures = RESULTS / "evaluation" / "pictures"
+    assert {path.suffix for path in pictures.rglob("*") if path.is_file()} == {".png"}, "DVC plots whatever lies there"
+    assert len(list((pictures / "test" / "timelines").iterdir())) == 1, "num_samples"
     with (RESULTS / "confusion.csv").open(newline="") as file:
         pairs = list(csv.DictReader(file))
     right = sum(pair["actual"] == pair["predicted"] for pair in pairs)
