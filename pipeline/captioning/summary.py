@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from pipeline.text.vocabulary import tokenize
+from pipeline.text.wording import clock, counted
 
 MAX_LABELS = 3
 MAX_SCENES = 5
@@ -86,8 +87,8 @@ def _on_scenes(captions: Sequence[VideoCaption]) -> list[str]:
         return [f"Throughout, {first.text}."]
     *middle, last = later
     again = "again " if last.text == first.text else ""
-    parts = [f"At first {first.text}", *(f"from {_clock(scene.start_seconds)} {scene.text}" for scene in middle)]
-    parts.append(f"at the end, from {_clock(last.start_seconds)}, {again}{last.text}")
+    parts = [f"At first {first.text}", *(f"from {clock(int(scene.start_seconds))} {scene.text}" for scene in middle)]
+    parts.append(f"at the end, from {clock(int(last.start_seconds))}, {again}{last.text}")
     story = [f"{'; '.join(parts)}."]
     if len(scenes) > 1 + len(later):
         num_captions = len({scene.text for scene in scenes})
@@ -131,19 +132,8 @@ def _length(seconds: float) -> str:
         return "1 second" if count == "1" else f"{count} seconds"
     hours, minutes = divmod(round(seconds / 60), 60)
     if hours:
-        return f"{_counted(hours, 'hour')} {_counted(minutes, 'minute')}".removesuffix(" 0 minutes")
+        return f"{counted(hours, 'hour')} {counted(minutes, 'minute')}".removesuffix(" 0 minutes")
     minutes, whole_seconds = divmod(round(seconds), 60)
     if minutes:
-        return f"{_counted(minutes, 'minute')} {_counted(whole_seconds, 'second')}".removesuffix(" 0 seconds")
+        return f"{counted(minutes, 'minute')} {counted(whole_seconds, 'second')}".removesuffix(" 0 seconds")
     return f"{whole_seconds} seconds"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _clock(seconds: float) -> str:
-    """Format a time as a player shows it: 1:02, 1:00:02."""
-    minutes, whole_seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{whole_seconds:02}" if hours else f"{minutes}:{whole_seconds:02}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.console import EXIT_REFUSED, Commands, add_command
+from pipeline.text.wording import counted
 
 if TYPE_CHECKING:
     from pipeline.annotations.problems import Problem
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         for problem in problems:
             print(problem)
         num_problems += len(problems)
-        print(f"{root}: {found}, {len(problems)} problem{'s' * (len(problems) != 1)}")
+        print(f"{root}: {found}, {counted(len(problems), 'problem')}")
     return EXIT_REFUSED if num_problems else 0
 
 

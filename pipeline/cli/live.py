@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.console import EXIT_SOME_FAILED, make_writable
 from pipeline.errors import InputError
+from pipeline.text.wording import counted
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -202,24 +203,20 @@ class _Status:
             parts.append(f"delay {1000 * latest.delay_seconds:.0f} ms")
         parts.append(f"{rate:.1f} frames/s")
         parts.append(f"{session.num_dropped} dropped")
-        parts.append(_times(session.source.num_reconnections, "reconnection"))
+        parts.append(counted(session.source.num_reconnections, "reconnection"))
         self._bar.set_description_str(" | ".join(parts))
 
 
 def _summary(session: "LiveSession", path: Path) -> str:
     numbers = [
-        f"labelled {_times(session.num_labelled, 'frame')} into {path}",
+        f"labelled {counted(session.num_labelled, 'frame')} into {path}",
         f"{session.num_dropped} dropped",
-        _times(session.source.num_reconnections, "reconnection"),
+        counted(session.source.num_reconnections, "reconnection"),
     ]
     if session.num_labelled:
         median, most = (f"{1000 * session.delay_seconds(q):.0f} ms" for q in (0.5, 0.95))
         numbers.append(f"delay {median} (median), {most} (95th percentile)")
     return ", ".join(numbers)
-
-
-def _times(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _say(event: str) -> None:

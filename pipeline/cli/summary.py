@@ -5,6 +5,7 @@ import sys
 
 from pipeline.scores import CAPTION_SCORES, LABEL_SCORES
 from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, LABELLER, OUTPUTS, RESULTS
+from pipeline.text.wording import counted, format_table
 
 ROWS = {score.title: score.key for score in LABEL_SCORES if score.in_summary}
 CAPTION_ROWS = {score.title: score.key for score in CAPTION_SCORES if score.in_summary}
@@ -27,23 +28,23 @@ def main() -> None:
 def format_scores(metrics: dict[str, dict[str, float]]) -> str:
     """A column for each held-out split, and beside it the same encoder without the recurrent network."""
     splits = [split for split in metrics if not split.endswith(BY_ITSELF)]
-    lines = [
-        f"{'percent':{TITLE}}" + "".join(f"{split + ' videos':>{2 * COLUMN}}" for split in splits),
-        " " * TITLE + f"{'with RNN':>{COLUMN}}{'without':>{COLUMN}}" * len(splits),
-        "-" * (TITLE + 2 * COLUMN * len(splits)),
+    rows: list[list[str | None]] = [
+        ["percent", *(cell for split in splits for cell in (None, f"{split} videos"))],
+        ["", *["with RNN", "without"] * len(splits)],
     ]
     for title, name in ROWS.items():
         scores = [metrics[column].get(name) for split in splits for column in (split, f"{split}{BY_ITSELF}")]
         cells = ["-" if score is None else f"{score:.1f}" for score in scores]  # "-": not defined
-        lines.append(f"{title:{TITLE}}" + "".join(f"{cell:>{COLUMN}}" for cell in cells))
-    return "\n".join(lines)
+        rows.append([title, *cells])
+    return format_table(rows, widths=[TITLE, *[COLUMN] * (2 * len(splits))], num_headers=2)
 
 
 def format_never_predicted(metrics: dict[str, dict[str, float]]) -> list[str]:
     """One paragraph, of the held-out splits in which the labeller swallows classes; none where it does not."""
     counts = {split: round(scores.get("classes_never_predicted", 0)) for split, scores in metrics.items()}
     lines = [
-        f"{count} class{'es' * (count > 1)} of {split} videos never predicted: {RESULTS}/evaluation/{split}/classes.csv"
+        f"{counted(count, 'class', 'classes')} of {split} videos never predicted: "
+        f"{RESULTS}/evaluation/{split}/classes.csv"
         for split, count in counts.items()
         if count and not split.endswith(BY_ITSELF)
     ]
@@ -52,13 +53,11 @@ def format_never_predicted(metrics: dict[str, dict[str, float]]) -> list[str]:
 
 def format_caption_scores(metrics: dict[str, dict[str, float]]) -> str:
     """A column for each held-out split; what was not scored is left out."""
-    header = f"{'captions':{TITLE}}" + "".join(f"{split + ' images':>{2 * COLUMN}}" for split in metrics)
-    lines = [header, "-" * (TITLE + 2 * COLUMN * len(metrics))]
+    rows = [["captions", *(f"{split} images" for split in metrics)]]
     for title, name in CAPTION_ROWS.items():
         if any(name in scores for scores in metrics.values()):
-            cells = "".join(f"{scores[name]:{2 * COLUMN}.1f}" for scores in metrics.values())
-            lines.append(f"{title:{TITLE}}{cells}")
-    return "\n".join(lines)
+            rows.append([title, *(f"{scores[name]:.1f}" for scores in metrics.values())])
+    return format_table(rows, widths=[TITLE, *[2 * COLUMN] * len(metrics)])
 
 
 def _places() -> str:

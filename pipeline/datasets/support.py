@@ -16,6 +16,7 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.datasets.manifest import SPLITS, Source
 from pipeline.files import replacing
+from pipeline.text.wording import format_table
 
 CLASS_SUPPORT = "class_support.csv"  # lies beside the manifest of a data set
 ALL = "all"  # the split of sources that are not split yet
@@ -99,8 +100,9 @@ class Shortage:
 
     def __str__(self) -> str:
         """One sentence, however many classes there are, and the advice."""
-        more = len(self.classes) - MAX_NAMES
-        names = ", ".join(map(repr, self.classes[:MAX_NAMES])) + f" and {more} more" * (more > 0)
+        names = ", ".join(map(repr, self.classes[:MAX_NAMES]))
+        if len(self.classes) > MAX_NAMES:
+            names += f" and {len(self.classes) - MAX_NAMES} more"
         subject = "1 class is" if len(self.classes) == 1 else f"{len(self.classes)} classes are"
         return f"{subject} {self.what}: {names}. {self.advice}"
 
@@ -158,13 +160,12 @@ def format_support(table: SupportTable) -> str:
     fields = Support._fields if has_groups else Support._fields[:-1]
     names = next(iter(table.values()))
     width = max(12, *map(len, names))
-    block = 10 * len(fields)
-    lines = [
-        " " * width + "".join(f"{split:>{block}}" for split in table),
-        f"{'class':<{width}}" + "".join(f"{field:>10}" for _ in table for field in fields),
-        "-" * (width + block * len(table)),
+    over_fields = [None] * (len(fields) - 1)
+    rows: list[list[str | None]] = [
+        ["", *(cell for split in table for cell in (*over_fields, split))],
+        ["class", *fields * len(table)],
     ]
     for name in names:
         counts = (getattr(support[name], field) for support in table.values() for field in fields)
-        lines.append(f"{name or '(unlabelled)':<{width}}" + "".join(f"{count:>10,}" for count in counts))
-    return "\n".join(lines)
+        rows.append([name or "(unlabelled)", *(f"{count:,}" for count in counts)])
+    return format_table(rows, widths=[width, *[10] * (len(fields) * len(table))], num_headers=2)

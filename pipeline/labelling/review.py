@@ -22,6 +22,7 @@ from pipeline.labelling.model import Model
 from pipeline.labelling.review_page import PAGE, TABLE, ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains, name_stretch
 from pipeline.labelling.video import VideoLabels, label_video
+from pipeline.text.wording import counted
 from pipeline.video.types import VideoError
 
 STRIPS = "strips"  # the folder of the pictures, in that of the list
@@ -57,12 +58,12 @@ class ReviewOutcome(NamedTuple):
     def describe(self) -> str:
         """In one sentence: how many stretches, why they are listed, and how they spread over the videos."""
         if not self.listed:
-            return f"nothing worth a look in {_count(self.num_labelled, 'video')}"
+            return f"nothing worth a look in {counted(self.num_labelled, 'video')}"
         of_video = Counter(item.stem for item in self.listed)
         why = Counter(item.why for item in self.listed)
         kinds = [f"{why[kind]} {text}" for kind, text in KINDS.items() if why[kind]]
-        spread = f"{len(of_video)} of {_count(self.num_labelled, 'video')} (at most {max(of_video.values())} of one)"
-        return f"{_count(len(self.listed), 'stretch', 'es')} of {spread}: {', '.join(kinds)}"
+        spread = f"{len(of_video)} of {counted(self.num_labelled, 'video')} (at most {max(of_video.values())} of one)"
+        return f"{counted(len(self.listed), 'stretch', 'stretches')} of {spread}: {', '.join(kinds)}"
 
 
 def find_given(paths: Sequence[Path], folder: Path, label_space: LabelSpace) -> dict[str, Path]:
@@ -225,7 +226,3 @@ def _check_is_first(path: Path, other: Path | None) -> None:
         raise InputError(
             f"{path}: has the name of {other}, they could not be told apart: review it in a call of its own"
         )
-
-
-def _count(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}{plural * (number != 1)}"

@@ -20,6 +20,7 @@ from pipeline.files import check_name
 from pipeline.labelling.model import Model
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered
+from pipeline.text.wording import counted
 from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.types import (
@@ -134,7 +135,7 @@ def _open_surveyed(
     report = reader.report()
     if report.problems and not partial:
         reader.close()
-        num_frames = f"{report.decoded_frames} frame{'s' * (report.decoded_frames != 1)}"
+        num_frames = counted(report.decoded_frames, "frame")
         raise DamagedVideoError(f"{error} ({num_frames} can be decoded: --on-error partial labels those)", report)
     return reader
 

@@ -28,6 +28,7 @@ from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.metrics import frames, segments
 from pipeline.scores import IOU_PERCENTS, LABEL_SCORES
+from pipeline.text import wording
 
 Report = dict[str, Any]
 MAX_NAMES = 8  # in the line about classes that are never predicted
@@ -113,38 +114,40 @@ def format_table(report: Report) -> str:
         heads.append(f"without {report['background']}")
     width = max(18, *(len(head) for head in heads))
     num_videos, num_frames, num_classes = report["num_videos"], report["num_frames"], len(report["classes"])
-    lines = [
-        f"videos {num_videos:,}   labelled frames {num_frames:,}   classes {num_classes}",
-        "",
-        "scores in percent  " + "   ".join(f"{head:>{width}}" for head in heads),
-        " " * 19 + "   ".join(f"{'pooled':>{width - 12}}{'per video':>12}" for _ in heads),
-        "-" * (19 + (width + 3) * len(heads) - 3),
+    rows: list[list[str | None]] = [
+        ["scores in percent", *(cell for head in heads for cell in (None, head))],
+        ["", *["pooled", "per video"] * len(heads)],
     ]
     for scores in zip(*(_named_pairs(part) for part in parts), strict=True):
-        cells = [_cell(pair["pooled"], width - 12) + _cell(pair["per_video"], 12) for _, pair in scores]
-        lines.append(f"{titles[scores[0][0]]:<19}" + "   ".join(cells))
-    lines += ["", *_class_lines(report)]
+        cells = (_cell(pair[over]) for _, pair in scores for over in ("pooled", "per_video"))
+        rows.append([titles[scores[0][0]], *cells])
+    widths = [19, width - 12, 12, *[width - 9, 12] * (len(heads) - 1)]
+    paragraphs = [
+        f"videos {num_videos:,}   labelled frames {num_frames:,}   classes {num_classes}",
+        wording.format_table(rows, widths=widths, num_headers=2),
+        _class_table(report),
+    ]
     if report["never_predicted"]:
-        lines += ["", never_predicted(report)]
-    return "\n".join(lines)
+        paragraphs.append(never_predicted(report))
+    return "\n\n".join(paragraphs)
 
 
-def _class_lines(report: Report) -> list[str]:
+def _class_table(report: Report) -> str:
     width = max(16, *(len(name) for name in report["classes"]))
-    lines = [f"{'class':<{width}}   precision    recall        F1     frames   segments", "-" * (width + 54)]
+    rows = [["class", "precision", "recall", "F1", "frames", "segments"]]
     for name, scores in report["classes"].items():
-        cells = _cell(scores["precision"], 12) + _cell(scores["recall"], 10) + _cell(scores["f1"], 10)
-        lines.append(f"{name:<{width}}{cells}{scores['support']:>11,}{scores['segments']:>11,}")
-    return lines
+        cells = [_cell(scores[key]) for key in ("precision", "recall", "f1")]
+        rows.append([name, *cells, f"{scores['support']:,}", f"{scores['segments']:,}"])
+    return wording.format_table(rows, widths=[width, 12, 10, 10, 11, 11])
 
 
 def never_predicted(report: Report) -> str:
     """One line that names the classes that are never predicted and yet have support, the most of it first."""
     support = {name: report["classes"][name]["support"] for name in report["never_predicted"]}
     names = sorted(support, key=lambda name: (-support[name], name))
-    more = len(names) - MAX_NAMES
-    shown = ", ".join(f"{name} ({support[name]:,} frame{'s' * (support[name] != 1)})" for name in names[:MAX_NAMES])
-    return "never predicted, though in the truth: " + shown + f" and {more} more" * (more > 0)
+    shown = [f"{name} ({wording.counted(support[name], 'frame', separator=',')})" for name in names[:MAX_NAMES]]
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"never predicted, though in the truth: {', '.join(shown)}{more}"
 
 
 def write_class_table(report: Report, path: Path) -> None:
@@ -244,5 +247,5 @@ def _named_pairs(part: Report) -> list[tuple[str, dict[str, float | None]]]:
     return [*frame_pairs, ("edit", part["segments"]["edit"]), *f1_pairs]
 
 
-def _cell(score: float | None, width: int) -> str:
-    return f"{'-' if score is None else f'{score:.1f}':>{width}}"
+def _cell(score: float | None) -> str:
+    return "-" if score is None else f"{score:.1f}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.files import replacing
+from pipeline.text.wording import clock
 
 
 class Cue(NamedTuple):
@@ -30,9 +31,7 @@ def write_webvtt(path: Path, cues: Iterable[Cue], *, note: str = "") -> None:
     Raises ValueError if a time is negative or not finite, a cue stops before it starts, or starts before the one
     before it stops.
     """
-    blocks = [
-        f"{_clock(start, '.')} --> {_clock(stop, '.')}\n{_escape(text)}\n" for start, stop, text in _rounded(cues)
-    ]
+    blocks = [f"{_time(start, '.')} --> {_time(stop, '.')}\n{_escape(text)}\n" for start, stop, text in _rounded(cues)]
     notes = [f"NOTE {_escape(note)}\n"] if note else []
     _write(path, ["WEBVTT\n", *notes, *blocks])
 
@@ -40,7 +39,7 @@ def write_webvtt(path: Path, cues: Iterable[Cue], *, note: str = "") -> None:
 def write_srt(path: Path, cues: Iterable[Cue]) -> None:
     """Write a SubRip file, as `write_webvtt` does. "-->", which would be read as a time, becomes "->"."""
     blocks = [
-        f"{number}\n{_clock(start, ',')} --> {_clock(stop, ',')}\n{text.replace('-->', '->')}\n"
+        f"{number}\n{_time(start, ',')} --> {_time(stop, ',')}\n{text.replace('-->', '->')}\n"
         for number, (start, stop, text) in enumerate(_rounded(cues), start=1)
     ]
     _write(path, blocks)
@@ -61,12 +60,9 @@ def _rounded(cues: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
             yield start_milliseconds, stop_milliseconds, line
 
 
-def _clock(milliseconds: int, decimal_mark: str) -> str:
+def _time(milliseconds: int, mark: str) -> str:
     """As 01:02:03.004; the hours take more digits where they need them."""
-    seconds, milliseconds = divmod(milliseconds, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{decimal_mark}{milliseconds:03}"
+    return clock(milliseconds, decimals=3, mark=mark, full=True)
 
 
 def _escape(text: str) -> str:

@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from pipeline.scores import CAPTION_SCORES, LABEL_SCORES
+from pipeline.text.wording import counted, format_table
 from pipeline.tracking import store
 from pipeline.tracking.store import SearchRun
 
@@ -74,9 +75,9 @@ def choices(runs: Sequence[SearchRun]) -> list[str]:
 def format_runs(model: str, runs: Sequence[SearchRun], columns: Sequence[str]) -> str:
     """A row for each run of one model, mean and deviation; below, where choices were run repeatedly, a row for each."""
     num_scored = sum(bool(run.scores) for run in runs)
-    title = f"{model}: {len(runs)} run{'s' * (len(runs) != 1)}" + f", {num_scored} of them evaluated" * (
-        num_scored < len(runs)
-    )
+    title = f"{model}: {counted(len(runs), 'run')}"
+    if num_scored < len(runs):
+        title += f", {num_scored} of them evaluated"
     if not columns:
         return title
     chosen = choices(runs)
@@ -85,14 +86,14 @@ def format_runs(model: str, runs: Sequence[SearchRun], columns: Sequence[str]) -
     cells = [[*settings, "run", *columns], *_fill(_best_first(of_run, columns), columns, _mean)]
     for name, summary in (("mean", _mean), ("deviation", _deviation)):
         cells += _fill([Row((name, *[""] * len(settings)), runs)], columns, summary)
-    tables = [_align(cells)]
+    tables = [format_table(cells, gap="  ")]
     of_choice: dict[tuple[str, ...], list[SearchRun]] = defaultdict(list)
     for run in runs:
         of_choice[_values(run, chosen)].append(run)
     if 1 < len(of_choice) < len(runs):
         rows = [Row((*values, str(len(of_one))), of_one) for values, of_one in of_choice.items()]
         cells = [[*chosen, "runs", *columns], *_fill(_best_first(rows, columns), columns, _mean_and_deviation)]
-        tables.append(_align(cells))
+        tables.append(format_table(cells, gap="  "))
     return f"{title}\n" + "\n\n".join(tables)
 
 
@@ -136,16 +137,3 @@ def _deviation(scores: list[float]) -> str | None:
 def _mean_and_deviation(scores: list[float]) -> str | None:
     deviation = _deviation(scores)
     return f"{_mean(scores)} ± {deviation}" if deviation else _mean(scores)
-
-
-def _align(cells: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, the first to the left and all others to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            f"{cell:{'>' if index else '<'}{width}}"
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
