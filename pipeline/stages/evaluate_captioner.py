@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import html
 import io
 import json
 import shutil
@@ -20,6 +19,7 @@ from pipeline.config import load_params
 from pipeline.datasets.caption_manifest import CaptionedImage, CaptionManifest, read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.datasets.scenes.write import image_fact
+from pipeline.drawing.page import make_page
 from pipeline.drawing.plots import plot_attention
 from pipeline.encoding.device import choose_device
 from pipeline.errors import InputError
@@ -33,17 +33,6 @@ from pipeline.video.image import read_image
 
 HELD_OUT = ("val", "test")
 BATCH_IMAGES = 64
-PAGE = """<!doctype html>
-<meta charset="utf-8">
-<title>captions of {split} images</title>
-<style>
-body {{ font: 14px sans-serif; color: #22272e; margin: 1em }}
-td, th {{ text-align: left; vertical-align: top; padding: 8px 16px 8px 0; border-bottom: 1px solid #eceff3 }}
-</style>
-<table><tr><th>image</th><th>generated</th><th>written by people</th></tr>
-{rows}
-</table>
-"""
 
 
 class Described(NamedTuple):
@@ -135,21 +124,27 @@ def _attention(model: CaptionCheckpoint, image: torch.Tensor, words: list[str]) 
 
 def _write_samples(path: Path, split: str, samples: list[Described]) -> None:
     """A page that MLflow shows: each sample's image, its caption, and what people wrote."""
-    rows = []
-    for sample in samples:
-        thumbnail = Image.fromarray(read_image(Path(sample.image.path)))
-        thumbnail.thumbnail((240, 240))
-        file = io.BytesIO()
-        thumbnail.save(file, "JPEG")
-        source = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-        references = "<br>".join(map(html.escape, sample.image.captions))
-        rows.append(
-            f'<tr><td><img src="{source}" alt=""><br>{html.escape(Path(sample.image.path).name)}</td>'
-            f"<td><b>{html.escape(sample.caption)}</b><br>probability {sample.probability:.2g}</td>"
-            f"<td>{references}</td></tr>"
-        )
+    shown = [
+        {
+            "picture": _thumbnail(Path(sample.image.path)),
+            "name": Path(sample.image.path).name,
+            "caption": sample.caption,
+            "probability": sample.probability,
+            "references": sample.image.captions,
+        }
+        for sample in samples
+    ]
     with replacing(path) as partial:
-        partial.write_text(PAGE.format(split=split, rows="\n".join(rows)), encoding="utf-8")
+        partial.write_text("".join(make_page("captions.html", split=split, samples=shown)), encoding="utf-8")
+
+
+def _thumbnail(path: Path) -> str:
+    """A small picture of an image, as an address that holds it."""
+    thumbnail = Image.fromarray(read_image(path))
+    thumbnail.thumbnail((240, 240))
+    file = io.BytesIO()
+    thumbnail.save(file, "JPEG")
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _track(metrics: dict[str, dict[str, float]], model: CaptionCheckpoint, *, search: str | None) -> None:

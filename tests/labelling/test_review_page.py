@@ -1,6 +1,5 @@
 """The list as a table, to the letter, and as a page that needs nothing else."""
 
-import doctest
 import math
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,7 +8,6 @@ from urllib.parse import unquote
 import numpy as np
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
-from pipeline.labelling import review_page as module
 from pipeline.labelling.review_page import ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch
 
@@ -62,10 +60,6 @@ class Page(HTMLParser):
 def page_of(*listed: ReviewItem, folder) -> Page:
     write_page(folder / "review.html", listed, SPACE, summary="2 stretches <all>")
     return Page((folder / "review.html").read_text(encoding="utf-8"))
-
-
-def test_docstring_examples():
-    assert doctest.testmod(module).failed == 0
 
 
 def test_table_to_the_letter(tmp_path):

@@ -1,0 +1,30 @@
+"""Pages for a browser, made of the Jinja templates in `templates`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).with_name("templates")
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+def make_page(template: str, **values: Any) -> Iterator[str]:
+    """The text of a page, part by part, so that a long one is never in memory as a whole.
+
+    Args:
+        template: the name of a file in `templates`.
+        values: what the template names. Text is shown as it is: &, <, > and quotes are escaped.
+
+    Raises:
+        jinja2.UndefinedError: the template names something that is not in `values`.
+    """
+    return _ENVIRONMENT.get_template(template).generate(values)
