@@ -4,6 +4,9 @@ Both kinds are UTF-8 with one cue after another, times in milliseconds, and an e
 
     <stem>.vtt   WebVTT, https://www.w3.org/TR/webvtt1: for browsers; &, < and > are escaped
     <stem>.srt   SubRip, which nobody has specified: for all others; it has no escapes, players take <i> as italics
+
+Written here and not by pysubs2, which reads them in the tests: it escapes nothing in WebVTT, drops what a label has in
+braces, writes 99:59:59,999 for all later times, and knows no comments (1.8).
 """
 
 import math

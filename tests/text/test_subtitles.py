@@ -1,4 +1,4 @@
-"""Subtitles are read back as they were meant, by FFmpeg's demuxers, which share no code with the writers."""
+"""Subtitles are read back as they were meant, by FFmpeg and by pysubs2, which share no code with the writers."""
 
 import html
 import itertools
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import av
+import pysubs2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pipeline.text.subtitles import Cue, write_srt, write_webvtt
 
 Write = Callable[[Path, Iterable[Cue]], None]
+Read = Callable[[Path], list[tuple[int, int, str]]]
 WRITERS = [(".vtt", write_webvtt), (".srt", write_srt)]
 
 
@@ -27,10 +29,21 @@ def read_back(path: Path) -> list[tuple[int, int, str]]:
     return [(start, start + duration, decode(text)) for start, duration, text in packets if start is not None]
 
 
+def read_by_pysubs2(path: Path) -> list[tuple[int, int, str]]:
+    """As `read_back`."""
+    decode = html.unescape if path.suffix == ".vtt" else str
+    events = pysubs2.load(str(path), format_=path.suffix[1:], keep_html_tags=True)
+    return [(event.start, event.end, decode(event.text)) for event in events]
+
+
+LATE = 3600.0 * 101  # seconds
+READERS = [(read_back, [0.0, 3599.9996, LATE]), (read_by_pysubs2, [0.0, 3599.9996])]  # and starts that each can read
+
+
 @st.composite
-def cue_lists(draw: st.DrawFn) -> list[Cue]:
-    """Cues one after another, some with gaps, beyond 100 hours too, of at least 2 ms and with a text."""
-    seconds = draw(st.sampled_from([0.0, 3599.9996, 3600.0 * 101]))
+def cue_lists(draw: st.DrawFn, starts: list[float]) -> list[Cue]:
+    """Cues one after another, some with gaps, of at least 2 ms and with a text."""
+    seconds = draw(st.sampled_from(starts))
     words = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
     cues = []
     for _ in range(draw(st.integers(1, 5))):
@@ -40,14 +53,21 @@ def cue_lists(draw: st.DrawFn) -> list[Cue]:
     return cues
 
 
+@pytest.mark.parametrize(("read", "starts"), READERS)
 @pytest.mark.parametrize(("suffix", "write"), WRITERS)
-@given(cues=cue_lists())
+@given(data=st.data())
 def test_times_and_texts_survive(
-    tmp_path_factory: pytest.TempPathFactory, suffix: str, write: Write, cues: list[Cue]
+    tmp_path_factory: pytest.TempPathFactory,
+    suffix: str,
+    write: Write,
+    read: Read,
+    starts: list[float],
+    data: st.DataObject,
 ) -> None:
+    cues = data.draw(cue_lists(starts))
     path = tmp_path_factory.getbasetemp() / f"any{suffix}"
     write(path, cues)
-    found = read_back(path)
+    found = read(path)
     assert [text for *_, text in found] == [
         cue.text.replace("-->", "->" if suffix == ".srt" else "-->") for cue in cues
     ]
