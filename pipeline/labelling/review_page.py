@@ -173,7 +173,9 @@ def _card(rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[
         share=f"{score:.0%}",
         picture=_address(item.picture),
         runs=_runs(item.labels, label_space, hexes),
-        given_runs=_runs(item.given_labels, label_space, hexes) if label_space.is_labelled(item.given_labels).any() else [],
+        given_runs=_runs(item.given_labels, label_space, hexes)
+        if label_space.is_labelled(item.given_labels).any()
+        else [],
         likely=_likely(item, label_space, hexes),
     )
 
@@ -203,6 +205,11 @@ def _likely(item: ReviewItem, label_space: LabelSpace, hexes: Sequence[str]) -> 
     if item.given is not None and item.given not in shown:
         shown.append(item.given)
     return [
-        Likely(label_space.classes[index], 100 * float(item.probabilities[index]), hexes[index], is_given=index == item.given)
+        Likely(
+            label_space.classes[index],
+            100 * float(item.probabilities[index]),
+            hexes[index],
+            is_given=index == item.given,
+        )
         for index in shown
     ]
