@@ -161,6 +161,7 @@ def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Pa
         "kind": manifest.kind,
         "classes": manifest.label_space.classes,
         "background": manifest.label_space.background,
+        "reader": manifest.reader,
         "sources": [asdict(source) for source in manifest.sources],
     }
     with replacing(folder / "manifest.json") as path:
@@ -172,7 +173,8 @@ def read_manifest(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
     fields = json.loads((folder / "manifest.json").read_text())
     label_space = LabelSpace(tuple(fields["classes"]), fields["background"])
     sources = tuple(Source(**source) for source in fields["sources"])
-    return Manifest(fields["name"], fields["kind"], label_space, sources), load_file(folder / "labels.safetensors")
+    labels = load_file(folder / "labels.safetensors")
+    return Manifest(fields["name"], fields["kind"], label_space, sources, fields["reader"]), labels
 
 
 def video_class(labels: np.ndarray, label_space: LabelSpace) -> int | None:

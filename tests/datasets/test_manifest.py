@@ -138,7 +138,7 @@ def test_another_seed_may_deal_otherwise(seeds):
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path):
     sources = tuple(make_sources([0, 1], ["train", "val"]))
-    manifest = Manifest("tiny", "videos", LabelSpace(("rest", "walk"), "rest"), sources)
+    manifest = Manifest("tiny", "videos", LabelSpace(("rest", "walk"), "rest"), sources, "opencv")
     labels = {"clip0": np.array([0, 1, -100]), "clip1": np.array([1, 1])}
     write_manifest(manifest, labels, tmp_path / "prepared")
     again, labels_again = read_manifest(tmp_path / "prepared")

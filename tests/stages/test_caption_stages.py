@@ -301,7 +301,9 @@ def test_the_page_shows_samples_and_nothing_of_an_earlier_model(evaluated, split
     _, first, *_ = read_rows(CAPTION_RESULTS / f"{split}.csv")
     (picture,) = (CAPTION_RESULTS / split).iterdir()
     assert picture.name == f"{images[0].stem}.png"
-    assert Image.open(picture).size > (100, 100)
+    with Image.open(picture) as image:
+        assert image.width > 100
+        assert image.height > 100
     page = Text((CAPTION_RESULTS / f"{split}.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
     shown = [text.strip() for text in page.texts]
