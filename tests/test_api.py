@@ -36,7 +36,7 @@ def project(tmp_path, monkeypatch, video_model, caption_model) -> Path:
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, "Captioner.describe"])
-def test_examples_run(name, project):
+def test_the_examples_of_docstrings_run(name, project):
     value = framescribe
     for part in name.split("."):
         value = getattr(value, part)
@@ -45,13 +45,13 @@ def test_examples_run(name, project):
     assert doctest.DocTestRunner(optionflags=doctest.FAIL_FAST).run(example).failed == 0
 
 
-def test_importing_it_imports_nothing_heavy():
+def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, framescribe; print([n for n in ('torch', 'numpy', 'cv2', 'av', 'mlflow') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_every_public_name_is_there_and_documented():
+def test_every_public_name_exists_and_is_documented():
     assert set(FUNCTIONS) | {"__version__"} <= set(dir(framescribe))
     for name in framescribe.__all__:
         value = getattr(framescribe, name)
@@ -60,7 +60,7 @@ def test_every_public_name_is_there_and_documented():
         framescribe.label_all  # noqa: B018
 
 
-def test_the_version_is_the_packages(capsys):
+def test_the_version_is_that_of_the_package(capsys):
     assert framescribe.__version__ == version("framescribe")
     with pytest.raises(SystemExit) as stop:
         main(["--version"])
@@ -68,7 +68,7 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"framescribe {framescribe.__version__}\n"
 
 
-def test_labels_are_those_of_the_command(project):
+def test_labels_equal_those_of_the_command(project):
     result = framescribe.label_video("clip.mp4", framescribe.load_labeller("models/labeller"))
     assert main(["label", "clip.mp4", "--model", "models/labeller", "--out", "labels"]) == 0
     rows = [line.split(",") for line in Path("labels/clip.frames.csv").read_text().splitlines()[1:]]
@@ -81,7 +81,7 @@ def test_labels_are_those_of_the_command(project):
     ]
 
 
-def test_a_folder_is_labelled_once_and_what_fails_is_named(project):
+def test_a_folder_is_labelled_once_and_failed_files_are_named(project):
     labeller = framescribe.load_labeller("models/labeller")
     Path("videos/broken.mp4").write_bytes(b"nothing")
     first = framescribe.label_folder("videos", labeller, "labels", formats=("csv", "vtt"))
@@ -102,14 +102,14 @@ def test_every_problem_of_a_call_is_named(project):
     assert not Path("labels").exists()
 
 
-def test_a_data_set_with_problems(project):
+def test_problems_of_a_data_set_are_returned(project):
     Path("dataset/labels/clip0.csv").write_text("start,stop,class\n0,40,flies\n")
     check = framescribe.check_dataset("dataset")
     assert any("flies" in str(problem) and "clip0.csv:2" in str(problem) for problem in check.problems)
     assert check.num_videos == 6
 
 
-def test_an_image_that_cannot_be_read(project):
+def test_an_unreadable_image_is_refused(project):
     Path("broken.jpg").write_bytes(b"nothing")
     captioner = framescribe.load_captioner("models/captioner")
     with pytest.raises(framescribe.InputError, match=r"broken\.jpg"):

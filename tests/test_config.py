@@ -21,7 +21,7 @@ def refuse(tmp_path, params) -> str:
     return str(caught.value)
 
 
-def test_all_problems_at_once(tmp_path, params):
+def test_all_problems_are_reported_together(tmp_path, params):
     params["labeller"]["cell"] = "transformer"
     params["training"]["epochs"] = 0
     params["training"]["epoch"] = 3
@@ -33,12 +33,12 @@ def test_all_problems_at_once(tmp_path, params):
     assert "training.epoch:" in message
 
 
-def test_given_features_are_not_trained(tmp_path, params):
+def test_given_features_cannot_be_trained_end_to_end(tmp_path, params):
     params["encoder"] |= {"name": "given", "weights": None, "grid": 1, "training": "end_to_end"}
     assert "encodes nothing" in refuse(tmp_path, params)
 
 
-def test_consecutive_windows_have_a_length_and_a_state_to_carry(tmp_path, params):
+def test_consecutive_windows_need_a_length_and_a_state_to_carry(tmp_path, params):
     params["training"] |= {"windows": "consecutive", "window_frames": None}
     assert "window_frames must say" in refuse(tmp_path, params)
     params["training"]["window_frames"] = 64
@@ -50,7 +50,7 @@ def test_consecutive_windows_have_a_length_and_a_state_to_carry(tmp_path, params
         assert load_params(path).training.windows == "consecutive"
 
 
-def test_a_causal_network_looks_at_no_later_frame(tmp_path, params):
+def test_a_causal_network_reads_no_later_frame(tmp_path, params):
     for changes in ({"normalize": "video"}, {"pool_frames": 2}, {"pool_frames": "auto"}):
         causal = params | {"labeller": params["labeller"] | {"bidirectional": False} | changes}
         assert "a causal network knows no later frame" in refuse(tmp_path, causal)
@@ -59,7 +59,7 @@ def test_a_causal_network_looks_at_no_later_frame(tmp_path, params):
         assert load_params(path).labeller.bidirectional
 
 
-def test_a_fold_is_one_of_the_folds(tmp_path, params):
+def test_a_fold_must_be_one_of_the_folds(tmp_path, params):
     params["dataset"] |= {"folds": 5, "fold": 5}
     assert "fold: got 5 of 5 folds, expected 0 to 4" in refuse(tmp_path, params)
     params["dataset"] |= {"folds": None, "fold": 2}
@@ -71,18 +71,18 @@ def test_a_fold_is_one_of_the_folds(tmp_path, params):
     assert load_params(path).dataset.fold == 4
 
 
-def test_one_class_a_video_says_nothing_of_steps(tmp_path, params):
+def test_pool_frames_auto_is_refused_for_one_class_per_video(tmp_path, params):
     whole = {"head": "many_to_one", "bidirectional": True, "pool_frames": "auto"}
     assert "expected a number" in refuse(tmp_path, params | {"labeller": params["labeller"] | whole})
 
 
-def test_shortest_is_at_most_longest(tmp_path, params):
+def test_the_shortest_must_not_be_longer_than_the_longest(tmp_path, params):
     params["scenes"]["shortest_frames"] = 1000
     assert "shortest_frames 1000" in refuse(tmp_path, params)
 
 
 @pytest.mark.parametrize("num_own", [5, 6])
-def test_a_captioner_learns_from_people_first(tmp_path, params, num_own):
+def test_a_captioner_must_learn_from_people_first(tmp_path, params, num_own):
     params["captioner"]["training"] |= {"epochs": 5, "self_critical_epochs": num_own, "captions_per_image": 2}
     assert f"got {num_own} of 5 epochs, expected fewer" in refuse(tmp_path, params)
     params["captioner"]["training"]["self_critical_epochs"] = 4
@@ -91,7 +91,7 @@ def test_a_captioner_learns_from_people_first(tmp_path, params, num_own):
     assert load_params(path).captioner.training.self_critical_epochs == 4
 
 
-def test_captions_of_one_image_are_compared_with_others_of_it(tmp_path, params):
+def test_self_critical_training_needs_several_captions_per_image(tmp_path, params):
     params["captioner"]["training"] |= {"epochs": 5, "self_critical_epochs": 1, "captions_per_image": 1}
     assert "captions_per_image must be 2 or more" in refuse(tmp_path, params)
     params["captioner"]["training"]["self_critical_epochs"] = 0
@@ -137,7 +137,7 @@ def test_an_impossible_value_is_named(tmp_path, params, section, value):
     assert f"(got {value!r})" in line
 
 
-def test_missing_and_malformed_files(tmp_path):
+def test_missing_and_malformed_files_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"is missing"):
         load_params(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("a: [1")

@@ -21,12 +21,12 @@ def run(script: str, *arguments: object, cwd: Path) -> str:
     return done.stdout
 
 
-def test_every_example_is_tried_here():
+def test_every_example_has_a_test():
     tried = set(re.findall(r'run\("(\w+\.py)"', Path(__file__).read_text()))
     assert tried == {path.name for path in EXAMPLES.glob("*.py")}
 
 
-def test_label_video(video_model, tmp_path):
+def test_the_example_label_video_runs(video_model, tmp_path):
     write_video(tmp_path / "clip.mp4")
     lines = run("label_video.py", "clip.mp4", "--model", video_model, cwd=tmp_path).splitlines()
     assert lines
@@ -35,7 +35,7 @@ def test_label_video(video_model, tmp_path):
     )
 
 
-def test_time_budget(video_model, tmp_path):
+def test_the_example_time_budget_runs(video_model, tmp_path):
     (tmp_path / "recordings").mkdir()
     for name in ("a", "b"):
         write_video(tmp_path / "recordings" / f"{name}.mp4")
@@ -47,14 +47,14 @@ def test_time_budget(video_model, tmp_path):
     assert abs(table.loc["a"].sum() - lengths.sum()) < 0.01 * len(CLASSES)
 
 
-def test_caption_images(caption_model, tmp_path):
+def test_the_example_caption_images_runs(caption_model, tmp_path):
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photo.jpg")
     name, *captions = run("caption_images.py", "photo.jpg", "--model", caption_model, cwd=tmp_path).splitlines()
     assert name == "photo.jpg"
     assert len(captions) == 3
 
 
-def test_recurrent_network(tmp_path):
+def test_the_example_recurrent_network_runs(tmp_path):
     *_, last = run("recurrent_network.py", cwd=tmp_path).splitlines()
     accuracy = re.fullmatch(r"step 400: loss [\d.]+, ([\d.]+)% of the frames right", last)
     assert accuracy is not None

@@ -56,7 +56,7 @@ def test_what_counts_as_an_import(tmp_path, source, expected):
     assert tree_of(tmp_path, source).closure_of("pipeline.main") == expected | {"pipeline.main"}
 
 
-def test_a_reader_may_ask_for_the_imports_of_types_too(tmp_path):
+def test_imports_for_types_are_listed_on_request(tmp_path):
     tree = tree_of(tmp_path, "if TYPE_CHECKING:\n    import pipeline.types_only")
     assert tree.imports_of("pipeline.main") == set()
     assert tree.imports_of("pipeline.main", for_types=True) == {"pipeline.types_only"}
@@ -97,7 +97,7 @@ def test_a_data_file_belongs_to_the_code_that_names_it(tmp_path, source, data):
         "pipeline/room/new.py": False,
     }.items(),
 )
-def test_the_fingerprint_changes_with_the_code_alone(tmp_path, edited, changes):
+def test_the_fingerprint_changes_only_with_the_code(tmp_path, edited, changes):
     source = "import pipeline.room.one\nPAGE = 'page.html'"
     before = tree_of(tmp_path, source).fingerprint_of("pipeline.main")
     assert tree_of(tmp_path, source).fingerprint_of("pipeline.main") == before
@@ -106,7 +106,7 @@ def test_the_fingerprint_changes_with_the_code_alone(tmp_path, edited, changes):
     assert (SourceTree(tmp_path).fingerprint_of("pipeline.main") != before) == changes
 
 
-def test_where_a_text_moves_from_one_file_to_another_the_fingerprint_changes(tmp_path):
+def test_the_fingerprint_changes_when_code_moves_to_another_file(tmp_path):
     source = "import pipeline.room.one"
     (tree_of(tmp_path, source).root / "pipeline/__init__.py").write_text("a = 1\n")
     before = SourceTree(tmp_path).fingerprint_of("pipeline.main")
@@ -115,7 +115,7 @@ def test_where_a_text_moves_from_one_file_to_another_the_fingerprint_changes(tmp
 
 
 @pytest.mark.parametrize("module", ["pipeline.training.captioner", "pipeline.stages.make_scenes", "pipeline.cli.main"])
-def test_what_python_loads_is_in_the_closure(module):
+def test_every_module_that_python_loads_is_in_the_closure(module):
     """The reference: Python itself, which loads what is not imported inside of a function."""
     show = f"import sys, {module}; print(*(name for name in sys.modules if name.split('.')[0] == 'pipeline'))"
     loaded = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -49,7 +49,7 @@ def test_training_watches_the_monitored_scores(background):
 
 
 @pytest.mark.parametrize("section", ["training", "captioner.training"])
-def test_a_setting_monitor_is_the_loss_or_a_monitored_score(section):
+def test_the_setting_monitor_is_the_loss_or_a_monitored_score(section):
     settings = load_params().training if section == "training" else load_params().captioner.training
     scores: tuple[Score, ...] = LABEL_SCORES if section == "training" else CAPTION_SCORES
     values = settings.model_dump()

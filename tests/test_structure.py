@@ -118,7 +118,7 @@ ONLY_THERE = {
 }
 
 
-def test_rooms_import_what_they_may():
+def test_rooms_import_only_what_is_permitted():
     assert room_graph().keys() == MAY_IMPORT.keys()
     forbidden = {room: imported - MAY_IMPORT[room] for room, imported in room_graph().items()}
     assert not {room: names for room, names in forbidden.items() if names}
@@ -129,11 +129,11 @@ def test_every_permission_is_used():
     assert not {room: names for room, names in unused.items() if names}
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_there_are_no_circular_imports():
     assert circles(module_graph()) == []
 
 
-def test_the_house_is_not_higher_than_it_was_built():
+def test_the_number_of_levels_of_imports_does_not_grow():
     rooms = room_graph()
     assert circles(rooms) == []
     height = max(levels(rooms).values())
@@ -143,7 +143,7 @@ def test_the_house_is_not_higher_than_it_was_built():
 
 
 @pytest.mark.parametrize("library", ONLY_THERE)
-def test_a_library_is_known_in_one_place(library):
+def test_a_library_is_imported_in_one_place_only(library):
     users = {m for m in MODULES if any(name.split(".")[0] == library for name in imports_of(m))}
     assert users == ONLY_THERE[library]
 
@@ -179,7 +179,7 @@ def test_every_stage_file_is_a_stage():
     assert files == set(stages())
 
 
-def test_the_plots_are_columns_of_tables_and_a_folder_of_pictures():
+def test_dvc_plots_are_columns_of_tables_and_a_folder_of_pictures():
     """DVC takes each file of a folder that it draws for data, so that none may hold tables or reports too."""
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
     folders = [plot for plot in plots if isinstance(plot, str)]
@@ -197,12 +197,12 @@ def composed(*overrides: str) -> dict:
         return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
 
 
-def test_params_yaml_is_what_configs_compose():
+def test_params_yaml_equals_the_composed_configs():
     assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
 
 
 @pytest.mark.parametrize("group", ["dataset", "encoder", "labeller", "training", "captions", "captioner"])
-def test_every_config_of_a_group_is_valid(group):
+def test_every_config_is_valid(group):
     for path in (ROOT / "configs" / group).glob("*.yaml"):
         Params.model_validate(composed(f"{group}={path.stem}"))
 

@@ -4,7 +4,7 @@ from pipeline.annotations.classes import read_classes
 from pipeline.annotations.problems import AnnotationError
 
 
-def test_line_number_is_class_index(tmp_path):
+def test_the_line_number_is_the_class_index(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_bytes("\ufeffrest\r\n  move left \r\nça, va".encode())
     assert read_classes(path) == ("rest", "move left", "ça, va")
@@ -28,6 +28,6 @@ def test_unusable_files_are_refused(tmp_path, content, line):
     assert [problem.line for problem in caught.value.problems] == [line]
 
 
-def test_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(AnnotationError, match=r"classes\.txt: cannot be read: No such file"):
         read_classes(tmp_path / "classes.txt")

@@ -63,7 +63,7 @@ def test_a_foreign_layout_is_found_and_read(toy, tmp_path):
     assert find_given([tmp_path / "clip.one.mp4"], tmp_path, SPACE) == {"clip.one": path}
 
 
-def test_a_foreign_layout_is_named_where_a_file_is_refused_or_one_of_several(toy, tmp_path):
+def test_a_foreign_layout_is_named_when_a_file_is_refused_or_ambiguous(toy, tmp_path):
     with pytest.raises(AnnotationError, match=re.escape("expected .runs.toy, .txt or .csv")):
         read_annotation(written(tmp_path / "clip.json", "{}"), SPACE, num_frames=None)
     for suffix in (".csv", ".txt", toy.suffix):
@@ -97,7 +97,7 @@ def test_a_foreign_layout_is_scored(toy, tmp_path):
 
 
 @given(st.sampled_from(registry.FORMATS), st.from_regex(r"\A[a-z0-9 _-]{1,6}\Z"))
-def test_the_name_of_a_file_says_layout_and_stem(layout, stem):
+def test_the_name_of_a_file_gives_its_layout_and_stem(layout, stem):
     path = Path("labels") / f"{stem}{layout.suffix}"
     assert registry.format_of(path) == layout
     assert layout.stem(path) == stem
@@ -114,6 +114,6 @@ def test_the_name_of_a_file_says_layout_and_stem(layout, stem):
         (".csv", None, None),
     ],
 )
-def test_the_longest_suffix_counts_and_in_a_data_set_only_what_people_write(name, suffix, in_data_set):
+def test_the_longest_suffix_counts_and_data_sets_have_only_layouts_of_people(name, suffix, in_data_set):
     found = registry.format_of(Path(name)), registry.data_set_format_of(Path(name))
     assert [layout and layout.suffix for layout in found] == [suffix, in_data_set]

@@ -18,7 +18,7 @@ def test_docstring_examples():
 
 @settings(max_examples=100, deadline=None)
 @given(LABELS)
-def test_round_trip(labels):
+def test_segments_and_labels_are_inverse(labels):
     np.testing.assert_array_equal(frames_from_segments(segments_from_frames(labels), len(labels)), labels)
 
 

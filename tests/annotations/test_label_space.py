@@ -31,13 +31,13 @@ def test_names_and_indices_are_inverse(names, data):
     assert space.index("".join(names) + "?") is None
 
 
-def test_the_two_fields_are_all_that_is_written():
+def test_only_the_two_fields_are_written():
     assert asdict(SPACE) == {"classes": ("rest", "walk", "jump"), "background": "walk"}
     assert LabelSpace(("rest", "walk", "jump"), "walk") == SPACE
     assert len({SPACE, LabelSpace(("rest", "walk", "jump"), "walk"), LabelSpace(("rest", "walk", "jump"))}) == 2
 
 
-def test_a_class_twice_and_an_unknown_background_are_refused():
+def test_a_repeated_class_and_an_unknown_background_are_refused():
     with pytest.raises(InputError, match="a class is listed twice: 'walk'"):
         LabelSpace(("walk", "rest", "walk"))
     with pytest.raises(InputError, match=r"the background class 'Rset' is not a class: did you mean 'rest'\?"):
@@ -45,7 +45,7 @@ def test_a_class_twice_and_an_unknown_background_are_refused():
 
 
 @given(st.lists(st.sampled_from([-100, 0, 1, 2]), max_size=30))
-def test_a_frame_is_labelled_where_it_has_a_name(values):
+def test_a_frame_with_a_class_name_is_labelled(values):
     labels = np.array(values, dtype=np.int64)
     labelled = SPACE.is_labelled(labels)
     assert labelled.tolist() == [name is not None for name in SPACE.names(labels)]
@@ -53,7 +53,7 @@ def test_a_frame_is_labelled_where_it_has_a_name(values):
     SPACE.check(labels)
 
 
-def test_unlabelled_frames_are_what_the_loss_of_torch_leaves_out():
+def test_the_loss_of_torch_ignores_unlabelled_frames():
     labels = SPACE.unlabelled(5)
     assert labels.dtype == np.int64
     assert not SPACE.is_labelled(labels).any()
@@ -67,7 +67,7 @@ def test_labels_of_another_space_are_refused(labels, shown):
         SPACE.check(np.array(labels))
 
 
-def test_how_two_spaces_differ():
+def test_the_difference_between_two_label_spaces_is_described():
     assert SPACE.describe_change(LabelSpace(("rest", "walk", "jump"))) is None, "the background changes no label"
     assert SPACE.describe_change(LabelSpace(("walk", "rest", "jump"))).endswith(": the order differs")
     change = SPACE.describe_change(LabelSpace(("rest", "run")))

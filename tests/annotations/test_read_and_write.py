@@ -37,13 +37,13 @@ def written(path, text):
 
 
 @pytest.mark.parametrize("text", ["rest\nwalk\n\nwalk\n", "rest\nwalk\n\nwalk", "\ufeffrest\r\n walk\r\n \r\nwalk\r\n"])
-def test_txt_is_one_label_a_frame_and_an_empty_line_is_unlabelled(tmp_path, text):
+def test_txt_has_one_label_per_frame_and_an_empty_line_is_unlabelled(tmp_path, text):
     path = written(tmp_path / "clip.txt", text)
     assert read_annotation(path, SPACE, num_frames=4).tolist() == [0, 1, -100, 1]
     assert read_annotation(path, SPACE, num_frames=None).dtype == np.int64
 
 
-def test_txt_of_another_length_says_both_numbers_and_a_cause(tmp_path):
+def test_txt_of_another_length_is_refused_with_both_numbers_and_a_cause(tmp_path):
     path = written(tmp_path / "clip.txt", "rest\nrest\n\n")
     (problem,) = problems_of(path, num_frames=2)
     assert problem[1].startswith("got 3 labels for 2 frames in clip.txt: an empty line is an unlabelled frame")
@@ -51,7 +51,7 @@ def test_txt_of_another_length_says_both_numbers_and_a_cause(tmp_path):
     assert problem[1].startswith("got 3 labels for 5 frames in clip.txt: they were made at another frame rate")
 
 
-def test_txt_names_each_unknown_class_once_beside_the_wrong_length(tmp_path):
+def test_txt_names_each_unknown_class_once_and_the_wrong_length(tmp_path):
     path = written(tmp_path / "clip.txt", "rest\nWlak\nWlak\n7\n")
     length, misspelt, number = problems_of(path, num_frames=3)
     assert "got 4 labels for 3 frames" in length[1]
@@ -115,13 +115,13 @@ def test_csv_reports_every_problem_in_the_order_of_lines(tmp_path):
         (b"start,stop,class\n0,1,caf\xe9\n", 2, "is not UTF-8"),
     ],
 )
-def test_unusable_csv(tmp_path, text, line, message):
+def test_unusable_csv_is_refused(tmp_path, text, line, message):
     ((found_line, found),) = problems_of(written(tmp_path / "clip.csv", text))
     assert found_line == line
     assert message in found
 
 
-def test_a_long_segment_overlaps_all_that_it_contains(tmp_path):
+def test_a_long_segment_overlaps_all_segments_within_it(tmp_path):
     path = written(tmp_path / "clip.csv", "start,stop,class\n0,50,rest\n5,10,walk\n20,30,walk\n50,60,walk\n")
     assert [line for line, _ in problems_of(path)] == [3, 4]
 
@@ -131,7 +131,7 @@ def test_other_suffixes_and_missing_files_are_refused(tmp_path):
     assert "No such file" in problems_of(tmp_path / "clip.csv")[0][1]
 
 
-def test_find_annotation(tmp_path):
+def test_the_annotation_of_a_video_is_found(tmp_path):
     assert find_annotation(tmp_path, "clip.one") is None
     path = written(tmp_path / "clip.one.txt", "rest\n")
     assert find_annotation(tmp_path, "clip.one") == path
@@ -140,7 +140,7 @@ def test_find_annotation(tmp_path):
         find_annotation(tmp_path, "clip.one")
 
 
-def test_problem_as_text(tmp_path):
+def test_a_problem_is_formatted_as_text(tmp_path):
     assert str(Problem(tmp_path, 3, "is odd")) == f"{tmp_path}:3: is odd"
     assert str(Problem(tmp_path, None, "is odd")) == f"{tmp_path}: is odd"
 
@@ -148,7 +148,7 @@ def test_problem_as_text(tmp_path):
 # What `framescribe label` writes
 
 
-def test_written_files_to_the_letter(tmp_path):
+def test_files_are_written_to_the_byte(tmp_path):
     labels, probabilities = np.array([2, 2, 1]), np.array([0.5, 0.75, 1.0], np.float32)
     pts_seconds = np.array([0.0, 1 / 3, 0.5])
     frames, segments = tmp_path / "clip.frames.csv", tmp_path / "clip.segments.csv"
@@ -171,7 +171,7 @@ def test_written_files_to_the_letter(tmp_path):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=30))
-def test_what_is_written_is_read_back(tmp_path_factory, values):
+def test_written_labels_can_be_read_back(tmp_path_factory, values):
     folder = tmp_path_factory.mktemp("written")
     labels = np.array(values, dtype=np.int64)
     columns = {"probabilities": np.ones(len(labels)), "pts_seconds": np.arange(len(labels)) / 25, "label_space": SPACE}
@@ -182,7 +182,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, values):
         assert class_names_in(path) == {CLASSES[value] for value in values}
 
 
-def test_writers_refuse_what_does_not_fit_and_leave_no_file(tmp_path):
+def test_writers_refuse_labels_that_do_not_fit_and_leave_no_file(tmp_path):
     path = tmp_path / "clip.frames.csv"
     one = np.ones(1)
     with pytest.raises(ValueError, match=r"expected \[T\]"):
@@ -198,7 +198,7 @@ def test_predicted_frames_out_of_order_are_refused(tmp_path):
     assert problems_of(path, read=read_predicted) == [(3, "got frame 2, expected 1: rows are missing or not in order")]
 
 
-def test_read_predicted_reads_a_data_sets_layout_too(tmp_path):
+def test_read_predicted_also_reads_the_layout_of_a_data_set(tmp_path):
     assert read_predicted(written(tmp_path / "clip.txt", "walk\n"), SPACE).tolist() == [1]
     assert class_names_in(written(tmp_path / "other.txt", "walk\n\nrest\n")) == {"walk", "rest"}
 
@@ -206,7 +206,7 @@ def test_read_predicted_reads_a_data_sets_layout_too(tmp_path):
 SEGMENTS_CSV = "start,stop,start_seconds,stop_seconds,label,probability\n"
 
 
-def test_spans_are_the_times_of_what_was_written(tmp_path):
+def test_spans_are_the_times_of_the_written_segments(tmp_path):
     labels, pts_seconds = np.array([0, 0, 1]), np.array([0.5, 0.75, 1.25])
     write_segments(
         tmp_path / "clip.segments.csv",
@@ -232,7 +232,7 @@ def test_spans_are_the_times_of_what_was_written(tmp_path):
         ("0,2,0,2,rest,1\n1,3,1,3,walk,1\n", [(3, "starts at 1.0 s, before the last one ends at 2.0 s")]),
     ],
 )
-def test_every_problem_of_spans_is_told(rows, expected, tmp_path):
+def test_every_problem_of_spans_is_reported(rows, expected, tmp_path):
     path = written(tmp_path / "clip.segments.csv", SEGMENTS_CSV + rows)
     with pytest.raises(AnnotationError) as refused:
         read_spans(path)
@@ -245,7 +245,7 @@ def test_every_problem_of_spans_is_told(rows, expected, tmp_path):
 # One class a video
 
 
-def test_labels_of_videos_say_class_and_line(tmp_path):
+def test_labels_of_videos_give_class_and_line(tmp_path):
     path = written(tmp_path / "labels.csv", '\ufeffstem,class\r\nb,walk\r\n\r\n a ,"say ""hi"", wave"\r\n')
     assert read_video_labels(path, SPACE) == {"b": (1, 2), "a": (2, 4)}
 
@@ -262,6 +262,6 @@ def test_labels_of_videos_say_class_and_line(tmp_path):
         ("stem,class\na\n", [(2, "got 1 columns, expected the 2 of stem,class")]),
     ],
 )
-def test_faults_of_the_labels_of_videos_have_their_lines(tmp_path, text, expected):
+def test_faults_in_labels_of_videos_are_reported_with_their_lines(tmp_path, text, expected):
     path = written(tmp_path / "labels.csv", text)
     assert problems_of(path, read=lambda path, space, num_frames: read_video_labels(path, space)) == expected

@@ -14,7 +14,7 @@ ROWS = [
 ]
 
 
-def test_csv_to_the_letter(tmp_path):
+def test_csv_is_written_to_the_byte(tmp_path):
     write_captions(tmp_path / "out.CSV", ROWS)
     assert (tmp_path / "out.CSV").read_bytes().decode() == (
         "path,start_seconds,stop_seconds,label,caption,probability\n"
@@ -23,7 +23,7 @@ def test_csv_to_the_letter(tmp_path):
     )
 
 
-def test_json_lines_to_the_letter(tmp_path):
+def test_json_lines_are_written_to_the_byte(tmp_path):
     write_captions(tmp_path / "out.jsonl", ROWS)
     lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert lines[0] == (
@@ -35,7 +35,7 @@ def test_json_lines_to_the_letter(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
-def test_a_path_that_is_no_text_is_written_too(name, tmp_path):
+def test_a_path_that_is_not_valid_text_is_also_written(name, tmp_path):
     odd = ROWS[0]._replace(path=b"caf\xe9.jpg".decode("utf-8", errors="surrogateescape"))
     write_captions(tmp_path / name, [odd])
     assert r"caf\udce9.jpg" in (tmp_path / name).read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_a_path_that_is_no_text_is_written_too(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
-def test_what_was_there_stays_until_the_last_row_and_where_there_is_none(name, tmp_path):
+def test_an_earlier_file_stays_until_the_last_row_and_if_there_is_no_row(name, tmp_path):
     path = tmp_path / name
     path.write_text("earlier")
     write_captions(path, [])
@@ -63,7 +63,7 @@ def test_what_was_there_stays_until_the_last_row_and_where_there_is_none(name, t
     assert "zwei" in path.read_text(encoding="utf-8")
 
 
-def test_rows_are_written_as_they_come(tmp_path):
+def test_rows_are_written_immediately(tmp_path):
     def rows():
         for index in range(2000):
             if index == 1999:
@@ -76,7 +76,7 @@ def test_rows_are_written_as_they_come(tmp_path):
         assert len(list(csv.reader(file))) == 2001
 
 
-def test_the_files_of_a_video_to_the_letter(tmp_path):
+def test_the_files_of_a_video_are_written_to_the_byte(tmp_path):
     captions = [VideoCaption(-0.04, 1.5, "run", "a dog's ball", 0.1), VideoCaption(1.5, 2, "run", "two men", 0.1)]
     write_video_captions(tmp_path, "clip.one", captions)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {

@@ -72,7 +72,7 @@ def assert_same(captions: list[Caption], expected: list[Caption]) -> None:
     np.testing.assert_allclose([c.probability for c in captions], [c.probability for c in expected], rtol=1e-3)
 
 
-def test_images_in_batches_are_described_in_order_as_each_by_itself(model, images):
+def test_images_in_batches_are_described_in_order_like_each_image_alone(model, images):
     search = plan_search(model, num_captions=3)
     together = described(images, model, search)
     assert [path for path, _ in together] == images
@@ -83,7 +83,7 @@ def test_images_in_batches_are_described_in_order_as_each_by_itself(model, image
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
-def test_captions_do_not_depend_on_how_images_are_batched(model, images, batch_size):
+def test_captions_do_not_depend_on_the_batches(model, images, batch_size):
     spec = model.frame_encoder.spec.model_copy(update={"batch_size": batch_size})
     others = replace(model, frame_encoder=FrameEncoder(spec, model.frame_encoder.encoder))
     search = plan_search(model, num_captions=3)
@@ -94,7 +94,7 @@ def test_captions_do_not_depend_on_how_images_are_batched(model, images, batch_s
 
 
 @torch.inference_mode()
-def test_a_probability_is_that_of_the_words_given_image_and_prefix(model, images):
+def test_the_probability_is_that_of_the_words_given_image_and_prefix(model, images):
     encoder, preprocess = model.frame_encoder.encoder, model.frame_encoder.preprocess
     for prefix in ("", "two men"):
         search = plan_search(model, beam_size=4, num_captions=4, prefix=prefix)
@@ -112,7 +112,7 @@ def test_a_probability_is_that_of_the_words_given_image_and_prefix(model, images
             assert caption.probability == pytest.approx(math.exp(log_prob), rel=1e-3)
 
 
-def test_the_search_is_the_checkpoints_unless_told_otherwise(model):
+def test_the_search_follows_the_checkpoint_unless_options_are_given(model):
     assert (plan_search(model).beam_size, plan_search(model).max_words) == (3, 6)
     assert plan_search(model, num_captions=5).beam_size == 5
     assert plan_search(model, beam_size=1).beam_size == 1
@@ -128,7 +128,7 @@ def test_the_search_is_the_checkpoints_unless_told_otherwise(model):
         ({"num_captions": 0}, ["captions: got 0"]),
     ],
 )
-def test_a_search_that_cannot_be_is_refused_with_every_problem(model, options, problems):
+def test_an_impossible_search_is_refused_with_every_problem(model, options, problems):
     with pytest.raises(InputError) as refused:
         plan_search(model, **options)
     sentences = str(refused.value).splitlines()
@@ -137,12 +137,12 @@ def test_a_search_that_cannot_be_is_refused_with_every_problem(model, options, p
         assert problem in sentence
 
 
-def test_a_prefix_in_capitals_with_an_ending_is_gone_on_with(model, images):
+def test_a_prefix_with_capitals_and_an_ending_is_continued(model, images):
     for _, captions in described(images, model, plan_search(model, prefix="Two DOG's")):
         assert captions[0].text.startswith("two dog's")
 
 
-def test_every_kind_of_image_is_described_and_a_turned_one_as_it_is_seen(model, tmp_path):
+def test_every_kind_of_image_is_described_and_a_rotated_image_is_turned_upright(model, tmp_path):
     upright = save_image(tmp_path / "upright.png", seed=3)
     image = Image.open(upright)
     exif = Image.Exif()
@@ -162,7 +162,7 @@ def test_every_kind_of_image_is_described_and_a_turned_one_as_it_is_seen(model, 
         assert_same(captions[name], captions["upright.png"])
 
 
-def test_bad_images_are_refused_by_name_and_the_others_go_on(model, images, tmp_path):
+def test_bad_images_are_refused_by_name_and_the_others_are_described(model, images, tmp_path):
     empty = tmp_path / "empty.jpg"
     empty.touch()
     cut = tmp_path / "cut.png"
@@ -180,11 +180,11 @@ def test_bad_images_are_refused_by_name_and_the_others_go_on(model, images, tmp_
     assert not any("\n" in sentence for sentence in refused)
 
 
-def test_no_image_gives_no_caption(model):
+def test_no_images_give_no_captions(model):
     assert described([], model) == []
 
 
-def test_what_is_smaller_than_the_models_region_is_refused_by_name(tmp_path):
+def test_an_image_smaller_than_the_region_of_interest_is_refused_by_name(tmp_path):
     preprocess = CAPTION_PREPROCESS.model_copy(update={"crop": (0, 0, 60, 40)})
     model = load_caption_model(str(save_caption_model(tmp_path / "model", preprocess=preprocess)), device="cpu")
     small, large = (save_image(tmp_path / f"{side}.png", size=(side, side)) for side in (50, 70))
@@ -197,7 +197,7 @@ def test_what_is_smaller_than_the_models_region_is_refused_by_name(tmp_path):
         caption_video(video, model, plan_search(model))
 
 
-def test_images_are_read_no_more_batches_ahead_than_there_are_threads_and_one(model, images):
+def test_images_are_read_at_most_one_batch_per_thread_plus_one_ahead(model, images):
     num_read = 0
 
     def paths() -> Iterator[Path]:
@@ -235,14 +235,14 @@ def captions_of_frames(video, model, tmp_path_factory):
     return list(zip(frames.pts_seconds, (best for _, (best, *_) in captions), strict=True))
 
 
-def test_a_whole_video_whose_packets_tell_no_times_is_described_as_it_is_labelled(model, tmp_path):
+def test_a_whole_video_whose_packets_have_no_times_is_described(model, tmp_path):
     path = write_other_container(tmp_path / "bare.h264", "libx264", num_frames=50)
     captions = caption_video(path, model, plan_search(model), every_seconds=1.0)
     assert [(caption.start_seconds, caption.stop_seconds) for caption in captions] == [(0, 1), (1, 2)]
 
 
 @pytest.mark.parametrize("every_seconds", [0.1, 0.7, 1.0, 5.0, 1e6])
-def test_the_spans_of_a_video_join_and_are_described_by_the_frame_nearest_their_middle(
+def test_spans_of_a_video_are_contiguous_and_described_by_their_middle_frame(
     every_seconds, video, model, captions_of_frames
 ):
     captions = caption_video(video, model, plan_search(model), every_seconds=every_seconds)
@@ -290,7 +290,7 @@ def files_of(images: list[Path], videos: list[Path], model, out: Path, refused: 
     )
 
 
-def test_videos_that_cannot_be_described_are_refused_by_name_and_the_others_go_on(model, images, video, tmp_path):
+def test_videos_that_cannot_be_described_are_named_and_the_others_are_described(model, images, video, tmp_path):
     cut, twin = tmp_path / "cut.mp4", tmp_path / "other" / "clip.mp4"
     cut.write_bytes(video.read_bytes()[:-100])
     twin.parent.mkdir()
@@ -305,7 +305,7 @@ def test_videos_that_cannot_be_described_are_refused_by_name_and_the_others_go_o
     assert written == ["clip.captions.srt", "clip.captions.vtt", "clip.summary.txt"]
 
 
-def test_a_video_without_labels_beside_it_is_refused(model, video, tmp_path):
+def test_a_video_without_labels_in_the_folder_is_refused(model, video, tmp_path):
     refused: list[str] = []
     assert files_of([], [video], model, tmp_path, refused, labels=tmp_path) == []
     segments = tmp_path / "clip.segments.csv"
@@ -315,7 +315,7 @@ def test_a_video_without_labels_beside_it_is_refused(model, video, tmp_path):
     assert refused[1].startswith(f"{segments}:1: got the header")
 
 
-def test_what_the_system_refuses_is_told_too(model, video, tmp_path, monkeypatch):
+def test_errors_of_the_operating_system_are_reported(model, video, tmp_path, monkeypatch):
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "clip.captions.vtt")
 
@@ -326,7 +326,7 @@ def test_what_the_system_refuses_is_told_too(model, video, tmp_path, monkeypatch
     assert refused == [f"{video}: {expected}"]
 
 
-def test_pictures_are_told_apart_and_found_once(images, video, tmp_path):
+def test_images_and_videos_are_distinguished_and_found_once(images, video, tmp_path):
     for name in ("a.JPG", "b.gif", "c.overlay.mp4", "d.Mp4", "e.txt", ".f.png"):
         (tmp_path / name).touch()
     found, videos = find_pictures([tmp_path, tmp_path / "a.JPG", images[0], video, tmp_path / "e.txt"])
@@ -381,7 +381,7 @@ def test_without_an_export_torch_encodes_and_the_captions_are_the_same(
         assert_same(captions, expected)
 
 
-def test_on_a_gpu_torch_encodes_where_the_captioner_is(caption_model, monkeypatch, capsys):
+def test_on_a_gpu_torch_encodes_on_the_device_of_the_captioner(caption_model, monkeypatch, capsys):
     monkeypatch.setattr("pipeline.captioning.describe.choose_device", lambda name: torch.device("meta"))  # no CPU
     model = load_caption_model(str(caption_model), device="cuda")
     assert model.runtime is None
@@ -394,7 +394,7 @@ def test_a_model_of_another_kind_is_refused(video_model):
         load_caption_model(str(video_model), device="cpu")
 
 
-def test_pyfunc_gives_the_columns_of_its_signature(caption_model, model, images, tmp_path):
+def test_pyfunc_returns_the_columns_of_its_signature(caption_model, model, images, tmp_path):
     from pipeline.tracking.store import CAPTIONS_SIGNATURE
 
     pyfunc = CaptioningModel(caption_model)
@@ -413,7 +413,7 @@ def test_pyfunc_gives_the_columns_of_its_signature(caption_model, model, images,
         pyfunc.predict(pd.DataFrame({"path": [*map(str, images), str(gone)]}))
 
 
-def test_pyfunc_takes_the_model_that_the_checkpoint_holds(caption_model, video_model, tmp_path):
+def test_pyfunc_accepts_the_kind_of_model_in_the_checkpoint(caption_model, video_model, tmp_path):
     assert isinstance(_load_pyfunc(str(caption_model)), CaptioningModel)
     assert isinstance(_load_pyfunc(str(video_model)), LabellingModel)
     with pytest.raises(InputError, match="is not a checkpoint"):

@@ -40,11 +40,11 @@ def captions_of(*texts: str, labels: tuple[str, ...] = (), seconds: float = 10) 
         ),
     ],
 )
-def test_scenes_are_told_once_each_in_order_of_time(texts, story):
+def test_each_scene_is_mentioned_once_in_order_of_time(texts, story):
     assert summarise(captions_of(*texts)).split(" long. ", 1)[1] == story
 
 
-def test_of_many_scenes_the_most_different_are_told_and_the_others_counted():
+def test_the_most_different_of_many_scenes_are_mentioned_and_the_others_counted():
     texts = [GRASS, FIELD, MEN, HURDLE, GIRL, SEA, f"{GIRL} red", "three cats sleep", f"{GRASS} fast"]
     summary = summarise(captions_of(*texts))
     assert len(re.findall(r"from \d:\d\d", summary)) == MAX_SCENES - 1
@@ -53,7 +53,7 @@ def test_of_many_scenes_the_most_different_are_told_and_the_others_counted():
     assert summary == summarise(captions_of(*texts))
 
 
-def test_without_a_word_there_is_no_story():
+def test_captions_without_words_give_no_story():
     assert summarise(captions_of("", "")) == "The video is 20 seconds long."
 
 
@@ -72,11 +72,11 @@ def test_without_a_word_there_is_no_story():
         (36_000, "10 hours"),
     ],
 )
-def test_the_length_is_told_as_people_say_it(seconds, length):
+def test_the_length_is_written_in_everyday_words(seconds, length):
     assert summarise(captions_of("", seconds=seconds)) == f"The video is {length} long."
 
 
-def test_a_video_that_does_not_begin_at_0_is_as_long_as_its_spans():
+def test_a_video_that_does_not_begin_at_0_has_the_length_of_its_spans():
     summary = summarise([VideoCaption(3, 3725, None, GRASS, 0.1), VideoCaption(3725, 3733, None, MEN, 0.1)])
     assert summary == f"The video is 1 hour 2 minutes long. At first {GRASS}; at the end, from 1:02:05, {MEN}."
 
@@ -94,7 +94,7 @@ def test_a_video_that_does_not_begin_at_0_is_as_long_as_its_spans():
         (("a",) * 200 + ("b",), "It is labelled a (over 99 % of the time) and b (under 1 %)."),
     ],
 )
-def test_labels_are_told_with_their_shares_the_largest_first(labels, sentence):
+def test_labels_are_listed_with_their_shares_largest_first(labels, sentence):
     summary = summarise(captions_of(*([""] * len(labels)), labels=labels))
     assert summary.split(" long. ", 1)[1] == sentence
 
@@ -103,7 +103,7 @@ words = st.lists(st.sampled_from(["a", "dog", "man", "red", "runs", "sits"]), ma
 
 
 @given(st.lists(st.tuples(words, st.sampled_from("uvwxyz")), min_size=1, max_size=60))
-def test_it_stays_short_and_says_only_what_the_captions_say(captions):
+def test_a_summary_is_short_and_states_only_what_the_captions_state(captions):
     texts, labels = zip(*captions, strict=True)
     summary = summarise(captions_of(*texts, labels=labels))
     assert summary.count(". ") <= 3

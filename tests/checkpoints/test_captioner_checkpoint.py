@@ -48,7 +48,7 @@ def captions_of(model, images: torch.Tensor):
         )
 
 
-def test_it_comes_back_whole_and_says_the_same(caption_model, tmp_path):
+def test_a_loaded_captioner_gives_the_same_captions(caption_model, tmp_path):
     first = load_captioner(caption_model, device=CPU)
     assert not first.captioner.training
     assert not first.frame_encoder.encoder.training
@@ -67,7 +67,7 @@ def test_it_comes_back_whole_and_says_the_same(caption_model, tmp_path):
     assert not torch.equal(captions_of(first, images).words, captions_of(second, images).words)
 
 
-def test_the_kinds_are_not_mistaken_for_each_other(caption_model, video_model, feature_model):
+def test_captioners_and_labellers_are_not_mistaken_for_each_other(caption_model, video_model, feature_model):
     assert [read_kind(folder) for folder in (caption_model, video_model, feature_model)] == [
         "captioner",
         "labeller",
@@ -80,7 +80,7 @@ def test_the_kinds_are_not_mistaken_for_each_other(caption_model, video_model, f
     assert str(refused.value) == f"{caption_model}: holds a captioner, expected a labeller: was another model meant?"
 
 
-def test_a_labeller_from_before_there_were_captioners_is_told_as_one(video_model, tmp_path):
+def test_an_old_labeller_without_a_kind_is_recognized_as_a_labeller(video_model, tmp_path):
     old = Path(shutil.copytree(video_model, tmp_path / "old"))
     spec = json.loads((old / "checkpoint.json").read_text())
     del spec["kind"]
@@ -90,7 +90,7 @@ def test_a_labeller_from_before_there_were_captioners_is_told_as_one(video_model
     assert "holds a labeller, expected a captioner" in refusal(old)
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path, copy):
+def test_a_folder_that_is_not_a_checkpoint_is_refused(tmp_path, copy):
     assert refusal(tmp_path / "gone") == f"{tmp_path / 'gone'}: no such folder"
     assert refusal(tmp_path).startswith(f"{tmp_path}: is not a checkpoint, it has no checkpoint.json")
     (copy / "weights.safetensors").unlink()
@@ -114,7 +114,7 @@ def test_a_broken_vocabulary_is_refused(copy, words, cause):
     assert cause in printed
 
 
-def test_a_vocabulary_of_another_size_does_not_fit_the_weights(copy):
+def test_a_vocabulary_whose_size_does_not_fit_the_weights_is_refused(copy):
     change_spec(copy, words=[*SPECIAL_WORDS, *CAPTION_WORDS, "yak"])
     printed = refusal(copy)
     assert printed.startswith(f"{copy / 'weights.safetensors'}: does not fit the model that is described beside it")
@@ -124,7 +124,7 @@ def test_a_vocabulary_of_another_size_does_not_fit_the_weights(copy):
 @pytest.mark.parametrize(
     "changes", [{"format": 2}, {"classes": ["a"]}, {"captioner": {}}, {"encoder": None}, {"kind": "painter"}]
 )
-def test_a_description_that_cannot_be_is_refused(copy, changes):
+def test_an_impossible_description_is_refused(copy, changes):
     change_spec(copy, **changes)
     assert refusal(copy).startswith(str(copy))
     (copy / "checkpoint.json").write_text("{")

@@ -49,7 +49,7 @@ def change_weights(folder: Path, change) -> None:
     save_file(tensors, folder / "weights.safetensors")
 
 
-def test_it_comes_back_whole_in_eval_mode_and_others_may_read_it(video_model):
+def test_a_checkpoint_is_loaded_whole_in_eval_mode_and_is_readable_by_others(video_model):
     first = load_checkpoint(video_model, device=CPU, label_space=LabelSpace(CLASSES))
     assert first.spec.classes == CLASSES
     assert not first.labeller.training
@@ -63,7 +63,7 @@ def test_it_comes_back_whole_in_eval_mode_and_others_may_read_it(video_model):
     assert len(modes) == 1  # weights are as readable as the text beside them
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path, copy):
+def test_a_folder_that_is_not_a_checkpoint_is_refused(tmp_path, copy):
     assert refusal(tmp_path / "gone") == f"{tmp_path / 'gone'}: no such folder"
     assert refusal(tmp_path).startswith(f"{tmp_path}: is not a checkpoint, it has no checkpoint.json")
     file = copy / "checkpoint.json"
@@ -97,7 +97,7 @@ def test_a_broken_description_is_refused(copy, content, cause):
         ({"num_features": 7}, "its encoder gives 1024 features per frame, its labeller takes 7"),
     ],
 )
-def test_a_description_that_cannot_be_is_refused(copy, changes, cause):
+def test_an_impossible_description_is_refused(copy, changes, cause):
     change_spec(copy, **changes)
     printed = refusal(copy)
     assert printed.startswith(f"{copy / 'checkpoint.json'}: ")
@@ -135,7 +135,7 @@ def test_another_class_list_is_refused_with_the_difference(video_model):
     assert "the order differs" in refusal(video_model, label_space=LabelSpace(("left", "idle", "right")))
 
 
-def test_an_encoder_goes_alone_and_none_is_kept_as_none(video_model, tmp_path):
+def test_an_encoder_or_its_absence_is_saved_and_loaded(video_model, tmp_path):
     frames = load_checkpoint(video_model, device=CPU).frame_encoder
     save_encoder(tmp_path / "encoder", frames)
     again = load_encoder(tmp_path / "encoder")
@@ -147,7 +147,7 @@ def test_an_encoder_goes_alone_and_none_is_kept_as_none(video_model, tmp_path):
         load_encoder(tmp_path / "gone")
 
 
-def test_the_encoder_of_a_whole_checkpoint_can_be_loaded_by_itself(video_model):
+def test_the_encoder_of_a_whole_checkpoint_can_be_loaded_alone(video_model):
     frames = load_checkpoint(video_model, device=CPU).frame_encoder
     before = frames.fingerprint()
     with torch.no_grad():
@@ -157,7 +157,7 @@ def test_the_encoder_of_a_whole_checkpoint_can_be_loaded_by_itself(video_model):
     assert frames.fingerprint() == before
 
 
-def test_one_from_before_there_was_a_choice_of_start_is_read(copy):
+def test_a_checkpoint_without_recurrent_init_can_be_loaded(copy):
     spec = json.loads((copy / "checkpoint.json").read_text())
     del spec["labeller"]["recurrent_init"]
     (copy / "checkpoint.json").write_text(json.dumps(spec))

@@ -33,7 +33,7 @@ def label(*arguments: object, model: Path, out: Path) -> int:
     return main(["label", *map(str, arguments), "--model", str(model), "--out", str(out)])
 
 
-def test_a_file_that_is_followed_has_the_rows_of_the_finished_one(video_model, tmp_path, capsys):
+def test_a_followed_file_has_the_rows_of_the_finished_file(video_model, tmp_path, capsys):
     video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
     assert label("--follow", video, "--idle", "0.3", model=video_model, out=out) == 0
     messages = capsys.readouterr()
@@ -52,7 +52,7 @@ def test_a_file_that_is_followed_has_the_rows_of_the_finished_one(video_model, t
     np.testing.assert_allclose(*probabilities, atol=2e-4)
 
 
-def test_a_stream_is_labelled_without_a_word_of_its_password(video_model, tmp_path, capfd):
+def test_a_stream_is_labelled_without_showing_its_password(video_model, tmp_path, capfd):
     video, port, out = write_video(tmp_path / "clip.mp4", num_frames=100), free_port(), tmp_path / "out"
     address = f"http://me:secret@127.0.0.1:{port}/live?key=secret"
     with serving(video, port):
@@ -74,7 +74,7 @@ def test_a_stream_is_labelled_without_a_word_of_its_password(video_model, tmp_pa
     assert "secret" not in messages.out + messages.err + path.read_text() + "".join(map(str, out.iterdir()))
 
 
-def test_a_finished_video_behind_an_address_has_the_rows_of_the_file(video_model, tmp_path, capfd):
+def test_a_finished_video_behind_an_address_gets_the_rows_of_the_file(video_model, tmp_path, capfd):
     video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
     with FileServer(video) as server:
         assert label(server.address, "--buffer", "1", model=video_model, out=out) == 0
@@ -94,7 +94,7 @@ def test_a_finished_video_behind_an_address_has_the_rows_of_the_file(video_model
         assert float(live["probability"]) == pytest.approx(float(finished["probability"]), abs=2e-4)
 
 
-def test_of_one_that_is_cut_off_what_came_has_labels_and_the_loss_is_told(tmp_path, capfd):
+def test_received_frames_of_a_lost_video_are_labelled_and_the_loss_is_reported(tmp_path, capfd):
     """Also the frames whose labels were held back until the next ones come."""
     model = save_video_model(tmp_path / "model", settings=SETTINGS.model_copy(update={"min_segment_frames": 9}))
     video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
@@ -110,7 +110,7 @@ def test_of_one_that_is_cut_off_what_came_has_labels_and_the_loss_is_told(tmp_pa
     assert "secret" not in messages.out + messages.err
 
 
-def test_a_stream_that_is_gone_is_given_up_and_what_came_has_labels(video_model, tmp_path, capfd):
+def test_a_lost_stream_is_given_up_and_received_frames_are_labelled(video_model, tmp_path, capfd):
     video, port, out = write_video(tmp_path / "clip.mp4", num_frames=25), free_port(), tmp_path / "out"
     with serving(video, port):
         assert label(f"http://me:secret@127.0.0.1:{port}/live", "--idle", "1", model=video_model, out=out) == 1
@@ -133,7 +133,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_terminal_shows_what_is_going_on(video_model, tmp_path, monkeypatch):
+def test_the_terminal_shows_a_status_line(video_model, tmp_path, monkeypatch):
     video = write_other_container(tmp_path / "clip.mkv", "libx264")
     monkeypatch.setattr(cli_live, "STATUS_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
@@ -170,7 +170,7 @@ def test_the_terminal_shows_what_is_going_on(video_model, tmp_path, monkeypatch)
         (["--camera", "0", "--model", "both"], "both: the model reads videos in both directions"),
     ],
 )
-def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):
+def test_an_impossible_call_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(Path("clip.mp4"), num_frames=3)
     if "both" in arguments:
@@ -182,7 +182,7 @@ def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tm
     assert not Path("out").exists() or not list(Path("out").iterdir())
 
 
-def test_the_first_signal_asks_and_the_second_ends():
+def test_the_first_signal_requests_a_stop_and_the_second_ends_the_command():
     before = signal.getsignal(signal.SIGINT)
     with cli_live._signals() as stop:
         signal.raise_signal(signal.SIGTERM)
@@ -220,7 +220,7 @@ def wait_for(path: Path, num_rows: int, process: "subprocess.Popen[str]") -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly_when_it_is_told_to_after_a_loss(number, video_model, tmp_path):
+def test_a_signal_after_a_lost_connection_ends_the_command_cleanly(number, video_model, tmp_path):
     video, port, out = write_video(tmp_path / "clip.mp4", num_frames=500), free_port(), tmp_path / "out"
     path = out / f"127.0.0.1_{port}_live.live.csv"
     with ExitStack() as stack:
@@ -250,7 +250,7 @@ def test_it_ends_cleanly_when_it_is_told_to_after_a_loss(number, video_model, tm
 
 
 @pytest.mark.slow
-def test_it_ends_cleanly_while_a_stream_stalls(video_model, tmp_path):
+def test_a_signal_ends_the_command_cleanly_while_a_stream_stalls(video_model, tmp_path):
     video, port, out = write_video(tmp_path / "clip.mp4", num_frames=500), free_port(), tmp_path / "out"
     path = out / f"127.0.0.1_{port}_live.live.csv"
     with serving(video, port) as server, labelling(port, model=video_model, out=out) as process:
@@ -266,7 +266,7 @@ def test_it_ends_cleanly_while_a_stream_stalls(video_model, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly_while_it_waits_for_a_stream_to_come_back(number, video_model, tmp_path):
+def test_a_signal_ends_the_command_cleanly_while_it_waits_for_a_lost_stream(number, video_model, tmp_path):
     video, port, out = write_video(tmp_path / "clip.mp4", num_frames=500), free_port(), tmp_path / "out"
     path = out / f"127.0.0.1_{port}_live.live.csv"
     with serving(video, port) as server, labelling(port, model=video_model, out=out) as process:

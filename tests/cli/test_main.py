@@ -41,7 +41,7 @@ def label(*inputs: Path, model: Path | str, out: Path, more: tuple[str, ...] = (
     return main(["label", *map(str, inputs), "--model", str(model), "--out", str(out), *more])
 
 
-def test_frames_and_segments_say_the_same_with_each_frames_own_time(video_model, tmp_path, capsys):
+def test_frames_and_segments_agree_and_have_the_time_of_each_frame(video_model, tmp_path, capsys):
     video = write_video(tmp_path / "clip.mp4", num_frames=6, times=TIMES)
     out = tmp_path / "out"
     assert label(video, model=video_model, out=out) == 0
@@ -70,7 +70,7 @@ def test_frames_and_segments_say_the_same_with_each_frames_own_time(video_model,
     assert float(ends[-1]) > TIMES[-1]
 
 
-def test_files_and_folders_mix_and_each_file_is_labelled_once(video_model, tmp_path, capsys):
+def test_files_and_folders_can_be_mixed_and_each_file_is_labelled_once(video_model, tmp_path, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
     one = write_video(folder / "one.MP4", num_frames=3)
@@ -86,7 +86,9 @@ def test_files_and_folders_mix_and_each_file_is_labelled_once(video_model, tmp_p
 
 
 @pytest.mark.parametrize(("device", "most"), [("cpu", 4), ("cuda", 8)])
-def test_a_gpu_gets_videos_from_processes_and_more_of_them_at_once(device, most, video_model, tmp_path, monkeypatch):
+def test_with_a_gpu_more_videos_are_decoded_in_parallel_and_in_processes(
+    device, most, video_model, tmp_path, monkeypatch
+):
     def look(paths, model, out, **options):
         seen.update(options)
         return labelling_folder.LabellingOutcome(1, 0, 0, 0)
@@ -120,7 +122,7 @@ def test_a_model_of_features_labels_npy_files_without_times(feature_model, tmp_p
     assert label(folder / "clip.npy", model=feature_model, out=tmp_path / "out", more=("--overlay",)) == 2
 
 
-def test_overlay_has_every_frame_at_its_time_and_goes_when_it_would_be_outdated(video_model, tmp_path):
+def test_the_overlay_has_every_frame_at_its_time_and_is_removed_when_outdated(video_model, tmp_path):
     video = write_video(tmp_path / "clip.mp4", num_frames=6, times=TIMES, size=(65, 49))
     out = tmp_path / "out"
     assert label(video, model=video_model, out=out, more=("--overlay",)) == 0
@@ -194,7 +196,7 @@ BAD = {
 }
 
 
-def test_bad_files_are_told_in_a_sentence_each_and_the_others_are_labelled(video_model, tmp_path, capsys):
+def test_each_bad_file_is_reported_in_a_sentence_and_the_others_are_labelled(video_model, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     bad = {make(tmp_path): cause for make, cause in BAD.items()}
@@ -219,7 +221,7 @@ NO_TEXT = os.fsdecode(b"no\xfetext")
 
 
 @pytest.mark.parametrize("stem", ["12:30:05", "data:clip", "pipe:0", "100%d é", "new\nline"])
-def test_a_name_may_be_any_text(stem, video_model, tmp_path, monkeypatch):
+def test_a_file_name_can_be_any_text(stem, video_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     video = write_video(Path(f"{stem}.mp4"), num_frames=4)
     assert label(video, model=video_model, out=Path("out"), more=("--overlay",)) == 0
@@ -231,7 +233,9 @@ def test_a_name_may_be_any_text(stem, video_model, tmp_path, monkeypatch):
     )
 
 
-def test_a_name_that_is_no_text_is_told_and_the_rest_goes_on(video_model, caption_model, tmp_path, capsys):
+def test_a_name_that_is_not_valid_text_is_reported_and_the_others_are_labelled(
+    video_model, caption_model, tmp_path, capsys
+):
     dataset, image = tmp_path / "dataset", tmp_path / f"{NO_TEXT}.png"
     (dataset / "videos").mkdir(parents=True)
     good = write_video(dataset / "videos" / "good.mp4", num_frames=4)
@@ -257,7 +261,7 @@ def test_a_name_that_is_no_text_is_told_and_the_rest_goes_on(video_model, captio
     assert f"no\\udcfetext.mp4: {sentence}" in printed.out
 
 
-def test_two_videos_of_one_name_do_not_replace_each_other(video_model, tmp_path, capsys):
+def test_two_videos_with_the_same_name_do_not_replace_each_other(video_model, tmp_path, capsys):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write_video(tmp_path / folder / "clip.mp4", num_frames=3 if folder == "a" else 5)
@@ -266,7 +270,7 @@ def test_two_videos_of_one_name_do_not_replace_each_other(video_model, tmp_path,
     assert len(rows_of(tmp_path / "out" / "clip.frames.csv")) == 3
 
 
-def test_what_the_system_refuses_is_told_too(video_model, tmp_path, capsys, monkeypatch):
+def test_errors_of_the_operating_system_are_reported(video_model, tmp_path, capsys, monkeypatch):
     def fail(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device", "clip.frames.csv")
 
@@ -317,7 +321,7 @@ def test_the_earlier_names_of_options_work_with_a_note_and_are_not_in_the_help(v
         ),
     ],
 )
-def test_a_call_that_cannot_work_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):
+def test_an_impossible_call_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     write_video(Path("clip.mp4"), num_frames=3)
@@ -380,7 +384,9 @@ def test_images_and_videos_of_a_folder_are_described_in_csv_and_json_lines(capti
     assert rows[6]["caption"] in summary
 
 
-def test_a_video_is_described_segment_by_segment_beside_its_labels(video_model, caption_model, pictures, tmp_path):
+def test_a_video_is_described_segment_by_segment_in_the_folder_of_its_labels(
+    video_model, caption_model, pictures, tmp_path
+):
     labels, out = tmp_path / "labels", tmp_path / "out" / "captions.csv"
     video = pictures / "clip.mp4"
     assert label(video, model=video_model, out=labels) == 0
@@ -393,7 +399,9 @@ def test_a_video_is_described_segment_by_segment_beside_its_labels(video_model, 
     assert names_in(out.parent) == ["captions.csv"]
 
 
-def test_what_cannot_be_described_is_told_and_the_rest_goes_on(caption_model, pictures, tmp_path, capsys):
+def test_a_file_that_cannot_be_described_is_reported_and_the_others_are_described(
+    caption_model, pictures, tmp_path, capsys
+):
     bad = [pictures / "cut.png", pictures / "empty.jpg", tmp_path / "gone.jpg", cut(pictures)]
     bad[0].write_bytes((pictures / "a.png").read_bytes()[:50])
     bad[1].touch()
@@ -410,7 +418,7 @@ def test_what_cannot_be_described_is_told_and_the_rest_goes_on(caption_model, pi
     assert {Path(row["path"]).name for row in rows_of(out)} == {"a.png", "b.jpg", "c.webp", "clip.mp4"}
 
 
-def test_every_option_that_cannot_work_is_told_at_once(caption_model, pictures, tmp_path, capsys):
+def test_all_impossible_options_are_reported_together(caption_model, pictures, tmp_path, capsys):
     more = ("--captions", "4", "--beam", "2", "--every", "nan", "--labels", str(tmp_path / "gone"))
     assert caption(pictures, model=caption_model, out=tmp_path / "captions.txt", more=more) == 2
     printed = capsys.readouterr().err.splitlines()
@@ -429,7 +437,7 @@ def test_every_option_that_cannot_work_is_told_at_once(caption_model, pictures, 
     assert names_in(tmp_path) == ["folder.csv", "pictures"]
 
 
-def test_a_caption_call_that_cannot_work_is_refused(video_model, caption_model, pictures, tmp_path, capsys):
+def test_an_impossible_caption_call_is_refused(video_model, caption_model, pictures, tmp_path, capsys):
     out = tmp_path / "captions.csv"
     (tmp_path / "empty").mkdir()
     assert caption(pictures, model=video_model, out=out) == 2
@@ -445,7 +453,7 @@ def test_a_caption_call_that_cannot_work_is_refused(video_model, caption_model, 
     assert not out.exists()
 
 
-def test_interrupted_captioning_keeps_the_earlier_file(caption_model, pictures, tmp_path, monkeypatch):
+def test_an_interrupted_caption_call_keeps_the_earlier_file(caption_model, pictures, tmp_path, monkeypatch):
     out = tmp_path / "out" / "captions.csv"
     assert caption(pictures, model=caption_model, out=out) == 0
     before = out.read_bytes()
@@ -478,7 +486,7 @@ def run_until_drawing(video_model: Path, video: Path, out: Path) -> "subprocess.
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_interrupted_it_leaves_nothing_half_written(number, video_model, tmp_path):
+def test_an_interrupted_call_leaves_no_partial_file(number, video_model, tmp_path):
     video, out = write_video(tmp_path / "long.mp4", num_frames=250), tmp_path / "out"
     out.mkdir()
     (out / "done.frames.csv").write_text("frame,time_seconds,label,probability\n")
@@ -491,7 +499,7 @@ def test_interrupted_it_leaves_nothing_half_written(number, video_model, tmp_pat
     assert names_in(out) == ["done.frames.csv"]
 
 
-def test_check_lists_problems_and_ends_with_2(feature_dataset, capsys):
+def test_check_lists_problems_and_ends_with_exit_code_2(feature_dataset, capsys):
     assert main(["check", str(feature_dataset)]) == 0
     clean = capsys.readouterr().out.splitlines()
     assert clean[-1] == f"{feature_dataset}: 6 features, 240 frames, 3 classes, 0 problems"
@@ -505,7 +513,7 @@ def test_check_lists_problems_and_ends_with_2(feature_dataset, capsys):
     assert printed[-1].endswith("4 problems")
 
 
-def test_check_shows_how_much_there_is_of_each_class(feature_dataset, capsys):
+def test_check_shows_the_support_of_each_class(feature_dataset, capsys):
     """Half-labelled and with a class in one video: no problem, so the exit code is 0, but a warning."""
     labels = feature_dataset / "labels" / "clip0.csv"
     labels.write_text("start,stop,class\n0,4,jump\n")
@@ -526,7 +534,7 @@ def test_check_shows_how_much_there_is_of_each_class(feature_dataset, capsys):
     assert "'jump'" not in shown.err, "told once"
 
 
-def test_check_looks_at_captioned_images_too(tmp_path, capsys):
+def test_check_also_checks_captioned_images(tmp_path, capsys):
     (tmp_path / "images").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
     (tmp_path / "captions.csv").write_text("image,caption\na.png,a dark square\n")
@@ -539,7 +547,7 @@ def test_check_looks_at_captioned_images_too(tmp_path, capsys):
     assert printed.endswith(f"{tmp_path}: 1 images, 1 captions, 2 problems\n")
 
 
-def test_evaluate_scores_what_label_wrote(feature_dataset, feature_model, tmp_path, capsys):
+def test_evaluate_scores_the_files_of_framescribe_label(feature_dataset, feature_model, tmp_path, capsys):
     out = tmp_path / "out"
     assert label(feature_dataset / "features", model=feature_model, out=out) == 0
     truth, report = feature_dataset / "labels", tmp_path / "results" / "report.json"
@@ -565,7 +573,7 @@ def test_evaluate_scores_what_label_wrote(feature_dataset, feature_model, tmp_pa
 
 
 @pytest.mark.slow
-def test_every_real_video_has_a_row_for_each_frame_at_its_time(real_data, video_model, tmp_path):
+def test_every_real_video_has_a_row_per_frame_with_its_time(real_data, video_model, tmp_path):
     with (real_data / "media" / "media.csv").open(newline="") as file:
         expected = {row["file"]: int(row["decoded_frames"]) for row in csv.DictReader(file)}
     for name, num_frames in expected.items():

@@ -13,12 +13,12 @@ from pipeline.cli.main import main
 from pipeline.video.types import Backend
 
 
-def test_the_command_line_has_the_readers_that_there_are():
+def test_the_command_line_offers_every_reader():
     assert get_args(Backend) == READERS
 
 
 @pytest.mark.parametrize("command", ["label", "review"])
-def test_a_video_that_the_reader_refuses_is_named_with_what_to_do(command, video_model, tmp_path, capsys):
+def test_a_video_that_the_reader_refuses_is_named_with_the_remedy(command, video_model, tmp_path, capsys):
     tape, clip = (
         write_other_container(tmp_path / "tape.ts", "libx264"),
         write_video(tmp_path / "clip.mp4", num_frames=9),
@@ -31,7 +31,7 @@ def test_a_video_that_the_reader_refuses_is_named_with_what_to_do(command, video
     assert main(call) == 0
 
 
-def test_the_reader_is_in_what_label_writes(video_model, tmp_path):
+def test_the_files_of_framescribe_label_name_the_reader(video_model, tmp_path):
     clip, out = write_video(tmp_path / "clip.mp4", num_frames=9), tmp_path / "out"
     call = ["label", str(clip), "--model", str(video_model), "--out", str(out)]
     for reader, taken in (("opencv", "opencv"), ("auto", "pyav")):
@@ -40,7 +40,7 @@ def test_the_reader_is_in_what_label_writes(video_model, tmp_path):
         assert list(pd.read_csv(out / "decode_report.csv")["reader"]) == [taken]
 
 
-def test_labels_in_part_are_for_pyav(video_model, tmp_path, capsys):
+def test_labelling_in_part_needs_pyav(video_model, tmp_path, capsys):
     clip = write_video(tmp_path / "clip.mp4", num_frames=3)
     call = ["label", str(clip), "--model", str(video_model), "--out", str(tmp_path / "out"), "--on-error", "partial"]
     assert main([*call, "--reader", "opencv"]) == 2
@@ -50,7 +50,7 @@ def test_labels_in_part_are_for_pyav(video_model, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("reader", get_args(Backend))
-def test_captions_are_of_frames_by_the_reader(reader, caption_model, tmp_path, monkeypatch):
+def test_captions_describe_frames_that_the_chosen_reader_decodes(reader, caption_model, tmp_path, monkeypatch):
     seen = []
     open_indexed = describe.open_indexed
 

@@ -19,7 +19,7 @@ def rows_of(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_videos_are_listed_with_pictures_and_broken_ones_are_told(video_model, tmp_path, capsys):
+def test_videos_are_listed_with_pictures_and_broken_videos_are_reported(video_model, tmp_path, capsys):
     folder, out = tmp_path / "in", tmp_path / "new" / "out"
     folder.mkdir()
     for i in range(3):
@@ -73,7 +73,7 @@ def test_ready_features_are_listed_without_times_and_pictures(feature_model, tmp
         (("--labels", "nowhere"), "nowhere is no folder"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_a_model_is_loaded(more, printed, tmp_path, capsys):
+def test_impossible_options_are_refused_before_a_model_is_loaded(more, printed, tmp_path, capsys):
     assert run(tmp_path, model=tmp_path / "no model", out=tmp_path / "out", more=more) == 2
     assert printed in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

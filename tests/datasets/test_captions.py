@@ -120,7 +120,7 @@ def test_a_clean_image_set_has_no_problem(dataset):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(st.sampled_from(sorted(FAULTS)), min_size=1))
-def test_every_fault_is_told_once_with_its_place_and_nothing_else_is(dataset, tmp_path, names):
+def test_every_fault_is_reported_once_with_its_place_and_nothing_else_is(dataset, tmp_path, names):
     broken = tmp_path / "broken"
     shutil.rmtree(broken, ignore_errors=True)
     shutil.copytree(dataset, broken)
@@ -144,7 +144,7 @@ def test_every_fault_is_told_once_with_its_place_and_nothing_else_is(dataset, tm
         (".", "dataset/images: is not a folder"),
     ],
 )
-def test_a_part_that_is_missing_is_one_problem(dataset, remove, sentence):
+def test_a_missing_part_is_one_problem(dataset, remove, sentence):
     path = dataset / remove
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     (line,) = problems_of(dataset)
@@ -152,13 +152,13 @@ def test_a_part_that_is_missing_is_one_problem(dataset, remove, sentence):
 
 
 @pytest.mark.parametrize("header", ["", "dog0.png,A dog runs .\n", "image;caption\n"])
-def test_captions_without_their_header_are_one_problem(dataset, header):
+def test_captions_without_a_header_are_one_problem(dataset, header):
     (dataset / "captions.csv").write_text(header)
     (line,) = problems_of(dataset)
     assert line == f"{dataset}/captions.csv:1: got the header {header.strip()!r}, expected 'image,caption'"
 
 
-def test_a_quote_that_is_not_closed_is_told_where_it_begins_and_does_not_condemn_what_it_swallows(dataset):
+def test_an_open_quote_is_reported_where_it_begins_without_problems_of_the_rows_within(dataset):
     append(dataset / "captions.csv", 'dog7.jpg,"A dog\n')
     append(dataset / "captions.csv", "dog6.png,A dog\n" * 2)
     (line,) = problems_of(dataset)
@@ -166,13 +166,13 @@ def test_a_quote_that_is_not_closed_is_told_where_it_begins_and_does_not_condemn
 
 
 @pytest.mark.parametrize("name", ["captions.csv", "groups.csv", "splits/val.txt"])
-def test_text_of_another_encoding_is_told_and_not_raised(dataset, name):
+def test_text_in_another_encoding_is_reported_and_not_raised(dataset, name):
     (dataset / name).write_bytes("stem,gruppe\nfür,über\n".encode("latin-1"))
     (line,) = problems_of(dataset)
     assert line.startswith(f"{dataset / name}:2: is not UTF-8 text")
 
 
-def test_a_broken_image_is_told_beside_its_captions_faults(dataset):
+def test_a_broken_image_is_reported_together_with_the_faults_of_its_captions(dataset):
     (dataset / "images" / "dog0.png").write_bytes(b"")
     append(dataset / "captions.csv", "dog0.png,\n")
     scan = scan_captions(dataset)
@@ -202,7 +202,7 @@ def places_of(root: Path) -> dict[str, tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("has_videos", [True, False])
-def test_an_image_goes_where_its_video_goes(frames_of_videos, has_videos):
+def test_an_image_gets_the_split_and_group_of_its_video(frames_of_videos, has_videos):
     (frames_of_videos / "groups.csv").write_text("stem,group\nrun_a,x\nrun_b,y\nrun_c,z\n")
     (frames_of_videos / "splits" / "train.txt").write_text("run_a\nrun_b\n")
     (frames_of_videos / "splits" / "test.txt").write_text("run_c\n")
@@ -222,7 +222,7 @@ def test_images_of_one_video_are_one_group_without_groups_csv(frames_of_videos):
     assert all(group == stem for stem, (group, _) in places_of(frames_of_videos).items())
 
 
-def test_groups_of_videos_alone_leave_each_other_image_its_own(frames_of_videos):
+def test_images_outside_the_groups_of_videos_are_their_own_group(frames_of_videos):
     """As in the embedded data set: groups.csv is of the videos, and the images are of none of them."""
     images = frames_of_videos / "images"
     for index, path in enumerate(sorted(images.iterdir())):
@@ -235,7 +235,7 @@ def test_groups_of_videos_alone_leave_each_other_image_its_own(frames_of_videos)
     assert line.startswith(f"{frames_of_videos}/groups.csv: has no row for 'still_00000', 'still_00002'")
 
 
-def test_groups_of_some_videos_do_not_do_for_the_frames_of_others(frames_of_videos):
+def test_groups_of_some_videos_do_not_cover_the_frames_of_others(frames_of_videos):
     (frames_of_videos / "groups.csv").write_text("stem,group\nrun_a,x\nrun_b,x\n")
     (line,) = problems_of(frames_of_videos)
     assert line.startswith(f"{frames_of_videos}/groups.csv: has no row for 'run_c_0003', 'run_c_0012'")
@@ -243,7 +243,7 @@ def test_groups_of_some_videos_do_not_do_for_the_frames_of_others(frames_of_vide
     assert {group for group, _ in places_of(frames_of_videos).values()} == {"run_a", "run_b", "run_c"}
 
 
-def test_groups_of_nobody_are_told_and_do_not_pass_for_those_of_videos(dataset):
+def test_groups_of_unknown_stems_are_reported_and_do_not_count_as_those_of_videos(dataset):
     (dataset / "groups.csv").write_text("stem,group\nnobody,x\n")
     printed = problems_of(dataset)
     assert len(printed) == 2
@@ -254,7 +254,7 @@ def test_groups_of_nobody_are_told_and_do_not_pass_for_those_of_videos(dataset):
     assert "has no row for 'dog0'" in line
 
 
-def test_what_is_said_of_an_image_itself_goes_before_what_is_said_of_its_video(frames_of_videos):
+def test_the_split_and_group_of_an_image_override_those_of_its_video(frames_of_videos):
     (frames_of_videos / "groups.csv").write_text("stem,group\nrun_a_0003,own\nrun_a,x\nrun_b,y\nrun_c,z\n")
     (frames_of_videos / "splits" / "train.txt").write_text("run_a\nrun_b\n")
     (frames_of_videos / "splits" / "val.txt").write_text("run_a_0003\n")
@@ -263,7 +263,7 @@ def test_what_is_said_of_an_image_itself_goes_before_what_is_said_of_its_video(f
     assert places["run_a_0012"] == ("x", "train")
 
 
-def test_an_image_in_another_split_than_its_video_is_told(frames_of_videos):
+def test_an_image_in_another_split_than_its_video_is_reported(frames_of_videos):
     (frames_of_videos / "splits" / "train.txt").write_text("run_a\n")
     (frames_of_videos / "splits" / "val.txt").write_text("run_a_0003\n")
     (line,) = problems_of(frames_of_videos)
@@ -285,7 +285,7 @@ def test_images_are_split_by_group():
     assert [replace(image, split=None) for image in images] == list(make_images())
 
 
-def test_a_manifest_is_read_as_it_was_written(tmp_path):
+def test_a_written_manifest_can_be_read_back(tmp_path):
     images = assign_splits(make_images(), seed=0, val_fraction=0.2, test_fraction=0.2, has_splits=False)
     manifest = CaptionManifest("dogs", tuple(images))
     write_caption_manifest(manifest, tmp_path / "prepared")
@@ -295,7 +295,7 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
     assert again.of_split("val") == [image for image in images if image.split == "val"] != []
 
 
-def test_the_fingerprint_is_of_contents_captions_and_splits_not_of_places():
+def test_the_fingerprint_covers_contents_captions_and_splits_but_not_paths():
     first, *rest = make_images()
 
     def fingerprint(**changes: object) -> str:
@@ -307,7 +307,7 @@ def test_the_fingerprint_is_of_contents_captions_and_splits_not_of_places():
 
 
 @pytest.mark.slow
-def test_the_real_image_set_is_clean(real_data):
+def test_the_real_image_set_has_no_problem(real_data):
     scan = scan_captions(real_data / "flickr8k")
     assert scan.all_problems() == []
     assert len(scan.images) == 7000

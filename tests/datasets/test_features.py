@@ -7,7 +7,7 @@ import torch
 from pipeline.datasets.features import features_fingerprint, read_features, read_pts, write_features
 
 
-def test_slices_are_those_of_the_whole(tmp_path):
+def test_slices_equal_those_of_the_whole_file(tmp_path):
     features = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float16)
     path = tmp_path / "a.safetensors"
     write_features(path, features, np.arange(20) / 25, fingerprint="f")

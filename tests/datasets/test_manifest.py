@@ -35,7 +35,7 @@ def make_sources(groups: list[int], splits: list[str | None] | None = None) -> l
     seed=st.integers(0, 5),
     fractions=st.tuples(st.sampled_from([0.0, 0.1, 0.3]), st.sampled_from([0.0, 0.2, 0.4])),
 )
-def test_every_video_gets_a_split_and_a_group_only_one(groups, seed, fractions):
+def test_every_video_gets_a_split_and_every_group_only_one(groups, seed, fractions):
     sources = make_sources(groups)
     options = {"seed": seed, "val_fraction": fractions[0], "test_fraction": fractions[1], "has_splits": False}
     num_groups = len(set(groups))
@@ -55,7 +55,7 @@ def test_every_video_gets_a_split_and_a_group_only_one(groups, seed, fractions):
     assert result == assign_splits(sources, **options)
 
 
-def test_named_splits_stay_and_val_comes_out_of_train():
+def test_named_splits_stay_and_val_is_taken_from_train():
     splits = ["train"] * 6 + ["test"] * 2 + [None]
     sources = make_sources([0, 0, 1, 1, 2, 2, 3, 3, 4], splits)
     result = assign_splits(sources, seed=0, val_fraction=0.3, test_fraction=0.3, has_splits=True)
@@ -74,7 +74,7 @@ def test_named_splits_stay_and_val_comes_out_of_train():
     folds=st.integers(2, 6),
     val_fraction=st.sampled_from([0.0, 0.2]),
 )
-def test_folds_share_out_the_groups_evenly(lengths, seed, folds, val_fraction):
+def test_groups_are_dealt_evenly_to_the_folds(lengths, seed, folds, val_fraction):
     sources = [
         replace(source, num_frames=num_frames)
         for source, (_, num_frames) in zip(make_sources([group for group, _ in lengths]), lengths, strict=True)
@@ -111,7 +111,7 @@ def fold_groups(sources: list[Source], seed: int, folds: int, fold: int) -> list
     return [group for group, dealt in deal_groups(sources, seed=seed, folds=folds).items() if dealt == fold]
 
 
-def test_as_many_folds_as_groups_leave_one_out_and_more_are_refused():
+def test_as_many_folds_as_groups_are_leave_one_out_and_more_are_refused():
     sources = make_sources([0, 1, 1, 2, 2, 2])
     tested = [
         {s.group for s in assign_fold(sources, seed=0, folds=3, fold=fold, val_fraction=0.0) if s.split == "test"}
@@ -122,21 +122,21 @@ def test_as_many_folds_as_groups_leave_one_out_and_more_are_refused():
         assign_fold(sources, seed=0, folds=4, fold=0, val_fraction=0.0)
 
 
-def test_the_seed_deals_groups_of_one_size():
+def test_the_seed_decides_how_groups_of_equal_size_are_dealt():
     sources = make_sources(list(range(20)))
     assert len({tuple(sorted(deal_groups(sources, seed=seed, folds=4).items())) for seed in range(5)}) == 5
 
 
 @settings(max_examples=20, deadline=None)
 @given(seeds=st.tuples(st.integers(0, 100), st.integers(0, 100)))
-def test_another_seed_may_deal_otherwise(seeds):
+def test_another_seed_gives_other_splits(seeds):
     assume(seeds[0] != seeds[1])
     sources = make_sources(list(range(60)))
     dealt = [assign_splits(sources, seed=s, val_fraction=0.3, test_fraction=0.3, has_splits=False) for s in seeds]
     assert dealt[0] != dealt[1]
 
 
-def test_a_manifest_is_read_as_it_was_written(tmp_path):
+def test_a_written_manifest_can_be_read_back(tmp_path):
     sources = tuple(make_sources([0, 1], ["train", "val"]))
     manifest = Manifest("tiny", "videos", LabelSpace(("rest", "walk"), "rest"), sources, "opencv")
     labels = {"clip0": np.array([0, 1, -100]), "clip1": np.array([1, 1])}
@@ -148,7 +148,7 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
         np.testing.assert_array_equal(labels_again[stem], expected)
 
 
-def test_the_fingerprint_is_of_contents_labels_classes_and_splits_not_of_places():
+def test_the_fingerprint_covers_contents_labels_classes_and_splits_but_not_paths():
     sources = make_sources([0, 1], ["train", "val"])
     manifest = Manifest("tiny", "videos", LabelSpace(("rest", "walk"), "rest"), tuple(sources))
 
@@ -163,5 +163,5 @@ def test_the_fingerprint_is_of_contents_labels_classes_and_splits_not_of_places(
 
 
 @pytest.mark.parametrize(("labels", "expected"), [([1, 1, -100], 1), ([-100, -100], None), ([0, 1], None), ([0], 0)])
-def test_the_class_of_a_video(labels, expected):
+def test_the_class_of_a_video_is_that_of_all_its_labelled_frames(labels, expected):
     assert video_class(np.array(labels), LabelSpace(("rest", "walk"))) == expected

@@ -36,7 +36,7 @@ def write_all(folder, values: torch.Tensor, *, batch_size: int = 3) -> dict:
 
 @pytest.mark.usefixtures("few_per_file")
 @pytest.mark.parametrize("num_images", [1, PER_FILE, 2 * PER_FILE, 2 * PER_FILE + 1])
-def test_they_come_back_in_any_order(tmp_path, num_images):
+def test_regions_are_read_in_any_order(tmp_path, num_images):
     values = made(num_images)
     files = write_all(tmp_path / "new", values)
     assert len(list((tmp_path / "new").iterdir())) == len(files) == -(-num_images // PER_FILE)
@@ -49,14 +49,14 @@ def test_they_come_back_in_any_order(tmp_path, num_images):
         assert torch.equal(read, values[list(order)])
 
 
-def test_more_than_a_thousand_files_stay_in_order(tmp_path, monkeypatch):
+def test_more_than_a_thousand_files_keep_their_order(tmp_path, monkeypatch):
     monkeypatch.setattr(regions, "IMAGES_PER_FILE", 1)
     values = made(1002)[:, :1, :1]
     write_all(tmp_path, values)
     assert torch.equal(Regions(tmp_path).read(range(1002)), values.half().float())
 
 
-def test_half_precision_is_all_that_is_lost(tmp_path):
+def test_only_half_precision_is_lost(tmp_path):
     values = torch.randn(7, 3, 5)
     write_all(tmp_path, values)
     assert torch.equal(Regions(tmp_path).read(range(7)), values.half().float())
@@ -67,7 +67,7 @@ def fingerprints(images: list[str], encoder: str, folder) -> list[str]:
 
 
 @given(changed=st.integers(0, 2 * PER_FILE))
-def test_a_fingerprint_is_of_the_encoder_and_of_the_images_of_its_file(tmp_path_factory, changed):
+def test_a_fingerprint_covers_the_encoder_and_the_images_of_its_file(tmp_path_factory, changed):
     folder = tmp_path_factory.getbasetemp()
     images = digests(2 * PER_FILE + 1)
     with pytest.MonkeyPatch.context() as patch:
@@ -83,7 +83,7 @@ def test_a_fingerprint_is_of_the_encoder_and_of_the_images_of_its_file(tmp_path_
         assert fingerprints(swapped, "e", folder) != before[:1], "their order matters"
 
 
-def test_a_file_of_others_or_half_a_file_is_not_taken(tmp_path):
+def test_a_file_with_another_fingerprint_or_a_partial_file_is_not_accepted(tmp_path):
     ((path, plan),) = plan_files(digests(2), tmp_path, encoder_fingerprint="e").items()
     assert plan == FilePlan(range(2), plan.fingerprint)
     assert not is_written(path, plan.fingerprint)
@@ -97,7 +97,7 @@ def test_a_file_of_others_or_half_a_file_is_not_taken(tmp_path):
     assert not is_written(path, plan.fingerprint)
 
 
-def test_a_failure_on_the_way_leaves_what_was_there(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     def failing():
         yield made(2)
         raise RuntimeError("the third image")

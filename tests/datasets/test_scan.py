@@ -107,7 +107,7 @@ def test_a_clean_data_set_has_no_problem(dataset):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(st.sampled_from(sorted(FAULTS)), min_size=1))
-def test_every_fault_is_told_once_with_its_place_and_nothing_else_is(dataset, tmp_path, names):
+def test_every_fault_is_reported_once_with_its_place_and_nothing_else_is(dataset, tmp_path, names):
     broken = tmp_path / "broken"
     shutil.rmtree(broken, ignore_errors=True)
     shutil.copytree(dataset, broken)
@@ -123,14 +123,14 @@ def test_every_fault_is_told_once_with_its_place_and_nothing_else_is(dataset, tm
     assert all(line.count(str(broken)) == 1 and "\n" not in line for line in printed)
 
 
-def test_a_group_in_two_splits_is_told_once_for_each_split(dataset):
+def test_a_group_in_two_splits_is_reported_once_per_split(dataset):
     groups = "".join(f"clip{i},{'mouse' if i in (0, 1, 4, 5) else i}\n" for i in range(NUM_VIDEOS))
     (dataset / "groups.csv").write_text("stem,group\n" + groups)
     (line,) = problems_of(dataset)
     assert line.startswith(f"{dataset}/splits/val.txt:1: 'clip4' is of group 'mouse', as is 'clip0' in train.txt")
 
 
-def test_videos_that_no_row_gives_a_group_are_told_together(dataset):
+def test_videos_without_a_group_are_reported_together(dataset):
     (dataset / "groups.csv").write_text("stem,group\nclip0,a\n")
     (line,) = problems_of(dataset)
     assert line.startswith(
@@ -139,20 +139,20 @@ def test_videos_that_no_row_gives_a_group_are_told_together(dataset):
 
 
 @pytest.mark.parametrize("name", ["classes.txt", "groups.csv", "splits/val.txt", "labels/clip0.csv"])
-def test_text_of_another_encoding_is_told_and_not_raised(dataset, name):
+def test_text_in_another_encoding_is_reported_and_not_raised(dataset, name):
     (dataset / name).write_bytes("stem,gruppe\nfür,über\n".encode("latin-1"))
     printed = problems_of(dataset)
     assert len(printed) == 1
     assert printed[0].startswith(f"{dataset / name}:2: is not UTF-8 text")
 
 
-def test_every_fault_of_the_class_list_has_its_line(dataset):
+def test_every_fault_of_the_class_list_is_reported_with_its_line(dataset):
     (dataset / "classes.txt").write_text("idle\n\nidle\nleft\n")
     printed = problems_of(dataset)
     assert [line.split(": ")[0] for line in printed] == [f"{dataset}/classes.txt:2", f"{dataset}/classes.txt:3"]
 
 
-def test_labels_are_told_apart_by_what_they_say_and_not_by_how_they_are_written(dataset):
+def test_the_hash_of_labels_depends_on_their_content_and_not_on_their_layout(dataset):
     before = {stem: source.labels_sha256 for stem, source in scan_dataset(dataset).sources.items()}
     assert before["clip0"] == before["clip1"], "one is .csv, the other .txt"
     append(dataset / "labels" / "clip0.csv", "20,21,right\n")
@@ -169,14 +169,14 @@ def test_labels_are_told_apart_by_what_they_say_and_not_by_how_they_are_written(
         (".", "dataset: is not a folder"),
     ],
 )
-def test_a_part_that_is_missing_is_one_problem(dataset, remove, sentence):
+def test_a_missing_part_is_one_problem(dataset, remove, sentence):
     path = dataset / remove
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     (line,) = problems_of(dataset)
     assert line.startswith(f"{dataset.parent}/{sentence}")
 
 
-def test_the_labels_of_a_broken_video_are_looked_at_too(dataset):
+def test_the_labels_of_a_broken_video_are_also_checked(dataset):
     (dataset / "features" / "clip0.npy").write_bytes(b"")
     append(dataset / "labels" / "clip0.csv", "20,21,lft\n")
     assert len(problems_of(dataset)) == 2
@@ -185,7 +185,7 @@ def test_the_labels_of_a_broken_video_are_looked_at_too(dataset):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["grid", "gtea/split1", "gtea/split2", "gtea/split3", "gtea/split4"])
-def test_real_data_sets_are_clean(real_data, name):
+def test_real_data_sets_have_no_problem(real_data, name):
     assert problems_of(real_data / name) == []
 
 
@@ -201,7 +201,7 @@ def labelled_by_video(dataset) -> Path:
     return dataset
 
 
-def test_one_class_a_video_is_the_label_of_all_its_frames(labelled_by_video):
+def test_one_class_per_video_is_the_label_of_all_its_frames(labelled_by_video):
     assert problems_of(labelled_by_video) == []
     scan = scan_dataset(labelled_by_video)
     assert scan.num_video_labels == NUM_VIDEOS
@@ -209,7 +209,7 @@ def test_one_class_a_video_is_the_label_of_all_its_frames(labelled_by_video):
         np.testing.assert_array_equal(scan.labels[f"clip{i}"], np.full(NUM_FRAMES, i % 3))
 
 
-def test_a_video_has_its_labels_in_one_place(labelled_by_video):
+def test_a_video_with_labels_in_two_places_is_a_problem(labelled_by_video):
     (labelled_by_video / "labels").mkdir()
     frames = labelled_by_video / "labels" / "clip0.csv"
     frames.write_text("start,stop,class\n0,8,idle\n")
@@ -232,7 +232,7 @@ def test_a_video_has_its_labels_in_one_place(labelled_by_video):
         (("stem,class\n", ""), ["labels.csv:1: got the header 'clip0,idle', expected 'stem,class'"]),
     ],
 )
-def test_faults_of_labels_csv_are_told_and_nothing_that_follows_from_them(labelled_by_video, change, words):
+def test_faults_of_labels_csv_are_reported_without_their_consequences(labelled_by_video, change, words):
     path = labelled_by_video / "labels.csv"
     path.write_text(path.read_text().replace(*change))
     printed = [str(problem) for problem in scan_dataset(labelled_by_video).all_problems()]

@@ -100,7 +100,7 @@ def measure(pixels: np.ndarray, scene: Scene) -> np.ndarray:
     return np.array(measured)
 
 
-def test_the_layout_is_that_of_a_dataset_on_disk(root: Path, scenes: list[Scene]) -> None:
+def test_the_files_have_the_layout_of_a_data_set(root: Path, scenes: list[Scene]) -> None:
     names = {path.name for path in root.iterdir()}
     assert names == {"videos", "labels", "images", "classes.txt", "groups.csv", "captions.csv", "video_captions.csv"}
     stems = [f"scene_{index:03d}" for index in range(NUM_VIDEOS)]
@@ -116,7 +116,7 @@ def test_the_layout_is_that_of_a_dataset_on_disk(root: Path, scenes: list[Scene]
     assert list(dict.fromkeys(row["image"] for row in read_rows(root / "captions.csv"))) == images
 
 
-def test_videos_have_their_size_and_pts(
+def test_videos_have_the_size_and_pts_of_the_script(
     root: Path, scenes: list[Scene], decoded: list[tuple[np.ndarray, np.ndarray]]
 ) -> None:
     for scene, (pixels, pts_seconds) in zip(scenes, decoded, strict=True):
@@ -128,9 +128,7 @@ def test_videos_have_their_size_and_pts(
         assert container.streams.video[0].codec_context.name == "h264"
 
 
-def test_the_actor_in_the_pixels_is_where_the_script_says(
-    scenes: list[Scene], decoded: list[tuple[np.ndarray, np.ndarray]]
-) -> None:
+def test_the_actor_is_where_the_script_says(scenes: list[Scene], decoded: list[tuple[np.ndarray, np.ndarray]]) -> None:
     for scene, (pixels, _) in zip(scenes, decoded, strict=True):
         x, y, area, angle = measure(pixels, scene).T
         np.testing.assert_array_equal(area > 0, scene.track.visible)
@@ -142,7 +140,9 @@ def test_the_actor_in_the_pixels_is_where_the_script_says(
         assert np.median(turned) < 0.15, scene.stem
 
 
-def test_labels_name_what_the_pixels_do(scenes: list[Scene], decoded: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_labels_match_the_movement_in_the_pixels(
+    scenes: list[Scene], decoded: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
     """A rule of thumb that sees nothing but the decoded pixels of a segment finds the class in its label."""
     seen = set()
     for scene, (pixels, _) in zip(scenes, decoded, strict=True):
@@ -173,7 +173,7 @@ def rule_of_thumb(measured: np.ndarray, width: int) -> str:
     return "turns" if np.median(np.abs(np.diff(np.unwrap(angle)))) > math.radians(5) else "rests"
 
 
-def test_captions_are_true(root: Path) -> None:
+def test_captions_are_true_for_their_image(root: Path) -> None:
     rows = read_rows(root / "captions.csv")
     assert set(Counter(row["image"] for row in rows).values()) == {write.CAPTIONS_PER_IMAGE}
     assert len({(row["image"], row["caption"]) for row in rows}) == len(rows)
@@ -232,7 +232,7 @@ def test_the_figures_of_an_image_are_where_the_script_says(root: Path) -> None:
         assert np.abs(middle - COLORS[scene.landmark.color]).max() < 40, index
 
 
-def test_all_captions_of_an_image_say_one_fact_that_is_true(root: Path) -> None:
+def test_all_captions_of_an_image_state_the_same_true_fact(root: Path) -> None:
     facts: dict[str, set] = {}
     for row in read_rows(root / "captions.csv"):
         facts.setdefault(row["image"], set()).add(image_fact(row["caption"]))
@@ -275,7 +275,7 @@ def ways_to_say(figure: str, relation: str, other: str) -> list[str]:
 
 
 @given(figure=FIGURES, relation=st.sampled_from(sorted(CONVERSE)), other=FIGURES)
-def test_every_way_to_say_a_fact_says_that_one_and_no_other(figure: str, relation: str, other: str) -> None:
+def test_every_wording_of_a_fact_states_exactly_that_fact(figure: str, relation: str, other: str) -> None:
     said = [*ways_to_say(figure, relation, other), *ways_to_say(other, CONVERSE[relation], figure)]
     facts = {image_fact(caption) for caption in said}
     assert len(facts) == 1
@@ -290,7 +290,7 @@ def test_every_way_to_say_a_fact_says_that_one_and_no_other(figure: str, relatio
         assert image_fact(f"maybe {caption}") is None
 
 
-def test_other_sentences_say_no_fact() -> None:
+def test_other_sentences_state_no_fact() -> None:
     others = ["", "a dog runs", "a red star", "above", "a red star above", "a pink star above a blue circle"]
     others += [
         "a red star near a blue circle",
@@ -305,7 +305,7 @@ def test_other_sentences_say_no_fact() -> None:
 
 @given(seed=st.integers(0, 2**32 - 1), index=st.integers(0, 100_000))
 @settings(max_examples=40, deadline=None)
-def test_the_figures_of_a_still_are_large_whole_and_apart(seed: int, index: int) -> None:
+def test_the_figures_of_an_image_are_large_complete_and_separate(seed: int, index: int) -> None:
     scene, frame, captions = script_still(seed, index)
     assert len(captions) == write.CAPTIONS_PER_IMAGE
     x, y, radius = scene.track.x[frame], scene.track.y[frame], scene.track.radius[frame]
@@ -320,7 +320,7 @@ def test_the_figures_of_a_still_are_large_whole_and_apart(seed: int, index: int)
     assert landmark[2] <= 2 * LANDMARK_RADIUS * scene.height + slack
 
 
-def test_every_image_has_a_session_of_its_own() -> None:
+def test_every_image_has_its_own_session() -> None:
     stills = [script_still(SEED, index)[0] for index in range(64)]
     sessions = {scene.session for scene in stills}
     assert len({session.background for session in sessions}) == 64
@@ -332,7 +332,7 @@ def test_every_image_has_a_session_of_its_own() -> None:
     assert {scene.actor.color for scene in stills} == {scene.landmark.color for scene in stills} == set(COLORS)
 
 
-def test_same_seed_same_bytes_and_more_of_them_change_none(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_more_videos_change_none(tmp_path: Path) -> None:
     for name, num_videos, num_images, seed in (
         ("once", 3, 4, 5),
         ("again", 3, 4, 5),
@@ -364,7 +364,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_groups_are_even_and_share_a_look() -> None:
+def test_groups_have_equal_sizes_and_a_common_appearance() -> None:
     scenes = [script_scene(SEED, index, num_frames=NUM_FRAMES) for index in range(48)]
     assert set(Counter(scene.session.name for scene in scenes).values()) == {4}
     assert len({scene.session.name for scene in scenes}) == len({scene.session.background for scene in scenes}) == 12
@@ -398,7 +398,7 @@ def test_the_actor_stays_in_the_picture_and_never_jumps(seed: int, index: int, s
             assert steps.min() > 0.0149 * scene.width
 
 
-def test_one_frame_does_not_tell_the_action_and_movement_does() -> None:
+def test_the_action_is_visible_in_movement_but_not_in_one_frame() -> None:
     """Nearest neighbour on the true state: what no encoder of single frames can beat by much."""
     scenes = [script_scene(SEED, index, num_frames=(60, 150)) for index in range(160)]
     seen, unseen = scenes[:120], scenes[120:]
@@ -438,7 +438,7 @@ def states(scenes: list[Scene], lags: tuple[int, ...]) -> tuple[np.ndarray, np.n
     return np.concatenate(rows), np.concatenate(labels)
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_no_files_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full_disk(*args: object) -> None:
         raise OSError("no space left on device")
 
@@ -448,20 +448,20 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dataset_is_never_written_over(tmp_path: Path) -> None:
+def test_an_existing_data_set_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(InputError, match="exists already"):
         make_scenes(tmp_path, num_videos=1, num_images=1, seed=0, num_frames=(16, 16), noise=0.0)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_arguments_that_make_no_sense_are_refused_together(tmp_path: Path) -> None:
+def test_all_impossible_arguments_are_refused_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"num_videos is 0.*num_images is -1.*num_frames is 30 to 20.*noise is -1"):
         make_scenes(tmp_path / "scenes", num_videos=0, num_images=-1, seed=0, num_frames=(30, 20), noise=-1.0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_noise_is_the_deviation_asked_for() -> None:
+def test_the_noise_has_the_requested_deviation() -> None:
     scene = script_scene(SEED, 0, num_frames=(40, 40))
     frames = np.stack(list(draw_frames(scene, range(40), noise=6.0, rng=np.random.default_rng(0)))).astype(float)
     corner = frames[:, :8, :8].mean(-1)  # three independent channels: the deviation of their mean is smaller by sqrt(3)
@@ -470,7 +470,7 @@ def test_noise_is_the_deviation_asked_for() -> None:
 
 
 @pytest.mark.parametrize("index", range(20))
-def test_captions_speak_of_place_only_where_it_is_clear_and_seen(index: int) -> None:
+def test_captions_mention_a_place_only_where_it_is_clear_and_visible(index: int) -> None:
     scene = script_scene(SEED, index, num_frames=(60, 60))
     rng = np.random.default_rng(0)
     for frame, captions in image_captions(scene, rng).items():

@@ -57,7 +57,7 @@ def printed(*videos: tuple[str | None, str, list[int]], classes=CLASSES, known=(
         max_size=8,
     )
 )
-def test_counts_are_those_of_counting_one_by_one(videos):
+def test_counts_equal_those_of_counting_one_by_one(videos):
     table = count_support(*make(*videos), SPACE)
     assert list(table) == [split for split in (*SPLITS, ALL) if any((video[0] or ALL) == split for video in videos)]
     for split, support in table.items():
@@ -78,13 +78,13 @@ def test_counts_are_those_of_counting_one_by_one(videos):
         assert unlabelled_percent(support) == pytest.approx(100 * num_gaps / num_frames)
 
 
-def test_a_gap_parts_no_segment_and_is_counted_itself():
+def test_an_unlabelled_gap_does_not_split_a_segment_and_is_counted():
     support = count_support(*make(("train", "a", [1, -100, -100, 1, 0, -100])), SPACE)["train"]
     assert support["walk"] == Support(2, 1, 1, 1)
     assert support[UNLABELLED] == Support(3, 2, 1, 1)
 
 
-def test_enough_of_everything_is_nothing_to_tell():
+def test_a_data_set_with_enough_of_each_class_has_no_warning():
     videos = [("train", f"g{i}", [0, 1, 2]) for i in range(FEW_SEGMENTS)]
     assert printed(*videos) == {}
     assert printed(*videos, ("val", "v", [0, 1, 2]), ("test", "t", [2, 1, 0])) == {}
@@ -101,11 +101,11 @@ def test_enough_of_everything_is_nothing_to_tell():
         ([("train", f"g{i}", [2]) for i in range(2)], "in fewer than 10 training segments"),
     ],
 )
-def test_a_class_is_told_what_it_lacks_most_and_that_once(videos, what):
+def test_a_class_is_warned_of_once_with_its_worst_shortage(videos, what):
     assert printed(*enough(1), *videos) == {what: ("jump",)}
 
 
-def test_a_class_that_is_held_out_nowhere_is_told_for_each_split():
+def test_a_class_that_is_held_out_nowhere_is_reported_for_each_split():
     videos = [*enough(1), *enough(2), ("val", "v", [0, 1]), ("test", "t", [0, 2])]
     unscored = {"in training, but in no val video": ("jump",), "in training, but in no test video": ("walk",)}
     assert printed(*videos) == unscored
@@ -114,7 +114,7 @@ def test_a_class_that_is_held_out_nowhere_is_told_for_each_split():
     )
 
 
-def test_what_is_not_split_yet_is_held_against_what_training_needs():
+def test_videos_without_a_split_are_judged_by_what_training_needs():
     assert printed((None, "a", [0, 1] * 10), (None, "b", [0] * 3)) == {
         "in no label": ("jump",),
         "in one video only": ("walk",),
@@ -123,7 +123,7 @@ def test_what_is_not_split_yet_is_held_against_what_training_needs():
     assert printed(("val", "a", [0])) == {}, "nothing to learn from is another matter"
 
 
-def test_many_classes_are_one_sentence_with_the_least_first():
+def test_many_classes_are_listed_in_one_sentence_rarest_first():
     names = tuple(f"c{i:02}" for i in range(52))
     videos = [("train", f"g{i}", [j for j in range(52) for _ in range(52 - j)]) for i in range(2)]
     (shortage,) = find_shortages(count_support(*make(*videos), LabelSpace(names)))
@@ -136,7 +136,7 @@ def test_many_classes_are_one_sentence_with_the_least_first():
     assert str(one).startswith("1 class is in no label: 'jump'. ")
 
 
-def test_the_table_on_disk_and_for_a_terminal(tmp_path):
+def test_the_table_has_the_same_counts_on_disk_and_in_a_terminal(tmp_path):
     table = count_support(*make(*enough(1), ("train", "g0", [0, 2, -100]), ("val", "v", [1])), SPACE)
     write_support(table, tmp_path / "support.csv")
     with (tmp_path / "support.csv").open(newline="") as file:

@@ -27,7 +27,7 @@ def test_every_frame_is_in_exactly_one_window(lengths, window_frames, seed):
     assert all((counts == 1).all() for counts in covered.values())
 
 
-def test_the_phase_is_random():
+def test_the_offset_of_the_windows_is_random():
     labels = {"v": np.zeros(100, dtype=np.int64)}
     starts = {
         frozenset(w.start for w in plan_windows(labels, SPACE, window_frames=30, generator=np.random.default_rng(seed)))
@@ -42,7 +42,7 @@ def test_unlabelled_windows_are_left_out():
     assert all(window.stop > 50 for window in windows)
 
 
-def test_batches_hold_what_the_windows_name():
+def test_batches_hold_the_frames_of_their_windows():
     features = {"a": torch.arange(10.0)[:, None], "b": 100 + torch.arange(7.0)[:, None]}
     labels = {"a": np.arange(10), "b": np.arange(7)}
     windows = plan_windows(labels, SPACE, window_frames=4, generator=np.random.default_rng(1))
@@ -77,7 +77,7 @@ def test_many_to_one_batches_hold_the_class_of_the_video():
     seed=st.integers(0, 1000),
 )
 @settings(deadline=None, max_examples=60)
-def test_consecutive_batches_go_through_each_video_from_its_start_to_its_end(lengths, window_frames, batch_size, seed):
+def test_consecutive_batches_cover_each_video_from_start_to_end(lengths, window_frames, batch_size, seed):
     features = {f"v{i}": 100.0 * i + torch.arange(length)[:, None] for i, length in enumerate(lengths)}
     labels = {stem: x[:, 0].long().numpy() for stem, x in features.items()}
     steps = plan_consecutive(
@@ -100,7 +100,7 @@ def test_consecutive_batches_go_through_each_video_from_its_start_to_its_end(len
     assert sorted(videos) == sorted(x[:, 0].tolist() for x in features.values())
 
 
-def test_where_consecutive_windows_are_cut_is_random_and_a_video_without_labels_is_not_read():
+def test_consecutive_windows_are_cut_at_random_and_skip_videos_without_labels():
     labels = {"v": np.zeros(100, dtype=np.int64), "unlabelled": np.full(100, IGNORE_INDEX)}
     cuts = set()
     for seed in range(40):
@@ -110,7 +110,7 @@ def test_where_consecutive_windows_are_cut_is_random_and_a_video_without_labels_
     assert len(cuts) > 10
 
 
-def test_random_windows_continue_nothing_even_where_they_happen_to_follow():
+def test_batches_of_windows_without_continuation_carry_no_state():
     labels = {"v": np.zeros(20, dtype=np.int64)}
     steps = plan_consecutive(labels, SPACE, window_frames=5, batch_size=1, generator=np.random.default_rng(0))
     batches = read_batches(steps, labels, read=lambda _, start, stop: torch.zeros(stop - start, 1))

@@ -62,7 +62,7 @@ def broken_links(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page):
+def test_links_have_existing_targets(page):
     assert page.exists()
     assert broken_links(page) == []
 

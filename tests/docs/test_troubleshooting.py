@@ -28,7 +28,7 @@ def texts_in_code() -> list[str]:
     return texts
 
 
-def test_messages_stand_in_the_code():
+def test_quoted_messages_are_in_the_code():
     texts = texts_in_code()
     messages = quoted_messages()
     assert len(messages) >= LEAST_MESSAGES

@@ -21,7 +21,7 @@ def overlay(pixels: np.ndarray, *, label: str = "walk", position: float = 0.0) -
     return draw_overlay(pixels, label=label, color=(0, 255, 0), probability=0.5, timeline=timeline, position=position)
 
 
-def test_timeline_has_each_frame_in_its_place_and_grey_where_unlabelled() -> None:
+def test_the_timeline_shows_each_frame_in_its_place_and_unlabelled_frames_in_grey() -> None:
     timeline = draw_timeline(np.array([2, -100, 0, 0]), SPACE, width=8, height=5)
     assert timeline.shape == (5, 8, 3)
     expected = [COLORS[2]] * 2 + [UNLABELLED_COLOR] * 2 + [COLORS[0]] * 4
@@ -29,7 +29,7 @@ def test_timeline_has_each_frame_in_its_place_and_grey_where_unlabelled() -> Non
 
 
 @pytest.mark.parametrize(("height", "width", "scale"), [(96, 128, 3), (240, 320, 1), (1080, 1920, 1), (60, 106, 4)])
-def test_nothing_covers_the_picture(height: int, width: int, scale: int) -> None:
+def test_the_overlay_does_not_cover_the_picture(height: int, width: int, scale: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     drawn = overlay(pixels)
     bar = (drawn.shape[0] - height * scale) // 2
@@ -37,7 +37,7 @@ def test_nothing_covers_the_picture(height: int, width: int, scale: int) -> None
     np.testing.assert_array_equal(drawn[bar : bar + height * scale : scale, ::scale], pixels)
 
 
-def test_the_bar_shows_color_and_label() -> None:
+def test_the_bar_shows_the_color_and_the_label() -> None:
     pixels = np.zeros((240, 320, 3), np.uint8)
     drawn = overlay(pixels)
     bar = (drawn.shape[0] - 240) // 2
@@ -54,7 +54,7 @@ def test_a_long_label_does_not_run_into_the_probability() -> None:
     np.testing.assert_array_equal(short[:24, -45:], long[:24, -45:])
 
 
-def test_letters_beyond_english_are_drawn() -> None:
+def test_letters_outside_the_english_alphabet_are_drawn() -> None:
     pixels = np.zeros((240, 320, 3), np.uint8)
     drawings = [overlay(pixels, label=label)[:24, 24:160] for label in ("é", "ж", "ü")]
     assert not np.array_equal(drawings[0], drawings[1])

@@ -27,7 +27,7 @@ def test_text_is_escaped(text):
 
 
 @pytest.mark.parametrize("template", NAMES)
-def test_what_a_template_lacks_is_an_error(template):
+def test_a_missing_value_of_a_template_is_an_error(template):
     with pytest.raises(jinja2.UndefinedError):
         list(make_page(template))
 

@@ -44,7 +44,7 @@ def test_timeline_follows_the_time_of_each_frame():
     assert figure.axes[1].get_xlabel() == "time (min:s)"
 
 
-def test_probability_of_a_long_video_is_averaged():
+def test_the_probability_curve_of_a_long_video_is_averaged():
     probability = np.tile([0.2, 0.6], 3000)
     labels = np.zeros(6000, dtype=int)
     figure = plot_timeline(labels, labels, probability, SPACE)
@@ -54,7 +54,7 @@ def test_probability_of_a_long_video_is_averaged():
     assert (edges[0], edges[-1]) == (0, 6000)
 
 
-def test_confusion_shows_shares_of_rows_and_counts():
+def test_the_confusion_matrix_shows_shares_of_rows_and_counts():
     figure = plot_confusion(np.array([[3, 1, 0], [0, 1500, 0], [0, 0, 0]]), SPACE)
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]])
@@ -62,14 +62,14 @@ def test_confusion_shows_shares_of_rows_and_counts():
     figure.savefig(io.BytesIO())
 
 
-def test_confusion_of_many_classes_names_them_all_and_writes_no_counts():
+def test_the_confusion_matrix_of_many_classes_names_them_all_without_counts():
     names = [f"class {index}" for index in range(60)]
     axes = plot_confusion(np.eye(60, dtype=int), LabelSpace(tuple(names))).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     assert not axes.texts
 
 
-def test_curves_have_a_panel_for_losses_one_for_scores_and_one_for_each_other_name():
+def test_curves_have_a_panel_for_losses_one_for_scores_and_one_per_other_name():
     history = [
         {"train_loss": 2.0, "learning_rate": 0.1, "val_loss": 3.0, "val_f1_at_50": 10.0},
         {"train_loss": 1.0, "learning_rate": 0.2},
@@ -87,7 +87,7 @@ def test_curves_have_a_panel_for_losses_one_for_scores_and_one_for_each_other_na
     plot_curves([]).savefig(io.BytesIO())
 
 
-def test_gradients_have_a_panel_for_each_layer_and_direction_and_one_for_the_radii():
+def test_gradients_have_a_panel_per_layer_and_direction_and_one_for_the_radii():
     norms = {epoch: np.full((2, 2, 5), 10.0**-epoch) for epoch in (0, 3)}
     norms[3][1, 1, 4] = 0  # went under: there is no logarithm to draw
     radii = np.arange(4 * 2 * 2 * 3, dtype=float).reshape(4, 2, 2, 3)
@@ -105,7 +105,7 @@ def test_gradients_have_a_panel_for_each_layer_and_direction_and_one_for_the_rad
 
 @pytest.mark.parametrize("num_words", [0, 1, 6, 7, 20])
 @pytest.mark.parametrize("size", [(30, 80), (80, 30)])
-def test_attention_has_the_image_and_a_panel_for_each_word(num_words, size):
+def test_attention_maps_have_the_image_and_a_panel_per_word(num_words, size):
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
     attention = generator.dirichlet(np.ones(10), num_words)
@@ -126,7 +126,7 @@ def test_attention_has_the_image_and_a_panel_for_each_word(num_words, size):
     figure.savefig(io.BytesIO())
 
 
-def test_attention_on_nothing_but_the_sentinel_is_drawn():
+def test_attention_only_on_the_sentinel_is_drawn():
     attention = np.array([[0.0, 0.0, 0.0, 0.0, 1.0]])
     figure = plot_attention(np.zeros((20, 20, 3), np.uint8), ["a"], attention)
     assert figure.axes[1].get_title() == "a\n100% unseen"

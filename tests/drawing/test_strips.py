@@ -32,7 +32,7 @@ def test_frames_are_spread_from_the_first_to_the_last(start, length, most):
 
 
 @pytest.mark.parametrize("size", [(64, 48), (50, 400), (900, 30)])
-def test_a_strip_shows_the_frames_that_were_asked_for(size, tmp_path):
+def test_a_strip_shows_the_requested_frames(size, tmp_path):
     width, height = size
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, width=width, height=height, frame_rate=Fraction(25)) as writer:
@@ -58,7 +58,7 @@ def test_frames_are_joined_with_white_between_them():
         assert (strip[:, position * (7 + GAP) + 7 :][:, :GAP] == 255).all()
 
 
-def test_a_jpeg_has_its_colours_and_is_whole_or_not_there(tmp_path, monkeypatch):
+def test_a_jpeg_has_the_right_colours_and_is_never_half_written(tmp_path, monkeypatch):
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, :30, 0], pixels[:, 30:, 2] = 250, 120
     write_jpeg(tmp_path / "a" / "strip.jpg", pixels)

@@ -90,7 +90,7 @@ def test_frames_of_several_calls_fill_a_batch():
     assert held.sizes == [1, 4, 2]
 
 
-def test_a_batch_that_is_not_full_waits_while_another_is_encoded_and_not_longer():
+def test_an_incomplete_batch_waits_only_while_another_batch_is_encoded():
     held, other = Held(), Recording()
     batches = SharedBatches([other, held], batch_size=BATCH_SIZE)
     first = batches.submit(some_frames(0, 1))
@@ -107,7 +107,7 @@ def test_a_batch_that_is_not_full_waits_while_another_is_encoded_and_not_longer(
     assert len(third.result(SECONDS)) == len(first.result(SECONDS)) == 1
 
 
-def test_who_brings_too_much_waits():
+def test_a_caller_that_submits_too_much_waits():
     held = Held()
     batches = SharedBatches([held], batch_size=BATCH_SIZE)
     num_brought = 0
@@ -129,7 +129,7 @@ def test_who_brings_too_much_waits():
     assert not thread.is_alive()
 
 
-def test_an_error_reaches_those_whose_frames_were_in_the_batch_and_nobody_else():
+def test_an_error_reaches_only_the_callers_with_frames_in_the_batch():
     held = Held()
 
     def encode(parts: list[np.ndarray]) -> torch.Tensor:

@@ -51,7 +51,7 @@ def assert_near(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("color", ["rgb", "grey"])
-def test_what_is_captured_computes_torchs_features(name, color):
+def test_the_captured_network_computes_the_features_of_torch(name, color):
     frames, pixels = make_frames(name, color=color), some_pixels(5)
     before = {key: tensor.clone() for key, tensor in frames.encoder.state_dict().items()}
     expected = TorchRuntime(frames).submit(pixels).result()
@@ -63,13 +63,13 @@ def test_what_is_captured_computes_torchs_features(name, color):
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())  # a copy of it was cast
 
 
-def test_batches_hold_more_frames_where_these_are_small():
+def test_batches_hold_more_frames_if_frames_are_small():
     assert fitting_batch_frames(224, 224) == 64
     assert fitting_batch_frames(2000, 3000) == 1
     assert fitting_batch_frames(32, 32) == module.MAX_BATCH_FRAMES
 
 
-def test_torch_is_taken_where_nothing_can_be_captured(monkeypatch, capsys):
+def test_torch_is_used_if_no_graph_can_be_captured(monkeypatch, capsys):
     def fail(*args, **options):
         raise CaptureError("the encoder cannot be captured as a CUDA graph (a reason)")
 
@@ -100,7 +100,7 @@ def opened(request) -> CUDARuntime:
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("color", ["rgb", "grey"])
-def test_features_are_torchs_on_a_gpu(name, color):
+def test_features_on_a_gpu_equal_those_of_torch(name, color):
     frames, pixels = make_frames(name, color=color, device="cuda"), some_pixels(300)
     runtime = open_runtime(frames)
     assert isinstance(runtime, CUDARuntime)
@@ -120,7 +120,7 @@ def test_another_runtime_gives_the_same_bits(precision):
 
 
 @pytest.mark.gpu
-def test_a_frames_features_do_not_depend_on_what_is_beside_it(opened):
+def test_the_features_of_a_frame_do_not_depend_on_its_batch(opened):
     pixels = some_pixels(21)
     whole = opened.submit(pixels).result()
     alone = torch.cat([opened.submit(pixels[i : i + 1]).result() for i in range(21)])
@@ -128,7 +128,7 @@ def test_a_frames_features_do_not_depend_on_what_is_beside_it(opened):
 
 
 @pytest.mark.gpu
-def test_a_frames_features_do_not_depend_on_what_other_threads_encode(opened):
+def test_the_features_of_a_frame_do_not_depend_on_other_threads(opened):
     expected = {number: opened.submit(some_pixels(number)).result() for number in range(1, 60, 3)}
     with ThreadPoolExecutor(8) as threads:
         found = threads.map(lambda number: opened.submit(some_pixels(number)).result(), list(expected) * 20)
@@ -136,7 +136,7 @@ def test_a_frames_features_do_not_depend_on_what_other_threads_encode(opened):
 
 
 @pytest.mark.gpu
-def test_weights_that_change_afterwards_change_nothing():
+def test_later_changes_of_the_weights_do_not_change_the_features():
     frames, pixels = make_frames(device="cuda"), some_pixels(3)
     runtime = CUDARuntime(frames)
     expected = runtime.submit(pixels).result()
@@ -152,7 +152,7 @@ def test_frames_of_another_size_are_refused(opened):
 
 
 @pytest.mark.gpu
-def test_torch_is_taken_where_a_network_cannot_be_captured():
+def test_torch_is_used_if_a_network_cannot_be_captured():
     code = """
 from test_cuda_graph import *
 frames = make_frames(device="cuda")
@@ -177,7 +177,7 @@ print(type(runtime).__name__, bool(runtime.submit(some_pixels(2)).result().isfin
 
 
 @pytest.mark.gpu
-def test_reduced_precision_is_refused_where_the_gpu_lacks_it(monkeypatch):
+def test_reduced_precision_is_refused_if_the_gpu_lacks_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
     with pytest.raises(InputError, match="cannot compute in bfloat16"):
         CUDARuntime(make_frames(device="cuda"), precision="reduced")
@@ -185,7 +185,7 @@ def test_reduced_precision_is_refused_where_the_gpu_lacks_it(monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("num_parallel", [1, 5])
-def test_labels_do_not_depend_on_how_many_videos_are_labelled_at_once(num_parallel, tmp_path):
+def test_labels_do_not_depend_on_the_number_of_parallel_videos(num_parallel, tmp_path):
     model = load_model(str(save_video_model(tmp_path / "model")), device="cuda")
     assert isinstance(model.runtime, CUDARuntime)
     videos = [write_video(tmp_path / f"{number}.mp4", num_frames=20 + 9 * number) for number in range(5)]

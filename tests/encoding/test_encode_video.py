@@ -35,7 +35,7 @@ def frames(video_model):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 50])
 @pytest.mark.parametrize("open_it", [TorchRuntime, OpenVINORuntime])
-def test_features_are_the_encoders_of_every_frame_in_batches_of_any_size(frames, tmp_path, batch_size, open_it):
+def test_features_equal_those_of_the_encoder_in_batches_of_any_size(frames, tmp_path, batch_size, open_it):
     path = write_video(tmp_path / "clip.mp4", num_frames=20)
     runtime = open_it(FrameEncoder(frames.spec.model_copy(update={"batch_size": batch_size}), frames.encoder))
     with open_scaled(path, frames.preprocess) as reader:
@@ -64,7 +64,7 @@ class _Reading:
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_no_more_than_two_batches_are_decoded_ahead_of_who_reads_the_features(frames):
+def test_at_most_two_batches_are_decoded_ahead_of_the_caller(frames):
     reader = _Reading()
     runtime = SimpleNamespace(frame_encoder=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
     chunks = encode_video(reader, runtime)
@@ -77,7 +77,7 @@ def test_no_more_than_two_batches_are_decoded_ahead_of_who_reads_the_features(fr
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_a_frame_that_cannot_be_decoded_is_told(frames):
+def test_a_frame_that_cannot_be_decoded_is_reported(frames):
     runtime = SimpleNamespace(frame_encoder=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
     with pytest.raises(VideoError, match="frame 3"):
         list(encode_video(_Reading(breaks_at=3), runtime))
@@ -138,7 +138,7 @@ def no_thread_is_left():
 
 @pytest.mark.usefixtures("no_thread_is_left")
 @pytest.mark.parametrize(("num_images", "batch_size"), [(7, 1), (7, 3), (6, 3), (2, 5), (0, 4)])
-def test_images_of_any_size_are_encoded_in_order_as_each_by_itself(encode, seeing, num_images, batch_size):
+def test_images_of_any_size_are_encoded_in_order_like_each_image_alone(encode, seeing, num_images, batch_size):
     images = make_images(num_images)
     batches = list(batches_of(encode, iter(images), batch_size=batch_size))
     full, rest = divmod(num_images, batch_size)
@@ -149,14 +149,14 @@ def test_images_of_any_size_are_encoded_in_order_as_each_by_itself(encode, seein
         torch.testing.assert_close(regions, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_images_are_encoded_by_torch_where_nothing_else_is_asked_for(seeing):
+def test_images_are_encoded_by_torch_by_default(seeing):
     images = make_images(5)
     expected = torch.cat(list(batches_of(TorchRegions(seeing.encoder, seeing.preprocess), images, batch_size=2)))
     found = encode_images(images, seeing.encoder, seeing.preprocess, batch_size=2)
     assert torch.equal(torch.cat(list(found)), expected)
 
 
-def test_what_an_export_sees_in_an_image_does_not_depend_on_its_batch(seeing):
+def test_regions_of_an_export_do_not_depend_on_the_batch(seeing):
     encode, images = regions_by(OpenVINORuntime, seeing), make_images(9)
     first, *others = (torch.cat(list(batches_of(encode, images, batch_size=size))) for size in (1, 2, 4, 9))
     for other in others:
@@ -164,7 +164,7 @@ def test_what_an_export_sees_in_an_image_does_not_depend_on_its_batch(seeing):
 
 
 @pytest.mark.parametrize("by", [TorchRegions, TorchRuntime, OpenVINORuntime])
-def test_a_region_of_interest_that_needs_no_scaling_is_encoded_too(by):
+def test_a_region_of_interest_that_needs_no_scaling_is_encoded(by):
     """Its pixels are a part of the image's, in strides."""
     frames = make_seeing(crop=(10, 20, 64, 64))
     (image,) = np.random.default_rng(0).integers(0, 256, (1, 100, 90, 3), dtype=np.uint8)
@@ -193,7 +193,7 @@ class Broken(Exception):
 
 @pytest.mark.usefixtures("no_thread_is_left")
 @pytest.mark.parametrize("position", [0, 2, 3, 6])
-def test_an_error_on_the_way_to_an_image_gets_out_after_the_batches_before_it(encode, position):
+def test_an_error_in_reading_an_image_is_raised_after_the_batches_before_it(encode, position):
     def images() -> Iterator[np.ndarray]:
         yield from make_images(position)
         raise Broken
@@ -214,7 +214,7 @@ def test_an_image_smaller_than_the_region_of_interest_is_refused(by):
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_who_stops_listening_leaves_no_thread_and_no_more_than_a_batch_was_read_ahead(encode):
+def test_a_caller_that_stops_early_leaves_no_thread_and_one_batch_is_read_ahead(encode):
     num_read = 0
 
     def images() -> Iterator[np.ndarray]:
@@ -231,7 +231,7 @@ def test_who_stops_listening_leaves_no_thread_and_no_more_than_a_batch_was_read_
     assert num_read <= 4 * (torch.get_num_threads() + 2)
 
 
-def test_cuda_is_taken_only_where_there_is_one(monkeypatch):
+def test_cuda_is_used_only_if_there_is_a_cuda_device(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
     with pytest.raises(InputError, match="device cuda was asked for"):
@@ -268,7 +268,7 @@ class Counting(TorchRuntime):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16, 64])
-def test_frames_that_show_nothing_new_are_not_encoded_again(batch_size, frames, tmp_path):
+def test_static_frames_are_not_encoded_again(batch_size, frames, tmp_path):
     frames = FrameEncoder(frames.spec.model_copy(update={"batch_size": batch_size}), frames.encoder)
     changes = still_scene(tmp_path / "still.mkv")
     runtime = Counting(frames)
@@ -288,7 +288,7 @@ def test_frames_that_show_nothing_new_are_not_encoded_again(batch_size, frames, 
     assert (features[1:] != features[:-1]).any(1).nonzero().flatten().add(1).tolist() == changes[1:]
 
 
-def test_what_changes_slowly_adds_up():
+def test_slow_changes_add_up_to_a_new_frame():
     frames = np.zeros((30, 32, 32, 3), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None, None]
     new = StaticFrames(4.0).are_new(frames)
     assert np.flatnonzero(new).tolist() == list(range(0, 30, 5))

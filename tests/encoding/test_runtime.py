@@ -63,18 +63,18 @@ def assert_same_features(frames: FrameEncoder, pixels: np.ndarray) -> None:
     ],
     ids=str,
 )
-def test_features_are_torchs(options):
+def test_features_equal_those_of_torch(options):
     size = options.get("size", (64, 48))
     assert_same_features(make_frames(**options), some_pixels(5, size))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit_b_16", "swin_t", "convnext_tiny", "densenet121", "regnet_y_400mf", "maxvit_t"])
-def test_features_of_other_networks_are_torchs(name):
+def test_features_of_other_networks_equal_those_of_torch(name):
     assert_same_features(make_frames(name, size=(224, 224)), some_pixels(2, (224, 224)))
 
 
-def test_a_frames_features_do_not_depend_on_what_is_beside_it(frames):
+def test_the_features_of_a_frame_do_not_depend_on_its_batch(frames):
     runtime, pixels = OpenVINORuntime(frames), some_pixels(11)
     whole = runtime.submit(pixels).result()
     alone = torch.cat([runtime.submit(pixels[i : i + 1]).result() for i in range(11)])
@@ -87,7 +87,7 @@ def test_a_frames_features_do_not_depend_on_what_is_beside_it(frames):
     )
 
 
-def test_frames_go_one_by_one_where_their_place_would_change_a_bit(frames, monkeypatch):
+def test_frames_are_encoded_one_by_one_if_their_position_changes_a_bit(frames, monkeypatch):
     right, by_place = FrameByFrame.forward, 1 + 1e-6 * torch.arange(BATCH_FRAMES)[:, None]
     monkeypatch.setattr(FrameByFrame, "forward", lambda self, images: right(self, images) * by_place)
     runtime = OpenVINORuntime(frames)
@@ -95,7 +95,7 @@ def test_frames_go_one_by_one_where_their_place_would_change_a_bit(frames, monke
     assert_same_features(frames, some_pixels(3))
 
 
-def test_many_calls_at_once_are_answered_each_with_its_own(frames):
+def test_many_concurrent_calls_each_get_their_own_features(frames):
     runtime = OpenVINORuntime(frames)
     expected = {number: runtime.submit(some_pixels(number)).result() for number in range(1, 9)}
     pending = {number: runtime.submit(some_pixels(number)) for number in range(1, 9)}
@@ -103,14 +103,14 @@ def test_many_calls_at_once_are_answered_each_with_its_own(frames):
         assert torch.equal(features.result(), expected[number])
 
 
-def test_what_goes_wrong_in_a_thread_is_raised_where_the_features_are_asked_for(frames):
+def test_an_error_in_a_thread_is_raised_where_the_features_are_requested(frames):
     runtime = OpenVINORuntime(frames)
     with pytest.raises(Exception, match="shape"):
         runtime.submit(some_pixels(3, (40, 40))).result()
     assert runtime.submit(some_pixels(40)).result().shape[0] == 40  # no place in the queue is lost
 
 
-def test_several_threads_share_a_runtime(frames):
+def test_several_threads_can_share_a_runtime(frames):
     runtime = OpenVINORuntime(frames)
     expected = {number: runtime.submit(some_pixels(number)).result() for number in range(1, 13)}
     with ThreadPoolExecutor(4) as threads:
@@ -118,7 +118,7 @@ def test_several_threads_share_a_runtime(frames):
     assert all(torch.equal(features, expected[number]) for number, features in zip(expected, found, strict=True))
 
 
-def test_reduced_precision_is_near(frames):
+def test_features_in_reduced_precision_are_close(frames):
     pixels = some_pixels(6)
     exact = TorchRuntime(frames).submit(pixels).result()
     for runtime in (TorchRuntime(frames, precision="reduced"), open_runtime(frames, precision="reduced")):
@@ -127,14 +127,14 @@ def test_reduced_precision_is_near(frames):
         assert not torch.equal(found, exact)
 
 
-def test_reduced_precision_is_refused_where_the_cpu_lacks_it(frames, monkeypatch):
+def test_reduced_precision_is_refused_if_the_cpu_lacks_it(frames, monkeypatch):
     openvino = pytest.importorskip("openvino")
     monkeypatch.setattr(openvino.Core, "get_property", lambda self, device, name: ["FP32"])
     with pytest.raises(InputError, match="cannot compute in bfloat16"):
         open_runtime(frames, precision="reduced")
 
 
-def test_an_export_is_kept_and_found_again(frames, tmp_path, monkeypatch):
+def test_an_export_is_kept_and_used_again(frames, tmp_path, monkeypatch):
     exports = tmp_path / "exports"
     pixels = some_pixels(3)
     first = open_runtime(frames, exports=exports).submit(pixels).result()
@@ -149,7 +149,7 @@ def test_an_export_is_kept_and_found_again(frames, tmp_path, monkeypatch):
         open_runtime(make_frames(color="grey"), exports=exports)
 
 
-def test_a_network_without_halves_goes_one_by_one_and_is_taken_apart_once(frames, tmp_path, monkeypatch):
+def test_a_network_that_cannot_be_split_encodes_one_by_one_and_is_analysed_once(frames, tmp_path, monkeypatch):
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(Encoder, "frame_by_frame", lambda self, *size: asked.append(size))
     pixels = some_pixels(3)
@@ -160,12 +160,12 @@ def test_a_network_without_halves_goes_one_by_one_and_is_taken_apart_once(frames
     assert torch.equal(first.submit(pixels).result(), again.submit(pixels).result())
 
 
-def test_a_folder_that_cannot_be_written_to_is_done_without(frames, tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_not_needed(frames, tmp_path):
     (tmp_path / "exports").write_text("a file")
     assert isinstance(open_runtime(frames, exports=tmp_path / "exports"), OpenVINORuntime)
 
 
-def test_an_export_that_is_damaged_is_made_anew(frames, tmp_path):
+def test_a_damaged_export_is_made_again(frames, tmp_path):
     open_runtime(frames, exports=tmp_path)
     (path,) = tmp_path.glob("*.xml")
     path.write_text(path.read_text()[:500])
@@ -174,7 +174,7 @@ def test_an_export_that_is_damaged_is_made_anew(frames, tmp_path):
     assert len(path.read_text()) > 500
 
 
-def test_torch_is_taken_where_an_export_gives_other_features(frames, monkeypatch, capsys):
+def test_torch_is_used_if_an_export_gives_other_features(frames, monkeypatch, capsys):
     right = module.PixelEncoder.forward
     monkeypatch.setattr(
         module.PixelEncoder, "forward", lambda self, x: right(self, x) * (2 if torch.jit.is_tracing() else 1)
@@ -184,7 +184,7 @@ def test_torch_is_taken_where_an_export_gives_other_features(frames, monkeypatch
     assert "gives other features" in capsys.readouterr().err
 
 
-def test_torch_is_taken_where_a_network_cannot_be_exported(frames, monkeypatch, capsys):
+def test_torch_is_used_if_a_network_cannot_be_exported(frames, monkeypatch, capsys):
     class Odd(nn.Module):
         def forward(self, images):
             return torch.linalg.eigvals(images.mean((2, 3)).unsqueeze(2) @ images.mean((2, 3)).unsqueeze(1)).real
@@ -199,7 +199,7 @@ def test_torch_is_taken_where_a_network_cannot_be_exported(frames, monkeypatch, 
     assert len(printed.splitlines()) == 1
 
 
-def test_torch_is_taken_where_openvino_is_missing(frames, monkeypatch, capsys):
+def test_torch_is_used_if_openvino_is_missing(frames, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert isinstance(open_runtime(frames), TorchRuntime)
     assert "which is slower" in capsys.readouterr().err
@@ -219,7 +219,7 @@ signal.raise_signal(signal.SIGTERM)
     assert output_of(code) == "handled\n"
 
 
-def test_the_first_frames_of_a_kept_export_may_be_encoded_at_once(tmp_path):
+def test_the_first_frames_of_a_kept_export_can_be_encoded_in_parallel(tmp_path):
     OpenVINORuntime(make_frames(), exports=tmp_path)
     code = f"""
 import builtins, time
@@ -246,6 +246,6 @@ def output_of(code: str) -> str:
     return done.stdout
 
 
-def test_openvino_reports_to_nobody():
+def test_openvino_sends_no_telemetry():
     OpenVINORuntime(make_frames())
     assert sys.modules["openvino_telemetry"] is None

@@ -81,7 +81,7 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_the_same_bytes_whether_one_video_is_labelled_at_a_time_or_several(model, videos, tmp_path):
+def test_the_same_bytes_are_written_whether_videos_are_labelled_in_parallel_or_not(model, videos, tmp_path):
     label(videos, model, tmp_path / "one", EVERYTHING)
     outcome, printed = label(videos, model, tmp_path / "three", EVERYTHING, num_parallel=3)
     assert (outcome, printed) == (LabellingOutcome(4, 0, 0, 0), [])
@@ -90,7 +90,7 @@ def test_the_same_bytes_whether_one_video_is_labelled_at_a_time_or_several(model
     assert len(contents(tmp_path / "one")) == 4 * 8 + 1
 
 
-def test_every_format_says_the_same_and_where_it_comes_from(model, videos, tmp_path):
+def test_every_format_has_the_same_labels_and_names_the_model(model, videos, tmp_path):
     out = tmp_path / "out"
     label(videos, model, out, EVERYTHING)
     table = pd.read_csv(out / "clip3.frames.csv")
@@ -110,7 +110,7 @@ def test_every_format_says_the_same_and_where_it_comes_from(model, videos, tmp_p
     assert report["num_frames"] == report["decoding"]["decoded_frames"] == len(table)
 
 
-def test_what_is_finished_is_left_alone_until_something_changes(model, videos, tmp_path):
+def test_finished_videos_are_left_alone_until_something_changes(model, videos, tmp_path):
     out = tmp_path / "out"
     label(videos, model, out)
     before = contents(out)
@@ -130,14 +130,14 @@ def test_what_is_finished_is_left_alone_until_something_changes(model, videos, t
     assert not list(out.glob("*.vtt")), "what is not wanted any more would be outdated one day"
 
 
-def test_another_model_labels_anew(model, videos, tmp_path):
+def test_another_model_labels_finished_videos_again(model, videos, tmp_path):
     out = tmp_path / "out"
     label(videos, model, out)
     other = save_video_model(tmp_path / "other", preprocess=PREPROCESS.model_copy(update={"size": (48, 48)}))
     assert label(videos, load_model(str(other), device="cpu"), out)[0] == LabellingOutcome(4, 0, 0, 0)
 
 
-def test_stillness_is_a_setting_of_the_labels(video_model, model, videos, tmp_path):
+def test_another_static_threshold_labels_finished_videos_again(video_model, model, videos, tmp_path):
     out = tmp_path / "out"
     label(videos, model, out)
     static_threshold = load_model(str(video_model), device="cpu", static_threshold=255.0)
@@ -151,7 +151,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("num_writes", range(12))
-def test_killed_between_any_two_writes_a_rerun_gives_what_an_undisturbed_run_gives(
+def test_a_call_killed_between_any_two_writes_resumes_with_the_same_bytes(
     num_writes, model, videos, tmp_path, monkeypatch
 ):
     for path in list(videos.iterdir())[2:]:
@@ -176,7 +176,7 @@ def test_killed_between_any_two_writes_a_rerun_gives_what_an_undisturbed_run_giv
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_a_rerun_gives_what_an_undisturbed_run_gives(video_model, model, videos, tmp_path):
+def test_a_call_killed_at_random_moments_resumes_with_the_same_bytes(video_model, model, videos, tmp_path):
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
     label(videos, model, undisturbed, EVERYTHING)
     command = [sys.executable, "-m", "pipeline.cli", "label", str(videos), "--model", str(video_model)]
@@ -195,7 +195,7 @@ def test_killed_at_random_moments_a_rerun_gives_what_an_undisturbed_run_gives(vi
         assert contents(out) == contents(undisturbed)
 
 
-def test_a_damaged_video_is_left_out_labelled_in_part_or_the_end(model, videos, tmp_path):
+def test_a_damaged_video_is_skipped_labelled_in_part_or_ends_the_call(model, videos, tmp_path):
     path = videos / "clip1.mp4"
     write_video(path, num_frames=60)
     damage(path)
@@ -238,7 +238,7 @@ def test_progress_counts_every_frame_of_every_video(model, videos, tmp_path):
     assert all(progress.num_frames_done <= progress.num_frames for progress in printed)
 
 
-def test_several_videos_are_worked_on_at_once(video_model, videos, tmp_path):
+def test_several_videos_are_labelled_in_parallel(video_model, videos, tmp_path):
     model = load_model(str(video_model), device="cpu")
     meeting = threading.Barrier(2, timeout=20)
 
@@ -294,7 +294,7 @@ def test_a_call_that_is_interrupted_leaves_no_batch_behind(video_model, videos, 
     assert label(videos, model, tmp_path / "out", num_parallel=4)[0] == LabellingOutcome(4, 0, 0, 0)
 
 
-def test_a_call_is_a_run_below_the_one_that_trained_the_model(workspace, video_model, model, videos, tmp_path):
+def test_a_tracked_call_is_a_run_below_the_training_run_of_the_model(workspace, video_model, model, videos, tmp_path):
     from mlflow import MlflowClient
 
     from pipeline.tracking import store
@@ -319,7 +319,7 @@ def test_a_call_is_a_run_below_the_one_that_trained_the_model(workspace, video_m
     assert "mlflow.parentRunId" not in other.data.tags  # the store knows nothing of that run
 
 
-def test_folders_that_a_killed_call_left_behind_go(model, videos, tmp_path):
+def test_temporary_folders_of_a_killed_call_are_removed(model, videos, tmp_path):
     import socket
 
     out = tmp_path / "out"
@@ -334,7 +334,7 @@ def test_folders_that_a_killed_call_left_behind_go(model, videos, tmp_path):
     assert working.exists()
 
 
-def test_a_model_of_features_is_not_asked_for_times_or_pixels(feature_model):
+def test_outputs_with_times_or_pixels_are_refused_for_a_model_of_features(feature_model):
     model = load_model(str(feature_model), device="cpu")
     check_outputs(OutputOptions(formats=("csv", "jsonl", "parquet")), model)
     for outputs in (

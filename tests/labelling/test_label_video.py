@@ -28,7 +28,7 @@ def model(video_model):
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_video_in_batches_is_labelled_as_in_one_piece(bidirectional, tmp_path):
+def test_a_video_in_batches_gets_the_labels_of_the_video_in_one_piece(bidirectional, tmp_path):
     settings = SETTINGS.model_copy(update={"bidirectional": bidirectional})
     model = load_model(str(save_video_model(tmp_path / "model", settings=settings)), device="cpu")
     video = write_video(tmp_path / "clip.mp4", num_frames=21)  # 8 frames are encoded at once
@@ -58,14 +58,14 @@ def test_many_to_one_gives_every_frame_the_label_of_the_video(tmp_path):
 
 @pytest.mark.parametrize("size", [(64, 48), (48, 64), (65, 49), (16, 200)])
 @pytest.mark.parametrize("num_frames", [1, 3])
-def test_any_size_and_length_is_labelled(model, tmp_path, size, num_frames):
+def test_videos_of_any_size_and_length_are_labelled(model, tmp_path, size, num_frames):
     video = write_video(tmp_path / "clip.mp4", num_frames=num_frames, size=size)
     outcome = label_videos([video], model, tmp_path, outputs=OutputOptions(overlay=True), on_failure=pytest.fail)
     assert outcome.num_labelled == 1
     assert len((tmp_path / "clip.frames.csv").read_text().splitlines()) == num_frames + 1
 
 
-def test_labels_are_smoothed_as_the_checkpoint_says(model):
+def test_labels_are_smoothed_with_the_settings_of_the_checkpoint(model):
     labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 4})
     checkpoint = model.checkpoint
     smoothing = Model(replace(checkpoint, spec=checkpoint.spec.model_copy(update={"labeller": labeller})))
@@ -75,7 +75,7 @@ def test_labels_are_smoothed_as_the_checkpoint_says(model):
     np.testing.assert_array_equal(result.probabilities, probabilities[np.arange(30), result.labels])
 
 
-def test_the_temperature_changes_probabilities_and_no_label(model):
+def test_the_temperature_changes_probabilities_but_no_label(model):
     checkpoint = model.checkpoint
     labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 4})
     plain, mild = (
@@ -89,7 +89,7 @@ def test_the_temperature_changes_probabilities_and_no_label(model):
     np.testing.assert_allclose(after.probabilities, expected)
 
 
-def test_a_video_smaller_than_the_models_crop_is_refused_and_the_others_go_on(tmp_path):
+def test_a_video_smaller_than_the_crop_is_refused_and_the_others_are_labelled(tmp_path):
     preprocess = PREPROCESS.model_copy(update={"crop": (0, 0, 60, 40)})
     model = load_model(str(save_video_model(tmp_path / "model", preprocess=preprocess)), device="cpu")
     small = write_video(tmp_path / "small.mp4", num_frames=3, size=(48, 48))
@@ -144,7 +144,7 @@ def logged(video_model, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_model_in_mlflow_labels_as_the_folder_does(logged, model, tmp_path):
+def test_a_model_in_mlflow_gives_the_same_labels_as_the_folder(logged, model, tmp_path):
     import mlflow
 
     from pipeline.tracking.store import LABELS_SIGNATURE
@@ -166,13 +166,13 @@ def test_a_model_in_mlflow_labels_as_the_folder_does(logged, model, tmp_path):
     np.testing.assert_array_equal(table["label"], np.array(CLASSES)[expected.labels])
 
 
-def test_an_export_is_kept_beside_a_checkpoint_folder_and_never_in_what_mlflow_keeps():
+def test_an_export_is_kept_beside_a_checkpoint_folder_and_never_in_the_mlflow_store():
     assert find_exports("models/labeller") == find_exports("models/captioner") == Path("models/.openvino")
     for uri in ("models:/framescribe/1", "runs:/0123/captioner", "file:///store/captioner"):
         assert find_exports(uri) is None
 
 
-def test_pyfunc_gives_the_columns_of_its_signature(video_model, model, tmp_path):
+def test_pyfunc_returns_the_columns_of_its_signature(video_model, model, tmp_path):
     from pipeline.tracking.store import LABELS_SIGNATURE
 
     clips = [write_video(tmp_path / f"{name}.mp4", num_frames=n) for name, n in (("a", 5), ("b", 3))]

@@ -107,7 +107,7 @@ def label_all(session: LiveSession, **options: float) -> list[LiveLabel]:
     return [label for labels in session.labels(**options) for label in labels]
 
 
-def test_a_growing_file_gets_the_labels_of_the_finished_one(model, tmp_path, stop):
+def test_a_growing_file_gets_the_labels_of_the_finished_file(model, tmp_path, stop):
     finished = write_other_container(tmp_path / "clip.mkv", "libx264")
     growing = tmp_path / "growing.mkv"
     growing.touch()
@@ -134,7 +134,7 @@ def test_a_growing_file_gets_the_labels_of_the_finished_one(model, tmp_path, sto
 
 
 @pytest.mark.parametrize("buffer_frames", [1, 5])
-def test_a_network_that_is_too_slow_gets_the_newest_frames_and_the_others_are_counted(model, stop, buffer_frames):
+def test_a_slow_network_gets_the_newest_frames_and_dropped_frames_are_counted(model, stop, buffer_frames):
     begun = Event()
     source = Made(60, go_on=begun)
 
@@ -155,14 +155,14 @@ def test_a_network_that_is_too_slow_gets_the_newest_frames_and_the_others_are_co
     assert [label.class_index for label in labels] == probabilities.argmax(1).tolist()
 
 
-def test_what_can_wait_is_not_dropped_however_slow_the_network(model, stop):
+def test_a_source_that_can_wait_loses_no_frame_with_a_slow_network(model, stop):
     source = Made(20, can_wait=True)
     session = LiveSession(source, slow(model, 0.02), stop=stop, buffer_frames=3)
     assert [label.frame_index for label in label_all(session)] == list(range(20))
     assert session.num_dropped == 0
 
 
-def test_the_delay_is_that_of_a_slow_network_and_its_quantiles_those_of_all_labels(model, stop):
+def test_the_delay_is_measured_and_its_quantiles_are_those_of_all_labels(model, stop):
     session = LiveSession(Made(12, can_wait=True), slow(model, 0.1), stop=stop, buffer_frames=1)
     delays = np.array([label.delay_seconds for label in label_all(session)])
     assert (delays > 0.099).all()
@@ -185,7 +185,7 @@ class Passing(nn.Module):
         return LabellerOutput(features, LabellerState(None, None))
 
 
-def test_labels_are_held_back_as_the_checkpoint_says_each_with_its_own_probability(model, stop):
+def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(model, stop):
     labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 3})
     spec = model.spec.model_copy(update={"labeller": labeller, "temperature": 2.0})
     holding = replace(model, checkpoint=replace(model.checkpoint, spec=spec, labeller=Passing()))
@@ -204,7 +204,7 @@ def test_labels_are_held_back_as_the_checkpoint_says_each_with_its_own_probabili
     np.testing.assert_allclose([label.probability for label in labels], chances, atol=1e-6)
 
 
-def test_when_it_is_to_stop_all_that_was_captured_is_labelled(model, stop):
+def test_after_a_stop_all_captured_frames_are_labelled(model, stop):
     session = LiveSession(Endless(), slow(model, 0.03), stop=stop, buffer_frames=100)
     labels = []
     for new in session.labels():
@@ -215,7 +215,7 @@ def test_when_it_is_to_stop_all_that_was_captured_is_labelled(model, stop):
     assert [label.frame_index for label in labels] == list(range(len(labels)))
 
 
-def test_it_ends_so_many_seconds_after_the_first_frame(model, stop):
+def test_labelling_ends_the_requested_seconds_after_the_first_frame(model, stop):
     start = time.monotonic()
     labels = label_all(LiveSession(Endless(), model, stop=stop), seconds=0.5)
     assert labels[-1].seconds > 0.4
@@ -224,7 +224,7 @@ def test_it_ends_so_many_seconds_after_the_first_frame(model, stop):
 
 
 @pytest.mark.parametrize("error", [VideoError("it broke"), ZeroDivisionError("a defect")])
-def test_what_goes_wrong_while_capturing_is_raised_after_the_labels_before_it(model, stop, error):
+def test_an_error_in_capturing_is_raised_after_the_labels_before_it(model, stop, error):
     session = LiveSession(Made(10, error=error), model, stop=stop)
     with pytest.raises(type(error), match=str(error)):
         label_all(session)
@@ -232,7 +232,7 @@ def test_what_goes_wrong_while_capturing_is_raised_after_the_labels_before_it(mo
 
 
 @pytest.mark.parametrize("every_seconds", [0.01, 0.6])
-def test_who_stops_listening_ends_the_capturing(model, stop, every_seconds):
+def test_capturing_ends_when_the_caller_stops_reading_labels(model, stop, every_seconds):
     before = set(threading.enumerate())  # some of which may end: an encoder's, of another test
     labels = LiveSession(Endless(every_seconds), model, stop=stop).labels()
     while not next(labels):
@@ -242,7 +242,7 @@ def test_who_stops_listening_ends_the_capturing(model, stop, every_seconds):
     assert set(threading.enumerate()) <= before
 
 
-def test_who_waits_to_put_a_frame_is_let_go_when_the_buffer_is_closed():
+def test_closing_the_buffer_releases_a_thread_that_waits_to_put_a_frame():
     buffer, frame = FrameBuffer(1), LiveFrame(np.zeros(1), 0.0, 0.0)
     buffer.put(frame, waits=True)
     putting = Thread(target=buffer.put, args=[frame], kwargs={"waits": True})
@@ -276,7 +276,7 @@ def test_a_model_of_ready_features_is_refused(feature_model):
         check_model(load_model(str(feature_model), device="cpu"))
 
 
-def test_rows_can_be_read_at_once_and_an_earlier_file_is_kept(tmp_path):
+def test_rows_can_be_read_immediately_and_an_earlier_file_is_kept(tmp_path):
     def rows(path: Path) -> list[list[str]]:
         with path.open(newline="") as file:
             return list(csv.reader(file))

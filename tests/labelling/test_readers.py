@@ -36,7 +36,7 @@ def label(paths: list[Path], model: Model, out: Path, **options) -> tuple[Labell
 
 @pytest.mark.parametrize("decoder_processes", [False, True])
 @pytest.mark.parametrize("reader", READERS)
-def test_the_reader_that_was_taken_is_in_both_reports(reader, decoder_processes, models, video, tmp_path):
+def test_both_reports_name_the_reader_that_was_used(reader, decoder_processes, models, video, tmp_path):
     out = tmp_path / "out"
     outcome, printed = label([video], models[reader], out, decoder_processes=decoder_processes)
     assert (outcome, printed) == (LabellingOutcome(1, 0, 0, 0), [])
@@ -48,7 +48,7 @@ def test_the_reader_that_was_taken_is_in_both_reports(reader, decoder_processes,
     np.testing.assert_allclose(table["probability"], by_pyav["probability"], atol=0.1)
 
 
-def test_what_auto_and_pyav_labelled_is_finished_for_both_and_for_no_other_reader(models, video, tmp_path):
+def test_a_video_labelled_by_auto_or_pyav_is_finished_only_for_these_two_readers(models, video, tmp_path):
     out = tmp_path / "out"
     label([video], models["auto"], out)
     assert label([video], models["pyav"], out)[0] == LabellingOutcome(0, 0, 1, 0)
@@ -57,7 +57,7 @@ def test_what_auto_and_pyav_labelled_is_finished_for_both_and_for_no_other_reade
         assert label([video], models[reader], out)[0] == LabellingOutcome(0, 0, 1, 0), reader
 
 
-def test_the_fingerprint_is_that_from_before_there_was_a_choice(models):
+def test_the_fingerprint_of_the_default_reader_stays_the_same(models):
     model = models["auto"]
     digest = hashlib.sha256(f"{model.spec.model_dump_json()} full None".encode())
     digest.update(model.checkpoint.frame_encoder.fingerprint().encode())
@@ -67,7 +67,7 @@ def test_the_fingerprint_is_that_from_before_there_was_a_choice(models):
     assert len({models[reader].fingerprint for reader in READERS}) == 3
 
 
-def test_reports_from_before_there_was_a_choice_count_as_pyav(models, video, tmp_path):
+def test_reports_without_a_reader_count_as_pyav(models, video, tmp_path):
     out = tmp_path / "out"
     other = write_video(tmp_path / "other.mp4", num_frames=5)
     label([video, other], models["auto"], out)
@@ -88,7 +88,7 @@ def test_reports_from_before_there_was_a_choice_count_as_pyav(models, video, tmp
 
 
 @pytest.mark.parametrize("reader", ["decord", "opencv"])
-def test_a_damaged_video_is_refused_and_never_labelled_in_part(reader, models, tmp_path):
+def test_decord_and_opencv_refuse_a_damaged_video_and_never_label_it_in_part(reader, models, tmp_path):
     path = write_video(tmp_path / "clip.mp4", num_frames=60)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -105,7 +105,7 @@ def test_a_damaged_video_is_refused_and_never_labelled_in_part(reader, models, t
         label([path], models[reader], tmp_path / "out", outputs=OutputOptions(on_error="partial"))
 
 
-def test_a_video_that_a_reader_refuses_is_named_and_the_others_go_on(models, video, tmp_path):
+def test_a_video_that_a_reader_refuses_is_named_and_the_others_are_labelled(models, video, tmp_path):
     refused = write_other_container(tmp_path / "tape.ts", "libx264")
     outcome, (sentence,) = label([refused, video], models["decord"], tmp_path / "out")
     assert outcome == LabellingOutcome(1, 0, 0, 1)
@@ -116,14 +116,14 @@ def test_a_video_that_a_reader_refuses_is_named_and_the_others_go_on(models, vid
     assert dict(rows["outcome"]) == {"clip": "labelled", "tape": "failed"}
 
 
-def test_a_whole_video_whose_packets_tell_no_times_is_labelled_by_opencv(models, tmp_path):
+def test_opencv_labels_a_whole_video_whose_packets_have_no_times(models, tmp_path):
     path = write_other_container(tmp_path / "bare.h264", "libx264", num_frames=20)
     assert label([path], models["opencv"], tmp_path / "out") == (LabellingOutcome(1, 0, 0, 0), [])
     times = pd.read_csv(tmp_path / "out" / "bare.frames.csv")["time_seconds"]
     np.testing.assert_allclose(times, np.arange(20) / 25)
 
 
-def test_ready_features_are_decoded_by_no_reader(feature_model):
+def test_no_reader_decodes_ready_features(feature_model):
     for reader in ("auto", "pyav"):
         load_model(str(feature_model), device="cpu", reader=reader)
     with pytest.raises(InputError, match="ready features, which no reader decodes"):

@@ -65,7 +65,7 @@ def run(paths: list[Path], model: Model, out: Path, **options) -> tuple[ReviewOu
     return review_files(paths, model, out, on_failure=printed.append, **options), printed
 
 
-def test_a_planted_uncertain_stretch_is_first(model, outspoken, tmp_path):
+def test_a_planted_uncertain_stretch_is_listed_first(model, outspoken, tmp_path):
     paths = [write_probabilities(tmp_path / f"clip{i}.npy", seed=i) for i in range(3)]
     write_probabilities(paths[1], seed=9, unsure=slice(123, 160))
     outcome, printed = run(paths, model, tmp_path / "out")
@@ -97,7 +97,7 @@ def test_planted_wrong_labels_are_found_and_right_ones_are_not_listed(model, out
         assert item.stretch.score > 0.4
 
 
-def test_of_a_half_labelled_video_what_nobody_labelled_is_listed_only_as_uncertain(model, outspoken, tmp_path):
+def test_unlabelled_frames_of_a_partly_labelled_video_are_listed_only_as_uncertain(model, outspoken, tmp_path):
     path = write_probabilities(tmp_path / "clip.npy", seed=0, unsure=np.r_[50:80, 300:330])
     given = np.full(NUM_FRAMES, IGNORE_INDEX)
     given[:200] = np.load(path)[:200].argmax(axis=1)  # the model agrees, if unsurely
@@ -112,7 +112,7 @@ def test_of_a_half_labelled_video_what_nobody_labelled_is_listed_only_as_uncerta
         assert not (item.stretch.start < 80 and item.stretch.stop > 50), "labelled, and nothing speaks against it"
 
 
-def test_the_list_holds_the_best_of_all_videos_and_not_too_many_of_one(model, outspoken, tmp_path):
+def test_the_list_has_the_best_of_all_videos_and_not_too_many_of_one(model, outspoken, tmp_path):
     paths = []
     for i, length in enumerate((200, 40, 30, 20)):  # the first video is uncertain for long
         paths.append(write_probabilities(tmp_path / f"clip{i}.npy", seed=i, unsure=slice(100, 100 + length)))
@@ -126,14 +126,14 @@ def test_the_list_holds_the_best_of_all_videos_and_not_too_many_of_one(model, ou
     assert "(at most 1 of one)" in capped.describe()
 
 
-def test_one_video_is_in_memory_at_a_time(model, outspoken, tmp_path):
+def test_only_one_video_is_in_memory_at_a_time(model, outspoken, tmp_path):
     path = write_probabilities(tmp_path / "clip.npy", seed=0)
     for item in review_video(path, model, listing=LISTING):
         for part in (item.labels, item.given_labels, item.probabilities):
             assert part.base is None or part.base.size <= 50, "a view would keep the whole video"
 
 
-def test_labels_that_do_not_fit_are_refused_before_the_work_or_with_their_video(model, outspoken, tmp_path):
+def test_labels_that_do_not_fit_are_refused_before_the_review_or_with_their_video(model, outspoken, tmp_path):
     paths = [write_probabilities(tmp_path / f"clip{i}.npy", seed=i) for i in range(3)]
     folder = tmp_path / "labels"
     folder.mkdir()
@@ -151,7 +151,7 @@ def test_labels_that_do_not_fit_are_refused_before_the_work_or_with_their_video(
     assert "got 2 labels for 400 frames in clip0.txt" in printed[0]
 
 
-def test_of_two_files_of_one_name_the_second_is_refused(model, outspoken, tmp_path):
+def test_the_second_of_two_files_with_the_same_name_is_refused(model, outspoken, tmp_path):
     (tmp_path / "other").mkdir()
     paths = [write_probabilities(folder / "clip.npy", seed=0) for folder in (tmp_path, tmp_path / "other")]
     outcome, printed = run(paths, model, tmp_path / "out")
@@ -159,7 +159,7 @@ def test_of_two_files_of_one_name_the_second_is_refused(model, outspoken, tmp_pa
     assert str(paths[0]) in printed[0]
 
 
-def test_every_stretch_of_a_video_has_its_picture_and_pictures_of_before_go(video_model, tmp_path):
+def test_every_stretch_of_a_video_has_a_picture_and_earlier_pictures_are_removed(video_model, tmp_path):
     model, out = load_model(str(video_model), device="cpu"), tmp_path / "out"
     paths = [write_video(tmp_path / f"clip {i}.mp4", num_frames=30 + i) for i in range(2)]
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
@@ -180,7 +180,7 @@ def test_every_stretch_of_a_video_has_its_picture_and_pictures_of_before_go(vide
     )
 
 
-def test_a_video_that_is_gone_by_the_time_of_its_picture_is_listed_without_one(video_model, tmp_path, monkeypatch):
+def test_a_video_that_disappears_before_its_picture_is_made_is_listed_without_one(video_model, tmp_path, monkeypatch):
     model = load_model(str(video_model), device="cpu")
     paths = [write_video(tmp_path / f"clip{i}.mp4", num_frames=30) for i in range(2)]
     label = review.label_video
@@ -198,7 +198,7 @@ def test_a_video_that_is_gone_by_the_time_of_its_picture_is_listed_without_one(v
     assert printed[0].endswith("its stretches are listed without pictures")
 
 
-def test_where_nothing_can_be_labelled_an_earlier_list_stays(model, outspoken, tmp_path):
+def test_an_earlier_list_stays_if_no_video_can_be_labelled(model, outspoken, tmp_path):
     path, out = write_probabilities(tmp_path / "clip.npy", seed=0), tmp_path / "out"
     run([path], model, out)
     before = {file: file.read_bytes() for file in out.iterdir()}

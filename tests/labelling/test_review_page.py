@@ -62,7 +62,7 @@ def page_of(*listed: ReviewItem, folder) -> Page:
     return Page((folder / "review.html").read_text(encoding="utf-8"))
 
 
-def test_table_to_the_letter(tmp_path):
+def test_the_table_is_written_to_the_byte(tmp_path):
     write_table(tmp_path / "review.csv", [DISAGREES, UNCERTAIN], SPACE)
     assert (tmp_path / "review.csv").read_text() == (
         "rank,stem,start,stop,start_seconds,stop_seconds,predicted,given,why,score,picture\n"
@@ -71,7 +71,7 @@ def test_table_to_the_letter(tmp_path):
     )
 
 
-def test_the_page_shows_names_as_they_are_and_loads_nothing_but_pictures_beside_it(tmp_path):
+def test_the_page_shows_names_unchanged_and_loads_only_pictures_beside_it(tmp_path):
     page = page_of(DISAGREES, UNCERTAIN, folder=tmp_path)
     assert {"script", "link", "iframe"}.isdisjoint(page.tags)
     assert page.tags.count("article") == 2
@@ -85,19 +85,19 @@ def test_the_page_shows_names_as_they_are_and_loads_nothing_but_pictures_beside_
     assert "not labelled" in text  # the frame without a given label
 
 
-def test_a_page_of_features_or_of_nothing_promises_no_video(tmp_path):
+def test_a_page_of_features_or_without_stretches_links_to_no_video(tmp_path):
     for listed in ([UNCERTAIN], []):
         page = page_of(*listed, folder=tmp_path)
         assert not page.links
         assert "plays" not in "".join(page.shown)
 
 
-def test_a_name_that_is_no_text_is_written_too(tmp_path):
+def test_a_name_that_is_not_valid_text_is_also_written(tmp_path):
     odd = replace(DISAGREES, picture=b"caf\xe9.jpg".decode("utf-8", errors="surrogateescape"))
     write_table(tmp_path / "review.csv", [odd], SPACE)
     assert page_of(odd, folder=tmp_path).links[1] == "caf%E9.jpg"
 
 
-def test_a_video_that_starts_before_0_is_played_from_0(tmp_path):
+def test_a_video_with_a_negative_start_time_is_played_from_0(tmp_path):
     page = page_of(replace(DISAGREES, start_seconds=-0.5), folder=tmp_path)
     assert page.links[0].endswith("#t=0.00,0.56")

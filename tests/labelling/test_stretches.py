@@ -24,7 +24,7 @@ def test_docstring_examples():
 
 @settings(max_examples=300, deadline=None)
 @given(GAINS, LENGTHS, st.integers(1, 8))
-def test_stretches_lie_in_the_video_apart_from_each_other_and_are_as_long_as_asked(gains, lengths, most):
+def test_stretches_are_disjoint_within_the_video_and_of_the_requested_length(gains, lengths, most):
     shortest, longest = lengths
     found = find_stretches(gains, shortest_frames=shortest, longest_frames=longest, most=most)
     assert len(found) <= most
@@ -42,7 +42,7 @@ def test_stretches_lie_in_the_video_apart_from_each_other_and_are_as_long_as_ask
 
 @settings(max_examples=300, deadline=None)
 @given(GAINS, LENGTHS)
-def test_the_best_window_is_found_and_no_window_with_a_gain_is_left_over(gains, lengths):
+def test_the_best_window_is_found_and_no_window_with_a_gain_is_missed(gains, lengths):
     shortest, longest = lengths
     window = min(shortest, len(gains))
     windows = [range(start, start + window) for start in range(len(gains) - window + 1)] if window else []
@@ -56,7 +56,7 @@ def test_the_best_window_is_found_and_no_window_with_a_gain_is_left_over(gains, 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_planted_stretch_comes_first_in_whole_and_with_nothing_else(seed):
+def test_a_planted_stretch_is_listed_first_with_exact_bounds(seed):
     rng = np.random.default_rng(seed)
     gains = rng.uniform(0, 0.1, 2000)
     gains[700:790] = rng.uniform(0.6, 0.8, 90)
@@ -64,7 +64,7 @@ def test_a_planted_stretch_comes_first_in_whole_and_with_nothing_else(seed):
     assert (start, stop) == (700, 790)
 
 
-def test_a_gap_is_closed_and_what_is_too_long_comes_in_pieces():
+def test_a_short_gap_is_closed_and_a_long_stretch_is_split():
     gains = np.zeros(400)
     gains[100:120] = gains[124:140] = 0.5  # one stretch with a short gap
     first, *others = find_stretches(gains, shortest_frames=10, longest_frames=50, most=9)
@@ -77,14 +77,14 @@ def test_a_gap_is_closed_and_what_is_too_long_comes_in_pieces():
     assert [(start, stop) for start, stop, _ in pieces] == [(100, 150), (150, 200), (200, 250), (250, 300)]
 
 
-def test_lengths_that_contradict_are_refused():
+def test_contradictory_lengths_are_refused():
     for shortest, longest in ((0, 5), (6, 5)):
         with pytest.raises(ValueError, match=f"shortest_frames {shortest}"):
             find_stretches(np.ones(9), shortest_frames=shortest, longest_frames=longest, most=1)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_gains_are_those_of_each_frame_alone(seed):
+def test_the_gain_of_a_frame_equals_its_definition(seed):
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(4, 0.2), 200)
     labels = rng.integers(0, 4, 200)
@@ -102,7 +102,7 @@ def test_gains_are_those_of_each_frame_alone(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_stretch_is_named_after_the_pair_with_most_gain(seed):
+def test_a_stretch_is_named_after_the_pair_of_classes_with_the_largest_gain(seed):
     rng = np.random.default_rng(seed)
     gains, labels = rng.uniform(0, 1, 50), rng.integers(0, 3, 50)
     given_labels = rng.choice([IGNORE_INDEX, 0, 1, 2], 50)

@@ -16,7 +16,7 @@ def test_docstring_examples():
 
 
 @given(st.integers(0, 1000), st.integers(1, 200))
-def test_equals_the_sum_over_bins(seed, num_frames):
+def test_the_calibration_error_equals_the_sum_over_bins(seed, num_frames):
     generator = np.random.default_rng(seed)
     probabilities, correct = generator.random(num_frames), generator.random(num_frames) < 0.5
     expected = 0.0
@@ -27,7 +27,7 @@ def test_equals_the_sum_over_bins(seed, num_frames):
     assert calibration_error(probabilities, correct) == pytest.approx(100 * expected)
 
 
-def test_certain_and_right_certain_and_wrong_and_nothing():
+def test_the_calibration_error_of_certain_right_wrong_and_no_predictions():
     assert calibration_error(np.ones(3), np.ones(3, dtype=bool)) == 0
     assert calibration_error(np.ones(3), np.zeros(3, dtype=bool)) == 100
     assert calibration_error(np.ones(0), np.ones(0, dtype=bool)) is None

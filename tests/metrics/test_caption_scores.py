@@ -47,7 +47,7 @@ def score_one(generated: str, *references: str) -> dict[str, float]:
     return score_captions({"x": generated}, {"x": references})
 
 
-def test_bleu_by_hand():
+def test_bleu_equals_values_computed_by_hand():
     clipped = score_one("the the the the", "The cat sat down.")  # one "the" of four is in the reference
     assert clipped["bleu_1"] == pytest.approx(25.0)
     assert clipped["bleu_2"] == pytest.approx(0.0, abs=1e-3)
@@ -57,13 +57,13 @@ def test_bleu_by_hand():
     assert nearest["bleu_2"] == pytest.approx(100.0)
 
 
-def test_rouge_by_hand():
+def test_rouge_equals_values_computed_by_hand():
     precision, recall, beta = 2 / 3, 2 / 4, 1.2  # "a ... runs" of both
     expected = 100 * (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
     assert score_one("a cat runs", "a dog runs fast")["rouge_l"] == pytest.approx(expected)
 
 
-def test_cider_by_hand():
+def test_cider_equals_values_computed_by_hand():
     # Every n-gram is of one image of two, so all weigh ln 2. Of n = 1 to 4, "a b" has two and "c" has one in common.
     both = score_captions({"x": "a b", "y": "c"}, {"x": ["a b"], "y": ["c"]})
     assert both["cider"] == pytest.approx(100 * (10 * 2 / 4 + 10 * 1 / 4) / 2)
@@ -79,7 +79,7 @@ def test_words_are_compared_without_case_and_punctuation():
 
 @quick
 @given(st.lists(st.lists(st.lists(WORDS, min_size=4, max_size=9), min_size=1, max_size=3), min_size=1, max_size=5))
-def test_a_reference_itself_is_perfect(references):
+def test_a_caption_equal_to_a_reference_has_perfect_scores(references):
     scores = score([(of_image[-1], of_image) for of_image in references])
     for name in ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l"):
         assert scores[name] == pytest.approx(100.0)
@@ -101,7 +101,7 @@ def test_without_java_all_scores_but_meteor_are_given_as_percentages(corpus):
     assert all(-1e-6 <= value <= (1000 if name == "cider" else 100) + 1e-6 for name, value in scores.items())
 
 
-def test_captions_without_a_word_score_nothing():
+def test_captions_without_a_word_score_zero():
     scores = score_captions({"x": "", "y": "..."}, {"x": ["a dog runs"], "y": ["a cat sits"]})
     assert scores == pytest.approx(dict.fromkeys(scores, 0.0))
 
@@ -120,14 +120,14 @@ def test_scoring_prints_nothing(capfd):
         ({}, {}, "no image"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(generated, references, message):
+def test_captions_that_cannot_be_scored_are_refused(generated, references, message):
     with pytest.raises(ValueError, match=message):
         score_captions(generated, references)
 
 
 @quick
 @given(CORPORA)
-def test_rewards_are_the_packages_cider_where_the_document_frequencies_are_its_own(corpus):
+def test_rewards_equal_cider_of_the_package_with_the_same_document_frequencies(corpus):
     generated, references = zip(*corpus, strict=True)
     rewards = CiderReward(references)(generated, references)
     results = {i: [" ".join(words)] for i, words in enumerate(generated)}
@@ -155,7 +155,7 @@ def test_rewards_prefer_rare_words_and_the_right_length():
     assert whole > longer
 
 
-def test_rewards_of_what_has_no_reference_are_refused():
+def test_rewards_without_a_reference_are_refused():
     reward = CiderReward([[["a"]]])
     with pytest.raises(ValueError, match="no reference for the caption 'a dog'"):
         reward([["a", "dog"]], [[]])
@@ -175,19 +175,19 @@ def make_java(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Non
     monkeypatch.setattr(shutil, "which", lambda command: str(java))
 
 
-def test_meteor_is_what_java_prints(tmp_path, monkeypatch):
+def test_meteor_is_the_number_that_java_prints(tmp_path, monkeypatch):
     make_java(tmp_path, monkeypatch, "cat generated references >&2; echo 0.25")
     assert score_one("a dog", "a cat")["meteor"] == 25.0
 
 
 @pytest.mark.parametrize("script", ["echo out of memory >&2; exit 3", "echo out of memory >&2"])
-def test_a_java_that_fails_is_told(tmp_path, monkeypatch, script):
+def test_a_failing_java_is_reported(tmp_path, monkeypatch, script):
     make_java(tmp_path, monkeypatch, script)
     with pytest.raises(RuntimeError, match=r"METEOR's java ended with [03] and said: out of memory"):
         score_one("a dog", "a cat")
 
 
-def test_a_java_that_hangs_is_ended(tmp_path, monkeypatch):
+def test_a_hanging_java_is_killed(tmp_path, monkeypatch):
     make_java(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid; exec sleep 60")
     monkeypatch.setattr(captions, "METEOR_TIMEOUT_SECONDS", 0.5)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -197,7 +197,7 @@ def test_a_java_that_hangs_is_ended(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_meteor_is_the_packages(needs_java):
+def test_meteor_equals_that_of_the_package(needs_java):
     from pycocoevalcap.meteor.meteor import Meteor
 
     generated = {"x": "a dog runs quickly", "y": "", "z": "un cafÉ noir ||| fin"}

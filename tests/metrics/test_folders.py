@@ -35,7 +35,7 @@ def predict(folder, labels, *, segments=False):
 
 
 @pytest.mark.parametrize("segments", [False, True])
-def test_a_data_sets_labels_against_what_label_wrote(folders, segments):
+def test_labels_of_a_data_set_are_compared_with_files_of_framescribe_label(folders, segments):
     truth, predicted = folders
     predict(predicted, [0, 0, 0, 1, 1, 0, 2, 2], segments=segments)
     report = evaluate_folders(truth, predicted, background="rest")
@@ -44,7 +44,7 @@ def test_a_data_sets_labels_against_what_label_wrote(folders, segments):
     assert report["frames"]["accuracy"]["pooled"] == pytest.approx(100 * 5 / 6)
 
 
-def test_frames_are_read_before_segments_and_other_files_are_passed_over(folders):
+def test_frames_are_preferred_to_segments_and_other_files_are_ignored(folders):
     truth, predicted = folders
     predict(predicted, [0, 0, 0, 1, 1, 1])
     predict(predicted, [2, 2, 2, 2, 2, 2], segments=True)
@@ -55,7 +55,7 @@ def test_frames_are_read_before_segments_and_other_files_are_passed_over(folders
     assert evaluate_folders(truth, predicted)["frames"]["accuracy"]["pooled"] == 100.0
 
 
-def test_without_a_class_list_the_names_found_are_the_classes(folders):
+def test_without_a_class_list_the_classes_are_the_names_in_the_labels(folders):
     truth, predicted = folders
     (truth.parent / "classes.txt").unlink()
     (predicted / "clip.txt").write_text("rest\n" * 4 + "a dance\n" * 2)
@@ -69,7 +69,7 @@ def test_predictions_that_end_before_the_truth_are_refused(folders):
         evaluate_folders(truth, predicted)
 
 
-def test_problems_of_all_files_are_raised_at_once(folders):
+def test_problems_of_all_files_are_raised_together(folders):
     truth, predicted = folders
     predict(predicted, [0, 0])
     (predicted / "other.txt").write_text("rest\nrest\n")
@@ -93,7 +93,7 @@ def test_folders_without_label_files_are_refused(folders):
         evaluate_folders(truth.parent / "nowhere", predicted)
 
 
-def test_videos_without_a_prediction_are_named_and_not_scored(folders):
+def test_videos_without_a_prediction_are_reported_and_not_scored(folders):
     truth, predicted = folders
     predict(predicted, [0, 0, 0, 1, 1, 1])
     (truth / "other.txt").write_text("rest\nwalk\n")
@@ -113,7 +113,7 @@ def test_a_prediction_without_truth_is_refused(folders):
         evaluate_folders(truth, predicted)
 
 
-def test_one_class_a_video_against_what_label_wrote(folders):
+def test_one_class_per_video_is_compared_with_files_of_framescribe_label(folders):
     truth, predicted = folders
     predict(predicted, [0, 0, 1, 1, -100])
     path = truth.parent / "labels.csv"

@@ -26,7 +26,7 @@ def test_confusion_matrix_counts_labelled_frames():
     np.testing.assert_array_equal(confusion_matrix(truth, predicted, LabelSpace(("a", "b", "c", "d"))), expected)
 
 
-def test_scores_solved_by_hand():
+def test_scores_equal_values_computed_by_hand():
     assert accuracy(CONFUSION) == pytest.approx(100 * 12 / 18)
     assert accuracy(CONFUSION, background=0) == pytest.approx(100 * 4 / 8)
     a, b, c, d = class_scores(CONFUSION)
@@ -38,7 +38,7 @@ def test_scores_solved_by_hand():
     assert macro_f1(CONFUSION, background=0) == pytest.approx((100 * 8 / 11 + 0) / 2)
 
 
-def test_nothing_to_score_is_none():
+def test_scores_without_labelled_frames_are_none():
     empty = np.zeros((2, 2), dtype=int)
     assert accuracy(empty) is None
     assert macro_f1(empty) is None

@@ -21,7 +21,7 @@ PREDICTED = {"a": np.array([0, 1, 1, 1, 1, 1]), "b": np.array([1, 0, 0, 1]), "c"
 
 
 @pytest.mark.parametrize("model", ["ed_tcn", "dilated_tcn", "svm"])
-def test_published_predictions_score_what_an_independent_script_gives(model):
+def test_scores_of_published_predictions_equal_those_of_an_independent_script(model):
     folder = DATA / "metric_reference"
     if not folder.is_dir():
         pytest.skip(f"needs {folder}")
@@ -36,7 +36,7 @@ def test_published_predictions_score_what_an_independent_script_gives(model):
     assert [round(pair["per_video"], 1) for pair in segments["f1"].values()] == expected["F1_pervideo"]
 
 
-def test_report_solved_by_hand():
+def test_the_report_equals_values_computed_by_hand():
     report = evaluate(TRUTH, PREDICTED, WITH_BACKGROUND)
     assert json.loads(json.dumps(report)) == report
     assert (report["num_videos"], report["num_frames"], report["background"]) == (2, 9, "rest")
@@ -57,7 +57,7 @@ def test_report_solved_by_hand():
     assert report["videos"]["b"]["num_frames"] == 3
 
 
-def test_one_video_pooled_is_that_video():
+def test_pooled_scores_of_one_video_are_the_scores_of_that_video():
     rng = np.random.default_rng(1)
     truth, predicted = {"a": np.repeat(rng.integers(0, 3, 30), 4)}, {"a": np.repeat(rng.integers(0, 3, 40), 3)}
     scores = flatten(evaluate(truth, predicted, LabelSpace(CLASSES, "walk")))
@@ -67,7 +67,7 @@ def test_one_video_pooled_is_that_video():
         assert score == pytest.approx(scores[name.replace("_pooled", "_per_video")])
 
 
-def test_flat_names():
+def test_flattened_scores_have_the_expected_names():
     scores = flatten(evaluate(TRUTH, PREDICTED, LabelSpace((*CLASSES, "never"), "rest")))
     names = [
         f"{name}_{over}" for name in ("frame_accuracy", "frame_macro_f1", "edit") for over in ("pooled", "per_video")
@@ -87,7 +87,7 @@ def test_flat_names():
     }
 
 
-def test_table_has_every_score_and_straight_columns():
+def test_the_table_has_every_score_in_aligned_columns():
     report = evaluate(TRUTH, PREDICTED, LabelSpace((*CLASSES, "never"), "rest"))
     scores, by_class, swallowed = (part.split("\n") for part in format_table(report).split("\n\n")[1:])
     assert len({len(line) for line in scores}) == 1
@@ -99,7 +99,7 @@ def test_table_has_every_score_and_straight_columns():
     assert "without" not in format_table(evaluate(TRUTH, PREDICTED, SPACE))
 
 
-def test_swallowed_classes_are_one_line_with_the_largest_first():
+def test_classes_that_are_never_predicted_are_listed_in_one_line_largest_first():
     names = tuple(f"c{i:02}" for i in range(20))
     truth = np.repeat(np.arange(20), np.arange(20) + 1)
     report = evaluate({"a": truth}, {"a": np.zeros_like(truth)}, LabelSpace(names))
@@ -110,7 +110,7 @@ def test_swallowed_classes_are_one_line_with_the_largest_first():
     assert "never predicted" not in format_table(evaluate({"a": truth}, {"a": truth}, LabelSpace(names)))
 
 
-def test_the_table_of_classes_has_what_the_report_has(tmp_path):
+def test_the_table_of_classes_has_the_values_of_the_report(tmp_path):
     report = evaluate(TRUTH, PREDICTED, LabelSpace((*CLASSES, "never")))
     write_class_table(report, tmp_path / "classes.csv")
     with (tmp_path / "classes.csv").open(newline="") as file:
@@ -129,7 +129,7 @@ def test_the_table_of_classes_has_what_the_report_has(tmp_path):
     assert float(rows["walk"]["f1"]) == pytest.approx(report["classes"]["walk"]["f1"], abs=0.005)
 
 
-def test_all_bad_videos_are_named_at_once():
+def test_all_bad_videos_are_named_in_one_error():
     truth = {"a": np.zeros(3, int), "b": np.zeros(3, int), "d": np.array([0, 1, -100]), "e": np.array([7])}
     predicted = {"a": np.zeros(4, int), "c": np.zeros(3, int), "d": np.array([0, -100, -100]), "e": np.array([0])}
     with pytest.raises(InputError) as caught:
@@ -143,6 +143,6 @@ def test_all_bad_videos_are_named_at_once():
     ]
 
 
-def test_nothing_labelled_is_refused():
+def test_truth_without_labels_is_refused():
     with pytest.raises(InputError, match="not one frame of the 1 videos is labelled"):
         evaluate({"c": TRUTH["c"]}, {"c": PREDICTED["c"]}, SPACE)

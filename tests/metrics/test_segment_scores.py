@@ -61,7 +61,7 @@ def test_docstring_examples():
 
 @quick
 @given(SEQUENCES, SEQUENCES)
-def test_edit_distance_equals_its_definition(first, second):
+def test_edit_distance_equals_the_definition(first, second):
     @cache
     def distance(i, j):
         if i == 0 or j == 0:
@@ -75,20 +75,20 @@ def test_edit_distance_equals_its_definition(first, second):
 
 @quick
 @given(PAIRS, THRESHOLDS)
-def test_matches_equal_their_definition(pair, min_iou):
+def test_matches_equal_the_definition(pair, min_iou):
     assert count_matches(*scored_segments(*pair, SPACE), min_iou=min_iou) == matches_by_sets(*pair, min_iou)
 
 
 @quick
 @given(PAIRS, st.sampled_from([None, 0]))
-def test_truth_and_prediction_may_be_swapped(pair, background):
+def test_swapping_truth_and_prediction_does_not_change_the_scores(pair, background):
     # From a threshold of one half on, a segment has one possible partner, so that F1 is symmetric too.
     assert edit_and_f1(*pair, background=background) == edit_and_f1(*pair[::-1], background=background)
 
 
 @quick
 @given(PAIRS, THRESHOLDS, st.integers(2, 4))
-def test_a_higher_frame_rate_changes_nothing(pair, min_iou, repeats):
+def test_a_higher_frame_rate_does_not_change_the_scores(pair, min_iou, repeats):
     slower = edit_and_f1(*pair, min_iou)
     assert edit_and_f1(*(np.repeat(side, repeats) for side in pair), min_iou) == slower
 
@@ -101,7 +101,7 @@ def test_names_of_classes_do_not_matter(pair, min_iou, order):
 
 @quick
 @given(LABELS, THRESHOLDS)
-def test_perfect_is_100(labels, min_iou):
+def test_a_perfect_prediction_scores_100(labels, min_iou):
     assert edit_and_f1(labels, labels, min_iou) == (100.0, 100.0)
 
 
@@ -112,7 +112,7 @@ def test_f1_falls_as_the_threshold_rises(pair):
     assert scores == sorted(scores, reverse=True)
 
 
-def test_case_solved_by_hand():
+def test_scores_equal_values_computed_by_hand():
     truth = np.repeat([0, 1, 0, 2], [10, 10, 5, 5])
     predicted = np.repeat([0, 1, 0, 1, 2], [8, 5, 1, 6, 10])
     both = scored_segments(truth, predicted, SPACE)
@@ -125,7 +125,7 @@ def test_case_solved_by_hand():
     assert f1_score(MatchCount(3, 2, 1)) == pytest.approx(200 * 3 / 9)
 
 
-def test_background_is_left_out_after_splitting():
+def test_background_is_left_out_after_splitting_into_segments():
     truth, predicted = np.repeat([1, 0, 1], 4), np.repeat([1], 12)
     true_segments, predicted_segments = scored_segments(truth, predicted, SPACE, background=0)
     assert [s.class_index for s in true_segments] == [1, 1]
@@ -133,13 +133,13 @@ def test_background_is_left_out_after_splitting():
     assert edit_score(count_edits(true_segments, predicted_segments)) == 50.0
 
 
-def test_unlabelled_frames_are_cut_out_before_splitting():
+def test_unlabelled_frames_are_removed_before_splitting_into_segments():
     truth, predicted = np.array([1, 1, -100, -100, 1, 2]), np.array([1, 1, 0, 2, 1, 2])
     assert edit_and_f1(truth, predicted, 1.0) == (100.0, 100.0)
     assert [len(side) for side in scored_segments(truth, predicted, SPACE)] == [2, 2]
 
 
-def test_empty_is_defined():
+def test_scores_without_segments_are_defined():
     only_background, action = np.zeros(4, dtype=int), np.ones(4, dtype=int)
     assert edit_and_f1(only_background, only_background, background=0) == (100.0, 100.0)
     assert edit_and_f1(only_background, action, background=0) == (0.0, 0.0)

@@ -13,11 +13,11 @@ def places(num_windows: int = 40, num_frames: int = 3) -> Tensor:
     return torch.stack([row, column, frame], dim=1).expand(num_windows, -1, -1, -1, -1)
 
 
-def test_nothing_to_change_changes_nothing() -> None:
+def test_augmentation_without_strength_changes_nothing() -> None:
     assert torch.equal(Augmentation()(places()), places())
 
 
-def test_a_window_is_shifted_as_a_whole_and_its_edge_repeated() -> None:
+def test_a_window_is_shifted_as_a_whole_and_its_edge_is_repeated() -> None:
     torch.manual_seed(0)
     seen = set()
     for window in Augmentation(shift=0.2)(places()):
@@ -40,7 +40,7 @@ def test_half_of_the_windows_are_mirrored() -> None:
     assert sum(mirrored) == pytest.approx(100, abs=25)
 
 
-def test_contrast_and_brightness_are_those_of_the_whole_window() -> None:
+def test_contrast_and_brightness_change_for_the_whole_window() -> None:
     torch.manual_seed(0)
     frames = places(200)
     scales = Augmentation(contrast=0.3)(frames)[:, :, 1, :, 1:] / frames[:, :, 1, :, 1:]

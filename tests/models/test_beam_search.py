@@ -44,7 +44,7 @@ def by_hand() -> Tensor:
     return chain
 
 
-def test_a_chain_solved_by_hand():
+def test_the_sentence_equals_one_found_by_hand():
     greedy = search(by_hand(), beam_size=1)
     assert greedy.words[0, 0].tolist() == [A, B, END, PADDING, PADDING]  # 0.6 * 0.4 * 0.9
     assert greedy.log_probs[0, 0].exp().item() == pytest.approx(0.216)
@@ -92,7 +92,7 @@ def test_a_beam_wide_enough_finds_the_best_of_all_sentences(seed, num_words, max
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 8), st.sampled_from([0.0, 0.7, 1.0]))
-def test_images_together_give_what_each_gives_alone(seed, beam_size, max_words, length_penalty):
+def test_several_images_get_the_sentences_of_each_alone(seed, beam_size, max_words, length_penalty):
     chains = random_chains(5, 7, seed)
     options = {"beam_size": beam_size, "max_words": max_words, "length_penalty": length_penalty}
     together = search(chains, **options)
@@ -104,7 +104,7 @@ def test_images_together_give_what_each_gives_alone(seed, beam_size, max_words, 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 9))
-def test_sentences_end_in_time_and_repeat_no_trigram_and_tell_their_probability(seed, beam_size, max_words):
+def test_sentences_end_in_time_repeat_no_trigram_and_have_their_probability(seed, beam_size, max_words):
     chains = random_chains(3, 5, seed)
     chains[:, :, END] *= 0.05
     prefix = [START, A, B]
@@ -125,7 +125,7 @@ def test_sentences_end_in_time_and_repeat_no_trigram_and_tell_their_probability(
             assert log_prob == pytest.approx(sum(chain[a, b].log().item() for a, b in steps))
 
 
-def test_one_beam_is_greedy():
+def test_one_beam_is_greedy_search():
     chains = random_chains(6, 9, 3)
     found = search(chains, beam_size=1, max_words=30).words[:, 0]
     for chain, sentence in zip(chains, found.tolist(), strict=True):

@@ -36,7 +36,7 @@ def captions() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_word_by_word_equals_all_at_once(cell: str) -> None:
+def test_word_by_word_equals_all_words_together(cell: str) -> None:
     captioner, (words, lengths) = make(cell), captions()
     logits = captioner(regions(), words, lengths)
     assert logits.shape == (lengths.sum(), NUM_WORDS)
@@ -51,7 +51,7 @@ def test_word_by_word_equals_all_at_once(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_caption_depends_on_its_own_image_and_words_alone(cell: str) -> None:
+def test_a_caption_depends_only_on_its_own_image_and_words(cell: str) -> None:
     captioner, (words, lengths) = make(cell), captions()
     together = captioner.attention(regions(), words, lengths)
     for image in range(3):
@@ -73,7 +73,7 @@ def test_attention_sums_to_one_over_the_regions_and_the_sentinel() -> None:
     torch.testing.assert_close(attention.sum(3)[mask], torch.ones_like(attention[..., 0])[mask])
 
 
-def test_but_for_what_is_learnt_of_their_places_regions_are_a_set() -> None:
+def test_without_learned_places_the_order_of_regions_does_not_matter() -> None:
     captioner, (words, lengths) = make("lstm"), captions()
     torch.nn.init.zeros_(captioner.place)
     order = torch.tensor([2, 0, 3, 1])
@@ -98,7 +98,7 @@ def test_the_probability_of_a_generated_caption_is_that_of_its_words(cell: str) 
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_batch_is_described_as_each_image_is(cell: str) -> None:
+def test_a_batch_gets_the_captions_of_each_image_alone(cell: str) -> None:
     captioner, prefix = make(cell), torch.tensor([START])
     options = {"prefix": prefix, "beam_size": 4, "max_words": 8, "length_penalty": 0.7}
     together = captioner.generate(regions(5), **options)
@@ -119,7 +119,7 @@ def test_samples_follow_the_probabilities() -> None:
     assert (drawn[~after_end] != PADDING).all()
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_gets_a_gradient() -> None:
     for cell in CELLS:
         captioner, (words, lengths) = make(cell).train(), captions()
         captioner(regions(), words, lengths).square().sum().backward()
@@ -138,7 +138,7 @@ def test_locked_dropout_drops_the_same_features_at_all_steps() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5), (3, 2, 4, 6)])
-def test_regions_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
+def test_regions_with_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected \[images, 4, 6\]"):
         make("gru").begin(torch.zeros(shape, dtype=torch.float64), 1)
 

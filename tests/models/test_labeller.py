@@ -48,7 +48,7 @@ def test_a_padded_batch_equals_each_video_alone(cell: str, bidirectional: bool, 
 @pytest.mark.parametrize("whole", [{}, {"bidirectional": True, "normalize": "video", "pool_frames": 2}])
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_padding_holds_reaches_no_gradient(cell: str, head: str, whole: dict[str, Any]) -> None:
+def test_the_content_of_padding_reaches_no_gradient(cell: str, head: str, whole: dict[str, Any]) -> None:
     labeller, lengths = make(cell, head=head, **whole), torch.tensor([7, 3])
 
     def gradients(padding: float) -> list[Tensor]:
@@ -85,7 +85,7 @@ def test_the_state_of_a_ragged_batch_is_that_of_each_video_alone(lengths: list[i
         torch.testing.assert_close(batch[index], labeller(whole[None]).logits[0, length:])
 
 
-def test_deltas_are_the_change_over_the_last_frames_and_blind_to_what_stands_still() -> None:
+def test_deltas_are_the_change_over_the_last_frames_and_ignore_constant_features() -> None:
     labeller, x = make("gru", inputs="deltas", delta_frames=3), features(1, 10)
     projected = labeller.delta_projection(labeller.norm(x[0]))
     embedded, _ = labeller._embed(x)
@@ -106,7 +106,7 @@ def test_deltas_are_the_change_over_the_last_frames_and_blind_to_what_stands_sti
     st.integers(1, 6),
     st.lists(st.integers(0, 9), min_size=1, max_size=5),
 )
-def test_predict_gives_what_the_whole_gives_to_the_last_bit_however_it_is_cut(
+def test_predict_in_any_chunks_equals_predict_on_the_whole_to_the_last_bit(
     cell: str,
     head: str,
     inputs: str,
@@ -132,14 +132,14 @@ def test_predict_gives_what_the_whole_gives_to_the_last_bit_however_it_is_cut(
     assert (predicted.shape, predicted.dtype) == ((12, 4), np.float32)
 
 
-def test_normalized_over_the_video_it_is_blind_to_the_place_and_scale_of_each_feature() -> None:
+def test_normalized_over_the_video_a_labeller_ignores_offset_and_scale_of_features() -> None:
     moved = features(1, 9) * torch.arange(1, 7) + torch.arange(6)
     of_video, of_frame = (make("gru", bidirectional=True, normalize=over) for over in ("video", "frame"))
     torch.testing.assert_close(of_video(moved).logits, of_video(features(1, 9)).logits, rtol=0, atol=1e-4)
     assert (of_frame(moved).logits - of_frame(features(1, 9)).logits).abs().max() > 1e-2
 
 
-def test_a_pooled_labeller_names_the_means_of_blocks() -> None:
+def test_a_pooled_labeller_labels_the_means_of_blocks() -> None:
     pooled, every, x = (
         make("gru", bidirectional=True, pool_frames=3),
         make("gru", bidirectional=True),
@@ -149,7 +149,7 @@ def test_a_pooled_labeller_names_the_means_of_blocks() -> None:
     torch.testing.assert_close(pooled(x).logits, every(means).logits.repeat_interleave(3, dim=1))
 
 
-def test_a_causal_network_looks_at_no_later_frame_and_whole_videos_have_no_state() -> None:
+def test_a_causal_network_reads_no_later_frame_and_whole_videos_have_no_state() -> None:
     for options in ({"normalize": "video"}, {"pool_frames": 2}):
         with pytest.raises(ValueError, match="a causal network knows no later frame"):
             make("gru", **options)
@@ -159,7 +159,7 @@ def test_a_causal_network_looks_at_no_later_frame_and_whole_videos_have_no_state
             labeller(features(1, 4), state=LabellerState(None, None))
 
 
-def test_features_are_disturbed_in_training_alone() -> None:
+def test_features_are_disturbed_only_in_training() -> None:
     x = features(40, 50)
     labeller = make("none", feature_noise=0.5)
     assert (labeller._disturbed(x) - x).std().item() == pytest.approx(0.5, rel=0.05)
@@ -174,7 +174,7 @@ def test_features_are_disturbed_in_training_alone() -> None:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_causal_means_that_later_frames_change_nothing(cell: str, bidirectional: bool) -> None:
+def test_later_frames_change_nothing_if_and_only_if_a_labeller_is_causal(cell: str, bidirectional: bool) -> None:
     labeller, x = make(cell, bidirectional=bidirectional), features(1, 8)
     changed = x.clone()
     changed[:, 5:] *= -1  # the LayerNorm would take out a shift
@@ -183,7 +183,7 @@ def test_causal_means_that_later_frames_change_nothing(cell: str, bidirectional:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_only_the_recurrent_network_remembers(cell: str) -> None:
+def test_earlier_frames_have_an_effect_only_through_the_recurrent_network(cell: str) -> None:
     labeller, x = make(cell), features(1, 8)
     changed = x.clone()
     changed[:, 0] += torch.arange(6)
@@ -191,7 +191,7 @@ def test_only_the_recurrent_network_remembers(cell: str) -> None:
     assert remembers == (cell != "none")
 
 
-def test_learns_what_one_frame_cannot_tell() -> None:
+def test_the_labeller_learns_what_one_frame_does_not_show() -> None:
     """Class: which of two marks was seen last, many frames ago. Without the recurrent network it is a coin flip."""
     torch.manual_seed(0)
     marks = torch.randint(0, 12, (16, 40))  # 0 and 1 are the marks, all else is nothing
@@ -216,7 +216,7 @@ def test_learns_what_one_frame_cannot_tell() -> None:
     assert accuracy("none") < 0.75
 
 
-def test_end_to_end_equals_encoder_then_labeller_and_trains_the_encoder() -> None:
+def test_end_to_end_equals_encoder_and_labeller_in_sequence_and_trains_the_encoder() -> None:
     torch.manual_seed(0)
     encoder = build_encoder("efficientnet_lite0", weights="imagenet")
     model = EndToEnd(
@@ -236,7 +236,7 @@ def test_end_to_end_equals_encoder_then_labeller_and_trains_the_encoder() -> Non
     assert gradient.any()
 
 
-def test_frames_are_augmented_in_training_alone() -> None:
+def test_frames_are_augmented_only_in_training() -> None:
     encoder = build_encoder("small_cnn", weights=None)
     labeller = Labeller(LabellerSettings(cell="none", hidden_size=5), num_features=encoder.num_features, num_classes=4)
     model = EndToEnd(encoder, labeller, augmentation=Augmentation(brightness=3.0))

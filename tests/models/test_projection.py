@@ -33,7 +33,9 @@ def gradients(products: list[Tensor], given: list[Tensor]) -> list[Tensor]:
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=2),
     normalized=st.booleans(),
 )
-def test_it_is_the_linear_of_the_norm(shape: tuple[int, int, int], sizes: list[int], normalized: bool) -> None:
+def test_the_projection_equals_layer_norm_and_linear(
+    shape: tuple[int, int, int], sizes: list[int], normalized: bool
+) -> None:
     norm, linears = make(shape[2], sizes, normalized=normalized)
     norm, linears = norm.double(), linears.double()
     features = torch.randn(shape, dtype=torch.float64, requires_grad=True)
@@ -46,7 +48,7 @@ def test_it_is_the_linear_of_the_norm(shape: tuple[int, int, int], sizes: list[i
 
 
 @pytest.mark.parametrize("wants_features", [False, True])
-def test_float32_of_a_size_that_goes_to_onednn(wants_features: bool) -> None:
+def test_float32_of_a_size_for_onednn_equals_layer_norm_and_linear(wants_features: bool) -> None:
     norm, linears = make(320, [128, 96], normalized=True)
     features = torch.randn(5, 61, 320, requires_grad=wants_features)
     given = [*([features] if wants_features else []), *norm.parameters(), *linears.parameters()]

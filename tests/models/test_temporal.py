@@ -31,13 +31,13 @@ def test_standardized_has_mean_0_and_deviation_1_over_the_frames_of_a_video(leng
         assert (result[length:] == 0).all()
 
 
-def test_a_feature_that_stands_still_becomes_zero() -> None:
+def test_a_constant_feature_becomes_zero() -> None:
     assert standardized(torch.full((1, 5, 1), 0.1), None).abs().max() < 1e-4
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5))
-def test_chunks_are_standardized_as_the_video_they_are_of(lengths: list[int]) -> None:
+def test_chunks_are_standardized_like_their_whole_video(lengths: list[int]) -> None:
     x, _ = padded_videos([sum(lengths)])
     chunks = list(standardized_chunks(iter(x[0].split(lengths))))
     assert list(map(len, chunks)) == lengths
@@ -45,7 +45,7 @@ def test_chunks_are_standardized_as_the_video_they_are_of(lengths: list[int]) ->
 
 
 @given(LENGTHS, st.integers(1, 5))
-def test_pooled_frames_are_means_of_the_valid_ones(lengths: list[int], num_frames: int) -> None:
+def test_pooled_frames_are_means_of_the_valid_frames(lengths: list[int], num_frames: int) -> None:
     x, _ = padded_videos(lengths)
     found = pooled(x, num_frames, lengths=torch.tensor(lengths))
     for video, result, length in zip(x, found, lengths, strict=True):

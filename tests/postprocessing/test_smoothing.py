@@ -37,14 +37,14 @@ def smooth_by_lists(probabilities, min_segment_frames):
 
 @settings(max_examples=200, deadline=None)
 @given(PROBABILITIES, st.integers(1, 8))
-def test_equals_the_plain_way(probabilities, min_segment_frames):
+def test_smoothing_equals_a_plain_implementation(probabilities, min_segment_frames):
     smoothed = smooth(probabilities, min_segment_frames=min_segment_frames)
     np.testing.assert_array_equal(smoothed, smooth_by_lists(probabilities, min_segment_frames))
 
 
 @settings(max_examples=200, deadline=None)
 @given(PROBABILITIES, st.integers(1, 8))
-def test_no_segment_is_too_short_and_a_second_pass_changes_nothing(probabilities, min_segment_frames):
+def test_no_segment_is_too_short_and_smoothing_is_idempotent(probabilities, min_segment_frames):
     labels = smooth(probabilities, min_segment_frames=min_segment_frames)
     segments = segments_from_frames(labels)
     assert len(segments) == 1 or min(s.stop - s.start for s in segments) >= min_segment_frames
@@ -54,7 +54,7 @@ def test_no_segment_is_too_short_and_a_second_pass_changes_nothing(probabilities
 
 @settings(max_examples=50, deadline=None)
 @given(PROBABILITIES)
-def test_one_frame_is_argmax(probabilities):
+def test_a_minimum_of_one_frame_gives_the_argmax(probabilities):
     np.testing.assert_array_equal(smooth(probabilities, min_segment_frames=1), probabilities.argmax(axis=1))
 
 
@@ -68,11 +68,11 @@ def test_short_segment_goes_to_the_neighbour_with_more_probability():
     assert smooth(probabilities, min_segment_frames=2).tolist() == [0, 0, 0, 0, 2, 2, 2]
 
 
-def test_flicker_inside_a_segment_disappears():
+def test_flicker_within_a_segment_disappears():
     assert smooth(one_hot([0, 0, 1, 0, 0]), min_segment_frames=3).tolist() == [0] * 5
 
 
-def test_no_frames_and_bad_arguments():
+def test_no_frames_are_accepted_and_bad_arguments_are_refused():
     assert smooth(np.zeros((0, 3)), min_segment_frames=5).tolist() == []
     with pytest.raises(ValueError, match=r"\[T, K\]"):
         smooth(np.zeros(3), min_segment_frames=1)
@@ -92,7 +92,7 @@ def settled_by_runs(most_probable, min_segment_frames):
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=40), st.integers(1, 6))
-def test_causal_labels_are_those_of_the_definition_and_none_comes_late(most_probable, min_segment_frames):
+def test_causal_labels_equal_the_definition_and_none_comes_late(most_probable, min_segment_frames):
     smoother, labels = CausalSmoother(min_segment_frames), []
     for frame, best in enumerate(most_probable):
         labels += smoother.add(best)
@@ -107,14 +107,14 @@ def test_causal_labels_are_those_of_the_definition_and_none_comes_late(most_prob
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(4, 9)), min_size=1, max_size=6))
-def test_causal_labels_are_those_of_the_whole_video_where_no_run_is_too_short(runs):
+def test_causal_labels_equal_those_of_the_whole_video_if_no_run_is_too_short(runs):
     most_probable = [class_index for class_index, num_frames in runs for _ in range(num_frames)]
     smoother = CausalSmoother(4)
     labels = [label for best in most_probable for label in smoother.add(best)] + smoother.end()
     np.testing.assert_array_equal(labels, smooth(one_hot(most_probable), min_segment_frames=4))
 
 
-def test_a_causal_smoother_without_frames_or_sense():
+def test_a_causal_smoother_accepts_no_frames_and_refuses_bad_arguments():
     assert CausalSmoother(3).end() == []
     with pytest.raises(ValueError, match="got min_segment_frames 0"):
         CausalSmoother(0)

@@ -25,14 +25,14 @@ def test_docstring_examples():
 
 
 @given(st.integers(0, 1000), st.floats(0.2, 5))
-def test_tempered_probabilities_are_those_of_the_logits_divided(seed, factor):
+def test_tempered_probabilities_are_the_softmax_of_divided_logits(seed, factor):
     logits = np.random.default_rng(seed).normal(size=(7, 4))
     np.testing.assert_allclose(tempered(softmax(logits), factor), softmax(logits / factor), atol=1e-9)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000))
-def test_no_other_temperature_has_less_cross_entropy(seed):
+def test_no_other_temperature_has_a_lower_cross_entropy(seed):
     generator = np.random.default_rng(seed)
     probabilities = softmax(3 * generator.normal(size=(40, 4)))
     labels = np.where(generator.random(40) < 0.5, probabilities.argmax(axis=1), generator.integers(0, 4, 40))
@@ -43,7 +43,7 @@ def test_no_other_temperature_has_less_cross_entropy(seed):
     assert found <= min(others) + 1e-9
 
 
-def test_the_temperature_of_labels_that_were_drawn_with_one_is_found():
+def test_the_temperature_that_labels_were_drawn_with_is_found():
     generator = np.random.default_rng(0)
     logits = 3 * generator.normal(size=(20_000, 5))
     labels = (softmax(logits / 2).cumsum(axis=1) > generator.random((20_000, 1))).argmax(axis=1)
@@ -52,12 +52,12 @@ def test_the_temperature_of_labels_that_were_drawn_with_one_is_found():
 
 
 @given(st.floats(1e-3, 1e3))
-def test_the_crossing_is_found_or_the_nearest_bound(crossing):
+def test_the_zero_crossing_or_the_nearest_bound_is_found(crossing):
     found = search_temperature(lambda tried: crossing - tried)
     assert found == pytest.approx(min(max(crossing, LOWEST), HIGHEST), rel=4e-9)
 
 
-def test_where_no_label_tells_the_temperature():
+def test_the_temperature_is_1_without_labels_and_has_an_upper_bound():
     probabilities, space = np.array([[0.9, 0.1], [0.9, 0.1]]), LabelSpace(("a", "b"))
     assert fit_temperature(probabilities, np.full(2, IGNORE_INDEX), space) == 1
     assert fit_temperature(probabilities, np.array([0, 1]), space) == HIGHEST

@@ -131,7 +131,7 @@ def test_the_gradient_of_an_lstm_decays_by_its_forget_gate() -> None:
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_a_flow_is_of_the_last_frame_forward_and_of_the_first_in_reverse(num_layers: int) -> None:
+def test_a_flow_starts_at_the_last_frame_forward_and_at_the_first_frame_in_reverse(num_layers: int) -> None:
     torch.manual_seed(0)
     module = RNN(2, 3, num_layers=num_layers, bidirectional=True).double()
     x = torch.randn(1, 8, 2, dtype=torch.float64)
@@ -165,7 +165,7 @@ def test_a_flow_begins_at_the_last_frame_that_the_loss_reads_and_is_averaged_ove
     torch.testing.assert_close(flow.norms[0, 0], expected)
 
 
-def test_a_loss_that_reads_nothing_and_one_that_is_nan() -> None:
+def test_a_loss_that_reads_no_frame_and_a_loss_of_nan_are_handled() -> None:
     module, x = GRU(2, 3), torch.randn(1, 4, 2)
     nothing = flow_of(module, x, lambda outputs: 0 * outputs.sum())
     assert (nothing.norms.shape, nothing.longest, nothing.verdict) == ((1, 1, 1), 1, "healthy")
@@ -174,7 +174,7 @@ def test_a_loss_that_reads_nothing_and_one_that_is_nan() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_how_large_the_loss_is_does_not_matter(scale: float) -> None:
+def test_the_scale_of_the_loss_does_not_matter(scale: float) -> None:
     torch.manual_seed(0)
     module, x = GRU(2, 3), torch.randn(2, 20, 2)
     flow = flow_of(module, x, lambda outputs: scale * each_frame(outputs))

@@ -112,7 +112,9 @@ def test_training_keeps_states_between_segments_only(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-def test_torch_kernel(cell: str, bidirectional: bool, bias: bool, lengths: Tensor | None) -> None:
+def test_the_kernel_of_torch_agrees_with_the_reference(
+    cell: str, bidirectional: bool, bias: bool, lengths: Tensor | None
+) -> None:
     torch.manual_seed(0)
     network = CELLS[cell](6, 5, num_layers=2, bidirectional=bidirectional, bias=bias)
     assert_equal(results(network, "torch", lengths), results(network, "reference", lengths), 2e-5)
@@ -161,7 +163,7 @@ def test_long_videos_train_in_segments_even_where_torch_is_faster() -> None:
 @pytest.mark.parametrize("lengths", [None, RAGGED], ids=["equal", "ragged"])
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("path", ["torch", "ours"])
-def test_paths_on_a_gpu(path: Any, cell: str, lengths: Tensor | None) -> None:
+def test_paths_on_a_gpu_agree_with_the_reference(path: Any, cell: str, lengths: Tensor | None) -> None:
     torch.manual_seed(0)
     network = CELLS[cell](6, 40, num_layers=2, bidirectional=True)
     expected = results(network, "reference", lengths)
@@ -206,7 +208,7 @@ def test_training_memory_on_a_gpu_does_not_grow_with_the_video() -> None:
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("path", ["reference", "torch", "ours"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_float32_stream(cell: str, path: Any, device: str) -> None:
+def test_a_float32_stream_in_chunks_agrees_with_one_pass(cell: str, path: Any, device: str) -> None:
     """Chunks of any lengths agree with one pass to 1e-6. The same chunks agree with themselves to the bit."""
     torch.manual_seed(0)
     network, x = CELLS[cell](24, 32, num_layers=2).to(device), torch.randn(2, 300, 24).to(device)

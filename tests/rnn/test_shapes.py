@@ -85,7 +85,7 @@ def test_one_to_one_reads_each_frame_alone(made: dict[str, Any]) -> None:
     assert depends_on(made["frame_by_frame"], made["features"], 4) == [4]
 
 
-def test_one_to_many_writes_what_it_reads_next(made: dict[str, Any]) -> None:
+def test_one_to_many_reads_the_words_that_it_wrote(made: dict[str, Any]) -> None:
     """Single steps of the cell give the same words."""
     gru, h = made["gru"], torch.tanh(made["read"](made["features"][:, 0]))
     word = torch.zeros(2, 3)

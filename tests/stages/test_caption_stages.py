@@ -66,7 +66,7 @@ def region_files() -> dict[str, int]:
 # prepare_captions
 
 
-def test_every_image_is_encoded_as_it_is_by_itself(pictures):
+def test_an_image_is_encoded_independently_of_the_others(pictures):
     prepare_captions.main()
     manifest, frames = read_caption_manifest(CAPTIONS), load_encoder(CAPTIONS / "encoder")
     assert [image.stem for image in manifest.images] == [f"square{index:02}" for index in range(NUM_IMAGES)]
@@ -79,7 +79,7 @@ def test_every_image_is_encoded_as_it_is_by_itself(pictures):
     assert not any(path.name.startswith(".") for path in CAPTIONS.rglob("*"))
 
 
-def test_training_images_are_encoded_mirrored_too_where_asked_for(pictures, monkeypatch):
+def test_training_images_are_also_encoded_mirrored_on_request(pictures, monkeypatch):
     def columns(images, encoder, preprocess, *, batch_size):
         for image in images:
             yield preprocess(image[None]).mean(2).transpose(1, 2)  # each column of pixels as a region
@@ -115,7 +115,7 @@ def test_images_are_split_by_group(pictures, capsys):
     assert {i.stem: i.split for i in other.images} != {i.stem: i.split for i in manifest.images}
 
 
-def test_splits_on_disk_are_kept_and_what_they_leave_out_is_told(pictures, capsys):
+def test_splits_on_disk_are_kept_and_images_in_no_split_are_reported(pictures, capsys):
     (pictures / "splits").mkdir()
     for split, numbers in (("train", range(6)), ("val", range(6, 8)), ("test", range(8, 11))):
         (pictures / "splits" / f"{split}.txt").write_text("".join(f"square{n:02}\n" for n in numbers))
@@ -129,7 +129,7 @@ def test_splits_on_disk_are_kept_and_what_they_leave_out_is_told(pictures, capsy
         prepare_captions.prepare_captions(load_params())
 
 
-def test_too_few_groups_are_told_with_the_settings_of_captions(pictures):
+def test_too_few_groups_are_reported_with_the_settings_of_captions(pictures):
     (pictures / "groups.csv").write_text(
         "stem,group\n" + "".join(f"square{index:02},same\n" for index in range(NUM_IMAGES))
     )
@@ -144,7 +144,7 @@ def break_two(pictures: Path) -> None:
     Image.new("RGB", (8, 8)).save(pictures / "images" / "cat.png")
 
 
-def test_all_problems_are_told_at_once_and_nothing_is_written(pictures, capsys):
+def test_all_problems_are_reported_together_and_nothing_is_written(pictures, capsys):
     break_two(pictures)
     with pytest.raises(SystemExit) as ended:
         run_stage(prepare_captions.main)
@@ -156,7 +156,7 @@ def test_all_problems_are_told_at_once_and_nothing_is_written(pictures, capsys):
     assert not CAPTIONS.exists()
 
 
-def test_broken_images_are_left_out_where_that_is_wanted(pictures, capsys):
+def test_broken_images_are_left_out_on_request(pictures, capsys):
     break_two(pictures)
     write_params(pictures.parent, captions__skip_broken=True)
     prepare_captions.main()
@@ -172,7 +172,7 @@ def test_broken_images_are_left_out_where_that_is_wanted(pictures, capsys):
     assert "skip_broken" not in str(refused.value), "what is wrong with all of it cannot be left out"
 
 
-def test_a_second_call_encodes_nothing(pictures, monkeypatch):
+def test_a_second_call_encodes_no_image(pictures, monkeypatch):
     prepare_captions.main()
     before = region_files()
     with monkeypatch.context() as patch:
@@ -181,7 +181,7 @@ def test_a_second_call_encodes_nothing(pictures, monkeypatch):
     assert region_files() == before
 
 
-def test_it_goes_on_where_it_was_killed_and_removes_what_is_of_others(pictures):
+def test_a_killed_stage_resumes_and_removes_files_of_other_images(pictures):
     prepare_captions.main()
     before, values = region_files(), Regions(CAPTIONS).read(range(NUM_IMAGES))
     (CAPTIONS / "regions_000.safetensors").unlink()
@@ -195,7 +195,7 @@ def test_it_goes_on_where_it_was_killed_and_removes_what_is_of_others(pictures):
     torch.testing.assert_close(Regions(CAPTIONS).read(range(NUM_IMAGES)), values)
 
 
-def test_half_a_file_of_a_killed_call_does_not_stay_for_ever(pictures):
+def test_a_partial_file_of_a_killed_call_is_removed(pictures):
     CAPTIONS.mkdir(parents=True)
     half = CAPTIONS / ".regions_001.77.partial.safetensors"
     half.write_bytes(b"half of it")
@@ -203,7 +203,7 @@ def test_half_a_file_of_a_killed_call_does_not_stay_for_ever(pictures):
     assert not half.exists()
 
 
-def test_what_has_changed_is_encoded_anew_and_the_rest_is_kept(pictures):
+def test_only_changed_images_are_encoded_again(pictures):
     prepare_captions.main()
     before = region_files()
     Image.new("RGB", (30, 30), "white").save(pictures / "images" / "square06.png")
@@ -215,7 +215,7 @@ def test_what_has_changed_is_encoded_anew_and_the_rest_is_kept(pictures):
     assert not set(region_files().values()) & set(after.values())
 
 
-def test_an_image_that_goes_bad_on_the_way_leaves_no_half_file(pictures, monkeypatch):
+def test_an_image_that_becomes_unreadable_leaves_no_partial_file(pictures, monkeypatch):
     original, num_read = prepare_captions.read_image, iter(range(100))
 
     def read(path: Path) -> np.ndarray:
@@ -278,7 +278,7 @@ def test_evaluation_gives_dvc_and_mlflow_the_same_scores(evaluated):
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_the_table_has_the_captions_that_the_command_gives_and_that_are_scored(evaluated, split):
+def test_the_table_has_the_scored_captions_which_are_those_of_the_command(evaluated, split):
     model = load_caption_model(str(CAPTIONER), device="cpu")
     images = read_caption_manifest(CAPTIONS).of_split(split)
     header, *rows = read_rows(CAPTION_RESULTS / f"{split}.csv")
@@ -296,7 +296,7 @@ def test_the_table_has_the_captions_that_the_command_gives_and_that_are_scored(e
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_the_page_shows_samples_and_nothing_of_an_earlier_model(evaluated, split):
+def test_the_page_shows_samples_of_the_current_model_only(evaluated, split):
     images = read_caption_manifest(CAPTIONS).of_split(split)
     _, first, *_ = read_rows(CAPTION_RESULTS / f"{split}.csv")
     (picture,) = (CAPTION_RESULTS / split).iterdir()
@@ -313,7 +313,7 @@ def test_the_page_shows_samples_and_nothing_of_an_earlier_model(evaluated, split
     assert page.sources[0].startswith("data:image/jpeg;base64,")
 
 
-def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained, capsys):
+def test_a_model_whose_run_is_missing_in_the_store_is_evaluated(trained, capsys):
     run_id = load_captioner(CAPTIONER, device=torch.device("cpu")).spec.lineage.run_id
     MlflowClient().delete_run(run_id)
     evaluate_captioner.main()
@@ -321,7 +321,7 @@ def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained
     assert f"MLflow has no run {run_id}" in capsys.readouterr().out
 
 
-def test_nothing_held_out_is_nothing_to_evaluate(trained):
+def test_evaluation_is_refused_if_no_image_is_held_out(trained):
     write_params(trained.parent, captions__val_fraction=0.0, captions__test_fraction=0.0)
     prepare_captions.main()
     with pytest.raises(InputError, match="no image is held out"):
@@ -329,7 +329,7 @@ def test_nothing_held_out_is_nothing_to_evaluate(trained):
     assert not RESULTS.exists()
 
 
-def test_a_caption_without_a_word_is_written_and_drawn_too(trained, monkeypatch):
+def test_a_caption_without_a_word_is_also_written_and_drawn(trained, monkeypatch):
     model = load_captioner(CAPTIONER, device=torch.device("cpu"))
     with torch.no_grad():
         model.captioner.word_bias[END] = 1e4
@@ -343,7 +343,7 @@ def test_a_caption_without_a_word_is_written_and_drawn_too(trained, monkeypatch)
     assert printed["test"]["cider"] == 0
 
 
-def test_where_it_looked_is_of_the_words_that_it_said(trained, monkeypatch):
+def test_the_drawn_attention_is_that_of_the_generated_words(trained, monkeypatch):
     """The attention drawn for a word is that after START and the words before it, and nothing else."""
     manifest = read_caption_manifest(CAPTIONS)
     model = load_captioner(CAPTIONER, device=torch.device("cpu"))
@@ -378,7 +378,7 @@ def made(caption: str, *references: str) -> Described:
     return Described(image, caption, 0.5)
 
 
-def test_captions_of_the_embedded_images_are_right_or_wrong():
+def test_captions_of_the_embedded_images_are_counted_as_right_or_wrong():
     described = [
         made("a red star above a blue circle", "below a red star is a blue circle", "there is ..."),
         made("a red star below a blue circle", "a red star above a blue circle"),
@@ -393,7 +393,7 @@ def test_captions_of_the_embedded_images_are_right_or_wrong():
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR runs on java")
-def test_meteor_is_told_where_there_is_java(trained, monkeypatch):
+def test_meteor_is_reported_if_java_is_available(trained, monkeypatch):
     monkeypatch.setattr(metrics, "shutil", shutil)
     evaluate_captioner.main()
     assert 0 <= json.loads((RESULTS / "caption_metrics.json").read_text())["test"]["meteor"] <= 100

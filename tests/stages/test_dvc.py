@@ -149,7 +149,7 @@ def as_committed(repository):
     repository.dvc("checkout", "--quiet")
 
 
-def test_a_second_repro_runs_nothing(repository):
+def test_a_second_repro_runs_no_stage(repository):
     assert repository.stages_run("repro") == []
     assert "up to date" in repository.dvc("status")
 
@@ -179,7 +179,7 @@ def test_a_setting_is_listed_by_the_stages_that_read_it(repository, change):
     assert repository.stages_run("repro", "--dry") == READ_BY[change], "a dry run leaves out what follows from these"
 
 
-def test_an_experiment_is_run_shown_compared_and_drawn(repository):
+def test_an_experiment_can_be_run_shown_compared_and_plotted(repository):
     assert repository.stages_run("exp", "run", "--name", "brave-fox", "-S", "labeller=lstm") == [
         "train_labeller",
         *AFTER_TRAINING,
@@ -202,7 +202,7 @@ def test_an_experiment_is_run_shown_compared_and_drawn(repository):
     shutil.rmtree(repository.folder / "plots")
 
 
-def test_a_queued_search_is_in_the_store_of_the_repository_below_one_run(repository):
+def test_a_queued_search_is_logged_below_one_run_in_the_store_of_the_repository(repository):
     num_runs = len(repository.runs())
     choices = ("-S", "search=cells", "-S", "labeller=bigru,gru", "evaluate_labeller")
     repository.dvc("exp", "run", "--queue", *choices)
@@ -221,7 +221,7 @@ def test_a_queued_search_is_in_the_store_of_the_repository_below_one_run(reposit
     assert "cells" not in (repository.folder / "params.yaml").read_text()
 
 
-def test_by_repro_a_run_knows_its_stage_and_no_experiment(repository):
+def test_a_run_of_dvc_repro_names_its_stage_and_no_experiment(repository):
     first, second, *_ = [tags for *_, tags in repository.runs()]
     assert (first["dvc_stage"], second["dvc_stage"]) == ("train_labeller", "train_baseline")
     assert "dvc_experiment" not in first
@@ -229,7 +229,7 @@ def test_by_repro_a_run_knows_its_stage_and_no_experiment(repository):
     assert first["git_commit"].startswith(head)
 
 
-def test_killed_with_all_its_processes_repro_goes_on(repository):
+def test_repro_resumes_after_all_its_processes_were_killed(repository):
     repository.set_params("labeller=lstm", "training.epochs=30")
     num_runs = len(repository.runs())
 
@@ -257,7 +257,7 @@ def test_killed_with_all_its_processes_repro_goes_on(repository):
     assert weights.read_bytes() == killed
 
 
-def test_a_failed_stage_says_why_in_plain_words(repository):
+def test_a_failed_stage_reports_the_cause_in_plain_words(repository):
     labels = repository.folder / "data" / "tiny" / "labels" / "clip0.csv"
     text = labels.read_text()
     labels.write_text(text + "900,950,left\n")

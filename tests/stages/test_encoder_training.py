@@ -91,7 +91,7 @@ def fresh_encoder() -> torch.nn.Module:
     return frames.encoder
 
 
-def test_frozen(run):
+def test_a_frozen_encoder_keeps_its_weights(run):
     run(encoder__training="frozen")
     frames = load_encoder(ENCODER)
     model = load_checkpoint(LABELLER, device=CPU)
@@ -102,7 +102,7 @@ def test_frozen(run):
     check_evaluation_labels_as_a_user_would()
 
 
-def test_first_as_a_frame_classifier(run):
+def test_an_encoder_is_trained_first_as_a_frame_classifier(run):
     run(encoder__training="frame_classifier", encoder__batch_norm="trained")
     frames = load_encoder(ENCODER)
     start = fresh_encoder()
@@ -118,7 +118,7 @@ def test_first_as_a_frame_classifier(run):
 
 
 @pytest.mark.slow
-def test_a_frame_classifier_killed_as_a_process_goes_on(run):
+def test_a_frame_classifier_resumes_after_its_process_was_killed(run):
     """Its weights, its curves and its run are those of one that was not killed."""
     run(prepare, encoder__training="frame_classifier", encoder__classifier__epochs=8)
     command = [sys.executable, "-m", "pipeline.stages.finetune_encoder"]
@@ -149,7 +149,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     "batch_norm", ["frozen", pytest.param("group_norm", marks=SLOW), pytest.param("trained", marks=SLOW)]
 )
-def test_end_to_end(run, batch_norm):
+def test_an_encoder_is_trained_end_to_end(run, batch_norm):
     run(encoder__training="end_to_end", encoder__batch_norm=batch_norm)
     assert list(FEATURES.iterdir()) == [], "read from pixels"
     encoder = load_checkpoint(LABELLER, device=CPU).frame_encoder.encoder
@@ -166,7 +166,7 @@ def test_end_to_end(run, batch_norm):
     check_evaluation_labels_as_a_user_would()
 
 
-def test_pixels_that_are_kept_are_those_that_are_decoded_anew(run, monkeypatch):
+def test_pixels_in_memory_equal_pixels_that_are_decoded_again(run, monkeypatch):
     run(prepare, encoder__training="end_to_end")
     kept, decoded = (
         labeller_data.TrainingData.open(
@@ -185,7 +185,7 @@ def test_pixels_that_are_kept_are_those_that_are_decoded_anew(run, monkeypatch):
 
 
 @pytest.mark.parametrize("training", ["frame_classifier", "end_to_end"])
-def test_all_stages_decode_by_the_reader_that_the_data_set_was_prepared_with(training, run, monkeypatch):
+def test_all_stages_decode_with_the_reader_of_the_prepared_data_set(training, run, monkeypatch):
     seen: dict[str, set] = {}
     for module in (extract_features, labeller_data):
         monkeypatch.setattr(module, "open_scaled", noting(seen.setdefault(module.__name__, set())))
@@ -211,7 +211,7 @@ def noting(readers: set):
     return opening
 
 
-def test_features_are_those_from_before_there_was_a_choice_and_others_by_another_reader():
+def test_fingerprints_depend_on_the_reader_and_stay_the_same_for_the_default_reader():
     source = Source("clip", "clip.mp4", "clip", 30, sha256="abc")
     before = hashlib.sha256(b"encoder abc swscale bilinear, full chroma").hexdigest()[:16]
     keys = {reader: extract_features._fingerprint("encoder", source, reader) for reader in get_args(Backend)}

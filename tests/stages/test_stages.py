@@ -60,7 +60,7 @@ def scores_in_mlflow(folder: Path) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name.startswith(("val/", "test/"))}
 
 
-def test_evaluation_gives_dvc_and_mlflow_the_same(trained):
+def test_evaluation_gives_dvc_and_mlflow_the_same_scores(trained):
     evaluate_labeller.main()
     metrics = json.loads((RESULTS / "metrics.json").read_text())
     assert metrics.keys() == {"val", "val_without_rnn", "test", "test_without_rnn"}
@@ -84,7 +84,7 @@ def test_evaluation_gives_dvc_and_mlflow_the_same(trained):
     assert 100 * right / len(pairs) == pytest.approx(metrics["test"]["frame_accuracy_pooled"])
 
 
-def test_a_class_that_is_swallowed_is_told_at_every_end(trained, capsys, monkeypatch):
+def test_a_class_that_is_never_predicted_is_reported_in_every_output(trained, capsys, monkeypatch):
     def all_idle(probabilities, model, **options):
         return postprocess(np.eye(3)[np.zeros(len(probabilities), dtype=int)], model, **options)
 
@@ -104,7 +104,7 @@ def test_a_class_that_is_swallowed_is_told_at_every_end(trained, capsys, monkeyp
     assert "2 classes of test videos never predicted: results/evaluation/test/classes.csv" in shown
 
 
-def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained, capsys):
+def test_a_model_whose_run_is_missing_in_the_store_is_evaluated(trained, capsys):
     MlflowClient().delete_run(run_id_of(LABELLER))
     evaluate_labeller.main()
     assert (RESULTS / "metrics.json").exists()
@@ -112,7 +112,7 @@ def test_a_model_whose_run_is_in_no_store_here_is_evaluated_all_the_same(trained
     assert scores_in_mlflow(BASELINE)
 
 
-def test_a_search_compares_also_what_was_trained_before_it(trained, capsys):
+def test_a_search_also_compares_models_that_were_trained_before_it(trained, capsys):
     write_params(trained, training__epochs=2, num_samples=1, search="rates")
     evaluate_labeller.main()
     write_params(trained, training__epochs=2, num_samples=1, search="rates", training__learning_rate=0.01)
@@ -132,7 +132,7 @@ def test_a_search_compares_also_what_was_trained_before_it(trained, capsys):
     assert [file.path for file in MlflowClient().list_artifacts(found.info.run_id)] == ["comparison.txt"]
 
 
-def test_samples_are_labelled_as_a_user_would(trained, capsys):
+def test_samples_are_labelled_as_by_the_command(trained, capsys):
     label_samples.main()
     written = sorted(path.name for path in OUTPUTS.iterdir())
     assert len(written) == 3, "num_samples, with frames, segments and a report"
@@ -144,20 +144,20 @@ def test_samples_are_labelled_as_a_user_would(trained, capsys):
     assert "FEATURES.npy" in shown
 
 
-def test_the_baseline_has_no_recurrent_network_and_else_the_same(trained):
+def test_the_baseline_differs_only_in_the_missing_recurrent_network(trained):
     ours, alone = (json.loads((folder / "checkpoint.json").read_text()) for folder in (LABELLER, BASELINE))
     assert alone["labeller"] == ours["labeller"] | {"cell": "none"}
     assert run_id_of(LABELLER) != run_id_of(BASELINE)
 
 
-def test_nothing_held_out_is_nothing_to_evaluate(trained):
+def test_evaluation_is_refused_if_no_video_is_held_out(trained):
     write_params(trained, dataset__val_fraction=0.0, dataset__test_fraction=0.0)
     prepare.main()
     with pytest.raises(InputError, match="no video is held out"):
         evaluate_labeller.main()
 
 
-def test_features_go_on_where_they_were_killed_and_strays_are_removed(workspace):
+def test_killed_feature_extraction_resumes_and_removes_stray_files(workspace):
     write_feature_dataset(workspace / "dataset", num_videos=6)
     write_params(workspace)
     for stage in (prepare, finetune_encoder, extract_features):
@@ -177,7 +177,7 @@ def test_features_go_on_where_they_were_killed_and_strays_are_removed(workspace)
     assert written == {"clip0.safetensors", "clip1.safetensors", "clip2.safetensors"}
 
 
-def test_what_there_is_of_each_class_is_written_and_told(workspace, capsys):
+def test_the_support_of_each_class_is_written_and_printed(workspace, capsys):
     write_feature_dataset(workspace / "dataset", num_videos=12)
     Path("dataset/classes.txt").write_text("idle\nleft\nright\njump\nfall\n")
     Path("dataset/labels/clip0.csv").write_text("start,stop,class\n0,10,jump\n")
@@ -206,7 +206,7 @@ def test_what_there_is_of_each_class_is_written_and_told(workspace, capsys):
     assert rows[""]["train_frames"] == "30"
 
 
-def test_one_class_a_video_is_for_the_head_that_gives_one(workspace, capsys):
+def test_one_class_per_video_is_only_for_the_many_to_one_head(workspace, capsys):
     write_feature_dataset(workspace / "dataset", num_videos=6)
     write_params(workspace, labeller__head="many_to_one")
     with pytest.raises(InputError, match=r"clip0\.npy: has not exactly one class.*labels\.csv can give it"):
@@ -220,7 +220,7 @@ def test_one_class_a_video_is_for_the_head_that_gives_one(workspace, capsys):
     assert "warning: labels.csv gives 6 videos one class for all of their frames" in capsys.readouterr().err
 
 
-def test_each_fold_is_prepared_and_published_splits_are_kept(workspace):
+def test_each_fold_is_prepared_and_published_splits_stay(workspace):
     write_feature_dataset(workspace / "dataset", num_videos=6)
     tested = []
     for fold in range(3):
@@ -236,7 +236,7 @@ def test_each_fold_is_prepared_and_published_splits_are_kept(workspace):
         prepare.main()
 
 
-def test_bad_input_ends_a_stage_in_plain_sentences(workspace, capsys):
+def test_bad_input_ends_a_stage_with_plain_sentences(workspace, capsys):
     write_feature_dataset(workspace / "dataset")
     for stem in ("clip0", "clip3"):
         Path(f"dataset/labels/{stem}.csv").write_text("start,stop,class\n0,8,flying\n")
@@ -252,14 +252,14 @@ def test_bad_input_ends_a_stage_in_plain_sentences(workspace, capsys):
 
 
 @pytest.mark.slow
-def test_a_stage_as_a_process_says_what_is_wrong(workspace):
+def test_a_stage_run_as_a_process_prints_the_problem(workspace):
     result = subprocess.run([sys.executable, "-m", "pipeline.stages.prepare"], capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr.startswith("params.yaml is missing")
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_the_table():
+def test_the_table_of_scores_has_aligned_columns():
     scores = dict.fromkeys(summary.ROWS.values(), 81.25)
     alone = {name: value / 2 for name, value in scores.items() if name != "edit_per_video"}
     one = summary.format_scores({"test": scores, "test_without_rnn": alone}).splitlines()
@@ -275,13 +275,13 @@ def test_the_table():
     assert "test videos" in two[0]
 
 
-def test_the_summary_names_swallowed_classes_of_the_labeller_alone():
+def test_the_summary_names_only_classes_that_the_labeller_never_predicts():
     metrics = {"val": {"classes_never_predicted": 1.0}, "val_without_rnn": {"classes_never_predicted": 2.0}, "test": {}}
     (line,) = summary.format_never_predicted(metrics)
     assert line == "1 class of val videos never predicted: results/evaluation/val/classes.csv"
     assert summary.format_never_predicted({"test": {"classes_never_predicted": 0.0}}) == []
 
 
-def test_the_end_of_a_run_without_a_result(workspace):
+def test_the_summary_without_results_names_the_command_that_makes_them(workspace):
     with pytest.raises(SystemExit, match="dvc repro"):
         summary.main()

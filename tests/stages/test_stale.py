@@ -74,7 +74,7 @@ def code_fingerprints(project: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NOT_OF_A_MODEL)
-def test_an_edit_of_what_no_stage_imports_makes_nothing_stale(project, edit, name):
+def test_an_edit_of_code_that_no_stage_imports_makes_no_stage_stale(project, edit, name):
     lock, code = (project / "dvc.lock").read_bytes(), code_fingerprints(project)
     edit(name)
     assert stale_stages() == set()
@@ -82,7 +82,7 @@ def test_an_edit_of_what_no_stage_imports_makes_nothing_stale(project, edit, nam
     assert code_fingerprints(project) == code
 
 
-def test_an_edit_of_the_losses_makes_stale_what_trains_by_them_and_no_data(project, edit):
+def test_an_edit_of_the_losses_makes_only_the_training_stages_stale(project, edit):
     labeller, captioner = code_fingerprints(project)
     edit(LOSSES)
     assert stale_stages() == {"finetune_encoder", "train_labeller", "train_baseline"}

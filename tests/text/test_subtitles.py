@@ -77,7 +77,7 @@ def test_times_and_texts_survive(
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(found))
 
 
-def test_the_bytes_of_both(tmp_path: Path) -> None:
+def test_both_formats_are_written_to_the_byte(tmp_path: Path) -> None:
     cues = [Cue(0.0, 1.0004, "a & b"), Cue(3661.5, 359999.9996, "é <i> --> x")]
     write_webvtt(tmp_path / "clip.vtt", cues)
     assert (tmp_path / "clip.vtt").read_bytes().decode() == (
@@ -90,7 +90,7 @@ def test_the_bytes_of_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "write"), WRITERS)
-def test_line_breaks_never_end_a_cue(tmp_path: Path, suffix: str, write: Write) -> None:
+def test_line_breaks_in_a_text_never_end_a_cue(tmp_path: Path, suffix: str, write: Write) -> None:
     text = " one\n\n2\r\n00:00:09.000 --> 00:00:10.000\u2028three\t"
     write(tmp_path / f"clip{suffix}", [Cue(0, 1, text), Cue(1, 2, "next")])
     arrow = "->" if suffix == ".srt" else "-->"
@@ -99,7 +99,7 @@ def test_line_breaks_never_end_a_cue(tmp_path: Path, suffix: str, write: Write) 
 
 
 @pytest.mark.parametrize(("suffix", "write"), WRITERS)
-def test_what_cannot_be_seen_is_left_out(tmp_path: Path, suffix: str, write: Write) -> None:
+def test_cues_without_text_or_duration_are_left_out(tmp_path: Path, suffix: str, write: Write) -> None:
     path = tmp_path / f"clip{suffix}"
     write(path, [Cue(0, 1, " \n"), Cue(1, 1.0004, "short"), Cue(1.0004, 1.0006, "seen"), Cue(2, 2, "never")])
     assert read_back(path) == [(1000, 1001, "seen")]
@@ -120,7 +120,7 @@ def test_what_cannot_be_seen_is_left_out(tmp_path: Path, suffix: str, write: Wri
         ([Cue(0, 2, ""), Cue(1, 3, "two")], "cue 1: starts at 1 seconds"),
     ],
 )
-def test_times_that_make_no_sense_leave_the_file_as_it_was(
+def test_impossible_times_are_refused_and_leave_the_file_unchanged(
     tmp_path: Path, write: Write, cues: list[Cue], message: str
 ) -> None:
     path = tmp_path / "clip.vtt"

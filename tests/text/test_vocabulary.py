@@ -64,11 +64,11 @@ def test_docstring_examples():
         ("...!?", ""),
     ],
 )
-def test_words_of_a_caption(caption, words):
+def test_a_caption_is_split_into_words(caption, words):
     assert tokenize(caption) == words.split()
 
 
-def test_an_accent_is_the_same_word_composed_or_not():
+def test_composed_and_decomposed_accents_give_the_same_word():
     assert (
         tokenize("cafe\N{COMBINING ACUTE ACCENT}") == tokenize("CAF\N{LATIN CAPITAL LETTER E WITH ACUTE}") == ["café"]
     )
@@ -85,7 +85,7 @@ def test_text_made_of_words_gives_the_same_words(text):
 
 @quick
 @given(TEXTS)
-def test_no_letter_is_lost_and_nothing_else_is_at_the_edges_of_words(text):
+def test_words_keep_all_letters_and_have_no_punctuation_at_their_edges(text):
     words = tokenize(text)
     letters = [c for c in unicodedata.normalize("NFC", text.lower()) if c.isalnum()]
     assert [c for c in "".join(words) if c.isalnum()] == letters
@@ -93,7 +93,7 @@ def test_no_letter_is_lost_and_nothing_else_is_at_the_edges_of_words(text):
 
 
 @pytest.mark.parametrize("word", ["don't", "dog's", "we're", "shan't"])
-def test_endings_are_joined_again(word):
+def test_detokenize_joins_endings_to_their_words(word):
     assert detokenize(tokenize(f"x {word} y")) == f"x {word} y"
 
 
@@ -111,7 +111,7 @@ def test_a_vocabulary_holds_the_frequent_words_once(captions, min_count):
 
 @quick
 @given(CAPTIONS)
-def test_known_captions_are_decoded_as_they_were_encoded(captions):
+def test_decoding_gives_back_encoded_captions_of_known_words(captions):
     known = Vocabulary.from_captions(captions, min_count=1)
     for caption in captions:
         tokens = known.encode(caption)
@@ -119,7 +119,7 @@ def test_known_captions_are_decoded_as_they_were_encoded(captions):
         assert min(tokens, default=4) >= 4
 
 
-def test_what_is_not_known():
+def test_unknown_words_are_encoded_as_unknown():
     known = Vocabulary((*SPECIAL_WORDS, "dog", "runs"))
     assert known.encode(["dog", "sits", "<end>"]) == [4, UNKNOWN, UNKNOWN]
     assert known.decode([PADDING, START, 4, UNKNOWN, PADDING, 5]) == ["dog", "<unknown>", "runs"]
@@ -128,7 +128,7 @@ def test_what_is_not_known():
     assert "<start>" not in known
 
 
-def test_every_fault_of_a_vocabulary_is_told():
+def test_every_fault_of_a_vocabulary_is_reported():
     with pytest.raises(InputError) as caught:
         Vocabulary(("dog", "cat", "dog", "cat", "a"))
     assert str(caught.value).splitlines() == [
@@ -139,7 +139,7 @@ def test_every_fault_of_a_vocabulary_is_told():
 
 
 @pytest.mark.slow
-def test_real_captions_are_split_as_the_stanford_tokenizer_does(real_data, tmp_path):
+def test_real_captions_are_split_as_by_the_stanford_tokenizer(real_data, tmp_path):
     ptbtokenizer = pytest.importorskip("pycocoevalcap.tokenizer.ptbtokenizer")
     if not shutil.which("java"):
         pytest.skip("the Stanford tokenizer needs java")

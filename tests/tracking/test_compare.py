@@ -24,7 +24,7 @@ def table_of(runs: list[SearchRun]) -> list[list[str]]:
     return [line.split() for line in format_runs("labeller", runs, ["val F1@50", "test accuracy"]).splitlines()]
 
 
-def test_the_best_on_validation_comes_first_with_the_settings_that_differ():
+def test_the_best_run_on_validation_is_first_with_the_settings_that_differ():
     runs = [
         run_of("a", scores=(50.0, 90.0), labeller__cell="lstm"),
         run_of("b", labeller__cell="rnn"),
@@ -42,13 +42,13 @@ def test_the_best_on_validation_comes_first_with_the_settings_that_differ():
     ]
 
 
-def test_without_a_validation_split_the_settings_give_the_order():
+def test_without_a_validation_split_rows_are_ordered_by_their_settings():
     runs = [run_of(str(fold), scores=(0.0, 10.0 * fold), dataset__fold=str(fold)) for fold in (2, 0, 1)]
     lines = format_runs("labeller", runs, ["test accuracy"]).splitlines()
     assert [line.split()[0] for line in lines[3:6]] == ["0", "1", "2"]
 
 
-def test_each_choice_is_averaged_over_its_folds_and_seeds():
+def test_each_combination_is_averaged_over_its_folds_and_seeds():
     generator = np.random.default_rng(0)
     scores = {
         (cell, fold, seed): tuple(generator.uniform(0, 100, 2))
@@ -80,7 +80,7 @@ def test_each_choice_is_averaged_over_its_folds_and_seeds():
     assert float(per_choice[2][2]) > float(per_choice[3][2]), "the best choice first"
 
 
-def test_what_only_follows_from_the_fold_is_no_choice():
+def test_settings_that_only_follow_from_the_fold_are_not_shown():
     folds = [run_of(fold, dataset__fold=fold, labeller__pool_frames=str(3 + int(fold))) for fold in "012"]
     assert choices(folds) == []
     both = [run._replace(params={**run.params, "training.epochs": epochs}) for run in folds for epochs in ("3", "9")]
@@ -96,7 +96,7 @@ def logged(monkeypatch, runs: list[SearchRun]) -> tuple[str, dict[str, float]]:
     return compare.compare("cells"), kept
 
 
-def test_of_the_same_settings_the_last_evaluated_run_counts(monkeypatch):
+def test_the_last_evaluated_run_counts_among_those_with_the_same_settings(monkeypatch):
     runs = [
         run_of("first", scores=(10.0, 10.0), encoder_fingerprint="a"),
         run_of("second", scores=(20.0, 30.0), encoder_fingerprint="b"),
@@ -115,7 +115,7 @@ def test_of_the_same_settings_the_last_evaluated_run_counts(monkeypatch):
     assert "encoder_fingerprint" not in text
 
 
-def test_the_command_prints_the_table_and_refuses_a_search_that_is_not_there(workspace, capsys):
+def test_the_command_prints_the_table_and_refuses_a_missing_search(workspace, capsys):
     for cell in ("gru", "lstm"):
         with store.open_run(None, name=f"labeller-{cell}", search="cells"):
             store.log_start({"labeller": {"cell": cell}}, store.Datasets("x", "f", workspace, {}), model="labeller")

@@ -25,7 +25,7 @@ def test_any_class_name_becomes_a_metric_name_of_its_own(names):
         assert len(name) <= tracking_store.LONGEST_METRIC_NAME
 
 
-def test_plain_names_stay():
+def test_plain_names_stay_unchanged():
     names = ["val/frame_accuracy_pooled", "test/class_f1/moves_left", "train_loss", "f1/zieht nach oben"]
     assert tracking_store.metric_names(names) == {name: name for name in names}
 
@@ -45,7 +45,7 @@ def test_an_exception_marks_the_run_as_failed(workspace):
     assert not tracking_store.has_run("0" * 32)
 
 
-def test_the_store_lies_in_the_repository_also_from_within_a_copy_of_dvc(workspace, monkeypatch):
+def test_the_store_is_in_the_repository_even_from_within_a_copy_of_dvc(workspace, monkeypatch):
     assert tracking_store.store_folder() == Path.cwd()
     copy = workspace / ".dvc" / "tmp" / "exps" / "tmp1"
     copy.mkdir(parents=True)
@@ -58,7 +58,7 @@ def test_the_store_lies_in_the_repository_also_from_within_a_copy_of_dvc(workspa
     assert run.info.artifact_uri.startswith((workspace / "mlartifacts").as_uri())
 
 
-def test_a_model_that_is_not_there(workspace, monkeypatch):
+def test_a_missing_model_is_refused(workspace, monkeypatch):
     with pytest.raises(InputError, match="models:/nothing/1: MLflow has no such model"):
         tracking_store.fetch_checkpoint("models:/nothing/1")
     Path("mlflow.db").unlink()
@@ -101,7 +101,7 @@ def test_the_runs_of_one_search_are_children_of_one_run(workspace):
     assert len(tracking_store.read_search("cells")) == 2
 
 
-def test_a_run_gone_on_with_stays_in_its_search(workspace):
+def test_a_resumed_run_stays_in_its_search(workspace):
     run_id = make_run(search="cells")
     with tracking_store.open_run(run_id, search="rates") as again:
         assert again == run_id
@@ -109,7 +109,7 @@ def test_a_run_gone_on_with_stays_in_its_search(workspace):
     assert tags_of(run_id)["mlflow.parentRunId"] == tracking_store.searches()["cells"]
 
 
-def test_workers_that_start_at_one_time_make_one_store_and_one_search(workspace):
+def test_workers_that_start_at_the_same_time_make_one_store_and_one_search(workspace):
     Path("mlflow.db").unlink()
     program = """
 from pipeline.tracking import store
@@ -130,7 +130,7 @@ def runs_of_model(run_id: str, search: str | None) -> list[str]:
     return tracking_store.runs_of_model(run_id, search, results=Path("results"))
 
 
-def test_a_model_that_was_trained_before_a_search_has_a_child_there_that_stands_for_it(workspace, monkeypatch):
+def test_a_model_trained_before_a_search_gets_a_child_run_in_the_search(workspace, monkeypatch):
     inside = make_run(search="cells", seed=0)
     assert runs_of_model(inside, "cells") == [inside]
     before = make_run(seed=3, a={"b": None})
@@ -154,7 +154,7 @@ def test_a_model_that_was_trained_before_a_search_has_a_child_there_that_stands_
     ]
 
 
-def test_a_search_that_is_not_there(workspace, monkeypatch):
+def test_a_missing_search_is_refused(workspace, monkeypatch):
     with pytest.raises(InputError, match=r"search cells: MLflow has no run of this name .*, it has none: start one"):
         tracking_store.read_search("cells")
     make_run(search="rates")

@@ -83,7 +83,7 @@ CAPTIONS = st.lists(st.lists(st.integers(UNKNOWN, NUM_WORDS - 1), max_size=5), m
 
 
 @given(captions=CAPTIONS, num_captions=st.sampled_from([1, 2]), cut=st.booleans())
-def test_each_word_but_the_first_is_to_be_named_after_those_before_it(captions, num_captions, cut):
+def test_the_targets_are_all_words_except_the_first(captions, num_captions, cut):
     captions = captions * num_captions
     words = encode(captions, num_captions)
     if cut and words.shape[2] > 2:
@@ -100,7 +100,7 @@ def test_each_word_but_the_first_is_to_be_named_after_those_before_it(captions, 
     assert targets.tolist() == expected_targets
 
 
-def test_what_people_wrote_is_learnt_by_heart_and_then_said():
+def test_the_captioner_memorizes_the_training_captions_and_generates_them():
     batch = make_batch(num_images=5)
     learner = make_learner(epochs=400)
     for epoch in range(400):
@@ -133,7 +133,7 @@ def sentences(batch: CaptionBatch) -> list[tuple[Tensor, Tensor]]:
     ]
 
 
-def test_the_loss_told_is_the_mean_over_words_of_all_captions():
+def test_the_reported_loss_is_the_mean_over_the_words_of_all_captions():
     batch, captioner = make_batch(num_captions=2), make().double()
     batch = batch._replace(regions=batch.regions.double())
     learner = make_learner(copy.deepcopy(captioner))
@@ -183,12 +183,12 @@ def succeeding_batch() -> CaptionBatch:
     return CaptionBatch(range(3), torch.randn(3, 4, 6), encode(captions, 2))
 
 
-def test_no_share_of_own_words_leaves_what_people_wrote():
+def test_a_share_of_zero_own_words_keeps_the_words_of_people():
     read, mixed, _ = with_own_words(succeeding_batch(), 0.0)
     assert torch.equal(mixed, read)
 
 
-def test_the_whole_share_replaces_all_but_the_start_and_padding():
+def test_a_share_of_one_replaces_all_words_except_start_and_padding():
     read, mixed, lengths = with_own_words(succeeding_batch(), 1.0)
     expected = successors(read)
     expected[:, :, 1] = torch.where(read[:, :, 1] == PADDING, PADDING, START + 1)
@@ -209,7 +209,7 @@ def test_a_share_in_between_replaces_as_many_words():
     assert torch.equal(mixed[~can_be_replaced], read[~can_be_replaced])
 
 
-def test_own_words_are_those_that_a_caption_can_have():
+def test_own_words_are_never_start_unknown_or_padding():
     torch.manual_seed(0)
     batch = succeeding_batch()
     batch = CaptionBatch(range(300), batch.regions.repeat(100, 1, 1), batch.words.repeat(100, 1, 1))
@@ -219,7 +219,7 @@ def test_own_words_are_those_that_a_caption_can_have():
     assert set(said.tolist()) == set(range(NUM_WORDS)) - {PADDING, START, UNKNOWN}
 
 
-def test_the_share_of_own_words_grows_from_none_to_all_of_it(monkeypatch):
+def test_the_share_of_own_words_grows_from_zero_to_the_setting(monkeypatch):
     shares: dict[int, float] = {}
     changes = {"epochs": 7, "self_critical_epochs": 2, "scheduled_sampling": 0.4}
     learner = make_learner(reward=lambda images, words: np.zeros(words.shape[:2]), **changes)
@@ -271,7 +271,7 @@ DRAWN = torch.tensor(
 REWARDS = np.array([[0.5, 2.0, 0.0], [1.0, 0.25, 3.0]])
 
 
-def test_the_self_critical_gradient_is_that_of_the_definition(monkeypatch):
+def test_the_self_critical_gradient_equals_its_definition(monkeypatch):
     captioner = make(dropout=0.5).double()
     batch = make_batch(num_images=2, num_captions=3)
     batch = CaptionBatch([17, 4], batch.regions.double(), batch.words)
@@ -301,7 +301,7 @@ def test_the_self_critical_gradient_is_that_of_the_definition(monkeypatch):
     assert scores["gradient_norm"] == pytest.approx(norm) != 0
 
 
-def test_equal_rewards_teach_nothing(monkeypatch):
+def test_equal_rewards_give_no_gradient(monkeypatch):
     captioner = make()
     fix_samples(monkeypatch, captioner, DRAWN)
     rewards = np.array([[1.5] * 3, [0.25] * 3])
@@ -311,7 +311,7 @@ def test_equal_rewards_teach_nothing(monkeypatch):
     assert all(not gradient.any() for gradient in gradients(captioner).values())
 
 
-def test_rewarded_words_are_said_more_often():
+def test_rewarded_words_become_more_probable():
     def reward(images: object, words: Tensor) -> np.ndarray:
         return (words == 7).any(2).numpy().astype(float)
 
@@ -338,7 +338,7 @@ def test_self_critical_epochs_are_the_last_at_their_own_rate():
     assert [group["lr"] for group in learner._optimizer.param_groups] == [0.001]
 
 
-def test_dropout_is_of_the_epochs_that_learn_from_people(monkeypatch):
+def test_self_critical_epochs_have_no_dropout(monkeypatch):
     modes = []
     learner = make_learner(reward=lambda images, words: np.ones(words.shape[:2]), epochs=2, self_critical_epochs=1)
     original = learner.model.forward
@@ -354,7 +354,7 @@ def test_dropout_is_of_the_epochs_that_learn_from_people(monkeypatch):
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_a_loss_that_is_no_number_stops_training_before_a_weight_changes(epoch):
+def test_a_loss_that_is_not_finite_stops_training_before_a_weight_changes(epoch):
     learner = self_critical_learner(make(), lambda images, words: np.full(words.shape[:2], np.nan))
     if epoch == 0:
         with torch.no_grad():
@@ -366,7 +366,7 @@ def test_a_loss_that_is_no_number_stops_training_before_a_weight_changes(epoch):
         assert torch.equal(tensor, before[name]), name
 
 
-def test_the_gradient_is_clipped_and_its_norm_is_told_from_before():
+def test_the_gradient_is_clipped_and_its_norm_before_clipping_is_reported():
     def step(clip_norm: float) -> tuple[float, float]:
         learner = make_learner(clip_norm=clip_norm)
         printed = learner.train_epoch([make_batch()], epoch=0)["gradient_norm"]
@@ -391,7 +391,7 @@ def test_label_smoothing_reaches_the_loss():
 
 
 @pytest.mark.parametrize("next_epoch", [2, 3])
-def test_it_goes_on_bit_for_bit_from_what_was_kept(next_epoch):
+def test_training_resumes_bit_for_bit_from_a_saved_state(next_epoch):
     changes = {"epochs": 4, "scheduled_sampling": 0.5, "self_critical_epochs": 1, "weight_averaging": 0.9}
     batches = [make_batch(num_captions=2, seed=seed) for seed in range(2)]
 
@@ -416,7 +416,7 @@ def test_it_goes_on_bit_for_bit_from_what_was_kept(next_epoch):
             assert torch.equal(other.state_dict()[name], tensor), name
 
 
-def test_the_captioner_to_use_is_the_moving_average_of_the_weights():
+def test_the_resulting_captioner_has_the_moving_average_of_the_weights():
     """avg_1 = w_1, then avg_n = d avg_(n-1) + (1 - d) w_n with d = min(decay, n / (n + 9)): the young forget faster."""
     learner = make_learner(make(dropout=0.3), weight_averaging=0.25)
     batch = make_batch()

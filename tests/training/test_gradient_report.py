@@ -36,7 +36,7 @@ def diagnosis_of(cell: str, *, scale: float | None = None, num_frames: int = 40,
     return diagnosis
 
 
-def test_shapes_and_scores() -> None:
+def test_the_diagnosis_has_the_expected_shapes_and_scores() -> None:
     diagnosis = diagnosis_of("gru", num_layers=2, bidirectional=True)
     assert torch.tensor(diagnosis["norms"]).shape == (2, 2, 40)
     assert torch.tensor(diagnosis["radii"]).shape == (2, 2, 3)
@@ -45,16 +45,16 @@ def test_shapes_and_scores() -> None:
     assert scores["rnn/spectral_radius"] == np.max(diagnosis["radii"])
 
 
-def test_without_a_recurrent_network_there_is_nothing_to_tell() -> None:
+def test_without_a_recurrent_network_there_is_no_diagnosis() -> None:
     assert diagnose(labeller_of("none"), "none", batch()) is None
 
 
-def test_many_to_one() -> None:
+def test_a_many_to_one_model_has_a_diagnosis() -> None:
     labeller = labeller_of("tanh", head="many_to_one")
     assert diagnose(labeller, "tanh", batch()._replace(labels=torch.tensor([0, 1]))) is not None
 
 
-def test_it_touches_no_gradient_no_weight_and_no_random_number() -> None:
+def test_the_diagnosis_changes_no_gradient_weight_or_random_state() -> None:
     labeller = labeller_of("lstm", num_layers=2)
     before = {name: tensor.clone() for name, tensor in labeller.state_dict().items()}
     random = torch.get_rng_state()
@@ -75,20 +75,20 @@ def test_it_touches_no_gradient_no_weight_and_no_random_number() -> None:
         ("relu", 1.0, []),
     ],
 )
-def test_the_warning_names_the_cure(cell: str, scale: float, words: list[str]) -> None:
+def test_the_warning_names_the_remedy(cell: str, scale: float, words: list[str]) -> None:
     warning = diagnosis_of(cell, scale=scale)["warning"]
     assert bool(warning) == bool(words)
     for word in words:
         assert word in warning
 
 
-def test_a_gated_cell_is_not_told_to_become_one() -> None:
+def test_the_warning_does_not_advise_a_gated_cell_to_use_gates() -> None:
     warning = diagnosis_of("gru", num_frames=64)["warning"]
     assert "vanish" in warning
     assert "gated" not in warning
 
 
-def test_the_warning_is_given_once_when_a_second_epoch_in_a_row_confirms_it() -> None:
+def test_the_warning_is_given_once_after_two_consecutive_epochs() -> None:
     def given(*verdicts: str) -> list[int]:
         diagnoses: list[Any] = [{"verdict": verdict, "warning": f"it is {verdict}"} for verdict in verdicts]
         return [i for i in range(len(diagnoses)) if due_warning(diagnoses[: i + 1])]

@@ -117,7 +117,7 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_anywhere_it_ends_the_same(tmp_path, uninterrupted, point):
+def test_a_training_killed_anywhere_ends_with_the_same_result(tmp_path, uninterrupted, point):
     path = tmp_path / "state.pt"
     learner = make_learner()
     killed = Recorder(learner, SCORES, kill_at=point)
@@ -147,7 +147,7 @@ def test_a_finished_training_draws_no_batch(tmp_path, uninterrupted):
     assert again.drawn == []
 
 
-def test_a_state_of_other_settings_or_data_is_not_taken(tmp_path):
+def test_a_state_with_other_settings_or_data_is_ignored(tmp_path):
     learner = make_learner()
     with pytest.raises(Killed):
         train(tmp_path / "state.pt", learner, Recorder(learner, SCORES, kill_at="batches 3"))
@@ -156,7 +156,7 @@ def test_a_state_of_other_settings_or_data_is_not_taken(tmp_path):
     assert other.drawn == [0, 1, 2, 3, 4]
 
 
-def test_other_code_goes_on_with_a_killed_training_and_does_a_finished_one_anew(tmp_path):
+def test_other_code_resumes_a_killed_training_and_repeats_a_finished_one(tmp_path):
     path = tmp_path / "state.pt"
     TrainingState(path, key="key", code="old").begin("run")
     state = TrainingState(path, key="key", code="new")
@@ -170,7 +170,7 @@ def test_other_code_goes_on_with_a_killed_training_and_does_a_finished_one_anew(
     assert state.run_id is None
 
 
-def test_the_best_epoch_is_kept_and_patience_ends_it(tmp_path):
+def test_the_best_epoch_is_kept_and_patience_ends_the_training(tmp_path):
     learner = make_learner(epochs=9, patience=2)
     recorder = Recorder(learner, val(1, 5, 3, 4, 9, 9))
     progress = train(tmp_path / "state.pt", learner, recorder)
@@ -189,7 +189,7 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path):
         assert torch.equal(recorder.best[name], tensor)
 
 
-def test_which_epoch_is_best():
+def test_the_best_epoch_is_chosen_by_the_monitored_score():
     def best(scores, monitor):
         history = [{f"val_{name}": value for name, value in epoch.items()} for epoch in scores]
         return [epoch for epoch in range(len(history)) if is_best(history[: epoch + 1], monitor)]
@@ -200,7 +200,7 @@ def test_which_epoch_is_best():
     assert best(tied, "edit") == [0, 1], "among equals the loss decides, and among those the first"
 
 
-def test_the_schedule():
+def test_the_learning_rate_follows_the_schedule():
     cosine = settings(epochs=10, warmup_epochs=2, schedule="cosine")
     factors = [rate_factor(epoch, cosine, num_epochs=10) for epoch in range(10)]
     assert factors[:3] == pytest.approx([1 / 3, 2 / 3, 1])
@@ -226,7 +226,7 @@ def test_each_parameter_group_follows_the_schedule_from_its_own_rate():
     assert scores["learning_rate"] == 0.0
 
 
-def test_the_gradient_is_clipped_and_its_norm_is_told_from_before():
+def test_the_gradient_is_clipped_and_its_norm_before_clipping_is_reported():
     def step(clip_norm: float, batch: list[Batch]) -> tuple[float, float]:
         model = FrameModel(dropout=0.0)
         learner = Learner(
@@ -258,7 +258,7 @@ def test_class_weights_reach_the_loss():
     assert loss(None) != pytest.approx(of_ones, rel=1e-3)
 
 
-def test_a_loss_that_is_no_number_stops_training_and_says_why():
+def test_a_loss_that_is_not_finite_stops_training_and_names_the_cause():
     model = FrameModel()
     with torch.no_grad():
         model.layers[0].bias.fill_(float("inf"))
@@ -298,7 +298,7 @@ class Recording(nn.Module):
 
 
 @pytest.mark.parametrize("cell", ["none", "tanh", "gru", "lstm"])
-def test_consecutive_windows_give_what_one_pass_over_each_video_gives(cell):
+def test_consecutive_windows_give_the_same_outputs_as_one_pass_over_each_video(cell):
     torch.manual_seed(0)
     labeller = Labeller(
         LabellerSettings(
@@ -346,7 +346,7 @@ def test_no_gradient_crosses_from_window_to_window(cell):
         assert [inputs.grad is not None for inputs in read] == [i == index for i in range(len(read))]
 
 
-def test_a_window_without_labels_is_read_for_its_state_alone():
+def test_a_window_without_labels_is_read_only_for_its_state():
     labeller = Labeller(LabellerSettings(cell="gru", hidden_size=5), num_features=3, num_classes=2)
     features, labels = made_videos(18)
     labels["v0"][6:12] = IGNORE_INDEX
@@ -404,7 +404,7 @@ def test_memory_does_not_grow_with_the_video(cell):
 
 
 @pytest.mark.slow
-def test_a_video_of_twenty_thousand_frames_is_learnt_in_windows():
+def test_a_video_of_twenty_thousand_frames_is_learned_in_windows():
     """Class: the mark seen last, up to hundreds of frames ago, where a window of 100 often holds none."""
     generator = np.random.default_rng(0)
     marks = np.where(generator.random(20_000) < 0.01, generator.integers(1, 3, 20_000), 0)
@@ -423,7 +423,7 @@ def test_a_video_of_twenty_thousand_frames_is_learnt_in_windows():
     assert loss([batch._replace(continues=None) for batch in batches]) > 0.2, "where the state is not carried"
 
 
-def test_consecutive_windows_end_to_end_and_in_mixed_precision(monkeypatch):
+def test_consecutive_windows_work_end_to_end_and_in_mixed_precision(monkeypatch):
     torch.manual_seed(0)
     encoder = build_encoder("shufflenet_v2_x0_5", weights=None)
     model = EndToEnd(

@@ -13,7 +13,7 @@ from pipeline.training.losses import balanced_class_weights, masked_cross_entrop
 
 @given(seed=st.integers(0, 10_000), weighted=st.booleans())
 @settings(deadline=None, max_examples=50)
-def test_sum_over_labelled_frames_divided_by_their_count(seed, weighted):
+def test_the_loss_is_the_mean_over_labelled_frames(seed, weighted):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(3, 7, 4, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 4, (3, 7), generator=generator)

@@ -97,7 +97,7 @@ def logged_run(training_data, no_model, monkeypatch):
     return run
 
 
-def test_a_model_and_its_run_name_each_other(training_data, logged_run):
+def test_the_model_names_its_run_and_the_run_names_its_model(training_data, logged_run):
     run = logged_run
     model = load_captioner(Path("model"), device=CPU)
     lineage, fingerprint = model.spec.lineage, training_data.manifest.fingerprint()
@@ -117,7 +117,7 @@ def test_a_model_and_its_run_name_each_other(training_data, logged_run):
     assert model.spec.captioner == load_params().captioner
 
 
-def test_the_run_has_the_curves_of_history_csv_and_the_data_sets(training_data, logged_run):
+def test_the_run_has_the_data_sets_and_the_curves_of_history_csv(training_data, logged_run):
     run, history = logged_run, read_history(Path("model"))
     assert [row["epoch"] for row in history] == ["0", "1", "2", "3"]
     assert [bool(row["train_loss"]) for row in history] == [True, True, False, False]
@@ -138,7 +138,7 @@ def test_the_run_has_the_curves_of_history_csv_and_the_data_sets(training_data, 
 
 
 @pytest.mark.usefixtures("no_model")
-def test_words_are_learnt(training_data):
+def test_the_captioner_learns_words(training_data):
     changes = {"epochs": 20, "learning_rate": 0.02, "schedule": "constant", "label_smoothing": 0.0, "monitor": "loss"}
     params = open_params(
         captioner__hidden_size=32,
@@ -170,7 +170,7 @@ print(table.to_csv(index=False))
 
 
 @pytest.mark.slow
-def test_the_model_describes_in_another_process_and_folder_with_its_own_code(workspace, training_data, tmp_path):
+def test_the_logged_model_captions_in_another_process_and_folder_with_its_own_code(workspace, training_data, tmp_path):
     train_captioner(load_params(), training_data, Path("model"), name="captioner")
     (run,) = runs()
     (logged,) = run.outputs.model_outputs
@@ -211,7 +211,7 @@ IN_SELF_CRITICAL = list(KILLS)[2]
 @pytest.mark.parametrize(
     "where", [pytest.param(w, marks=() if w == IN_SELF_CRITICAL else pytest.mark.slow) for w in KILLS]
 )
-def test_killed_it_goes_on_to_the_same_numbers(training_data, monkeypatch, where):
+def test_a_killed_training_resumes_with_the_same_results(training_data, monkeypatch, where):
     params = open_params(**BOTH_WAYS)
     train_captioner(params, training_data, Path("whole"), name="captioner")
     module, name, call = KILLS[where]
@@ -236,7 +236,7 @@ def test_killed_it_goes_on_to_the_same_numbers(training_data, monkeypatch, where
 
 
 @pytest.mark.usefixtures("no_model")
-def test_what_is_trained_already_is_not_trained_again(training_data, monkeypatch, capsys):
+def test_a_finished_training_is_not_repeated(training_data, monkeypatch, capsys):
     params = open_params(captioner__training__epochs=1)
     train_captioner(params, training_data, Path("model"), name="captioner")
     before = {path.name: path.stat().st_mtime_ns for path in Path("model").iterdir()}
@@ -271,7 +271,7 @@ def test_without_a_validation_split_the_last_epoch_is_kept(workspace):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 20))
-def test_all_captions_are_drawn_once_before_any_is_twice(seed, num_captions, num_wanted):
+def test_every_caption_is_drawn_once_before_any_is_drawn_twice(seed, num_captions, num_wanted):
     drawn = training._draw(np.random.default_rng(seed), num_captions, num_wanted).tolist()
     assert len(drawn) == num_wanted
     assert set(drawn) <= set(range(num_captions))
@@ -280,7 +280,7 @@ def test_all_captions_are_drawn_once_before_any_is_twice(seed, num_captions, num
         assert len(set(part)) == len(part)
 
 
-def test_each_caption_is_drawn_as_often_as_the_others():
+def test_all_captions_are_drawn_equally_often():
     generator = np.random.default_rng(0)
     counts = Counter(index for _ in range(2000) for index in training._draw(generator, 5, 2).tolist())
     assert [counts[index] / 800 for index in range(5)] == pytest.approx([1] * 5, abs=0.1)
@@ -294,7 +294,7 @@ VOCABULARY = Vocabulary((*SPECIAL_WORDS, *KNOWN))
     captions=st.lists(st.lists(st.sampled_from([*KNOWN, "yak"]), min_size=1, max_size=7), min_size=1, max_size=6),
     max_words=st.integers(1, 8),
 )
-def test_captions_are_encoded_from_start_to_end_and_what_is_too_long_has_no_end(captions, max_words):
+def test_encoded_captions_have_start_and_end_and_cut_captions_have_no_end(captions, max_words):
     rows = encode_captions(captions, VOCABULARY, max_words=max_words).tolist()
     assert len(rows) == len(captions)
     for row, words in zip(rows, captions, strict=True):
@@ -306,7 +306,7 @@ def test_captions_are_encoded_from_start_to_end_and_what_is_too_long_has_no_end(
     assert any(row[-1] != PADDING for row in rows), "no longer than the longest"
 
 
-def test_an_epoch_has_every_training_image_once_with_captions_of_its_own(training_data):
+def test_an_epoch_has_every_training_image_once_with_its_own_captions(training_data):
     params = open_params(captioner__training__captions_per_image=3, captioner__training__batch_size=3)
     vocabulary = vocabulary_of(training_data)
 
@@ -330,7 +330,7 @@ def test_an_epoch_has_every_training_image_once_with_captions_of_its_own(trainin
     assert [image for batch in other for image in batch.images] != order
 
 
-def test_half_of_the_training_images_are_mirrored_where_asked_for(workspace):
+def test_half_of_the_training_images_are_mirrored_on_request(workspace):
     write_caption_dataset(workspace / "pictures")
     params = open_params(captions__mirror=True, captioner__training__batch_size=1)
     training_data = open_training_data()
@@ -367,7 +367,7 @@ def test_validation_loss_is_the_mean_over_the_words_of_all_captions(training_dat
     assert scores.keys() == {"loss", "bleu_4", "cider"}
 
 
-def test_the_reward_is_of_each_caption_against_those_of_its_own_image(training_data):
+def test_the_reward_compares_each_caption_with_those_of_its_own_image(training_data):
     vocabulary = vocabulary_of(training_data)
     reward = training._reward(training_data, vocabulary)
     images = training_data.of_split("train")[:3]

@@ -84,7 +84,7 @@ def curve(run_id: str, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client().get_metric_history(run_id, f"epoch/{name}")]
 
 
-def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkeypatch):
+def test_one_run_holds_parameters_metrics_data_and_model(features_workspace, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "train_labeller")
     monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
     write_params(features_workspace, labeller__bidirectional=True)
@@ -122,7 +122,7 @@ def test_one_run_holds_all_that_is_known_of_the_model(features_workspace, monkey
 
 
 @pytest.mark.usefixtures("no_model")
-def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspace, capsys):
+def test_gradients_are_logged_as_curves_a_picture_and_one_warning(features_workspace, capsys):
     changes = {"labeller__cell": "relu", "labeller__recurrent_init": "identity", "training__epochs": 5}
     write_params(features_workspace, **changes)
     train(load_params(), open_training_data(), Path("healthy"), name="labeller")
@@ -145,7 +145,7 @@ def test_gradients_are_told_as_curves_a_picture_and_one_warning(features_workspa
 
 
 @pytest.mark.usefixtures("no_model")
-def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_workspace):
+def test_without_a_recurrent_network_no_gradients_are_logged(features_workspace):
     write_params(features_workspace, labeller__cell="none", training__epochs=1)
     train(load_params(), open_training_data(), Path("model"), name="baseline")
     (run,) = runs()
@@ -158,7 +158,7 @@ def test_without_a_recurrent_network_nothing_is_told_of_gradients(features_works
 
 
 @pytest.mark.usefixtures("no_model")
-def test_looking_at_gradients_changes_no_number_of_the_training(features_workspace, monkeypatch):
+def test_the_gradient_diagnosis_does_not_change_the_training(features_workspace, monkeypatch):
     write_params(features_workspace)
     training_data = open_training_data()
     train(load_params(), training_data, Path("looked_at"), name="labeller")
@@ -171,7 +171,7 @@ def test_looking_at_gradients_changes_no_number_of_the_training(features_workspa
 
 
 @pytest.mark.usefixtures("no_model")
-def test_a_run_by_hand_has_no_tag_of_dvc(features_workspace):
+def test_a_run_outside_dvc_has_no_dvc_tag(features_workspace):
     write_params(features_workspace, training__epochs=1)
     train(load_params(), open_training_data(), Path("model"), name="labeller")
     assert not any(name.startswith("dvc_") for name in runs()[0].data.tags)
@@ -188,7 +188,7 @@ print(table.to_csv(index=False))
 
 
 @pytest.mark.slow
-def test_the_model_labels_in_another_process_and_folder_with_its_own_code(features_workspace, tmp_path):
+def test_the_logged_model_labels_in_another_process_and_folder_with_its_own_code(features_workspace, tmp_path):
     write_params(features_workspace)
     training_data = open_training_data()
     train(load_params(), training_data, Path("model"), name="labeller")
@@ -223,18 +223,18 @@ KILLS = {
 @pytest.mark.parametrize(
     "where", [list(KILLS)[1], *(pytest.param(list(KILLS)[i], marks=pytest.mark.slow) for i in (0, 2))]
 )
-def test_killed_it_goes_on_to_the_same_numbers(features_workspace, monkeypatch, where):
+def test_a_killed_training_resumes_with_the_same_results(features_workspace, monkeypatch, where):
     check_killed(features_workspace, monkeypatch, where)
 
 
 @pytest.mark.parametrize("where", [pytest.param(list(KILLS)[3], marks=pytest.mark.slow), list(KILLS)[4]])
-def test_killed_around_its_model_it_logs_one(features_workspace, monkeypatch, where):
+def test_a_training_killed_while_logging_its_model_logs_one_model(features_workspace, monkeypatch, where):
     run = check_killed(features_workspace, monkeypatch, where)
     assert len(run.outputs.model_outputs) == 1
 
 
 @pytest.mark.usefixtures("no_model")
-def test_killed_in_consecutive_windows_it_goes_on_to_the_same_numbers(features_workspace, monkeypatch):
+def test_a_killed_training_in_consecutive_windows_resumes_with_the_same_results(features_workspace, monkeypatch):
     changes = {"training__windows": "consecutive", "training__window_frames": 9, "labeller__inputs": "both"}
     check_killed(features_workspace, monkeypatch, list(KILLS)[1], **changes)
 
@@ -267,7 +267,7 @@ def check_killed(folder: Path, monkeypatch, where: str, **changes):
 
 
 @pytest.mark.usefixtures("no_model")
-def test_killed_in_a_search_it_goes_on_as_the_same_child(features_workspace, monkeypatch):
+def test_a_killed_training_in_a_search_resumes_as_the_same_child_run(features_workspace, monkeypatch):
     write_params(features_workspace, search="cells")
     training_data = open_training_data()
     with monkeypatch.context() as patch:
@@ -286,7 +286,7 @@ def test_killed_in_a_search_it_goes_on_as_the_same_child(features_workspace, mon
 
 
 @pytest.mark.usefixtures("no_model")
-def test_what_is_trained_already_is_not_trained_again(features_workspace, monkeypatch, capsys):
+def test_a_finished_training_is_not_repeated(features_workspace, monkeypatch, capsys):
     write_params(features_workspace, training__epochs=1)
     training_data = open_training_data()
     train(load_params(), training_data, Path("model"), name="labeller")
@@ -307,7 +307,7 @@ def test_what_is_trained_already_is_not_trained_again(features_workspace, monkey
 
 
 @pytest.mark.usefixtures("no_model")
-def test_a_store_that_lost_the_run_gets_a_new_one(features_workspace, empty_store):
+def test_a_new_run_is_created_if_the_store_lost_the_run(features_workspace, empty_store):
     write_params(features_workspace, training__epochs=1)
     training_data = open_training_data()
     train(load_params(), training_data, Path("model"), name="labeller")
@@ -332,7 +332,7 @@ def accuracy(cell: str, folder: Path) -> float:
 
 
 @pytest.mark.usefixtures("no_model")
-def test_a_recurrent_network_learns_what_takes_memory(workspace):
+def test_a_recurrent_network_learns_a_task_that_needs_memory(workspace):
     """Only the first frame of a segment tells its class: each frame by itself is right in 1/8 + 7/8 * 1/3 at best."""
     write_feature_dataset(workspace / "dataset", num_videos=40)
     assert accuracy("gru", workspace) > 90
@@ -340,7 +340,7 @@ def test_a_recurrent_network_learns_what_takes_memory(workspace):
 
 
 @pytest.mark.usefixtures("no_model")
-def test_what_unlabelled_frames_hold_changes_no_weight_of_a_network_without_memory(features_workspace):
+def test_features_of_unlabelled_frames_change_no_weight_of_a_network_without_memory(features_workspace):
     """Each frame by itself, so that an unlabelled frame can reach the loss or the scores by its own features alone."""
     write_params(features_workspace, labeller__cell="none", labeller__dropout=0.0)
     labels = Path("dataset/labels")
@@ -364,7 +364,7 @@ def test_what_unlabelled_frames_hold_changes_no_weight_of_a_network_without_memo
 
 
 @pytest.mark.usefixtures("no_model")
-def test_without_a_validation_split(features_workspace):
+def test_without_a_validation_split_training_runs_all_epochs(features_workspace):
     write_params(features_workspace, dataset__val_fraction=0.0, training__patience=1)
     train(load_params(), open_training_data(), Path("model"), name="labeller")
     history = read_history(Path("model"))
@@ -399,7 +399,7 @@ def test_many_to_one_learns_the_class_of_a_video(workspace):
 
 
 @pytest.mark.usefixtures("no_model")
-def test_automatic_lengths_go_by_the_training_segments_and_the_validation_split(features_workspace):
+def test_automatic_lengths_depend_on_training_segments_and_validation_split(features_workspace):
     """Whole videos, each feature standardized: what only bidirectional networks can do, from training to labels."""
     write_params(
         features_workspace,
@@ -428,7 +428,7 @@ def test_automatic_lengths_go_by_the_training_segments_and_the_validation_split(
 
 
 @pytest.mark.usefixtures("no_model")
-def test_without_validation_the_shortest_segment_is_a_share_of_the_median_one(features_workspace):
+def test_without_validation_the_shortest_segment_is_a_share_of_the_median_segment(features_workspace):
     write_params(features_workspace, labeller__min_segment_frames="auto", dataset__val_fraction=0.0)
     training_data = open_training_data()
     train(load_params(), training_data, Path("model"), name="labeller")
@@ -455,7 +455,7 @@ def test_the_temperature_is_that_of_the_best_epoch_on_validation(features_worksp
     assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_balanced_class_weights_are_those_of_the_training_split(features_workspace):
+def test_balanced_class_weights_come_from_the_training_split(features_workspace):
     training_data = open_training_data_of(features_workspace)
     assert training._class_weights(open_params(features_workspace), training_data, CPU) is None
     weights = training._class_weights(
@@ -471,7 +471,7 @@ def test_balanced_class_weights_are_those_of_the_training_split(features_workspa
 
 
 @pytest.mark.parametrize(("window_frames", "expected"), [(None, [1.5, 0.75]), (10, [1.25, 5 / 6]), (5, [1.25, 5 / 6])])
-def test_balanced_class_weights_of_many_to_one_are_those_of_windows(tmp_path, window_frames, expected):
+def test_balanced_class_weights_of_many_to_one_count_windows(tmp_path, window_frames, expected):
     """One video of 20 frames and two of 10 and 20: whole, one window against two; cut into 10 or 5, 2 against 3."""
     write_params(
         tmp_path,
@@ -489,7 +489,7 @@ def test_balanced_class_weights_of_many_to_one_are_those_of_windows(tmp_path, wi
     assert weights.tolist() == pytest.approx(expected)
 
 
-def test_a_validation_split_of_background_alone_is_scored(tmp_path):
+def test_a_validation_split_with_only_background_is_scored(tmp_path):
     """There is no segment to find and none is found, which is no reason to stop."""
 
     class Silent:

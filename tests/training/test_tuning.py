@@ -39,7 +39,7 @@ def test_no_other_length_has_a_better_f1(seed: int, flicker: float) -> None:
     assert scores == split.scores(best)
 
 
-def test_flicker_is_merged_away_and_nothing_is_where_there_is_none() -> None:
+def test_flicker_is_merged_and_clean_predictions_are_left_alone() -> None:
     best, after = made_split(0, flicker=0.15).best_min_segment_frames()
     assert best > 1
     assert after["f1_at_50"] > made_split(0, flicker=0.15).scores(1)["f1_at_50"] + 10
@@ -47,7 +47,7 @@ def test_flicker_is_merged_away_and_nothing_is_where_there_is_none() -> None:
 
 
 @pytest.mark.parametrize("background", [None, "idle"])
-def test_the_temperature_is_that_of_all_frames_together(background: str | None) -> None:
+def test_the_temperature_is_fitted_to_the_frames_of_all_videos_together(background: str | None) -> None:
     split = made_split(3, background=background)
     together = [np.concatenate([part[stem] for stem in ("a", "b")]) for part in (split.probabilities, split.truth)]
     assert split.temperature() == fit_temperature(*together, split.label_space)

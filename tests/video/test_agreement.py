@@ -63,14 +63,14 @@ def refusal_of(path: Path, reader: Backend) -> str:
 
 @pytest.mark.parametrize("name", SAME)
 @pytest.mark.parametrize("reader", OTHERS)
-def test_pixels_are_those_of_pyav_but_for_roundings(reader: Backend, name: str, make_video: MakeVideo) -> None:
+def test_pixels_equal_those_of_pyav_except_for_rounding(reader: Backend, name: str, make_video: MakeVideo) -> None:
     path = made(make_video, name, *SAME[name])
     assert np.abs(pixels_by(path, reader) - decode_fully(path)[0]).max() <= 4
 
 
 @pytest.mark.parametrize("name", OTHER_CHROMA)
 @pytest.mark.parametrize("reader", OTHERS)
-def test_pixels_with_chroma_between_them_are_nearly_those_of_pyav(
+def test_pixels_with_subsampled_chroma_are_close_to_those_of_pyav(
     reader: Backend, name: str, make_video: MakeVideo
 ) -> None:
     path = made(make_video, name, *OTHER_CHROMA[name])
@@ -79,7 +79,7 @@ def test_pixels_with_chroma_between_them_are_nearly_those_of_pyav(
 
 
 @pytest.mark.parametrize("name", PALETTES)
-def test_decord_gets_no_palette_and_auto_shows_it_as_it_is(name: str, make_video: MakeVideo) -> None:
+def test_decord_refuses_palettes_and_the_other_readers_show_their_colours(name: str, make_video: MakeVideo) -> None:
     path = made(make_video, name, *PALETTES[name])
     whole, _ = decode_fully(path)
     assert whole.mean() > 50, "not black"
@@ -89,14 +89,14 @@ def test_decord_gets_no_palette_and_auto_shows_it_as_it_is(name: str, make_video
 
 
 @pytest.mark.parametrize("reader", OTHERS)
-def test_interlaced_frames_are_left_to_pyav(reader: Backend, make_video: MakeVideo) -> None:
+def test_only_pyav_reads_interlaced_frames(reader: Backend, make_video: MakeVideo) -> None:
     path = make_video(**CLIP, **INTERLACED)
     assert "interlaced frames" in refusal_of(path, reader)
     np.testing.assert_array_equal(pixels_by(path, "auto"), decode_fully(path)[0])
 
 
 @pytest.mark.parametrize(("transfer", "kind"), [("smpte2084", "PQ"), ("arib-std-b67", "HLG")])
-def test_opencv_gets_no_high_dynamic_range(transfer: str, kind: str, make_video: MakeVideo) -> None:
+def test_opencv_refuses_high_dynamic_range(transfer: str, kind: str, make_video: MakeVideo) -> None:
     options = {"x264-params": HDR["options"]["x264-params"].format(transfer)}
     path = make_video(**CLIP, pix_fmt=HDR["pix_fmt"], options=options)
     assert f"high dynamic range ({kind})" in refusal_of(path, "opencv")
@@ -115,7 +115,7 @@ def test_a_first_frame_in_other_colours_is_refused(make_video: MakeVideo) -> Non
 
 
 @pytest.mark.parametrize("reader", OTHERS)
-def test_what_is_left_of_a_damaged_video_is_for_pyav(reader: Backend, make_video: MakeVideo) -> None:
+def test_only_pyav_reads_a_damaged_video_in_part(reader: Backend, make_video: MakeVideo) -> None:
     path = make_video("clip.mkv", num_frames=60, options={"g": "8"})
     content = path.read_bytes()
     middle = len(content) // 2
@@ -133,12 +133,12 @@ def test_a_region_outside_the_video_is_refused_before_it_is_decoded(reader: Back
         open_scaled(path, Region((8, 8), crop=(10, 0, 64, 48)), reader=reader)
 
 
-def test_a_reader_that_there_is_not_is_refused(make_video: MakeVideo) -> None:
+def test_an_unknown_reader_is_refused(make_video: MakeVideo) -> None:
     with pytest.raises(ValueError, match="reader must be one of auto, pyav, decord, opencv, got 'ffmpeg'"):
         open_scaled(make_video(), Region((8, 8)), reader="ffmpeg")  # type: ignore[arg-type]
 
 
-def test_auto_scales_as_pyav_to_the_bit(make_video: MakeVideo) -> None:
+def test_auto_scales_like_pyav_to_the_bit(make_video: MakeVideo) -> None:
     path = make_video()
     by_default, by_auto, by_pyav = (
         np.concatenate([batch.pixels for batch in open_scaled(path, Region((20, 30)), **options).read()])

@@ -98,13 +98,13 @@ def check_damaged_copies(video: Path, num_copies: int) -> None:
 
 
 @pytest.mark.parametrize("name", FUZZED)
-def test_copies_damaged_at_random(name: str, make_video: MakeVideo) -> None:
+def test_copies_damaged_at_random_are_read_correctly_or_refused(name: str, make_video: MakeVideo) -> None:
     check_damaged_copies(make_video(name, num_frames=30, size=(96, 64), **FUZZED[name]), 56)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FUZZED | FUZZED_SLOWLY)
-def test_thousands_of_copies_damaged_at_random(name: str, make_video: MakeVideo) -> None:
+def test_thousands_of_copies_damaged_at_random_are_read_correctly_or_refused(name: str, make_video: MakeVideo) -> None:
     options = (FUZZED | FUZZED_SLOWLY)[name]
     check_damaged_copies(make_video(name, num_frames=30, size=(96, 64), **options), 280)
 
@@ -169,7 +169,7 @@ def test_a_whole_file_whose_packets_have_no_times_is_read_by_decoding_it(make_vi
 
 
 @pytest.mark.parametrize("name", ["joined.mpg", "joined.ts"])
-def test_files_that_were_joined_byte_by_byte_are_shown_one_after_the_other(name: str, make_video: MakeVideo) -> None:
+def test_files_that_were_joined_byte_by_byte_are_read_one_after_the_other(name: str, make_video: MakeVideo) -> None:
     path = make_video(name, codec="mpeg2video", options={"bf": "2", "g": "12"})
     whole, pts_seconds = decode_fully(path)
     path.write_bytes(path.read_bytes() * 3)
@@ -198,7 +198,7 @@ def change_time(path: Path, frame: int, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1.01, 2.01])
-def test_a_frame_whose_time_is_damaged_is_told(seconds: float, make_video: MakeVideo) -> None:
+def test_a_frame_with_a_damaged_time_is_reported(seconds: float, make_video: MakeVideo) -> None:
     path = make_video("clip.ts", codec="mpeg2video", num_frames=60, options={"bf": "0"})
     _, pts_seconds = decode_fully(path)
     change_time(path, 40, seconds)
@@ -213,7 +213,7 @@ def test_a_frame_whose_time_is_damaged_is_told(seconds: float, make_video: MakeV
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_times_begin_anew_only_where_they_go_back_further_than_an_exchange(data: st.DataObject) -> None:
+def test_times_restart_only_where_they_go_back_further_than_a_reordering(data: st.DataObject) -> None:
     shortest = 2 * MAX_EXCHANGED + 2  # shorter parts cannot be told from an exchange
     lengths = [*data.draw(st.lists(st.integers(shortest, 90), max_size=3)), data.draw(st.integers(1, 90))]
     num_exchanged = data.draw(st.integers(1, MAX_EXCHANGED + 1))
@@ -227,7 +227,7 @@ def test_times_begin_anew_only_where_they_go_back_further_than_an_exchange(data:
     assert _restarts(np.concatenate(parts)) == np.cumsum(lengths[:-1]).tolist()
 
 
-def test_a_bare_stream_is_shown_at_its_frame_rate(make_video: MakeVideo) -> None:
+def test_a_bare_stream_is_read_at_its_frame_rate(make_video: MakeVideo) -> None:
     path = make_video("bare.h264", options={"bf": "2"})
     index = survey_video(path)
     assert index.problems == ()
@@ -250,7 +250,7 @@ def write_two_sizes(path: Path) -> None:
     path.write_bytes(b"".join(parts))
 
 
-def test_a_stream_that_changes_size_is_scaled_and_told(tmp_path: Path) -> None:
+def test_a_stream_that_changes_its_size_is_scaled_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "two_sizes.m2v"
     write_two_sizes(path)
     with av.open(str(path)) as container:
@@ -284,7 +284,7 @@ def test_a_stream_that_changes_size_is_scaled_and_told(tmp_path: Path) -> None:
         ("clip.dv", {"codec": "dvvideo", "size": (720, 576), "num_frames": 3}),
     ],
 )
-def test_the_structure_of_a_file_tells_each_cut_and_whole_ones_pass(
+def test_the_structure_of_a_file_shows_every_cut_and_whole_files_pass(
     name: str, options: dict, make_video: MakeVideo
 ) -> None:
     path = make_video(name, **options)
@@ -303,7 +303,7 @@ def test_the_structure_of_a_file_tells_each_cut_and_whole_ones_pass(
 
 
 @pytest.mark.parametrize("number", [0.0, float("nan"), float("inf")])
-def test_an_flv_that_was_recorded_live_does_not_say_its_size(number: float, make_video: MakeVideo) -> None:
+def test_an_flv_that_was_recorded_live_does_not_state_its_size(number: float, make_video: MakeVideo) -> None:
     path = make_video("clip.flv")
     before, name, after = path.read_bytes().partition(b"filesize\x00")
     assert name
@@ -314,14 +314,14 @@ def test_an_flv_that_was_recorded_live_does_not_say_its_size(number: float, make
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
-def test_an_avi_that_was_written_to_a_pipe_does_not_say_its_size(size: int, make_video: MakeVideo) -> None:
+def test_an_avi_that_was_written_to_a_pipe_does_not_state_its_size(size: int, make_video: MakeVideo) -> None:
     path = make_video("clip.avi", codec="mpeg4")
     content = path.read_bytes()
     path.write_bytes(content[:4] + struct.pack("<I", size) + content[8:])
     assert describe_damage(path) is None
 
 
-def test_a_wmv_that_was_written_to_a_pipe_does_not_say_the_size_of_its_data(make_video: MakeVideo) -> None:
+def test_a_wmv_that_was_written_to_a_pipe_does_not_state_the_size_of_its_data(make_video: MakeVideo) -> None:
     path = make_video("clip.wmv", codec="wmv2")
     before, name, after = path.read_bytes().partition(ASF_DATA)
     path.write_bytes(before + name + struct.pack("<Q", 50) + after[8:])
@@ -341,7 +341,7 @@ def test_a_fragmented_file_is_whole_only_where_a_fragment_ends(make_video: MakeV
     assert taken_for_whole == ends_of_fragments[1:]
 
 
-def test_a_matroska_file_that_lost_bytes_in_the_middle_is_told(make_video: MakeVideo) -> None:
+def test_a_matroska_file_that_lost_bytes_in_the_middle_is_reported(make_video: MakeVideo) -> None:
     path = make_video("clip.mkv", num_frames=60, options={"g": "8"})
     content = path.read_bytes()
     middle = len(content) // 2

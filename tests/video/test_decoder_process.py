@@ -44,7 +44,7 @@ def test_a_process_imports_nothing_slow() -> None:
     assert finished.stdout == "set()\n"
 
 
-def test_many_threads_share_a_few_processes(make_video: MakeVideo) -> None:
+def test_many_threads_can_share_a_few_processes(make_video: MakeVideo) -> None:
     paths = [make_video(f"{number}.mp4", num_frames=20 + number) for number in range(7)]
 
     def read(path: Path) -> tuple[np.ndarray, int]:
@@ -68,7 +68,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("reader", ["pyav", "decord", "opencv"])
-def test_a_process_reads_by_each_reader(
+def test_a_process_can_use_each_reader(
     reader: Backend, processes: DecoderProcesses, make_video: MakeVideo, capfd: pytest.CaptureFixture
 ) -> None:
     path = make_video(options={"bf": "2", "g": "5"})
@@ -81,7 +81,7 @@ def test_a_process_reads_by_each_reader(
     assert capfd.readouterr() == ("", "")
 
 
-def test_damaged_files_are_read_and_refused_as_without_a_process(
+def test_damaged_files_are_read_or_refused_like_without_a_process(
     processes: DecoderProcesses, make_video: MakeVideo
 ) -> None:
     path = make_video(num_frames=30, size=(96, 64), options={"g": "10"})
@@ -116,7 +116,7 @@ def test_a_decoder_that_crashes_costs_one_video(
         np.testing.assert_array_equal(frames_of(video), decode_fully(path)[0])
 
 
-def test_a_process_that_cannot_start_is_told(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_start_is_reported(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video()
     with DecoderProcesses(1) as processes:
         with monkeypatch.context() as patch:
@@ -130,7 +130,7 @@ def test_a_process_that_cannot_start_is_told(make_video: MakeVideo, monkeypatch:
             np.testing.assert_array_equal(frames_of(video), decode_fully(path)[0])
 
 
-def test_an_interrupted_answer_is_not_taken_for_the_next_one(
+def test_an_interrupted_answer_is_not_mistaken_for_the_next_answer(
     processes: DecoderProcesses, make_video: MakeVideo
 ) -> None:
     def interrupt(number: int, frame: object) -> None:
@@ -150,7 +150,7 @@ def test_an_interrupted_answer_is_not_taken_for_the_next_one(
         np.testing.assert_array_equal(frames_of(video), decode_fully(path)[0])
 
 
-def test_what_is_no_fault_of_the_file_comes_with_its_traceback(
+def test_an_error_that_is_not_due_to_the_file_has_its_traceback(
     processes: DecoderProcesses, make_video: MakeVideo
 ) -> None:
     with processes.open_scaled(make_video(), LARGE) as video, pytest.raises(TypeError) as caught:
@@ -158,7 +158,9 @@ def test_what_is_no_fault_of_the_file_comes_with_its_traceback(
     assert "Traceback" in caught.value.__notes__[0]
 
 
-def test_a_reader_that_was_closed_says_so(processes: DecoderProcesses, make_video: MakeVideo) -> None:
+def test_a_closed_reader_raises_an_error_that_names_the_cause(
+    processes: DecoderProcesses, make_video: MakeVideo
+) -> None:
     video = processes.open_scaled(make_video(), LARGE)
     video.close()
     video.close()
@@ -167,7 +169,7 @@ def test_a_reader_that_was_closed_says_so(processes: DecoderProcesses, make_vide
 
 
 @pytest.mark.parametrize("state", ["waiting", "answering"])
-def test_a_process_ends_with_who_asks_it(state: str, make_video: MakeVideo) -> None:
+def test_a_decoder_process_ends_with_its_parent_process(state: str, make_video: MakeVideo) -> None:
     code = f"""
 import sys, time
 from pathlib import Path

@@ -67,9 +67,7 @@ def png(width: int, height: int, *, bit_depth: int, color_type: int, samples: by
         (".webp", {"lossless": True}, 0),
     ],
 )
-def test_colour_is_read_as_it_was_written(
-    tmp_path: Path, suffix: str, options: dict[str, object], tolerance: int
-) -> None:
+def test_written_colours_are_read_back(tmp_path: Path, suffix: str, options: dict[str, object], tolerance: int) -> None:
     pixels = read_image(saved(tmp_path, smooth_image(), suffix, **options))
     assert (pixels.dtype, pixels.shape) == (np.uint8, (HEIGHT, WIDTH, 3))
     assert pixels.flags.writeable  # torch.from_numpy asks for it
@@ -82,7 +80,7 @@ def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path), SMOOTH)
 
 
-def test_inks_become_colours_for_cmyk_and_ycck(tmp_path: Path) -> None:
+def test_cmyk_and_ycck_become_rgb(tmp_path: Path) -> None:
     """Adobe's files hold all inks inverted; YCCK holds the first three as YCbCr of the colour 255 - what is held."""
     ink_levels = tuple(255 - channel for channel in COLOR)
     inks = Image.new("CMYK", (16, 16), (*ink_levels, 0))
@@ -99,7 +97,7 @@ def test_inks_become_colours_for_cmyk_and_ycck(tmp_path: Path) -> None:
     assert np.abs(read_image(path) - np.array(COLOR)).max() <= 3
 
 
-def test_grey_one_bit_and_palette(tmp_path: Path) -> None:
+def test_grey_one_bit_and_palette_images_are_read(tmp_path: Path) -> None:
     grey = smooth_image().convert("L")
     np.testing.assert_array_equal(read_image(saved(tmp_path, grey, ".png")), np.stack([np.asarray(grey)] * 3, -1))
     bits = grey.convert("1")
@@ -121,7 +119,7 @@ def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(tmp_path: Path, suffix:
     assert (pixels == pixels[..., :1]).all()
 
 
-def test_integers_of_32_bits_have_the_white_of_16(tmp_path: Path) -> None:
+def test_integers_of_32_bits_are_scaled_like_those_of_16_bits(tmp_path: Path) -> None:
     samples = np.array([[0, 65535], [32768, 300]], dtype=np.int32)
     pixels = read_image(saved(tmp_path, Image.fromarray(samples), ".tif"))
     assert pixels[..., 0].tolist() == [[0, 255], [128, 1]]
@@ -131,7 +129,7 @@ def test_integers_of_32_bits_have_the_white_of_16(tmp_path: Path) -> None:
             read_image(saved(tmp_path, Image.fromarray(samples), ".tif"))
 
 
-def test_sixteen_bits_of_colour_and_of_grey_with_alpha(tmp_path: Path) -> None:
+def test_sixteen_bit_colour_and_grey_with_alpha_are_read(tmp_path: Path) -> None:
     levels = np.array([[0, 255, 256], [65535, 32768, 4660]], dtype=">u2")
     content = png(2, 1, bit_depth=16, color_type=2, samples=levels.tobytes())
     pixels = read_image(written(tmp_path / "colour.png", content))
@@ -141,7 +139,7 @@ def test_sixteen_bits_of_colour_and_of_grey_with_alpha(tmp_path: Path) -> None:
     assert read_image(written(tmp_path / "alpha.png", content)).tolist() == [[[78] * 3, [255] * 3]]
 
 
-def test_transparent_pixels_lie_on_white(tmp_path: Path) -> None:
+def test_transparent_pixels_become_white(tmp_path: Path) -> None:
     pixels = np.array([[(*COLOR, 255), (*COLOR, 0), (*COLOR, 128)]], dtype=np.uint8)
     blended = np.rint(np.array(COLOR) * 128 / 255 + 127)
     for suffix, options in ((".png", {}), (".tif", {}), (".webp", {"lossless": True, "exact": True})):
@@ -152,7 +150,7 @@ def test_transparent_pixels_lie_on_white(tmp_path: Path) -> None:
     assert read_image(saved(tmp_path, Image.fromarray(grey, "LA"), ".png"))[0, :, 0].tolist() == [70, 255]
 
 
-def test_a_transparent_colour_lies_on_white(tmp_path: Path) -> None:
+def test_a_transparent_colour_becomes_white(tmp_path: Path) -> None:
     palette = Image.new("P", (2, 1))
     palette.putpalette([0, 0, 0, *COLOR])
     palette.putpixel((1, 0), 1)
@@ -203,7 +201,7 @@ def test_damage_to_other_tags_does_not_matter(tmp_path: Path, kind: int) -> None
     np.testing.assert_array_equal(read_image(path), SEEN[6](SMOOTH))
 
 
-def test_a_camera_held_upright(tmp_path: Path) -> None:
+def test_an_image_of_a_camera_held_upright_is_rotated(tmp_path: Path) -> None:
     """Orientation 6 by the words of EXIF 2.3: row 0 of what is stored is the right side of what was seen."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
@@ -212,7 +210,7 @@ def test_a_camera_held_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".apng", ".tif"])
-def test_the_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
+def test_the_first_frame_of_an_animation_is_read(tmp_path: Path, suffix: str) -> None:
     first, second = (Image.new("RGB", (8, 8), color) for color in (COLOR, (0, 255, 0)))
     options = {"lossless": True} if suffix == ".webp" else {}
     options |= {"format": "PNG"} if suffix == ".apng" else {}
@@ -225,7 +223,7 @@ def test_the_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
 # What is refused
 
 
-def test_missing_folder_empty_and_no_image_are_told_apart(tmp_path: Path) -> None:
+def test_missing_files_folders_empty_files_and_other_files_have_different_errors(tmp_path: Path) -> None:
     for path, cause in (
         (tmp_path / "missing.jpg", "no such file"),
         (tmp_path, "is a folder"),
@@ -241,7 +239,7 @@ def test_missing_folder_empty_and_no_image_are_told_apart(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".webp", ".tif", ".bmp", ".ppm"])
-def test_cut_in_half_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_an_image_cut_in_half_is_refused(tmp_path: Path, suffix: str) -> None:
     path = saved(tmp_path, smooth_image(), suffix)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -292,7 +290,7 @@ def encoded(kind: str, **options: object) -> bytes:
         lambda: encoded("PPM"),
     ],
 )
-def test_damage_gives_pixels_or_an_input_error(
+def test_a_damaged_image_gives_pixels_or_an_input_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, make: Callable[[], bytes]
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # a damaged header would ask for much memory

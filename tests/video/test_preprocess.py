@@ -14,7 +14,7 @@ from pipeline.video.preprocess import Preprocess
 PIXELS = np.random.default_rng(0).integers(0, 256, size=(3, 20, 30, 3), dtype=np.uint8)
 
 
-def test_without_change_it_is_the_pixels_from_0_to_1() -> None:
+def test_without_changes_the_result_is_the_pixels_from_0_to_1() -> None:
     values = Preprocess(size=(20, 30))(PIXELS)
     assert values.dtype == torch.float32
     assert values.is_contiguous(memory_format=torch.channels_last)
@@ -23,7 +23,7 @@ def test_without_change_it_is_the_pixels_from_0_to_1() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_crop_in_fractions_is_the_crop_in_the_equal_pixels(data: st.DataObject) -> None:
+def test_a_crop_in_fractions_equals_the_same_crop_in_pixels(data: st.DataObject) -> None:
     left, right = sorted(data.draw(st.lists(st.integers(0, 30), min_size=2, max_size=2, unique=True)))
     top, bottom = sorted(data.draw(st.lists(st.integers(0, 20), min_size=2, max_size=2, unique=True)))
     box = (left, top, right - left, bottom - top)
@@ -38,7 +38,7 @@ def test_a_crop_in_fractions_is_the_crop_in_the_equal_pixels(data: st.DataObject
 
 @settings(max_examples=30, deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), color=st.sampled_from(["rgb", "grey"]))
-def test_any_size_stays_in_range(height: int, width: int, color: str) -> None:
+def test_values_stay_in_range_at_any_size(height: int, width: int, color: str) -> None:
     values = Preprocess(size=(height, width), color=color)(PIXELS)  # type: ignore[arg-type]
     assert values.shape == (3, 3, height, width)
     assert float(values.min()) >= 0
@@ -85,13 +85,13 @@ def test_a_crop_outside_the_frame_is_refused(crop: tuple[float, ...], unit: str)
     assert str(crop) in str(caught.value)
 
 
-def test_all_faults_of_the_settings_are_named_at_once() -> None:
+def test_all_faults_of_the_settings_are_named_together() -> None:
     with pytest.raises(InputError) as caught:
         Preprocess(size=(0, 8), crop=(0, 0, -1, 2), crop_unit="inches", color="blue", std=(1, 0, 1))  # type: ignore[arg-type]
     for word in ("size", "crop must", "crop_unit", "color", "std"):
         assert word in str(caught.value)
 
 
-def test_pixels_of_another_kind_are_refused() -> None:
+def test_pixels_of_another_dtype_are_refused() -> None:
     with pytest.raises(ValueError, match="uint8 pixels"):
         Preprocess(size=(8, 8))(PIXELS.astype(np.float32))

@@ -85,7 +85,7 @@ def opened_scaled(path: Path, region: Region, reader: str) -> ScaledReader:
 
 
 @pytest.mark.parametrize(("backend", "name"), READABLE)
-def test_every_frame_once_in_order_with_its_time(backend: str, name: str, make_video: MakeVideo) -> None:
+def test_every_frame_is_read_once_in_order_with_its_time(backend: str, name: str, make_video: MakeVideo) -> None:
     path = make_video(name, **KINDS[name])
     pixels, pts_seconds = decode_fully(path)
     with opened(path, backend) as video:
@@ -101,7 +101,7 @@ def test_every_frame_once_in_order_with_its_time(backend: str, name: str, make_v
 
 
 @pytest.mark.parametrize(("backend", "name"), READABLE)
-def test_any_range_has_the_pixels_of_a_whole_read(backend: str, name: str, make_video: MakeVideo) -> None:
+def test_any_range_has_the_pixels_of_reading_the_whole_video(backend: str, name: str, make_video: MakeVideo) -> None:
     path = make_video(name, **KINDS[name])
     whole, _ = decode_fully(path)
     num_frames = len(whole)
@@ -117,7 +117,7 @@ def test_any_range_has_the_pixels_of_a_whole_read(backend: str, name: str, make_
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_reader_left_in_the_middle_reads_on_correctly(backend: str, make_video: MakeVideo) -> None:
+def test_a_reader_that_stopped_in_the_middle_continues_correctly(backend: str, make_video: MakeVideo) -> None:
     path = make_video(options={"bf": "2", "g": "5"})
     whole, _ = decode_fully(path)
     with opened(path, backend) as video:
@@ -125,12 +125,12 @@ def test_a_reader_left_in_the_middle_reads_on_correctly(backend: str, make_video
         np.testing.assert_array_equal(np.concatenate([b.pixels for b in video.read(2, 9)]), whole[2:9])
 
 
-def test_every_kind_is_found_in_a_folder() -> None:
+def test_every_kind_of_video_is_found_in_a_folder() -> None:
     assert {Path(name).suffix for name in KINDS} < VIDEO_SUFFIXES
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_name_with_a_colon_is_no_address(
+def test_a_name_with_a_colon_is_not_an_address(
     backend: str, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video("12:30:05.mp4")
@@ -140,7 +140,7 @@ def test_a_name_with_a_colon_is_no_address(
         np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in video.read()]), whole)
 
 
-def test_properties_say_what_the_file_is(make_video: MakeVideo) -> None:
+def test_properties_describe_the_file(make_video: MakeVideo) -> None:
     with open_video(make_video("steady.mp4", num_frames=50)) as video:
         assert (video.properties.frame_rate, video.properties.declared_frames) == (25, 50)
         assert not video.properties.variable_frame_rate
@@ -169,7 +169,7 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(make_video: MakeVideo) -> 
 
 @pytest.mark.parametrize(("reader", "name"), [pair for pair in READABLE if pair[0] != "auto"])
 @pytest.mark.parametrize("crop", [None, (0.25, 0.25, 0.5, 0.5)])
-def test_frames_of_every_reader_at_the_size_of_a_region_are_nearly_those_scaled_afterwards(
+def test_frames_of_every_reader_scaled_to_a_region_are_close_to_frames_scaled_later(
     reader: str, name: str, crop: tuple[float, ...] | None, make_video: MakeVideo
 ) -> None:
     path = make_video(name, **KINDS[name])
@@ -201,13 +201,13 @@ def test_frames_of_every_reader_at_the_size_of_a_region_are_nearly_those_scaled_
 
 
 @pytest.mark.parametrize("name", NOT_FOR_DECORD_KINDS)
-def test_decord_refuses_what_it_would_get_wrong(name: str, make_video: MakeVideo) -> None:
+def test_decord_refuses_files_that_it_would_decode_wrongly(name: str, make_video: MakeVideo) -> None:
     path = make_video(name, **KINDS[name])
     with pytest.raises(VideoError, match="pyav"):
         open_video(path, backend="decord")
 
 
-def test_decord_gets_no_video_that_does_not_fit_into_memory(
+def test_decord_refuses_a_video_that_does_not_fit_into_memory(
     make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video()
@@ -252,7 +252,7 @@ def refusal(path: Path, backend: str) -> str:
 
 
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
-def test_files_that_are_no_videos(backend: str, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_files_that_are_not_videos_are_refused(backend: str, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("these are not the frames you are looking for\n" * 50)
     (tmp_path / "noise.mkv").write_bytes(np.random.default_rng(0).bytes(5000))
@@ -271,7 +271,7 @@ def test_files_that_are_no_videos(backend: str, tmp_path: Path, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_video_stream_without_frames(tmp_path: Path) -> None:
+def test_a_video_stream_without_frames_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "nothing.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
@@ -325,14 +325,14 @@ def test_frames_that_cannot_be_decoded_are_never_invented(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_matroska_file_whose_end_is_damaged(make_video: MakeVideo) -> None:
+def test_a_matroska_file_with_a_damaged_end_is_refused(make_video: MakeVideo) -> None:
     path = make_video("clip.mkv", num_frames=120, options={"g": "30"})
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
     assert "damaged" in refusal(path, "auto")
 
 
-def test_frames_without_a_time_of_their_own(make_video: MakeVideo) -> None:
+def test_frames_without_their_own_time_get_the_times_of_a_full_decode(make_video: MakeVideo) -> None:
     path = make_video("b_frames.avi", options={"bf": "3", "g": "12"})  # avi has no place for it
     pixels, pts_seconds = decode_fully(path)  # the decoder counts them
     with open_video(path) as video:
@@ -365,7 +365,7 @@ def needs_media() -> None:
         pytest.skip(f"no media files in {MEDIA}")
 
 
-def test_media_files_have_the_frames_that_a_full_decode_gives() -> None:
+def test_media_files_have_the_frames_of_a_full_decode() -> None:
     needs_media()
     for row in media_rows():
         with open_video(MEDIA / row["file"]) as video:

@@ -22,7 +22,7 @@ def write(path: Path, times: list[float], *, width: int = 64, height: int = 48) 
     return pixels
 
 
-def test_it_is_h264_in_yuv420p_with_the_index_first(tmp_path: Path) -> None:
+def test_the_video_is_h264_in_yuv420p_with_the_index_first(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     write(path, [index / 25 for index in range(10)])
     with av.open(str(path)) as container:
@@ -38,7 +38,9 @@ def test_it_is_h264_in_yuv420p_with_the_index_first(tmp_path: Path) -> None:
     start=st.sampled_from([0.0, 0.5]),
     steps=st.lists(st.floats(0.001, 3.0), min_size=1, max_size=12),
 )
-def test_times_are_kept_to_a_tick(start: float, steps: list[float], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_times_are_kept_to_within_a_tick(
+    start: float, steps: list[float], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("times") / "out.mp4"
     times = [start, *(start + np.cumsum(steps))]
     write(path, times)
@@ -55,7 +57,7 @@ def test_odd_sizes_grow_by_a_repeated_edge(width: int, height: int, tmp_path: Pa
     assert pixels.shape[1:3] == (height + height % 2, width + width % 2)
 
 
-def test_colors_come_back(tmp_path: Path) -> None:
+def test_decoded_colors_are_those_that_were_written(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     colors = [(220, 30, 60), (20, 60, 200), (30, 200, 40), (250, 250, 250), (0, 0, 0)]
     with VideoWriter(path, width=64, height=48, frame_rate=Fraction(25)) as writer:
@@ -66,7 +68,7 @@ def test_colors_come_back(tmp_path: Path) -> None:
     assert np.abs(pixels[:, 24, 32].astype(int) - colors).max() <= 4
 
 
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_an_error_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     path.write_bytes(b"old")
     with pytest.raises(ValueError, match="comes after"):
@@ -75,7 +77,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_frames_of_the_same_time_are_kept_one_tick_apart(tmp_path: Path) -> None:
+def test_frames_with_the_same_time_are_kept_one_tick_apart(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     write(path, [0.0, 0.1, 0.1, 0.1, 0.2])
     with open_video(path) as video:
@@ -83,7 +85,7 @@ def test_frames_of_the_same_time_are_kept_one_tick_apart(tmp_path: Path) -> None
     np.testing.assert_allclose(times, [0.0, 0.1, 0.1 + 1 / 90_000, 0.1 + 2 / 90_000, 0.2], atol=1e-7)
 
 
-def test_no_frame_at_all_is_refused(tmp_path: Path) -> None:
+def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="no frame was written"),
         VideoWriter(tmp_path / "out.mp4", width=64, height=48, frame_rate=Fraction(25)),

@@ -93,23 +93,25 @@ def grace_hopper() -> Tensor:
     return pixels_of([Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"])
 
 
-def test_knows_a_military_uniform(lite0: EfficientNetLite0) -> None:
+def test_lite0_recognizes_a_military_uniform(lite0: EfficientNetLite0) -> None:
     accuracy, log_probability = score(lite0, grace_hopper(), MILITARY_UNIFORM)
     assert accuracy == 1
     assert log_probability > np.log(0.43)
 
 
 @pytest.mark.parametrize("normalize", WRONG_INPUTS)
-def test_the_uniform_would_notice_wrong_normalization(lite0: EfficientNetLite0, normalize: Normalize) -> None:
+def test_the_uniform_is_less_probable_with_wrong_normalization(lite0: EfficientNetLite0, normalize: Normalize) -> None:
     assert score(lite0, grace_hopper(), MILITARY_UNIFORM, normalize)[1] < np.log(0.40)
 
 
-def test_the_uniform_would_notice_wrong_padding(lite0: EfficientNetLite0, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_uniform_is_less_probable_with_wrong_padding(
+    lite0: EfficientNetLite0, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(SamePadConv2d, "forward", symmetric_padding)
     assert score(lite0, grace_hopper(), MILITARY_UNIFORM)[1] < np.log(0.40)
 
 
-def test_knows_dogs_and_basketball(lite0: EfficientNetLite0) -> None:
+def test_lite0_recognizes_dogs_and_basketball(lite0: EfficientNetLite0) -> None:
     dogs = score(lite0, photographs("dog", every=34), DOGS)
     basketball = score(lite0, photographs("basketball", every=2), BASKETBALL)
     assert dogs[0] > 0.8
@@ -117,7 +119,7 @@ def test_knows_dogs_and_basketball(lite0: EfficientNetLite0) -> None:
 
 
 @pytest.mark.slow
-def test_the_right_way_gives_photographs_their_best_probability(
+def test_the_right_preprocessing_gives_photographs_the_best_probability(
     lite0: EfficientNetLite0, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dogs, basketball = photographs("dog", every=16), photographs("basketball", every=1)
@@ -134,7 +136,7 @@ def test_the_right_way_gives_photographs_their_best_probability(
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from([3, 5]), st.integers(1, 12), st.integers(1, 12))
-def test_padding_is_tensorflows_same(kernel_size: int, height: int, width: int) -> None:
+def test_padding_equals_that_of_tensorflow(kernel_size: int, height: int, width: int) -> None:
     """TensorFlow: ceil(size / stride) outputs; half of the pixels that this needs go before, the larger half after."""
     layer = SamePadConv2d(2, 4, kernel_size, stride=2, groups=2, bias=False)
     x = torch.randn(1, 2, height, width)

@@ -57,7 +57,7 @@ def classifier_input(model: nn.Module, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_feature_is_what_the_classifier_reads(name: str, tmp_path: Path) -> None:
+def test_the_feature_is_the_input_of_the_classifier(name: str, tmp_path: Path) -> None:
     options = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None, **options).eval()
@@ -73,7 +73,7 @@ def test_feature_is_what_the_classifier_reads(name: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "densenet121", "mnasnet0_5", "squeezenet1_1"])
-def test_the_cells_of_a_grid_average_to_the_plain_feature(name: str) -> None:
+def test_the_mean_over_the_cells_of_a_grid_is_the_plain_feature(name: str) -> None:
     torch.manual_seed(0)
     plain = build_encoder(name, weights=None)
     grid = build_encoder(name, weights=None, grid=2)
@@ -86,7 +86,7 @@ def test_the_cells_of_a_grid_average_to_the_plain_feature(name: str) -> None:
     assert grid.num_features == 4 * plain.num_features
 
 
-def test_a_grid_tells_left_from_right() -> None:
+def test_a_grid_distinguishes_left_from_right() -> None:
     encoder = build_encoder("efficientnet_lite0", weights="imagenet", grid=2)
     x = torch.full((1, 3, 224, 224), -1.0)
     x[:, :, 80:144, 20:84] = 1.0
@@ -97,7 +97,7 @@ def test_a_grid_tells_left_from_right() -> None:
 
 
 @pytest.mark.slow
-def test_every_network_of_torchvision_makes_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_network_of_torchvision_can_be_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the meta device: shapes without weights. The network's own classifier takes the feature."""
     on_cpu: Callable[..., Any] = BlockParams.from_init_params.__func__  # type: ignore[attr-defined]
 
@@ -128,7 +128,7 @@ def test_lite0_normalizes_as_it_was_trained() -> None:
     torch.testing.assert_close((pixels / 255 - mean) / std, (pixels - 127) / 128)
 
 
-def test_frozen_batch_norm_stays_as_it_is_in_training() -> None:
+def test_frozen_batch_norm_does_not_change_in_training() -> None:
     encoder = build_encoder("resnet18", weights=None).train()
     before = encoder.fingerprint()
     encoder(images(encoder)[:, :, :64, :64]).sum().backward()
@@ -141,7 +141,7 @@ def test_frozen_batch_norm_stays_as_it_is_in_training() -> None:
     assert trained.fingerprint() != before
 
 
-def test_group_norm_leaves_no_batch_norm_and_keeps_scale_and_shift(tmp_path: Path) -> None:
+def test_group_norm_replaces_all_batch_norm_and_keeps_scale_and_shift(tmp_path: Path) -> None:
     model = torchvision.models.resnet18(weights=None)
     with torch.no_grad():
         model.bn1.weight.uniform_(0.5, 2)
@@ -156,7 +156,7 @@ def test_group_norm_leaves_no_batch_norm_and_keeps_scale_and_shift(tmp_path: Pat
         torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]), msg="a frame's feature depends on the batch")
 
 
-def test_fingerprint_follows_weights_and_grid_only() -> None:
+def test_the_fingerprint_depends_only_on_weights_and_grid() -> None:
     torch.manual_seed(0)
     encoder = build_encoder("resnet18", weights=None)
     torch.manual_seed(0)
@@ -192,26 +192,26 @@ def refuse_download(*args: Any, **kwargs: Any) -> None:
     raise OSError("Name or service not known")
 
 
-def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse_download)
     with pytest.raises(InputError, match=r"resnet18 could not be downloaded \(Name or service.*efficientnet_lite0"):
         build_encoder("resnet18", weights="imagenet")
 
 
-def test_torchvisions_own_weights_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_of_torchvision_are_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     model = torchvision.models.resnet18(weights=None)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: model.state_dict())
     encoder = build_encoder("resnet18", weights="imagenet")
     assert torch.equal(encoder.trunk.get_parameter("conv1.weight"), model.conv1.weight)
 
 
-def test_unknown_name_gets_the_nearest() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match=r"unknown encoder 'resnet-50'; did you mean resnet50"):
         build_encoder("resnet-50", weights=None)
     assert encoder_names()[0] == "efficientnet_lite0"
 
 
-def test_weights_that_do_not_fit_are_told_by_name(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     model = torchvision.models.resnet18(weights=None)
     path = save(model, tmp_path / "weights.pth", extra=torch.zeros(1))
     with pytest.raises(InputError, match=r"weights.pth: .* encoder resnet18: extra is not a name of this network"):
@@ -243,7 +243,7 @@ def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
         build_encoder("resnet18", weights=tmp_path / "checkpoint.pth")
 
 
-def test_sizes_that_do_not_pass_are_refused() -> None:
+def test_images_too_small_for_the_network_or_grid_are_refused() -> None:
     encoder = build_encoder("efficientnet_lite0", weights=None, grid=4)
     assert encoder.check_size(112, 144) == encoder.num_features
     with pytest.raises(InputError, match=r"feature map of 2x2 cells for images of 64x64, fewer than grid=4"):
@@ -258,7 +258,7 @@ def test_sizes_that_do_not_pass_are_refused() -> None:
         build_encoder("alexnet", weights=None, grid=2).check_size(16, 16)
 
 
-def test_a_stride_takes_the_last_map_of_that_size() -> None:
+def test_a_stride_selects_the_last_map_of_that_size() -> None:
     torch.manual_seed(0)
     model = torchvision.models.resnet18(weights=None).eval()
     encoder = build_encoder("resnet18", weights=None, grid=4, stride=16)
@@ -280,7 +280,7 @@ def test_a_stride_that_the_network_does_not_have_is_refused() -> None:
         build_encoder("vit_b_16", weights=None, stride=32)
 
 
-def test_regions_are_the_cells_row_by_row() -> None:
+def test_regions_are_the_cells_of_the_map_row_by_row() -> None:
     encoder = build_encoder("efficientnet_lite0", weights=None, grid=3)
     x = images(encoder)
     maps = torch.nn.functional.adaptive_avg_pool2d(encoder.trunk(x), 3)
@@ -307,12 +307,12 @@ def test_a_cpu_encodes_in_parts(monkeypatch: pytest.MonkeyPatch, num: int, batch
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 1, 64, 64), (2, 64, 64, 3)])
-def test_images_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
+def test_images_with_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=re.escape(f"got shape {list(shape)}, expected [images, 3, height, width]")):
         build_encoder("efficientnet_lite0", weights=None)(torch.zeros(shape))
 
 
-def test_the_small_cnn_sees_each_image_by_itself_and_has_no_weights_of_imagenet() -> None:
+def test_the_small_cnn_encodes_each_image_alone_and_has_no_weights_of_imagenet() -> None:
     torch.manual_seed(0)
     encoder = build_encoder("small_cnn", weights=None, grid=5)
     assert encoder.num_features == 96 * 25

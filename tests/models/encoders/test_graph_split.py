@@ -24,7 +24,7 @@ class Residual(nn.Module):
         return fourth + first.mean() if self.reaches_the_end else fourth
 
 
-def test_it_parts_at_the_last_place_that_one_map_crosses() -> None:
+def test_a_network_is_split_at_the_last_place_with_a_single_map() -> None:
     torch.manual_seed(0)
     image = torch.randn(1, 3, 64, 48)
     network = fx.symbolic_trace(Residual(reaches_the_end=False).eval())
@@ -42,7 +42,7 @@ def test_it_parts_at_the_last_place_that_one_map_crosses() -> None:
     assert next(early.parameters()) is next(network.parameters())
 
 
-def test_what_is_read_at_the_end_keeps_it_from_parting() -> None:
+def test_a_network_is_not_split_within_a_connection_to_its_end() -> None:
     network = fx.symbolic_trace(Residual(reaches_the_end=True).eval())
     early, late = split(network, torch.randn(1, 3, 64, 48), stride=8) or pytest.fail("it parts")
     assert [node.op for node in early.graph.nodes] == ["placeholder", "call_module", "output"]
@@ -51,7 +51,7 @@ def test_what_is_read_at_the_end_keeps_it_from_parting() -> None:
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "mobilenet_v3_small", "densenet121", "small_cnn"])
 @pytest.mark.parametrize("grid", [1, 2])
-def test_an_encoder_frame_by_frame_is_the_encoder(name: str, grid: int) -> None:
+def test_an_encoder_frame_by_frame_equals_the_encoder(name: str, grid: int) -> None:
     torch.manual_seed(0)
     encoder = build_encoder(name, weights=None, grid=grid)
     images = torch.randn(3, 3, 64, 96)
@@ -61,5 +61,5 @@ def test_an_encoder_frame_by_frame_is_the_encoder(name: str, grid: int) -> None:
         torch.testing.assert_close(by_frames(images), encoder(images))
 
 
-def test_a_vision_transformer_has_no_halves() -> None:
+def test_a_vision_transformer_cannot_be_split() -> None:
     assert build_encoder("vit_b_16", weights=None).frame_by_frame(224, 224) is None

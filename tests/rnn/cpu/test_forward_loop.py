@@ -10,7 +10,7 @@ LENGTHS = st.lists(st.integers(0, 6), min_size=1, max_size=5).map(lambda lengths
 
 
 @given(LENGTHS, st.booleans())
-def test_every_video_has_its_own_frames_and_keeps_what_it_ends_with(lengths: list[int], reverse: bool) -> None:
+def test_every_video_has_its_own_frames_and_keeps_its_last_state(lengths: list[int], reverse: bool) -> None:
     """Each frame adds its number to the value of the videos that are live."""
     num_frames = max(lengths)
     carry = Carry(torch.arange(len(lengths), dtype=torch.float64).mul(100)[:, None])

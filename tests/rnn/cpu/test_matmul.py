@@ -50,5 +50,5 @@ def test_a_product_and_its_gradient(sizes: tuple[int, int, int], has_bias: bool)
         (512, 512 * 768, torch.float64, 0),
     ],
 )
-def test_what_is_given_to_onednn(num_rows: int, num_weights: int, dtype: Any, whole: int) -> None:
+def test_onednn_gets_the_expected_number_of_rows(num_rows: int, num_weights: int, dtype: Any, whole: int) -> None:
     assert matmul._rows_for_convolution(torch.empty(num_rows, 1, dtype=dtype), num_weights) == whole

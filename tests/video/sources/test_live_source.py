@@ -22,7 +22,7 @@ from pipeline.video.types import VideoError
 
 
 @pytest.mark.parametrize("crop", [None, (8, 4, 40, 30)])
-def test_frames_of_opencv_are_those_of_a_file_to_a_few_grey_levels(
+def test_frames_of_opencv_equal_those_of_a_file_to_a_few_grey_levels(
     make_video: MakeVideo, stop: Event, crop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(num_frames=12)
@@ -36,7 +36,7 @@ def test_frames_of_opencv_are_those_of_a_file_to_a_few_grey_levels(
     assert difference.mean() * 4 < following.mean()  # none was passed over
 
 
-def test_a_camera_that_is_gone_is_given_up(make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_camera_is_given_up(make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [str(make_video(num_frames=12)), "gone", str(make_video(num_frames=12)), *["gone"] * 20]
     monkeypatch.setattr(CameraSource, "_open", lambda source: cv2.VideoCapture(pictures.pop(0)))
     printed, frames = [], []
@@ -48,7 +48,7 @@ def test_a_camera_that_is_gone_is_given_up(make_video: MakeVideo, stop: Event, m
     assert source.num_reconnections == 1
 
 
-def test_a_camera_that_is_not_there_is_refused(stop: Event) -> None:
+def test_a_missing_camera_is_refused(stop: Event) -> None:
     source = CameraSource(87, PREPROCESS, idle_seconds=1)
     assert source.stem == "camera_87"
     with pytest.raises(VideoError, match=r"camera 87: no frame came .* /dev/video87"):
@@ -85,7 +85,7 @@ GROWING = {
 
 
 @pytest.mark.parametrize("name", GROWING)
-def test_a_file_that_grows_has_the_very_frames_of_the_finished_one(
+def test_a_growing_file_has_exactly_the_frames_of_the_finished_file(
     name: str, make_video: MakeVideo, tmp_path: Path, stop: Event
 ) -> None:
     finished = make_video(name, **GROWING[name])
@@ -99,7 +99,7 @@ def test_a_file_that_grows_has_the_very_frames_of_the_finished_one(
     np.testing.assert_array_equal([frame.seconds for frame in frames], pts_seconds)
 
 
-def test_of_a_recording_that_breaks_off_all_whole_frames_are_taken(make_video: MakeVideo, stop: Event) -> None:
+def test_all_whole_frames_of_a_truncated_recording_are_read(make_video: MakeVideo, stop: Event) -> None:
     path = make_video("clip.mkv", **STREAMABLE)
     pixels, _ = read_scaled(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -108,9 +108,7 @@ def test_of_a_recording_that_breaks_off_all_whole_frames_are_taken(make_video: M
     np.testing.assert_array_equal(pixels_of(frames), pixels[: len(frames)])
 
 
-def test_a_file_is_waited_for_as_long_as_was_said_and_no_longer_when_it_is_to_stop(
-    make_video: MakeVideo, stop: Event
-) -> None:
+def test_reading_waits_the_requested_time_for_data_unless_it_is_stopped(make_video: MakeVideo, stop: Event) -> None:
     path = make_video("clip.ts", num_frames=10, **STREAMABLE)
     start = time.monotonic()
     assert len(list(GrowingFile(path, PREPROCESS, idle_seconds=1.5).frames(stop))) == 10
@@ -165,7 +163,7 @@ def folder(make_video: MakeVideo) -> Path:
         (folder, "Is a directory"),
     ],
 )
-def test_what_cannot_be_followed_is_told(make, cause: str, make_video: MakeVideo, stop: Event) -> None:
+def test_a_file_that_cannot_be_followed_is_reported(make, cause: str, make_video: MakeVideo, stop: Event) -> None:
     path = make(make_video)
     with pytest.raises(VideoError, match=cause) as refused:
         list(GrowingFile(path, PREPROCESS, idle_seconds=0.1).frames(stop))

@@ -41,7 +41,7 @@ from pipeline.video.types import VideoError
 # Streams without an end
 
 
-def test_a_stream_that_is_lost_is_opened_again_and_its_time_goes_on(make_video: MakeVideo, stop: Event) -> None:
+def test_a_lost_stream_is_opened_again_and_its_time_continues(make_video: MakeVideo, stop: Event) -> None:
     path, port = make_video("clip.mkv", num_frames=50, **STREAMABLE), free_port()
     printed, frames = [], []
     with ExitStack() as servers:
@@ -122,7 +122,7 @@ def test_an_rtsp_stream_is_read(make_video: MakeVideo, stop: Event, monkeypatch:
 
 
 @pytest.mark.parametrize("answers", [False, True])
-def test_a_stream_without_a_frame_to_begin_with_is_refused_without_its_password(answers: bool, stop: Event) -> None:
+def test_a_stream_without_a_first_frame_is_refused_without_showing_its_password(answers: bool, stop: Event) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if answers:
@@ -151,7 +151,7 @@ def test_a_stream_without_a_frame_to_begin_with_is_refused_without_its_password(
         "rtsp://cam:554/user=secret&password=secret_channel=1/live",
     ],
 )
-def test_what_is_shown_of_an_address_has_no_secrets(address: str) -> None:
+def test_the_displayed_address_has_no_secrets(address: str) -> None:
     assert doctest.testmod(sources_stream).failed == 0
     shown = shown_address(address)
     assert shown.startswith("rtsp://cam:554/" if address.startswith("rtsp") else "http://cam:554/")
@@ -159,7 +159,7 @@ def test_what_is_shown_of_an_address_has_no_secrets(address: str) -> None:
     assert "secret" not in shown
 
 
-def test_a_stream_that_is_gone_is_given_up_after_the_time_that_was_said(make_video: MakeVideo, stop: Event) -> None:
+def test_a_lost_stream_is_given_up_after_the_requested_time(make_video: MakeVideo, stop: Event) -> None:
     path, port = make_video("clip.mkv", num_frames=25, **STREAMABLE), free_port()
     printed, frames = [], []
     source = StreamSource(
@@ -176,7 +176,7 @@ def test_a_stream_that_is_gone_is_given_up_after_the_time_that_was_said(make_vid
     assert "secret" not in str(given_up.value) + printed[0]
 
 
-def test_what_is_sent_in_fragments_without_a_length_has_no_end(make_video: MakeVideo, stop: Event) -> None:
+def test_a_video_in_fragments_without_a_length_has_no_end(make_video: MakeVideo, stop: Event) -> None:
     """FFmpeg states the sum of the fragments that it has seen as the duration."""
     path = make_video("clip.mp4", **FRAGMENTED)
     printed: list[str] = []
@@ -188,7 +188,7 @@ def test_what_is_sent_in_fragments_without_a_length_has_no_end(make_video: MakeV
     assert [event.split(" (")[0] for event in printed] == [f"{server.name}: lost", f"{server.name}: came back"]
 
 
-def test_a_stream_whose_picture_stops_while_its_sound_goes_on_is_lost(
+def test_a_stream_whose_picture_stops_while_its_sound_continues_is_lost(
     make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = with_sound(make_video("clip.ts", num_frames=10, **STREAMABLE), seconds=20)
@@ -280,7 +280,7 @@ def test_a_finished_video_ends_at_its_end_with_each_frame_once(
 
 
 @pytest.mark.parametrize("states_length", [True, False])
-def test_what_else_is_in_a_file_costs_no_frame(states_length: bool, make_video: MakeVideo, stop: Event) -> None:
+def test_other_streams_in_a_file_cause_no_lost_frame(states_length: bool, make_video: MakeVideo, stop: Event) -> None:
     """Sound before the picture, and a font behind it."""
     path = make_video("clip.mkv", options={"bf": "2"})
     mixed = with_sound(path, seconds=0.02, font=b"no font")
@@ -296,7 +296,7 @@ def test_what_else_is_in_a_file_costs_no_frame(states_length: bool, make_video: 
     ("name", "cut"),
     [("clip.mkv", 0.5), ("clip.ts", 0.37), ("clip.ts", 0.4), ("faststart.mp4", 0.5)],
 )
-def test_one_that_is_cut_off_is_told_and_not_begun_again(
+def test_a_video_whose_connection_breaks_is_reported_and_not_started_again(
     name: str, cut: float, states_length: bool, make_video: MakeVideo, stop: Event
 ) -> None:
     if name == "clip.ts" and not states_length:
@@ -311,7 +311,7 @@ def test_one_that_is_cut_off_is_told_and_not_begun_again(
 
 
 @pytest.mark.parametrize("name", FINISHED)
-def test_a_server_that_sends_parts_is_asked_for_the_rest_where_it_was_cut_off(
+def test_after_a_lost_connection_the_rest_is_requested_from_a_server_with_ranges(
     name: str, make_video: MakeVideo, stop: Event
 ) -> None:
     path = make_video(name, **FINISHED[name])
@@ -321,7 +321,7 @@ def test_a_server_that_sends_parts_is_asked_for_the_rest_where_it_was_cut_off(
     assert server.num_requests > 1
 
 
-def test_one_whose_server_states_no_length_ends_where_its_container_says(make_video: MakeVideo, stop: Event) -> None:
+def test_a_video_without_a_stated_length_ends_where_its_container_says(make_video: MakeVideo, stop: Event) -> None:
     video = make_video("clip.mkv")
     for path in (video, with_sound(video, seconds=5)):
         with FileServer(path, states_length=False) as server:
@@ -329,7 +329,7 @@ def test_one_whose_server_states_no_length_ends_where_its_container_says(make_vi
         assert_whole(frames, error, path)
 
 
-def test_damaged_frames_are_left_out_and_told(make_video: MakeVideo, stop: Event) -> None:
+def test_damaged_frames_are_left_out_and_reported(make_video: MakeVideo, stop: Event) -> None:
     path = make_video("clip.mp4", num_frames=60, **STREAMABLE, container_options={"movflags": "faststart"})
     with FileServer(path) as server:
         content = bytearray(server.content)
@@ -342,7 +342,7 @@ def test_damaged_frames_are_left_out_and_told(make_video: MakeVideo, stop: Event
     assert re.search(r"\d of its frames are damaged, and have no label", error)
 
 
-def test_an_index_at_the_end_needs_a_server_that_sends_parts(tmp_path: Path, stop: Event) -> None:
+def test_a_video_with_its_index_at_the_end_needs_a_server_that_sends_parts(tmp_path: Path, stop: Event) -> None:
     path = write_other_container(tmp_path / "clip.mp4", "libx264", num_frames=100)  # more than FFmpeg reads ahead
     with FileServer(path) as server:
         frames, error = take_all(server, stop)
