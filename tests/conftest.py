@@ -1,4 +1,4 @@
-"""What all tests share: where real data lies, and small data sets written anew."""
+"""Fixtures for all tests: the folder of real data, small data sets and small models."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data sets, beside the repository or named by FRAMESCRIBE_DATA; the test skips without it."""
+    """The folder of real data sets: FRAMESCRIBE_DATA, or beside the repository. Without it, the test is skipped."""
     path = Path(os.environ.get("FRAMESCRIBE_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
     if not path.is_dir():
         pytest.skip(f"real data is not here ({path}); FRAMESCRIBE_DATA may name it")
@@ -34,8 +34,8 @@ def feature_dataset(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stop() -> Iterator[Event]:
-    """For what waits for a stream or a file that grows: set after a while at the latest."""
-    from made_streams import stop_in_time  # imports decoders, which most tests do without
+    """An event that ends waiting for a stream or a growing file. It is set after a time limit."""
+    from made_streams import stop_in_time  # imports decoders, which few tests need
 
     with stop_in_time() as event:
         yield event
@@ -43,25 +43,25 @@ def stop() -> Iterator[Event]:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store without a run: making one takes seconds, copying it none."""
+    """An MLflow store without runs: making one takes seconds, a copy of it takes no time."""
     mlflow = pytest.importorskip("mlflow")
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     mlflow.set_tracking_uri(f"sqlite:///{path}")
     mlflow.search_experiments()
     mlflow.set_tracking_uri("")
-    os.environ.pop("MLFLOW_TRACKING_URI", None)  # set by mlflow, for the processes that it starts
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # mlflow sets it for the processes that it starts
     return path
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Path:
-    """An empty folder to run stages in, as the current one: its own MLflow store, nothing set by DVC, one thread."""
+    """An empty current folder in which stages can run, with its own MLflow store, without DVC, and with one thread."""
     folder = tmp_path / "workspace"
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
     monkeypatch.chdir(folder)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
-        monkeypatch.setenv(name, "")  # so that what a test leaves there (mlflow sets its own) is undone
+        monkeypatch.setenv(name, "")  # so that changes by a test (mlflow sets its own) are undone
         monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the processes that a test starts
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
@@ -70,23 +70,23 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
 
 @pytest.fixture(scope="session")
 def video_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkpoint that labels videos; do not write to it."""
-    from made_models import save_video_model  # torch, which most tests do without
+    """A small checkpoint that labels videos. Do not write to it."""
+    from made_models import save_video_model  # torch, which few tests need
 
     return save_video_model(tmp_path_factory.mktemp("video_model"))
 
 
 @pytest.fixture(scope="session")
 def feature_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkpoint that labels ready features of 6 numbers a frame; do not write to it."""
-    from made_models import save_feature_model  # torch, which most tests do without
+    """A small checkpoint that labels ready features of 6 numbers per frame. Do not write to it."""
+    from made_models import save_feature_model  # torch, which few tests need
 
     return save_feature_model(tmp_path_factory.mktemp("feature_model"))
 
 
 @pytest.fixture(scope="session")
 def caption_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkpoint that describes images; do not write to it."""
-    from made_models import save_caption_model  # torch, which most tests do without
+    """A small checkpoint that captions images. Do not write to it."""
+    from made_models import save_caption_model  # torch, which few tests need
 
     return save_caption_model(tmp_path_factory.mktemp("caption_model"))

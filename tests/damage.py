@@ -1,6 +1,6 @@
-"""Damaged copies of a video, read in a process of their own: python damage.py VIDEO FIRST_SEED STOP_SEED
+"""Read damaged copies of a video in a separate process: python damage.py VIDEO FIRST_SEED STOP_SEED
 
-Prints what became of each as a line of JSON. A reader that crashes takes only this process with it.
+Prints the outcome of each copy as a line of JSON. A reader that crashes ends only this process.
 """
 
 import json
@@ -23,8 +23,8 @@ KINDS = ("bit", "bits", "zeros", "noise", "cut", "lost", "twice")
 
 
 def damage(content: bytes, seed: int) -> tuple[str, bytes]:
-    """One kind of damage, somewhere: bits flipped, a stretch blanked or made noise, the end cut off, bytes lost or
-    written twice."""
+    """Do one kind of damage: flip bits, blank a part or fill it with noise, cut the end off, lose bytes or write them
+    twice. Returns the kind and the damaged content."""
     rng = np.random.default_rng(seed)
     kind = KINDS[seed % len(KINDS)]
     changed = bytearray(content)
@@ -50,7 +50,7 @@ def read_whole(reader: ScaledReader) -> tuple[list[float], np.ndarray]:
 
 
 def read_as_labelling_does(path: Path, opening: OpenScaled = open_scaled) -> dict:
-    """outcome: read, the file being whole; partly; or refused."""
+    """Read a file like labelling does. `outcome` says whether it was read as a whole file, read in part, or refused."""
     try:
         with opening(path, PREPROCESS, surveyed=False) as reader:
             times, pixels = read_whole(reader)
@@ -71,7 +71,7 @@ def read_as_labelling_does(path: Path, opening: OpenScaled = open_scaled) -> dic
 
 
 def decode_plainly(path: Path) -> list[float | None] | None:
-    """The reference: the times of the frames that PyAV gives; None where it raises or calls a frame damaged."""
+    """The reference: the times of the frames from PyAV. None if PyAV raises an error or marks a frame as damaged."""
     frames = []
     try:
         with av.open(str(path)) as container, suppress(IndexError):  # PyAV's, at the end of a file: see `ffmpeg.demux`

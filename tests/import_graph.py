@@ -1,6 +1,6 @@
-"""The imports of the project as a graph of modules, and of rooms.
+"""The imports of the project as a graph of modules, and as a graph of rooms.
 
-A room is what lies right below `pipeline/`: a folder, or a single file.
+A room is a folder or a single file directly below `pipeline/`.
 """
 
 from collections.abc import Mapping
@@ -23,17 +23,17 @@ def room_of(module: str) -> str:
 
 
 def imports_of(module: str) -> frozenset[str]:
-    """The modules that `module` imports, also for its types alone: they are what a reader must know of."""
+    """The modules that `module` imports, also those that it imports only for types."""
     return TREE.imports_of(module, for_types=True)
 
 
 def module_graph() -> dict[str, set[str]]:
-    """Each module of the project with those that it imports."""
+    """Each module of the project with the modules that it imports."""
     return {module: {name for name in imports_of(module) if name in MODULES} - {module} for module in MODULES}
 
 
 def room_graph() -> dict[str, set[str]]:
-    """Each room with those that its modules import."""
+    """Each room with the rooms that its modules import."""
     rooms: dict[str, set[str]] = {room_of(module): set() for module in MODULES}
     for module, imported in module_graph().items():
         rooms[room_of(module)] |= {room_of(name) for name in imported} - {room_of(module)}
@@ -68,7 +68,7 @@ def circles(graph: Graph) -> list[list[str]]:
 
 
 def levels(graph: Graph) -> dict[str, int]:
-    """How many nodes the longest way down from each has, itself included; the graph has no circle."""
+    """The number of nodes on the longest path from each node, itself included. The graph must have no cycle."""
     found: dict[str, int] = {}
 
     def level(node: str) -> int:

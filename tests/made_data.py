@@ -1,4 +1,4 @@
-"""Small data sets and settings written anew, and how a test kills what it watches."""
+"""Small data sets and settings for tests, and a way to kill a training."""
 
 import csv
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def write_feature_dataset(root: Path, *, num_videos: int = 6, num_frames: int = 40, seed: int = 0) -> Path:
-    """Features of three classes: only the first of a segment's eight frames tells its class, all else is noise."""
+    """Write features of three classes. Only the first of the eight frames of a segment shows its class."""
     generator = np.random.default_rng(seed)
     classes = ("idle", "left", "right")
     for folder in ("features", "labels"):
@@ -32,7 +32,7 @@ def write_feature_dataset(root: Path, *, num_videos: int = 6, num_frames: int = 
 
 
 def write_caption_dataset(root: Path, *, num_images: int = 12) -> Path:
-    """A coloured square on one side of each image, images of two sizes, two or three captions each."""
+    """Write images of two sizes with a coloured square on one side, with two or three captions each."""
     (root / "images").mkdir(parents=True)
     rows = [("image", "caption")]
     for index in range(num_images):
@@ -54,8 +54,8 @@ def write_caption_dataset(root: Path, *, num_images: int = 12) -> Path:
 
 
 def write_params(folder: Path, **changes: object) -> None:
-    """params.yaml for a quick run on the ready features in `folder`/dataset, and on the captioned images in
-    `folder`/pictures; `changes` of values by `section__key`.
+    """Write params.yaml for a quick run on the ready features in `folder`/dataset and the captioned images in
+    `folder`/pictures. `changes` are values named by `section__key`.
     """
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
     params["dataset"] |= {"name": "tiny", "root": "dataset", "background": "idle"}
@@ -103,7 +103,7 @@ def write_params(folder: Path, **changes: object) -> None:
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the project catches it."""
+    """Stands for SIGKILL: no code of the project catches it."""
 
 
 def kill_in(monkeypatch, module, name: str, *, call: int) -> None:

@@ -1,4 +1,4 @@
-"""Small real models and videos, made on the spot, for the tests of the command and of what lies right below it."""
+"""Small real models and videos that the tests of the command and of labelling make when they need them."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -46,7 +46,7 @@ CAPTION_PREPROCESS = PREPROCESS.model_copy(update={"size": (64, 64)})  # 2 x 2 c
 def save_video_model(
     folder: Path, *, settings: LabellerSettings = SETTINGS, preprocess: PreprocessSpec = PREPROCESS
 ) -> Path:
-    """An untrained checkpoint that labels videos: shufflenet_v2_x0_5 and a GRU of 8."""
+    """Save an untrained checkpoint that labels videos: shufflenet_v2_x0_5 and a GRU of 8 units."""
     torch.manual_seed(0)
     encoder = build_encoder("shufflenet_v2_x0_5", weights=None)
     spec = CheckpointSpec(
@@ -65,9 +65,9 @@ def save_video_model(
 
 
 def save_caption_model(folder: Path, *, preprocess: PreprocessSpec = CAPTION_PREPROCESS) -> Path:
-    """An untrained checkpoint that describes images: shufflenet_v2_x0_5, 2 x 2 regions and a GRU of 8.
+    """Save an untrained checkpoint that captions images: shufflenet_v2_x0_5, 2 x 2 regions and a GRU of 8 units.
 
-    What it says depends on the colours of the image: what a random encoder sees in all images alike is taken away.
+    Its captions depend on the colours of the image: what a random encoder gives for all images is subtracted.
     """
     torch.manual_seed(0)
     encoder = build_encoder("shufflenet_v2_x0_5", weights=None, grid=2)
@@ -89,7 +89,7 @@ def save_caption_model(folder: Path, *, preprocess: PreprocessSpec = CAPTION_PRE
 
 
 def save_feature_model(folder: Path, *, num_features: int = 6) -> Path:
-    """An untrained checkpoint that labels ready features."""
+    """Save an untrained checkpoint that labels ready features."""
     torch.manual_seed(0)
     spec = CheckpointSpec(
         classes=CLASSES,
@@ -107,7 +107,7 @@ def save_feature_model(folder: Path, *, num_features: int = 6) -> Path:
 def write_video(
     path: Path, *, num_frames: int = 20, size: tuple[int, int] = (64, 48), times: np.ndarray | None = None
 ) -> Path:
-    """Random frames of `size` (width, height) as H.264, shown at `times` (25 frames a second); returns `path`."""
+    """Write random frames of `size` (width, height) as H.264, at `times` (25 frames per second). Returns `path`."""
     pixels = np.random.default_rng(num_frames).integers(0, 256, (num_frames, size[1], size[0], 3), dtype=np.uint8)
     times = np.arange(num_frames) / 25 if times is None else times
     with VideoWriter(path, width=size[0], height=size[1], frame_rate=Fraction(25)) as writer:
@@ -117,7 +117,7 @@ def write_video(
 
 
 def write_other_container(path: Path, codec: str, *, num_frames: int = 60) -> Path:
-    """A video in the container that the suffix names (avi, mkv), 25 frames a second."""
+    """Write a video in the container that the suffix names (avi, mkv), with 25 frames per second."""
     pixels = np.random.default_rng(0).integers(0, 256, (num_frames, 48, 64, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
@@ -129,7 +129,7 @@ def write_other_container(path: Path, codec: str, *, num_frames: int = 60) -> Pa
 
 
 def write_sound(path: Path) -> Path:
-    """An mp4 of one second of silence and nothing else."""
+    """Write an mp4 that has only one second of silence."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=48000)
         frame = av.AudioFrame.from_ndarray(np.zeros((2, 48000), np.float32), format="fltp", layout="stereo")
@@ -140,7 +140,7 @@ def write_sound(path: Path) -> Path:
 
 
 def drop_box(video: Path, name: bytes) -> None:
-    """Take an outermost box (`moov`, say) out of an mp4, as a recording that was killed leaves it."""
+    """Remove an outermost box, such as `moov`, from an mp4: a killed recording lacks it."""
     content, start = video.read_bytes(), 0
     while start < len(content):
         size = int.from_bytes(content[start : start + 4], "big")

@@ -1,4 +1,4 @@
-"""Streams and files that are served on this machine, and a limit to how long a test waits for one."""
+"""Streams and files that this machine serves, and a limit to how long a test waits for one."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.sources.base import LiveFrame
 
-MAX_SECONDS = 30.0  # for what takes about one
+MAX_SECONDS = 30.0  # for waits that take about one second
 PREPROCESS = Preprocess(size=(24, 32))
 # What `make_video` makes: its arguments.
 STREAMABLE = {"options": {"tune": "zerolatency", "g": "5"}}
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(video: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """ffmpeg, sending a video at its own pace over HTTP to the first who asks; killed at the end, if not before."""
+    """Let ffmpeg send a video at its frame rate over HTTP to the first client, and kill it at the end."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-nostdin", "-re", "-i", str(video)]
     command += ["-c", "copy", "-f", "mpegts", "-listen", "1", f"http://127.0.0.1:{port}/live"]
     process = subprocess.Popen(command)
@@ -51,11 +51,11 @@ def serving(video: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 class FileServer(ThreadingHTTPServer):
-    """A finished file over HTTP; use it in a `with` statement.
+    """A finished file over HTTP. Use it in a `with` statement.
 
-    cut            where the connection breaks off, in parts of the file; of the first request only with `cut_once`
-    sends_parts    it answers to Range, as web servers do and `python -m http.server` does not
-    states_length  how many bytes come
+    cut            the share of the file after which the connection breaks, only once with `cut_once`
+    sends_parts    whether it supports Range, like web servers and unlike `python -m http.server`
+    states_length  whether it states the number of bytes
     """
 
     daemon_threads = True
@@ -103,7 +103,7 @@ class _FileHandler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         stop = size if server.cut_once and server.num_requests > 1 else server.cut
-        with suppress(OSError):  # who asked may have seen enough
+        with suppress(OSError):  # the client may have closed the connection
             self.wfile.write(server.content[start:stop])
 
     def log_message(self, *arguments: object) -> None:
@@ -112,7 +112,7 @@ class _FileHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def stop_in_time(seconds: float = MAX_SECONDS) -> Iterator[Event]:
-    """An event for who is to stop, set after a while at the latest."""
+    """An event that ends a wait. It is set after a time limit."""
     stop = Event()
     timer = Timer(seconds, stop.set)
     timer.start()

@@ -1,4 +1,4 @@
-"""Small videos made on the spot."""
+"""Small videos that tests make when they need them."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ MakeVideo = Callable[..., Path]
 
 
 def moving_scene(num_frames: int, *, width: int, height: int) -> np.ndarray:
-    """uint8 [T, H, W, 3], every frame clearly another: a ramp that moves and changes colour."""
+    """uint8 [T, H, W, 3], where every frame is clearly different: a ramp that moves and changes its colour."""
     t, y, x = np.meshgrid(np.arange(num_frames), np.arange(height), np.arange(width), indexing="ij")
     channels = [(x * 5 + t * 9) % 256, (y * 3 + t * 5) % 256, (t * 17) % 256 + 0 * x]
     return np.stack(channels, axis=-1).astype(np.uint8)
@@ -34,7 +34,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
         options: dict[str, str] | None = None,
         container_options: dict[str, str] | None = None,
     ) -> Path:
-        """A video of 25 frames a second, or with frames at `ticks` of 1/1000 s; options "bf" and "g" as in FFmpeg."""
+        """Make a video of 25 frames per second, or with frames at `ticks` of 1/1000 s, with options of FFmpeg."""
         path = tmp_path / name
         ticks = [40 * index for index in range(num_frames)] if ticks is None else ticks
         with av.open(str(path), "w", options=container_options or {}) as container:
@@ -56,7 +56,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
 
 def decode_fully(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The reference: pixels [T, H, W, 3] turned as shown, and pts_seconds [T], by PyAV decoding all of the video."""
+    """The reference: pixels [T, H, W, 3], rotated upright, and pts_seconds [T] of a full decode by PyAV."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     pixels = [np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90) for frame in frames]

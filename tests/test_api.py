@@ -1,4 +1,4 @@
-"""The Python API: lazy, typed, with examples that run, and the same results as the command line."""
+"""The Python API is lazy and typed, its examples run, and its results are those of the command line."""
 
 import doctest
 import inspect
@@ -23,7 +23,7 @@ FUNCTIONS = ("load_labeller", "load_captioner", "label_video", "label_folder", "
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, video_model, caption_model) -> Path:
-    """The current folder as the examples have it: models, a video, an image, a data set."""
+    """The current folder as in the examples, with models, a video, an image and a data set."""
     shutil.copytree(video_model, tmp_path / "models" / "labeller")
     shutil.copytree(caption_model, tmp_path / "models" / "captioner")
     (tmp_path / "videos").mkdir()

@@ -1,4 +1,4 @@
-"""params.yaml is refused with every problem at once."""
+"""An invalid params.yaml is refused with all its problems in one error."""
 
 import pytest
 import yaml

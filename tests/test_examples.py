@@ -1,4 +1,4 @@
-"""The scripts of examples/ run, and print what they say."""
+"""The scripts of examples/ run, and print what their texts promise."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def run(script: str, *arguments: object, cwd: Path) -> str:
-    """What a script prints; its exit code is 0."""
+    """Run a script, check that its exit code is 0, and return what it prints."""
     command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What a module imports, and what its code consists of, on small packages that each have one way to import."""
+"""The imports of a module and the files of its code, on small packages with one way to import each."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ MAIN = "pipeline/main.py"
 
 
 def tree_of(root: Path, main: str = "") -> SourceTree:
-    """The package FILES with a module `pipeline.main` of this source."""
+    """Write the package FILES with a module `pipeline.main` of this source."""
     for name, text in (FILES | {"main.py": main}).items():
         (root / "pipeline" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "pipeline" / name).write_text(text)
@@ -116,7 +116,7 @@ def test_the_fingerprint_changes_when_code_moves_to_another_file(tmp_path):
 
 @pytest.mark.parametrize("module", ["pipeline.training.captioner", "pipeline.stages.make_scenes", "pipeline.cli.main"])
 def test_every_module_that_python_loads_is_in_the_closure(module):
-    """The reference: Python itself, which loads what is not imported inside of a function."""
+    """The reference is Python itself, which loads all modules that are not imported within a function."""
     show = f"import sys, {module}; print(*(name for name in sys.modules if name.split('.')[0] == 'pipeline'))"
     loaded = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {module, "pipeline"} <= set(loaded.split()) <= SourceTree().closure_of(module)

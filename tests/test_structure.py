@@ -1,4 +1,4 @@
-"""The house keeps its rules: imports go downwards, dvc.yaml lists what stages import, configs and params.yaml agree."""
+"""The structure of the project: imports go downwards, dvc.yaml lists the imports of stages, and configs are valid."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ from pipeline.config import Params, load_params
 from pipeline.stages.dependencies import with_code_dependencies
 from pipeline.stages.evaluate_labeller import PICTURES
 
-# The rooms from the lowest to the highest, each with those that it may import; `errors` and `files` are open to all.
+# The rooms from the lowest to the highest, each with those that it may import. All may import `errors` and `files`.
 BOTTOM = {"errors", "files"}
 MAY_IMPORT = {
     "pipeline": set(),
@@ -149,7 +149,7 @@ def test_a_library_is_imported_in_one_place_only(library):
 
 
 def test_every_import_can_be_read_from_the_source():
-    """What `pipeline.imports` cannot see, no stage would depend on."""
+    """No stage would depend on an import that `pipeline.imports` cannot read."""
     for module, path in MODULES.items():
         for by_name in ("import_module(", "__import__(", "run_module(", "run_path("):
             assert by_name not in path.read_text(), f"{module}: {by_name}...)"
@@ -180,7 +180,7 @@ def test_every_stage_file_is_a_stage():
 
 
 def test_dvc_plots_are_columns_of_tables_and_a_folder_of_pictures():
-    """DVC takes each file of a folder that it draws for data, so that none may hold tables or reports too."""
+    """DVC reads each file of a folder of plots as data, so such a folder must not contain tables or reports."""
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
     folders = [plot for plot in plots if isinstance(plot, str)]
     assert folders == [f"results/evaluation/{PICTURES}"]

@@ -1,4 +1,4 @@
-"""A layout of label files is one entry of the registry: a foreign one is read wherever label files are."""
+"""A new layout of label files, which is one entry of the registry, is read wherever label files are read."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ SPACE = LabelSpace(("rest", "walk"))
 
 
 def parse_runs(path: Path) -> NamedFrames:
-    """The toy: `rest 3` stands for three frames of rest."""
+    """Parse the toy layout, in which `rest 3` stands for three frames of rest."""
     frames: NamedFrames = []
     for line, text in enumerate(path.read_text().splitlines(), start=1):
         name, count = text.split()

@@ -1,4 +1,4 @@
-"""What a label is: names and indices are each other's inverse, and what cannot be a label is refused."""
+"""Names and indices of labels are inverse, and invalid labels are refused."""
 
 import doctest
 from dataclasses import asdict

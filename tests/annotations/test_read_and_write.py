@@ -33,7 +33,7 @@ def written(path, text):
     return path
 
 
-# One class name a line
+# One class name per line
 
 
 @pytest.mark.parametrize("text", ["rest\nwalk\n\nwalk\n", "rest\nwalk\n\nwalk", "\ufeffrest\r\n walk\r\n \r\nwalk\r\n"])
@@ -242,7 +242,7 @@ def test_every_problem_of_spans_is_reported(rows, expected, tmp_path):
         assert sentence in problem.message
 
 
-# One class a video
+# One class per video
 
 
 def test_labels_of_videos_give_class_and_line(tmp_path):

@@ -1,4 +1,4 @@
-"""Caption files: to the letter, whole or not at all."""
+"""Caption files are correct to the byte, and appear completely or not at all."""
 
 import csv
 import json

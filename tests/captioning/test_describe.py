@@ -1,4 +1,4 @@
-"""Captions of images and videos from Python and from MLflow: what is described, what is refused, what it costs."""
+"""Captions of images and videos, from Python and from MLflow: results, refused inputs, and memory."""
 
 import math
 import shutil
@@ -45,7 +45,7 @@ def model(caption_model):
 
 
 def save_image(path: Path, *, seed: int = 0, size: tuple[int, int] = (40, 30)) -> Path:
-    """Two halves of one colour each; `size`: (width, height)."""
+    """Save an image with two halves of one colour each; `size` is (width, height)."""
     top, bottom = np.random.default_rng(seed).integers(0, 256, (2, 3), dtype=np.uint8)
     pixels = np.empty((size[1], size[0], 3), np.uint8)
     pixels[: size[1] // 2], pixels[size[1] // 2 :] = top, bottom
@@ -79,7 +79,7 @@ def test_images_in_batches_are_described_in_order_like_each_image_alone(model, i
     for path, captions in together:
         ((_, alone),) = described([path], model, search)
         assert_same(captions, alone)
-    assert len({captions[0].text for _, captions in together}) > 1  # it looks at the image
+    assert len({captions[0].text for _, captions in together}) > 1  # the captions depend on the image
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
@@ -215,7 +215,7 @@ def test_images_are_read_at_most_one_batch_per_thread_plus_one_ahead(model, imag
 
 # Videos
 
-TIMES = np.array([0.5, 0.54, 0.58, 1.3, 1.34, 2.0, 2.04, 2.9])  # 25 frames a second, with gaps
+TIMES = np.array([0.5, 0.54, 0.58, 1.3, 1.34, 2.0, 2.04, 2.9])  # 25 frames per second, with gaps
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def video(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def captions_of_frames(video, model, tmp_path_factory):
-    """(time, caption) of each frame, each saved as an image and described as such."""
+    """(time, caption) of each frame, which is saved as an image and captioned as an image."""
     folder = tmp_path_factory.mktemp("frames")
     with open_video(video) as reader:
         (frames,) = reader.read(batch_size=len(TIMES))

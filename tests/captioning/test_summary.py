@@ -1,4 +1,4 @@
-"""The summary of a video: what it says is true, in order of time, and short however long the video."""
+"""The summary of a video is true, in order of time, and short for a video of any length."""
 
 import re
 
@@ -13,7 +13,7 @@ HURDLE, GIRL, SEA = "the brown horse jumps over hurdles", "girl paints her nails
 
 
 def captions_of(*texts: str, labels: tuple[str, ...] = (), seconds: float = 10) -> list[VideoCaption]:
-    """One caption after the other, each of `seconds`."""
+    """Make consecutive captions that each last `seconds`."""
     return [
         VideoCaption(index * seconds, (index + 1) * seconds, labels[index] if labels else None, text, 0.1)
         for index, text in enumerate(texts)
@@ -48,7 +48,7 @@ def test_the_most_different_of_many_scenes_are_mentioned_and_the_others_counted(
     texts = [GRASS, FIELD, MEN, HURDLE, GIRL, SEA, f"{GIRL} red", "three cats sleep", f"{GRASS} fast"]
     summary = summarise(captions_of(*texts))
     assert len(re.findall(r"from \d:\d\d", summary)) == MAX_SCENES - 1
-    assert FIELD not in summary  # too near to the first
+    assert FIELD not in summary  # too similar to the first
     assert summary.endswith("In all, the caption changes 8 times, among 9 different ones.")
     assert summary == summarise(captions_of(*texts))
 

@@ -1,4 +1,4 @@
-"""A captioner comes back as it was saved, and a folder that is none is refused in a sentence that says why."""
+"""A saved captioner can be loaded, and any other folder is refused with a sentence that names the cause."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was saved, and one whose parts do not fit is refused in a sentence that says which."""
+"""A saved checkpoint can be loaded, and one whose parts do not fit is refused with a sentence that names them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Live labelling as a user meets it: on a real stream, what it writes, what it says, how it ends."""
+"""The command for live labelling, on real streams: its files, its messages and its exit codes."""
 
 import csv
 import io
@@ -95,7 +95,7 @@ def test_a_finished_video_behind_an_address_gets_the_rows_of_the_file(video_mode
 
 
 def test_received_frames_of_a_lost_video_are_labelled_and_the_loss_is_reported(tmp_path, capfd):
-    """Also the frames whose labels were held back until the next ones come."""
+    """The frames whose labels were held back are labelled too."""
     model = save_video_model(tmp_path / "model", settings=SETTINGS.model_copy(update={"min_segment_frames": 9}))
     video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
     with FileServer(video, cut=0.5) as server:
@@ -194,7 +194,7 @@ def test_the_first_signal_requests_a_stop_and_the_second_ends_the_command():
 
 @contextmanager
 def labelling(port: int, *, model: Path, out: Path) -> "Iterator[subprocess.Popen[str]]":
-    """The command in a process of its own, on the stream at a port; killed at the end, if it is still there."""
+    """Run the command in a separate process on the stream at a port, and kill it at the end if it still runs."""
     command = [sys.executable, "-m", "pipeline.cli", "label", f"http://me:secret@127.0.0.1:{port}/live"]
     with subprocess.Popen(
         [*command, "--model", str(model), "--out", str(out)],
@@ -231,7 +231,7 @@ def test_a_signal_after_a_lost_connection_ends_the_command_cleanly(number, video
         first.wait()
         num_before = len(rows_of(path))
         stack.enter_context(serving(video, port))
-        wait_for(path, num_before + 60, process)  # more than may have been on their way
+        wait_for(path, num_before + 60, process)  # more than can have been in transit
         process.send_signal(number)
         printed, messages = process.communicate(timeout=MAX_SECONDS)
     assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""The command as a user meets it: what it writes, what it says, how it ends."""
+"""The command line: its files, its messages and its exit codes."""
 
 import csv
 import json
@@ -212,7 +212,7 @@ def test_each_bad_file_is_reported_in_a_sentence_and_the_others_are_labelled(vid
         assert sentence.count(str(path)) == 1
     assert "labelled 2 of" in printed.out
     suffixes = (".frames.csv", ".overlay.mp4", ".report.json", ".segments.csv")
-    earlier.unlink()  # what an earlier call made is not lost
+    earlier.unlink()  # the files of an earlier call are not lost
     labelled = [f"{name}{suffix}" for name in ("first", "last") for suffix in suffixes]
     assert names_in(out) == ["decode_report.csv", *labelled]
 
@@ -340,7 +340,7 @@ def caption(*inputs: Path, model: Path, out: Path, more: tuple[str, ...] = ()) -
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder of three images, of one colour each, and a video of six frames at TIMES."""
+    """Make a folder of three images, of one colour each, and a video of six frames at TIMES."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name, color in (("a.png", "red"), ("b.jpg", "navy"), ("c.webp", "white")):
@@ -514,7 +514,7 @@ def test_check_lists_problems_and_ends_with_exit_code_2(feature_dataset, capsys)
 
 
 def test_check_shows_the_support_of_each_class(feature_dataset, capsys):
-    """Half-labelled and with a class in one video: no problem, so the exit code is 0, but a warning."""
+    """A partly labelled data set with a class in one video only is a warning and not a problem: exit code 0."""
     labels = feature_dataset / "labels" / "clip0.csv"
     labels.write_text("start,stop,class\n0,4,jump\n")
     (feature_dataset / "classes.txt").write_text("idle\nleft\nright\njump\n")

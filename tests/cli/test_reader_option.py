@@ -1,4 +1,4 @@
-"""--reader of the three commands that decode finished videos."""
+"""The option --reader of the three commands that decode finished videos."""
 
 import json
 from typing import get_args

@@ -1,4 +1,4 @@
-"""framescribe review as a user meets it: what it writes, what it says, how it ends."""
+"""The command `framescribe review`: its files, its messages and its exit codes."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every fault of a captioned image set is found, with its place; images go where their videos go; the manifest."""
+"""Every fault of captioned images is found with its place; images get the splits of their videos; the manifest."""
 
 import csv
 import re
@@ -27,7 +27,7 @@ SPLIT_OF = ("train", "train", "val", "test")  # of each pair of images
 
 @pytest.fixture
 def dataset(tmp_path) -> Path:
-    """Eight images with two captions each, two images of each group, splits that keep groups together."""
+    """Eight images with two captions each, two images per group, and splits that keep groups together."""
     root = tmp_path / "dataset"
     for folder in ("images", "splits"):
         (root / folder).mkdir(parents=True)
@@ -60,9 +60,9 @@ def swap(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-NUM_LINES = 1 + 3 * NUM_IMAGES  # of captions.csv, as every second caption is of two lines
+NUM_LINES = 1 + 3 * NUM_IMAGES  # of captions.csv, where every second caption has two lines
 
-# name of the fault: what makes it, and the place and words of each problem that it must give
+# name of the fault: the change that makes it, and the place and words of each problem that must be found
 FAULTS = {
     "empty image": (lambda d: (d / "images/dog0.png").write_bytes(b""), {"images/dog0.png": "is empty"}),
     "cut image": (
@@ -182,7 +182,7 @@ def test_a_broken_image_is_reported_together_with_the_faults_of_its_captions(dat
 
 @pytest.fixture
 def frames_of_videos(tmp_path) -> Path:
-    """Two images of each of three videos; the videos themselves are named by splits and groups, and may be missing."""
+    """Two images from each of three videos. Splits and groups name the videos, which may be missing."""
     root = tmp_path / "frames"
     for folder in ("images", "splits", "videos"):
         (root / folder).mkdir(parents=True)
@@ -218,12 +218,12 @@ def test_an_image_gets_the_split_and_group_of_its_video(frames_of_videos, has_vi
 def test_images_of_one_video_are_one_group_without_groups_csv(frames_of_videos):
     shutil.rmtree(frames_of_videos / "splits")
     assert {group for group, _ in places_of(frames_of_videos).values()} == {"run_a", "run_b", "run_c"}
-    shutil.rmtree(frames_of_videos / "videos")  # nothing says now that these are frames of videos
+    shutil.rmtree(frames_of_videos / "videos")  # now no file says that these are frames of videos
     assert all(group == stem for stem, (group, _) in places_of(frames_of_videos).items())
 
 
 def test_images_outside_the_groups_of_videos_are_their_own_group(frames_of_videos):
-    """As in the embedded data set: groups.csv is of the videos, and the images are of none of them."""
+    """As in the embedded data set, groups.csv names only videos, and the images come from none of them."""
     images = frames_of_videos / "images"
     for index, path in enumerate(sorted(images.iterdir())):
         path.rename(images / f"still_{index:05}.png")

@@ -1,4 +1,4 @@
-"""Feature files: read in slices, named by their fingerprint, never half there."""
+"""Feature files are read in slices, have a fingerprint, and are never half-written."""
 
 import numpy as np
 import pytest

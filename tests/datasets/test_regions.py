@@ -1,4 +1,4 @@
-"""Regions on disk: they come back image by image in any order, from as many files as it takes, never half there."""
+"""Regions on disk are read image by image in any order, from several files that are never half-written."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def digests(num_images: int) -> list[str]:
 
 
 def made(num_images: int) -> torch.Tensor:
-    """[N, 3, 5], each a number that float16 holds."""
+    """Make regions [N, 3, 5] of numbers that float16 represents exactly."""
     return torch.arange(num_images * 15).reshape(num_images, 3, 5) / 8
 
 

@@ -1,4 +1,4 @@
-"""Every fault of a data set is found, with its place, and nothing is found that is not there."""
+"""Every fault of a data set is found with its place, and nothing else is found."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ NUM_VIDEOS, NUM_FRAMES = 8, 24
 
 @pytest.fixture
 def dataset(tmp_path) -> Path:
-    """Eight files of features, two of each group, labels of both layouts, splits that keep groups together."""
+    """Eight files of features, two per group, labels in both layouts, and splits that keep groups together."""
     root = tmp_path / "dataset"
     for folder in ("features", "labels", "splits"):
         (root / folder).mkdir(parents=True)
@@ -43,7 +43,7 @@ def save(path: Path, array: np.ndarray) -> None:
     np.save(path, array)
 
 
-# name of the fault: what makes it, and the place and words of each problem that it must give
+# name of the fault: the change that makes it, and the place and words of each problem that must be found
 FAULTS = {
     "empty file": (lambda d: (d / "features/clip0.npy").write_bytes(b""), {"features/clip0.npy": "not a readable"}),
     "truncated file": (
@@ -189,7 +189,7 @@ def test_real_data_sets_have_no_problem(real_data, name):
     assert problems_of(real_data / name) == []
 
 
-# One class a video
+# One class per video
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The embedded data set is what it says: its files, read back by other code, agree with its labels and its words."""
+"""The embedded data set is correct: its files, read by other code, agree with its labels and captions."""
 
 import csv
 import math
@@ -62,7 +62,7 @@ def scenes() -> list[Scene]:
 
 @pytest.fixture(scope="module")
 def decoded(root: Path, scenes: list[Scene]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pixels uint8 [T,H,W,3] and pts in seconds [T] of each video, read from its file by PyAV."""
+    """Pixels uint8 [T,H,W,3] and pts in seconds [T] of each video, read from the file by PyAV."""
     videos = []
     for scene in scenes:
         with av.open(str(root / "videos" / f"{scene.stem}.mp4")) as container:
@@ -79,7 +79,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def measure(pixels: np.ndarray, scene: Scene) -> np.ndarray:
     """The actor's x, y, area and the direction of its hand in each frame [T,4], from the pixels alone.
 
-    Its hull is found by its colour; area 0 and NaN where it is not seen.
+    The hull is found by its colour. The area is 0 and the rest NaN where the actor is not visible.
     """
     colors = [COLORS[scene.actor.color], COLORS[scene.landmark.color], scene.session.background, INK]
     colors += [tuple(0.6 * channel for channel in color) for color in colors[:2]]  # the outlines
@@ -143,7 +143,7 @@ def test_the_actor_is_where_the_script_says(scenes: list[Scene], decoded: list[t
 def test_labels_match_the_movement_in_the_pixels(
     scenes: list[Scene], decoded: list[tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    """A rule of thumb that sees nothing but the decoded pixels of a segment finds the class in its label."""
+    """A rule of thumb that reads only the decoded pixels of a segment finds its class."""
     seen = set()
     for scene, (pixels, _) in zip(scenes, decoded, strict=True):
         measured = measure(pixels, scene)
@@ -197,7 +197,7 @@ def test_every_labelled_segment_has_a_true_caption(root: Path, scenes: list[Scen
 
 
 def check_words(caption: str, scene: Scene, frames: range, *, needs_relation: bool) -> None:
-    """Both figures are named as they are, and the relation holds in every one of `frames`, by the centres alone."""
+    """Check that both figures are named correctly, and that the relation of their centres holds in every frame."""
     figures = rf"an? ((?:{'|'.join(COLORS)}) (?:{'|'.join(SHAPES)}))"
     actor, landmark = (f"{figure.color} {figure.shape}" for figure in (scene.actor, scene.landmark))
     named = re.findall(figures, caption)
@@ -399,7 +399,7 @@ def test_the_actor_stays_in_the_picture_and_never_jumps(seed: int, index: int, s
 
 
 def test_the_action_is_visible_in_movement_but_not_in_one_frame() -> None:
-    """Nearest neighbour on the true state: what no encoder of single frames can beat by much."""
+    """The accuracy of the nearest neighbour on the true state. No encoder of single frames can be much better."""
     scenes = [script_scene(SEED, index, num_frames=(60, 150)) for index in range(160)]
     seen, unseen = scenes[:120], scenes[120:]
     still = nearest_neighbour_accuracy(seen, unseen, lags=())

@@ -1,4 +1,4 @@
-"""How much there is of each class: counted as by brute force; what is too little is told in a few sentences."""
+"""The support of each class is counted correctly, and shortages are reported in a few sentences."""
 
 import csv
 
@@ -36,7 +36,7 @@ def make(*videos: tuple[str | None, str, list[int]]) -> tuple[list[Source], dict
 
 
 def enough(class_index: int, num_videos: int = FEW_SEGMENTS) -> list[tuple[str, str, list[int]]]:
-    """Training videos that leave nothing to say about the class `rest` and this one."""
+    """Training videos with enough support for the class `rest` and this one."""
     return [("train", f"g{i}", [0, class_index]) for i in range(num_videos)]
 
 

@@ -1,4 +1,4 @@
-"""Windows cover every labelled frame once; batches are padded and nothing else."""
+"""Windows cover every labelled frame once, and batches differ from them only by padding."""
 
 import numpy as np
 import torch

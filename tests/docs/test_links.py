@@ -1,4 +1,4 @@
-"""The links of the documentation lead somewhere, and its lines are short."""
+"""The links of the documentation have existing targets, and its lines are short."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""docs/users/settings.md is what docs/make_settings.py makes of the code and of configs/."""
+"""docs/users/settings.md is up to date with docs/make_settings.py, the code and configs/."""
 
 import runpy
 

@@ -1,4 +1,4 @@
-"""Each message that docs/users/troubleshooting.md quotes stands in the code."""
+"""Each message that docs/users/troubleshooting.md quotes is in the code."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ def quoted_messages() -> list[str]:
 
 
 def texts_in_code() -> list[str]:
-    """Every string of the code, those of f-strings with FIELD for each field."""
+    """Every string of the code, where FIELD stands for each field of an f-string."""
     texts = []
     for path in (ROOT / "pipeline").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

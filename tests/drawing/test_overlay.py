@@ -1,4 +1,4 @@
-"""The overlay says what it should, where it should, and leaves the picture alone."""
+"""The overlay shows the right text in the right place, and does not cover the picture."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pages: what is put into a template is shown as it is, nothing is left out silently, and templates are installed."""
+"""Values appear unchanged in pages, missing values are errors, and templates are installed with the package."""
 
 import tomllib
 from html import unescape

@@ -89,7 +89,7 @@ def test_curves_have_a_panel_for_losses_one_for_scores_and_one_per_other_name():
 
 def test_gradients_have_a_panel_per_layer_and_direction_and_one_for_the_radii():
     norms = {epoch: np.full((2, 2, 5), 10.0**-epoch) for epoch in (0, 3)}
-    norms[3][1, 1, 4] = 0  # went under: there is no logarithm to draw
+    norms[3][1, 1, 4] = 0  # underflowed to 0, whose logarithm cannot be drawn
     radii = np.arange(4 * 2 * 2 * 3, dtype=float).reshape(4, 2, 2, 3)
     figure = plot_gradients(norms, radii, ("r", "z", "n"))
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.axison}

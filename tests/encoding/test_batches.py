@@ -1,4 +1,4 @@
-"""Frames of many callers in batches of one size: each gets what the encoder gives for its frames, whatever happens."""
+"""Frames of many callers share batches of one size, and each caller gets the features of its own frames."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.encoding.batches import MAX_WAITING_BATCHES, SharedBatches
 
 BATCH_SIZE = 4
-SECONDS = 20  # after which something hangs
+SECONDS = 20  # a longer wait means that a thread hangs
 
 
 def some_frames(number: int, num_frames: int) -> np.ndarray:
@@ -21,13 +21,13 @@ def some_frames(number: int, num_frames: int) -> np.ndarray:
 
 
 def expected_of(pixels: np.ndarray) -> torch.Tensor:
-    """The features of an encoder that looks at each frame by itself."""
+    """The features of an encoder that encodes each frame independently."""
     values = torch.from_numpy(pixels).flatten(1).double()
     return torch.stack([values.sum(1), (values * torch.arange(values.shape[1])).sum(1)], dim=1)
 
 
 class Recording:
-    """An encoder that keeps the sizes of its batches, and is asked by one thread at a time."""
+    """An encoder that records the sizes of its batches, and checks that one thread at a time calls it."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -44,7 +44,7 @@ class Recording:
 
 
 class Held(Recording):
-    """An encoder that waits until it is let go."""
+    """An encoder that waits until the test releases it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def test_an_incomplete_batch_waits_only_while_another_batch_is_encoded():
     time.sleep(0.05)
     assert not second.done()
     assert other.sizes == []
-    full = batches.submit(some_frames(2, 1))  # with it a batch is full, and need not wait
+    full = batches.submit(some_frames(2, 1))  # this completes a batch, which does not wait
     assert torch.equal(full.result(SECONDS), expected_of(some_frames(2, 1)))
     assert other.sizes == [4]
     third = batches.submit(some_frames(3, 1))
@@ -142,7 +142,7 @@ def test_an_error_reaches_only_the_callers_with_frames_in_the_batch():
     before = batches.submit(some_frames(0, BATCH_SIZE))
     assert held.is_asked.wait(SECONDS)
     beside = batches.submit(some_frames(1, 2))
-    bad = batches.submit(np.full((2 * BATCH_SIZE, 3, 2, 3), 255, np.uint8))  # in three batches, none of which is whole
+    bad = batches.submit(np.full((2 * BATCH_SIZE, 3, 2, 3), 255, np.uint8))  # in three incomplete batches
     after = batches.submit(some_frames(2, 3))
     held.may_go.set()
     assert len(before.result(SECONDS)) == BATCH_SIZE

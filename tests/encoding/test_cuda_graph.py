@@ -1,4 +1,4 @@
-"""On a GPU: a graph gives torch's features, the same bits whoever else encodes. Without one: what leads up to it."""
+"""A CUDA graph gives the features of torch, to the bit for any number of threads. Some tests need no GPU."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def some_pixels(num_frames: int, size=SIZE) -> np.ndarray:
 
 
 def assert_near(found: torch.Tensor, expected: torch.Tensor) -> None:
-    """To 1e-4 of the largest feature."""
+    """Compare to 1e-4 of the largest feature."""
     assert found.dtype == torch.float32
     assert found.device.type == "cpu"
     assert float((found - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
@@ -74,7 +74,7 @@ def test_torch_is_used_if_no_graph_can_be_captured(monkeypatch, capsys):
         raise CaptureError("the encoder cannot be captured as a CUDA graph (a reason)")
 
     class Elsewhere(nn.Module):
-        """Says that it is on another device than it is."""
+        """A module that reports another device than it is on."""
 
         def __init__(self, encoder: nn.Module) -> None:
             super().__init__()
@@ -170,7 +170,7 @@ print(type(runtime).__name__, bool(runtime.submit(some_pixels(2)).result().isfin
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     }
-    command = [sys.executable, "-c", code]  # of its own: a failed capture leaves traces in torch
+    command = [sys.executable, "-c", code]  # in a separate process: a failed capture changes torch's state
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=120)
     assert done.stdout == "TorchRuntime True\n", done.stderr
     assert "cannot be captured" in done.stderr

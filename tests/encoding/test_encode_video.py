@@ -1,4 +1,4 @@
-"""Videos and images through the encoder: in order, each frame as if it were alone, in batches of any size."""
+"""Videos and images are encoded in order, each frame independently of the others, in batches of any size."""
 
 import gc
 import threading
@@ -50,7 +50,7 @@ def test_features_equal_those_of_the_encoder_in_batches_of_any_size(frames, tmp_
 
 
 class _Reading:
-    """A reader of six batches that tells how many were asked for, and breaks where it is asked to."""
+    """A reader of six batches that counts how many were requested, and fails at a given batch."""
 
     def __init__(self, *, breaks_at: int = 6) -> None:
         self.num_read, self._breaks_at = 0, breaks_at
@@ -101,7 +101,7 @@ def seeing():
 
 
 def regions_by(runtime: type, frames: FrameEncoder) -> RegionEncoder:
-    """`TorchRegions`, or by a runtime; all threads that it may need are there."""
+    """`TorchRegions`, or a runtime with all threads that it may need."""
     if runtime is TorchRegions:
         return TorchRegions(frames.encoder, frames.preprocess)
     opened = runtime(frames)
@@ -165,7 +165,7 @@ def test_regions_of_an_export_do_not_depend_on_the_batch(seeing):
 
 @pytest.mark.parametrize("by", [TorchRegions, TorchRuntime, OpenVINORuntime])
 def test_a_region_of_interest_that_needs_no_scaling_is_encoded(by):
-    """Its pixels are a part of the image's, in strides."""
+    """Its pixels are a strided view of the pixels of the image."""
     frames = make_seeing(crop=(10, 20, 64, 64))
     (image,) = np.random.default_rng(0).integers(0, 256, (1, 100, 90, 3), dtype=np.uint8)
     ((regions,),) = batches_of(regions_by(by, frames), [image], batch_size=1)
@@ -242,7 +242,7 @@ def test_cuda_is_used_only_if_there_is_a_cuda_device(monkeypatch):
 
 
 def still_scene(path: Path) -> list[int]:
-    """A video without loss of 40 frames that change at the frames which are returned, and stand still between them."""
+    """Write a lossless video of 40 frames. The picture changes only at the returned frames."""
     changes = [0, 3, 4, 11, 24, 25, 39]
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:

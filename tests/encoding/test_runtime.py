@@ -1,4 +1,4 @@
-"""Every runtime gives torch's features, each frame's by itself; and what an export does that is missing or is wrong."""
+"""Every runtime gives the features of torch per frame; missing, damaged and wrong exports."""
 
 import os
 import subprocess
@@ -78,7 +78,7 @@ def test_the_features_of_a_frame_do_not_depend_on_its_batch(frames):
     runtime, pixels = OpenVINORuntime(frames), some_pixels(11)
     whole = runtime.submit(pixels).result()
     alone = torch.cat([runtime.submit(pixels[i : i + 1]).result() for i in range(11)])
-    assert runtime._batch_frames in (1, BATCH_FRAMES)  # on another processor a frame's place may count
+    assert runtime._batch_frames in (1, BATCH_FRAMES)  # on another processor the position of a frame may matter
     assert torch.equal(whole, alone)
     one_by_one = OpenVINORuntime(frames, batch_frames=1)
     assert one_by_one._batch_frames == 1
@@ -107,7 +107,7 @@ def test_an_error_in_a_thread_is_raised_where_the_features_are_requested(frames)
     runtime = OpenVINORuntime(frames)
     with pytest.raises(Exception, match="shape"):
         runtime.submit(some_pixels(3, (40, 40))).result()
-    assert runtime.submit(some_pixels(40)).result().shape[0] == 40  # no place in the queue is lost
+    assert runtime.submit(some_pixels(40)).result().shape[0] == 40  # the queue loses no entry
 
 
 def test_several_threads_can_share_a_runtime(frames):
@@ -238,7 +238,7 @@ print(len(runtime.submit(some_pixels(4)).result()))
 
 
 def output_of(code: str) -> str:
-    """What Python code prints, run in a process of its own."""
+    """Run Python code in a separate process, and return what it prints."""
     folder = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "tests"), str(ROOT)])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)

@@ -1,4 +1,4 @@
-"""Folders of videos: what is written, skipped, gone on with after a kill; damaged ones; several at once."""
+"""Folders of videos: files, finished videos, resuming after a kill, damaged videos, and parallel labelling."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def label(
 
 
 def damage(path: Path) -> None:
-    """Blank a stretch in the middle of a video of noise, which takes some frames with it."""
+    """Blank a part in the middle of a video of noise, which damages some frames."""
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
@@ -147,7 +147,7 @@ def test_another_static_threshold_labels_finished_videos_again(video_model, mode
 
 
 class Killed(BaseException):
-    """Stands for a signal that no one can catch."""
+    """Stands for a signal that no process can catch."""
 
 
 @pytest.mark.parametrize("num_writes", range(12))
@@ -158,7 +158,7 @@ def test_a_call_killed_between_any_two_writes_resumes_with_the_same_bytes(
         path.unlink()
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
     outputs = OutputOptions(formats=("csv", "vtt"))
-    label(videos, model, out)  # an earlier call that wanted less
+    label(videos, model, out)  # an earlier call that requested fewer formats
     label(videos, model, undisturbed, outputs)
     replace, count = os.replace, iter(range(1000))
 
@@ -223,7 +223,7 @@ def test_a_damaged_video_is_skipped_labelled_in_part_or_ends_the_call(model, vid
     outcome, printed = label(videos, model, tmp_path / "stop", OutputOptions(on_error="stop"))
     assert (outcome.num_failed, len(printed)) == (1, 1)
     assert not (tmp_path / "stop" / "clip3.report.json").exists()
-    # what was labelled in part is finished for those who accept that, and for nobody else
+    # a video labelled in part is finished only for calls with on_error partial
     assert label(videos, model, tmp_path / "partial", OutputOptions(overlay=True, on_error="partial"))[
         0
     ] == LabellingOutcome(0, 0, 4, 0)
@@ -256,7 +256,7 @@ def test_several_videos_are_labelled_in_parallel(video_model, videos, tmp_path):
 
 
 class Sharing:
-    """A runtime that gathers the frames of all videos, and encodes each by itself."""
+    """A runtime that collects the frames of all videos, and encodes each frame independently."""
 
     def __init__(self, frames: FrameEncoder) -> None:
         self.frame_encoder = frames
@@ -316,7 +316,7 @@ def test_a_tracked_call_is_a_run_below_the_training_run_of_the_model(workspace, 
     assert run.data.metrics["decoded_frames"] == 10 + 19 + 28
     assert [file.path for file in MlflowClient().list_artifacts(run.info.run_id)] == ["decode_report.csv"]
     other = MlflowClient().get_run(track_call(model, paths, outcome, tmp_path / "labels"))
-    assert "mlflow.parentRunId" not in other.data.tags  # the store knows nothing of that run
+    assert "mlflow.parentRunId" not in other.data.tags  # the store does not have that run
 
 
 def test_temporary_folders_of_a_killed_call_are_removed(model, videos, tmp_path):

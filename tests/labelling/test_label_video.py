@@ -31,7 +31,7 @@ def model(video_model):
 def test_a_video_in_batches_gets_the_labels_of_the_video_in_one_piece(bidirectional, tmp_path):
     settings = SETTINGS.model_copy(update={"bidirectional": bidirectional})
     model = load_model(str(save_video_model(tmp_path / "model", settings=settings)), device="cpu")
-    video = write_video(tmp_path / "clip.mp4", num_frames=21)  # 8 frames are encoded at once
+    video = write_video(tmp_path / "clip.mp4", num_frames=21)  # 8 frames are encoded in one batch
     printed: list[int] = []
     result = label_video(video, model, on_progress=printed.append)
     frames, labeller = model.checkpoint.frame_encoder, model.checkpoint.labeller
@@ -111,12 +111,12 @@ def test_an_empty_folder_is_refused(model, tmp_path):
     np.save(tmp_path / "clip.npy", np.zeros((3, 3)))
     with pytest.raises(InputError, match="holds no video"):
         find_inputs([tmp_path], model)
-    assert find_inputs([tmp_path / "clip.npy"], model) == [tmp_path / "clip.npy"]  # refused where it is read
+    assert find_inputs([tmp_path / "clip.npy"], model) == [tmp_path / "clip.npy"]  # refused by the reader
 
 
 @pytest.fixture(scope="module")
 def logged(video_model, tmp_path_factory):
-    """The model in an MLflow store of its own, registered as `tiny`; yields its URIs."""
+    """The model in a separate MLflow store, registered as `tiny`. Yields its URIs."""
     mlflow = pytest.importorskip("mlflow")
     from pipeline.tracking import store as tracking_store
 

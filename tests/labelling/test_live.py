@@ -1,4 +1,4 @@
-"""Labels while a video is made: those of the finished video, in time, with every dropped frame counted."""
+"""Live labels are those of the finished video, come in time, and every dropped frame is counted."""
 
 import csv
 import threading
@@ -40,8 +40,8 @@ def no_thread_is_left():
 
 
 class Made:
-    """A source whose frames are there at once, but for those after the first one with `go_on`; it breaks at the end
-    if it is told to.
+    """A source whose frames are available immediately. Frames after the first one wait for `go_on`, if it is given, and
+    `error` is raised at the end.
     """
 
     name, stem, connected, num_reconnections = "made", "made", True, 0
@@ -65,7 +65,7 @@ class Made:
 
 
 class Endless:
-    """A source of a frame every few seconds, which does not look whether it is to stop while it waits."""
+    """A source with one frame per `seconds`. It does not check for a stop while it waits."""
 
     name, stem, connected, num_reconnections, can_wait = "endless", "endless", True, 0, False
 
@@ -80,7 +80,7 @@ class Endless:
 
 
 def with_encoder(model: Model, features: Callable[[np.ndarray], Tensor]) -> Model:
-    """The same model, with other features of a batch of frames uint8 [n, 32, 32, 3]."""
+    """The same model with another encoder, for batches of frames uint8 [n, 32, 32, 3]."""
 
     def submit(pixels: np.ndarray) -> SimpleNamespace:
         assert len(pixels) <= frames.spec.batch_size
@@ -139,9 +139,9 @@ def test_a_slow_network_gets_the_newest_frames_and_dropped_frames_are_counted(mo
     source = Made(60, go_on=begun)
 
     def features(pixels: np.ndarray) -> Tensor:
-        if pixels.any():  # not the frame that warms it up
+        if pixels.any():  # not the frame of the warm-up
             begun.set()
-            assert source.all_made.wait(30)  # all others come while it works on the first one
+            assert source.all_made.wait(30)  # all other frames arrive while it encodes the first one
         return model.runtime.submit(pixels).result()
 
     session = LiveSession(source, with_encoder(model, features), stop=stop, buffer_frames=buffer_frames)
@@ -173,7 +173,7 @@ def test_the_delay_is_measured_and_its_quantiles_are_those_of_all_labels(model, 
 
 
 class Passing(nn.Module):
-    """In place of a labeller: what comes from the encoder are the logits."""
+    """Replaces a labeller: the features are the logits."""
 
     causal, head = True, "many_to_many"
 
@@ -233,7 +233,7 @@ def test_an_error_in_capturing_is_raised_after_the_labels_before_it(model, stop,
 
 @pytest.mark.parametrize("every_seconds", [0.01, 0.6])
 def test_capturing_ends_when_the_caller_stops_reading_labels(model, stop, every_seconds):
-    before = set(threading.enumerate())  # some of which may end: an encoder's, of another test
+    before = set(threading.enumerate())  # some may end meanwhile: those of an encoder of another test
     labels = LiveSession(Endless(every_seconds), model, stop=stop).labels()
     while not next(labels):
         pass

@@ -1,4 +1,4 @@
-"""Which reader labels a video: said in its report, part of what a finished video is known by, and never in part."""
+"""The reader of a video is in its report, decides whether a video is finished, and never reads in part."""
 
 import hashlib
 import json

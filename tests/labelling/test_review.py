@@ -1,4 +1,4 @@
-"""What is listed of several videos: where labels are wrong, or likely to be, and nothing of what is well."""
+"""The list of several videos has the parts where labels are wrong or the model is uncertain, and no others."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def model(feature_model) -> Model:
 
 @pytest.fixture
 def outspoken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of a trained model: the features of a frame are the probabilities of its classes."""
+    """Replaces a trained model: the features of a frame are the probabilities of its classes."""
 
     def label(path: Path, model: Model, *, on_progress) -> VideoLabels:
         probabilities = np.load(path)
@@ -43,7 +43,7 @@ def outspoken(monkeypatch: pytest.MonkeyPatch) -> None:
 def write_probabilities(
     path: Path, *, seed: int, unsure: slice | np.ndarray = slice(0), says: np.ndarray | None = None
 ) -> Path:
-    """A model that is sure (0.9 and more) of `says`, class 0 by default, and knows nothing of the frames `unsure`."""
+    """Write probabilities of 0.9 and more for `says`, class 0 by default, and nearly equal ones in frames `unsure`."""
     rng = np.random.default_rng(seed)
     says = np.zeros(NUM_FRAMES, int) if says is None else says
     probabilities = np.eye(3)[says] * 0.9 + rng.dirichlet(np.ones(3), NUM_FRAMES) * 0.1
@@ -100,7 +100,7 @@ def test_planted_wrong_labels_are_found_and_right_ones_are_not_listed(model, out
 def test_unlabelled_frames_of_a_partly_labelled_video_are_listed_only_as_uncertain(model, outspoken, tmp_path):
     path = write_probabilities(tmp_path / "clip.npy", seed=0, unsure=np.r_[50:80, 300:330])
     given = np.full(NUM_FRAMES, IGNORE_INDEX)
-    given[:200] = np.load(path)[:200].argmax(axis=1)  # the model agrees, if unsurely
+    given[:200] = np.load(path)[:200].argmax(axis=1)  # the model agrees with a low probability
     given[150:170] = 1
     annotation = write_labels(tmp_path / "labels" / "clip.csv", given)
     listed = review_video(path, model, listing=LISTING, given=annotation)
@@ -114,7 +114,7 @@ def test_unlabelled_frames_of_a_partly_labelled_video_are_listed_only_as_uncerta
 
 def test_the_list_has_the_best_of_all_videos_and_not_too_many_of_one(model, outspoken, tmp_path):
     paths = []
-    for i, length in enumerate((200, 40, 30, 20)):  # the first video is uncertain for long
+    for i, length in enumerate((200, 40, 30, 20)):  # the first video has a long uncertain part
         paths.append(write_probabilities(tmp_path / f"clip{i}.npy", seed=i, unsure=slice(100, 100 + length)))
     outcome, _ = run(paths, model, tmp_path / "out", listing=LISTING)
     assert [item.stem for item in outcome.listed].count("clip0") >= 2

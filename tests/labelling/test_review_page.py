@@ -1,4 +1,4 @@
-"""The list as a table, to the letter, and as a page that needs nothing else."""
+"""The list as a table, compared to the byte, and as a page that loads only its pictures."""
 
 import math
 from dataclasses import replace
@@ -39,7 +39,7 @@ UNCERTAIN = ReviewItem(
 
 
 class Page(HTMLParser):
-    """What a browser would load, follow and show."""
+    """The files that a browser would load, the links, and the text that it would show."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def test_the_page_shows_names_unchanged_and_loads_only_pictures_beside_it(tmp_pa
     assert page.tags.count("article") == 2
     assert page.tags.count("img") == 1
     assert [unquote(link) for link in page.links] == [f"{DISAGREES.video}#t=0.40,0.56", DISAGREES.picture]
-    assert "#" not in page.links[1]  # a browser would take it for the end of the address
+    assert "#" not in page.links[1]  # a browser would read it as the end of the address
     text = "".join(page.shown)
     for shown in ("2 stretches <all>", "a#1 & b", "0:00.4 \N{EN DASH} 0:00.6", "frames 10 to 13", "<b>eat</b>", "90%"):
         assert shown in text

@@ -1,4 +1,4 @@
-"""Stretches of a video that are worth a look: whatever the gains, they keep their promises."""
+"""Stretches of a video that are worth a look, for arbitrary gains."""
 
 import doctest
 from collections import Counter

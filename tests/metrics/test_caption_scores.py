@@ -1,4 +1,4 @@
-"""Scores of captions against values worked out by hand, the package itself, and what must hold of any corpus."""
+"""Scores of captions against values computed by hand, the package itself, and properties of any corpus."""
 
 import math
 import os
@@ -27,7 +27,7 @@ quick = settings(max_examples=50, deadline=None)
 
 @pytest.fixture(autouse=True)
 def no_java(request, monkeypatch):
-    """METEOR takes seconds to start, and there is not everywhere a java: only the tests that are of it run it."""
+    """METEOR takes seconds to start, and Java may be missing: only the tests of METEOR run it."""
     if "needs_java" not in request.fixturenames:
         monkeypatch.setattr(shutil, "which", lambda command: None)
 
@@ -51,14 +51,14 @@ def test_bleu_equals_values_computed_by_hand():
     clipped = score_one("the the the the", "The cat sat down.")  # one "the" of four is in the reference
     assert clipped["bleu_1"] == pytest.approx(25.0)
     assert clipped["bleu_2"] == pytest.approx(0.0, abs=1e-3)
-    short = score_one("a dog runs", "a dog runs fast on grass")  # all in it, half as long
+    short = score_one("a dog runs", "a dog runs fast on grass")  # all words are in it, and it is half as long
     assert [short["bleu_1"], short["bleu_3"]] == pytest.approx([100 * math.exp(1 - 6 / 3)] * 2)
     nearest = score_one("a dog runs", "a dog runs fast on grass", "a cat")  # the nearer reference is shorter
     assert nearest["bleu_2"] == pytest.approx(100.0)
 
 
 def test_rouge_equals_values_computed_by_hand():
-    precision, recall, beta = 2 / 3, 2 / 4, 1.2  # "a ... runs" of both
+    precision, recall, beta = 2 / 3, 2 / 4, 1.2  # "a ... runs" is in both
     expected = 100 * (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
     assert score_one("a cat runs", "a dog runs fast")["rouge_l"] == pytest.approx(expected)
 
@@ -167,7 +167,7 @@ def test_rewards_without_a_reference_are_refused():
 
 
 def make_java(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """A command `java` that is a shell script."""
+    """Make a command `java` that is a shell script."""
     java = folder / "java"
     java.write_text(f"#!/bin/sh\n{script}\n")
     java.chmod(0o755)

@@ -7,7 +7,7 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.metrics import frames
 from pipeline.metrics.frames import ClassScores, accuracy, class_scores, confusion_matrix, macro_f1
 
-# 10 frames of a (class 0), 5 of b, 3 of c that nobody found; d is in neither.
+# 10 frames of a (class 0), 5 of b, 3 of c that were never predicted; d is in neither.
 CONFUSION = np.array([[8, 2, 0, 0], [1, 4, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0]])
 
 

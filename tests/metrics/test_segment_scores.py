@@ -23,7 +23,7 @@ from pipeline.metrics.segments import (
 
 SPACE = LabelSpace(("a", "b", "c"))
 SEQUENCES = st.lists(st.integers(0, 2), max_size=7)
-# Runs rather than free frames: otherwise nearly every segment is one frame long.
+# Runs instead of independent frames, since otherwise nearly every segment has one frame.
 LABELS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6)), min_size=1, max_size=8).map(
     lambda runs: np.repeat([c for c, _ in runs], [n for _, n in runs])
 )
@@ -38,7 +38,7 @@ def edit_and_f1(truth, predicted, min_iou=0.5, background=None):
 
 
 def matches_by_sets(truth, predicted, min_iou):
-    """The definition of the module's head, with sets of frames and a list of the true segments already hit."""
+    """The definition in the head of the module, with sets of frames and a list of the matched true segments."""
     true_segments, predicted_segments = scored_segments(truth, predicted, SPACE)
     hit, false_positives = [], 0
     for claim in predicted_segments:

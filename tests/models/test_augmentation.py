@@ -1,4 +1,4 @@
-"""What training does to frames: against pixels that say where they come from."""
+"""The augmentation of frames, on pixels that contain their own position."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Beam search: solved by hand, against every sentence there is, and the rules that a sentence keeps."""
+"""Beam search is compared with results by hand and with all possible sentences; the rules for sentences."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ A, B = 3, 4
 
 
 def search(chains: Tensor, **options) -> Sentences:
-    """Under chains [N, V, V] of probabilities: of the next word (column) after the last one (row), for each image."""
+    """Search with chains [N, V, V]: per image, the probability of the next word (column) after the last word (row)."""
     log_chains = chains.log()
     num_images = len(chains)
 
@@ -36,7 +36,7 @@ def search(chains: Tensor, **options) -> Sentences:
 
 
 def by_hand() -> Tensor:
-    """Greed takes A (0.6), after which nothing is likely; B (0.4) leads to the best sentence."""
+    """Greedy search takes A (0.6), after which no word is likely. B (0.4) leads to the best sentence."""
     chain = torch.zeros(1, 5, 5)
     chain[0, START, [A, B]] = torch.tensor([0.6, 0.4])
     chain[0, A, [END, A, B]] = torch.tensor([0.3, 0.3, 0.4])

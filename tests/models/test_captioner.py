@@ -1,4 +1,4 @@
-"""The captioner: step by step equals all at once, each image by itself, where it looks, and what it never says."""
+"""The captioner: single steps equal one pass, images are independent, attention, and words that never occur."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The labeller: independence of padding and chunks, causality, what each head reads, and gradients into an encoder."""
+"""The labeller: independence of padding and chunks, causality, the heads, and gradients into an encoder."""
 
 from typing import Any
 
@@ -177,7 +177,7 @@ def test_features_are_disturbed_only_in_training() -> None:
 def test_later_frames_change_nothing_if_and_only_if_a_labeller_is_causal(cell: str, bidirectional: bool) -> None:
     labeller, x = make(cell, bidirectional=bidirectional), features(1, 8)
     changed = x.clone()
-    changed[:, 5:] *= -1  # the LayerNorm would take out a shift
+    changed[:, 5:] *= -1  # the LayerNorm would remove a shift
     unmoved = torch.allclose(labeller(x).logits[:, :5], labeller(changed).logits[:, :5])
     assert labeller.causal == unmoved == (cell == "none" or not bidirectional)
 
@@ -192,9 +192,9 @@ def test_earlier_frames_have_an_effect_only_through_the_recurrent_network(cell: 
 
 
 def test_the_labeller_learns_what_one_frame_does_not_show() -> None:
-    """Class: which of two marks was seen last, many frames ago. Without the recurrent network it is a coin flip."""
+    """The class is the last of two marks, many frames ago. Without a recurrent network it is a coin flip."""
     torch.manual_seed(0)
-    marks = torch.randint(0, 12, (16, 40))  # 0 and 1 are the marks, all else is nothing
+    marks = torch.randint(0, 12, (16, 40))  # 0 and 1 are the marks, all other values mean nothing
     marks[:, 0] = torch.randint(0, 2, (16,))
     labels = torch.zeros_like(marks)
     for t in range(40):

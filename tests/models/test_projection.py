@@ -1,4 +1,4 @@
-"""The projection against LayerNorm and Linear one after the other, by autograd and in float64."""
+"""The projection is compared with LayerNorm followed by Linear, by autograd in float64."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from pipeline.models.projection import project
 
 
 def make(num_features: int, sizes: list[int], *, normalized: bool) -> tuple[nn.LayerNorm | nn.Identity, nn.ModuleList]:
-    """With a LayerNorm whose weight and bias are not those it starts with; every other Linear has no bias."""
+    """Make a LayerNorm with random weight and bias, and Linear layers of which every other one has no bias."""
     torch.manual_seed(0)
     linears = [nn.Linear(num_features, size, bias=not index % 2) for index, size in enumerate(sizes)]
     if not normalized:

@@ -1,4 +1,4 @@
-"""From frames to steps: against NumPy and loops, in chunks as at once."""
+"""From frames to steps: compared with NumPy and loops; chunks equal the whole video."""
 
 import numpy as np
 import torch

@@ -17,7 +17,7 @@ def one_hot(labels, num_classes=3):
 
 
 def smooth_by_lists(probabilities, min_segment_frames):
-    """The same rule, written as a list of runs that is searched from the start each time."""
+    """The same rule as a list of runs that is searched from the start each time."""
     runs = [[s.class_index, list(range(s.start, s.stop))] for s in segments_from_frames(probabilities.argmax(axis=1))]
     while len(runs) > 1:
         index = min(range(len(runs)), key=lambda i: len(runs[i][1]))
@@ -84,7 +84,7 @@ def test_no_frames_are_accepted_and_bad_arguments_are_refused():
 
 
 def settled_by_runs(most_probable, min_segment_frames):
-    """The definition: a frame has the class of the last run, begun by then, that is long enough; or of the first."""
+    """The definition: a frame has the class of the last long enough run that has begun, or of the first run."""
     runs = segments_from_frames(np.array(most_probable))
     counting = [run for run in runs if run.start == 0 or run.stop - run.start >= min_segment_frames]
     return [[run.class_index for run in counting if run.start <= frame][-1] for frame in range(len(most_probable))]
@@ -97,7 +97,7 @@ def test_causal_labels_equal_the_definition_and_none_comes_late(most_probable, m
     for frame, best in enumerate(most_probable):
         labels += smoother.add(best)
         assert frame + 1 - len(labels) <= min_segment_frames - 1
-        if labels[-1] == best:  # nothing else may have begun
+        if labels[-1] == best:  # no other segment can have begun
             assert len(labels) == frame + 1
     labels += smoother.end()
     assert smoother.end() == []

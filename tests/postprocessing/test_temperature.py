@@ -1,4 +1,4 @@
-"""Temperature scaling: against a search over many temperatures, and on data whose temperature is known."""
+"""Temperature scaling is compared with a search over many temperatures, and tried on a known temperature."""
 
 import doctest
 

@@ -1,4 +1,4 @@
-"""The stages of the captioner one after the other, as dvc.yaml has them, on small pictures of coloured squares."""
+"""The stages of the captioner in the order of dvc.yaml, on small pictures of coloured squares."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ EVIL = '<script>alert("1 & 2")</script> in a {square}'
 
 @pytest.fixture
 def pictures(workspace: Path, monkeypatch) -> Path:
-    """A workspace with captioned images, whose regions go into files of five."""
+    """A workspace with captioned images, whose regions are in files of five."""
     monkeypatch.setattr(regions, "IMAGES_PER_FILE", PER_FILE)
     write_caption_dataset(workspace / "pictures", num_images=NUM_IMAGES)
     write_params(workspace, num_samples=1)
@@ -59,7 +59,7 @@ def trained(pictures: Path, monkeypatch) -> Path:
 
 
 def region_files() -> dict[str, int]:
-    """When each was written."""
+    """The time at which each file was written."""
     return {path.name: path.stat().st_mtime_ns for path in CAPTIONS.glob("regions_*")}
 
 
@@ -233,7 +233,7 @@ def test_an_image_that_becomes_unreadable_leaves_no_partial_file(pictures, monke
 
 
 class Text(HTMLParser):
-    """What a page shows: texts, and the sources of images; and its tags."""
+    """The texts, the sources of images and the tags of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ def read_rows(path: Path) -> list[list[str]]:
 
 @pytest.fixture
 def evaluated(trained) -> dict[str, dict[str, float]]:
-    """The scores that DVC reads, after an evaluation beside what an earlier model left."""
+    """The scores that DVC reads after an evaluation, in a folder with the files of an earlier model."""
     (CAPTION_RESULTS / "test").mkdir(parents=True)
     (CAPTION_RESULTS / "test" / "of_an_earlier_model.png").touch()
     evaluate_captioner.main()
@@ -344,7 +344,7 @@ def test_a_caption_without_a_word_is_also_written_and_drawn(trained, monkeypatch
 
 
 def test_the_drawn_attention_is_that_of_the_generated_words(trained, monkeypatch):
-    """The attention drawn for a word is that after START and the words before it, and nothing else."""
+    """The attention that is drawn for a word is that after START and the words before it."""
     manifest = read_caption_manifest(CAPTIONS)
     model = load_captioner(CAPTIONER, device=torch.device("cpu"))
     (sample, *_) = evaluate_captioner.describe(model, manifest, "test")

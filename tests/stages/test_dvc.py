@@ -1,4 +1,4 @@
-"""The pipeline through DVC's own commands, in a copy of the repository, on a tiny data set of ready features."""
+"""The pipeline by the commands of DVC, in a copy of the repository, on a tiny data set of ready features."""
 
 import csv
 import json
@@ -80,7 +80,7 @@ class Repository:
         self.git("commit", "--quiet", "--message", "start")
 
     def set_params(self, *overrides: str) -> None:
-        """params.yaml as `dvc exp run -S` composes it."""
+        """Write params.yaml as `dvc exp run -S` composes it."""
         with initialize_config_dir(str(self.folder / "configs"), version_base=None):
             params = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -97,7 +97,7 @@ class Repository:
         return self.run("dvc", *arguments).stdout
 
     def stages_run(self, *arguments: str) -> list[str]:
-        """Run `dvc ...`; the stages that it ran."""
+        """Run `dvc ...`, and return the stages that it ran."""
         lines = self.dvc(*arguments).splitlines()
         return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
 
@@ -115,7 +115,7 @@ class Repository:
             return list(csv.DictReader(file))
 
     def kill_when(self, happened: Callable[[], bool], *command: str) -> None:
-        """Start a command, and SIGKILL it with all that it started as soon as `happened()`."""
+        """Start a command, and kill it and all its child processes as soon as `happened()`."""
         process = subprocess.Popen(
             command, cwd=self.folder, env=self.environment, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -143,7 +143,7 @@ def repository(tmp_path_factory, empty_store) -> Repository:
 
 @pytest.fixture(autouse=True)
 def as_committed(repository):
-    """Each test starts from the committed results, and leaves them."""
+    """Each test starts from the committed results, and restores them."""
     yield
     repository.git("checkout", "--quiet", ".")
     repository.dvc("checkout", "--quiet")

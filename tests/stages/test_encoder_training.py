@@ -1,4 +1,4 @@
-"""The three ways to train with an encoder, through the stages, on short real videos and a small CNN."""
+"""The three ways to train with an encoder, by the stages, on short real videos and a small CNN."""
 
 import hashlib
 import shutil
@@ -47,13 +47,13 @@ CPU = torch.device("cpu")
 def scenes(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("scenes") / "scenes"
     make_scenes(root, num_videos=4, num_images=0, seed=1, num_frames=(30, 30), noise=2.0)
-    (root / "groups.csv").unlink()  # four videos, each a group of its own
+    (root / "groups.csv").unlink()  # four videos in four groups
     return root
 
 
 @pytest.fixture
 def run(workspace, scenes, monkeypatch):
-    """Run stages (those up to train_labeller) with these settings."""
+    """Run stages (by default those up to train_labeller) with these settings."""
     monkeypatch.setattr(store, "log_model", lambda *args, **options: None)
 
     def run(*stages, **changes) -> None:
@@ -75,7 +75,7 @@ def run(workspace, scenes, monkeypatch):
 
 
 def weights_of(encoder: torch.nn.Module, *, statistics: bool) -> dict[str, torch.Tensor]:
-    """The tensors of an encoder that batch norm counts along (its running statistics), or all others."""
+    """The running statistics of the batch norms of an encoder, or all its other tensors."""
     state = encoder.state_dict()
     return {name: tensor for name, tensor in state.items() if ("running_" in name) == statistics and "num_" not in name}
 
@@ -119,7 +119,7 @@ def test_an_encoder_is_trained_first_as_a_frame_classifier(run):
 
 @pytest.mark.slow
 def test_a_frame_classifier_resumes_after_its_process_was_killed(run):
-    """Its weights, its curves and its run are those of one that was not killed."""
+    """Weights, curves and run are those of a training that was not killed."""
     run(prepare, encoder__training="frame_classifier", encoder__classifier__epochs=8)
     command = [sys.executable, "-m", "pipeline.stages.finetune_encoder"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -202,7 +202,7 @@ def test_all_stages_decode_with_the_reader_of_the_prepared_data_set(training, ru
 
 
 def noting(readers: set):
-    """`open_scaled`, which adds the reader that it is asked for to a set."""
+    """An `open_scaled` that adds each requested reader to a set."""
 
     def opening(path, region, *, surveyed=None, reader="auto"):
         readers.add(reader)
@@ -238,7 +238,7 @@ def test_a_video_that_the_reader_refuses_is_a_problem_of_the_data_set(run, scene
 
 
 def check_evaluation_labels_as_a_user_would() -> None:
-    """Evaluation, from cached features or pixels, gives what `framescribe label` gives for the file."""
+    """Check that evaluation, from cached features or pixels, gives the labels of `framescribe label` for the file."""
     manifest, _ = read_manifest(PREPARED)
     model = load_model(str(LABELLER), device="cpu")
     sources = manifest.of_split("test")
@@ -246,6 +246,6 @@ def check_evaluation_labels_as_a_user_would() -> None:
     for source in sources:
         wanted = label_video(Path(source.path), model)
         assert np.array_equal(scored[source.stem].pts_seconds, wanted.pts_seconds)
-        # cached features are rounded to half precision, which can turn a frame that is on the verge
+        # cached features are rounded to half precision, which can change the label of a frame with two likely classes
         assert (scored[source.stem].labels == wanted.labels).mean() > 0.95
         assert scored[source.stem].probabilities == pytest.approx(wanted.probabilities, abs=0.01)

@@ -1,4 +1,4 @@
-"""The stages one after the other, as dvc.yaml has them, on ready features; and the table at the end."""
+"""The stages in the order of dvc.yaml, on ready features, and the table at the end."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ TRAINING = (prepare, finetune_encoder, extract_features, train_labeller, train_b
 
 @pytest.fixture
 def trained(workspace: Path, monkeypatch) -> Path:
-    """A workspace whose models are trained, on classes with odd names."""
+    """A workspace with trained models, for classes with odd names."""
     monkeypatch.setattr(store, "log_model", lambda *args, **options: None)
     write_feature_dataset(workspace / "dataset", num_videos=12)
     rename = {"left": "turn (left)!", "right": "../right"}
@@ -54,7 +54,7 @@ def run_id_of(folder: Path) -> str:
 
 
 def scores_in_mlflow(folder: Path) -> dict[str, float]:
-    """The final scores, val/... and test/..., of the run that trained a model."""
+    """The final scores (val/... and test/...) of the run that trained a model."""
     store.connect()
     metrics = MlflowClient().get_run(run_id_of(folder)).data.metrics
     return {name: value for name, value in metrics.items() if name.startswith(("val/", "test/"))}

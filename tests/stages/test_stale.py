@@ -1,4 +1,4 @@
-"""Which edits make DVC run a stage again, and a trained model be trained again: those of code that it imports alone."""
+"""DVC runs a stage again, and a model is trained again, only after edits of code that it imports."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ LOSSES = "pipeline/training/losses.py"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Iterator[Path]:
-    """A copy of the project, as the current folder, whose stages all ran, as DVC believes: each output is there."""
+    """A copy of the project as the current folder. All outputs exist, so that DVC assumes that all stages ran."""
     folder = tmp_path_factory.mktemp("stale") / "project"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -49,7 +49,7 @@ def project(tmp_path_factory) -> Iterator[Path]:
 
 @pytest.fixture
 def edit(project) -> Iterator[Callable[[str], None]]:
-    """Append a comment to a file of the project; taken back when the test ends."""
+    """Append a comment to a file of the project. The change is undone when the test ends."""
     before: dict[Path, bytes] = {}
 
     def append(name: str) -> None:
@@ -63,7 +63,7 @@ def edit(project) -> Iterator[Callable[[str], None]]:
 
 
 def stale_stages() -> set[str]:
-    """The stages that `dvc status` names, as DVC's own code finds them."""
+    """The stages that `dvc status` names, found by the code of DVC."""
     with Repo() as repo:
         return set(repo.status())
 

@@ -1,4 +1,4 @@
-"""Subtitles are read back as they were meant, by FFmpeg and by pysubs2, which share no code with the writers."""
+"""FFmpeg and pysubs2, which share no code with the writers, read the intended subtitles."""
 
 import html
 import itertools
@@ -30,19 +30,19 @@ def read_back(path: Path) -> list[tuple[int, int, str]]:
 
 
 def read_by_pysubs2(path: Path) -> list[tuple[int, int, str]]:
-    """As `read_back`."""
+    """The same as `read_back`, by pysubs2."""
     decode = html.unescape if path.suffix == ".vtt" else str
     events = pysubs2.load(str(path), format_=path.suffix[1:], keep_html_tags=True)
     return [(event.start, event.end, decode(event.text)) for event in events]
 
 
 LATE = 3600.0 * 101  # seconds
-READERS = [(read_back, [0.0, 3599.9996, LATE]), (read_by_pysubs2, [0.0, 3599.9996])]  # and starts that each can read
+READERS = [(read_back, [0.0, 3599.9996, LATE]), (read_by_pysubs2, [0.0, 3599.9996])]  # and starts that both can read
 
 
 @st.composite
 def cue_lists(draw: st.DrawFn, starts: list[float]) -> list[Cue]:
-    """Cues one after another, some with gaps, of at least 2 ms and with a text."""
+    """Consecutive cues, some with gaps, of at least 2 ms and with a text."""
     seconds = draw(st.sampled_from(starts))
     words = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
     cues = []

@@ -1,4 +1,4 @@
-"""Text to words as the Penn Treebank splits them, words to text, and the vocabulary that numbers them."""
+"""Splitting text into words like the Penn Treebank, joining words to text, and the vocabulary."""
 
 import csv
 import doctest
@@ -45,7 +45,7 @@ def test_docstring_examples():
     assert doctest.testmod(vocabulary).failed == 0
 
 
-# What the Stanford tokenizer gives, with the punctuation left out.
+# The results of the Stanford tokenizer without punctuation.
 @pytest.mark.parametrize(
     ("caption", "words"),
     [

@@ -1,4 +1,4 @@
-"""Counts, clocks and tables: what they say is read back."""
+"""Formatted counts, clocks and tables can be read back."""
 
 import doctest
 

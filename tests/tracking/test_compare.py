@@ -1,4 +1,4 @@
-"""The tables of a search: what is shown of its runs, what is averaged over which of them."""
+"""The tables of a search: what they show of its runs, and over which runs they average."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ SETTINGS = {"seed": "0", "dataset.fold": "0", "labeller.cell": "gru", "training.
 def run_of(
     name: str, *, model: str = "labeller", scores: tuple[float, float] | None = None, **changes: str
 ) -> SearchRun:
-    """`changes` of settings by section__key; scores are F1@50 on val and accuracy on test."""
+    """Make a run with `changes` of settings by section__key. Its scores are F1@50 on val and accuracy on test."""
     params = SETTINGS | {key.replace("__", "."): value for key, value in changes.items()}
     return SearchRun(name, model, params, dict(zip((F1, ACCURACY), scores, strict=True)) if scores else {})
 
@@ -89,7 +89,7 @@ def test_settings_that_only_follow_from_the_fold_are_not_shown():
 
 
 def logged(monkeypatch, runs: list[SearchRun]) -> tuple[str, dict[str, float]]:
-    """The text of `compare`, and what it logs, where a search has these runs."""
+    """The text that `compare` gives, and the metrics that it logs, for a search with these runs."""
     kept: dict[str, float] = {}
     monkeypatch.setattr(store, "read_search", lambda search: runs)
     monkeypatch.setattr(store, "log_comparison", lambda search, scores, text: kept.update(scores))

@@ -1,4 +1,4 @@
-"""What the tracker is told: names that it takes, the store that it writes to, models that it does not have."""
+"""The tracker: valid names, the store that it writes to, and missing models."""
 
 import subprocess
 import sys
@@ -62,7 +62,7 @@ def test_a_missing_model_is_refused(workspace, monkeypatch):
     with pytest.raises(InputError, match="models:/nothing/1: MLflow has no such model"):
         tracking_store.fetch_checkpoint("models:/nothing/1")
     Path("mlflow.db").unlink()
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # which mlflow sets for the processes that it starts
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # mlflow sets it for the processes that it starts
     with pytest.raises(InputError, match=r"there is no MLflow store .*mlflow.db: run from the repository, or set"):
         tracking_store.fetch_checkpoint("models:/nothing/1")
     assert not Path("mlflow.db").exists()
@@ -81,7 +81,7 @@ def tags_of(run_id: str) -> dict[str, str]:
 
 
 def make_run(*, name: str = "labeller-gru-x", search: str | None = None, **params: object) -> str:
-    """A run of a training, as the store sees it."""
+    """Make a run of a training in the store."""
     with tracking_store.open_run(None, name=name, search=search) as run_id:
         tracking_store.log_start(params, tracking_store.Datasets("x", "f00d", Path("x"), {}), model=name.split("-")[0])
     return run_id

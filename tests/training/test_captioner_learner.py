@@ -1,4 +1,4 @@
-"""How a captioner learns, against references written out by hand, on a captioner of a few numbers."""
+"""How a captioner learns, compared with references written by hand, on a very small captioner."""
 
 import copy
 import io
@@ -43,7 +43,7 @@ def settings(**changes) -> CaptionTraining:
 
 
 def make(*, dropout: float = 0.0) -> Captioner:
-    """A captioner of 2 x 2 regions of six channels, as small as its settings let it be."""
+    """Make the smallest possible captioner for 2 x 2 regions with six channels."""
     changes = {"cell": "gru", "embedding_size": 12, "hidden_size": 24}
     changes |= {"dropout": dropout, "output_dropout": dropout}
     torch.manual_seed(0)
@@ -69,7 +69,7 @@ def encode(captions: list[list[int]], num_captions: int) -> Tensor:
 
 
 def make_batch(*, num_images: int = 5, num_captions: int = 1, seed: int = 0) -> CaptionBatch:
-    """Captions of 1 to 5 words at random, no word of theirs twice."""
+    """Make random captions of 1 to 5 words without repeated words."""
     generator = np.random.default_rng(seed)
     captions = [
         (4 + generator.permutation(NUM_WORDS - 4)[: generator.integers(1, 6)]).tolist()
@@ -87,7 +87,7 @@ def test_the_targets_are_all_words_except_the_first(captions, num_captions, cut)
     captions = captions * num_captions
     words = encode(captions, num_captions)
     if cut and words.shape[2] > 2:
-        words = words[:, :, :-1]  # the longest have no END, as one that was cut
+        words = words[:, :, :-1]  # the longest captions have no END, like a caption that was cut
     read, targets, lengths = forced(words)
     assert read.shape == (len(captions) // num_captions, num_captions, words.shape[2] - 1)
     expected_targets = []
@@ -116,7 +116,7 @@ def test_the_captioner_memorizes_the_training_captions_and_generates_them():
 
 
 def step_by_step(captioner: Captioner, regions: Tensor, words: Tensor) -> list[Tensor]:
-    """The log-probabilities [V] before each word of one caption int64 [T + 1], START first, by the definition."""
+    """The log-probabilities [V] before each word of one caption int64 [T + 1] with START, by the definition."""
     state, log_probs = captioner.begin(regions.unsqueeze(0), 1), []
     for word in words[:-1]:
         steps, state = captioner.step(word.view(1, 1), state)
@@ -151,17 +151,17 @@ def test_the_reported_loss_is_the_mean_over_the_words_of_all_captions():
 
 
 def say_successors(words: Tensor) -> Tensor:
-    """The number after the word that was read, whatever the image."""
+    """Logits that always name the number after the word that was read."""
     return 1e3 * one_hot((words + 1) % NUM_WORDS, NUM_WORDS).float()
 
 
 def say_anything(words: Tensor) -> Tensor:
-    """All words alike, those that are never said too."""
+    """Logits that are equal for all words, also those that must never occur."""
     return torch.zeros(len(words), NUM_WORDS)
 
 
 def with_own_words(batch: CaptionBatch, share: float, say=say_successors) -> tuple[Tensor, Tensor, Tensor]:
-    """read, what is read in place of it by a network that would `say` logits [M, V] after words [M], lengths."""
+    """Return `read`, what a network with logits `say(words [M])` [M, V] reads instead, and the lengths."""
     read, _, lengths = forced(batch.words)
     learner = make_learner()
     learner.model.forward = lambda regions, words, lengths: say(  # type: ignore[method-assign]
@@ -171,14 +171,14 @@ def with_own_words(batch: CaptionBatch, share: float, say=say_successors) -> tup
 
 
 def successors(read: Tensor) -> Tensor:
-    """What `say_successors` says at each place after what people wrote; START, and what is after END is left."""
+    """The words of `say_successors` at each place after the words of people. START and all after END stay."""
     said = read.clone()
     said[:, :, 1:] = torch.where(read[:, :, 1:] == PADDING, PADDING, (read[:, :, :-1] + 1) % NUM_WORDS)
     return said
 
 
 def succeeding_batch() -> CaptionBatch:
-    """No word is the successor of the one before it, and none of their successors one that is never said."""
+    """Make a batch in which no word is the successor of the word before it, and all successors are valid words."""
     captions = [[4, 6, 8], [9], [12, 10, 8, 6, 4], [7, 5], [11, 9, 7], [6]]
     return CaptionBatch(range(3), torch.randn(3, 4, 6), encode(captions, 2))
 
@@ -417,7 +417,7 @@ def test_training_resumes_bit_for_bit_from_a_saved_state(next_epoch):
 
 
 def test_the_resulting_captioner_has_the_moving_average_of_the_weights():
-    """avg_1 = w_1, then avg_n = d avg_(n-1) + (1 - d) w_n with d = min(decay, n / (n + 9)): the young forget faster."""
+    """avg_1 = w_1, then avg_n = d avg_(n-1) + (1 - d) w_n with d = min(decay, n / (n + 9)), which is small at first."""
     learner = make_learner(make(dropout=0.3), weight_averaging=0.25)
     batch = make_batch()
     expected: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""What training tells of gradients: numbers, a warning that names the cure, and nothing that changes the training."""
+"""The report about gradients: its numbers, its warning that names the remedy, and that it does not change training."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def diagnosis_of(cell: str, *, scale: float | None = None, num_frames: int = 40,
     if scale is not None:
         with torch.no_grad():
             labeller.rnn.weight_hh_l0.copy_(scale * torch.eye(6))
-            labeller.rnn.bias_hh_l0.fill_(1.0)  # so that no unit of relu stays off
+            labeller.rnn.bias_hh_l0.fill_(1.0)  # so that no unit of relu is always 0
     diagnosis = diagnose(labeller, cell, batch(num_frames))
     assert diagnosis is not None
     return diagnosis

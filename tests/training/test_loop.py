@@ -1,4 +1,4 @@
-"""The loop: what it does in each epoch, when it stops, which model it keeps, and that killing it changes nothing."""
+"""The training loop: its epochs, when it stops, which model it keeps, and that a kill does not change the result."""
 
 import gc
 import math
@@ -50,11 +50,11 @@ def batches(epoch: int, *, num: int = 2) -> list[Batch]:
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the project catches it."""
+    """Stands for SIGKILL: no code of the project catches it."""
 
 
 class Recorder:
-    """The callbacks of a training, whose validation scores are `scores` one after the other."""
+    """The callbacks of a training, which return the validation scores `scores` in order."""
 
     def __init__(self, learner: Learner, scores: list[dict[str, float]] | None = None, *, kill_at: str = ""):
         self.learner, self.scores, self.kill_at = learner, scores, kill_at
@@ -123,10 +123,10 @@ def test_a_training_killed_anywhere_ends_with_the_same_result(tmp_path, uninterr
     killed = Recorder(learner, SCORES, kill_at=point)
     with pytest.raises(Killed):
         train(path, learner, killed)
-    torch.manual_seed(99)  # what the new process's own random state is must not matter
+    torch.manual_seed(99)  # the random state of the new process must not matter
     learner = make_learner()
     resumed = Recorder(learner, SCORES)
-    resumed.best = killed.best  # the file that the killed one left
+    resumed.best = killed.best  # the file of the killed training
     progress = train(path, learner, resumed)
     wanted, recorder = uninterrupted
     assert progress == wanted
@@ -286,7 +286,7 @@ def learner_of(model: nn.Module, *, rate: float = 0.01, **changes) -> Learner:
 
 
 class Recording(nn.Module):
-    """Keeps what the model gave for each batch."""
+    """Records the outputs of the model for each batch."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -367,12 +367,12 @@ def test_a_window_without_labels_is_read_only_for_its_state():
 
 
 def learner_state(labeller: Labeller, x: torch.Tensor, batches: list[Batch]) -> Any:
-    """The state that the first window leaves."""
+    """The state after the first window."""
     return labeller(x[:, : batches[0].lengths.item()]).state
 
 
 class Held:
-    """Counts the numbers that autograd holds for the way back, and the most that it ever held."""
+    """Counts the numbers that autograd holds for the backward pass, now and at most."""
 
     def __init__(self):
         self.now, self.most = 0, 0
@@ -405,7 +405,7 @@ def test_memory_does_not_grow_with_the_video(cell):
 
 @pytest.mark.slow
 def test_a_video_of_twenty_thousand_frames_is_learned_in_windows():
-    """Class: the mark seen last, up to hundreds of frames ago, where a window of 100 often holds none."""
+    """The class is the last mark, up to hundreds of frames ago. A window of 100 often contains no mark."""
     generator = np.random.default_rng(0)
     marks = np.where(generator.random(20_000) < 0.01, generator.integers(1, 3, 20_000), 0)
     marks[0] = 1

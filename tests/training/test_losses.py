@@ -1,4 +1,4 @@
-"""The masked loss against the sum written out, and against torch."""
+"""The masked loss is compared with an explicit sum and with torch."""
 
 import numpy as np
 import pytest

@@ -41,7 +41,7 @@ BOTH_WAYS = {
 
 @pytest.fixture
 def no_model(monkeypatch):
-    """Nothing is said of the model in MLflow, whose logging takes most of the time of a short training."""
+    """Log no model in MLflow, since logging takes more time than a short training."""
     monkeypatch.setattr(tracking_store, "log_model", lambda *args, **options: None)
 
 
@@ -90,7 +90,7 @@ def curve(run_id: str, name: str) -> list[tuple[int, float]]:
 
 @pytest.fixture
 def logged_run(training_data, no_model, monkeypatch):
-    """The run of a training, which left its model in ./model."""
+    """The run of a training, whose model is in ./model."""
     monkeypatch.setenv("DVC_STAGE", "train_captioner")
     train_captioner(open_params(**BOTH_WAYS), training_data, Path("model"), name="captioner")
     (run,) = runs()
@@ -220,7 +220,7 @@ def test_a_killed_training_resumes_with_the_same_results(training_data, monkeypa
         with pytest.raises(Killed):
             train_captioner(params, training_data, Path("killed"), name="captioner")
     (Path("killed") / ".weights.123.partial.safetensors").write_text("half of it")
-    torch.manual_seed(99)  # what the new process's own random state is must not matter
+    torch.manual_seed(99)  # the random state of the new process must not matter
     train_captioner(params, training_data, Path("killed"), name="captioner")
     assert len(runs()) == 2
     assert read_history(Path("killed")) == read_history(Path("whole"))

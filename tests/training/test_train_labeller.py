@@ -1,4 +1,4 @@
-"""Training into a checkpoint and an MLflow run, on ready features: what is learnt, logged, kept and gone on with."""
+"""Training into a checkpoint and an MLflow run, on ready features: learning, logging and resuming."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def no_model(monkeypatch):
-    """Nothing is said of the model in MLflow, whose logging takes most of the time of a short training."""
+    """Log no model in MLflow, since logging takes more time than a short training."""
     monkeypatch.setattr(store, "log_model", lambda *args, **options: None)
 
 
@@ -47,7 +47,7 @@ def features_workspace(workspace: Path) -> Path:
 
 
 def open_training_data(*, change=None) -> TrainingData:
-    """Prepare ./dataset and write its features; `change(stem, features)` alters them first."""
+    """Prepare ./dataset and write its features, which `change(stem, features)` can change before."""
     manifest = prepare(load_params(), Path("prepared"))
     for source in manifest.sources:
         features = read_feature_file(Path(source.path))
@@ -240,7 +240,7 @@ def test_a_killed_training_in_consecutive_windows_resumes_with_the_same_results(
 
 
 def check_killed(folder: Path, monkeypatch, where: str, **changes):
-    """Kill a training, go on with it, and compare with one that was not. Returns the run."""
+    """Kill a training, resume it, and compare it with one that was not killed. Returns the run."""
     write_params(folder, training__patience=3, **changes)
     training_data = open_training_data()
     train(load_params(), training_data, Path("whole"), name="labeller")
@@ -333,7 +333,7 @@ def accuracy(cell: str, folder: Path) -> float:
 
 @pytest.mark.usefixtures("no_model")
 def test_a_recurrent_network_learns_a_task_that_needs_memory(workspace):
-    """Only the first frame of a segment tells its class: each frame by itself is right in 1/8 + 7/8 * 1/3 at best."""
+    """Only the first frame of a segment shows its class: without memory, at best 1/8 + 7/8 * 1/3 are right."""
     write_feature_dataset(workspace / "dataset", num_videos=40)
     assert accuracy("gru", workspace) > 90
     assert accuracy("none", workspace) < 60
@@ -341,7 +341,7 @@ def test_a_recurrent_network_learns_a_task_that_needs_memory(workspace):
 
 @pytest.mark.usefixtures("no_model")
 def test_features_of_unlabelled_frames_change_no_weight_of_a_network_without_memory(features_workspace):
-    """Each frame by itself, so that an unlabelled frame can reach the loss or the scores by its own features alone."""
+    """Frames are independent, so that an unlabelled frame can reach the loss or the scores only by its own features."""
     write_params(features_workspace, labeller__cell="none", labeller__dropout=0.0)
     labels = Path("dataset/labels")
     for path in labels.iterdir():
@@ -375,7 +375,7 @@ def test_without_a_validation_split_training_runs_all_epochs(features_workspace)
 
 @pytest.mark.usefixtures("no_model")
 def test_many_to_one_learns_the_class_of_a_video(workspace):
-    """One class a video, of some by labels.csv, of others by the few frames that have a label."""
+    """One class per video: some are given by labels.csv, others by the few frames that have a label."""
     generator = np.random.default_rng(0)
     for folder in ("features", "labels"):
         (workspace / "dataset" / folder).mkdir(parents=True)
@@ -400,7 +400,7 @@ def test_many_to_one_learns_the_class_of_a_video(workspace):
 
 @pytest.mark.usefixtures("no_model")
 def test_automatic_lengths_depend_on_training_segments_and_validation_split(features_workspace):
-    """Whole videos, each feature standardized: what only bidirectional networks can do, from training to labels."""
+    """Whole videos with standardized features, which need a bidirectional network, from training to labels."""
     write_params(
         features_workspace,
         labeller__bidirectional=True,
@@ -472,7 +472,7 @@ def test_balanced_class_weights_come_from_the_training_split(features_workspace)
 
 @pytest.mark.parametrize(("window_frames", "expected"), [(None, [1.5, 0.75]), (10, [1.25, 5 / 6]), (5, [1.25, 5 / 6])])
 def test_balanced_class_weights_of_many_to_one_count_windows(tmp_path, window_frames, expected):
-    """One video of 20 frames and two of 10 and 20: whole, one window against two; cut into 10 or 5, 2 against 3."""
+    """One video of 20 frames and two of 10 and 20: one window against two if whole, 2 against 3 if cut into 10 or 5."""
     write_params(
         tmp_path,
         labeller__head="many_to_one",
@@ -490,7 +490,7 @@ def test_balanced_class_weights_of_many_to_one_count_windows(tmp_path, window_fr
 
 
 def test_a_validation_split_with_only_background_is_scored(tmp_path):
-    """There is no segment to find and none is found, which is no reason to stop."""
+    """There is no segment to find and none is found, which must not stop the training."""
 
     class Silent:
         def predict(self, chunks):

@@ -1,4 +1,4 @@
-"""What is fitted on the validation split: against every candidate, and on labels whose best merging is known."""
+"""Values fitted on the validation split are compared with every candidate, and tried on known labels."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ CLASSES = ("idle", "left", "right")
 
 
 def made_split(seed: int, *, flicker: float = 0.1, background: str | None = "idle") -> Split:
-    """Two videos of segments of 4 to 11 frames, and probabilities that name a share of the frames wrongly."""
+    """Make two videos with segments of 4 to 11 frames, and probabilities that are wrong for a share of the frames."""
     generator = np.random.default_rng(seed)
     truth, probabilities = {}, {}
     for stem in ("a", "b"):

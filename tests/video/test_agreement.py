@@ -1,4 +1,4 @@
-"""decord and OpenCV show what PyAV shows, whatever the pixels are stored as, or refuse the video in one sentence."""
+"""decord and OpenCV give the pixels of PyAV for any stored format, or refuse the video in one sentence."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pipeline.video.types import Backend, VideoError
 OTHERS: tuple[Backend, ...] = ("decord", "opencv")
 CLIP = {"size": (128, 96), "num_frames": 8}
 
-# Codec and pixel format: what all decoders convert to the same RGB, but for roundings.
+# Codec and pixel format: all decoders convert these to the same RGB, except for rounding.
 SAME = {
     **{f"{name}.mkv": ("ffv1", name) for name in ("gray", "gray10le", "gray16le", "bgr0", "bgra", "gbrp10le")},
     "alpha.mkv": ("ffv1", "yuva420p"),
@@ -28,7 +28,7 @@ SAME = {
     "prores.mov": ("prores_ks", "yuv422p10le"),
     "jpeg.mov": ("mjpeg", "yuvj420p"),
 }  # fmt: skip
-# Whose chroma, at less than the full size, decoders place differently between the pixels.
+# Decoders place the subsampled chroma of these differently between the pixels.
 OTHER_CHROMA = {
     **{f"{name}.mp4": ("libx264", name) for name in ("yuv420p10le", "yuv422p10le")},
     **{f"{name}.mkv": ("ffv1", name) for name in ("yuv410p", "yuv411p", "yuv440p", "yuv420p16le")},
@@ -48,7 +48,7 @@ def made(make_video: MakeVideo, name: str, codec: str, pix_fmt: str) -> Path:
 
 
 def refusal_of(path: Path, reader: Backend) -> str:
-    """The one sentence, the same for whole and for scaled frames."""
+    """The message, which is one sentence and the same for whole and for scaled frames."""
     with pytest.raises(VideoError) as caught:
         open_video(path, backend=reader)
     with pytest.raises(VideoError) as of_scaled:

@@ -1,4 +1,4 @@
-"""Damaged videos: no crash, no hang, no success that is none; and what can be decoded of them in part."""
+"""Damaged videos cause no crash, no hang and no false success, and are read in part where possible."""
 
 import json
 import re
@@ -24,9 +24,9 @@ from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.survey import _restarts, index_video, survey_video
 from pipeline.video.types import VideoError
 
-SLOWEST_SECONDS = 30  # for some dozen small frames, on a machine that does other things too
+SLOWEST_SECONDS = 30  # for some dozen small frames, on a busy machine
 CHECKSUMMED = (".mkv", ".ogv")  # as FFmpeg writes them
-# Containers that say how long each of their parts is.
+# Containers that state the length of each of their parts.
 SELF_DESCRIBING = (".mp4", ".webm", ".wmv", ".flv", ".mxf")
 FUZZED: dict[str, dict] = {
     "h264.mp4": {"options": {"bf": "2", "g": "12"}},
@@ -52,16 +52,16 @@ FUZZED_SLOWLY: dict[str, dict] = {
 }
 
 
-INDEX_AT_END = {"h264.mp4", "hevc.mp4", "mpeg4.mp4"}  # cut short, nothing says where their frames are
+INDEX_AT_END = {"h264.mp4", "hevc.mp4", "mpeg4.mp4"}  # when cut short, they have no index of their frames
 
 
 def open_whole(path: Path, *, surveyed: bool | None = None) -> PyAVReader:
-    """As the drawing of labels opens a video."""
+    """Open a video like the drawing of labels does."""
     return PyAVReader(index_video(path, surveyed=surveyed))
 
 
 def read_damaged_copies(video: Path, num_copies: int) -> list[dict]:
-    """What `damage.py` says of copies that are damaged in as many ways, read in a process of its own."""
+    """Run `damage.py`, which reads damaged copies in a separate process, and return its results."""
     script = ROOT / "tests" / "damage.py"
     finished = subprocess.run(
         [sys.executable, str(script), str(video), "0", str(num_copies)],
@@ -85,7 +85,7 @@ def check_damaged_copies(video: Path, num_copies: int) -> None:
             if video.suffix in CHECKSUMMED:
                 assert copy["same"], copy
             elif video.suffix in SELF_DESCRIBING and copy["kind"] in ("cut", "lost", "twice"):
-                # a fragment is as good as a file: one that ends where a fragment of 12 frames does is whole
+                # a file that ends where a fragment of 12 frames ends is whole
                 assert copy["same"] or (video.stem == "fragments" and len(copy["times"]) in (12, 24)), copy
         else:
             assert all(reason and "\n" not in reason for reason in copy["why"]), copy
@@ -98,19 +98,21 @@ def check_damaged_copies(video: Path, num_copies: int) -> None:
 
 
 @pytest.mark.parametrize("name", FUZZED)
-def test_copies_damaged_at_random_are_read_correctly_or_refused(name: str, make_video: MakeVideo) -> None:
+def test_copies_damaged_at_random_cause_no_crash_no_hang_and_no_false_success(name: str, make_video: MakeVideo) -> None:
     check_damaged_copies(make_video(name, num_frames=30, size=(96, 64), **FUZZED[name]), 56)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FUZZED | FUZZED_SLOWLY)
-def test_thousands_of_copies_damaged_at_random_are_read_correctly_or_refused(name: str, make_video: MakeVideo) -> None:
+def test_thousands_of_damaged_copies_cause_no_crash_no_hang_and_no_false_success(
+    name: str, make_video: MakeVideo
+) -> None:
     options = (FUZZED | FUZZED_SLOWLY)[name]
     check_damaged_copies(make_video(name, num_frames=30, size=(96, 64), **options), 280)
 
 
 def blank(path: Path, start: float, length: float) -> None:
-    """Overwrite a stretch of a file with zeros, given as parts of it."""
+    """Overwrite a part of a file with zeros. Start and length are shares of the file."""
     content = bytearray(path.read_bytes())
     first, num_bytes = int(start * len(content)), int(length * len(content))
     content[first : first + num_bytes] = bytes(num_bytes)
@@ -131,7 +133,7 @@ def test_frames_that_cannot_be_decoded_keep_their_places(make_video: MakeVideo) 
     with open_whole(path, surveyed=True) as video:
         pixels = np.concatenate([batch.pixels for batch in video.read(batch_size=7)])
         for number in lost:
-            np.testing.assert_array_equal(pixels[number], pixels[number - 1])  # what stands in is the frame before
+            np.testing.assert_array_equal(pixels[number], pixels[number - 1])  # the frame before it is substituted
         whole_frames = np.setdiff1d(np.arange(120), lost)
         same = (pixels == whole).all(axis=(1, 2, 3))
         assert same[whole_frames].mean() > 0.9, "those that refer to a lost one are not the same"
@@ -180,14 +182,14 @@ def test_files_that_were_joined_byte_by_byte_are_read_one_after_the_other(name: 
     times = np.concatenate([batch.pts_seconds for batch in batches])
     np.testing.assert_allclose(times, (pts_seconds + after).ravel(), atol=1e-4)
     np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), np.concatenate([whole] * 3))
-    # a transport stream counts its packets, and is not told from one that lost some
+    # a transport stream numbers its packets, and looks like one that lost some
     assert problems == (
         () if name == "joined.mpg" else ("is damaged, or joined from several, though every frame can be decoded",)
     )
 
 
 def change_time(path: Path, frame: int, seconds: float) -> None:
-    """Of one frame of a transport stream of one video stream, in the header of its PES packet."""
+    """Change the time of one frame of a transport stream with one video stream, in the header of its PES packet."""
     content = bytearray(path.read_bytes())
     header = [match.start() for match in re.finditer(b"\x00\x00\x01\xe0", content)][frame]
     top, middle, low = struct.unpack(">BHH", content[header + 9 : header + 14])
@@ -214,14 +216,14 @@ def test_a_frame_with_a_damaged_time_is_reported(seconds: float, make_video: Mak
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_times_restart_only_where_they_go_back_further_than_a_reordering(data: st.DataObject) -> None:
-    shortest = 2 * MAX_EXCHANGED + 2  # shorter parts cannot be told from an exchange
+    shortest = 2 * MAX_EXCHANGED + 2  # shorter parts look like a reordering
     lengths = [*data.draw(st.lists(st.integers(shortest, 90), max_size=3)), data.draw(st.integers(1, 90))]
     num_exchanged = data.draw(st.integers(1, MAX_EXCHANGED + 1))
     shuffle = np.random.default_rng(data.draw(st.integers(0, 1000))).permuted
     parts = []
     for length in lengths:
         part = np.arange(length) / 25
-        for first in range(0, length, num_exchanged):  # none goes further than these are long
+        for first in range(0, length, num_exchanged):  # no time moves further than this length
             part[first : first + num_exchanged] = shuffle(part[first : first + num_exchanged])
         parts.append(part)
     assert _restarts(np.concatenate(parts)) == np.cumsum(lengths[:-1]).tolist()
@@ -236,7 +238,7 @@ def test_a_bare_stream_is_read_at_its_frame_rate(make_video: MakeVideo) -> None:
 
 
 def write_two_sizes(path: Path) -> None:
-    """An MPEG-2 stream of 10 frames of 64x48 and then 10 of 96x80: each size begins with a header of its own."""
+    """Write an MPEG-2 stream of 10 frames of 64x48 and then 10 of 96x80. Each size begins with its own header."""
     parts = []
     for width, height in ((64, 48), (96, 80)):
         part = path.with_name(f"{width}.m2v")

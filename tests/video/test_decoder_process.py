@@ -1,4 +1,4 @@
-"""Videos decoded in processes of their own: that readers there keep the contract is in test_reader.py."""
+"""Videos decoded in separate processes. test_reader.py tests that their readers keep the contract."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Every kind of image file gives the pixels that one sees, and everything else is refused in words."""
+"""Every kind of image file gives its visible pixels, and all other files are refused with a message."""
 
 import io
 import struct
@@ -14,12 +14,12 @@ from pipeline.errors import InputError
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 
 HEIGHT, WIDTH = 12, 20
-ORIENTATION, X_RESOLUTION, RATIONAL = 0x0112, 0x011A, 5  # tags and a type of TIFF, which EXIF is made of
+ORIENTATION, X_RESOLUTION, RATIONAL = 0x0112, 0x011A, 5  # tags and a type of TIFF, the format of EXIF
 COLOR = (200, 40, 90)
 
 
 def smooth_image() -> Image.Image:
-    """No corner like another, and smooth: JPEG keeps it to a few grey levels."""
+    """An image with four different corners, so smooth that JPEG keeps it to a few grey levels."""
     rows, columns = np.mgrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j]
     pixels = np.stack([230 * rows, 200 * columns, 120 + 100 * rows * columns], axis=-1)
     return Image.fromarray(pixels.astype(np.uint8))
@@ -40,7 +40,7 @@ def written(path: Path, content: bytes) -> Path:
 
 
 def png(width: int, height: int, *, bit_depth: int, color_type: int, samples: bytes) -> bytes:
-    """A PNG of rows without filters, written by its specification: Pillow writes no 16-bit colour."""
+    """A PNG without filters, written by the specification, since Pillow writes no 16-bit colour."""
     header = struct.pack(">IIBBBBB", width, height, bit_depth, color_type, 0, 0, 0)
     stride = len(samples) // height
     rows = b"".join(b"\0" + samples[start : start + stride] for start in range(0, len(samples), stride))
@@ -51,7 +51,7 @@ def png(width: int, height: int, *, bit_depth: int, color_type: int, samples: by
     )
 
 
-# What the pixels are
+# Pixels
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def png(width: int, height: int, *, bit_depth: int, color_type: int, samples: by
 def test_written_colours_are_read_back(tmp_path: Path, suffix: str, options: dict[str, object], tolerance: int) -> None:
     pixels = read_image(saved(tmp_path, smooth_image(), suffix, **options))
     assert (pixels.dtype, pixels.shape) == (np.uint8, (HEIGHT, WIDTH, 3))
-    assert pixels.flags.writeable  # torch.from_numpy asks for it
+    assert pixels.flags.writeable  # torch.from_numpy requires it
     np.testing.assert_allclose(pixels.astype(int), SMOOTH.astype(int), atol=tolerance)
     assert suffix in IMAGE_SUFFIXES
 
@@ -81,7 +81,7 @@ def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
 
 
 def test_cmyk_and_ycck_become_rgb(tmp_path: Path) -> None:
-    """Adobe's files hold all inks inverted; YCCK holds the first three as YCbCr of the colour 255 - what is held."""
+    """Files of Adobe store all inks inverted. YCCK stores the first three as YCbCr of the colour 255 - ink."""
     ink_levels = tuple(255 - channel for channel in COLOR)
     inks = Image.new("CMYK", (16, 16), (*ink_levels, 0))
     assert np.abs(read_image(saved(tmp_path, inks, ".tif")) - np.array(COLOR)).max() <= 1
@@ -163,7 +163,7 @@ def test_a_transparent_colour_becomes_white(tmp_path: Path) -> None:
     assert read_image(path).tolist() == [[[255, 255, 255]]]
 
 
-# By orientation, of the stored pixels what is seen. EXIF 2.3 says where their row 0 and their column 0 are seen.
+# The visible pixels per orientation. EXIF 2.3 says on which side row 0 and column 0 of the stored pixels appear.
 SEEN: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda stored: stored,  # top, left
     2: lambda stored: stored[:, ::-1],  # top, right
@@ -173,7 +173,7 @@ SEEN: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     6: lambda stored: stored.swapaxes(0, 1)[:, ::-1],  # right, top
     7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],  # right, bottom
     8: lambda stored: stored.swapaxes(0, 1)[::-1],  # left, bottom
-    9: lambda stored: stored,  # stands for nothing
+    9: lambda stored: stored,  # has no meaning
 }
 
 
@@ -191,7 +191,7 @@ def test_the_exif_orientation_is_applied_once(tmp_path: Path, suffix: str, orien
 
 @pytest.mark.parametrize("kind", range(1, 13))
 def test_damage_to_other_tags_does_not_matter(tmp_path: Path, kind: int) -> None:
-    """A resolution of another type than TIFF gives it: `ImageOps.exif_transpose` of some such files fails."""
+    """The resolution has another type than in TIFF: `ImageOps.exif_transpose` fails for some such files."""
     exif = Image.Exif()
     exif[ORIENTATION], exif[X_RESOLUTION] = 6, 72.0
     head, entry, rest = exif.tobytes().partition(struct.pack(">HH", X_RESOLUTION, RATIONAL))
@@ -202,7 +202,7 @@ def test_damage_to_other_tags_does_not_matter(tmp_path: Path, kind: int) -> None
 
 
 def test_an_image_of_a_camera_held_upright_is_rotated(tmp_path: Path) -> None:
-    """Orientation 6 by the words of EXIF 2.3: row 0 of what is stored is the right side of what was seen."""
+    """Orientation 6 by the text of EXIF 2.3: row 0 of the stored pixels is the right side of the visible image."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     path = saved(tmp_path, smooth_image(), ".jpg", exif=exif, quality=98, subsampling=0)
@@ -220,7 +220,7 @@ def test_the_first_frame_of_an_animation_is_read(tmp_path: Path, suffix: str) ->
     assert (read_image(path) == COLOR).all()
 
 
-# What is refused
+# Refused files
 
 
 def test_missing_files_folders_empty_files_and_other_files_have_different_errors(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_floating_point_is_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [HEIGHT * WIDTH - 1, HEIGHT * WIDTH // 2 - 1])
 def test_more_pixels_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    """Pillow warns above its limit and stops above twice of it."""
+    """Pillow warns above its limit and raises an error above twice the limit."""
     path = saved(tmp_path, smooth_image(), ".png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(InputError, match=rf"image\.png: more than {limit} pixels"):
@@ -293,14 +293,14 @@ def encoded(kind: str, **options: object) -> bytes:
 def test_a_damaged_image_gives_pixels_or_an_input_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, make: Callable[[], bytes]
 ) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # a damaged header would ask for much memory
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # a damaged header would need much memory
     rng = np.random.default_rng(0)
     whole = np.frombuffer(make(), dtype=np.uint8)
     path = tmp_path / "damaged.img"
     num_read = 0
     for trial in range(200):
         content = whole.copy()
-        # Half of the flips hit the headers, where the sizes and offsets stand.
+        # Half of the flips hit the headers, which contain the sizes and offsets.
         reach = len(content) if trial % 2 else min(200, len(content))
         flips = rng.integers(reach, size=rng.integers(1, 4))
         content[flips] = rng.integers(256, size=len(flips))

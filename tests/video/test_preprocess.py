@@ -1,4 +1,4 @@
-"""Region of interest, size, colour and normalisation, against direct computation."""
+"""Region of interest, size, colour and normalisation are compared with direct computation."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""One contract for every reader, and one sentence for every file that is not a readable video."""
+"""All readers keep one contract, and every file that is not a readable video gets one sentence."""
 
 import csv
 import subprocess
@@ -20,12 +20,12 @@ from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
 from pipeline.video.types import VIDEO_SUFFIXES, ScaledReader, VideoError, VideoReader
 
-PROCESS = "process"  # PyAV in a process of its own
+PROCESS = "process"  # PyAV in a separate process
 OTHERS = ("decord", "opencv")  # readers that scale whole RGB frames
 BACKENDS = ("pyav", *OTHERS, PROCESS)
 VARIABLE_TICKS = [0, 40, 50, 90, 91, 200, 1000, 1001, 1500, 1540, 1580, 1599, 1700, 2500, 2501, 2600, 4000]
 
-# Every key is a file that `make_video` makes: its arguments.
+# Arguments of `make_video` per file name.
 H264_KINDS: dict[str, dict] = {
     "b_frames.mp4": {"options": {"bf": "3", "g": "12"}},
     "one_group.mp4": {"options": {"bf": "0", "g": "999"}},
@@ -40,7 +40,7 @@ H264_KINDS: dict[str, dict] = {
     "fragmented.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}},
     "vp9.webm": {"codec": "libvpx-vp9", "num_frames": 12, "options": {"cpu-used": "8", "deadline": "realtime"}},
 }
-# decord cannot be trusted with these, and says so.
+# decord refuses these, since it would decode them wrongly.
 NOT_FOR_DECORD_KINDS: dict[str, dict] = {
     "tiny.mp4": {"size": (16, 16)},
     "mpeg4.avi": {"codec": "mpeg4"},
@@ -69,7 +69,7 @@ def processes_end() -> Iterator[None]:
 
 
 def opened(path: Path, backend: str) -> VideoReader:
-    """The video by any backend, its frames as they are."""
+    """Open the video by any backend, with unchanged frames."""
     if backend != PROCESS:
         return open_video(path, backend=backend)  # type: ignore[arg-type]
     with processes.open_scaled(path, Region((8, 8))) as video:
@@ -78,7 +78,7 @@ def opened(path: Path, backend: str) -> VideoReader:
 
 
 def opened_scaled(path: Path, region: Region, reader: str) -> ScaledReader:
-    """The video by any reader, its frames as a region of interest."""
+    """Open the video by any reader, with frames scaled from a region of interest."""
     if reader == PROCESS:
         return processes.open_scaled(path, region)
     return open_scaled(path, region, reader=reader)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def test_any_range_has_the_pixels_of_reading_the_whole_video(backend: str, name:
     num_frames = len(whole)
     rng = np.random.default_rng(0)
     with opened(path, backend) as video:
-        # One reader, asked forwards and backwards.
+        # One reader reads forwards and backwards.
         for _ in range(8):
             start, stop = sorted(rng.integers(0, num_frames + 1, size=2).tolist())
             batches = list(video.read(start, stop, batch_size=4))
@@ -241,7 +241,7 @@ def test_an_unknown_backend_is_refused(make_video: MakeVideo) -> None:
 
 
 def refusal(path: Path, backend: str) -> str:
-    """The message of the VideoError that opening and reading the file raises."""
+    """The message of the VideoError that is raised when the file is opened or read."""
     with pytest.raises(VideoError) as caught, opened(path, backend) as video:
         for _ in video.read():
             pass
@@ -333,7 +333,7 @@ def test_a_matroska_file_with_a_damaged_end_is_refused(make_video: MakeVideo) ->
 
 
 def test_frames_without_their_own_time_get_the_times_of_a_full_decode(make_video: MakeVideo) -> None:
-    path = make_video("b_frames.avi", options={"bf": "3", "g": "12"})  # avi has no place for it
+    path = make_video("b_frames.avi", options={"bf": "3", "g": "12"})  # avi cannot store the times
     pixels, pts_seconds = decode_fully(path)  # the decoder counts them
     with open_video(path) as video:
         (batch,) = video.read(batch_size=64)
@@ -394,5 +394,5 @@ def test_media_files_are_read_whole(backend: str) -> None:
             middle = len(batches) // 2
             batch = next(iter(video.read(int(batches[middle][0][0]), batch_size=1)))
             np.testing.assert_array_equal(batch.pixels[0], batches[middle][2], row["file"])
-    # decord leaves to PyAV: avi, gif, mpg, and one of too many pixels; OpenCV AV1, and two of high dynamic range.
+    # decord refuses avi, gif, mpg and a file with too many pixels; OpenCV refuses AV1 and two of high dynamic range.
     assert num_refused == {"decord": 6, "opencv": 3}.get(backend, 0)

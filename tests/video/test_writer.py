@@ -1,4 +1,4 @@
-"""What is written plays in browsers, and keeps the times of its frames."""
+"""Written videos play in browsers, and keep the times of their frames."""
 
 from fractions import Fraction
 from pathlib import Path

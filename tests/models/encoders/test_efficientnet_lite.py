@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 with its ImageNet weights, on real photographs, and its padding against TensorFlow's rule.
 
-That most labels come out right says little: with wrong normalization or padding the network still knows dogs. So the
-probability of the right class is compared too, and the wrong ways are tried, to see that the tests would notice.
+Correct labels prove little: with wrong normalization or padding the network still recognizes dogs. So the
+probability of the right class is compared too, and wrong preprocessing is tried, to see that the tests can fail.
 """
 
 import csv
@@ -70,7 +70,7 @@ def pixels_of(paths: list[Path]) -> Tensor:
 
 
 def photographs(word: str, every: int) -> Tensor:
-    """One in `every` of the photographs of Flickr8k whose five captions all have that word."""
+    """One of each `every` photographs of Flickr8k whose five captions all have that word."""
     if not FLICKR8K.exists():
         pytest.skip(f"the photographs of Flickr8k are not at {FLICKR8K}")
     captions = defaultdict(list)
@@ -137,7 +137,7 @@ def test_the_right_preprocessing_gives_photographs_the_best_probability(
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from([3, 5]), st.integers(1, 12), st.integers(1, 12))
 def test_padding_equals_that_of_tensorflow(kernel_size: int, height: int, width: int) -> None:
-    """TensorFlow: ceil(size / stride) outputs; half of the pixels that this needs go before, the larger half after."""
+    """TensorFlow gives ceil(size / stride) outputs. Half of the padding goes before, and the larger half after."""
     layer = SamePadConv2d(2, 4, kernel_size, stride=2, groups=2, bias=False)
     x = torch.randn(1, 2, height, width)
     needed = [max((-(-size // 2) - 1) * 2 + kernel_size - size, 0) for size in (height, width)]

@@ -1,4 +1,4 @@
-"""Encoders: what their features are, for every network of torchvision, and what bad input gets."""
+"""The features of encoders for every network of torchvision, and the errors for bad input."""
 
 import re
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def images(encoder: Encoder, num: int = 2) -> Tensor:
 
 
 def assert_close(features: Tensor, expected: Tensor) -> None:
-    """Relative to the largest feature: those of random weights may be of any size."""
+    """Compare relative to the largest feature, since features of random weights can have any scale."""
     scale = expected.abs().max()
     torch.testing.assert_close(features / scale, expected / scale, rtol=0, atol=1e-4)
 
@@ -46,7 +46,7 @@ def save(model: nn.Module, path: Path, **changes: Tensor) -> Path:
 
 
 def classifier_input(model: nn.Module, x: Tensor) -> Tensor:
-    """What the last linear or convolutional layer of the network reads, pooled where it is a map."""
+    """The input of the last linear or convolutional layer of the network, pooled if it is a map."""
     layer = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
     seen: list[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -297,7 +297,7 @@ def test_a_cpu_encodes_in_parts(monkeypatch: pytest.MonkeyPatch, num: int, batch
     batch = torch.randn(num, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     sizes: list[int] = []
     encoder.trunk.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    whole = encoder(batch)  # with gradients, all at once
+    whole = encoder(batch)  # with gradients, in one part
     monkeypatch.setattr(encoder_module, "CPU_BATCH_PIXELS", int(batch_images * 64 * 96))
     with torch.no_grad():
         assert_close(encoder(batch), whole)

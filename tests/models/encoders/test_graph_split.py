@@ -1,4 +1,4 @@
-"""A network in two halves is the network, and parts where it should."""
+"""A network in two halves equals the network, and is split in the right place."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from pipeline.models.encoders.graph_split import split
 
 
 class Residual(nn.Module):
-    """Strides 2, 4, 8 and 16; a connection goes past the last map of stride 8, and the first map is read at the end."""
+    """Strides 2, 4, 8 and 16. A connection passes the last map of stride 8; the end may read the first map."""
 
     def __init__(self, *, reaches_the_end: bool) -> None:
         super().__init__()

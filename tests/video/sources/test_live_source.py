@@ -1,4 +1,4 @@
-"""Frames of what is still being made: all of them, scaled as those of a file, and what happens when they stop."""
+"""Frames of cameras and growing files: all of them, scaled like those of a file, and what happens when they stop."""
 
 import time
 from itertools import islice
@@ -18,7 +18,7 @@ from pipeline.video.sources.camera import CameraSource
 from pipeline.video.sources.growing_file import GrowingFile
 from pipeline.video.types import VideoError
 
-# Cameras. None is at hand here: a file is opened in place of one.
+# Cameras. Tests have none, so a file is opened instead of a camera.
 
 
 @pytest.mark.parametrize("crop", [None, (8, 4, 40, 30)])
@@ -33,7 +33,7 @@ def test_frames_of_opencv_equal_those_of_a_file_to_a_few_grey_levels(
     difference = np.abs(pixels_of(frames).astype(int) - expected)
     assert difference.mean() < 3
     following = np.abs(pixels_of(frames)[:-1].astype(int) - expected[1:])
-    assert difference.mean() * 4 < following.mean()  # none was passed over
+    assert difference.mean() * 4 < following.mean()  # no frame was skipped
 
 
 def test_a_lost_camera_is_given_up(make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_a_missing_camera_is_refused(stop: Event) -> None:
 
 
 class Recording(Thread):
-    """Writes the bytes of a finished file into another one, in parts of uneven size."""
+    """Writes the bytes of a finished file into another file, in parts of different sizes."""
 
     def __init__(self, finished: Path, path: Path) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def test_reading_waits_the_requested_time_for_data_unless_it_is_stopped(make_vid
     path = make_video("clip.ts", num_frames=10, **STREAMABLE)
     start = time.monotonic()
     assert len(list(GrowingFile(path, PREPROCESS, idle_seconds=1.5).frames(stop))) == 10
-    assert 1.5 <= time.monotonic() - start < 3  # once, however often FFmpeg asks
+    assert 1.5 <= time.monotonic() - start < 3  # once, independent of how often FFmpeg asks
     Timer(0.3, stop.set).start()
     start = time.monotonic()
     assert len(list(GrowingFile(path, PREPROCESS, idle_seconds=1000).frames(stop))) <= 10

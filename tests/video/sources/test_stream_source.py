@@ -1,4 +1,4 @@
-"""Streams: what is lost is opened again, what has an end ends there, and nothing is told that is secret."""
+"""Streams: a lost stream is opened again, a video with an end ends there, and no message contains a secret."""
 
 import doctest
 import re
@@ -68,7 +68,7 @@ def test_a_lost_stream_is_opened_again_and_its_time_continues(make_video: MakeVi
     assert not source.can_wait
     assert source.num_reconnections == 1
     assert 10 < len(frames) <= 51
-    np.testing.assert_array_equal(frames[-1].pixels, frames[0].pixels)  # the stream begins anew
+    np.testing.assert_array_equal(frames[-1].pixels, frames[0].pixels)  # the stream begins again
     seconds = [frame.seconds for frame in frames]
     assert seconds[0] == 0
     assert (np.diff(seconds) > 0).all()
@@ -100,13 +100,13 @@ def test_a_stream_that_stalls_counts_as_lost_after_the_timeout(make_video: MakeV
 
 @pytest.mark.slow
 def test_an_rtsp_stream_is_read(make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ffmpeg cannot serve RTSP, only send it: here the reader listens. What is sent after that is the same."""
+    """ffmpeg can send RTSP but not serve it, so here the reader listens. The transmission is the same."""
     monkeypatch.setattr(sources_stream, "STREAM_OPTIONS", {"rtsp_flags": "listen", "listen_timeout": "20"})
     path, address = make_video("clip.mkv", num_frames=50, **STREAMABLE), f"rtsp://127.0.0.1:{free_port()}/live"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-nostdin", "-re", "-i", str(path)]
     command += ["-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", address]
 
-    def send() -> None:  # until somebody listens
+    def send() -> None:  # until a server listens
         while not stop.is_set() and subprocess.run(command, timeout=MAX_SECONDS).returncode != 0:
             time.sleep(0.1)
 
@@ -126,7 +126,7 @@ def test_a_stream_without_a_first_frame_is_refused_without_showing_its_password(
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if answers:
-            server.listen()  # it takes the connection, and says nothing
+            server.listen()  # it accepts the connection and sends nothing
         port = server.getsockname()[1]
         source = StreamSource(
             f"http://me:secret@127.0.0.1:{port}/live?key=secret", PREPROCESS, idle_seconds=20, open_timeout_seconds=0.5
@@ -177,7 +177,7 @@ def test_a_lost_stream_is_given_up_after_the_requested_time(make_video: MakeVide
 
 
 def test_a_video_in_fragments_without_a_length_has_no_end(make_video: MakeVideo, stop: Event) -> None:
-    """FFmpeg states the sum of the fragments that it has seen as the duration."""
+    """FFmpeg states the sum of the fragments that it has read as the duration."""
     path = make_video("clip.mp4", **FRAGMENTED)
     printed: list[str] = []
     with FileServer(path, states_length=False) as server:
@@ -192,7 +192,7 @@ def test_a_stream_whose_picture_stops_while_its_sound_continues_is_lost(
     make_video: MakeVideo, stop: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = with_sound(make_video("clip.ts", num_frames=10, **STREAMABLE), seconds=20)
-    ticks = count()  # it is sent at once: here each look at the clock takes its time
+    ticks = count()  # it is sent immediately: here each call of the clock advances the time
     monkeypatch.setattr(sources_stream, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
     printed: list[str] = []
 
@@ -220,7 +220,7 @@ FINISHED = {
 
 
 def with_sound(path: Path, *, seconds: float, font: bytes = b"") -> Path:
-    """A copy with so much silence; with a font, it comes behind it, and the silence is the first stream."""
+    """Make a copy with silence of this length. With a font, the silence is the first stream, and the font the last."""
     copy = path.with_stem(f"{path.stem}_sound")
     with av.open(str(path)) as video, av.open(str(copy), "w") as container:
         sound = container.add_stream("aac", rate=48000) if font else None
@@ -253,7 +253,7 @@ def assert_whole(frames: list[LiveFrame], error: str, path: Path) -> None:
 
 
 def take_all(server: FileServer, stop: Event) -> tuple[list[LiveFrame], str]:
-    """What comes, and what is reported at the end. No loss is ever reported and tried again."""
+    """The frames, and the error at the end. A loss is never reported and retried."""
     frames, printed, error = [], [], ""
     source = StreamSource(server.address, PREPROCESS, idle_seconds=20, on_event=printed.append)
     try:
@@ -281,7 +281,7 @@ def test_a_finished_video_ends_at_its_end_with_each_frame_once(
 
 @pytest.mark.parametrize("states_length", [True, False])
 def test_other_streams_in_a_file_cause_no_lost_frame(states_length: bool, make_video: MakeVideo, stop: Event) -> None:
-    """Sound before the picture, and a font behind it."""
+    """The file has sound before the picture, and a font after it."""
     path = make_video("clip.mkv", options={"bf": "2"})
     mixed = with_sound(path, seconds=0.02, font=b"no font")
     with FileServer(mixed, states_length=states_length) as server:
