@@ -206,10 +206,10 @@ def test_images_are_read_at_most_one_batch_per_thread_plus_one_ahead(model, imag
             num_read += 1
             yield images[index % len(images)]
 
-    most = (min(torch.get_num_threads(), MAX_PARALLEL_BATCHES) + 1) * model.frame_encoder.spec.batch_size
+    max_read = (min(torch.get_num_threads(), MAX_PARALLEL_BATCHES) + 1) * model.frame_encoder.spec.batch_size
     captions = caption_images(paths(), model, plan_search(model, beam_size=1), on_failure=pytest.fail)
     next(captions)
-    assert num_read <= most
+    assert num_read <= max_read
     captions.close()
 
 

@@ -85,9 +85,9 @@ def test_files_and_folders_can_be_mixed_and_each_file_is_labelled_once(video_mod
     assert "labelled 3 of 3" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("device", "most"), [("cpu", 4), ("cuda", 8)])
+@pytest.mark.parametrize(("device", "max_parallel"), [("cpu", 4), ("cuda", 8)])
 def test_with_a_gpu_more_videos_are_decoded_in_parallel_and_in_processes(
-    device, most, video_model, tmp_path, monkeypatch
+    device, max_parallel, video_model, tmp_path, monkeypatch
 ):
     def look(paths, model, out, **options):
         seen.update(options)
@@ -99,7 +99,7 @@ def test_with_a_gpu_more_videos_are_decoded_in_parallel_and_in_processes(
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     video = write_video(tmp_path / "clip.mp4", num_frames=3)
     assert label(video, model=video_model, out=tmp_path / "out", more=("--device", "cpu")) == 0
-    assert (seen["decoder_processes"], seen["num_parallel"]) == (device == "cuda", most)
+    assert (seen["decoder_processes"], seen["num_parallel"]) == (device == "cuda", max_parallel)
     assert label(video, model=video_model, out=tmp_path / "out", more=("--device", "cpu", "--jobs", "3")) == 0
     assert seen["num_parallel"] == 3
 
@@ -531,7 +531,7 @@ def test_check_shows_the_support_of_each_class(feature_dataset, capsys):
     assert main(["check", str(feature_dataset)]) == 2
     shown = capsys.readouterr()
     assert "classes.txt:4: no frame is labelled 'jump'" in shown.out
-    assert "'jump'" not in shown.err, "told once"
+    assert "'jump'" not in shown.err, "reported once"
 
 
 def test_check_also_checks_captioned_images(tmp_path, capsys):

@@ -39,8 +39,8 @@ def test_every_video_gets_a_split_and_every_group_only_one(groups, seed, fractio
     sources = make_sources(groups)
     options = {"seed": seed, "val_fraction": fractions[0], "test_fraction": fractions[1], "has_splits": False}
     num_groups = len(set(groups))
-    wanted = [max(1, round(fraction * num_groups)) if fraction else 0 for fraction in fractions]
-    if sum(wanted) >= num_groups:
+    expected = [max(1, round(fraction * num_groups)) if fraction else 0 for fraction in fractions]
+    if sum(expected) >= num_groups:
         with pytest.raises(InputError, match="cannot be split"):
             assign_splits(sources, **options)
         return
@@ -51,7 +51,7 @@ def test_every_video_gets_a_split_and_every_group_only_one(groups, seed, fractio
         split_of.setdefault(source.group, set()).add(source.split)
     assert all(len(splits) == 1 for splits in split_of.values())
     counts = [sum(splits == {name} for splits in split_of.values()) for name in ("val", "test")]
-    assert counts == wanted
+    assert counts == expected
     assert result == assign_splits(sources, **options)
 
 

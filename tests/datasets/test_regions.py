@@ -74,7 +74,7 @@ def test_a_fingerprint_covers_the_encoder_and_the_images_of_its_file(tmp_path_fa
         patch.setattr(regions, "IMAGES_PER_FILE", PER_FILE)
         before = fingerprints(images, "e", folder)
         assert len(set(before)) == len(before)
-        assert before == fingerprints(images, "e", folder.parent), "where they lie does not matter"
+        assert before == fingerprints(images, "e", folder.parent), "their folder does not matter"
         assert not set(before) & set(fingerprints(images, "f", folder))
         images[changed] = "f" * 64
         after = fingerprints(images, "e", folder)

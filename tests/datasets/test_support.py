@@ -110,7 +110,7 @@ def test_a_class_that_is_held_out_nowhere_is_reported_for_each_split():
     unscored = {"in training, but in no val video": ("jump",), "in training, but in no test video": ("walk",)}
     assert printed(*videos) == unscored
     assert list(printed(*videos[1:FEW_SEGMENTS], *videos[FEW_SEGMENTS + 1 :]))[1:] == list(unscored), (
-        "the gravest first"
+        "the most serious shortage is first"
     )
 
 
@@ -120,7 +120,7 @@ def test_videos_without_a_split_are_judged_by_what_training_needs():
         "in one video only": ("walk",),
     }
     assert "in no label" not in printed((None, "a", [0, 1]), known=("jump",))
-    assert printed(("val", "a", [0])) == {}, "nothing to learn from is another matter"
+    assert printed(("val", "a", [0])) == {}, "an empty training split is reported elsewhere"
 
 
 def test_many_classes_are_listed_in_one_sentence_rarest_first():
@@ -158,4 +158,4 @@ def test_the_table_has_the_same_counts_on_disk_and_in_a_terminal(tmp_path):
     assert lines[5].split() == ["jump", "1", "1", "1", "1", "0", "0", "0", "0"]
     assert lines[6].split()[:2] == ["(unlabelled)", "1"]
     assert "groups" in lines[1]
-    assert "groups" not in format_support(count_support(*make(*enough(1)), SPACE)), "each video is one"
+    assert "groups" not in format_support(count_support(*make(*enough(1)), SPACE)), "each video is its own group"

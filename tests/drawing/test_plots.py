@@ -119,7 +119,7 @@ def test_attention_maps_have_the_image_and_a_panel_per_word(num_words, size):
     for axes, row in zip(drawn[1:], attention, strict=True):
         seen = axes.images[1]
         np.testing.assert_allclose(seen.get_array(), row[:-1].reshape(3, 3))
-        assert seen.get_extent() == [0, size[1], size[0], 0], "the map lies over all of the image"
+        assert seen.get_extent() == [0, size[1], size[0], 0], "the map covers the whole image"
         assert seen.get_clim() == (0, pytest.approx(row[:-1].max()))
     assert figure.get_suptitle() == "a dog runs"
     assert not any(axes.axison for axes in figure.axes)

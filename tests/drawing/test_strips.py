@@ -38,8 +38,8 @@ def test_a_strip_shows_the_requested_frames(size, tmp_path):
     with VideoWriter(path, width=width, height=height, frame_rate=Fraction(25)) as writer:
         for frame in range(40):
             writer.write(np.full((height, width, 3), 6 * frame, np.uint8), frame / 25)
-    wanted = [[0, 1, 7], [7, 20], [39], [3, 4]]  # the last one goes back, so the video is read from the start again
-    for frames, strip in zip(wanted, read_strips(path, wanted), strict=True):
+    requested = [[0, 1, 7], [7, 20], [39], [3, 4]]  # the last one goes back, so the video is read from the start again
+    for frames, strip in zip(requested, read_strips(path, requested), strict=True):
         each = (strip.shape[1] + GAP) // len(frames)
         assert each - GAP <= MAX_WIDTH
         assert strip.shape[0] <= MAX_HEIGHT

@@ -34,7 +34,7 @@ class Recording:
         self._lock = threading.Lock()
 
     def __call__(self, parts: list[np.ndarray]) -> torch.Tensor:
-        assert self._lock.acquire(blocking=False), "asked by two threads at once"
+        assert self._lock.acquire(blocking=False), "called by two threads at the same time"
         try:
             pixels = np.concatenate(parts)
             self.sizes.append(len(pixels))

@@ -127,7 +127,7 @@ def test_finished_videos_are_left_alone_until_something_changes(model, videos, t
     assert label(videos, model, out)[0] == LabellingOutcome(1, 0, 3, 0)
     assert label(videos, model, out, OutputOptions(formats=("csv", "vtt")))[0] == LabellingOutcome(4, 0, 0, 0)
     assert label(videos, model, out)[0] == LabellingOutcome(4, 0, 0, 0)
-    assert not list(out.glob("*.vtt")), "what is not wanted any more would be outdated one day"
+    assert not list(out.glob("*.vtt")), "formats that are no longer requested would become outdated"
 
 
 def test_another_model_labels_finished_videos_again(model, videos, tmp_path):

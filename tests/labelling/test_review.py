@@ -27,7 +27,7 @@ def model(feature_model) -> Model:
 
 
 @pytest.fixture
-def outspoken(monkeypatch: pytest.MonkeyPatch) -> None:
+def features_as_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces a trained model: the features of a frame are the probabilities of its classes."""
 
     def label(path: Path, model: Model, *, on_progress) -> VideoLabels:
@@ -65,7 +65,7 @@ def run(paths: list[Path], model: Model, out: Path, **options) -> tuple[ReviewOu
     return review_files(paths, model, out, on_failure=printed.append, **options), printed
 
 
-def test_a_planted_uncertain_stretch_is_listed_first(model, outspoken, tmp_path):
+def test_a_planted_uncertain_stretch_is_listed_first(model, features_as_probabilities, tmp_path):
     paths = [write_probabilities(tmp_path / f"clip{i}.npy", seed=i) for i in range(3)]
     write_probabilities(paths[1], seed=9, unsure=slice(123, 160))
     outcome, printed = run(paths, model, tmp_path / "out")
@@ -78,7 +78,7 @@ def test_a_planted_uncertain_stretch_is_listed_first(model, outspoken, tmp_path)
     assert not printed
 
 
-def test_planted_wrong_labels_are_found_and_right_ones_are_not_listed(model, outspoken, tmp_path):
+def test_planted_wrong_labels_are_found_and_right_ones_are_not_listed(model, features_as_probabilities, tmp_path):
     says = np.repeat([0, 1, 2, 0], NUM_FRAMES // 4)
     paths = [write_probabilities(tmp_path / f"clip{i}.npy", seed=i, says=says) for i in range(4)]
     planted = {("clip1", 110, 140): 2, ("clip3", 220, 260): 0}
@@ -97,7 +97,9 @@ def test_planted_wrong_labels_are_found_and_right_ones_are_not_listed(model, out
         assert item.stretch.score > 0.4
 
 
-def test_unlabelled_frames_of_a_partly_labelled_video_are_listed_only_as_uncertain(model, outspoken, tmp_path):
+def test_unlabelled_frames_of_a_partly_labelled_video_are_listed_only_as_uncertain(
+    model, features_as_probabilities, tmp_path
+):
     path = write_probabilities(tmp_path / "clip.npy", seed=0, unsure=np.r_[50:80, 300:330])
     given = np.full(NUM_FRAMES, IGNORE_INDEX)
     given[:200] = np.load(path)[:200].argmax(axis=1)  # the model agrees with a low probability
@@ -109,10 +111,12 @@ def test_unlabelled_frames_of_a_partly_labelled_video_are_listed_only_as_uncerta
     for item in listed:
         inside = given[item.stretch.start : item.stretch.stop]
         assert (item.why == "uncertain") == (inside == IGNORE_INDEX).all()
-        assert not (item.stretch.start < 80 and item.stretch.stop > 50), "labelled, and nothing speaks against it"
+        assert not (item.stretch.start < 80 and item.stretch.stop > 50), (
+            "labelled, and the model does not contradict it"
+        )
 
 
-def test_the_list_has_the_best_of_all_videos_and_not_too_many_of_one(model, outspoken, tmp_path):
+def test_the_list_has_the_best_of_all_videos_and_not_too_many_of_one(model, features_as_probabilities, tmp_path):
     paths = []
     for i, length in enumerate((200, 40, 30, 20)):  # the first video has a long uncertain part
         paths.append(write_probabilities(tmp_path / f"clip{i}.npy", seed=i, unsure=slice(100, 100 + length)))
@@ -126,14 +130,16 @@ def test_the_list_has_the_best_of_all_videos_and_not_too_many_of_one(model, outs
     assert "(at most 1 of one)" in capped.describe()
 
 
-def test_only_one_video_is_in_memory_at_a_time(model, outspoken, tmp_path):
+def test_only_one_video_is_in_memory_at_a_time(model, features_as_probabilities, tmp_path):
     path = write_probabilities(tmp_path / "clip.npy", seed=0)
     for item in review_video(path, model, listing=LISTING):
         for part in (item.labels, item.given_labels, item.probabilities):
             assert part.base is None or part.base.size <= 50, "a view would keep the whole video"
 
 
-def test_labels_that_do_not_fit_are_refused_before_the_review_or_with_their_video(model, outspoken, tmp_path):
+def test_labels_that_do_not_fit_are_refused_before_the_review_or_with_their_video(
+    model, features_as_probabilities, tmp_path
+):
     paths = [write_probabilities(tmp_path / f"clip{i}.npy", seed=i) for i in range(3)]
     folder = tmp_path / "labels"
     folder.mkdir()
@@ -151,7 +157,7 @@ def test_labels_that_do_not_fit_are_refused_before_the_review_or_with_their_vide
     assert "got 2 labels for 400 frames in clip0.txt" in printed[0]
 
 
-def test_the_second_of_two_files_with_the_same_name_is_refused(model, outspoken, tmp_path):
+def test_the_second_of_two_files_with_the_same_name_is_refused(model, features_as_probabilities, tmp_path):
     (tmp_path / "other").mkdir()
     paths = [write_probabilities(folder / "clip.npy", seed=0) for folder in (tmp_path, tmp_path / "other")]
     outcome, printed = run(paths, model, tmp_path / "out")
@@ -198,7 +204,7 @@ def test_a_video_that_disappears_before_its_picture_is_made_is_listed_without_on
     assert printed[0].endswith("its stretches are listed without pictures")
 
 
-def test_an_earlier_list_stays_if_no_video_can_be_labelled(model, outspoken, tmp_path):
+def test_an_earlier_list_stays_if_no_video_can_be_labelled(model, features_as_probabilities, tmp_path):
     path, out = write_probabilities(tmp_path / "clip.npy", seed=0), tmp_path / "out"
     run([path], model, out)
     before = {file: file.read_bytes() for file in out.iterdir()}

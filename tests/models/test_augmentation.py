@@ -45,8 +45,8 @@ def test_contrast_and_brightness_change_for_the_whole_window() -> None:
     frames = places(200)
     scales = Augmentation(contrast=0.3)(frames)[:, :, 1, :, 1:] / frames[:, :, 1, :, 1:]
     offsets = Augmentation(brightness=0.5)(frames) - frames
-    for found, middle, most in ((scales, 1.0, 0.3), (offsets, 0.0, 0.5)):
+    for found, middle, largest in ((scales, 1.0, 0.3), (offsets, 0.0, 0.5)):
         of_window = found.flatten(1)
         torch.testing.assert_close(of_window, of_window[:, :1].expand_as(of_window), rtol=0, atol=1e-5)
-        assert (of_window - middle).abs().max() <= most + 1e-5
-        assert of_window[:, 0].std().item() == pytest.approx(most / 3**0.5, rel=0.15)
+        assert (of_window - middle).abs().max() <= largest + 1e-5
+        assert of_window[:, 0].std().item() == pytest.approx(largest / 3**0.5, rel=0.15)

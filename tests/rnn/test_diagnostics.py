@@ -95,7 +95,7 @@ def test_half_the_identity_halves_the_gradient_with_each_frame() -> None:
     torch.testing.assert_close(flow.norms[0, 0], 0.5 ** torch.arange(9, dtype=torch.float64))
     assert flow.longest == pytest.approx(0.5)
     assert flow.reach == pytest.approx(24)
-    assert flow.verdict == "healthy", "2^-8 is little, and not nothing"
+    assert flow.verdict == "healthy", "2^-8 is small, but not 0"
     assert flow_of(module, torch.ones(2, 30, 1, dtype=torch.float64), last_frame).verdict == "vanishing"
 
 

@@ -98,7 +98,7 @@ def test_training_images_are_also_encoded_mirrored_on_request(pictures, monkeypa
 
     write_params(pictures.parent, captions__pixels=pixels)
     prepare_captions.main()
-    assert len(region_files()) == 3, "files of mirrored images do not stay"
+    assert len(region_files()) == 3, "files of mirrored images are removed"
 
 
 def test_images_are_split_by_group(pictures, capsys):
@@ -169,7 +169,7 @@ def test_broken_images_are_left_out_on_request(pictures, capsys):
     (pictures / "captions.csv").write_text("image,caption\nno_such.png,A dog\n")
     with pytest.raises(InputError) as refused:
         prepare_captions.prepare_captions(load_params())
-    assert "skip_broken" not in str(refused.value), "what is wrong with all of it cannot be left out"
+    assert "skip_broken" not in str(refused.value), "problems of the whole data set cannot be left out"
 
 
 def test_a_second_call_encodes_no_image(pictures, monkeypatch):
@@ -266,7 +266,9 @@ def evaluated(trained) -> dict[str, dict[str, float]]:
 
 def test_evaluation_gives_dvc_and_mlflow_the_same_scores(evaluated):
     assert evaluated.keys() == {"val", "test"}
-    assert evaluated["val"].keys() == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"}, "there is no java"
+    assert evaluated["val"].keys() == {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"}, (
+        "Java is not available"
+    )
     run_id = load_captioner(CAPTIONER, device=torch.device("cpu")).spec.lineage.run_id
     run = MlflowClient().get_run(run_id)
     final = {name: value for name, value in run.data.metrics.items() if name.startswith(("val/", "test/"))}
@@ -282,8 +284,8 @@ def test_the_table_has_the_scored_captions_which_are_those_of_the_command(evalua
     model = load_caption_model(str(CAPTIONER), device="cpu")
     images = read_caption_manifest(CAPTIONS).of_split(split)
     header, *rows = read_rows(CAPTION_RESULTS / f"{split}.csv")
-    most = max(len(image.captions) for image in images)
-    assert header == ["image", "caption", "probability", *(f"reference_{i + 1}" for i in range(most))]
+    max_references = max(len(image.captions) for image in images)
+    assert header == ["image", "caption", "probability", *(f"reference_{i + 1}" for i in range(max_references))]
     assert [row[0] for row in rows] == [Path(image.path).name for image in images]
     paths = [Path(image.path) for image in images]
     described = caption_images(paths, model, plan_search(model), on_failure=pytest.fail)

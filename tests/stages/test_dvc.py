@@ -214,7 +214,7 @@ def test_a_queued_search_is_logged_below_one_run_in_the_store_of_the_repository(
     assert len({tags["mlflow.parentRunId"] for tags in children.values()}) == 1
     assert children.keys() == {"labeller-bigru-tiny", "labeller-gru-tiny", "baseline-tiny"}
     stand_ins = {name for name, tags in children.items() if "trained_by" in tags}
-    assert stand_ins == {"labeller-bigru-tiny", "baseline-tiny"}, "what is trained already is not trained again"
+    assert stand_ins == {"labeller-bigru-tiny", "baseline-tiny"}, "a finished training is not repeated"
     table = repository.run(sys.executable, "-m", "pipeline.cli", "compare", "cells").stdout
     assert "labeller: 2 runs\n" in table
     assert {tags["dvc_experiment"] for tags in children.values()} <= set(table.split())

@@ -130,7 +130,7 @@ def test_a_frame_classifier_resumes_after_its_process_was_killed(run):
     process.kill()
     process.wait()
     state = torch.load(ENCODER / "classifier" / "training_state.pt", weights_only=True)
-    assert 1 <= len(state["progress"]["history"]) < 8, "killed on the way"
+    assert 1 <= len(state["progress"]["history"]) < 8, "killed before the end"
     assert not (ENCODER / "encoder.json").exists()
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     killed = load_encoder(ENCODER).encoder.state_dict()
@@ -176,11 +176,11 @@ def test_pixels_in_memory_equal_pixels_that_are_decoded_again(run, monkeypatch):
     )
     stem = kept.manifest.of_split("train")[0].stem
     for start, stop in ((3, 11), (0, 30), (29, 30)):
-        wanted = kept.read(stem, start, stop)
+        expected = kept.read(stem, start, stop)
         with monkeypatch.context() as patch:
             patch.setattr(labeller_data, "MAX_CACHED_PIXEL_BYTES", 0)
-            assert torch.equal(decoded.read(stem, start, stop), wanted)
-        assert len(wanted) == stop - start
+            assert torch.equal(decoded.read(stem, start, stop), expected)
+        assert len(expected) == stop - start
     assert (list(kept.pixels), list(decoded.pixels)) == ([stem], [])
 
 
@@ -244,8 +244,8 @@ def check_evaluation_labels_as_a_user_would() -> None:
     sources = manifest.of_split("test")
     scored = evaluate_labeller.predict_sources(model, sources, description="test")
     for source in sources:
-        wanted = label_video(Path(source.path), model)
-        assert np.array_equal(scored[source.stem].pts_seconds, wanted.pts_seconds)
+        expected = label_video(Path(source.path), model)
+        assert np.array_equal(scored[source.stem].pts_seconds, expected.pts_seconds)
         # cached features are rounded to half precision, which can change the label of a frame with two likely classes
-        assert (scored[source.stem].labels == wanted.labels).mean() > 0.95
-        assert scored[source.stem].probabilities == pytest.approx(wanted.probabilities, abs=0.01)
+        assert (scored[source.stem].labels == expected.labels).mean() > 0.95
+        assert scored[source.stem].probabilities == pytest.approx(expected.probabilities, abs=0.01)

@@ -76,7 +76,9 @@ def test_evaluation_gives_dvc_and_mlflow_the_same_scores(trained):
         }
         assert logged == {Path("evaluation", folder, name) for name in names}
     pictures = RESULTS / "evaluation" / "pictures"
-    assert {path.suffix for path in pictures.rglob("*") if path.is_file()} == {".png"}, "DVC plots whatever lies there"
+    assert {path.suffix for path in pictures.rglob("*") if path.is_file()} == {".png"}, (
+        "DVC plots every file in this folder"
+    )
     assert len(list((pictures / "test" / "timelines").iterdir())) == 1, "num_samples"
     with (RESULTS / "confusion.csv").open(newline="") as file:
         pairs = list(csv.DictReader(file))

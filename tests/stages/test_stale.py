@@ -88,4 +88,4 @@ def test_an_edit_of_the_losses_makes_only_the_training_stages_stale(project, edi
     assert stale_stages() == {"finetune_encoder", "train_labeller", "train_baseline"}
     after, captioner_after = code_fingerprints(project)
     assert after != labeller
-    assert captioner_after == captioner, "it has a loss of its own"
+    assert captioner_after == captioner, "it has its own loss"

@@ -77,7 +77,7 @@ def test_each_combination_is_averaged_over_its_folds_and_seeds():
         ]
     assert {row[0]: row[2:] for row in per_choice[2:]} == expected
     assert {row[1] for row in per_choice[2:]} == {"4"}
-    assert float(per_choice[2][2]) > float(per_choice[3][2]), "the best choice first"
+    assert float(per_choice[2][2]) > float(per_choice[3][2]), "the best combination is first"
 
 
 def test_settings_that_only_follow_from_the_fold_are_not_shown():

@@ -145,7 +145,7 @@ def test_a_model_trained_before_a_search_gets_a_child_run_in_the_search(workspac
     assert tags["dvc_experiment"] == "brave-fox"
     assert tags["data_fingerprint"] == "f00d"
     assert MlflowClient().get_run(child).data.params == {"seed": "3", "a.b": "None"}
-    assert runs_of_model(before, "cells") == [before, child], "evaluated again, it has the same one"
+    assert runs_of_model(before, "cells") == [before, child], "a second evaluation uses the same child run"
     assert runs_of_model(inside, "rates") == [inside, runs_of_model(inside, "rates")[1]]
     runs = tracking_store.read_search("cells")
     assert [(run.name, run.model, run.params["seed"]) for run in runs] == [

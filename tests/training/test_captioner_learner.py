@@ -214,7 +214,7 @@ def test_own_words_are_never_start_unknown_or_padding():
     batch = succeeding_batch()
     batch = CaptionBatch(range(300), batch.regions.repeat(100, 1, 1), batch.words.repeat(100, 1, 1))
     read, mixed, lengths = with_own_words(batch, 1.0, say_anything)
-    assert torch.equal((mixed != PADDING).sum(2), lengths), "padding amid a caption is no word"
+    assert torch.equal((mixed != PADDING).sum(2), lengths), "padding is not a word within a caption"
     said = mixed[:, :, 1:][read[:, :, 1:] != PADDING]
     assert set(said.tolist()) == set(range(NUM_WORDS)) - {PADDING, START, UNKNOWN}
 
@@ -244,7 +244,7 @@ def test_the_share_of_own_words_grows_from_zero_to_the_setting(monkeypatch):
 
 def fix_samples(monkeypatch, captioner: Captioner, drawn: Tensor) -> None:
     def sample(regions, *, num_captions, max_words):
-        assert not captioner.training, "what is drawn and what is learnt of it are of one network"
+        assert not captioner.training, "captions are sampled from the network that learns"
         assert (len(regions), num_captions, max_words) == (*drawn.shape[:2], MAX_WORDS)
         return drawn
 

@@ -128,15 +128,15 @@ def test_a_training_killed_anywhere_ends_with_the_same_result(tmp_path, uninterr
     resumed = Recorder(learner, SCORES)
     resumed.best = killed.best  # the file of the killed training
     progress = train(path, learner, resumed)
-    wanted, recorder = uninterrupted
-    assert progress == wanted
+    expected, recorder = uninterrupted
+    assert progress == expected
     assert killed.reported | resumed.reported == recorder.reported
     for name, tensor in recorder.best.items():
         assert torch.equal(resumed.best[name], tensor), name
     for name, tensor in recorder.learner.model.state_dict().items():
         assert torch.equal(learner.model.state_dict()[name], tensor), name
     first = int(point.split()[1]) + (point.split()[0] in ("report", "save_best"))
-    assert resumed.drawn == list(range(first, 5)), "it goes on from its last epoch"
+    assert resumed.drawn == list(range(first, 5)), "it resumes after its last epoch"
 
 
 def test_a_finished_training_draws_no_batch(tmp_path, uninterrupted):
@@ -197,7 +197,7 @@ def test_the_best_epoch_is_chosen_by_the_monitored_score():
     assert best(val(1, 3, 2, 4), "f1_at_50") == [0, 1, 3]
     assert best([{"loss": loss} for loss in (3, 4, 2, 2)], "loss") == [0, 2]
     tied = [{"loss": loss, "edit": 0.0} for loss in (3.0, 2.0, 2.5, 2.0)]
-    assert best(tied, "edit") == [0, 1], "among equals the loss decides, and among those the first"
+    assert best(tied, "edit") == [0, 1], "the loss decides between equal scores, and then the first epoch"
 
 
 def test_the_learning_rate_follows_the_schedule():
@@ -375,13 +375,13 @@ class Held:
     """Counts the numbers that autograd holds for the backward pass, now and at most."""
 
     def __init__(self):
-        self.now, self.most = 0, 0
+        self.now, self.maximum = 0, 0
 
     class Tensor:
         def __init__(self, held: "Held", tensor: torch.Tensor):
             self.held, self.tensor = held, tensor
             held.now += tensor.numel()
-            held.most = max(held.most, held.now)
+            held.maximum = max(held.maximum, held.now)
 
         def __del__(self):
             self.held.now -= self.tensor.numel()
@@ -398,7 +398,7 @@ def test_memory_does_not_grow_with_the_video(cell):
         del labeller
         gc.collect()
         assert held.now == 0
-        return held.most
+        return held.maximum
 
     assert max_held(50) == max_held(400) > 0
 

@@ -186,7 +186,7 @@ def test_the_logged_model_captions_in_another_process_and_folder_with_its_own_co
     command = [sys.executable, "-c", LOAD, uri, *paths]
     result = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
     code, *lines = result.stdout.splitlines()
-    assert Path(code).parts[-3:-1] == ("code", "pipeline"), "its own code, not what is installed"
+    assert Path(code).parts[-3:-1] == ("code", "pipeline"), "its own code, not the installed code"
     rows = list(csv.DictReader(lines))
     assert [row["path"] for row in rows] == paths
     model = load_caption_model(uri, device="cpu")
@@ -262,7 +262,7 @@ def test_without_a_validation_split_the_last_epoch_is_kept(workspace):
     params = open_params(captions__val_fraction=0.0, captioner__training__patience=1)
     train_captioner(params, open_training_data(), Path("model"), name="captioner")
     history = read_history(Path("model"))
-    assert len(history) == 3, "nothing to lose patience with"
+    assert len(history) == 3, "patience needs a validation split"
     assert not any(name.startswith("val_") for name in history[0])
     assert client().get_metric_history(runs()[0].info.run_id, "best_epoch")[0].value == 2
 

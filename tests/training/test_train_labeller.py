@@ -201,7 +201,7 @@ def test_the_logged_model_labels_in_another_process_and_folder_with_its_own_code
     command = [sys.executable, "-c", LOAD, f"runs:/{run_id}/labeller", *paths]
     result = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
     code, *lines = result.stdout.splitlines()
-    assert Path(code).parts[-3:-1] == ("code", "pipeline"), "its own code, not what is installed"
+    assert Path(code).parts[-3:-1] == ("code", "pipeline"), "its own code, not the installed code"
     rows = list(csv.DictReader(lines))
     assert list(rows[0]) == ["path", "frame", "time_seconds", "label", "probability"]
     model = load_model("model", device="cpu")
@@ -282,7 +282,7 @@ def test_a_killed_training_in_a_search_resumes_as_the_same_child_run(features_wo
     assert run.data.tags["model"] == "labeller"
     write_params(features_workspace)
     train(load_params(), training_data, Path("model"), name="labeller")
-    assert len(runs()) == 2, "a search is no setting of a model: it is not trained anew for one"
+    assert len(runs()) == 2, "the search is not a setting of the model: it is not trained again for it"
 
 
 @pytest.mark.usefixtures("no_model")
@@ -297,7 +297,7 @@ def test_a_finished_training_is_not_repeated(features_workspace, monkeypatch, ca
     labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
     training_data = open_training_data()
     train(load_params(), training_data, Path("model"), name="labeller")
-    assert len(runs()) == 2, "a segment less is labelled"
+    assert len(runs()) == 2, "one segment fewer is labelled"
     monkeypatch.setattr(training_runs, "_code_fingerprint", lambda training_module: "changed")
     train(load_params(), training_data, Path("model"), name="labeller")
     assert len(runs()) == 3
@@ -368,7 +368,7 @@ def test_without_a_validation_split_training_runs_all_epochs(features_workspace)
     write_params(features_workspace, dataset__val_fraction=0.0, training__patience=1)
     train(load_params(), open_training_data(), Path("model"), name="labeller")
     history = read_history(Path("model"))
-    assert len(history) == 4, "nothing to lose patience with"
+    assert len(history) == 4, "patience needs a validation split"
     assert not any(name.startswith("val_") for name in history[0])
     assert client().get_metric_history(runs()[0].info.run_id, "best_epoch")[0].value == 3
 
@@ -395,7 +395,7 @@ def test_many_to_one_learns_the_class_of_a_video(workspace):
     assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) == 100
     model = load_checkpoint(Path("model"), device=CPU)
     probabilities = model.labeller.predict(training_data.feature_chunks(training_data.manifest.sources[0]))
-    assert (probabilities == probabilities[0]).all(), "one class a video"
+    assert (probabilities == probabilities[0]).all(), "one class per video"
 
 
 @pytest.mark.usefixtures("no_model")

@@ -136,7 +136,7 @@ def test_frames_that_cannot_be_decoded_keep_their_places(make_video: MakeVideo) 
             np.testing.assert_array_equal(pixels[number], pixels[number - 1])  # the frame before it is substituted
         whole_frames = np.setdiff1d(np.arange(120), lost)
         same = (pixels == whole).all(axis=(1, 2, 3))
-        assert same[whole_frames].mean() > 0.9, "those that refer to a lost one are not the same"
+        assert same[whole_frames].mean() > 0.9, "frames that refer to a lost frame are different"
         report = video.report()
         again = np.concatenate([batch.pixels for batch in video.read(30, 90)])
     np.testing.assert_array_equal(again, pixels[30:90])

@@ -189,7 +189,7 @@ def test_frames_of_every_reader_scaled_to_a_region_are_close_to_frames_scaled_la
     assert pixels.shape == (len(whole), 12, 16, 3)
     assert pixels.dtype == np.uint8
     difference = pixels.astype(int) - preprocess.resize(whole).numpy()
-    assert np.abs(difference).mean() < 12, "of hard edges between colours, which chroma at half the size blurs"
+    assert np.abs(difference).mean() < 12, "hard edges between colours, which chroma at half the size blurs"
     assert np.abs(difference.mean((0, 1, 2))).max() < 3
     if reader not in OTHERS:
         return

@@ -303,7 +303,7 @@ def test_a_cpu_encodes_in_parts(monkeypatch: pytest.MonkeyPatch, num: int, batch
         assert_close(encoder(batch), whole)
     parts = sizes[1:]
     assert sum(parts) == num
-    assert max(parts) <= max(1, 2 * batch_images), "never twice as much as is to be taken at once"
+    assert max(parts) <= max(1, 2 * batch_images), "a part is never twice as large as it should be"
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 1, 64, 64), (2, 64, 64, 3)])

@@ -36,7 +36,7 @@ def test_a_network_is_split_at_the_last_place_with_a_single_map() -> None:
         early, late = halves
         torch.testing.assert_close(late(early(image)), network(image), rtol=0, atol=0)
         shapes[stride] = early(image).shape[2]
-    assert shapes == {2: 32, 4: 16, 8: 8, 16: 8, 32: 8}, "behind stride 16 there is nothing"
+    assert shapes == {2: 32, 4: 16, 8: 8, 16: 8, 32: 8}, "there is no map after stride 16"
     early, _ = split(network, image, stride=8) or pytest.fail("it parts")
     assert [node.name for node in early.graph.nodes][-2] == "add", "not beside the connection"
     assert next(early.parameters()) is next(network.parameters())

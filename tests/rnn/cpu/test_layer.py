@@ -23,8 +23,8 @@ def test_the_length_of_a_chunk_changes_nothing(
 
     expected = run()
     monkeypatch.setattr(layer, "CHUNK_ROWS", chunk_rows)
-    for got, wanted in zip(run(), expected, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+    for again, first in zip(run(), expected, strict=True):
+        torch.testing.assert_close(again, first, rtol=1e-12, atol=1e-12)
 
 
 def test_small_steps_take_one_thread_and_restore_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,8 +35,8 @@ def test_small_steps_take_one_thread_and_restore_the_number(monkeypatch: pytest.
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        for most in (0, layer.ONE_THREAD_MULTIPLICATIONS):
-            monkeypatch.setattr(layer, "ONE_THREAD_MULTIPLICATIONS", most)
+        for max_multiplications in (0, layer.ONE_THREAD_MULTIPLICATIONS):
+            monkeypatch.setattr(layer, "ONE_THREAD_MULTIPLICATIONS", max_multiplications)
             GRU(4, 6)(torch.randn(3, 5, 4))[0].sum().backward()
             assert torch.get_num_threads() == 2
     finally:

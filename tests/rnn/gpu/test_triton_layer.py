@@ -89,5 +89,5 @@ def test_bfloat16() -> None:
     with use_path("reference"):
         expected, _ = network(x.double())
     expected_gradients = torch.autograd.grad(expected.square().sum(), list(network.parameters()))
-    for got, wanted in zip((outputs, *gradients), (expected, *expected_gradients), strict=True):
-        assert (got.double() - wanted).norm() / wanted.norm() < 2e-2
+    for got, expected_tensor in zip((outputs, *gradients), (expected, *expected_gradients), strict=True):
+        assert (got.double() - expected_tensor).norm() / expected_tensor.norm() < 2e-2
