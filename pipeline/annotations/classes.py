@@ -1,4 +1,4 @@
-"""The class list of a data set: `classes.txt`, one name a line; the line number, from 0, is the class index."""
+"""The class list of a data set: `classes.txt`, one name per line. The line number, from 0, is the class index."""
 
 from pathlib import Path
 
@@ -6,9 +6,14 @@ from pipeline.annotations.problems import AnnotationError, Problem, read_lines
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Read the class names in order; spaces around a name do not count.
+    """Read the class names of a `classes.txt`.
 
-    Raises AnnotationError with every problem of the file: no line at all, an empty line, a name given twice.
+    Returns:
+        The names in the order of their indices, without the spaces around them.
+
+    Raises:
+        AnnotationError: Every problem of the file: it cannot be read, it has no line, a line is empty, a name is given
+            twice.
     """
     path = Path(path)
     names = [line.strip() for line in read_lines(path)]

@@ -1,11 +1,13 @@
-"""Labels in the layouts that other programs read. T frames.
+"""Labels in the layouts that other programs read.
 
-    <stem>.frames.jsonl     a JSON object a frame: frame, time_seconds, label, probability, and the Source
-    <stem>.frames.parquet   the same as a table; what is the same in all rows takes no space
-    <stem>.segments.vtt     WebVTT: each segment's class as a subtitle; the Source is a comment
-    <stem>.segments.srt     SubRip, which has no comments: the Source is in the report beside it
+    <stem>.frames.jsonl     one JSON object per frame: frame, time_seconds, label, probability, and the LabelSource
+    <stem>.frames.parquet   the same as a table; values that are the same in all rows take no space
+    <stem>.segments.vtt     WebVTT: the class of each segment as a subtitle; the LabelSource is a comment
+    <stem>.segments.srt     SubRip, which has no comments: the LabelSource is in the report beside it
 
-An unlabelled frame has null for its label and probability, and no subtitle. A time that is not known is null.
+An unlabelled frame has null for its label and probability, and has no subtitle. An unknown time is null.
+
+Shapes: T frames.
 """
 
 import json
@@ -30,7 +32,13 @@ CHUNK_ROWS = 1 << 16
 
 
 class LabelSource(NamedTuple):
-    """Where labels come from: the MLflow run that trained the model, the data and the code that it was trained with."""
+    """The origin of labels.
+
+    Attributes:
+        run_id: The MLflow run that trained the model.
+        data_fingerprint: The fingerprint of the data that the model was trained on.
+        git_commit: The commit of the code that trained the model.
+    """
 
     run_id: str
     data_fingerprint: str
@@ -38,10 +46,14 @@ class LabelSource(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """The labels of a video.
+    """The predicted labels of a video.
 
-    labels int64 [T] of `label_space`; probabilities float [T], of each label; pts_seconds float64 [T],
-    NaN where it is not known; frame_seconds, how long the last frame stands.
+    Attributes:
+        labels: int64 [T], of `label_space`.
+        probabilities: float [T], the probability of each label.
+        pts_seconds: float64 [T], the presentation time of each frame; NaN where it is not known.
+        frame_seconds: The duration of the last frame.
+        label_space: The classes.
     """
 
     labels: np.ndarray
@@ -52,7 +64,16 @@ class Predicted(NamedTuple):
 
 
 def write_jsonl(path: Path, predicted: Predicted, source: LabelSource) -> None:
-    """Write `<stem>.frames.jsonl`."""
+    """Write `<stem>.frames.jsonl`: one JSON object per frame.
+
+    Args:
+        path: The file.
+        predicted: The labels of the video.
+        source: The origin of the labels, which each object repeats.
+
+    Raises:
+        ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
+    """
     _check(predicted)
     origin = source._asdict()
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
@@ -61,7 +82,16 @@ def write_jsonl(path: Path, predicted: Predicted, source: LabelSource) -> None:
 
 
 def write_parquet(path: Path, predicted: Predicted, source: LabelSource) -> None:
-    """Write `<stem>.frames.parquet`."""
+    """Write `<stem>.frames.parquet`: one row per frame.
+
+    Args:
+        path: The file.
+        predicted: The labels of the video.
+        source: The origin of the labels, a column per field.
+
+    Raises:
+        ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
+    """
     _check(predicted)
     text = pa.dictionary(pa.int32(), pa.string())
     types = dict(zip(COLUMNS, (pa.int64(), pa.float64(), text, pa.float64()), strict=True))
@@ -74,13 +104,31 @@ def write_parquet(path: Path, predicted: Predicted, source: LabelSource) -> None
 
 
 def write_vtt(path: Path, predicted: Predicted, source: LabelSource) -> None:
-    """Write `<stem>.segments.vtt`."""
+    """Write `<stem>.segments.vtt`: the class of each segment as a subtitle.
+
+    Args:
+        path: The file.
+        predicted: The labels of the video.
+        source: The origin of the labels, which becomes a comment.
+
+    Raises:
+        ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
+    """
     note = ", ".join(f"{field} {value}" for field, value in source._asdict().items())
     write_webvtt(path, _cues(predicted), note=note)
 
 
 def write_subrip(path: Path, predicted: Predicted, source: LabelSource) -> None:
-    """Write `<stem>.segments.srt`."""
+    """Write `<stem>.segments.srt`: the class of each segment as a subtitle.
+
+    Args:
+        path: The file.
+        predicted: The labels of the video.
+        source: It is not written, as SubRip has no comments.
+
+    Raises:
+        ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
+    """
     write_srt(path, _cues(predicted))
 
 
@@ -102,7 +150,7 @@ def _write_segments_csv(path: Path, predicted: Predicted, source: LabelSource) -
 
 
 Write = Callable[[Path, Predicted, LabelSource], None]
-# Of each format: the files that it is, by what comes after the stem of the video.
+# For each format, the function that writes each of its files, by what follows the stem of the video in the file name.
 FORMATS: dict[str, dict[str, Write]] = {
     "csv": {FRAMES: _write_frames_csv, SEGMENTS: _write_segments_csv},
     "jsonl": {".frames.jsonl": write_jsonl},
@@ -110,11 +158,15 @@ FORMATS: dict[str, dict[str, Write]] = {
     "vtt": {".segments.vtt": write_vtt},
     "srt": {".segments.srt": write_subrip},
 }
-TIMED_FORMATS = frozenset({"vtt", "srt"})  # need to know when each frame is shown
+TIMED_FORMATS = frozenset({"vtt", "srt"})  # these need the time of each frame
 
 
 def find_format_problems(names: Sequence[str]) -> list[str]:
-    """A sentence for each name that is not in FORMATS, and one where a name is given twice."""
+    """Describe what is wrong with the names of formats.
+
+    Returns:
+        One sentence for each name that is not in FORMATS, and one if a name is given twice; empty where all is well.
+    """
     problems = [f"got {name!r}, expected some of {','.join(FORMATS)}" for name in names if name not in FORMATS]
     if len(set(names)) < len(names):
         problems.append(f"got {','.join(names)}, which names one twice")
@@ -126,7 +178,7 @@ def _check(predicted: Predicted) -> None:
 
 
 def _rows(predicted: Predicted) -> Iterator[tuple[int, float | None, str | None, float | None]]:
-    """Frame, time, label and probability of each frame, rounded as in the CSV files."""
+    """Yield frame, time, label and probability of each frame, rounded as in the CSV files."""
     columns = zip(predicted.labels, predicted.probabilities, predicted.pts_seconds, strict=True)
     for frame, (label, probability, seconds) in enumerate(columns):
         time_seconds = None if math.isnan(seconds) else round(float(seconds), 6)
@@ -135,7 +187,7 @@ def _rows(predicted: Predicted) -> Iterator[tuple[int, float | None, str | None,
 
 
 def _cues(predicted: Predicted) -> Iterator[Cue]:
-    """A file may set its first frames before 0, where no player begins."""
+    """Yield the subtitles. No time is below 0, where no player begins: a file may place its first frames before 0."""
     _check(predicted)
     for segment, (start, stop) in timed_segments(predicted.labels, predicted.pts_seconds, predicted.frame_seconds):
         yield Cue(max(0, start), max(0, stop), predicted.label_space.classes[segment.class_index])

@@ -1,7 +1,9 @@
-"""What a label is: which classes there are, which index stands for which of them, and which frames have no label.
+"""The meaning of labels: which classes there are, which index stands for which class, and which frames have no label.
 
-T frames, K classes. Whoever asks something of a label asks the LabelSpace: whether a frame is labelled, what its class
-is called, which class is the background, how many classes a model tells apart, whether labels are valid.
+All questions about a label go to the LabelSpace: whether a frame is labelled, the name of its class, which class is the
+background, how many classes a model distinguishes, whether labels are valid.
+
+Shapes: T frames, K classes.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-IGNORE_INDEX = -100  # the label of a frame without one: torch's cross-entropy leaves it out
+IGNORE_INDEX = -100  # the label of an unlabelled frame: torch's cross-entropy ignores it
 Labels = TypeVar("Labels", np.ndarray, "torch.Tensor")
 
 
@@ -26,7 +28,7 @@ class LabelSpace:
 
     Attributes:
         classes: The names in the order of their indices, from 0.
-        background: The class that is left out of the scores "without background", None where there is none.
+        background: The class that is left out of the scores "without background"; None where there is none.
 
     Raises:
         InputError: A class is listed twice, or `background` is not one of them.
@@ -56,39 +58,46 @@ class LabelSpace:
 
     @property
     def num_classes(self) -> int:
-        """K, the number of outputs of a model that gives these labels."""
+        """K, the number of classes and of the outputs of a model that predicts them."""
         return len(self.classes)
 
     @property
     def background_index(self) -> int | None:
-        """The index of the background class, None where there is none."""
+        """The index of the background class; None where there is none."""
         return None if self.background is None else self._indices[self.background]
 
     def index(self, name: str) -> int | None:
-        """The index of the class `name`, None where there is no such class."""
+        """Return the index of the class `name`; None where there is no such class."""
         return self._indices.get(name)
 
     def name(self, index: int) -> str | None:
-        """The name of the class `index`, None where it stands for a frame without a label."""
+        """Return the name of the class with this index; None for IGNORE_INDEX, an unlabelled frame."""
         return None if index == IGNORE_INDEX else self.classes[index]
 
     def names(self, labels: np.ndarray) -> list[str | None]:
-        """The name of the class of each of labels int64 [T], None for a frame without a label."""
+        """Return the name of each of labels int64 [T]; None for an unlabelled frame."""
         return [self.name(index) for index in labels.tolist()]
 
     def is_labelled(self, labels: Labels) -> Labels:
-        """Which of labels int64, of any shape, are labels: bool, of the same shape."""
+        """Return which frames are labelled.
+
+        Args:
+            labels: int64, of any shape; a NumPy array or a tensor.
+
+        Returns:
+            bool, of the same shape: False at IGNORE_INDEX.
+        """
         return labels != IGNORE_INDEX
 
     def unlabelled(self, num_frames: int) -> np.ndarray:
-        """Labels int64 [num_frames] of frames that nobody labelled."""
+        """Return labels int64 [num_frames] of unlabelled frames."""
         return np.full(num_frames, IGNORE_INDEX, dtype=np.int64)
 
     def check(self, labels: np.ndarray) -> None:
         """Check labels int64 [T].
 
         Raises:
-            ValueError: A label is neither a class nor that of a frame without one.
+            ValueError: A label is neither the index of a class nor IGNORE_INDEX.
         """
         given = labels[self.is_labelled(labels)]
         if len(given) and not 0 <= given.min() <= given.max() < self.num_classes:
@@ -97,15 +106,15 @@ class LabelSpace:
             )
 
     def describe_change(self, data: "LabelSpace") -> str | None:
-        """How the classes of the caller's data differ from these, which a model was trained on, in one sentence.
+        """Describe how the classes of the caller's data differ from these, on which a model was trained.
 
-        The background changes no label, and is not compared.
+        The background changes no label and is not compared.
 
         Args:
             data: The label space of the caller's data.
 
         Returns:
-            The sentence without its subject, the model; None where the classes are the same, in the same order.
+            One sentence without its subject, the model; None where the classes are the same, in the same order.
 
         Example:
             >>> LabelSpace(("rest", "walk")).describe_change(LabelSpace(("rest",)))

@@ -1,6 +1,8 @@
 """The layouts of label files: their names, their headers, and how times are written.
 
-T frames, numbered from 0; segments are half-open, [start, stop).
+Frames are numbered from 0; segments are half-open, [start, stop).
+
+Shapes: T frames.
 """
 
 import math
@@ -13,8 +15,8 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import Segment, segments_from_frames
 
 FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # after a stem: what `framescribe label` writes
-DECODE_REPORT = "decode_report.csv"  # lies beside them, and beside the manifest of a data set
-VIDEO_LABELS = "labels.csv"  # lies beside the folder labels/ of a data set, or in place of it
+DECODE_REPORT = "decode_report.csv"  # is beside them, and beside the manifest of a data set
+VIDEO_LABELS = "labels.csv"  # is beside the folder labels/ of a data set, or replaces it
 SEGMENTS_HEADER = ("start", "stop", "class")
 VIDEO_LABELS_HEADER = ("stem", "class")
 PREDICTED_FRAMES_HEADER = ("frame", "time_seconds", "label", "probability")
@@ -22,7 +24,13 @@ PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "
 
 
 class Span(NamedTuple):
-    """A part of a video by its times, from `start_seconds` until just before `stop_seconds`; label None: no class."""
+    """A part of a video, given by its times.
+
+    Attributes:
+        start_seconds: The time at which it starts.
+        stop_seconds: The time just after its end.
+        label: The name of its class; None where it has none.
+    """
 
     start_seconds: float
     stop_seconds: float
@@ -32,9 +40,18 @@ class Span(NamedTuple):
 def timed_segments(
     labels: np.ndarray, pts_seconds: np.ndarray, frame_duration_seconds: float
 ) -> Iterator[tuple[Segment, tuple[float, float]]]:
-    """The segments of labels int64 [T] with the times at which they start and stop, in seconds.
+    """Yield the segments of labels with the times at which they start and stop.
 
-    A segment ends when the frame at `stop` begins; the last one, `frame_duration_seconds` after the last frame began.
+    A segment ends when the frame at its `stop` begins. A segment that contains the last frame ends
+    `frame_duration_seconds` after that frame begins.
+
+    Args:
+        labels: int64 [T].
+        pts_seconds: float64 [T], the presentation time of each frame.
+        frame_duration_seconds: The duration of the last frame.
+
+    Yields:
+        Each segment with its start and its stop in seconds.
     """
     seconds = np.append(pts_seconds, pts_seconds[-1] + frame_duration_seconds if len(labels) else 0.0)
     for segment in segments_from_frames(labels):
@@ -42,14 +59,24 @@ def timed_segments(
 
 
 def seconds_cell(seconds: float) -> str:
-    """Empty where there is no time (NaN): ready features do not say when a frame was."""
+    """Format a time for a cell; empty where there is none (NaN), as ready features have no times."""
     return "" if math.isnan(seconds) else f"{seconds:.6f}"
 
 
 def check_predicted(
     labels: np.ndarray, probabilities: np.ndarray, pts_seconds: np.ndarray, label_space: LabelSpace
 ) -> None:
-    """ValueError where the arrays are not of one length [T], or a label is not valid in `label_space`."""
+    """Check predicted labels before they are written.
+
+    Args:
+        labels: int64 [T].
+        probabilities: float [T].
+        pts_seconds: float64 [T].
+        label_space: The classes.
+
+    Raises:
+        ValueError: The arrays are not one-dimensional and of the same length, or a label is not valid in `label_space`.
+    """
     if not labels.shape == probabilities.shape == pts_seconds.shape or labels.ndim != 1:
         shapes = f"{labels.shape}, {probabilities.shape} and {pts_seconds.shape}"
         raise ValueError(f"got labels, probabilities and pts_seconds of shapes {shapes}, expected [T] for each")

@@ -1,4 +1,4 @@
-"""What is wrong with a text file of labels, gathered so that a user sees every problem at once."""
+"""Problems of text files of labels, collected so that a user sees all of them together."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,13 @@ from pipeline.errors import InputError
 
 
 class Problem(NamedTuple):
-    """One fault in one file; `line` counts from 1, and is None where the fault is of the file as a whole."""
+    """One fault in one file.
+
+    Attributes:
+        path: The file.
+        line: The number of the line, from 1; None where the fault concerns the file as a whole.
+        message: What is wrong, without the place.
+    """
 
     path: Path
     line: int | None
@@ -21,7 +27,11 @@ class Problem(NamedTuple):
 
 
 class AnnotationError(InputError):
-    """Label files that cannot be used; the message has one line for each of `.problems`."""
+    """Label files cannot be used.
+
+    Args:
+        problems: The problems, kept as the attribute `problems`. The message has one line for each of them.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -29,9 +39,12 @@ class AnnotationError(InputError):
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file without their ends: BOM, CRLF and a missing last line end are tolerated.
+    """Read the lines of a UTF-8 text file, without their line ends.
 
-    Raises AnnotationError if there is no such file, it cannot be opened, or it is not UTF-8.
+    A byte order mark, CRLF and a missing last line end are tolerated.
+
+    Raises:
+        AnnotationError: There is no such file, it cannot be opened, or it is not UTF-8.
     """
     try:
         content = Path(path).read_bytes()
@@ -45,11 +58,20 @@ def read_lines(path: Path) -> list[str]:
         message = f"is not UTF-8 text: it was probably saved in {encoding} (in a spreadsheet, choose 'CSV UTF-8')"
         raise AnnotationError([Problem(path, line, message)]) from None
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines  # a line end closes a line, it does not open another
+    return lines[:-1] if lines[-1] == "" else lines  # a line end closes a line and does not open another
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """': did you mean 'walk'?' where a known name is near `name` (case aside), otherwise the names that there are."""
+    """Suggest a known name for an unknown one.
+
+    Args:
+        name: The unknown name.
+        known: The known names.
+
+    Returns:
+        ": did you mean 'walk'?" where a known name is similar, upper and lower case aside; otherwise a list of the
+        known names, the first 8 of them.
+    """
     folded = {candidate.casefold(): candidate for candidate in reversed(known)}
     nearest = difflib.get_close_matches(name.casefold(), folded, n=1)
     if nearest:

@@ -1,15 +1,18 @@
-"""Label files: what people write by hand, in labels/ of a data set, and what `framescribe label` writes.
+"""Reading label files: those that people write, in labels/ of a data set, and those that `framescribe label` writes.
 
-Layouts, all UTF-8; T frames, numbered from 0, segments half-open [start, stop). `formats` has a file for each:
+All layouts are UTF-8. Frames are numbered from 0, and segments are half-open, [start, stop). `formats` has a module for
+each layout:
 
-    <stem>.txt           one class name a line, one line a frame; an EMPTY line is an unlabelled frame
+    <stem>.txt           one class name per line, one line per frame; an EMPTY line is an unlabelled frame
     <stem>.csv           start,stop,class; frames in no row are unlabelled; rows in any order
-    labels.csv           stem,class; one class for all frames of a video, instead of a file for each one
-    <stem>.frames.csv    frame,time_seconds,label,probability                       one row a frame
-    <name>.live.csv      the same, row by row while the video is made; frames that were dropped have none
+    labels.csv           stem,class; one class for all frames of a video, instead of a file for each video
+    <stem>.frames.csv    frame,time_seconds,label,probability                       one row per frame
+    <name>.live.csv      the same, written row by row during the recording; dropped frames have no row
     <stem>.segments.csv  start,stop,start_seconds,stop_seconds,label,probability    every labelled frame is in a row
 
-A reader gathers every problem of a file and raises them as one AnnotationError.
+A reader collects all problems of a file and raises them as one AnnotationError.
+
+Shapes: T frames.
 """
 
 from pathlib import Path
@@ -23,7 +26,18 @@ from pipeline.annotations.problems import AnnotationError, Problem
 
 
 def find_annotation(folder: Path, stem: str) -> Path | None:
-    """The label file of the video `stem` in `folder`, or None. Raises AnnotationError if there are several."""
+    """Find the label file of a video.
+
+    Args:
+        folder: The folder of the label files.
+        stem: The stem of the video.
+
+    Returns:
+        The file; None where there is none.
+
+    Raises:
+        AnnotationError: There are several.
+    """
     paths = [Path(folder) / f"{stem}{layout.suffix}" for layout in registry.data_set_formats()]
     found = [path for path in paths if path.is_file()]
     if len(found) > 1:
@@ -39,14 +53,15 @@ def read_annotation(path: Path, label_space: LabelSpace, *, num_frames: int | No
     Args:
         path: The file.
         label_space: The classes that it may name.
-        num_frames: T, the frames of the video; None takes it from the file (of a .csv, the last stop).
+        num_frames: T, the number of frames of the video. None: as many as the file has (of a .csv, the last stop).
 
     Returns:
         Labels int64 [T] of `label_space`.
 
     Raises:
-        AnnotationError: Every problem of the file: one that cannot be read, wrong header, not integers, a negative,
-            empty or overlapping segment, one beyond the video, an unknown class, more or fewer lines than frames.
+        AnnotationError: Every problem of the file: it is not a label file or cannot be read, the header is wrong,
+            numbers are not integers, a segment is negative, empty, beyond the end of the video or overlaps another, a
+            class is unknown, there are more or fewer lines than frames.
     """
     layout = registry.data_set_format_of(Path(path))
     if layout is None:
@@ -55,9 +70,18 @@ def read_annotation(path: Path, label_space: LabelSpace, *, num_frames: int | No
 
 
 def read_predicted(path: Path, label_space: LabelSpace, *, num_frames: int | None = None) -> np.ndarray:
-    """Read labels int64 [T] from what `framescribe label` wrote, or from a label file of a data set.
+    """Read a label file that `framescribe label` wrote, or one of a data set.
 
-    Raises AnnotationError as `read_annotation` does, and where the frames of a .frames.csv are not 0, 1, 2, ...
+    Args:
+        path: The file.
+        label_space: The classes that it may name.
+        num_frames: T, the number of frames of the video. None: as many as the file has.
+
+    Returns:
+        Labels int64 [T] of `label_space`.
+
+    Raises:
+        AnnotationError: As for `read_annotation`, and where the frames of a .frames.csv are not 0, 1, 2, ...
     """
     layout = registry.format_of(Path(path))
     if layout is None:
@@ -66,7 +90,11 @@ def read_predicted(path: Path, label_space: LabelSpace, *, num_frames: int | Non
 
 
 def class_names_in(path: Path) -> set[str]:
-    """The class names that a file of any of the layouts uses, for labels that come without a class list."""
+    """Read the class names that a label file of any layout uses, for labels without a class list.
+
+    Raises:
+        AnnotationError: The file is not a label file, or its layout is wrong.
+    """
     layout = registry.video_table_of(Path(path)) or registry.format_of(Path(path))
     if layout is None:
         _refuse(Path(path))

@@ -1,7 +1,9 @@
-"""Labels as one class index a frame, and the same labels as segments.
+"""Conversion between labels as one class index per frame and labels as segments.
 
-T frames. A segment is a run of frames of one class, half-open: [start, stop). Frames that nobody labelled hold
-IGNORE_INDEX (see `label_space`) and belong to no segment.
+A segment is a run of frames of one class, half-open: [start, stop). Unlabelled frames have the label IGNORE_INDEX (see
+`label_space`) and belong to no segment.
+
+Shapes: T frames.
 """
 
 from collections.abc import Iterable
@@ -21,7 +23,7 @@ class Segment(NamedTuple):
 
 
 def segments_from_frames(labels: np.ndarray) -> list[Segment]:
-    """The runs of equal labels of `labels` int64 [T], in order; runs of IGNORE_INDEX are left out.
+    """Return the runs of equal labels of `labels` int64 [T], in order; runs of IGNORE_INDEX are left out.
 
     >>> segments_from_frames(np.array([2, 2, -100, 0]))
     [Segment(start=0, stop=2, class_index=2), Segment(start=3, stop=4, class_index=0)]
@@ -36,7 +38,7 @@ def segments_from_frames(labels: np.ndarray) -> list[Segment]:
 
 
 def median_segment_frames(videos: Iterable[np.ndarray]) -> float:
-    """The median length of the segments of all `videos`, labels int64 [T] each; 1 where there is none.
+    """Return the median length of the segments of all `videos`, labels int64 [T] each; 1 where there is no segment.
 
     >>> median_segment_frames([np.array([2, 2, 2, 0]), np.array([1, 1])])
     2.0
@@ -46,9 +48,17 @@ def median_segment_frames(videos: Iterable[np.ndarray]) -> float:
 
 
 def frames_from_segments(segments: Iterable[Segment], num_frames: int) -> np.ndarray:
-    """The labels int64 [num_frames] that `segments` give; frames in none of them are IGNORE_INDEX.
+    """Convert segments to labels.
 
-    Raises ValueError if a segment is empty, reaches outside [0, num_frames), or overlaps another.
+    Args:
+        segments: The segments, in any order.
+        num_frames: T, the number of frames of the video.
+
+    Returns:
+        Labels int64 [T]; IGNORE_INDEX for a frame in no segment.
+
+    Raises:
+        ValueError: A segment is empty, reaches outside [0, T), or overlaps another.
 
     >>> frames_from_segments([Segment(1, 3, 7)], 4).tolist()
     [-100, 7, 7, -100]

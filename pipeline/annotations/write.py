@@ -1,4 +1,7 @@
-"""Writing predicted labels as CSV files."""
+"""Writing predicted labels as CSV files.
+
+Shapes: T frames.
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -20,9 +23,17 @@ from pipeline.files import replacing
 def write_frames(
     path: Path, labels: np.ndarray, *, probabilities: np.ndarray, pts_seconds: np.ndarray, label_space: LabelSpace
 ) -> None:
-    """Write `<stem>.frames.csv`: labels int64 [T], the probability [T] of each one, pts_seconds [T] (NaN: empty).
+    """Write `<stem>.frames.csv`: one row per frame. The row of an unlabelled frame has neither label nor probability.
 
-    An unlabelled frame has neither label nor probability.
+    Args:
+        path: The file.
+        labels: int64 [T].
+        probabilities: float [T], the probability of each label.
+        pts_seconds: float64 [T], the presentation time of each frame; NaN leaves the cell empty.
+        label_space: The classes.
+
+    Raises:
+        ValueError: See `check_predicted`.
     """
     check_predicted(labels, probabilities, pts_seconds, label_space)
     columns = zip(labels, probabilities, pts_seconds, strict=True)
@@ -34,7 +45,14 @@ def write_frames(
 
 
 def frame_row(frame: int, seconds: float, name: str, probability: float) -> tuple[object, ...]:
-    """A row of PREDICTED_FRAMES_HEADER."""
+    """Make a row of PREDICTED_FRAMES_HEADER.
+
+    Args:
+        frame: The number of the frame, from 0.
+        seconds: The presentation time; NaN leaves the cell empty.
+        name: The name of the class; "" for an unlabelled frame.
+        probability: The probability of the class, which an unlabelled frame's row leaves out.
+    """
     return frame, seconds_cell(seconds), name, f"{probability:.4f}" if name else ""
 
 
@@ -47,9 +65,20 @@ def write_segments(
     label_space: LabelSpace,
     frame_duration_seconds: float,
 ) -> None:
-    """Write `<stem>.segments.csv`: the runs of labels int64 [T] with the mean of their frames' probabilities [T].
+    """Write `<stem>.segments.csv`: one row per segment, with the mean of the probabilities of its frames.
 
     Unlabelled frames are in no row. The times are those of `timed_segments`.
+
+    Args:
+        path: The file.
+        labels: int64 [T].
+        probabilities: float [T], the probability of each label.
+        pts_seconds: float64 [T], the presentation time of each frame; NaN leaves cells empty.
+        label_space: The classes.
+        frame_duration_seconds: The duration of the last frame.
+
+    Raises:
+        ValueError: See `check_predicted`.
     """
     check_predicted(labels, probabilities, pts_seconds, label_space)
     rows = (

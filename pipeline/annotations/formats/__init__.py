@@ -1,1 +1,1 @@
-"""The layouts of label files that are read, a file for each; `registry` lists them."""
+"""The layouts of label files that can be read, one module for each; `registry` lists them."""

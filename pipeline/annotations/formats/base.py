@@ -1,4 +1,7 @@
-"""What a layout of label files is to those that read one. T frames."""
+"""The interface of a layout of label files.
+
+Shapes: T frames.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +13,14 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 
 ClassNames = Callable[[Path], set[str]]
-VideoClasses = dict[str, tuple[int, int]]  # of each stem, the index of its class and the line that says so
+VideoClasses = dict[str, tuple[int, int]]  # for each stem, the index of its class and the number of its line
 
 
 class ReadLabels(Protocol):
-    """Read a file as labels int64 [T]; `num_frames` is the T of the video, None takes it from the file.
+    """A function that reads a file as labels int64 [T].
 
-    Raises AnnotationError with every problem of the file.
+    `num_frames` is T, the number of frames of the video; None takes it from the file. The function raises
+    AnnotationError with every problem of the file.
     """
 
     def __call__(self, path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray: ...
@@ -24,14 +28,15 @@ class ReadLabels(Protocol):
 
 @dataclass(frozen=True)
 class AnnotationFormat:
-    """A layout in which each video has a file of its own, named after the stem of the video.
+    """A layout in which each video has its own file, named after the stem of the video.
 
     Attributes:
-        suffix: What comes after the stem.
+        suffix: The end of the file name, after the stem.
         read: See `ReadLabels`.
-        class_names: The names that a file uses, "" among them where a frame has none; raises as `read` does.
-        is_of_data_set: Whether people write it, so that it may lie in labels/ of a data set.
-        has_length: Whether a file says how many frames the video has; otherwise frames at the end may be missing.
+        class_names: Reads the class names that a file uses, with "" among them where a frame has none; it raises as
+            `read` does.
+        is_of_data_set: Whether people write files of this layout, so that they may be in labels/ of a data set.
+        has_length: Whether a file gives the number of frames of the video; otherwise frames at the end may be missing.
     """
 
     suffix: str
@@ -41,22 +46,22 @@ class AnnotationFormat:
     has_length: bool = True
 
     def matches(self, path: Path) -> bool:
-        """Whether a file is named as files of this layout are."""
+        """Return whether the name of a file is that of a file of this layout."""
         return path.name.endswith(self.suffix) and path.name != self.suffix
 
     def stem(self, path: Path) -> str:
-        """The stem of the video whose labels a file holds."""
+        """Return the stem of the video whose labels a file holds."""
         return path.name.removesuffix(self.suffix)
 
 
 @dataclass(frozen=True)
 class VideoTable:
-    """A layout in which one file, of one name, gives each video of a data set one class.
+    """A layout in which a single file with a fixed name gives each video of a data set one class.
 
     Attributes:
         file_name: The name of the file.
-        read: See `VideoClasses`; raises AnnotationError with every problem of the file.
-        class_names: The names that a file uses; raises as `read` does.
+        read: Reads a file; it raises AnnotationError with every problem of the file.
+        class_names: Reads the class names that a file uses; it raises as `read` does.
     """
 
     file_name: str

@@ -1,4 +1,4 @@
-"""`<stem>.txt`: one class name a line, one line for each frame; an EMPTY line is a frame without a label."""
+"""`<stem>.txt`: one class name per line, one line for each frame; an EMPTY line is a frame without a label."""
 
 from pathlib import Path
 

@@ -1,6 +1,9 @@
-"""What the layouts of label files share: tables, numbers of frames, names of classes, segments. T frames.
+"""Parsing that the layouts of label files share: tables, numbers of frames, names of classes, segments.
 
-A reader gathers every problem of a file and raises them as one AnnotationError.
+A reader collects all problems of a file and raises them as one AnnotationError. Most functions therefore take a list,
+`problems`, to which they append.
+
+Shapes: T frames.
 """
 
 import csv
@@ -14,20 +17,32 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
 from pipeline.annotations.segments import Segment, frames_from_segments
 
-MAX_FRAMES = 100_000_000  # 38 days at 30 frames a second: a larger number is a mistake, and would fill the memory
+MAX_FRAMES = 100_000_000  # 38 days at 30 frames per second: a larger number is a mistake and would fill the memory
 
 NamedFrames = list[tuple[int, str]]  # (line, class name) of each frame
 NamedSegments = list[tuple[int, int, int, str]]  # (line, start, stop, class name)
 
 
 def raise_problems(problems: list[Problem]) -> None:
-    """Raise AnnotationError with `problems` in the order of their lines, where there are any."""
+    """Raise an AnnotationError with the problems in the order of their lines, if there are any."""
     if problems:
         raise AnnotationError(sorted(problems, key=lambda problem: problem.line or 0))
 
 
 def parse_rows(path: Path, header: Sequence[str], problems: list[Problem]) -> list[tuple[int, list[str]]]:
-    """(line, fields) of each row below the header that has all its fields; empty lines are passed over."""
+    """Parse a CSV file; empty lines are skipped.
+
+    Args:
+        path: The file.
+        header: The expected header.
+        problems: Faults of the file are appended to it.
+
+    Returns:
+        The line number and the fields of each row below the header that has as many fields as the header.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is not UTF-8.
+    """
     reader = csv.reader(read_lines(path), strict=True)
     try:
         rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
@@ -57,7 +72,18 @@ def parse_rows(path: Path, header: Sequence[str], problems: list[Problem]) -> li
 
 
 def frame_number(path: Path, line: int, name: str, text: str, problems: list[Problem]) -> int | None:
-    """The number in the column `name` of a row; None, and one more of `problems`, where it is not one."""
+    """Parse a number of frames.
+
+    Args:
+        path: The file.
+        line: The line of the row.
+        name: The name of the column.
+        text: The field.
+        problems: It gets one problem more where the field is not an integer.
+
+    Returns:
+        The number; None where the field is not an integer.
+    """
     if re.fullmatch(r"[+-]?[0-9]+", text) and len(text) < 19:
         return int(text)
     cause = ": count frames, not seconds" if re.fullmatch(r"[+-]?[0-9]*[.:][0-9.:]*", text) else ""
@@ -66,7 +92,20 @@ def frame_number(path: Path, line: int, name: str, text: str, problems: list[Pro
 
 
 def parse_segments(path: Path, header: Sequence[str], problems: list[Problem], *, class_column: int) -> NamedSegments:
-    """The rows whose numbers make a segment, in their order in the file; the others are added to `problems`."""
+    """Parse a table of segments, whose first two columns are start and stop.
+
+    Args:
+        path: The file.
+        header: The expected header.
+        problems: The rows that do not make a segment are appended to it.
+        class_column: The index of the column with the class names.
+
+    Returns:
+        The segments in their order in the file.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is not UTF-8.
+    """
     segments: NamedSegments = []
     for line, row in parse_rows(path, header, problems):
         start, stop = (frame_number(path, line, name, row[i], problems) for i, name in enumerate(("start", "stop")))
@@ -89,7 +128,18 @@ def parse_segments(path: Path, header: Sequence[str], problems: list[Problem], *
 def label_segments(
     path: Path, segments: NamedSegments, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
 ) -> np.ndarray:
-    """Labels [T] of `segments`; what does not fit the classes, the video or each other is added to `problems`."""
+    """Convert parsed segments to labels.
+
+    Args:
+        path: The file.
+        segments: The segments, in any order.
+        label_space: The classes.
+        num_frames: T, the number of frames of the video; None for the last stop.
+        problems: Segments that do not fit the classes, the video or each other are appended to it.
+
+    Returns:
+        Labels int64 [T]; empty where there are problems.
+    """
     if num_frames is None:
         num_frames = max((stop for _, _, stop, _ in segments), default=0)
     for line, start, stop, name in segments:
@@ -117,7 +167,18 @@ def label_segments(
 def label_frames(
     path: Path, frames: NamedFrames, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
 ) -> np.ndarray:
-    """Labels [T] of one name a frame ("" is unlabelled); what does not fit classes or video is added to `problems`."""
+    """Convert one class name per frame to labels.
+
+    Args:
+        path: The file.
+        frames: The line and the class name of each frame; "" for an unlabelled frame.
+        label_space: The classes.
+        num_frames: The number of frames of the video; None accepts any number of names.
+        problems: Names that do not fit the classes or the video are appended to it.
+
+    Returns:
+        Labels int64, one for each of `frames`.
+    """
     if not frames and not problems:
         problems.append(Problem(path, None, "is empty: expected the label of each frame of the video"))
     elif num_frames is not None and len(frames) != num_frames and not problems:
@@ -134,7 +195,17 @@ def label_frames(
 
 
 def class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace, problems: list[Problem]) -> list[int]:
-    """The index of each name, 0 where it is not a class: a problem, at the first line that has the name."""
+    """Look up the indices of class names.
+
+    Args:
+        path: The file.
+        named_lines: The line and the class name of each frame or segment.
+        label_space: The classes.
+        problems: Each name that is not a class is appended to it once, with the first line that has the name.
+
+    Returns:
+        The index of each name; 0 where it is not a class.
+    """
     indices: list[int] = []
     unknown: dict[str, list[int]] = {}
     for line, name in named_lines:

@@ -1,4 +1,4 @@
-"""`<stem>.frames.csv`, which `framescribe label` writes: frame,time_seconds,label,probability; a row for each frame."""
+"""`<stem>.frames.csv`, which `framescribe label` writes: frame,time_seconds,label,probability; one row per frame."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def _parse(path: Path, problems: list[Problem]) -> NamedFrames:
             problems.append(
                 Problem(path, line, f"got frame {frame}, expected {row_index}: rows are missing or not in order")
             )
-            break  # every row after it would be off as well
+            break  # all rows that follow would be reported as well
         frames.append((line, name))
     return frames
 

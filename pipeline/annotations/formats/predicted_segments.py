@@ -1,6 +1,6 @@
-"""`<stem>.segments.csv`, which `framescribe label` writes; every labelled frame is in a row, and rows have times too.
+"""`<stem>.segments.csv`, which `framescribe label` writes.
 
-start,stop,start_seconds,stop_seconds,label,probability
+start,stop,start_seconds,stop_seconds,label,probability. Every labelled frame is in a row, and rows also have times.
 """
 
 import math
@@ -16,10 +16,14 @@ from pipeline.annotations.problems import Problem
 
 
 def read_spans(path: Path) -> list[Span]:
-    """The segments of a `<stem>.segments.csv` by their times, in order; at least one.
+    """Read the segments of a `<stem>.segments.csv` by their times.
 
-    Raises AnnotationError with every problem of the file: one that cannot be read, wrong header, no segment, a time
-    that is none, a segment that stops before it starts, or starts before the one above it stops.
+    Returns:
+        The segments in order; at least one.
+
+    Raises:
+        AnnotationError: Every problem of the file: it cannot be read, the header is wrong, there is no segment, a time
+            is not a number, a segment stops before it starts, or starts before the previous one stops.
     """
     path = Path(path)
     problems: list[Problem] = []

@@ -1,4 +1,4 @@
-"""`<stem>.csv`: start,stop,class; rows in any order, and frames in no row have no label."""
+"""`<stem>.csv`: start,stop,class. The rows are in any order, and frames in no row have no label."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`labels.csv`: stem,class; one class for all frames of a video, instead of a file for each one."""
+"""`labels.csv`: stem,class. It gives all frames of a video one class, and replaces a label file for each video."""
 
 from pathlib import Path
 
@@ -10,10 +10,18 @@ from pipeline.annotations.problems import Problem
 
 
 def read_video_labels(path: Path, label_space: LabelSpace) -> VideoClasses:
-    """Read labels.csv: of each stem, the index of its class and the line that says so.
+    """Read a labels.csv.
 
-    Raises AnnotationError with every problem of the file: one that cannot be read, wrong header, a row without a stem,
-    a stem with two rows, an unknown class.
+    Args:
+        path: The file.
+        label_space: The classes that it may name.
+
+    Returns:
+        For each stem, the index of its class and the number of its line.
+
+    Raises:
+        AnnotationError: Every problem of the file: it cannot be read, the header is wrong, a row has no stem, a stem
+            has two rows, a class is unknown.
     """
     path = Path(path)
     problems: list[Problem] = []
