@@ -1,1 +1,1 @@
-"""Data sets: what a folder holds, how it is split, and what training reads of it."""
+"""Data sets: what a folder contains, how it is split, and how training reads it."""

@@ -1,8 +1,8 @@
-"""A captioned image set: looking at it on disk with every problem at once.
+"""The scan of a captioned image set on disk, which reports all of its problems together.
 
 Layout (docs/users/data_format.md): `images/`, `captions.csv` with several rows per image, optionally `splits/` and
-`groups.csv`. Both may name videos too: the image `<video>_<frame number>.jpg` goes where its video goes, unless it is
-named itself.
+`groups.csv`. Both may also name videos: the image `<video>_<frame number>.jpg` belongs to the split and the group of
+its video, unless it is named itself.
 """
 
 import contextlib
@@ -20,21 +20,30 @@ from pipeline.errors import InputError
 from pipeline.text.vocabulary import tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 
-Row = tuple[int, list[str]]  # the line that it begins on, and its cells
+Row = tuple[int, list[str]]  # the number of its first line, and its cells
 
 
 @dataclass
 class CaptionScan(Findings):
-    """What a captioned image set holds, by stem, and everything that is wrong with it."""
+    """The content of a captioned image set and everything that is wrong with it.
+
+    Attributes:
+        images: The usable images by their stems.
+    """
 
     images: dict[str, CaptionedImage] = field(default_factory=dict)
 
 
 def scan_captions(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths) -> CaptionScan:
-    """Look at every file of a captioned image set. Never raises for what is in it: the problems are in the result.
+    """Check every file of a captioned image set; every image is decoded.
 
-    Every image is decoded. An image that cannot be, or that has no caption, is not in the result's images.
-    `progress` wraps the list of image files as it is walked (a progress bar).
+    Args:
+        root: The folder of the data set.
+        progress: Wraps the list of image files, for a progress bar.
+
+    Returns:
+        The content and all problems: the function raises nothing because of the content. An image that cannot be
+        decoded or has no caption is not among the images.
     """
     scan = CaptionScan(Path(root))
     folder = scan.root / "images"
@@ -43,7 +52,7 @@ def scan_captions(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]
         return scan
     paths = find_files(scan, folder, IMAGE_SUFFIXES)
     if not paths:
-        return scan  # everything else would only be found to belong to nothing
+        return scan  # otherwise each remaining file would be reported as belonging to no image
     captions = _read_captions(scan, paths)
     stems = _find_stems(scan.root, {path.stem for path in paths})
     groups = {stem: stems.video_of.get(stem, stem) for stem in stems.own} | read_groups(scan, stems)
@@ -59,7 +68,7 @@ def scan_captions(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]
 
 
 def _check_image(scan: CaptionScan, path: Path) -> str | None:
-    """The digest of an image that can be decoded."""
+    """Return the digest of an image; None where it cannot be decoded, which is a problem."""
     try:
         read_image(path)
         return digest(path)
@@ -71,7 +80,7 @@ def _check_image(scan: CaptionScan, path: Path) -> str | None:
 
 
 def _find_stems(root: Path, own: set[str]) -> Stems:
-    """What splits and groups may name; a video is known by its file or because they name it."""
+    """Return what splits and groups may name; a video is known by its file or because they name it."""
     others = {path.stem for folder in ("videos", "features") for path in (root / folder).glob("[!.]*")}
     videos = others | _named_stems(root)
     matches = (re.fullmatch(r"(.+)_\d+", stem) for stem in own)
@@ -81,13 +90,16 @@ def _find_stems(root: Path, own: set[str]) -> Stems:
 def _named_stems(root: Path) -> set[str]:
     names: set[str] = set()
     for path in (root / "groups.csv", *(root / "splits" / f"{split}.txt" for split in SPLITS)):
-        with contextlib.suppress(AnnotationError):  # told where the file is read in earnest
+        with contextlib.suppress(AnnotationError):  # it is reported where the file is parsed
             names |= {line.partition(",")[0].strip() for line in read_lines(path)}
     return names
 
 
 def _read_captions(scan: CaptionScan, images: list[Path]) -> dict[str, list[str]]:
-    """captions.csv as stem -> captions, in the order of the file, spaces and line ends inside of a caption as one."""
+    """Read captions.csv: for each stem its captions, in the order of the file.
+
+    A run of spaces and line ends inside a caption becomes one space.
+    """
     path = scan.root / "captions.csv"
     rows, is_whole = _read_rows(scan, path)
     if not rows or rows[0][1] != ["image", "caption"]:
@@ -108,7 +120,7 @@ def _read_captions(scan: CaptionScan, images: list[Path]) -> dict[str, list[str]
 
 
 def _report_unknown_images(scan: CaptionScan, path: Path, rows: list[Row], names: set[str]) -> None:
-    """Each name that is no file's once, where it stands first."""
+    """Report each name that is not the name of a file once, at its first line."""
     unknown: dict[str, int] = {}
     for line, row in rows:
         if row[0] not in names:
@@ -121,7 +133,7 @@ def _report_unknown_images(scan: CaptionScan, path: Path, rows: list[Row], names
 
 
 def _caption_of(scan: CaptionScan, path: Path, line: int, row: list[str]) -> list[str]:
-    """The caption of a row, or none where the row is at fault."""
+    """Return the caption of a row in a list; an empty list where the row is at fault, which is a problem."""
     stem = Path(row[0]).stem
     if len(row) != 2:
         message = f"got {len(row)} cells, expected an image and its caption: a caption with a comma needs quotes"
@@ -134,7 +146,7 @@ def _caption_of(scan: CaptionScan, path: Path, line: int, row: list[str]) -> lis
 
 
 def _read_rows(scan: CaptionScan, path: Path) -> tuple[list[Row], bool]:
-    """The rows that are not blank, and whether all of the file could be read."""
+    """Return the rows that are not blank, and whether all of the file could be read."""
     try:
         reader = csv.reader([f"{line}\n" for line in read_lines(path)], strict=True)
     except AnnotationError as error:

@@ -1,8 +1,8 @@
 """Features on disk: one file per video, which is written once and read in slices.
 
-A file holds `features` [T, F] (float16 from an encoder; ready features keep their type), `pts_seconds` float64 [T], and
-in its header the fingerprint of its origin (encoder, pixels, video), so that a file left by another encoder is never
-mistaken for one of this encoder.
+A file contains `features` [T, F] (float16 from an encoder; ready features keep their type), `pts_seconds` float64 [T],
+and in its header the fingerprint of its origin (encoder, pixels, video), so that a file that another encoder left is
+never mistaken for one of this encoder.
 
 Shapes: T frames, F features.
 """
@@ -44,7 +44,16 @@ def features_fingerprint(path: Path) -> str | None:
 
 
 def read_features(path: Path, start: int = 0, stop: int | None = None) -> torch.Tensor:
-    """Read the frames [start, stop) of a feature file, float32 [T, F], and nothing else of it."""
+    """Read the frames [start, stop) of a feature file, and nothing else of it.
+
+    Args:
+        path: The file.
+        start: The first frame.
+        stop: The frame after the last one; None for the end of the video.
+
+    Returns:
+        float32 [T, F].
+    """
     with safe_open(path, framework="pt") as file:
         return file.get_slice("features")[start:stop].float()
 
@@ -62,7 +71,7 @@ def read_feature_file(path: Path) -> np.ndarray:
         float [T, F].
 
     Raises:
-        InputError: The file does not hold finite floats of this shape.
+        InputError: The file cannot be read, or does not contain finite floats of this shape.
     """
     try:
         features = np.load(path, allow_pickle=False)

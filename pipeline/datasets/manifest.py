@@ -1,4 +1,7 @@
-"""A data set as training sees it: its sources and labels, split by group, written for the stages that follow."""
+"""A data set as training sees it: its sources and labels, split by group, written for the stages that follow.
+
+Shapes: T frames.
+"""
 
 import hashlib
 import json
@@ -22,7 +25,7 @@ Kind = Literal["videos", "features"]
 
 
 class _Grouped(Protocol):
-    """A dataclass with a group, which belongs in one split, and the split that it is in."""
+    """A dataclass with a group, all of which belongs in one split, and with the split that it is in."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -38,27 +41,48 @@ Splittable = TypeVar("Splittable", bound=_Grouped)
 
 @dataclass(frozen=True)
 class Source:
-    """One video, or one file of ready features, as it was found on disk."""
+    """One video, or one file of ready features, as it was found on disk.
+
+    Attributes:
+        stem: The stem of the file name.
+        path: The path of the file.
+        group: The group, all of which is in one split.
+        num_frames: The number of frames.
+        frame_rate: The average frame rate, a fraction such as "30000/1001"; None for ready features.
+        width: The width of the video in pixels; the number of features per frame of ready features.
+        height: The height of the video in pixels; None for ready features.
+        declared_frames: See `VideoProperties`; None for ready features.
+        variable_frame_rate: See `VideoProperties`; None for ready features.
+        sha256: The hexadecimal digest of the file.
+        labels_sha256: The hexadecimal digest of the labels, int64.
+        split: The split; None where no split names it, so that it is left out.
+    """
 
     stem: str
     path: str
     group: str
     num_frames: int
-    frame_rate: str | None = None  # a fraction such as "30000/1001"; None: ready features
+    frame_rate: str | None = None
     width: int | None = None
     height: int | None = None
     declared_frames: int | None = None
     variable_frame_rate: bool | None = None
     sha256: str = ""
     labels_sha256: str = ""
-    split: str | None = None  # None: named by no split, left out
+    split: str | None = None
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The data set as training sees it: the sources that are whole, each with its split.
+    """The data set as training sees it.
 
-    `reader` decodes the videos in every stage, so that no model is evaluated on frames of another one.
+    Attributes:
+        name: The name of the data set.
+        kind: "videos" or "features".
+        label_space: The classes.
+        sources: The sources without a problem, each with its split.
+        reader: The reader that decodes the videos in every stage, so that no model is evaluated on the frames of
+            another reader.
     """
 
     name: str
@@ -68,10 +92,14 @@ class Manifest:
     reader: ReaderName = "pyav"
 
     def of_split(self, split: str) -> list[Source]:
+        """Return the sources of a split."""
         return [source for source in self.sources if source.split == split]
 
     def fingerprint(self) -> str:
-        """Hex digest over contents, labels, classes and splits; where the files lie does not matter."""
+        """Return a hexadecimal digest of contents, labels, classes and splits.
+
+        The location of the files does not matter.
+        """
         rows = [(source.stem, source.sha256, source.labels_sha256, source.split) for source in self.sources]
         return hashlib.sha256(json.dumps([self.kind, self.label_space.classes, rows]).encode()).hexdigest()[:16]
 
@@ -85,10 +113,24 @@ def assign_splits(
     has_splits: bool,
     section: str = "dataset",
 ) -> list[Splittable]:
-    """Split by group, never by frame or video. A split that <root>/splits names is kept as it is.
+    """Split a data set by group, never by frame or video. A split that <root>/splits names stays as it is.
 
-    Where no split is named, groups are dealt at random; where train is named and val is not, val comes from train's
-    groups. Raises InputError, naming the settings of `section`, where there are too few groups for the fractions.
+    Where no split is named, groups are assigned at random; where train is named and val is not, val is taken from the
+    groups of train.
+
+    Args:
+        sources: The sources, in any order.
+        seed: The seed of the random assignment.
+        val_fraction: The share of the groups for val, from 0; above 0, it is one group at least.
+        test_fraction: The share of the groups for test, as `val_fraction`; unused with `has_splits`.
+        has_splits: Whether <root>/splits names the splits of the sources.
+        section: The section of the settings that the message names.
+
+    Returns:
+        The sources in the same order, with their splits.
+
+    Raises:
+        InputError: There are too few groups for the fractions.
     """
     named = {source.split for source in sources}
     pool = "train" if has_splits else None
@@ -110,9 +152,22 @@ def assign_splits(
 
 
 def assign_fold(sources: Sequence[Source], *, seed: int, folds: int, fold: int, val_fraction: float) -> list[Source]:
-    """Split for cross-validation: the groups of fold `fold` are the test split, of the others `val_fraction` is val.
+    """Split for cross-validation: one fold is the test split, and the other groups are split into train and val.
 
-    Every group is in one fold, whichever of them is asked for. Raises InputError where there are too few groups.
+    The folds do not depend on `fold`, and every group is in exactly one of them.
+
+    Args:
+        sources: The sources, in any order.
+        seed: The seed of the folds and of the random assignment to val.
+        folds: The number of folds.
+        fold: The fold, from 0, whose groups are the test split.
+        val_fraction: The share of the other groups for val.
+
+    Returns:
+        The sources in the same order, with their splits.
+
+    Raises:
+        InputError: There are too few groups.
     """
     fold_of = deal_groups(sources, seed=seed, folds=folds)
     num_others = sum(dealt != fold for dealt in fold_of.values())
@@ -128,10 +183,20 @@ def assign_fold(sources: Sequence[Source], *, seed: int, folds: int, fold: int, 
 
 
 def deal_groups(sources: Sequence[Source], *, seed: int, folds: int) -> dict[str, int]:
-    """The fold, from 0, of each group, of nearly as many frames each: the largest group first, each goes to the fold
-    that has the fewest frames so far (Graham, 1969). The seed decides between groups of one size.
+    """Assign groups to folds that have nearly the same number of frames.
 
-    Raises InputError where there are fewer groups than folds.
+    The largest group comes first, and each group goes to the fold that has the fewest frames so far (Graham, 1969).
+
+    Args:
+        sources: The sources.
+        seed: It decides the order of groups of the same size.
+        folds: The number of folds.
+
+    Returns:
+        The fold, from 0, of each group.
+
+    Raises:
+        InputError: There are fewer groups than folds.
     """
     num_frames: Counter[str] = Counter()
     for source in sources:
@@ -153,7 +218,13 @@ def deal_groups(sources: Sequence[Source], *, seed: int, folds: int) -> dict[str
 
 
 def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Path) -> None:
-    """Write manifest.json and labels.safetensors (int64 [T] for each stem) into `folder`."""
+    """Write a data set as manifest.json and labels.safetensors.
+
+    Args:
+        manifest: The data set.
+        labels: int64 [T] by the stem of each source.
+        folder: The folder of both files.
+    """
     with replacing(folder / "labels.safetensors") as path:
         save_file({source.stem: labels[source.stem] for source in manifest.sources}, path)
     fields = {
@@ -169,7 +240,7 @@ def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Pa
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
-    """Read what `write_manifest` wrote."""
+    """Read what `write_manifest` wrote into `folder`: the data set, and labels int64 [T] by stem."""
     fields = json.loads((folder / "manifest.json").read_text())
     label_space = LabelSpace(tuple(fields["classes"]), fields["background"])
     sources = tuple(Source(**source) for source in fields["sources"])
@@ -178,9 +249,14 @@ def read_manifest(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
 
 
 def video_class(labels: np.ndarray, label_space: LabelSpace) -> int | None:
-    """The one class of the labelled frames of a video, labels int64 [T], for many-to-one.
+    """Return the class of a video for a many-to-one model.
 
-    None where there is none or more than one.
+    Args:
+        labels: int64 [T].
+        label_space: The classes.
+
+    Returns:
+        The index of the only class of the labelled frames; None where they have no class or more than one.
     """
     found = np.unique(labels[label_space.is_labelled(labels)])
     return int(found[0]) if len(found) == 1 else None

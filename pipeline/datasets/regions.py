@@ -60,7 +60,13 @@ def is_written(path: Path, fingerprint: str) -> bool:
 
 
 def write_regions(path: Path, regions: Iterable[torch.Tensor], *, fingerprint: str) -> None:
-    """Write batches [n, R, C] into one file, completely or not at all."""
+    """Write a file of regions, completely or not at all.
+
+    Args:
+        path: The file.
+        regions: Batches [n, R, C]; the file contains them as float16, one after the other.
+        fingerprint: The digest of the origin of the features.
+    """
     with replacing(path) as temporary:
         tensor = torch.cat([batch.half().cpu() for batch in regions]).contiguous()
         save_file({"regions": tensor}, temporary, metadata={"fingerprint": fingerprint})

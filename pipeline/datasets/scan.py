@@ -1,4 +1,4 @@
-"""Looking at a data set on disk: what it holds, and every problem of it at once.
+"""The scan of a data set on disk, which reports its content and all of its problems together.
 
 Layout (docs/users/data_format.md): `videos/` or `features/`, `labels/` or `labels.csv`, `classes.txt`, optionally
 `splits/` and `groups.csv`.
@@ -33,26 +33,36 @@ from pipeline.video.types import VIDEO_SUFFIXES, Backend, ReaderName, scaling_re
 class Findings:
     """Everything that is wrong with a data set.
 
-    `problems` maps the stem that a problem condemns, or None for the whole data set, to its problems.
+    Attributes:
+        root: The folder of the data set.
+        problems: By the stem of the file that they make unusable, or None for the whole data set.
     """
 
     root: Path
     problems: dict[str | None, list[Problem]] = field(default_factory=dict)
 
     def add(self, stem: str | None, path: Path, message: str, line: int | None = None) -> None:
+        """Add a problem of the file `stem`, or None for the whole data set; see `Problem` for the other arguments."""
         self.problems.setdefault(stem, []).append(Problem(path, line, message))
 
     def extend(self, stem: str | None, problems: Iterable[Problem]) -> None:
+        """Add problems of the file `stem`, or None for the whole data set."""
         self.problems.setdefault(stem, []).extend(problems)
 
     def all_problems(self) -> list[Problem]:
-        """Those of the whole data set first, then those of each file, in the order of their lines."""
+        """Return the problems of the whole data set, then those of each file, in the order in which they were added."""
         return [problem for stem in sorted(self.problems, key=lambda s: s or "") for problem in self.problems[stem]]
 
     def raise_or_skip(self, *, skip_broken: bool, section: str, files: str) -> list[Problem]:
-        """The problems of the files to leave out, where `section`.skip_broken says so and nothing else is wrong.
+        """Return the problems of the files to leave out.
 
-        Raises InputError with every problem otherwise. `files`: what they are called.
+        Args:
+            skip_broken: Whether files with a problem are left out.
+            section: The section of the settings with `skip_broken`, for the message.
+            files: The noun for the files, for the message.
+
+        Raises:
+            InputError: The data set as a whole has a problem, or a file has one and `skip_broken` is false.
         """
         problems = self.all_problems()
         if problems and (None in self.problems or not skip_broken):
@@ -63,27 +73,36 @@ class Findings:
 
 @dataclass
 class Scan(Findings):
-    """What a data set holds, and everything that is wrong with it."""
+    """The content of a data set and everything that is wrong with it.
+
+    Attributes:
+        kind: "videos" or "features".
+        label_space: The classes.
+        sources: The sources that can be read, by stem.
+        labels: int64 [T] of each source, by stem.
+        num_video_labels: The number of videos to which labels.csv gives one class.
+        used_classes: The indices of the classes in the labels, including those of files that cannot be read.
+    """
 
     kind: Kind = "videos"
     label_space: LabelSpace = field(default_factory=lambda: LabelSpace(()))
     sources: dict[str, Source] = field(default_factory=dict)
-    labels: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [T] of each source
-    num_video_labels: int = 0  # videos to which labels.csv gives one class
-    used_classes: set[int] = field(default_factory=set)  # indices, also in the labels of files that cannot be read
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    num_video_labels: int = 0
+    used_classes: set[int] = field(default_factory=set)
 
     def usable_sources(self) -> list[Source]:
-        """The labelled sources without a problem, by stem; where splits are named, those that one of them names."""
+        """Return the labelled sources without a problem, sorted by stem; if splits name some of them, only those."""
         stems = sorted(self.sources.keys() & self.labels.keys() - self.problems.keys())
         sources = [self.sources[stem] for stem in stems]
         return [source for source in sources if source.split] or sources
 
     def unused_classes(self) -> list[str]:
-        """The classes that no frame is labelled with, as far as the labels could be read."""
+        """Return the classes that no frame is labelled with, as far as the labels could be read."""
         return [name for index, name in enumerate(self.label_space.classes) if index not in self.used_classes]
 
     def unused_class_problems(self) -> list[Problem]:
-        """One for each of `unused_classes`; none where there are no labels at all, which is a problem of its own."""
+        """Return a problem for each of `unused_classes`; none without any labels, which is reported otherwise."""
         names = self.unused_classes() if self.used_classes else []
         path, classes = self.root / "classes.txt", self.label_space.classes
         cause = "is it spelt otherwise in the labels, or should it go?"
@@ -94,8 +113,12 @@ class Scan(Findings):
 class Stems:
     """The stems that groups.csv and splits/ may name.
 
-    `own`: those of the files in <root>/`folder`. `video_of`: of an image taken from a video, that video's stem; what is
-    said of the video holds for the image too. `others`: stems that may be named and are of no concern here.
+    Attributes:
+        folder: The name of the folder of the files.
+        own: The stems of the files in <root>/`folder`.
+        video_of: For each image that is a frame of a video, the stem of the video; the group and the split of the video
+            also hold for the image.
+        others: Stems that may be named and are irrelevant here.
     """
 
     folder: str
@@ -105,15 +128,16 @@ class Stems:
 
     @cached_property
     def known(self) -> set[str]:
+        """All stems that may be named."""
         return self.own | set(self.video_of.values()) | self.others
 
     def inherit(self, of_stem: Mapping[str, str]) -> dict[str, str]:
-        """`of_stem` with an entry for each image that is not named there and whose video is."""
+        """Return `of_stem` with an added entry for each image that it does not name, but whose video it names."""
         inherited = {stem: of_stem[video] for stem, video in self.video_of.items() if video in of_stem}
         return inherited | dict(of_stem)
 
     def unknown(self, name: str) -> str:
-        """What is wrong with a name that is not known."""
+        """Describe an unknown name, with a guess at what was meant."""
         stem = Path(name).stem
         guess = f": did you mean {stem!r}?" if stem in self.known else did_you_mean(name, sorted(self.known))
         return f"{name!r} is no stem of {self.folder}/{guess}"
@@ -125,10 +149,15 @@ def scan_dataset(
     reader: Backend = "auto",
     progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths,
 ) -> Scan:
-    """Look at every file of a data set. Never raises for what is in it: the problems are in the result.
+    """Check every file of a data set.
 
-    `reader` is what is to decode the videos: one that it refuses is a problem. `progress` wraps the list of media files
-    as it is walked (a progress bar).
+    Args:
+        root: The folder of the data set.
+        reader: The reader that will decode the videos: a video that it refuses is a problem.
+        progress: Wraps the list of media files, for a progress bar.
+
+    Returns:
+        The content and all problems: the function raises nothing because of the content.
     """
     scan = Scan(Path(root))
     if not scan.root.is_dir():
@@ -140,7 +169,7 @@ def scan_dataset(
         scan.extend(None, error.problems)
     media = _find_media(scan)
     if not media:
-        return scan  # everything else would only be found to belong to nothing
+        return scan  # otherwise each remaining file would be reported as belonging to no source
     stems = Stems(scan.kind, {path.stem for path in media})
     groups = read_groups(scan, stems)
     video_labels = _read_video_labels(scan, stems)
@@ -167,7 +196,16 @@ def _find_media(scan: Scan) -> list[Path]:
 
 
 def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Path]:
-    """The files of a folder with one of `suffixes`, in lower case, sorted; of those with one stem, the first."""
+    """Find the media files of a folder.
+
+    Args:
+        findings: Files with other suffixes or with the stem of another file, and an empty folder, are added to it.
+        folder: The folder.
+        suffixes: The suffixes, in lower case; those of the files may be in upper case.
+
+    Returns:
+        The files, sorted; of those with the same stem, the first.
+    """
     paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     found: dict[str, Path] = {}
     for path in paths:
@@ -198,7 +236,7 @@ def _scan_source(scan: Scan, path: Path, group: str, reader: ReaderName) -> None
 
 
 def _read_video_labels(scan: Scan, stems: Stems) -> dict[str, tuple[int, int]] | None:
-    """<root>/labels.csv as stem -> (class, line), empty where it is missing; None where it cannot be understood."""
+    """Read <root>/labels.csv as stem -> (class, line): empty where it is missing, None where it cannot be parsed."""
     path = scan.root / VIDEO_LABELS
     if not path.exists():
         if not (scan.root / "labels").is_dir():
@@ -219,9 +257,9 @@ def _read_video_labels(scan: Scan, stems: Stems) -> dict[str, tuple[int, int]] |
 
 
 def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
-    """The labels of a source; those of one that cannot be read are looked at too, only their length is not known.
+    """Read the labels of a source, also of one that cannot be read, whose length is then unknown.
 
-    `video_labels` as from `_read_video_labels`.
+    `video_labels` is the result of `_read_video_labels`.
     """
     source = scan.sources.get(media.stem)
     class_index, line = (video_labels or {}).get(media.stem, (None, None))
@@ -246,7 +284,7 @@ def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, 
 def _report_missing_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
     folder, table = scan.root / "labels", scan.root / VIDEO_LABELS
     if video_labels is None:
-        return  # they may be in labels.csv, whose problems are told
+        return  # they may be in labels.csv, whose problems are reported
     if folder.is_dir():
         other = f", and {VIDEO_LABELS} no row for it" if video_labels else ""
         suffix, *others = [layout.suffix for layout in registry.data_set_formats()]
@@ -286,7 +324,7 @@ def _read_features(path: Path, group: str) -> Source:
 
 
 def _check_widths(scan: Scan) -> None:
-    """Features must be as wide in every file: those are told that differ from most."""
+    """Report the feature files whose width differs from that of most files: it must be the same in all of them."""
     if scan.kind == "videos" or not scan.sources:
         return
     usual = Counter(source.width for source in scan.sources.values()).most_common(1)[0][0]
@@ -296,7 +334,7 @@ def _check_widths(scan: Scan) -> None:
 
 
 def digest(path: Path) -> str:
-    """Hex SHA-256 of a file."""
+    """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -312,9 +350,17 @@ def _check_strays(scan: Scan, stems: set[str]) -> None:
 
 
 def read_groups(findings: Findings, stems: Stems) -> dict[str, str]:
-    """<root>/groups.csv as stem -> group.
+    """Read <root>/groups.csv.
 
-    A stem without a row is a group of its own only where the file is missing, or is of other files (videos) alone.
+    A stem without a row is its own group only where the file is missing or names only other files (videos); otherwise
+    it is a problem.
+
+    Args:
+        findings: Problems of the file are added to it.
+        stems: The stems that the file may name.
+
+    Returns:
+        The group of each stem that has one; empty where the file is missing.
     """
     path = findings.root / "groups.csv"
     if not path.exists():
@@ -351,7 +397,16 @@ def read_groups(findings: Findings, stems: Stems) -> dict[str, str]:
 
 
 def read_splits(findings: Findings, stems: Stems, groups: Mapping[str, str]) -> dict[str, str]:
-    """The files of <root>/splits as stem -> split; a stem that is in none of them has no entry."""
+    """Read the files of <root>/splits.
+
+    Args:
+        findings: Problems of the files are added to it, also where the stems of a group are in several splits.
+        stems: The stems that the files may name.
+        groups: The group of each stem; a stem that is not in it is its own group.
+
+    Returns:
+        The split of each stem; a stem that is in none of the files has no entry.
+    """
     folder = findings.root / "splits"
     if not folder.is_dir():
         return {}
@@ -369,7 +424,7 @@ def _check_groups_stay_together(
     findings: Findings, places: Mapping[str, tuple[str, int]], groups: Mapping[str, str]
 ) -> None:
     homes: dict[str, str] = {}  # the first stem of each group
-    split_groups: set[tuple[str, str]] = set()  # told once for each split
+    split_groups: set[tuple[str, str]] = set()  # (group, split); each is reported once
     for stem, (split, line) in places.items():
         group = groups.get(stem, stem)
         first = homes.setdefault(group, stem)

@@ -1,7 +1,9 @@
-"""How much of each class there is to learn from and to score, split by split, and what is too little of it.
+"""How much of each class there is in each split for training and for scoring, and where that is too little.
 
 Segments are those that are scored (`metrics.segments`): frames without a label are cut out before a video is split into
-segments. A video counts for a class that labels any of its frames, a group for that of any of its videos.
+segments. A video counts for each class of its frames, and a group for each class of its videos.
+
+Shapes: T frames.
 """
 
 import csv
@@ -18,19 +20,26 @@ from pipeline.datasets.manifest import SPLITS, Source
 from pipeline.files import replacing
 from pipeline.text.wording import format_table
 
-CLASS_SUPPORT = "class_support.csv"  # lies beside the manifest of a data set
+CLASS_SUPPORT = "class_support.csv"  # is beside the manifest of a data set
 ALL = "all"  # the split of sources that are not split yet
-UNLABELLED = ""  # in place of a class name, as in label files
-# Neighbouring frames are alike, so that examples of a class are its segments and not its frames. Measured on GTEA
-# (docs/results/experiments/2026-11.md), half of the classes with up to 3 were lost, and none with 4 or more. Videos
-# that are less alike need more: ten events for what is to be learnt is a rule of thumb (Peduzzi et al., "A simulation
-# study of the number of events per variable in logistic regression analysis", 1996).
+UNLABELLED = ""  # replaces the class name, as in label files
+# Neighbouring frames are alike, so the examples of a class are its segments and not its frames. Measured on GTEA
+# (docs/results/experiments/2026-11.md), half of the classes with up to 3 segments were lost, and none with 4 or more.
+# Videos that are less alike need more: ten events for what is to be learnt is a rule of thumb (Peduzzi et al., "A
+# simulation study of the number of events per variable in logistic regression analysis", 1996).
 FEW_SEGMENTS = 10
 MAX_NAMES = 8  # in one warning
 
 
 class Support(NamedTuple):
-    """How much there is of a class in one split. Of UNLABELLED: frames without a label, their runs, and so on."""
+    """The amount of a class in one split.
+
+    Attributes:
+        frames: The number of frames; for UNLABELLED, of frames without a label.
+        segments: The number of segments; for UNLABELLED, of runs of frames without a label.
+        videos: The number of videos with such a frame.
+        groups: The number of groups with such a video.
+    """
 
     frames: int
     segments: int
@@ -38,7 +47,7 @@ class Support(NamedTuple):
     groups: int
 
 
-# What it means that there is too little of a class, and what to do
+# What a shortage of a class means, and what to do about it
 IN_NO_LABEL = "Are they spelt otherwise in the labels, in videos that are left out, or should they go from classes.txt?"
 NOT_LEARNT = (
     "They cannot be learnt, and are scored: put a video that has them into training, or take them out of the labels."
@@ -50,13 +59,19 @@ ONE_PLACE = (
 FEW = "So few are learnt badly, and may never be predicted: label more, or merge them with a class that they are like."
 NOT_SCORED = "They get no score there: choose splits, or another seed, that give it some."
 
-SupportTable = dict[str, dict[str, Support]]  # of each split, in the order of SPLITS, by class; UNLABELLED comes last
+SupportTable = dict[str, dict[str, Support]]  # by split, in the order of SPLITS, and by class; UNLABELLED comes last
 
 
 def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> SupportTable:
-    """What the labels int64 [T] of each source give each class, in the splits that have a source.
+    """Count the frames, segments, videos and groups of each class.
 
-    Sources without a split are counted as the split ALL.
+    Args:
+        sources: The sources; those without a split count as the split ALL.
+        labels: int64 [T] by the stem of each source.
+        label_space: The classes.
+
+    Returns:
+        The counts in each split that has a source.
     """
     of_split: dict[str, list[Source]] = {split: [] for split in (*SPLITS, ALL)}
     for source in sources:
@@ -85,21 +100,27 @@ def _count(sources: list[Source], labels: Mapping[str, np.ndarray], label_space:
 
 
 def unlabelled_percent(*splits: Mapping[str, Support]) -> float:
-    """The share of the splits' frames that have no label; 0 where there is no frame."""
+    """Return the percentage of the splits' frames that have no label; 0 where there are no frames."""
     num_frames = sum(of_class.frames for support in splits for of_class in support.values())
     return 100.0 * sum(support[UNLABELLED].frames for support in splits) / max(1, num_frames)
 
 
 @dataclass(frozen=True)
 class Shortage:
-    """Classes that there is too little of, those with the least first; what it is, and what it means and to do."""
+    """Classes of which there is too little.
+
+    Attributes:
+        classes: The classes, those with the least first.
+        what: What is too little, as the end of a sentence about the classes.
+        advice: What the shortage means, and what to do about it.
+    """
 
     classes: tuple[str, ...]
     what: str
     advice: str
 
     def __str__(self) -> str:
-        """One sentence, however many classes there are, and the advice."""
+        """Return one sentence, which names some of the classes where there are many, and the advice."""
         names = ", ".join(map(repr, self.classes[:MAX_NAMES]))
         if len(self.classes) > MAX_NAMES:
             names += f" and {len(self.classes) - MAX_NAMES} more"
@@ -108,10 +129,14 @@ class Shortage:
 
 
 def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> list[Shortage]:
-    """What there is too little of, the gravest first; of what there is to learn from, a class is in one only.
+    """Find the classes of which there is too little.
 
-    `reported`: classes that are known to be in no label, and not reported again. Where nothing is split yet, all of it
-    is compared with what training needs.
+    Args:
+        table: The counts. Where nothing is split yet, all of the data set is compared with what training needs.
+        reported: Classes that are known to be in no label and are not reported again.
+
+    Returns:
+        The shortages, the gravest first. A class is in at most one of those that concern training.
     """
     learnt_from, kind = ("train", "training ") if "train" in table else (ALL, "")
     if learnt_from not in table:
@@ -138,8 +163,14 @@ def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> li
 
 
 def write_support(table: SupportTable, path: Path) -> None:
-    """A row a class, and one without a name for unlabelled frames; frames, segments, videos and groups of each split,
-    and what there is too little of.
+    """Write the counts and the shortages as a CSV file.
+
+    It has one row per class, and one without a name for unlabelled frames. The columns are frames, segments, videos and
+    groups of each split, and what is too little of the class.
+
+    Args:
+        table: The counts.
+        path: The file.
     """
     warnings: dict[str, list[str]] = {}
     for shortage in find_shortages(table):
@@ -155,7 +186,7 @@ def write_support(table: SupportTable, path: Path) -> None:
 
 
 def format_support(table: SupportTable) -> str:
-    """The same as lines of text for a terminal; groups only where there are fewer of them than videos."""
+    """Return the counts as lines of text for a terminal; groups only where their number differs from that of videos."""
     has_groups = any(of_class.groups != of_class.videos for support in table.values() for of_class in support.values())
     fields = Support._fields if has_groups else Support._fields[:-1]
     names = next(iter(table.values()))

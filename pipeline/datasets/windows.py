@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 
-ReadFrames = Callable[[str, int, int], torch.Tensor]  # (stem, start, stop) -> [T,F] or [T,3,h,w]
+ReadFrames = Callable[[str, int, int], torch.Tensor]  # (stem, start, stop) -> [T, F] or [T, 3, h, w]
 
 
 class Window(NamedTuple):
@@ -56,7 +56,8 @@ def plan_windows(
     out.
 
     Args:
-        labels: Of each video, int64 [T], by its stem.
+        labels: int64 [T] by the stem of each video.
+        label_space: The classes.
         window_frames: The number of frames in a window; None for whole videos.
         generator: The source of the phases and of the order.
 
@@ -87,7 +88,8 @@ def plan_consecutive(
     time. A video without a labelled frame is not read.
 
     Args:
-        labels: Of each video, int64 [T], by its stem.
+        labels: int64 [T] by the stem of each video.
+        label_space: The classes.
         window_frames: The number of frames in a window.
         batch_size: The maximum number of videos in a step.
         generator: The source of the phases and of the order.
@@ -126,12 +128,15 @@ def read_batches(
 
     Args:
         steps: The windows of each step.
-        labels: Of each video, int64 [T], by its stem.
+        labels: int64 [T] by the stem of each video.
         read: Reads the inputs of a window.
         video_classes: The class of each video, for a model that gives one label per video; None for one label per
             frame.
         consecutive: Whether a batch continues the previous one where each of its windows begins at the end of one of
             the previous windows.
+
+    Yields:
+        The batch of each step.
     """
     before: dict[tuple[str, int], int] = {}
     for windows in steps:

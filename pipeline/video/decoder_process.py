@@ -1,4 +1,4 @@
-"""Videos are decoded in processes of their own, for callers that take more frames than one interpreter can pass on.
+"""Decoding of videos in separate processes, for callers that need more frames than one interpreter can pass on.
 
 A thread that decodes releases the interpreter and waits for it again several times per frame, so that more than a few
 such threads decode no faster. A decoder process does not import torch, and starts in a tenth of a second.
@@ -54,7 +54,7 @@ class DecoderProcesses:
     def open_scaled(
         self, path: Path | str, region: Region, *, surveyed: bool | None = None, reader: Backend = "auto"
     ) -> "ProcessReader":
-        """As `pipeline.video.open.open_scaled`."""
+        """Open a video as `pipeline.video.open.open_scaled` does, which documents the arguments."""
         return ProcessReader(Path(path), region, surveyed=surveyed, reader=reader, free=self._free)
 
     def __enter__(self) -> Self:
@@ -70,7 +70,7 @@ class DecoderProcesses:
 
 
 class ProcessReader(ScaledReader):
-    """A `ScaledReader`: that of `open_scaled` in a process, which decodes the next batch while this one is made use of.
+    """A reader of `open_scaled` in a process, which decodes the next batch while the caller uses the current one.
 
     Args:
         path: The video.
@@ -157,7 +157,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # an interrupt from the keyboard is for the caller
+            start_new_session=True,  # an interrupt from the keyboard must reach only the caller
         )
         if sys.platform == "linux":
             import fcntl
@@ -220,7 +220,8 @@ class _Decoder:
         self._next: FrameBatch | Exception | None = None
 
     def open(self, folder: Path, path: Path, region: Region, surveyed: bool | None, reader: Backend) -> VideoIndex:
-        os.chdir(folder)  # where who asks is now
+        """Open a video as `open_scaled` does, with the caller's working directory `folder`, and return its index."""
+        os.chdir(folder)  # the caller's may have changed since the last request
         self._reader = open_scaled(path, region, surveyed=surveyed, reader=reader)
         return self._reader.index
 

@@ -1,4 +1,4 @@
-"""How FFmpeg is used through PyAV: opening, demuxing, strict decoding, and its errors in plain words."""
+"""The use of FFmpeg through PyAV: opening, demuxing, strict decoding, and its errors in plain words."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,37 +8,45 @@ import av
 
 from pipeline.video.types import VideoError
 
-# What is wrong with a file is said once, in a VideoError. None, and no level: with a level FFmpeg's threads ask for the
-# GIL to log, and wait for it forever where the decoder is freed by who holds it.
+# Problems of a file are reported once, in a VideoError. The value is None and not a level: with a level, FFmpeg's
+# threads acquire the GIL to log, and wait for it forever if the thread that holds it frees the decoder.
 av.logging.set_level(None)
 
-# A decoder that meets an error is to say so, and not to patch the frame up. Of a codec context, FFmpeg's names.
+# Options of a codec context, with FFmpeg's names: a decoder must report an error instead of repairing the frame.
 STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 
-# What decoding raises: PyAV 19 a ValueError, where a decoder could not be opened and is given another packet.
+# The exceptions of decoding: PyAV 19 raises a ValueError where a decoder could not be opened and gets another packet.
 DECODING_ERRORS = (av.FFmpegError, ValueError)
 
-# Its decoder passes over errors, unless several threads decode one frame.
+# The decoder of this codec ignores errors, unless several threads decode one frame.
 VP8 = "vp8"
 
-# These demuxers pass over damaged bytes in silence; that packets are missing shows in the duration of the header.
+# These demuxers skip damaged bytes silently; the duration in the header then shows that packets are missing.
 SKIPPING_DEMUXERS = frozenset({"avi", "matroska,webm"})
 DURATION_TOLERANCE_SECONDS = 0.5
 
 
 def ffmpeg_name(path: Path) -> str:
-    """A file by its whole path: FFmpeg takes what stands before a colon for a protocol, as in 12:30:05.mp4."""
+    """Return the absolute path of a file: FFmpeg takes text before a colon for a protocol, as in 12:30:05.mp4."""
     return str(path.absolute())
 
 
 def open_file(path: Path) -> av.container.InputContainer:
-    """A video file, by PyAV. Raises av.FFmpegError."""
+    """Open a video file with PyAV.
+
+    Raises:
+        av.FFmpegError: FFmpeg cannot open the file.
+    """
     return av.open(ffmpeg_name(path))
 
 
 @contextmanager
 def naming_errors(path: Path) -> Iterator[None]:
-    """FFmpeg's errors as VideoError."""
+    """Turn FFmpeg's errors inside the `with` block into errors that name the file.
+
+    Raises:
+        VideoError: FFmpeg raised an error: the file is damaged, or not a video.
+    """
     try:
         yield
     except (av.FFmpegError, UnicodeDecodeError) as error:
@@ -47,15 +55,27 @@ def naming_errors(path: Path) -> Iterator[None]:
 
 
 def demux(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:
-    """The packets of the streams, of all without one. PyAV fails when it is through with a file in which a stream began
-    on the way, as in transport streams."""
+    """Yield the packets of the streams; those of all streams where none is given.
+
+    PyAV fails at the end of a file in which a stream began after the start, as in transport streams; that error is
+    suppressed.
+
+    Args:
+        container: The open file.
+        *streams: The streams.
+    """
     with suppress(IndexError):
         yield from container.demux(*streams)
 
 
 def decode_strictly(stream: av.VideoStream, *, frame_threads: bool) -> None:
-    """Set a stream up to raise what goes wrong. `frame_threads`: several threads, where an error may cost others the
-    frames that they had ready."""
+    """Set up a stream so that its decoder raises errors.
+
+    Args:
+        stream: The stream, before its first frame is decoded.
+        frame_threads: Whether several threads decode several frames in parallel. An error in one thread may then lose
+            frames that other threads have ready.
+    """
     context = stream.codec_context
     context.options = STRICT_DECODING
     if context.name == VP8:
@@ -67,19 +87,27 @@ def decode_strictly(stream: av.VideoStream, *, frame_threads: bool) -> None:
 
 
 def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Width and height of a frame as a player shows it."""
+    """Return the width and height of a frame as a player shows it."""
     return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
 
 
 def packet_end_seconds(packet: av.Packet) -> float:
-    """When what a packet holds is over; 0 where it states no time."""
+    """Return the time at which the content of a packet ends; 0 where the packet has no time."""
     if packet.pts is None or packet.time_base is None:
         return 0.0
     return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
 def video_stream(name: Path | str, container: av.container.InputContainer) -> av.VideoStream:
-    """The one that a player shows. Raises VideoError where there is none."""
+    """Return the video stream that a player shows.
+
+    Args:
+        name: The file or stream, for the message.
+        container: The open file.
+
+    Raises:
+        VideoError: There is no video stream (a cover picture does not count), or no decoder for it.
+    """
     stream = container.streams.best("video")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         has = "sound only" if container.streams.audio else "no video"
@@ -91,7 +119,11 @@ def video_stream(name: Path | str, container: av.container.InputContainer) -> av
 
 
 def check_is_file(path: Path) -> None:
-    """Raise VideoError where there is no such file."""
+    """Check that a file exists.
+
+    Raises:
+        VideoError: There is no such file, or it is a folder.
+    """
     if not path.exists():
         raise VideoError(f"{path}: no such file")
     if path.is_dir():

@@ -1,6 +1,6 @@
-"""Image files, read with Pillow: whatever is stored, the pixels come out upright, in RGB and 8 bits.
+"""Image files, read with Pillow: the pixels are upright, RGB and of 8 bits, however they are stored.
 
-H height, W width.
+Shapes: H x W pixels.
 """
 
 import warnings
@@ -15,7 +15,7 @@ from pipeline.errors import InputError, describe_os_error
 IMAGE_SUFFIXES = frozenset(
     {".apng", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-# All others that Pillow knows stay out: they are rare, and one of them (EPS) runs what the file says.
+# The other formats of Pillow are left out: they are rare, and one of them (EPS) executes the code in the file.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM")
 
 _WHITE = (255, 255, 255, 255)
@@ -23,13 +23,18 @@ _MAX_16_BITS = 65535
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The pixels of an image file, uint8 [H,W,3] RGB, turned upright as its EXIF tag says.
+    """Read the pixels of an image file, rotated upright according to its EXIF tag.
 
-    Transparent pixels lie on white, an animation gives its first frame, and samples of 16 bits are scaled to 8. What
-    the file is, its content says and not its suffix.
+    Transparent pixels are blended with white, an animation gives its first frame, and samples of 16 bits are scaled to
+    8. The content of the file decides its format, and not its suffix.
 
-    Raises InputError if the file is missing, empty, cut short, damaged, no image, of samples without a known white
-    (floating point, integers beyond 16 bits), or of so many pixels that it could only be meant to fill the memory.
+    Returns:
+        uint8 [H, W, 3], RGB.
+
+    Raises:
+        InputError: The file is missing, empty, cut short, damaged or not an image; its samples have no known white
+            (floating point, integers beyond 16 bits); or it has so many pixels that its only purpose can be to fill
+            the memory.
     """
     path = Path(path)
     _check_file(path)
@@ -37,7 +42,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # An open file, not its name: a file with a name is mapped into memory, which scrambles a rotated TIFF.
+            # An open file and not its name: Pillow maps a named file into memory, which scrambles a rotated TIFF.
             with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
                 return _upright_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -48,7 +53,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except UnidentifiedImageError as error:
         kinds = ", ".join(_FORMATS)
         raise InputError(f"{path}: is no image of a kind that is read ({kinds}), or its header is damaged") from error
-    except Exception as error:  # damage makes Pillow raise all kinds: OSError, SyntaxError, ValueError, struct.error...
+    except Exception as error:  # for damage Pillow raises many types: OSError, SyntaxError, ValueError, struct.error...
         raise InputError(f"{path}: cannot be read as an image, it is damaged or cut short ({error})") from error
 
 
@@ -66,11 +71,11 @@ def _check_file(path: Path) -> None:
 
 
 def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    image.load()  # before the EXIF tags are asked: a TIFF turns itself when it is loaded
+    image.load()  # before the EXIF tags are read: Pillow rotates a TIFF when it loads it
     orientation = image.getexif().get(ExifTags.Base.Orientation)
     image = _in_rgb(image)
-    # The one tag on a plain image: of a file's own tags exif_transpose writes all others again, and some damage to
-    # them, which matters to nobody, makes that fail.
+    # This is the only tag that stays: exif_transpose writes all other tags of a file again, which fails if they are
+    # damaged in some way, although they do not matter.
     image.info.clear()
     image.getexif()[ExifTags.Base.Orientation] = orientation
     return np.array(ImageOps.exif_transpose(image))
@@ -88,7 +93,7 @@ def _in_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Grey integers as mode L. By hand, as Pillow clips them at 255 instead of scaling them."""
+    """Scale grey integers to mode L. Pillow itself clips them at 255 instead of scaling them."""
     samples = np.asarray(image).astype(np.int64)
     if samples.min() < 0 or samples.max() > _MAX_16_BITS:
         got = f"holds integers from {samples.min()} to {samples.max()}"

@@ -1,7 +1,8 @@
-"""What a video file holds, from its packets: how many frames, and when each is shown.
+"""The index of a video file from its packets: how many frames it has, and the time of each.
 
-Only the first frame is decoded, so this costs milliseconds where a full decode costs minutes. Every packet of the video
-stream is taken as one frame; the readers compare that with what they decode, and refuse where it is not so.
+Only the first frame is decoded, so this takes milliseconds where decoding the whole video takes minutes. Every packet
+of the video stream counts as one frame; the readers compare that with what they decode, and refuse a file where it does
+not hold.
 """
 
 from array import array
@@ -26,7 +27,7 @@ from pipeline.video.ffmpeg import (
 )
 from pipeline.video.types import Picture, VideoError, VideoIndex, VideoProperties
 
-# In avi the times of frames that were packed together come exchanged; by at most as many places as H.264 may reorder.
+# In avi the times of frames that were packed together are exchanged, by at most as many places as H.264 may reorder.
 MAX_EXCHANGED = 16
 
 # A video is called variable if its steps between frames differ by more than this part of the usual step. Containers
@@ -35,16 +36,27 @@ STEP_TOLERANCE = 0.1
 
 
 class _Packets(NamedTuple):
-    """All that is kept of the packets of the video stream: they themselves would hold the whole file in memory."""
+    """All that is kept of the packets of the video stream: the packets themselves would keep the file in memory.
+
+    Attributes:
+        num_packets: The number of packets.
+        num_corrupt: The number of those that are damaged.
+        ticks: The presentation times, in decoding order, of the packets that have one, in units of the time base.
+        end_seconds: The time at which the last packet of any stream ends.
+    """
 
     num_packets: int
     num_corrupt: int
-    ticks: "array[int]"  # the pts, in decoding order, of those that have one
-    end_seconds: float  # when the last packet of any stream ends
+    ticks: "array[int]"
+    end_seconds: float
 
 
 def probe_video(path: Path) -> VideoIndex:
-    """Index a video file. Raises VideoError naming the file and the likely cause."""
+    """Index a video file by its packets.
+
+    Raises:
+        VideoError: The file is missing, not a video or damaged, or its packets do not give the time of every frame.
+    """
     check_is_file(path)
     if damage := describe_damage(path):
         raise VideoError(f"{path}: {damage}")
@@ -58,7 +70,7 @@ def probe_video(path: Path) -> VideoIndex:
 
 
 def estimate_num_frames(path: Path) -> int:
-    """About how many frames a video has, by its header alone; 0 where that does not say it, or cannot be read."""
+    """Estimate the number of frames of a video from its header; 0 where the header has none or cannot be read."""
     try:
         with open_file(path) as container:
             stream = video_stream(path, container)
@@ -91,7 +103,14 @@ def _index(path: Path, container: av.container.InputContainer, first: av.VideoFr
 def describe_frames(
     path: Path, stream: av.VideoStream, pts_seconds: np.ndarray, first: av.VideoFrame
 ) -> VideoProperties:
-    """The properties of a video with frames at `pts_seconds`. Only the first frame, decoded, tells the rotation."""
+    """Describe a video.
+
+    Args:
+        path: The file.
+        stream: The video stream.
+        pts_seconds: float64 [T], ascending, the presentation time of each frame.
+        first: The first frame, decoded: only a decoded frame has the rotation.
+    """
     width, height = shown_size(first)
     steps = np.diff(pts_seconds)
     return VideoProperties(
@@ -107,7 +126,7 @@ def describe_frames(
 
 
 def describe_picture(first: av.VideoFrame) -> Picture:
-    """How the first frame, decoded, is stored."""
+    """Describe how the first frame, decoded, is stored."""
     return Picture(first.format.name, bool(first.interlaced_frame), int(first.color_trc))
 
 

@@ -1,4 +1,4 @@
-"""The one way to open a video: the reader that fits the file."""
+"""Opening videos: the functions choose the reader that fits the file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
     """Open a video file.
 
-    `auto` takes decord, which is the fastest with whole frames, and PyAV for the files that decord refuses (see
-    `readers.decord`).
+    Args:
+        path: The video.
+        backend: The reader. "auto" is decord, which is the fastest with whole frames, and PyAV for the files that
+            decord refuses (see `readers.decord`).
 
     Raises:
-        VideoError: the file is missing, empty, cut short, not a video, without frames, or refused by the backend.
+        VideoError: The file is missing, empty, cut short, not a video, without frames, or refused by the backend.
+        ValueError: There is no such backend.
     """
     # Decoders are slow to import, and the callers of this module often need only its names.
     from pipeline.video.survey import index_video
@@ -30,7 +33,15 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
 
 
 def open_indexed(video: "VideoIndex", *, backend: Backend = "auto") -> VideoReader:
-    """As `open_video`, for a caller that has asked `index_video` already."""
+    """Open a video as `open_video` does, for a caller that already has its index.
+
+    Args:
+        video: The index, from `index_video`.
+        backend: See `open_video`.
+
+    Raises:
+        VideoError: The backend refuses the video.
+    """
     if backend != "auto":
         return _open_whole(video, backend)
     try:
@@ -56,21 +67,22 @@ def _open_whole(video: "VideoIndex", name: ReaderName) -> "ForwardReader":
 def open_scaled(
     path: Path | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
 ) -> ScaledReader:
-    """Open a video file whose frames come as a region of interest, at its size.
+    """Open a video file for reading only a region of interest of its frames, at the region's size.
 
     Args:
-        path: the video.
-        region: the region of interest, and the size (height, width) in pixels that its frames are scaled to.
-        surveyed: as in `index_video`.
-        reader: `auto` is PyAV, which scales frames on their way out of the decoder; this is much cheaper than scaling
-            whole RGB frames, which is how decord's and OpenCV's are scaled.
+        path: The video.
+        region: The region of interest, and the size (height, width) in pixels to which it is scaled.
+        surveyed: See `index_video`.
+        reader: The reader. "auto" is PyAV, which scales frames before they are converted to RGB; this is much cheaper
+            than scaling whole RGB frames, as is done with those of decord and OpenCV.
 
     Returns:
         A reader of frames uint8 [T, height, width, 3].
 
     Raises:
-        VideoError: as `open_video`; also where decord or OpenCV would read the video differently from PyAV.
-        InputError: the video is smaller than the region of interest.
+        VideoError: As for `open_video`; also where decord or OpenCV would read the video differently from PyAV.
+        InputError: The video is smaller than the region of interest.
+        ValueError: There is no such reader.
     """
     from pipeline.video.survey import index_video
 

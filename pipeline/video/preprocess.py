@@ -1,6 +1,6 @@
-"""Decoded pixels become the input of an encoder: region of interest, size, colour, normalisation.
+"""The preprocessing of decoded pixels for an encoder: region of interest, size, colour, normalisation.
 
-Shapes: T frames, H x W pixels of the frames, height x width pixels that the encoder takes.
+Shapes: T frames, H x W pixels of the frames, height x width pixels of the encoder's input.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The part of a frame that is used and its size: all that a decoder has to know of an encoder."""
+"""The part of a frame that is used and its size: all that a decoder has to know about an encoder."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,9 +13,12 @@ class Region:
     """The region of interest, and the size that it is scaled to.
 
     Attributes:
-        size: (height, width) of what the encoder sees.
-        crop: (x, y, width, height) of the region of interest, None for the whole frame.
+        size: (height, width) of the encoder's input, in pixels.
+        crop: (x, y, width, height) of the region of interest; None for the whole frame.
         crop_unit: "pixels", or "fractions" of the frame's width and height (rounded to whole pixels).
+
+    Raises:
+        InputError: An attribute is not valid.
     """
 
     size: tuple[int, int]

@@ -1,4 +1,4 @@
-"""Decoded frames are scaled to the pixels that an encoder takes, in the same way for files, streams and cameras."""
+"""The scaling of decoded frames to the input of an encoder, in the same way for files, streams and cameras."""
 
 import av
 import numpy as np
@@ -8,12 +8,12 @@ from pipeline.video.ffmpeg import shown_size
 from pipeline.video.region import Region
 
 UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
-# Chroma at full size preserves the colours of small things; it costs half a millisecond at 720p.
+# Chroma at full size preserves the colours of small objects; it costs half a millisecond at 720p.
 BILINEAR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 class Scaler:
-    """Scales the region of interest of frames to its size, turned as a player shows them.
+    """Scales the region of interest of frames to its size, rotated as a player shows them.
 
     Scaling is bilinear with antialiasing, as in `Preprocess.resize`. It works on the planes that the decoder gives
     (luma and chroma) and not on RGB, which halves the time; pixels differ by a few grey levels.
@@ -39,14 +39,14 @@ class Scaler:
         left, top, right, bottom = self._region.crop_box(width=width, height=height)
         size = self._region.size
         if (right - left, bottom - top) == (width, height):
-            stored = size[::-1] if frame.rotation % 180 else size  # as the frame is before it is turned
+            stored = size[::-1] if frame.rotation % 180 else size  # the size before the rotation
             return np.rot90(self._rgb(frame, *stored), frame.rotation // 90)
         pixels = np.rot90(self._rgb(frame, frame.height, frame.width), frame.rotation // 90)
         region = np.ascontiguousarray(pixels[top:bottom, left:right])
         return self._rgb(av.VideoFrame.from_ndarray(region, format="rgb24"), *size)
 
     def _rgb(self, frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
-        # One thread is enough: FFmpeg decodes in several threads, and the encoder takes the cores that are left.
+        # One thread is enough: FFmpeg decodes in several threads, and the encoder uses the other cores.
         interpolation = UNSCALED if (frame.width, frame.height) == (width, height) else BILINEAR
         scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=interpolation, threads=1)
         return scaled.to_ndarray()

@@ -1,4 +1,4 @@
-"""The detection of frames that show something new, as a camera that stands still may see the same for hours."""
+"""The detection of frames that show something new: a camera that stands still may show the same for hours."""
 
 import cv2
 import numpy as np

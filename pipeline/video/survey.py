@@ -1,8 +1,8 @@
-"""What can be decoded of a video whose packets do not say it, found by decoding all of it.
+"""The index of a video whose packets are not enough, found by decoding the whole video.
 
-It takes as long as decoding does, so only those files are surveyed that could not be read as their packets promise:
-damaged ones, and whole ones where a packet is not always a frame, has no time, or where times begin anew, since several
-files were joined byte by byte: there each part is shown after the one before, as players do it.
+A survey takes as long as decoding, so only files that cannot be read as their packets describe them are surveyed. These
+are damaged files, and whole files where a packet is not always a frame or has no time, or where the times restart
+because several files were joined byte by byte. In a joined file each part follows the previous one, as in players.
 """
 
 import heapq
@@ -29,23 +29,28 @@ from pipeline.video.types import VideoError, VideoIndex
 
 
 class _Decoded:
-    """What is seen on the way through a file."""
+    """The observations of one pass through a file."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        self.times: list[float | None] = []  # of the whole frames, as they come out of the decoder
+        self.times: list[float | None] = []  # of the whole frames, in the order of the decoder
         self.packet_seconds: list[float] = []
         self.num_packets = 0
         self.num_errors = 0
-        self.is_joined = False  # of several videos, each with times of its own
+        self.is_joined = False  # from several videos, each with its own times
         self.first: av.VideoFrame | None = None
 
 
 def index_video(path: Path, *, surveyed: bool | None = None) -> VideoIndex:
-    """The frames of a video by its packets or, `surveyed`, by decoding it. None: by its packets, and where they do not
-    tell, by decoding it if it is whole.
+    """Index a video by its packets or by decoding it.
 
-    Raises VideoError where the file is damaged; surveyed, only where not one frame can be decoded.
+    Args:
+        path: The video.
+        surveyed: Whether to decode the video instead of reading its packets. None: the packets are read, and where they
+            are not enough, the video is decoded if it is whole.
+
+    Raises:
+        VideoError: The file is damaged; with `surveyed`, only if not a single frame can be decoded.
     """
     if surveyed:
         return survey_video(path)
@@ -62,12 +67,15 @@ def index_video(path: Path, *, surveyed: bool | None = None) -> VideoIndex:
 
 
 def survey_video(path: Path) -> VideoIndex:
-    """Index a video by decoding it: its whole frames, and between them those that cannot be decoded, as lost.
+    """Index a video by decoding it.
 
-    Its `problems` say what is wrong with the file; without any, it is whole. Lost frames before the first and after the
-    last whole one are counted, and not in the index.
+    Returns:
+        The index of the whole frames and, between them, of the frames that cannot be decoded, marked as lost. Lost
+        frames before the first whole frame and after the last one are counted, but are not in the index. `problems`
+        lists what is wrong with the file; without any, it is whole.
 
-    Raises VideoError where not one frame can be decoded.
+    Raises:
+        VideoError: Not a single frame can be decoded, or the file does not give the times of its frames.
     """
     check_is_file(path)
     seen = _Decoded()
@@ -86,9 +94,14 @@ def survey_video(path: Path) -> VideoIndex:
 def whole_frames(
     container: av.container.InputContainer, stream: av.VideoStream, seen: _Decoded | None = None
 ) -> Iterator[av.VideoFrame]:
-    """The frames that come out of the decoder without an error, in its order; what fails is passed over and noted.
+    """Yield the frames that can be decoded without an error, in the decoder's order.
 
-    The same ones each time.
+    The rest is skipped. Two passes through a file yield the same frames.
+
+    Args:
+        container: The open file, at its start.
+        stream: Its video stream.
+        seen: The errors and packets are recorded in it; None records nothing.
     """
     seen = seen or _Decoded()
     decode_strictly(stream, frame_threads=False)
@@ -133,7 +146,7 @@ def _index(
 ) -> VideoIndex:
     times = _times(path, stream, seen)
     lost, num_failed = np.empty(0), 0
-    if seen.num_errors or seen.problems:  # of a whole file, packets without a frame show nothing
+    if seen.num_errors or seen.problems:  # in a whole file, packets without a frame do not matter
         lost = np.empty(0) if seen.is_joined else _lost_seconds(times, seen)
         num_failed = max(len(lost), seen.num_packets - len(times))
     if seen.num_errors:
@@ -156,9 +169,11 @@ def _index(
 
 
 def _times(path: Path, stream: av.VideoStream, seen: _Decoded) -> np.ndarray:
-    """Of the whole frames, ascending: as they come out of the decoder they are in the order in which they are shown,
-    also where a container exchanges the times of frames that it packed together. A bare stream, which has no times at
-    all, is shown at its frame rate."""
+    """Return the times of the whole frames, ascending.
+
+    The decoder gives frames in the order of presentation, also where a container exchanges the times of frames that it
+    packed together. A bare stream, which has no times at all, is played at its frame rate.
+    """
     if all(seconds is None for seconds in seen.times):
         rate = stream.average_rate or stream.guessed_rate
         if rate is None:
@@ -182,10 +197,13 @@ def _times(path: Path, stream: av.VideoStream, seen: _Decoded) -> np.ndarray:
 
 
 def _restarts(times: np.ndarray) -> list[int]:
-    """Where times in the decoder's order begin anew: they go back by more places than a container may exchange, and
-    those of the next frames too, or one of them is damaged."""
+    """Find where times in the decoder's order restart.
+
+    There the times go back by more places than a container may exchange. So do the times of the next frames; otherwise
+    a single time is damaged.
+    """
     starts = []
-    latest: list[float] = []  # of the times since the last start, a heap
+    latest: list[float] = []  # the latest times since the last start, as a heap
     for index, seconds in enumerate(times.tolist()):
         if len(latest) > MAX_EXCHANGED and max(times[index : index + 3]) < latest[0]:
             starts.append(index)
@@ -197,6 +215,6 @@ def _restarts(times: np.ndarray) -> list[int]:
 
 
 def _lost_seconds(times: np.ndarray, seen: _Decoded) -> np.ndarray:
-    """When packets between the first and the last whole frame are shown that gave no frame."""
+    """Return the times of the packets without a frame between the first and the last whole frame."""
     lost = np.setdiff1d(np.array(seen.packet_seconds), times)
     return lost[(lost > times[0]) & (lost < times[-1])]

@@ -1,10 +1,10 @@
-"""What every reader of videos promises, and the values that it gives.
+"""The interface of the readers of videos, and the types of their results.
 
-A reader gives every frame of a video once, in presentation order, as RGB, turned the way a player shows it. Frames are
+A reader returns every frame of a video once, in presentation order, as RGB, rotated as a player shows it. Frames are
 numbered 0..num_frames-1, and `pts_seconds` is the presentation time that the file gives the frame: it need not start
 at 0 and need not grow evenly. A reader that cannot keep this promise for a file raises `VideoError`.
 
-Shapes: T frames, H height, W width.
+Shapes: T frames, H x W pixels.
 """
 
 from collections.abc import Iterator
@@ -30,60 +30,85 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-# How PyAV's frames are scaled, for the fingerprints of what is made from them.
+# The scaling of PyAV's frames, for the fingerprints of data that is computed from them.
 SCALING = "swscale bilinear, full chroma"
 
 
 def scaling_reader(reader: Backend) -> ReaderName:
-    """The reader that `open_scaled` takes: for `auto` PyAV, which scales frames before they are converted to RGB."""
+    """Return the reader of `open_scaled`: for "auto" PyAV, which scales frames before they are converted to RGB.
+
+    Raises:
+        ValueError: There is no such reader.
+    """
     if reader not in get_args(Backend):
         raise ValueError(f"reader must be one of {', '.join(get_args(Backend))}, got {reader!r}")
     return "pyav" if reader == "auto" else reader
 
 
 def scaling_of(reader: Backend) -> str:
-    """How `open_scaled` decodes and scales by this reader, for the fingerprints of what is made from its frames."""
+    """Describe how `open_scaled` decodes and scales with a reader, for fingerprints of data computed from frames."""
     name = scaling_reader(reader)
     return SCALING if name == "pyav" else f"{SCALING}, of whole RGB frames by {name}"
 
 
 class VideoError(InputError):
-    """A file that is not a readable video, or that a reader cannot read truthfully."""
+    """A file is not a readable video, or a reader cannot read it correctly."""
 
 
 class FrameBatch(NamedTuple):
-    """Consecutive frames of one video."""
+    """Consecutive frames of one video.
 
-    pixels: np.ndarray  # uint8 [T, H, W, 3], RGB
-    index: np.ndarray  # type: ignore[assignment]  # int64 [T], position in the video from 0; hides tuple.index
-    pts_seconds: np.ndarray  # float64 [T], presentation time
+    Attributes:
+        pixels: uint8 [T, H, W, 3], RGB.
+        index: int64 [T], the position of each frame in the video, from 0.
+        pts_seconds: float64 [T], the presentation time of each frame.
+    """
+
+    pixels: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # it hides tuple.index
+    pts_seconds: np.ndarray
 
 
 @dataclass(frozen=True)
 class VideoProperties:
-    """What is known of a video before its frames are decoded."""
+    """The properties of a video that are known before its frames are decoded.
+
+    Attributes:
+        path: The file.
+        num_frames: The number of frames.
+        frame_rate: The average, in frames per second.
+        width: In pixels, as a player shows the video: after rotation.
+        height: In pixels, as a player shows the video: after rotation.
+        declared_frames: The number of frames in the header of the file; None where it has none.
+        variable_frame_rate: Whether the steps between frames differ.
+        rotation_degrees: The rotation by a player, counterclockwise: 0, 90, 180 or 270.
+    """
 
     path: Path
     num_frames: int
-    frame_rate: Fraction  # average, frames a second
-    width: int  # as shown: after rotation
+    frame_rate: Fraction
+    width: int
     height: int
-    declared_frames: int | None  # what the file's header says, None where it says nothing
+    declared_frames: int | None
     variable_frame_rate: bool
-    rotation_degrees: int  # by which a player turns it, counterclockwise: 0, 90, 180 or 270
+    rotation_degrees: int
 
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What became of the frames of a video.
+    """A report on the decoding of a video.
 
-    declared_frames     how many the file's header says, None where it says nothing
-    decoded_frames      came out of the decoder whole
-    failed_frames       are in the file, and did not
-    substituted_frames  those of them in whose place the frame before was read, so that the others keep their places
-    sizes               of the frames as shown, such as "640x360": more than one where the size changes
-    problems            what is wrong with the file, in words that follow its name
-    reader              what decoded it; reports from before there was a choice do not name it
+    Attributes:
+        declared_frames: The number of frames in the header of the file; None where it has none.
+        decoded_frames: The number of frames that were decoded without an error.
+        failed_frames: The number of frames in the file that could not be decoded.
+        substituted_frames: The number of failed frames that the previous frame replaces, so that the others keep their
+            positions.
+        variable_frame_rate: See `VideoProperties`.
+        rotation_degrees: See `VideoProperties`.
+        sizes: The sizes of the frames as a player shows them, such as "640x360"; several if the size changes.
+        problems: What is wrong with the file, in words that follow its name.
+        reader: The reader that decoded it. Reports that were written before there was a choice do not name it.
     """
 
     declared_frames: int | None
@@ -98,7 +123,12 @@ class DecodeReport:
 
     @classmethod
     def of_unreadable(cls, problem: str, reader: ReaderName = "pyav") -> "DecodeReport":
-        """Of a file of which not one frame can be decoded, or which the reader refuses."""
+        """Make the report on a file of which not a single frame can be decoded, or which the reader refuses.
+
+        Args:
+            problem: What is wrong with the file, in words that follow its name.
+            reader: The reader that would have decoded it.
+        """
         return cls(
             declared_frames=None,
             decoded_frames=0,
@@ -113,7 +143,12 @@ class DecodeReport:
 
 
 class DamagedVideoError(VideoError):
-    """A video of which not all frames can be read."""
+    """Not all frames of a video can be read.
+
+    Args:
+        message: What is wrong, with the file.
+        report: The report on its decoding, kept as the attribute `report`.
+    """
 
     def __init__(self, message: str, report: DecodeReport) -> None:
         super().__init__(message)
@@ -124,21 +159,30 @@ class VideoReader(Protocol):
     """An open video. Use it in a `with` statement, or call `close`."""
 
     @property
-    def properties(self) -> VideoProperties: ...
+    def properties(self) -> VideoProperties:
+        """The properties of the video."""
+        ...
 
     def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
-        """Yield frames [start, stop) in batches of `batch_size`, the last one shorter; `stop=None` means to the end.
+        """Yield the frames [start, stop) in batches.
 
         Every range gives the same pixels as a read of the whole video. A reader has one position: do not read two
         ranges of it at the same time.
 
+        Args:
+            start: The first frame.
+            stop: The frame after the last one; None for the end of the video.
+            batch_size: The number of frames of a batch; the last batch may be shorter.
+
         Raises:
-            ValueError: the range does not lie within the video, or batch_size < 1.
-            VideoError: a frame cannot be decoded.
+            ValueError: The range does not lie within the video, or batch_size < 1.
+            VideoError: A frame cannot be decoded.
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free the decoder; the reader cannot be used afterwards."""
+        ...
 
     def __enter__(self) -> Self:
         return self
@@ -150,28 +194,43 @@ class VideoReader(Protocol):
 
 
 class ScaledReader(VideoReader, Protocol):
-    """An open video whose frames come as a region of interest, at its size."""
+    """An open video of whose frames only a region of interest is read, at the region's size."""
 
     @property
     def index(self) -> "VideoIndex":
-        """What it was opened by: another reader of the file need not look for its frames again."""
+        """The index by which it was opened, so that another reader of the file need not search for its frames again."""
         ...
 
     def report(self) -> DecodeReport:
-        """What became of the frames; call it when all of them were read."""
+        """Return the report on the decoding; call it after all frames were read."""
         ...
 
 
 class OpenScaled(Protocol):
-    """`open_scaled`, or what does the same elsewhere."""
+    """`open_scaled`, or a function that does the same elsewhere."""
 
     def __call__(
         self, path: Path | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
-    ) -> ScaledReader: ...
+    ) -> ScaledReader:
+        """See `open_scaled`."""
+        ...
 
 
 def check_range(properties: VideoProperties, start: int, stop: int | None, batch_size: int) -> int:
-    """The frame to stop at. Raises ValueError where [start, stop) does not lie within the video."""
+    """Check the arguments of `VideoReader.read`.
+
+    Args:
+        properties: The properties of the video.
+        start: The first frame.
+        stop: The frame after the last one; None for the end of the video.
+        batch_size: The number of frames of a batch.
+
+    Returns:
+        The frame after the last one.
+
+    Raises:
+        ValueError: [start, stop) does not lie within the video, or batch_size < 1.
+    """
     num_frames = properties.num_frames
     stop = num_frames if stop is None else stop
     if not 0 <= start <= stop <= num_frames:
@@ -182,11 +241,12 @@ def check_range(properties: VideoProperties, start: int, stop: int | None, batch
 
 
 class Picture(NamedTuple):
-    """How the first frame of a video is stored, which decides whether another decoder than PyAV shows it as it is.
+    """How the first frame of a video is stored, which decides whether a decoder other than PyAV shows it correctly.
 
-    pixel_format    FFmpeg's name, such as "yuv420p"
-    is_interlaced   whether it is made of two fields, which show two moments
-    color_transfer  a number of ITU-T H.273; 16 and 18 are those of high dynamic range
+    Attributes:
+        pixel_format: FFmpeg's name, such as "yuv420p".
+        is_interlaced: Whether it consists of two fields, which show two moments.
+        color_transfer: A number of ITU-T H.273; 16 and 18 are those of high dynamic range.
     """
 
     pixel_format: str
@@ -196,16 +256,21 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class VideoIndex:
-    """The frames of a video before they are decoded: as its packets promise them or, if it was surveyed, as they are.
+    """The frames of a video before they are decoded: from its packets or, if it was surveyed, from a full decode.
 
-    is_lost     bool [T]: the frames that cannot be decoded; None where the video was not surveyed
-    num_failed  frames that cannot be decoded, also those that are not in the index
-    problems    what is wrong with the file, in words that follow its name
+    Attributes:
+        properties: The properties of the video.
+        pts_seconds: float64 [T], ascending, the presentation time of each frame.
+        container: FFmpeg's name of the format, such as "matroska,webm".
+        picture: How the first frame is stored.
+        is_lost: bool [T], the frames that cannot be decoded; None where the video was not surveyed.
+        num_failed: The number of frames that cannot be decoded, including those that are not in the index.
+        problems: What is wrong with the file, in words that follow its name.
     """
 
     properties: VideoProperties
-    pts_seconds: np.ndarray  # float64 [T], ascending
-    container: str  # FFmpeg's name of the format, such as "matroska,webm"
+    pts_seconds: np.ndarray
+    container: str
     picture: Picture
     is_lost: np.ndarray | None = None
     num_failed: int = 0

@@ -1,4 +1,4 @@
-"""Frames are written to an mp4 file that browsers play, each with its own presentation time.
+"""Writing frames to an mp4 file that browsers play, each frame with its own presentation time.
 
 The file is H.264 in yuv420p, with its index first.
 """
@@ -25,7 +25,7 @@ COLOR_RANGE_LIMITED = 1
 
 
 class VideoWriter:
-    """Writes frames as they come; use it in a `with` statement.
+    """Writes frames one after the other; use it in a `with` statement.
 
     The file appears at `path` when all frames are written, and not at all after an error. H.264 in yuv420p needs even
     sizes: an odd width or height grows by one, and the last column or row is repeated.

@@ -23,7 +23,9 @@ class ReadLabels(Protocol):
     AnnotationError with every problem of the file.
     """
 
-    def __call__(self, path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray: ...
+    def __call__(self, path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+        """Read a file."""
+        ...
 
 
 @dataclass(frozen=True)

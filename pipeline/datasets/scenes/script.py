@@ -167,7 +167,12 @@ class Scene:
 
 
 def script_session(seed: int, group_index: int) -> Session:
-    """Draw the shared properties of a group of videos; the same arguments give the same session."""
+    """Draw the shared properties of a group of videos; the same arguments give the same session.
+
+    Args:
+        seed: The seed of the data set.
+        group_index: The number of the group in the data set, from 0.
+    """
     rng = np.random.default_rng([seed, 0, group_index])
     background = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.15, 0.4), rng.uniform(0.25, 0.45))
     return Session(

@@ -187,7 +187,13 @@ def image_fact(caption: str) -> tuple[str, str, str] | None:
 
 
 def segment_caption(scene: Scene, segment: Segment, rng: np.random.Generator) -> str:
-    """Describe what happens in one segment, and where, if that is the same from its first frame to its last."""
+    """Describe what happens in one segment, and where, if that is the same from its first frame to its last.
+
+    Args:
+        scene: The scene.
+        segment: The segment of the scene.
+        rng: The source of the choice of words.
+    """
     relations = {scene.relation(frame) for frame in range(segment.start, segment.stop)}
     relation = relations.pop() if len(relations) == 1 else None
     template = rng.choice(_SEGMENT_TEMPLATES if relation else _UNRELATED_TEMPLATES)

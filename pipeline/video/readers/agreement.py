@@ -1,23 +1,37 @@
-"""Whether another decoder gives the frames that PyAV gives: what decord's and OpenCV's readers refuse alike."""
+"""The comparison of other decoders with PyAV, for the videos that the readers of decord and OpenCV refuse."""
 
 import numpy as np
 
 from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.types import VideoError, VideoIndex
 
-# Decoders place chroma at half the size, of more than 8 bits, differently between the pixels, which shows at the edges
-# between colours: 3.4 grey levels of 255 on average at most, of pictures made of such edges.
+# Decoders place chroma of half the size and of more than 8 bits differently between the pixels, which is visible at the
+# edges between colours. Pictures made of such edges differ by at most 3.4 grey levels of 255 on average.
 MAX_MEAN_DIFFERENCE = 6.0
 
 
 def refusal(video: VideoIndex, reason: str) -> VideoError:
-    """What a reader raises for a video that it would read differently; the reason is a clause about the reader."""
+    """Make the error that a reader raises for a video that it would read differently from PyAV.
+
+    Args:
+        video: The index of the video.
+        reason: A clause about the reader.
+    """
     advice = "use --reader auto or pyav (dataset.reader in params.yaml)"
     return VideoError(f"{video.properties.path}: {reason}; {advice}")
 
 
 def check_first_frame(video: VideoIndex, pixels: np.ndarray, *, name: str) -> None:
-    """Raise VideoError where a first frame uint8 [H, W, 3], as the reader `name` gives it, shows another picture."""
+    """Check that a reader shows the same first frame as PyAV.
+
+    Args:
+        video: The index of the video.
+        pixels: uint8 [H, W, 3], RGB, the first frame as the reader returns it.
+        name: The name of the reader, for the message.
+
+    Raises:
+        VideoError: The colours differ by more than MAX_MEAN_DIFFERENCE on average.
+    """
     with PyAVReader(video) as reader:
         expected = next(reader.read(0, 1)).pixels[0]
     difference = float(np.abs(pixels.astype(np.int16) - expected).mean())

@@ -1,17 +1,17 @@
-"""Frames by decord (package decord2): the fastest with whole frames, of mp4, mov, mkv and webm files.
+"""Reading with decord (package decord2), the fastest reader of whole frames, for mp4, mov, mkv and webm files.
 
-Six habits of decord decide how it is used here:
-- It seeks wrongly where groups of frames are open or the frame rate varies, also to skip frames. So it only ever goes
-  forward, frame by frame; an earlier range is reached by opening the file anew.
-- It decodes ahead without bound while its caller is busy, and only a seek would stop it. So it only gets videos that
-  fit into memory as a whole; PyAV takes the longer ones.
-- It loses frames or their times in containers that are not its usual ones (avi, mpg, ts, gif).
-- It replaces frames that it cannot decode with a neighbour. Its tolerance of that is set to none.
-- It gives black frames for colours by palette, as in grey QuickTime files: those are left to PyAV.
-- It takes an interlaced frame, which shows two moments, for one picture: those are left to PyAV.
+Six properties of decord decide how it is used here:
+- It seeks wrongly where groups of frames are open or the frame rate varies, also to skip frames. The reader therefore
+  only goes forward, frame by frame; it reopens the file to reach an earlier range.
+- It decodes ahead without limit while its caller is busy, and only a seek would stop it. Therefore it only gets videos
+  that fit into memory as a whole; PyAV reads the longer ones.
+- It loses frames or their times in containers other than its usual ones (avi, mpg, ts, gif).
+- It replaces frames that it cannot decode with a neighbour. Its tolerance is set so that it replaces none.
+- It returns black frames for colours by palette, as in grey QuickTime files: PyAV reads those.
+- It takes an interlaced frame, which shows two moments, for one picture: PyAV reads those.
 """
 
-import cv2  # noqa: F401  Before decord, which shows its FFmpeg to all libraries loaded later: OpenCV would call into it.
+import cv2  # noqa: F401  Before decord, whose FFmpeg is visible to all libraries loaded later: OpenCV would call it.
 import decord
 import numpy as np
 
@@ -29,7 +29,14 @@ TIMESTAMP_TOLERANCE_SECONDS = 1e-3
 
 
 class DecordReader(ForwardReader):
-    """A `VideoReader`. Raises VideoError for files that decord cannot read exactly and within bounded memory."""
+    """A `VideoReader` that uses decord.
+
+    Args:
+        video: The index of the video.
+
+    Raises:
+        VideoError: decord cannot read the file exactly and within bounded memory.
+    """
 
     def __init__(self, video: VideoIndex) -> None:
         super().__init__(video)
@@ -43,14 +50,14 @@ class DecordReader(ForwardReader):
     def _open(self) -> None:
         path = self.properties.path
         try:
-            # A tolerance between 0 and 1 is a share of the frames: this one is less than one frame of any video.
+            # A tolerance between 0 and 1 is a share of the frames; this one is less than one frame of any video.
             self._decoder = decord.VideoReader(ffmpeg_name(path), num_threads=0, fault_tol=1e-9)
         except (decord.DECORDError, RuntimeError, AssertionError) as error:
             raise refusal(self._video, "decord cannot read it") from error
         self._position = 0
 
     def _next_frame(self) -> np.ndarray:
-        """The frame at the position, uint8 [H, W, 3] RGB."""
+        """Return the frame at the position, uint8 [H, W, 3] RGB."""
         path = self.properties.path
         try:
             pixels = self._decoder.next().asnumpy()
@@ -90,7 +97,7 @@ class DecordReader(ForwardReader):
         num_frames = self.properties.num_frames
         if len(self._decoder) != num_frames:
             raise refusal(self._video, f"decord finds {len(self._decoder)} of its {num_frames} frames")
-        # decord counts time from the first frame, as float32, whose error grows with it.
+        # decord counts time from the first frame, as float32, whose error grows with the time.
         decord_seconds = self._decoder.get_frame_timestamp(range(num_frames))[:, 0].astype(np.float64)
         expected_seconds = self._video.pts_seconds - self._video.pts_seconds[0]
         tolerance = TIMESTAMP_TOLERANCE_SECONDS + 1e-6 * expected_seconds

@@ -1,7 +1,7 @@
-"""What the readers of all decoders share: a position that only goes forward.
+"""The base of the readers of all decoders: a position that only goes forward.
 
-None of them can be trusted to seek, so a later range is reached by decoding up to it, an earlier one by opening the
-file anew.
+None of the decoders seeks reliably. A reader therefore decodes up to a later range, and reopens the file to reach an
+earlier one.
 """
 
 from abc import abstractmethod
@@ -13,15 +13,20 @@ from pipeline.video.types import FrameBatch, VideoIndex, VideoProperties, VideoR
 
 
 class ForwardReader(VideoReader):
-    """A `VideoReader` of which a decoder gives the frames, one after the other."""
+    """A `VideoReader` whose decoder returns the frames one after the other.
 
-    _position: int  # of the frame that comes next
+    Args:
+        video: The index of the video.
+    """
+
+    _position: int  # of the next frame
 
     def __init__(self, video: VideoIndex) -> None:
         self._video = video
 
     @property
     def properties(self) -> VideoProperties:
+        """See `VideoReader.properties`."""
         return self._video.properties
 
     @property
@@ -47,22 +52,29 @@ class ForwardReader(VideoReader):
 
     @abstractmethod
     def _open(self) -> None:
-        """Open the file, anew if it is open: the position is 0."""
+        """Open the file, or reopen it if it is open, and set the position to 0."""
 
     @abstractmethod
     def _next_frame(self) -> np.ndarray:
-        """The frame at the position, uint8 [H, W, 3] RGB; the position moves on. Raises VideoError."""
+        """Return the frame at the position, uint8 [H, W, 3] RGB, and move the position to the next one.
+
+        Raises:
+            VideoError: The frame cannot be decoded.
+        """
 
     @abstractmethod
     def _skip_frame(self) -> None:
-        """As `_next_frame`, without its pixels."""
+        """Move the position as `_next_frame` does, without returning pixels."""
 
     def _check_end(self) -> None:
-        """Raise VideoError where frames come after the last one. Called when that was read.
+        """Check that there are no frames after the last one; called after that was read.
 
-        A decoder that knows the number of its frames has nothing to add.
+        A decoder that knows the number of its frames does not need this method.
+
+        Raises:
+            VideoError: There are more frames.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Free the decoder. The reader cannot be used afterwards."""
+        """Free the decoder; the reader cannot be used afterwards."""

@@ -1,12 +1,12 @@
-"""Frames by OpenCV's FFmpeg: a second opinion, which no one takes unless it is asked for.
+"""Reading with OpenCV's FFmpeg: a second opinion, which is used only on request.
 
-Decoding happens when a frame is asked for, so memory stays within one batch. OpenCV converts interlaced frames, and
-those of high dynamic range, to colours that are not theirs: they are refused.
+A frame is decoded when it is requested, so memory is bounded by one batch. OpenCV converts interlaced frames and those
+of high dynamic range to wrong colours: such videos are refused.
 """
 
 import os
 
-# Read once, when OpenCV opens its first video: -8 is FFmpeg's AV_LOG_QUIET.
+# OpenCV reads it once, when it opens its first video; -8 is FFmpeg's AV_LOG_QUIET.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
@@ -23,14 +23,21 @@ HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}  # color_transfer of a `Picture`
 
 
 class OpenCVReader(ForwardReader):
-    """A `VideoReader`. Raises VideoError for files that OpenCV cannot open, or would show in other colours."""
+    """A `VideoReader` that uses OpenCV.
+
+    Args:
+        video: The index of the video.
+
+    Raises:
+        VideoError: OpenCV cannot open the file, or would show it in other colours.
+    """
 
     def __init__(self, video: VideoIndex) -> None:
         super().__init__(video)
         self._tolerance_seconds = float(np.diff(video.pts_seconds).min(initial=1.0)) / 2
         self._check_kind()
         self._open()
-        if not self._capture.grab():  # It opens files of codecs that it has no decoder for, such as AV1.
+        if not self._capture.grab():  # OpenCV opens files of codecs for which it has no decoder, such as AV1.
             raise refusal(video, "OpenCV decodes no frame: it lacks a decoder of this codec, or the file is damaged")
         self._open()
         check_first_frame(video, self._next_frame(), name="OpenCV")
@@ -53,7 +60,7 @@ class OpenCVReader(ForwardReader):
             raise refusal(self._video, "OpenCV cannot read it")
 
     def _next_frame(self) -> np.ndarray:
-        """The frame at the position, uint8 [H, W, 3] RGB."""
+        """Return the frame at the position, uint8 [H, W, 3] RGB."""
         self._skip_frame()
         decoded, pixels = self._capture.retrieve()
         expected = (self.properties.height, self.properties.width, 3)
@@ -63,7 +70,7 @@ class OpenCVReader(ForwardReader):
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
     def _skip_frame(self) -> None:
-        """Decode the frame at the position, and check its time: OpenCV passes over frames that it cannot decode."""
+        """Decode the frame at the position, and check its time: OpenCV skips frames that it cannot decode."""
         path, num_frames = self.properties.path, self.properties.num_frames
         if not self._capture.grab():
             raise VideoError(

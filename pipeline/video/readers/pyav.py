@@ -1,7 +1,7 @@
-"""Frames by PyAV (FFmpeg's own libraries): whatever FFmpeg decodes, of any length, and scaled on the way out.
+"""Reading with PyAV (FFmpeg's own libraries): all that FFmpeg decodes, of any length, scaled before conversion to RGB.
 
-Decoding happens when a frame is asked for, so memory stays within one batch and the few frames that FFmpeg's threads
-work on.
+A frame is decoded when it is requested, so memory is bounded by one batch and the few frames that FFmpeg's threads work
+on.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,22 @@ from pipeline.video.scaling import Scaler
 from pipeline.video.survey import whole_frames
 from pipeline.video.types import DecodeReport, VideoError, VideoIndex
 
-EXCHANGING_DEMUXERS = frozenset({"avi"})  # see MOST_EXCHANGED
+EXCHANGING_DEMUXERS = frozenset({"avi"})  # see MAX_EXCHANGED
 
 
 class PyAVReader(ForwardReader):
-    """A `VideoReader`. With `region` its frames are that region of interest at its size, else as they are.
+    """A `VideoReader` and, with a region, a `ScaledReader` that uses PyAV.
 
-    Where the size of a video changes on its way, whole frames come at the size of the first one. In place of a frame
-    that a survey found to be lost comes the one before it.
+    Where the size of a video changes, whole frames are scaled to the size of the first one. A frame that a survey found
+    to be lost is replaced by the previous one.
 
-    Raises InputError, before a frame is decoded, where the video is smaller than the region of interest.
+    Args:
+        video: The index of the video.
+        region: The region of interest, and its size; None for whole frames as they are.
+
+    Raises:
+        InputError: The video is smaller than the region of interest. No frame is decoded before.
+        VideoError: The file cannot be opened.
     """
 
     def __init__(self, video: VideoIndex, region: Region | None = None) -> None:
@@ -72,7 +78,7 @@ class PyAVReader(ForwardReader):
             self._frames = whole_frames(self._container, stream)
         self._position = 0
         self._first_missing = 0  # the earliest position whose time was not seen yet
-        self._early: set[float] = set()  # times seen of later positions
+        self._early: set[float] = set()  # the times of later positions that were seen
 
     def _next_frame(self) -> np.ndarray:
         if not self._is_lost():
@@ -84,14 +90,14 @@ class PyAVReader(ForwardReader):
         if not self._is_lost():
             frame = self._advance()
             if self._video.is_lost is not None:
-                self._last_pixels = self._pixels(frame)  # what comes in place of a lost one
+                self._last_pixels = self._pixels(frame)  # they replace a lost frame
         self._position += 1
 
     def _is_lost(self) -> bool:
         return self._video.is_lost is not None and bool(self._video.is_lost[self._position])
 
     def _advance(self) -> av.VideoFrame:
-        """The next frame out of the decoder, which should be the one at the position."""
+        """Return the decoder's next frame, which should be the one at the position."""
         path, position = self.properties.path, self._position
         try:
             frame = next(self._frames)
@@ -108,7 +114,7 @@ class PyAVReader(ForwardReader):
         return frame
 
     def _check_time(self, frame: av.VideoFrame) -> None:
-        """A frame that FFmpeg passed over shows in the times of those after it."""
+        """Check the time of a frame: the times of later frames reveal a frame that FFmpeg skipped."""
         times = self._video.pts_seconds
         self._early.add(float("nan") if frame.time is None else float(frame.time))
         while self._first_missing < len(times) and times[self._first_missing] in self._early:
@@ -120,7 +126,7 @@ class PyAVReader(ForwardReader):
             )
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
-        """uint8 [h, w, 3] RGB, turned as shown."""
+        """Return uint8 [h, w, 3] RGB, rotated as a player shows the frame."""
         self._sizes.setdefault(shown_size(frame))
         try:
             return self._scale(frame)
@@ -132,7 +138,7 @@ class PyAVReader(ForwardReader):
         try:
             more = next(self._frames, None)
         except DECODING_ERRORS:
-            more = None  # what comes after the last frame shows nothing
+            more = None  # errors after the last frame do not matter
         if more is not None:
             num_frames = self.properties.num_frames
             raise VideoError(f"{self.properties.path}: more frames can be decoded than the {num_frames} that it lists")

@@ -1,4 +1,4 @@
-"""Frames of a reader that cannot scale them itself, as the region of interest, at its size."""
+"""Scaling for readers that cannot scale frames themselves: only the region of interest is returned, at its size."""
 
 from collections.abc import Iterator
 
@@ -20,10 +20,15 @@ from pipeline.video.types import (
 
 
 class RescaledReader(ScaledReader):
-    """Whole RGB frames of a reader, each scaled when it is decoded: in memory is one of them, and a scaled batch.
+    """A `ScaledReader` that scales the whole RGB frames of another reader.
 
-    Scaling is that of `Scaler`. PyAV's frames are scaled before they are converted to RGB, so these differ by a few
-    grey levels.
+    Each frame is scaled when it is decoded: only one whole frame and a scaled batch are in memory. Frames are scaled by
+    `Scaler`. PyAV's frames are scaled before they are converted to RGB, so these differ by a few grey levels.
+
+    Args:
+        reader: The reader of whole frames; `close` closes it.
+        name: The name of the reader, for the report.
+        region: The region of interest, and its size.
     """
 
     def __init__(self, reader: ForwardReader, name: ReaderName, region: Region) -> None:
@@ -37,10 +42,11 @@ class RescaledReader(ScaledReader):
 
     @property
     def properties(self) -> VideoProperties:
+        """See `VideoReader.properties`."""
         return self._reader.properties
 
     def report(self) -> DecodeReport:
-        """See `ScaledReader.report`. All frames are whole: the readers refuse damaged videos."""
+        """See `ScaledReader.report`. All frames are whole, as the readers refuse damaged videos."""
         properties = self.properties
         return DecodeReport(
             declared_frames=properties.declared_frames,
@@ -68,4 +74,5 @@ class RescaledReader(ScaledReader):
         return frame._replace(pixels=self._scale(whole)[None])
 
     def close(self) -> None:
+        """See `VideoReader.close`."""
         self._reader.close()
