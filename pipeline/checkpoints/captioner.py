@@ -40,7 +40,14 @@ class CaptionerSpec(Section):
 
 @dataclass(frozen=True)
 class CaptionCheckpoint:
-    """A model that is ready to describe images: in eval mode, on its device."""
+    """A model that is ready to describe images: in eval mode, on its device.
+
+    Attributes:
+        spec: The content of checkpoint.json.
+        vocabulary: The words of the model.
+        captioner: The captioner.
+        frame_encoder: The encoder with its preprocessing.
+    """
 
     spec: CaptionerSpec
     vocabulary: Vocabulary
@@ -49,12 +56,25 @@ class CaptionCheckpoint:
 
 
 def make_captioner(settings: CaptionerSettings, encoder: Encoder, *, num_words: int) -> Captioner:
-    """The captioner that the settings describe, freshly initialised, for what the encoder sees."""
+    """Make a captioner with random weights.
+
+    Args:
+        settings: The settings of the captioner.
+        encoder: The encoder whose regions it reads.
+        num_words: The number of words in its vocabulary.
+    """
     return Captioner(settings, num_channels=encoder.num_channels, num_words=num_words, num_regions=encoder.grid**2)
 
 
 def save_captioner(folder: Path, spec: CaptionerSpec, captioner: Captioner, frame_encoder: FrameEncoder) -> None:
-    """Write the weights, then checkpoint.json, each completely or not at all."""
+    """Write the weights, then checkpoint.json, each completely or not at all.
+
+    Args:
+        folder: The checkpoint.
+        spec: The content of checkpoint.json.
+        captioner: The captioner.
+        frame_encoder: Its encoder.
+    """
     save_weights(folder, {"captioner": captioner, "encoder": frame_encoder.encoder})
     save_spec(folder, spec)
 
@@ -62,8 +82,12 @@ def save_captioner(folder: Path, spec: CaptionerSpec, captioner: Captioner, fram
 def load_captioner(folder: Path, *, device: torch.device) -> CaptionCheckpoint:
     """Read a checkpoint.
 
+    Args:
+        folder: The checkpoint.
+        device: The device of the model.
+
     Raises:
-        InputError: The folder does not hold a complete checkpoint of a captioner, or its parts do not fit together.
+        InputError: The folder does not contain a complete checkpoint of a captioner, or its parts do not fit together.
     """
     spec = read_spec(folder, CaptionerSpec, kind="captioner")
     try:

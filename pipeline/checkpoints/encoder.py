@@ -1,4 +1,4 @@
-"""An encoder with its preprocessing: its description in a checkpoint, and how it is made, saved and loaded."""
+"""An encoder with its preprocessing: its description in a checkpoint, and functions to make, save and load it."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -40,7 +40,7 @@ class EncoderSpec(Section):
 
     name: str
     grid: PositiveInt
-    stride: PositiveInt | None = None  # older checkpoints, from before there was a choice, do not name it
+    stride: PositiveInt | None = None  # older checkpoints, written before there was a choice, do not name it
     batch_norm: BatchNormMode
     batch_size: PositiveInt
     preprocess: PreprocessSpec
@@ -48,7 +48,12 @@ class EncoderSpec(Section):
 
 @dataclass(frozen=True)
 class FrameEncoder:
-    """An encoder with the preprocessing of its frames: together they turn pixels into features."""
+    """An encoder with the preprocessing of its frames: together they compute features from pixels.
+
+    Attributes:
+        spec: The description of both.
+        encoder: The encoder.
+    """
 
     spec: EncoderSpec
     encoder: Encoder
@@ -74,7 +79,7 @@ def make_frame_encoder(
     batch_size: int,
     pixels: Pixels,
 ) -> FrameEncoder:
-    """Make the encoder of `build_encoder`, with the preprocessing that the settings ask for.
+    """Make the encoder of `build_encoder`, with the preprocessing that the settings describe.
 
     Torch's random state determines random weights.
 
@@ -88,7 +93,7 @@ def make_frame_encoder(
         pixels: The settings of the preprocessing.
 
     Raises:
-        InputError: As `build_encoder`, or the encoder does not take frames of this size.
+        InputError: See `build_encoder`; or the encoder does not accept frames of this size.
     """
     encoder = build_encoder(name, weights=weights, grid=grid, stride=stride, batch_norm=batch_norm)
     preprocess = Preprocess(
@@ -113,7 +118,12 @@ def make_frame_encoder(
 
 
 def save_encoder(folder: Path, frame_encoder: FrameEncoder | None) -> None:
-    """Write an encoder without a labeller; None, which stands for ready features, is written as `null`."""
+    """Write an encoder without a labeller.
+
+    Args:
+        folder: The folder of the encoder.
+        frame_encoder: The encoder; None, which means ready features, is written as `null`.
+    """
     if frame_encoder:
         save_weights(folder, {"encoder": frame_encoder.encoder})
     with replacing(folder / ENCODER_SPEC) as path:

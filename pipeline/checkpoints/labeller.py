@@ -1,7 +1,7 @@
-"""A trained model as a folder: weights, classes, preprocessing and settings, enough to label a video anywhere.
+"""A trained labeller as a folder: weights, classes, preprocessing and settings, all that is needed to label a video.
 
-`checkpoint.json` says what the model is and which run made it; `weights.safetensors` holds its tensors, nothing else.
-A folder whose parts do not fit together is refused.
+`checkpoint.json` describes the model and names the run that made it; `weights.safetensors` contains its tensors and
+nothing else. A folder whose parts do not fit together is refused.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,20 @@ from pipeline.models.labeller import Labeller
 
 
 class CheckpointSpec(Section):
-    """All of a labeller's checkpoint.json. `encoder` is None for a model trained on ready features."""
+    """The content of a labeller's checkpoint.json.
+
+    Attributes:
+        format: The version of the layout.
+        kind: The kind of the model.
+        classes: The names of the classes in the order of their indices.
+        background: The background class; None where there is none.
+        num_features: The number of features per frame that the labeller reads.
+        encoder: The encoder without its weights; None for a model that was trained on ready features.
+        labeller: The settings of the labeller.
+        temperature: The temperature of the probabilities, see `postprocessing.temperature`; 1 where there was no
+            validation split.
+        lineage: The origin of the model.
+    """
 
     format: Literal[1] = 1
     kind: Literal["labeller"] = "labeller"
@@ -31,13 +44,12 @@ class CheckpointSpec(Section):
     num_features: PositiveInt
     encoder: EncoderSpec | None
     labeller: LabellerSettings
-    # Of the probabilities, see postprocessing.temperature; 1 where there was no validation split.
     temperature: PositiveFloat = 1.0
     lineage: Lineage
 
     @model_validator(mode="after")
     def _names_are_consistent(self) -> Self:
-        LabelSpace(self.classes, self.background)  # which refuses names that are not
+        LabelSpace(self.classes, self.background)  # it refuses inconsistent names
         return self
 
     @model_validator(mode="after")
@@ -48,19 +60,25 @@ class CheckpointSpec(Section):
 
     @property
     def label_space(self) -> LabelSpace:
-        """What the labels that it gives mean."""
+        """The classes of its labels."""
         return LabelSpace(self.classes, self.background)
 
     @property
     def min_segment_frames(self) -> int:
-        """Of the labels that it gives; training has made a number of `auto`."""
+        """The minimum length of a segment, in frames; training has replaced `auto` by a number."""
         assert self.labeller.min_segment_frames != "auto", "refused when it was read"
         return self.labeller.min_segment_frames
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model ready to label: in eval mode, on its device."""
+    """A model that is ready to label: in eval mode, on its device.
+
+    Attributes:
+        spec: The content of checkpoint.json.
+        labeller: The labeller.
+        frame_encoder: The encoder with its preprocessing; None for a model that was trained on ready features.
+    """
 
     spec: CheckpointSpec
     labeller: Labeller
@@ -68,13 +86,29 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, encoder: Encoder | None) -> None:
-    """Write weights, then checkpoint.json, each whole or not at all."""
+    """Write the weights, then checkpoint.json, each completely or not at all.
+
+    Args:
+        folder: The checkpoint.
+        spec: The content of checkpoint.json.
+        labeller: The labeller.
+        encoder: Its encoder; None for ready features.
+    """
     save_weights(folder, {"labeller": labeller} | ({"encoder": encoder} if encoder else {}))
     save_spec(folder, spec)
 
 
 def set_tuned(folder: Path, *, temperature: float, min_segment_frames: int | None) -> None:
-    """Write into a labeller's checkpoint.json what was fitted after training; None leaves what is there."""
+    """Write the values that were fitted after training into a labeller's checkpoint.json.
+
+    Args:
+        folder: The checkpoint.
+        temperature: The temperature of the probabilities.
+        min_segment_frames: The minimum length of a segment, in frames; None leaves the value that is there.
+
+    Raises:
+        InputError: The folder does not contain the checkpoint.json of a labeller.
+    """
     spec = read_spec(folder, CheckpointSpec, kind="labeller")
     labeller = spec.labeller
     if min_segment_frames is not None:
@@ -84,9 +118,16 @@ def set_tuned(folder: Path, *, temperature: float, min_segment_frames: int | Non
 
 
 def load_checkpoint(folder: Path, *, device: torch.device, label_space: LabelSpace | None = None) -> Checkpoint:
-    """Read a checkpoint. `label_space`: that of the caller's data.
+    """Read a checkpoint.
 
-    Raises InputError where the folder is no whole checkpoint, its parts do not fit, or its classes are others.
+    Args:
+        folder: The checkpoint.
+        device: The device of the model.
+        label_space: The classes of the caller's data; None accepts a model of any classes.
+
+    Raises:
+        InputError: The folder does not contain a complete checkpoint of a labeller, its parts do not fit together, or
+            its classes are not those of `label_space`.
     """
     spec = read_spec(folder, CheckpointSpec, kind="labeller")
     if label_space is not None and (change := spec.label_space.describe_change(label_space)):

@@ -1,6 +1,6 @@
-"""A checkpoint folder is read and written: its JSON description and its weights.
+"""Reading and writing of a checkpoint folder: its JSON description and its weights.
 
-`checkpoint.json` describes the model and names the run that made it. `weights.safetensors` holds its tensors and
+`checkpoint.json` describes the model and names the run that made it. `weights.safetensors` contains its tensors and
 nothing else.
 """
 
@@ -62,7 +62,7 @@ def read_spec(folder: Path, spec: type[SpecType], *, kind: str) -> SpecType:
 
 
 def read_kind(folder: Path) -> str:
-    """Return the kind of the model that a checkpoint holds, "labeller" or "captioner".
+    """Return the kind of the model in a checkpoint, "labeller" or "captioner".
 
     A broken checkpoint counts as a labeller: loading it reports what is wrong with it.
 
@@ -139,7 +139,7 @@ def save_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
         for name, tensor in module.state_dict().items()
     }
     with replacing(folder / WEIGHTS) as path:
-        path.write_bytes(save(tensors))  # safetensors' save_file makes files that only their owner can read
+        path.write_bytes(save(tensors))  # the save_file of safetensors makes files that only their owner can read
 
 
 def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:

@@ -1,17 +1,20 @@
-"""One colour for each class, the same in every picture: timelines, overlays, curves. K classes."""
+"""One colour for each class, the same in every picture: timelines, overlays, curves.
+
+Shapes: K classes.
+"""
 
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
 
-# Ten colours of middling strength, so that lighter and darker shades of each are left.
+# Ten colours of medium strength, so that each has lighter and darker shades.
 PALETTE = ("4477aa", "ee9a3a", "2f9e77", "e05263", "8a63b5", "66b8dd", "b5a02c", "a8557f", "7b5b45", "77b254")
 SHADES = (0.0, 0.4, -0.4, 0.68, -0.62, 0.2, -0.17)  # how far from the palette to white (above 0) or black
 BACKGROUND = (227, 230, 234)
 
 
 def class_colors(label_space: LabelSpace) -> np.ndarray:
-    """The colour of each class: uint8 [K, 3] RGB, those of `palette`; the background class is a pale grey."""
+    """Return the colours of the classes, uint8 [K, 3] RGB: those of `palette`, and pale grey for the background."""
     colors = palette(label_space.num_classes)
     if label_space.background_index is not None:
         colors[label_space.background_index] = BACKGROUND
@@ -19,9 +22,9 @@ def class_colors(label_space: LabelSpace) -> np.ndarray:
 
 
 def palette(num_colors: int) -> np.ndarray:
-    """uint8 [num_colors, 3] RGB; the first colours are the same however many there are.
+    """Return colours, uint8 [num_colors, 3] RGB; the first ones do not depend on their number.
 
-    Beyond ten colours they come again in lighter and darker shades, all different up to 70.
+    After ten colours, the same colours follow in lighter and darker shades; up to 70 colours are all different.
     """
     colors = np.zeros((num_colors, 3))
     for index in range(num_colors):

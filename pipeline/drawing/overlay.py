@@ -1,8 +1,8 @@
 """Labels drawn on a video: a bar with the class above each frame, a timeline of all classes with a cursor below it.
 
-Nothing covers the picture, and a small one is enlarged until the text is legible.
+Nothing covers the picture, and a small picture is enlarged until the text is legible.
 
-Shapes: T frames, H height, W width, K classes.
+Shapes: T frames, H x W pixels, K classes.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,18 @@ UNLABELLED_COLOR = (96, 96, 96)
 
 
 def draw_timeline(labels: np.ndarray, label_space: LabelSpace, *, width: int, height: int) -> np.ndarray:
-    """Labels int64 [T] -> uint8 [height, width, 3]: time from left to right, grey where a frame has no label.
+    """Draw labels over time, from left to right, grey where a frame has no label.
 
     Each column has the colour of the frame at its middle.
+
+    Args:
+        labels: int64 [T].
+        label_space: The classes.
+        width: Of the picture, in pixels.
+        height: Of the picture, in pixels.
+
+    Returns:
+        uint8 [height, width, 3], RGB.
     """
     palette = np.concatenate([class_colors(label_space), np.array([UNLABELLED_COLOR], dtype=np.uint8)])
     middles = (np.arange(width) * 2 + 1) * len(labels) // (2 * width)
@@ -46,18 +55,18 @@ def draw_overlay(
     timeline: np.ndarray,
     position: float,
 ) -> np.ndarray:
-    """One frame with its label above and the timeline below it.
+    """Draw one frame with its label above it and the timeline below it.
 
     Args:
-        pixels: uint8 [H, W, 3] RGB.
-        label: the name of the frame's class.
-        color: of that class.
-        probability: of that class, or None.
-        timeline: uint8 [h, w, 3], see `draw_timeline`; resized to the width of the picture.
-        position: where the cursor stands, from 0 (first frame) to 1 (last frame).
+        pixels: uint8 [H, W, 3], RGB.
+        label: The name of the frame's class.
+        color: The colour of that class, RGB.
+        probability: The probability of that class; None draws none.
+        timeline: uint8 [h, w, 3], see `draw_timeline`; it is resized to the width of the picture.
+        position: The position of the cursor, from 0 (first frame) to 1 (last frame).
 
     Returns:
-        uint8 [H', W', 3], of one size for one size of `pixels`.
+        uint8 [H', W', 3]; the size depends only on the size of `pixels`.
     """
     scale = -(-MIN_SHOWN_WIDTH // pixels.shape[1])
     shown = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -93,7 +102,7 @@ def _draw_label(
 
 @cache
 def _font(text_height: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings along: class names are not all English, and Pillow's own font is."""
+    """Load DejaVu Sans, which matplotlib contains: class names are not all English, and Pillow's own font is."""
     matplotlib = find_spec("matplotlib")
     assert matplotlib is not None
     assert matplotlib.origin is not None
@@ -101,7 +110,7 @@ def _font(text_height: int) -> ImageFont.FreeTypeFont:
 
 
 def _draw_cursor(canvas: Image.Image, position: float, *, top: int, thickness: int) -> None:
-    """A white bar edged in black, so that it shows on every colour."""
+    """Draw a white bar with a black edge, which is visible on every colour."""
     draw = ImageDraw.Draw(canvas)
     left = round(position * (canvas.width - thickness))
     draw.rectangle((left - 1, top, left + thickness, canvas.height), fill=(0, 0, 0))
@@ -117,19 +126,19 @@ def write_overlay(
     label_space: LabelSpace,
     on_frames: Callable[[int], None] = lambda num_drawn: None,
 ) -> None:
-    """Write the video with its labels drawn on it, one batch of frames in memory at a time.
+    """Write the video with its labels drawn on it, with only one batch of frames in memory.
 
     Args:
-        video: an open reader; it is left open.
-        out_path: an mp4 file; replaced only when all of it is written.
-        labels: int64 [T], of each frame.
-        probabilities: float [T], of that class.
-        label_space: what the labels mean.
-        on_frames: called now and then with the number of frames drawn so far.
+        video: An open reader; it stays open.
+        out_path: An mp4 file; it is replaced only when all of it is written.
+        labels: int64 [T].
+        probabilities: float [T], the probability of each label.
+        label_space: The classes.
+        on_frames: It is called after each batch with the number of frames drawn so far.
 
     Raises:
-        InputError: as many labels or probabilities as the video has frames are needed; a label that is not valid.
-        VideoError: the video cannot be read.
+        InputError: The number of labels or probabilities is not that of the video's frames, or a label is not valid.
+        VideoError: The video cannot be read.
     """
     properties = video.properties
     if not len(labels) == len(probabilities) == properties.num_frames:

@@ -1,4 +1,4 @@
-"""Pages for a browser, made of the Jinja templates in `templates`."""
+"""Pages for a browser, made from the Jinja templates in `templates`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +18,13 @@ _ENVIRONMENT = Environment(
 
 
 def make_page(template: str, **values: Any) -> Iterator[str]:
-    """The text of a page, part by part, so that a long one is never in memory as a whole.
+    """Yield the text of a page in parts, so that a long page is never in memory as a whole.
 
     Args:
-        template: the name of a file in `templates`.
-        values: what the template names. Text is shown as it is: &, <, > and quotes are escaped.
+        template: The name of a file in `templates`.
+        **values: The values of the template's variables. Text is shown as it is: &, <, > and quotes are escaped.
 
     Raises:
-        jinja2.UndefinedError: the template names something that is not in `values`.
+        jinja2.UndefinedError: The template has a variable that is not in `values`.
     """
     return _ENVIRONMENT.get_template(template).generate(values)

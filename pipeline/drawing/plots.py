@@ -1,7 +1,9 @@
-"""Pictures of results: timelines of labels, confusion matrices, training curves, gradients.
+"""Pictures of results: timelines of labels, confusion matrices, training curves, gradients, attention.
 
-T frames, K classes. Every function returns a matplotlib Figure and keeps no state (no pyplot, no window), so it runs in
-any thread and without a display. Save one with `figure.savefig(path)`.
+Every function returns a matplotlib Figure and keeps no state (no pyplot, no window), so it runs in any thread and
+without a display. Save a figure with `figure.savefig(path)`.
+
+Shapes: T frames, K classes.
 """
 
 import re
@@ -24,7 +26,7 @@ INK, FAINT, GRID, WRONG = "#22272e", "#b9c0c9", "#eceff3", "#f4c7c3"
 TIMELINE_WIDTH = 10.0  # inches
 LEGEND_COLUMNS = 7
 ATTENTION_COLUMNS = 7
-MAX_STEPS = 600  # of the probability: more than that are a solid block of ink
+MAX_STEPS = 600  # of the probability: more steps look like a solid block
 SHARE_COLORS = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfe0f0", "#6fa3cf", "#2a639b", "#123a66"])
 
 
@@ -38,12 +40,19 @@ def plot_timeline(
     title: str = "",
     more_rows: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
-    """Labels over time, one row each for truth, prediction and `more_rows`, above the prediction's probability.
+    """Plot labels over time, with one row each for truth, prediction and `more_rows`, above the probability.
 
-    truth, predicted and each of `more_rows` int64 [T], T >= 1; probability [T] of the predicted labels; times [T] in
-    seconds puts time on the axis in place of frames. Unlabelled frames are hatched; the ground of the
-    probability is tinted where a labelled frame is predicted wrongly; the background class is grey. Of long videos
-    the probability is drawn as the mean of neighbouring frames.
+    Unlabelled frames are hatched, and the background class is grey. The ground of the probability is tinted where a
+    labelled frame is predicted wrongly. For long videos the probability is the mean of neighbouring frames.
+
+    Args:
+        truth: int64 [T], T >= 1.
+        predicted: int64 [T].
+        probability: [T], of the predicted labels.
+        label_space: The classes.
+        times: [T], in seconds, for the axis; None for the numbers of the frames.
+        title: The title of the figure.
+        more_rows: Other labels int64 [T] by the name of their row.
     """
     rows = {"truth": truth, "prediction": predicted, **(more_rows or {})}
     colors = _colors(class_colors(label_space))
@@ -74,9 +83,13 @@ def plot_timeline(
 
 
 def plot_confusion(matrix: np.ndarray, label_space: LabelSpace) -> Figure:
-    """A confusion matrix [K, K] of frame counts, row = truth, column = predicted; colour is the share of the row.
+    """Plot a confusion matrix; the colour is the share of the row.
 
-    Up to 25 classes, a cell that holds frames says how many.
+    With up to 25 classes, each cell that is not 0 shows its number of frames.
+
+    Args:
+        matrix: [K, K], numbers of frames; a row for each true class, a column for each predicted class.
+        label_space: The classes.
     """
     num_classes, classes = label_space.num_classes, label_space.classes
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -106,10 +119,15 @@ def plot_confusion(matrix: np.ndarray, label_space: LabelSpace) -> Figure:
 
 
 def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: int | None = None) -> Figure:
-    """Training curves; `history` holds {"train_loss": 2.1, "val_loss": 2.3, "val_edit": 31.0} of each epoch, from 0.
+    """Plot training curves.
 
     train_loss and val_loss share a panel, all other train_ and val_ names are scores in percent and share another, and
-    every other name (learning_rate) has its own. An epoch may leave a name out. `best_epoch` is marked.
+    every other name (learning_rate) has its own panel.
+
+    Args:
+        history: For each epoch, from 0, its values by name, such as {"train_loss": 2.1, "val_loss": 2.3,
+            "val_edit": 31.0}. An epoch may leave out a name.
+        best_epoch: The epoch to mark; None marks none.
     """
     panels: dict[str, list[str]] = {"loss": [], "score (%)": []}
     for name in dict.fromkeys(name for scores in history for name in scores):
@@ -136,13 +154,18 @@ def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: in
 
 
 def plot_gradients(norms: Mapping[int, np.ndarray], radii: np.ndarray, gates: Sequence[str]) -> Figure:
-    """How gradients fare on their way back through time, L layers and D directions.
+    """Plot how gradients change on their way back through time.
 
-    norms  of each drawn epoch [L, D, k]: of dL/dh k frames back from the frame that the loss reads, for one of 1 there
-    radii  [E, L, D, G], the spectral radius of W_hh in every epoch, of each of the `gates`
+    Each layer and direction has a panel with the norms on a logarithmic axis; later epochs are darker. One more panel
+    has the spectral radii, the largest over layers and directions.
 
-    A panel for each layer and direction, norms on a logarithmic axis and the later the epoch the darker; and one for
-    the spectral radii, the largest of layers and directions.
+    Shapes: E epochs, L layers, D directions, G gates.
+
+    Args:
+        norms: For each epoch to draw, [L, D, k]: the norms of dL/dh from 0 to k - 1 frames before the frame that the
+            loss reads, relative to the norm there.
+        radii: [E, L, D, G], the spectral radius of W_hh in every epoch.
+        gates: The names of the G gates.
     """
     num_layers, num_directions = radii.shape[1:3]
     figure = _figure(3.6 * (num_layers + 1), 2.9 * num_directions)
@@ -171,7 +194,7 @@ def plot_gradients(norms: Mapping[int, np.ndarray], radii: np.ndarray, gates: Se
 
 
 def _finish_panel(axes: Axes, title: str, *, x_label: str, y_label: str = "") -> None:
-    """Title, labels and grid in the style that all curves share."""
+    """Add title, labels and grid in the style that all curves share."""
     axes.set_xlabel(x_label, fontsize=8)
     axes.set_ylabel(y_label, fontsize=8)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
@@ -181,7 +204,7 @@ def _finish_panel(axes: Axes, title: str, *, x_label: str, y_label: str = "") ->
 
 
 def _colors(colors: np.ndarray) -> Colors:
-    """Colours uint8 [K, 3] as matplotlib takes them, in [0, 1]."""
+    """Convert colours uint8 [K, 3] to those of matplotlib, in [0, 1]."""
     return [tuple(color) for color in (colors / 255).tolist()]
 
 
@@ -190,10 +213,16 @@ def _curve_label(name: str) -> str:
 
 
 def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarray, *, title: str = "") -> Figure:
-    """Where a captioner looked for each word: the image, and a panel for each of T words with its attention over it.
+    """Plot where a captioner looked: the image, and a panel for each word with the attention over the image.
 
-    pixels uint8 [H, W, 3], what the captioner saw; attention [T, R + 1] over g x g = R regions, row by row, and the
-    sentinel, whose share, what was said without looking, stands below the word.
+    Shapes: H x W pixels, T words, R = g x g regions.
+
+    Args:
+        pixels: uint8 [H, W, 3], RGB, the input of the captioner.
+        words: The T words.
+        attention: [T, R + 1] over the regions, row by row, and the sentinel. The panel shows the share of the sentinel,
+            which is the part that was said without looking, below the word.
+        title: The title of the figure.
     """
     columns = min(ATTENTION_COLUMNS, len(words) + 1)
     num_rows = -(-(len(words) + 1) // columns)
@@ -222,12 +251,12 @@ def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarr
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty white figure, sizes in inches, in the style that all pictures share."""
+    """Make an empty white figure, with sizes in inches, in the style that all pictures share."""
     return Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
 
 
 def _frame_edges(num_frames: int, times: np.ndarray | None) -> np.ndarray:
-    """Where each frame begins on the axis, and where the last one ends: [T + 1]."""
+    """Return where each frame begins on the axis, and where the last one ends: [T + 1]."""
     if times is None:
         return np.arange(num_frames + 1, dtype=np.float64)
     duration = float(np.median(np.diff(times))) if num_frames > 1 else 1.0
@@ -244,7 +273,7 @@ def _draw_row(
     colors: Colors,
     label_space: LabelSpace,
 ) -> None:
-    """One bar for each segment of labels [T], hatched ground elsewhere, and the class's name where the bar has room."""
+    """Draw a bar for each segment of labels [T] on hatched ground, with the name of the class where there is room."""
     bottom, height = row_index - 0.39, 0.78
     span = [(edges[0], edges[-1] - edges[0])]
     axes.broken_barh(span, (bottom, height), facecolor="white", edgecolor=FAINT, hatch="/////", linewidth=0)
@@ -263,7 +292,7 @@ def _draw_row(
 
 
 def _label_time(axes: Axes, *, seconds: float | None) -> None:
-    """Ticks in frames, in seconds, or from two minutes on as minutes:seconds."""
+    """Set ticks in frames, in seconds, or from two minutes on as minutes:seconds."""
     axes.set_xlabel("frame" if seconds is None else "time (s)" if seconds < 120 else "time (min:s)", fontsize=8)
     if seconds is not None and seconds >= 120:
         step = next((step for step in (15, 30, 60, 120, 300, 600, 1800) if seconds / step <= 14), 3600)
@@ -272,7 +301,7 @@ def _label_time(axes: Axes, *, seconds: float | None) -> None:
 
 
 def _draw_probability(axes: Axes, probability: np.ndarray, wrong: np.ndarray, *, edges: np.ndarray) -> None:
-    """The probability [T] as steps, one a frame, on a ground that is tinted where `wrong`, bool [T]."""
+    """Draw the probability [T] as steps, one per frame, on a ground that is tinted where `wrong`, bool [T]."""
     spans = [(edges[s.start], edges[s.stop] - edges[s.start]) for s in segments_from_frames(wrong) if s.class_index]
     tint = axes.broken_barh(spans, (0, 1), facecolor=WRONG, linewidth=0, antialiased=False)
     tint.set_gid("wrong")
@@ -292,7 +321,7 @@ def _luminance(color: tuple[float, float, float]) -> float:
 
 
 def _short_count(count: int) -> str:
-    """What fits into a cell: 950, 1.2k, 35k, 1.2M."""
+    """Format a number so that it fits into a cell: 950, 1.2k, 35k, 1.2M."""
     for unit, size in (("M", 1_000_000), ("k", 1_000)):
         if count >= size:
             scaled = count / size

@@ -1,6 +1,6 @@
-"""Pictures of a stretch of a video: some of its frames side by side, the first and the last one among them.
+"""Pictures of a stretch of a video: some of its frames side by side, with the first and the last one among them.
 
-N frames of a strip, H height, W width.
+Shapes: N frames of a strip, H x W pixels.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,15 @@ JPEG_QUALITY = 85
 
 
 def spread_frames(start: int, stop: int, *, most: int) -> list[int]:
-    """Up to `most` frames of [start, stop), evenly spread from the first to the last one.
+    """Choose frames of [start, stop), evenly spread from the first to the last one.
+
+    Args:
+        start: The first frame.
+        stop: The frame after the last one.
+        most: The maximum number of frames.
+
+    Returns:
+        The numbers of the frames, ascending.
 
     >>> spread_frames(10, 20, most=4)
     [10, 13, 16, 19]
@@ -29,10 +37,20 @@ def spread_frames(start: int, stop: int, *, most: int) -> list[int]:
 
 
 def read_strips(path: Path, wanted: Iterable[list[int]]) -> Iterator[np.ndarray]:
-    """Yield a strip uint8 [H,W,3] RGB for each list of ascending frame numbers, small enough for a page.
+    """Yield a strip for each list of frame numbers, small enough for a page.
 
-    The video is read once from its start where the lists follow each other, and only frames that are wanted leave the
-    decoder. Raises VideoError where it cannot be read.
+    The video is read only once if each list begins after the previous one. Only the listed frames are converted to
+    pixels.
+
+    Args:
+        path: The video.
+        wanted: Lists of ascending frame numbers.
+
+    Yields:
+        uint8 [H, W, 3], RGB.
+
+    Raises:
+        VideoError: The video cannot be read.
     """
     video = index_video(path)
     properties = video.properties
@@ -45,13 +63,13 @@ def read_strips(path: Path, wanted: Iterable[list[int]]) -> Iterator[np.ndarray]
 
 
 def join_frames(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [N,H,W,3] -> uint8 [H,W',3], side by side with GAP white columns between them."""
+    """Join frames uint8 [N, H, W, 3] side by side, with GAP white columns between them, into uint8 [H, W', 3]."""
     spaced = np.pad(pixels, ((0, 0), (0, 0), (0, GAP), (0, 0)), constant_values=255)
     return np.concatenate(list(spaced), axis=1)[:, :-GAP]
 
 
 def write_jpeg(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 [H,W,3] RGB."""
+    """Write an image uint8 [H, W, 3] RGB as a JPEG file, completely or not at all."""
     encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     with replacing(path) as temporary:
         temporary.write_bytes(encoded.tobytes())

@@ -1,1 +1,1 @@
-"""Probabilities -> labels."""
+"""The postprocessing of a model's probabilities: their calibration, and labels without flicker."""

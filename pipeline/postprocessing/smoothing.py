@@ -1,8 +1,8 @@
-"""From probabilities to labels without flicker: no segment shorter than a least number of frames.
+"""The smoothing of labels: no segment is shorter than a minimum number of frames.
 
-Of a whole video, or frame by frame while it is made.
+`smooth` is for a whole video; `CausalSmoother` is for the frames of a live video, one by one.
 
-T frames, K classes.
+Shapes: T frames, K classes.
 """
 
 import heapq
@@ -14,14 +14,22 @@ from pipeline.annotations.segments import segments_from_frames
 
 
 def smooth(probabilities: np.ndarray, *, min_segment_frames: int) -> np.ndarray:
-    """The most probable class of each frame, with segments shorter than `min_segment_frames` given to a neighbour.
+    """Return the most probable class of each frame, with short segments merged into their neighbours.
 
-    probabilities [T, K] -> labels int64 [T]. The shortest segment goes first, the earlier of two equal ones: it takes
-    the class of the neighbour with the higher summed probability over its frames (the one before, where they tie) and
-    joins it. What has joined counts at its new length, so every segment of the result is long enough, except that a
-    video shorter than `min_segment_frames` is one segment. With 1 this is the plain argmax.
+    The shortest segment is merged first, the earlier of two of the same length. It takes the class of the neighbour
+    whose summed probability over the segment's frames is higher (the previous one if they are equal), and joins it. A
+    joined segment counts at its new length, so every segment of the result is long enough, except that a video shorter
+    than `min_segment_frames` is one segment.
 
-    Raises ValueError if `probabilities` is not [T, K] or `min_segment_frames` is below 1.
+    Args:
+        probabilities: [T, K].
+        min_segment_frames: The minimum length of a segment, in frames. With 1 the result is the plain argmax.
+
+    Returns:
+        Labels int64 [T].
+
+    Raises:
+        ValueError: `probabilities` is not [T, K], or `min_segment_frames` is below 1.
     """
     if probabilities.ndim != 2:
         raise ValueError(f"got probabilities of shape {probabilities.shape}, expected [T, K]")
@@ -31,7 +39,7 @@ def smooth(probabilities: np.ndarray, *, min_segment_frames: int) -> np.ndarray:
     if num_frames == 0:
         return np.zeros(0, dtype=np.int64)
     labels = probabilities.argmax(axis=1).astype(np.int64)
-    # Segments live under their start; the one after [start, stop) starts at stop. The heap may hold outdated lengths.
+    # The key of a segment is its start; the one after [start, stop) starts at stop. The heap may have outdated lengths.
     segments = segments_from_frames(labels)
     stops = {segment.start: segment.stop for segment in segments}
     previous = {after.start: before.start for before, after in itertools.pairwise(segments)}
@@ -40,7 +48,7 @@ def smooth(probabilities: np.ndarray, *, min_segment_frames: int) -> np.ndarray:
     while shortest:
         length, start = heapq.heappop(shortest)
         if stops.get(start) != start + length:
-            continue  # joined to another since
+            continue  # it has joined another segment
         if length >= min_segment_frames or length == num_frames:
             break
         before, after = previous.get(start), (start + length if start + length < num_frames else None)
@@ -59,14 +67,21 @@ def smooth(probabilities: np.ndarray, *, min_segment_frames: int) -> np.ndarray:
 
 
 class CausalSmoother:
-    """The labels of frames as they come, the most probable class of each in, without segments that are too short.
+    """Labels the frames of a live video from their most probable classes, without segments that are too short.
 
-    A run of frames of one class counts when it has lasted `min_segment_frames`, the first run always does. A frame has
-    the class of the last run that counts, of those that have begun when it is shown. So a label is known at once
-    while the class stays the same, and at most `min_segment_frames` - 1 frames later where another one may have begun:
-    then the segment starts where it did start. Only the first segment may be shorter. With 1 it is the plain argmax.
+    A run of frames of one class counts when it has lasted `min_segment_frames`; the first run always counts. The label
+    of a frame is the class of the last run that counts, of those that have begun at that frame. A label is therefore
+    known immediately while the class stays the same, and at most `min_segment_frames` - 1 frames later where another
+    class may have begun: the new segment then starts at the first frame of its run. Only the first segment may be
+    shorter.
 
-    `smooth` sees the whole video, and so may give a short run to the neighbour that fits it better.
+    `smooth` sees the whole video, and may therefore merge a short run into the neighbour that fits it better.
+
+    Args:
+        min_segment_frames: The minimum length of a segment, in frames. With 1 the labels are the plain argmax.
+
+    Raises:
+        ValueError: `min_segment_frames` is below 1.
     """
 
     def __init__(self, min_segment_frames: int) -> None:
@@ -75,10 +90,10 @@ class CausalSmoother:
         self._min_segment_frames = min_segment_frames
         self._current: int | None = None
         self._candidate = -1  # the class of the run that does not count yet
-        self._run_frames = 0  # how long it has lasted; its frames are those without a label
+        self._run_frames = 0  # the length of that run; its frames are those without a label
 
     def add(self, most_probable: int) -> list[int]:
-        """The next frame's most probable class -> labels of the frames that have one now, the oldest first."""
+        """Add the most probable class of the next frame, and return the labels that are now known, the oldest first."""
         if self._current is None:
             self._current = most_probable
         if most_probable == self._current:
@@ -92,6 +107,6 @@ class CausalSmoother:
         return too_short + self.end()
 
     def end(self) -> list[int]:
-        """Labels of the frames without one: nothing comes after them."""
+        """Return the labels of the frames that have none yet, as no frames follow."""
         num_waiting, self._run_frames = self._run_frames, 0
         return [] if self._current is None else [self._current] * num_waiting

@@ -1,8 +1,10 @@
-"""Probabilities that say how often the label is right: temperature scaling.
+"""Temperature scaling: it calibrates probabilities so that they match how often the labels are right.
 
-N frames, K classes. Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks" (ICML 2017, arXiv
-1706.04599), section 4.2: softmax(logits / temperature), one number for all classes, which minimizes the cross-entropy
-of data that the model was not trained on. The most probable class stays.
+Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks" (ICML 2017, arXiv 1706.04599), section 4.2:
+softmax(logits / temperature), with one number for all classes, which minimizes the cross-entropy on data that the model
+was not trained on. The most probable class stays the same.
+
+Shapes: N frames, K classes.
 """
 
 from collections.abc import Callable
@@ -13,18 +15,25 @@ from pipeline.annotations.label_space import LabelSpace
 
 LOWEST, HIGHEST = 0.05, 20.0
 SMALLEST_PROBABILITY = 1e-12
-TOLERANCE = 4e-9  # of the logarithm of a temperature
+TOLERANCE = 4e-9  # for the logarithm of a temperature
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """probabilities [N, K] of logits -> those of logits / temperature, of the same dtype.
+    """Return the probabilities of logits / temperature.
+
+    Args:
+        probabilities: [N, K], those of the logits.
+        temperature: The temperature, above 0. With 1 the same array is returned.
+
+    Returns:
+        [N, K], of the same dtype.
 
     >>> tempered(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
     [[0.667, 0.333]]
     """
     if temperature == 1:
         return probabilities
-    # In place: those of a day of video are hundreds of megabytes.
+    # In place: the probabilities of a day of video are hundreds of megabytes.
     scaled = np.maximum(probabilities, SMALLEST_PROBABILITY)
     np.log(scaled, out=scaled)
     scaled /= temperature
@@ -35,11 +44,18 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, label_space: LabelSpace) -> float:
-    """The temperature, between LOWEST and HIGHEST, at which probabilities [N, K] have the least cross-entropy with
-    labels int64 [N] of `label_space`; 1 where none is labelled.
+    """Fit the temperature at which probabilities have the smallest cross-entropy with labels.
 
-    The cross-entropy is convex in 1 / temperature, and its slope there the mean of E[ln p] - ln p_label, E over the
-    tempered probabilities: where it changes its sign is found by halving.
+    The cross-entropy is convex in 1 / temperature. Its slope there is the mean of E[ln p] - ln p_label, where E is over
+    the tempered probabilities, and bisection finds where the slope changes its sign.
+
+    Args:
+        probabilities: [N, K].
+        labels: int64 [N]; unlabelled frames are ignored.
+        label_space: The classes.
+
+    Returns:
+        The temperature, between LOWEST and HIGHEST; 1 where no frame is labelled.
     """
     labelled = label_space.is_labelled(labels)
     if not labelled.any():
@@ -51,15 +67,18 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, label_space: 
 
 
 def search_temperature(surplus: Callable[[float], float]) -> float:
-    """The temperature, between LOWEST and HIGHEST, at which `surplus` crosses zero; the nearest of both if it does not.
+    """Find the temperature at which a function crosses zero.
 
-    Halving is exact to 3e-9 of the temperature. A minimizer of the cross-entropy, which is flat at its minimum, is not:
-    `scipy.optimize.minimize_scalar` was 2e-7 off, which shows in the scores.
+    Bisection is exact to 3e-9 of the temperature. Minimizing the cross-entropy, which is flat at its minimum, is not:
+    `scipy.optimize.minimize_scalar` was 2e-7 off, which is visible in the scores.
 
     Args:
-        surplus: falls as the temperature rises, and is positive where the temperature is too low.
+        surplus: It falls as the temperature rises, and is positive where the temperature is too low.
+
+    Returns:
+        The temperature, between LOWEST and HIGHEST; where there is no crossing, the limit that is nearer to zero.
     """
-    from scipy.optimize import bisect  # labelling imports this module too, and has no use for it
+    from scipy.optimize import bisect  # labelling also imports this module, and does not need scipy
 
     if surplus(LOWEST) <= 0:
         return LOWEST

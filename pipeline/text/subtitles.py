@@ -1,12 +1,12 @@
-"""Subtitles: texts and when each is shown, written as the files that players and video editors read.
+"""Subtitles: texts with their times, written as the files that players and video editors read.
 
 Both kinds are UTF-8 with one cue after another, times in milliseconds, and an empty line between cues:
 
     <stem>.vtt   WebVTT, https://www.w3.org/TR/webvtt1: for browsers; &, < and > are escaped
-    <stem>.srt   SubRip, which nobody has specified: for all others; it has no escapes, players take <i> as italics
+    <stem>.srt   SubRip, which has no specification: for all others; it has no escapes, players show <i> as italics
 
-Written here and not by pysubs2, which reads them in the tests: it escapes nothing in WebVTT, drops what a label has in
-braces, writes 99:59:59,999 for all later times, and knows no comments (1.8).
+The files are written here and not by pysubs2, which reads them in the tests: it escapes nothing in WebVTT, drops text
+in braces, writes 99:59:59,999 for all later times, and does not write comments (version 1.8).
 """
 
 import math
@@ -27,12 +27,18 @@ class Cue(NamedTuple):
 
 
 def write_webvtt(path: Path, cues: Iterable[Cue], *, note: str = "") -> None:
-    """Write a WebVTT file, whole or not at all. `note`: a comment of one line, which no player shows.
+    """Write a WebVTT file, completely or not at all.
 
-    Line breaks in a text become spaces. A cue is left out if it has no text, or no length in milliseconds.
+    Line breaks in a text become spaces. A cue is left out if it has no text, or is shorter than a millisecond.
 
-    Raises ValueError if a time is negative or not finite, a cue stops before it starts, or starts before the one
-    before it stops.
+    Args:
+        path: The file.
+        cues: The cues in order of time.
+        note: A comment of one line, which no player shows; "" for none.
+
+    Raises:
+        ValueError: A time is negative or not finite, a cue stops before it starts, or starts before the previous one
+            stops.
     """
     blocks = [f"{_time(start, '.')} --> {_time(stop, '.')}\n{_escape(text)}\n" for start, stop, text in _rounded(cues)]
     notes = [f"NOTE {_escape(note)}\n"] if note else []
@@ -40,7 +46,17 @@ def write_webvtt(path: Path, cues: Iterable[Cue], *, note: str = "") -> None:
 
 
 def write_srt(path: Path, cues: Iterable[Cue]) -> None:
-    """Write a SubRip file, as `write_webvtt` does. "-->", which would be read as a time, becomes "->"."""
+    """Write a SubRip file, as `write_webvtt` does.
+
+    In a text, "-->", which would be read as a time, becomes "->".
+
+    Args:
+        path: The file.
+        cues: The cues in order of time.
+
+    Raises:
+        ValueError: See `write_webvtt`.
+    """
     blocks = [
         f"{number}\n{_time(start, ',')} --> {_time(stop, ',')}\n{text.replace('-->', '->')}\n"
         for number, (start, stop, text) in enumerate(_rounded(cues), start=1)
@@ -49,7 +65,7 @@ def write_srt(path: Path, cues: Iterable[Cue]) -> None:
 
 
 def _rounded(cues: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
-    """(start, stop, text) of each cue that can be seen, in milliseconds and on one line."""
+    """Yield (start, stop, text) of each cue that is visible, with times in milliseconds and the text on one line."""
     shown_until = 0.0
     for cue_index, (start, stop, text) in enumerate(cues):
         if not (0 <= start <= stop and math.isfinite(stop)):
@@ -64,7 +80,7 @@ def _rounded(cues: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
 
 
 def _time(milliseconds: int, mark: str) -> str:
-    """As 01:02:03.004; the hours take more digits where they need them."""
+    """Format a time as 01:02:03.004; the hours have more digits where necessary."""
     return clock(milliseconds, decimals=3, mark=mark, full=True)
 
 

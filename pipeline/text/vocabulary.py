@@ -20,15 +20,16 @@ _WORD = re.compile(rf"{_CLITIC}|{_LETTERS}(?:(?:[-.']|(?<=\d),(?=\d)){_LETTERS})
 
 
 def tokenize(caption: str) -> list[str]:
-    """The words of a caption in lower case, without punctuation, as the Penn Treebank splits them.
+    """Split a caption into words in lower case, without punctuation, as in the Penn Treebank.
 
-    The endings n't, 's, 'm, 'd, 're, 've and 'll are words of their own. Hyphens, apostrophes and points between
-    letters, and commas between digits, stay in their word. A word is made of letters and digits of any script: all
-    other characters, symbols such as # and & included, only part words.
+    The endings n't, 's, 'm, 'd, 're, 've and 'll are separate words. Hyphens, apostrophes and points between letters,
+    and commas between digits, stay in their word. A word consists of letters and digits of any script: all other
+    characters, including symbols such as # and &, only separate words.
 
-    This is, in three regular expressions, the Stanford PTBTokenizer with the punctuation left out as in the COCO
-    caption evaluation (Chen et al. 2015, arXiv 1504.00325). It gives the same words for 99.89 % of the 35,000 captions
-    of Flickr8k; the others hold a symbol or a bracket, an abbreviation that ends in a point, 'n', or "cannot".
+    These three regular expressions correspond to the Stanford PTBTokenizer, with the punctuation left out as in the
+    COCO caption evaluation (Chen et al. 2015, arXiv 1504.00325). They give the same words for 99.89 % of the 35,000
+    captions of Flickr8k; the other captions contain a symbol or a bracket, an abbreviation that ends in a point, 'n',
+    or "cannot".
 
     >>> tokenize("A boy's T-shirt doesn't fit.")
     ['a', 'boy', "'s", 't-shirt', 'does', "n't", 'fit']
@@ -38,13 +39,13 @@ def tokenize(caption: str) -> list[str]:
 
 
 def detokenize(words: Sequence[str]) -> str:
-    """One line of text, in which the endings that `tokenize` split off are back on their words.
+    """Join words into one line of text; the endings that `tokenize` splits off are joined to their words.
 
     >>> detokenize(["the", "dog", "'s", "ball", "is", "n't", "red"])
     "the dog's ball isn't red"
     """
     text = ""
-    previous_is_clitic = True  # nothing yet that an ending could belong to
+    previous_is_clitic = True  # at the start there is no word that an ending could belong to
     for word in words:
         is_clitic = _CLITIC_WORD.fullmatch(word) is not None
         text += word if is_clitic and not previous_is_clitic else f" {word}"
@@ -54,9 +55,13 @@ def detokenize(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words a captioner knows; a word's position is its token. The special words come first.
+    """The words that a captioner knows.
 
-    Raises InputError, with every fault, if `words` does not begin with SPECIAL_WORDS or holds a word twice.
+    Attributes:
+        words: SPECIAL_WORDS, then all others. The position of a word is its token.
+
+    Raises:
+        InputError: The words do not begin with SPECIAL_WORDS, or a word is there twice; the message has every fault.
     """
 
     words: tuple[str, ...]
@@ -71,7 +76,12 @@ class Vocabulary:
 
     @classmethod
     def from_captions(cls, captions: Iterable[Sequence[str]], *, min_count: int) -> "Vocabulary":
-        """The words seen at least `min_count` times in tokenized captions, the frequent first, ties by alphabet."""
+        """Make the vocabulary of captions: the most frequent words come first, and equally frequent ones by alphabet.
+
+        Args:
+            captions: The words of each caption.
+            min_count: The minimum number of occurrences of a word in all captions.
+        """
         counts = Counter(word for caption in captions for word in caption)
         known = sorted((word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word))
         return cls((*SPECIAL_WORDS, *known))
@@ -80,15 +90,15 @@ class Vocabulary:
         return len(self.words)
 
     def __contains__(self, word: str) -> bool:
-        """Whether captions may use `word`: the special words are none that they could."""
+        """Return whether captions may use a word: they may not use the special words."""
         return word in self._tokens
 
     def encode(self, words: Iterable[str]) -> list[int]:
-        """The token of each word, UNKNOWN for words that are not known; START and END are not added."""
+        """Return the token of each word, UNKNOWN for unknown words; START and END are not added."""
         return [self._tokens.get(word, UNKNOWN) for word in words]
 
     def decode(self, tokens: Iterable[int]) -> list[str]:
-        """The words up to the first END, without PADDING and START; an UNKNOWN token gives its special word."""
+        """Return the words up to the first END, without PADDING and START; UNKNOWN gives its special word."""
         words = []
         for token in tokens:
             if token == END:

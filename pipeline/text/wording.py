@@ -1,16 +1,16 @@
-"""Counts, times and tables as people read them, once for all commands and files."""
+"""Counts, times and tables in a form for people, shared by all commands and files."""
 
 from collections.abc import Sequence
 
 
 def counted(count: int, noun: str, plural: str | None = None, *, separator: str = "") -> str:
-    """A count with its noun.
+    """Format a count with its noun.
 
     Args:
-        count: how many there are.
-        noun: what there are, in the singular.
-        plural: of the noun; None for the noun with an s.
-        separator: "," between thousands, or nothing.
+        count: The count.
+        noun: The noun in the singular.
+        plural: The noun in the plural; None for the singular with an s.
+        separator: "," between thousands, or "" for none.
 
     >>> counted(1, "frame"), counted(0, "frame"), counted(1200, "class", "classes", separator=",")
     ('1 frame', '0 frames', '1,200 classes')
@@ -19,13 +19,13 @@ def counted(count: int, noun: str, plural: str | None = None, *, separator: str 
 
 
 def clock(ticks: int, *, decimals: int = 0, mark: str = ".", full: bool = False) -> str:
-    """A time as a player shows it: hours only where there are some.
+    """Format a time as a player shows it, with hours only where there are any.
 
     Args:
-        ticks: the time in units of the last decimal, 0 or more: whoever calls has rounded it.
-        decimals: of a second.
-        mark: the decimal mark.
-        full: as subtitles have it, with two digits of hours at least and of minutes.
+        ticks: The time in units of the last decimal, 0 or more; the caller rounds it.
+        decimals: The number of decimals of the seconds.
+        mark: The decimal mark.
+        full: Whether to format it as in subtitles, with at least two digits for the hours, and two for the minutes.
 
     >>> clock(62), clock(3602), clock(750, decimals=1), clock(62_003, decimals=3, mark=",", full=True)
     ('1:02', '1:00:02', '1:15.0', '00:01:02,003')
@@ -42,16 +42,17 @@ def clock(ticks: int, *, decimals: int = 0, mark: str = ".", full: bool = False)
 def format_table(
     rows: Sequence[Sequence[str | None]], *, widths: Sequence[int] | None = None, num_headers: int = 1, gap: str = ""
 ) -> str:
-    """Rows of cells as lines of text, the first column to the left and all others to the right, a rule below the head.
+    """Format rows of cells as lines of text.
 
-    Neither tabulate nor rich is used, which have no heading over several columns.
+    The first column is aligned to the left and all others to the right, with a rule below the head. Neither tabulate
+    nor rich is used, as they have no headings over several columns.
 
     Args:
-        rows: of the same number of cells, the first `num_headers` of which are the head. A cell that is None lends its
-            column to the cell after it.
-        widths: of the columns in characters; None: as wide as their widest cell.
-        num_headers: how many rows the head has.
-        gap: between columns.
+        rows: Rows of the same number of cells; the first `num_headers` rows are the head. A cell that is None lends its
+            column to the next cell.
+        widths: The widths of the columns in characters; None for the width of their widest cells.
+        num_headers: The number of rows of the head.
+        gap: The text between columns.
 
     >>> rows = [["", None, "val"], ["class", "frames", "f1"], ["idle", "7", "80.0"]]
     >>> print(format_table(rows, widths=[6, 8, 6], num_headers=2))
