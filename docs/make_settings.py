@@ -1,6 +1,6 @@
 """Write docs/users/settings.md, the page of all settings: `python docs/make_settings.py`, in the repository's root.
 
-The meanings are the docstrings in pipeline/config.py, the defaults are what Hydra composes from configs/.
+The meanings are the docstrings in pipeline/config.py; the defaults are those that Hydra composes from configs/.
 """
 
 import re
@@ -49,7 +49,7 @@ set. The files in `configs/` set other values for other data sets.
 
 
 def render() -> str:
-    """The whole page."""
+    """Return the text of the whole page."""
     with hydra.initialize_config_dir(str(ROOT / "configs"), version_base=None):
         values = OmegaConf.to_container(hydra.compose("config"))
     assert isinstance(values, dict)
@@ -58,7 +58,7 @@ def render() -> str:
 
 
 def _section(name: str, section: type[BaseModel], values: dict[Any, Any], text: str) -> Iterator[str]:
-    """The heading, the table and then the sections within it."""
+    """Yield the heading of a section, its table and then the sections within it."""
     fields = section.model_fields.items()
     parts = {key: kind for key, field in fields if (kind := _model(field)) is not None}
     title = f"`{name}`" if name else "At the top"
@@ -103,7 +103,7 @@ def _values(field: FieldInfo) -> str:
 
 
 def _describe(kind: Any) -> str:
-    """What a type allows, in words."""
+    """Describe the values that a type allows, in words."""
     if kind in PLAIN:
         return PLAIN[kind]
     origin, arguments = get_origin(kind), get_args(kind)

@@ -4,8 +4,8 @@
 class InputError(ValueError):
     """Bad input from the user.
 
-    The message is one plain sentence, or one per line: the file, what was got, the likely cause. The command line
-    prints it without a traceback. Any other exception is a defect of the program.
+    The message is one plain sentence, or one per line: the file, the value that was found, the likely cause. The
+    command line prints it without a traceback. Any other exception is a defect of the program.
     """
 
 

@@ -1,4 +1,4 @@
-"""Files are written completely or not at all, found in folders, and checked for names that are valid text."""
+"""Writing files completely or not at all, finding them in folders, and checking that their names are valid text."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +13,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file so that no reader ever sees half of it, even if the process is killed.
 
     Args:
-        path: The file. Its folder is made if it is missing.
+        path: The file. Its folder is created if it is missing.
 
     Yields:
         A temporary path in the same folder, with the same suffix. It is renamed to `path` on success, and removed on
@@ -54,7 +54,7 @@ def find_files(paths: Sequence[Path], suffixes: Collection[str], *, kind: str) -
         kind: The kind of files in words, for the message.
 
     Raises:
-        InputError: A folder holds no such file.
+        InputError: A folder has no such file.
     """
     found: dict[Path, Path] = {}  # by resolved paths
     for path in paths:

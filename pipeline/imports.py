@@ -1,4 +1,4 @@
-"""The imports of the modules of the package, and the files that their code consists of.
+"""The imports of the modules of the package, and the files of which their code consists.
 
 Both are read from the source; no module is run. The following rules decide what counts as an import, anywhere in the
 source of a module, including inside a function:
@@ -31,7 +31,7 @@ class SourceTree:
     Each file is parsed only once, so that later edits are not noticed.
 
     Args:
-        root: The folder that holds the package; by default the one that this code was imported from.
+        root: The folder that contains the package; by default the one that this code was imported from.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
@@ -66,7 +66,7 @@ class SourceTree:
                 waiting += ast.iter_child_nodes(node)
 
     def imports_of(self, module: str, *, for_types: bool = False) -> frozenset[str]:
-        """Find what a module imports, of this package and of others, without the packages that contain these.
+        """Find the modules that a module imports, of this package and others, without the packages that contain them.
 
         Args:
             module: The dotted name of a module of this tree.

@@ -1,4 +1,4 @@
-"""`python -m pipeline.cli`, which is `framescribe`."""
+"""`python -m pipeline.cli`, which is the same as `framescribe`."""
 
 import sys
 

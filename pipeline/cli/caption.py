@@ -1,4 +1,4 @@
-"""framescribe caption: arguments, then one call; light to import, as `cli` is."""
+"""`framescribe caption`: its arguments, and one call; as all of `cli`, it imports nothing heavy before it runs."""
 
 import argparse
 import math
@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
 
 
 def _add_arguments(caption: argparse.ArgumentParser) -> None:
-    """Add all but those of the model to the command `caption`."""
+    """Add all arguments except those of the model to the command `caption`."""
     caption.add_argument(
         "inputs", nargs="+", type=Path, metavar="IMAGE|VIDEO|DIR", help="images, videos, or folders of them"
     )
@@ -84,7 +84,11 @@ def _add_arguments(caption: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Describe the files. Returns the exit code: 1 where some could not be described."""
+    """Describe the files, and return the exit code: 1 where some could not be described.
+
+    Raises:
+        InputError: The call is refused.
+    """
     from tqdm import tqdm
 
     from pipeline.captioning.describe import (
@@ -134,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise InputError with every problem that shows without the model."""
+    """Raise an InputError with every problem that can be found without the model."""
     from pipeline.captioning.files import CAPTION_SUFFIXES
 
     problems = []

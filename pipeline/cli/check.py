@@ -39,6 +39,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Print all problems of the data set, and return the exit code."""
     root = options.dataset
     has_images = (root / "captions.csv").exists() or (root / "images").is_dir()
     has_videos = any((root / folder).is_dir() for folder in ("videos", "features"))

@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Print the table of the runs, and return the exit code."""
     from pipeline.tracking.compare import compare
 
     print(compare(options.search))

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, arguments, and messages on the terminal."""
+"""The parts that all commands share: exit codes, arguments, and messages on the terminal."""
 
 import argparse
 import os
@@ -10,10 +10,11 @@ from typing import Any, TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 READERS = ("auto", "pyav", "decord", "opencv")  # `video.types.Backend`, which would import numpy
-EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # a signal's number is added to the last, as shells do
+EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # the number of a signal is added to the last, as in shells
 
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
+    """Add --model and --device."""
     command.add_argument(
         "--model",
         required=True,
@@ -26,7 +27,12 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def add_reader_argument(command: argparse.ArgumentParser, auto: str) -> None:
-    """Add --reader; `auto` says what that choice takes, and why."""
+    """Add --reader.
+
+    Args:
+        command: The parser of the command.
+        auto: The readers that the choice "auto" uses, and why, as a part of a sentence.
+    """
     command.add_argument(
         "--reader",
         choices=READERS,
@@ -37,13 +43,25 @@ def add_reader_argument(command: argparse.ArgumentParser, auto: str) -> None:
 
 
 def add_command(commands: Commands, name: str, summary: str, text: str, end: str) -> argparse.ArgumentParser:
+    """Add a command to the parser of `framescribe`.
+
+    Args:
+        commands: The commands of the parser.
+        name: The name of the command.
+        summary: Its line in the help of `framescribe`.
+        text: The beginning of the command's help.
+        end: The end of the command's help.
+
+    Returns:
+        The parser of the command.
+    """
     return commands.add_parser(
         name, help=summary, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
 
 class _Renamed(argparse.Action):
-    """An option under an earlier name: it sets what the new name sets, and says on stderr how it is called now."""
+    """An option under an earlier name: it sets the value of the new name, and prints the new name to stderr."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, *, now: str, **options: Any) -> None:
         self._now = now
@@ -63,12 +81,17 @@ def add_renamed_option(command: argparse.ArgumentParser, old: str, *, now: str, 
         command: The parser that has the option under its new name.
         old: The earlier name, such as "--still".
         now: The new name, such as "--static-threshold".
-        **options: How its value is read, as of `add_argument`.
+        **options: How its value is parsed, see `add_argument`.
     """
     command.add_argument(old, action=_Renamed, now=now, dest=now.lstrip("-").replace("-", "_"), **options)
 
 
 def make_writable(folder: Path) -> None:
+    """Create a folder if it is missing, and check that files can be written into it.
+
+    Raises:
+        InputError: A file is in its place, or the permission is missing.
+    """
     from pipeline.errors import InputError
 
     for path in (folder, *folder.parents):
@@ -80,6 +103,7 @@ def make_writable(folder: Path) -> None:
 
 
 def report_failure(message: str) -> None:
+    """Print a message to stderr, above a progress bar if there is one."""
     from tqdm import tqdm
 
     tqdm.write(f"framescribe: {message}", file=sys.stderr)

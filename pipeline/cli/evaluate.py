@@ -34,6 +34,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Score the labels, print the table, and return the exit code."""
     from pipeline.files import replacing
     from pipeline.metrics.folders import evaluate_folders
     from pipeline.metrics.report import format_table

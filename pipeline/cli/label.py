@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
 
 
 def _add_arguments(label: argparse.ArgumentParser) -> None:
-    """Add all but those of the model, and of live labelling, to the command `label`."""
+    """Add all arguments except those of the model and of live labelling to the command `label`."""
     label.add_argument(
         "inputs",
         nargs="*",
@@ -106,7 +106,11 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Label the videos, or one live source. Returns the exit code: 1 where some were not labelled, or in part only."""
+    """Label the videos or one live source, and return the exit code: 1 where some were not labelled, or only in part.
+
+    Raises:
+        InputError: The call is refused.
+    """
     if live.is_live(options):
         return live.run(options)
     _check(options)
@@ -159,7 +163,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise InputError with every problem that shows without the model."""
+    """Raise an InputError with every problem that can be found without the model."""
     from pipeline.annotations.exports import find_format_problems
 
     problems = [f"--formats: {problem}" for problem in find_format_problems(options.formats.split(","))]

@@ -1,4 +1,4 @@
-"""framescribe label, live: its arguments, its status line, how it ends. Imports nothing heavy before it runs."""
+"""`framescribe label`, live: its arguments, its status line, and its end; it imports nothing heavy before it runs."""
 
 import argparse
 import math
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FILE_IDLE_SECONDS, STREAM_IDLE_SECONDS = 10.0, 600.0
 STATUS_SECONDS = 1.0
-# Options of `label` that mean nothing live, and their defaults.
+# Options of `label` that are not for live labelling, and their defaults.
 FOR_FINISHED = {
     "formats": "csv",
     "overlay": False,
@@ -48,12 +48,12 @@ part, is told: exit code 1.
 
 
 def video_or_address(text: str) -> Path | str:
-    """An argument of `label`: the address of a stream stays as it is written."""
+    """Parse an argument of `label`: a path, or the address of a stream, which stays as it is written."""
     return text if "://" in text else Path(text)
 
 
 def add_arguments(label: argparse.ArgumentParser) -> None:
-    """Add those of live labelling to the command `label`."""
+    """Add the arguments of live labelling to the command `label`."""
     live = label.add_argument_group("live")
     live.add_argument("--camera", type=int, metavar="N", help="label what this camera sees; the first one is 0")
     live.add_argument("--follow", type=Path, metavar="FILE", help="label a file that is still being written (mkv, ts)")
@@ -75,7 +75,11 @@ def add_arguments(label: argparse.ArgumentParser) -> None:
 
 
 def is_live(options: argparse.Namespace) -> bool:
-    """Whether anything of the call says so. Raises InputError where there is nothing to label."""
+    """Return whether any argument is one of live labelling.
+
+    Raises:
+        InputError: There is nothing to label.
+    """
     options_of_live = (options.camera, options.follow, options.idle, options.seconds, options.buffer)
     if not options.inputs and options.camera is None and options.follow is None:
         raise InputError("nothing to label: expected videos or folders, the address of a stream, --camera or --follow")
@@ -83,8 +87,13 @@ def is_live(options: argparse.Namespace) -> bool:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Label one source until it ends, or Ctrl-C, or SIGTERM. Returns the exit code: 1 where what came after the
-    first frame was lost or is damaged, which is reported on stderr.
+    """Label one source until it ends, or until Ctrl-C or SIGTERM.
+
+    Returns:
+        The exit code: 1 where the source was lost or damaged after its first frame, which is reported on stderr.
+
+    Raises:
+        InputError: The call is refused.
     """
     _check(options)
     from tqdm import tqdm
@@ -125,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise InputError with every problem that shows without the model."""
+    """Raise an InputError with every problem that can be found without the model."""
     sources = [*options.inputs, *(s for s in (options.camera, options.follow) if s is not None)]
     problems = []
     if finished := [path for path in options.inputs if isinstance(path, Path)]:
@@ -167,7 +176,7 @@ def _source(options: argparse.Namespace, model: "Model") -> "LiveSource":
 
 @contextmanager
 def _signals() -> Iterator[Event]:
-    """An event that the first SIGINT or SIGTERM sets, so that no row is cut through; the next one ends at once."""
+    """Yield an event that the first SIGINT or SIGTERM sets, so that no row is cut; the next signal ends immediately."""
     stop = Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -184,13 +193,14 @@ def _signals() -> Iterator[Event]:
 
 
 class _Status:
-    """A line on the terminal, anew each second."""
+    """A line on the terminal, which is updated each second."""
 
     def __init__(self, bar: "tqdm", session: "LiveSession", label_space: "LabelSpace") -> None:
         self._bar, self._session, self._label_space = bar, session, label_space
         self._shown, self._num_shown = time.monotonic(), session.num_labelled
 
     def show(self) -> None:
+        """Update the line if a second has passed since the last update."""
         now, session = time.monotonic(), self._session
         passed = now - self._shown
         if passed < STATUS_SECONDS:

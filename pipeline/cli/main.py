@@ -1,7 +1,7 @@
 """The command line: `framescribe label | review | caption | check | evaluate | compare`.
 
-Each command has a file of its own, which parses its arguments and makes one call. Nothing heavy is imported before a
-command runs, so that --help answers at once.
+Each command has its own module, which parses its arguments and makes one call. Nothing heavy is imported before a
+command runs, so that --help answers immediately.
 """
 
 import argparse
@@ -18,12 +18,20 @@ from pipeline.cli.console import EXIT_REFUSED, EXIT_SIGNAL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0; 1 where a video could not be labelled; 2 where the call itself was refused."""
+    """Run one command.
+
+    Args:
+        arguments: The command and its arguments; None for those of the process.
+
+    Returns:
+        The exit code: 0; 1 where a video could not be labelled; 2 where the call itself was refused; 128 plus the
+        number of the signal that ended the command.
+    """
     from pipeline.errors import InputError, describe_os_error
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be valid text
     options = _parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -31,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"framescribe: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    except BrokenPipeError:  # `framescribe check DATASET | head`: nobody reads on
+    except BrokenPipeError:  # `framescribe check DATASET | head`: the reader has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_SIGNAL + 13
     except OSError as error:
@@ -45,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """End like Ctrl-C does, so that files that are half written are removed on the way out."""
+    """End as Ctrl-C does, so that half-written files are removed."""
     raise KeyboardInterrupt(number)
 
 
 class _ShowVersion(argparse.Action):
-    """Print the version; it is looked up only then, as that takes as long as all of --help."""
+    """Print the version; it is looked up only when it is needed, as that takes as long as all of --help."""
 
     def __call__(self, parser: argparse.ArgumentParser, *arguments: object) -> NoReturn:
         from framescribe import __version__

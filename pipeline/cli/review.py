@@ -1,4 +1,4 @@
-"""framescribe review: arguments, then one call; light to import, as `cli` is."""
+"""`framescribe review`: its arguments, and one call; as all of `cli`, it imports nothing heavy before it runs."""
 
 import argparse
 import math
@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
 
 
 def _add_arguments(review: argparse.ArgumentParser) -> None:
-    """Add all but those of the model to the command `review`."""
+    """Add all arguments except those of the model to the command `review`."""
     review.add_argument(
         "inputs", nargs="+", type=Path, metavar="VIDEO|DIR", help="videos, or folders of them; or .npy features"
     )
@@ -74,7 +74,11 @@ def _add_arguments(review: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Review the videos. Returns the exit code: 1 where some could not be labelled."""
+    """Review the videos, and return the exit code: 1 where some could not be labelled.
+
+    Raises:
+        InputError: The call is refused.
+    """
     _check(options)
     from tqdm import tqdm
 
@@ -106,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise InputError with every problem that shows without the model."""
+    """Raise an InputError with every problem that can be found without the model."""
     problems = []
     for name, number in (("top", options.top), ("per-video", options.per_video)):
         if number is not None and number < 1:

@@ -1,4 +1,4 @@
-"""The end of `make run`: the scores as a table, where the results lie and how to open them."""
+"""The end of `make run`: the scores as a table, the places of the results, and how to open them."""
 
 import json
 import sys
@@ -14,19 +14,27 @@ TITLE, COLUMN = 18, 12  # characters
 
 
 def main() -> None:
-    """Print the table of results/metrics.json and where everything lies."""
+    """Print the tables of the scores, and where all results are."""
     labels, captions = RESULTS / "metrics.json", RESULTS / "caption_metrics.json"
     if not labels.exists():
         sys.exit(f"{labels} is missing: `dvc repro` writes it")
     metrics = json.loads(labels.read_text())
     parts = [format_scores(metrics), *format_never_predicted(metrics)]
-    if captions.exists():  # an experiment with the labeller alone has none
+    if captions.exists():  # an experiment with only the labeller has none
         parts.append(format_caption_scores(json.loads(captions.read_text())))
     print("", *parts, _places(), sep="\n\n")
 
 
 def format_scores(metrics: dict[str, dict[str, float]]) -> str:
-    """A column for each held-out split, and beside it the same encoder without the recurrent network."""
+    """Format the scores of labels.
+
+    Args:
+        metrics: The scores by split and name, as in results/metrics.json.
+
+    Returns:
+        A table with a column for each held-out split, and beside it one for the same encoder without the recurrent
+        network.
+    """
     splits = [split for split in metrics if not split.endswith(BY_ITSELF)]
     rows: list[list[str | None]] = [
         ["percent", *(cell for split in splits for cell in (None, f"{split} videos"))],
@@ -40,7 +48,7 @@ def format_scores(metrics: dict[str, dict[str, float]]) -> str:
 
 
 def format_never_predicted(metrics: dict[str, dict[str, float]]) -> list[str]:
-    """One paragraph, of the held-out splits in which the labeller swallows classes; none where it does not."""
+    """Return one paragraph on the held-out splits with classes that are never predicted; empty where there are none."""
     counts = {split: round(scores.get("classes_never_predicted", 0)) for split, scores in metrics.items()}
     lines = [
         f"{counted(count, 'class', 'classes')} of {split} videos never predicted: "
@@ -52,7 +60,7 @@ def format_never_predicted(metrics: dict[str, dict[str, float]]) -> list[str]:
 
 
 def format_caption_scores(metrics: dict[str, dict[str, float]]) -> str:
-    """A column for each held-out split; what was not scored is left out."""
+    """Format the scores of captions as a table with a column for each held-out split, without undefined scores."""
     rows = [["captions", *(f"{split} images" for split in metrics)]]
     for title, name in CAPTION_ROWS.items():
         if any(name in scores for scores in metrics.values()):

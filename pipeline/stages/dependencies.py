@@ -1,6 +1,6 @@
-"""What code each stage of dvc.yaml depends on.
+"""The code that each stage of dvc.yaml depends on.
 
-`python -m pipeline.stages.dependencies` writes it into dvc.yaml, and is due when what a stage imports has changed.
+`python -m pipeline.stages.dependencies` writes it into dvc.yaml; run it when the imports of a stage have changed.
 """
 
 import re
@@ -13,14 +13,14 @@ _DEPS = r"^  {stage}:\n(?:(?:    .*)?\n)*?    deps:\n(?P<deps>(?:      .*\n)+)"
 
 
 def code_of_stage(tree: SourceTree, stage: str) -> list[str]:
-    """The smallest cover of the files that the code of a stage consists of.
+    """Find the smallest set of paths that covers the files of which the code of a stage consists.
 
     Args:
         tree: The source of the package.
-        stage: The name of the stage, which is that of its module in `pipeline.stages`.
+        stage: The name of the stage, which is also that of its module in `pipeline.stages`.
 
     Returns:
-        Sorted paths below the tree's root: a folder where every file in it is needed, else single files.
+        Sorted paths below the tree's root: a folder where every file in it is needed, otherwise single files.
     """
     needed = tree.files_of(f"{PACKAGE}.stages.{stage}")
     everything = {*tree.modules.values(), *tree.data_files}
@@ -28,7 +28,7 @@ def code_of_stage(tree: SourceTree, stage: str) -> list[str]:
 
 
 def _cover(folder: Path, needed: Set[Path], everything: Set[Path]) -> list[Path]:
-    """`folder` itself where all that lies in it is needed; else its files that are, and covers of its folders."""
+    """Return `folder` itself where all files in it are needed; else its needed files, and the covers of its folders."""
     inside = {path for path in everything if path.is_relative_to(folder)}
     if inside <= needed:
         return [folder]
@@ -38,7 +38,18 @@ def _cover(folder: Path, needed: Set[Path], everything: Set[Path]) -> list[Path]
 
 
 def with_code_dependencies(text: str, tree: SourceTree) -> str:
-    """The text of dvc.yaml where each stage lists the code that it depends on; everything else stays as it is."""
+    """Update the text of dvc.yaml so that each stage lists the code that it depends on.
+
+    Args:
+        text: The text of dvc.yaml.
+        tree: The source of the package.
+
+    Returns:
+        The new text; everything else in it stays as it is.
+
+    Raises:
+        ValueError: A stage has no list of dependencies in the expected layout.
+    """
     stages = re.findall(r"^  (\w+):\n    cmd: python -m pipeline\.stages\.\1$", text, re.MULTILINE)
     for stage in stages:
         listed = re.search(_DEPS.format(stage=stage), text, re.MULTILINE)
@@ -52,7 +63,7 @@ def with_code_dependencies(text: str, tree: SourceTree) -> str:
 
 
 def main() -> None:
-    """Rewrite dvc.yaml of the project that this code lies in, and say whether that changed it."""
+    """Rewrite the dvc.yaml of the project that contains this code, and print whether that changed it."""
     path = ROOT / "dvc.yaml"
     before = path.read_text()
     after = with_code_dependencies(before, SourceTree())

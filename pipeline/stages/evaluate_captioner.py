@@ -1,4 +1,4 @@
-"""Stage evaluate_captioner: scores of the captioner on each held-out split, samples, and where it looked."""
+"""Stage evaluate_captioner: scores of the captioner on each held-out split, samples, and their attention."""
 
 import base64
 import csv
@@ -36,7 +36,13 @@ BATCH_IMAGES = 64
 
 
 class Described(NamedTuple):
-    """An image with the best caption that the model gives it, and that caption's probability."""
+    """An image with the best caption of the model.
+
+    Attributes:
+        image: The image.
+        caption: The caption.
+        probability: The probability of the caption.
+    """
 
     image: CaptionedImage
     caption: str
@@ -44,7 +50,7 @@ class Described(NamedTuple):
 
 
 def main() -> None:
-    """Write results/captions and results/caption_metrics.json, and go on in the run of the model."""
+    """Write results/captions and results/caption_metrics.json, and log them into the model's MLflow run."""
     params = load_params()
     manifest = read_caption_manifest(CAPTIONS)
     model = load_captioner(CAPTIONER, device=choose_device(params.captioner.training.device))
@@ -67,7 +73,13 @@ def main() -> None:
 
 
 def describe(model: CaptionCheckpoint, manifest: CaptionManifest, split: str) -> list[Described]:
-    """The best caption of each image of the split, from its cached features, searched for as the checkpoint says."""
+    """Find the best caption of each image of a split, from its cached features.
+
+    Args:
+        model: The captioner, whose checkpoint has the settings of the search.
+        manifest: The data set.
+        split: The name of the split.
+    """
     regions, search, device = Regions(CAPTIONS), plan_search(model), model.captioner.word_bias.device
     images = manifest.indices_of_split(split)
     described = []
@@ -81,7 +93,10 @@ def describe(model: CaptionCheckpoint, manifest: CaptionManifest, split: str) ->
 
 
 def _scores(described: list[Described], *, from_scenes: bool) -> dict[str, float]:
-    """In percent; `right`, for the embedded images: captions that name both shapes, both colours and the relation."""
+    """Compute scores in percent.
+
+    `right`, for the embedded images, is the share of captions that name both shapes, both colours and the relation.
+    """
     captions = {d.image.stem: d.caption for d in described}
     scores = score_captions(captions, {d.image.stem: d.image.captions for d in described})
     if from_scenes:
@@ -100,7 +115,7 @@ def _write_captions(path: Path, described: list[Described]) -> None:
 
 
 def _draw_attention(model: CaptionCheckpoint, samples: list[Described], out: Path) -> None:
-    """A picture for each sample: the image, and where the captioner looked for each word."""
+    """Draw a picture for each sample: the image, and where the captioner looked for each word."""
     out.mkdir(parents=True, exist_ok=True)
     preprocess = model.frame_encoder.preprocess
     for sample in samples:
@@ -114,7 +129,7 @@ def _draw_attention(model: CaptionCheckpoint, samples: list[Described], out: Pat
 
 @torch.inference_mode()
 def _attention(model: CaptionCheckpoint, image: torch.Tensor, words: list[str]) -> np.ndarray:
-    """[T, R + 1], where the captioner looked to say each of its T words."""
+    """Return the attention [T, R + 1] of the captioner over R regions and the sentinel, for each of its T words."""
     device = model.captioner.word_bias.device
     regions = model.frame_encoder.encoder.regions(image.to(device))
     read = torch.tensor([[[START, *model.vocabulary.encode(words)[:-1]]]], device=device)
@@ -123,7 +138,7 @@ def _attention(model: CaptionCheckpoint, image: torch.Tensor, words: list[str]) 
 
 
 def _write_samples(path: Path, split: str, samples: list[Described]) -> None:
-    """A page that MLflow shows: each sample's image, its caption, and what people wrote."""
+    """Write a page that MLflow shows: the image of each sample, its caption, and the captions that people wrote."""
     shown = [
         {
             "picture": _thumbnail(Path(sample.image.path)),
@@ -139,7 +154,7 @@ def _write_samples(path: Path, split: str, samples: list[Described]) -> None:
 
 
 def _thumbnail(path: Path) -> str:
-    """A small picture of an image, as an address that holds it."""
+    """Return a small picture of an image as a data URL."""
     thumbnail = Image.fromarray(read_image(path))
     thumbnail.thumbnail((240, 240))
     file = io.BytesIO()
@@ -148,8 +163,9 @@ def _thumbnail(path: Path) -> str:
 
 
 def _track(metrics: dict[str, dict[str, float]], model: CaptionCheckpoint, *, search: str | None) -> None:
-    """The scores of caption_metrics.json, the pages and pictures, into the run that trained the model; into `search`
-    too.
+    """Log the scores of caption_metrics.json, the pages and pictures into the run that trained the model.
+
+    They are also logged into `search`, if there is one.
     """
     for run_id in store.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
         with store.open_run(run_id):

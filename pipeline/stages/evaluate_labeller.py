@@ -1,4 +1,4 @@
-"""Stage evaluate_labeller: scores and pictures of the labeller on each held-out split, the baseline beside it."""
+"""Stage evaluate_labeller: scores and pictures of the labeller and the baseline on each held-out split."""
 
 import csv
 import json
@@ -29,12 +29,12 @@ from pipeline.tracking import store
 
 HELD_OUT = ("val", "test")
 WITHOUT_RNN = "without_rnn"
-PICTURES = "pictures"  # a folder of nothing else, as DVC takes any file of one that it draws for data of a plot
+PICTURES = "pictures"  # only pictures, as DVC takes every file in a folder that it draws for the data of a plot
 Predictions = dict[str, VideoLabels]
 
 
 def main() -> None:
-    """Write results/evaluation and results/metrics.json, and go on in the runs of both models."""
+    """Write results/evaluation and results/metrics.json, and log them into the MLflow runs of both models."""
     params = load_params()
     manifest, labels = read_manifest(PREPARED)
     label_space = manifest.label_space
@@ -79,7 +79,16 @@ def main() -> None:
 
 
 def predict_sources(model: Model, sources: list[Source], *, description: str) -> Predictions:
-    """Labels of each source: from the cached features where the model reads those, else from the file itself."""
+    """Label sources, from the cached features where the model reads those, otherwise from the file itself.
+
+    Args:
+        model: The labeller.
+        sources: The sources.
+        description: The text of the progress bar.
+
+    Returns:
+        The labels of each source, by its stem.
+    """
     return {s.stem: _predict(model, s) for s in tqdm(sources, desc=description, unit="video")}
 
 
@@ -99,7 +108,16 @@ def _evaluate(truth: dict[str, np.ndarray], predicted: Predictions, label_space:
 
 
 def calibration_of(truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace) -> dict[str, float]:
-    """How far the probabilities of all labelled frames are from how often their labels are right."""
+    """Compute how far the probabilities of all labelled frames are from the frequency of right labels.
+
+    Args:
+        truth: int64 [T] by stem.
+        predicted: The predicted labels by stem.
+        label_space: The classes.
+
+    Returns:
+        "calibration_error"; empty where it is not defined.
+    """
     actual = np.concatenate([truth[stem] for stem in truth])
     labels = np.concatenate([predicted[stem].labels for stem in truth])
     probabilities = np.concatenate([predicted[stem].probabilities for stem in truth])
@@ -111,7 +129,10 @@ def calibration_of(truth: dict[str, np.ndarray], predicted: Predictions, label_s
 def _write_report(
     out: Path, report: Report, truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace
 ) -> None:
-    """report.json, classes.csv, and confusion.csv for DVC's plot, of the last split: a row for each labelled frame."""
+    """Write report.json, classes.csv, and confusion.csv for DVC's plot.
+
+    confusion.csv has a row for each labelled frame, and is that of the last split.
+    """
     with replacing(out / "report.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n")
     write_class_table(report, out / "classes.csv")
@@ -157,7 +178,7 @@ def _write_pictures(
 def _track(
     metrics: dict[str, dict[str, float]], labeller: Model, baseline: Model, out: Path, *, search: str | None
 ) -> None:
-    """The scores of metrics.json, each into the run that trained its model, and the pictures; into `search` too."""
+    """Log the scores of metrics.json and the pictures, each into the run that trained its model and into `search`."""
     ours = {split: scores for split, scores in metrics.items() if not split.endswith(WITHOUT_RNN)}
     alone = {split: metrics[f"{split}_{WITHOUT_RNN}"] for split in ours}
     for model, of_splits, folder in ((labeller, ours, out), (baseline, alone, None)):

@@ -1,4 +1,4 @@
-"""Stage extract_features: every video through the encoder once, into one file each; goes on where it was killed."""
+"""Stage extract_features: encode every video once, into one file each; an interrupted run is resumed."""
 
 import hashlib
 from pathlib import Path
@@ -24,7 +24,7 @@ GIVEN = "given"  # features that no encoder made
 
 
 def main() -> None:
-    """Write data/features. An encoder that is trained end to end leaves the folder empty: it is read from pixels."""
+    """Write data/features. With an encoder that is trained end to end it stays empty, as training then reads pixels."""
     params = load_params()
     FEATURES.mkdir(parents=True, exist_ok=True)
     manifest, _ = read_manifest(PREPARED)
@@ -49,9 +49,15 @@ def extract_features(
     exports: Path | None,
     reader: Backend = "auto",
 ) -> None:
-    """Write the features of each source that `out` does not hold yet; remove what belongs to none of them.
+    """Write the features of each source that `out` does not contain yet, and remove files that belong to no source.
 
-    `reader` decodes the videos; features of frames by another one are made again.
+    Args:
+        sources: The sources.
+        frame_encoder: The encoder, which is moved to `device`; None for ready features.
+        out: The folder of the features.
+        device: The device of the encoder.
+        exports: The folder for exports of the encoder, see `open_runtime`.
+        reader: The reader that decodes the videos; features from the frames of another reader are computed again.
     """
     wanted = {out / f"{source.stem}{SUFFIX}": source for source in sources}
     for path in out.iterdir():

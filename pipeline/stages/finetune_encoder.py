@@ -1,4 +1,4 @@
-"""Stage finetune_encoder: build the encoder and, where asked, train it to name each frame by itself (one-to-one)."""
+"""Stage finetune_encoder: build the encoder and, if set, train it to classify each frame by itself (one-to-one)."""
 
 import shutil
 
@@ -27,7 +27,7 @@ CLASSIFIER = ENCODER / "classifier"
 
 
 def main() -> None:
-    """Write models/encoder; the frame classifier that it was trained as, where it was, lies in it."""
+    """Write models/encoder; if it was trained as a frame classifier, the folder also contains that classifier."""
     params = load_params()
     frame_encoder = make_encoder(params)
     if params.encoder.training == "frame_classifier":
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def make_encoder(params: Params) -> FrameEncoder | None:
-    """The encoder and the preprocessing that the settings describe; None where features are given."""
+    """Make the encoder and the preprocessing that the settings describe; None where features are given."""
     settings, pixels = params.encoder, params.dataset.pixels
     if settings.name == "given":
         return None
@@ -54,9 +54,14 @@ def make_encoder(params: Params) -> FrameEncoder | None:
 
 
 def train_classifier(params: Params, frame_encoder: FrameEncoder | None) -> None:
-    """Train the encoder with a head that sees one frame at a time; afterwards it holds its best weights."""
+    """Train the encoder with a head that sees one frame at a time.
+
+    Args:
+        params: The settings.
+        frame_encoder: The encoder, which has its best weights afterwards.
+    """
     from pipeline.training.labeller import train
-    from pipeline.training.labeller_data import TrainingData  # a frozen encoder needs none of it, and it takes seconds
+    from pipeline.training.labeller_data import TrainingData  # a frozen encoder does not need it, and it takes seconds
 
     assert frame_encoder is not None, "config refuses a frame classifier on given features"
     alone = params.model_copy(update={"labeller": FRAME_HEAD, "training": params.encoder.classifier})

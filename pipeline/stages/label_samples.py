@@ -1,4 +1,4 @@
-"""Stage label_samples: label held-out videos as a user would, with the trained checkpoint, into outputs/."""
+"""Stage label_samples: label held-out videos into outputs/ with the trained checkpoint, as a user would."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ from pipeline.stages.paths import LABELLER, OUTPUTS, PREPARED
 
 
 def main() -> None:
-    """Write outputs/: labels of the first `num_samples` held-out videos, with overlays where there are pixels."""
+    """Write outputs/: the labels of the first `num_samples` held-out videos, with overlays where there are pixels."""
     params = load_params()
     manifest, _ = read_manifest(PREPARED)
     sources = manifest.of_split("test") or manifest.of_split("val") or manifest.of_split("train")

@@ -1,4 +1,4 @@
-"""Stage make_scenes: write the embedded data set, from its seed."""
+"""Stage make_scenes: write the embedded data set from its seed."""
 
 from pipeline.config import load_params
 from pipeline.datasets.scenes.write import make_scenes

@@ -1,4 +1,4 @@
-"""Where the stages put what they make; dvc.yaml names the same places."""
+"""The paths of the outputs of the stages; dvc.yaml names the same paths."""
 
 from pathlib import Path
 

@@ -42,7 +42,19 @@ def main() -> None:
 
 
 def prepare(params: Params, out: Path) -> Manifest:
-    """Check, split and write. Raises InputError with every problem that dataset.skip_broken does not leave out."""
+    """Check a data set, split it, and write its manifest and reports.
+
+    Args:
+        params: The settings.
+        out: The folder of the output, which replaces an earlier one.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: The data set has problems that dataset.skip_broken does not leave out, does not fit the settings, or
+            has no video to train on.
+    """
     scan = scan_dataset(params.dataset.root, reader=params.dataset.reader, progress=_progress)
     _check_encoder(params, scan)
     _check_reader(params, scan)
@@ -131,7 +143,7 @@ def _raise_or_skip(scan: Scan, *, skip_broken: bool) -> None:
 
 
 def _write_decode_report(scan: Scan, reader: ReaderName, path: Path) -> None:
-    """One row per file: what its header declares, what is there to decode, what is wrong with it, what decodes it."""
+    """Write one row per file: its declared frames, its frames, its problems, and the reader that decodes it."""
     decoded_by = reader if scan.kind == "videos" else None
     names = ["stem", "num_frames", "declared_frames", "frame_rate", "variable_frame_rate", "width", "height"]
     with replacing(path) as temporary, temporary.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""Stage prepare_captions: check every captioned image, split them, and put them through the encoder, once."""
+"""Stage prepare_captions: check every captioned image, split the images by group, and encode each of them once."""
 
 import sys
 from collections.abc import Iterable
@@ -45,7 +45,11 @@ def main() -> None:
 
 
 def prepare_captions(params: Params) -> CaptionManifest:
-    """Check and split. Raises InputError with every problem that captions.skip_broken does not leave out."""
+    """Check a captioned image set and split it.
+
+    Raises:
+        InputError: The data set has problems that captions.skip_broken does not leave out, or no image to train on.
+    """
     settings = params.captions
     scan = scan_captions(settings.root, progress=_progress)
     for problem in scan.raise_or_skip(skip_broken=settings.skip_broken, section="captions", files="images"):
@@ -82,7 +86,15 @@ def _summarise(manifest: CaptionManifest, *, num_left_out: int) -> None:
 def encode_manifest(
     manifest: CaptionManifest, frame_encoder: FrameEncoder, out: Path, *, mirror: bool, device: torch.device
 ) -> None:
-    """Write the features of the images that `out` does not hold yet; remove those of others."""
+    """Write the features of the images that `out` does not contain yet, and remove those of other images.
+
+    Args:
+        manifest: The data set.
+        frame_encoder: The encoder, which is moved to `device`.
+        out: The folder of the features.
+        mirror: Whether the images to train on are also encoded mirrored.
+        device: The device of the encoder.
+    """
     pictures = manifest.pictures(mirror=mirror)
     digests = [manifest.images[index].sha256 + " mirrored" * mirrored for index, mirrored in pictures]
     files = plan_files(digests, out, encoder_fingerprint=frame_encoder.fingerprint())
@@ -102,7 +114,10 @@ def encode_manifest(
 
 
 def _read(path: Path, preprocess: Preprocess, *, mirrored: bool) -> np.ndarray:
-    """uint8 [H, W, 3]; mirrored within the region of interest, which so remains the same part of the image."""
+    """Read an image, uint8 [H, W, 3].
+
+    It is mirrored within the region of interest, so that the region remains the same part of the image.
+    """
     pixels = read_image(path)
     if mirrored:
         left, _, right, _ = preprocess.crop_box(width=pixels.shape[1], height=pixels.shape[0])

@@ -1,4 +1,7 @@
-"""Stage train_baseline: the same encoder, settings and data without the recurrent network, what memory is worth."""
+"""Stage train_baseline: train with the same encoder, settings and data, but without the recurrent network.
+
+The difference to the labeller shows the value of memory.
+"""
 
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params

@@ -1,4 +1,4 @@
-"""Stage train_captioner: the recurrent network that looks at images and writes, on cached features."""
+"""Stage train_captioner: train the recurrent network that describes images, on cached features."""
 
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params

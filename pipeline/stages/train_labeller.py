@@ -1,4 +1,4 @@
-"""Stage train_labeller: the recurrent network, on cached features or end to end with its encoder."""
+"""Stage train_labeller: train the recurrent network, on cached features or end to end with its encoder."""
 
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config import load_params
