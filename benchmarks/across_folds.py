@@ -1,12 +1,13 @@
-"""Probabilities calibrated without a validation split: each fold by the others, whose test groups it was trained on.
+"""Calibration of probabilities without a validation split: each fold by the others, whose test groups it trained on.
 
-A fold's temperature is fitted on what the models of the other folds say of their own test videos, which they have not
-seen. No label of the fold's test videos takes part but in training those models. It is the temperature at which labels
-are right as often as their probabilities say on the mean. Cross-entropy, by which the pipeline fits its own, asks for
-other ones after label smoothing, which takes probability from the label for all classes alike.
+The temperature of a fold is fitted on the predictions of the other folds' models for their own test videos, which they
+have not seen. The labels of the fold's test videos are used only in the training of those models. The temperature is
+the one at which labels are right as often as their probabilities say on average. Cross-entropy, by which the pipeline
+fits its own temperature, gives other temperatures after label smoothing, which takes probability from the label equally
+for all classes.
 
-What few videos say is no exact measure: the frames of a segment are right or wrong together. `error_by_chance` tells
-how large a calibration error looks where every probability is exactly right.
+A few videos are not an exact measure: the frames of a segment are right or wrong together. `error_by_chance` shows how
+large a calibration error seems where every probability is exactly right.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,33 +28,49 @@ NUM_THROWS = 200
 
 
 class Calibration(NamedTuple):
-    """Calibration errors in percent, each at the temperature of the other folds but for `together_as_they_are`."""
+    """Calibration errors in percent, each at the temperature of the other folds unless noted.
+
+    Attributes:
+        of_folds: Of the test videos of each fold.
+        of_folds_by_chance: See `Tested.error_by_chance`, for each fold.
+        together: Of all test videos of all folds.
+        together_as_they_are: Of all test videos of all folds, without a temperature.
+        together_by_chance: See `Tested.error_by_chance`, for all test videos of all folds.
+    """
 
     of_folds: list[float]
     of_folds_by_chance: list[float]
-    together: float  # all test videos of all folds
+    together: float
     together_as_they_are: float
     together_by_chance: float
 
 
 class Tested(NamedTuple):
-    """The labelled frames of a fold's test videos, N in all: probabilities [N, K], true and given labels int64 [N]."""
+    """The N labelled frames of a fold's test videos, with K classes.
+
+    Attributes:
+        probabilities: [N, K].
+        truth: int64 [N], the true labels.
+        labels: int64 [N], the predicted labels.
+    """
 
     probabilities: np.ndarray
     truth: np.ndarray
     labels: np.ndarray
 
     def chosen(self, temperature: float = 1.0) -> np.ndarray:
-        """The probabilities [N] of the given labels."""
+        """Return the probabilities [N] of the predicted labels at this temperature."""
         return np.take_along_axis(tempered(self.probabilities, temperature), self.labels[:, None], axis=1)[:, 0]
 
     def error(self, temperature: float = 1.0) -> float:
-        """The calibration error of the given labels at this temperature."""
+        """Return the calibration error of the predicted labels at this temperature."""
         return _error(self.chosen(temperature), self.labels == self.truth)
 
     def error_by_chance(self) -> float:
-        """The mean calibration error if labels were right exactly as often as their probabilities say, but all frames
-        of a stretch with one label and one true label by one throw of the dice."""
+        """Return the mean calibration error of labels that are right exactly as often as their probabilities say.
+
+        One random number decides for all frames of a stretch with one predicted and one true label.
+        """
         generator = np.random.default_rng(0)
         changes = (np.diff(self.labels) != 0) | (np.diff(self.truth) != 0)
         stretch = np.concatenate([[0], np.cumsum(changes)])
@@ -62,7 +79,7 @@ class Tested(NamedTuple):
         return float(np.mean([_error(chosen, dice < chosen) for dice in thrown]))
 
     def even_temperature(self) -> float:
-        """At which the mean probability of the given labels is the share of them that is right."""
+        """Return the temperature at which the mean probability of the predicted labels is the share of right labels."""
         share_right = (self.labels == self.truth).mean()
         return search_temperature(lambda tried: float(self.chosen(tried).mean() - share_right))
 
@@ -74,7 +91,7 @@ def _error(probabilities: np.ndarray, correct: np.ndarray) -> float:
 
 
 def name_test_videos(work: Path) -> Tested:
-    """What the labeller of the stages that ran in `work` says of its test videos, which are ready features."""
+    """Label the test videos, which are ready features, with the labeller of the stages that ran in `work`."""
     manifest, labels = read_manifest(work / PREPARED)
     model = load_model(str(work / LABELLER), device="cpu")
     parts = []
@@ -88,12 +105,12 @@ def name_test_videos(work: Path) -> Tested:
 
 
 def join(folds: Iterable[Tested]) -> Tested:
-    """The frames of all folds as those of one."""
+    """Join the frames of all folds."""
     return Tested(*map(np.concatenate, zip(*folds, strict=True)))
 
 
 def calibrate(works: Sequence[Path]) -> Calibration:
-    """Those of the labellers of the stages that ran in these folders, one a fold."""
+    """Compute the calibration errors of the labellers of the stages that ran in these folders, one per fold."""
     folds = [name_test_videos(work) for work in works]
     errors, tempered_folds = [], []
     for index, fold in enumerate(folds):

@@ -34,6 +34,7 @@ PARALLEL_DECODERS = 32
 
 
 def main() -> None:
+    """Print all rates and times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="models/captioner", help="checkpoint folder of a captioner, or MLflow URI")
     parser.add_argument("--images", type=Path, default=Path("data/scenes/images"), help="a folder of images")
@@ -52,12 +53,12 @@ def main() -> None:
 
 
 def _scaled(model: CaptionModel, paths: list[Path]) -> torch.Tensor:
-    """Images uint8 [n, h, w, 3] of the encoder's size."""
+    """Read images, uint8 [n, h, w, 3], scaled to the encoder's size."""
     return torch.cat([model.frame_encoder.preprocess.resize(read_image(path)[None]) for path in paths])
 
 
 def _encode(model: CaptionModel, scaled: torch.Tensor) -> torch.Tensor:
-    """uint8 [n, h, w, 3] -> regions [n, R, C], by the encoder that the command uses."""
+    """Encode images uint8 [n, h, w, 3] into regions [n, R, C], with the encoder that the command uses."""
     if model.runtime is None:
         return _encode_by_torch(model, scaled)
     return model.frame_encoder.encoder.regions_of(model.runtime.submit(scaled.numpy()).result())
@@ -65,7 +66,7 @@ def _encode(model: CaptionModel, scaled: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def _encode_by_torch(model: CaptionModel, scaled: torch.Tensor) -> torch.Tensor:
-    """As `_encode`, a batch on all cores at a time; on the captioner's device."""
+    """Encode images as `_encode` does, on the captioner's device, one batch at a time on all cores."""
     device, normalize = model.captioner.word_bias.device, model.frame_encoder.preprocess.normalize
     batches = scaled.split(model.frame_encoder.spec.batch_size)
     regions = torch.cat([model.frame_encoder.encoder.regions(normalize(batch).to(device)) for batch in batches])
@@ -74,7 +75,7 @@ def _encode_by_torch(model: CaptionModel, scaled: torch.Tensor) -> torch.Tensor:
 
 
 def _print_rates(model: CaptionModel, paths: list[Path], rounds: int) -> None:
-    """Images a second: encoding alone, of pixels that wait in memory, and the whole way from files to captions."""
+    """Print images per second of encoding alone, with the pixels in memory, and of all steps from files to captions."""
     scaled = _scaled(model, paths)
     searches = {f"beam {k}": plan_search(model, beam_size=k) for k in (1, 3, 5)}
 
@@ -105,7 +106,7 @@ def _print_rates(model: CaptionModel, paths: list[Path], rounds: int) -> None:
 
 
 def _print_beams(model: CaptionModel, paths: list[Path], rounds: int) -> None:
-    """The search alone, on all cores, and with the encoding of the same images before it."""
+    """Print the time of the search alone, on all cores, and with the encoding of the same images before it."""
     scaled = _scaled(model, paths)
     regions = _encode(model, scaled)
     searches = {k: plan_search(model, beam_size=k) for k in (1, 3, 5)}

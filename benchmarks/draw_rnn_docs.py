@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/explained/rnn.md into docs/images: two sketches, and gradients as they were measured.
+"""Draw the pictures of docs/explained/rnn.md into docs/images: two sketches, and measured gradients.
 
 Run from the repository's root: python benchmarks/draw_rnn_docs.py
 """
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def draw_unrolled() -> Figure:
-    """The loop, and the same loop laid out over four frames, with the two ways of the gradient."""
+    """Draw the loop, and the same loop unrolled over four frames, with the two paths of the gradient."""
     figure, axes = _sketch(10, 3.4, x=(-0.6, 10.4), y=(-1.5, 2.35))
     cell(axes, 0.6, 0, "h")
     _arrow(axes, (0.6, -0.85), (0.6, -0.32), "W_ih", side=-1)
@@ -69,7 +69,7 @@ def draw_unrolled() -> Figure:
 
 
 def draw_shapes() -> Figure:
-    """What is read and what is written, of each of the five shapes."""
+    """Draw the frames that are read and the frames that are written, for each of the five shapes."""
     figure, axes = _sketch(10, 2.5, x=(-0.3, 23), y=(-2.1, 2.3))
     shapes = {  # name: frames that are read, frames that are written
         "one-to-one": ([0], [0]),
@@ -92,7 +92,7 @@ def draw_shapes() -> Figure:
             if t in written:
                 _arrow(axes, (x, 0.45), (x, 1.2))
                 _text(axes, x, 1.5, f"p$_{t}$", size=9)
-            if name == "one-to-many" and t + 1 < num_frames:  # what was written is read next
+            if name == "one-to-many" and t + 1 < num_frames:  # the output is the next input
                 axes.plot([x + 0.3, x + 0.75, x + 0.75, x + 1.5], [1.5, 1.5, -1.1, -1.1], color=FAINT, linestyle=":")
                 _arrow(axes, (x + 1.5, -1.1), (x + 1.5, -0.45), color=FAINT)
             if t + 1 < num_frames:
@@ -105,7 +105,7 @@ def draw_shapes() -> Figure:
 
 
 def draw_gradients() -> Figure:
-    """dL/dh of the last frame's loss by frames back, before and after learning to remember; and what was remembered."""
+    """Draw dL/dh of the last frame's loss over the frames back, before and after training, and the accuracy."""
     figure = Figure(figsize=(12, 3.6), facecolor="white", layout="constrained")
     fresh_axes, learning_axes, taught_axes = figure.subplots(1, 3)
     for (name, options), color in zip(NETWORKS.items(), COLORS, strict=True):
@@ -121,7 +121,7 @@ def draw_gradients() -> Figure:
         for axes, flow in ((fresh_axes, fresh), (taught_axes, taught)):
             if flow.norms.shape[2] == NUM_FRAMES:
                 axes.plot(flow.norms[0, 0], color=color, label=f"{name}: {flow.longest:.2f}")
-            else:  # the last frames were left out, as their loss is 0 in float32: there is no gradient to follow
+            else:  # the last frames are left out: their loss is 0 in float32, so there is no gradient to follow
                 axes.plot([], color=color, label=f"{name}: loss is 0")
     _finish(fresh_axes, "before training", "frames back from the loss", "norm of dL/dh, relative")
     _finish(learning_axes, "frame 99 named after the mark of frame 0", "training step", "% right")
@@ -143,7 +143,7 @@ def _finish(axes: Axes, title: str, x_label: str, y_label: str) -> None:
 
 
 def _made_videos(seed: int, num_videos: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frame 0 shows one of two marks, all others noise; every frame is to be named after the mark."""
+    """Make videos whose frame 0 shows one of two marks and all others noise; the label of all frames is the mark."""
     generator = torch.Generator().manual_seed(seed)
     classes = torch.randint(0, 2, (num_videos,), generator=generator)
     x = torch.randn(num_videos, NUM_FRAMES, 3, generator=generator)
@@ -163,7 +163,11 @@ def _measure(labeller: Labeller) -> GradientFlow:
 
 
 def _teach(labeller: Labeller) -> list[float]:
-    """Train it; how many percent of the last frames of new videos it names rightly, at first and every EVERY steps."""
+    """Train a labeller.
+
+    Returns:
+        Its accuracy in percent on the last frames of new videos, before the training and after every EVERY steps.
+    """
     optimizer = torch.optim.Adam(labeller.parameters(), lr=0.003)
     accuracy = [_accuracy(labeller)]
     for step in range(1, NUM_STEPS + 1):
@@ -185,7 +189,10 @@ def _accuracy(labeller: Labeller) -> float:
 
 @torch.no_grad()
 def _count_open_gates(labeller: Labeller) -> int:
-    """z and f both stand second in their gates; the first frames, up to the mark, are left out."""
+    """Count the units whose z (GRU) or f (LSTM) is over 0.9 on average, without the first frames, up to the mark.
+
+    Both z and f are the second of the gates.
+    """
     x, _ = _made_videos(10**6 + 1)
     embedded, _ = labeller.eval()._embed(x)
     rnn = labeller.rnn
@@ -203,6 +210,7 @@ def _sketch(width: float, height: float, *, x: tuple[float, float], y: tuple[flo
 
 
 def cell(axes: Axes, x: float, y: float, name: str, *, width: float = 0.32) -> None:
+    """Draw a box with a name around the point (x, y)."""
     corners = (x - width, y - width), 2 * width, 2 * width
     axes.add_patch(FancyBboxPatch(*corners, "round,pad=0,rounding_size=0.1", facecolor="#dbe7f3", edgecolor=BLUE))
     _text(axes, x, y, name)
@@ -221,7 +229,7 @@ def _arrow(
     side: int = 1,
     color: str = INK,
 ) -> None:
-    """`name` stands above (side 1) a horizontal arrow, or to the left (-1) of a vertical one."""
+    """Draw an arrow; `name` is above a horizontal arrow (side 1), or to the left of a vertical one (-1)."""
     axes.annotate("", stop, start, arrowprops={"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0})
     if name:
         x, y = (start[0] + stop[0]) / 2, (start[1] + stop[1]) / 2

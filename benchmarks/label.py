@@ -54,12 +54,13 @@ LITE0 = "efficientnet_lite0"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
 LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "reduced": {"torch": 7.0, "script": 4.5}}
 BOUND_LIMIT = 0.9
-SCRIPT_FRAMES = 200  # the slowest part is measured on fewer
+SCRIPT_FRAMES = 200  # the slowest part is measured on fewer frames
 TORCH_FRAMES = 128
 NUM_CLIPS, CLIP_FRAMES = 16, 75
 
 
 def main() -> None:
+    """Print all rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--video", type=Path, required=True, help="what is labelled; some hundred frames are enough")
     parser.add_argument("--model", help="checkpoint folder of a labeller that sees videos, or MLflow URI")
@@ -92,9 +93,17 @@ def make_model(
     is_random: bool = False,
     **labeller: Any,
 ) -> Path:
-    """A checkpoint with an encoder at a size, None for its own, and the labeller of params.yaml but for what is given.
+    """Write a checkpoint of a labeller that was not trained.
 
-    All weights but Lite0's are random, those too if `is_random`.
+    Args:
+        folder: The checkpoint, which must not exist.
+        encoder: The name of the encoder.
+        size: (height, width) of its frames, in pixels; None for its own size.
+        is_random: Whether the weights of Lite0 are random too; all others always are.
+        **labeller: Settings of the labeller that replace those of params.yaml.
+
+    Returns:
+        The folder.
     """
     torch.manual_seed(0)
     settings = load_params().labeller.model_copy(update=labeller)
@@ -117,7 +126,18 @@ def make_model(
 
 
 def scaled_copy(source: Path, path: Path, width: int, height: int, *, max_frames: int | None = None) -> Path:
-    """The video at another size, H.264, at its own average rate."""
+    """Write a video at another size, in H.264, at its own average frame rate.
+
+    Args:
+        source: The video.
+        path: The new file.
+        width: In pixels.
+        height: In pixels.
+        max_frames: The maximum number of frames; None for all.
+
+    Returns:
+        The new file.
+    """
     with av.open(str(source)) as video, av.open(str(path), "w") as container:
         rate = video.streams.video[0].average_rate or Fraction(30)
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
@@ -132,6 +152,15 @@ def scaled_copy(source: Path, path: Path, width: int, height: int, *, max_frames
 
 
 def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, rounds: int) -> None:
+    """Print the rates of all parts for one video.
+
+    Args:
+        name: The name of the video's size.
+        path: The video.
+        models: The labeller by precision.
+        out: The folder of the labels.
+        rounds: The number of rounds in which the parts take turns.
+    """
     runtimes = {precision: _runtime(model) for precision, model in models.items()}
     frames = runtimes["full"].frame_encoder
     with open_scaled(path, frames.preprocess) as video:
@@ -165,6 +194,14 @@ def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, roun
 
 
 def print_many_clips(path: Path, model: Model, folder: Path, rounds: int) -> None:
+    """Print the rates of many short clips, labelled one at a time and two in parallel.
+
+    Args:
+        path: The video from whose start the clips are made.
+        model: The labeller.
+        folder: The folder of the clips and labels.
+        rounds: The number of rounds in which the parts take turns.
+    """
     clips = folder / "clips"
     clips.mkdir()
     first = scaled_copy(path, clips / "clip0.mp4", *SIZES["360p"], max_frames=CLIP_FRAMES)
@@ -179,6 +216,7 @@ def print_many_clips(path: Path, model: Model, folder: Path, rounds: int) -> Non
 
 
 def label(paths: list[Path], model: Model, out: Path, *, num_parallel: int = 1) -> None:
+    """Label videos into the folder `out`, `num_parallel` of them in parallel; a failure ends the benchmark."""
     label_videos(paths, model, out, outputs=OutputOptions(again=True), num_parallel=num_parallel, on_failure=sys.exit)
 
 
@@ -188,20 +226,22 @@ def _runtime(model: Model) -> Runtime:
 
 
 def by_torch(model: Model) -> Model:
-    """The same model, its encoder run by torch in float32: what labels are compared with."""
+    """Return the same model with its encoder run by torch in float32, as the reference for the labels."""
     reference = replace(model)
-    reference.__dict__["runtime"] = TorchRuntime(_runtime(model).frame_encoder)  # in place of the cached property
+    reference.__dict__["runtime"] = TorchRuntime(_runtime(model).frame_encoder)  # replaces the cached property
     return reference
 
 
 @torch.inference_mode()
 def encode_by_torch(frames: FrameEncoder, pixels: np.ndarray) -> torch.Tensor:
+    """Encode scaled pixels uint8 [T, h, w, 3] with torch, in batches of 32: [T, F]."""
     images = frames.preprocess.normalize(torch.from_numpy(pixels))
     return torch.cat([frames.encoder.encode_batch(batch) for batch in images.split(32)])
 
 
 @torch.inference_mode()
 def run_script(path: Path, frames: FrameEncoder) -> list[torch.Tensor]:
+    """Encode the first SCRIPT_FRAMES frames as a simple script does: OpenCV and torch, one frame after the other."""
     capture = cv2.VideoCapture(str(path))
     height, width = frames.preprocess.size
     features = []
@@ -215,11 +255,13 @@ def run_script(path: Path, frames: FrameEncoder) -> list[torch.Tensor]:
 
 
 def encode(runtime: Runtime, pixels: np.ndarray) -> torch.Tensor:
+    """Encode scaled pixels uint8 [T, h, w, 3] with a runtime, in batches of 32: [T, F]."""
     pending = [runtime.submit(pixels[start : start + 32]) for start in range(0, len(pixels), 32)]
     return torch.cat([features.result() for features in pending])
 
 
 def decode(path: Path, frames: FrameEncoder) -> int:
+    """Decode and scale a video, and return the number of its frames."""
     with open_scaled(path, frames.preprocess) as video:
         return sum(len(batch.pixels) for batch in video.read())
 

@@ -69,9 +69,9 @@ from pipeline.video.types import OpenScaled
 
 PRECISIONS: tuple[Precision, ...] = ("full", "reduced")
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
-FASTER = 1.05  # a layout that is faster by less is not taken
+FASTER = 1.05  # a layout that is faster by less is not used
 SAMPLE_SECONDS = 0.05
-# FFmpeg with one thread for each video, in place of as many as there are cores.
+# FFmpeg with one thread for each video, instead of one for each core.
 ONE_THREAD_EACH = patch.object(
     pyav, "decode_strictly", lambda stream, fitting_batch_frames: decode_strictly(stream, fitting_batch_frames=False)
 )
@@ -79,9 +79,9 @@ ONE_THREAD_EACH = patch.object(
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the run is."""
+    """The size of the run."""
 
-    networks: tuple[str, ...]  # the first one is what most is measured with
+    networks: tuple[str, ...]  # most is measured with the first one
     image_size: tuple[int, int]
     video_sizes: dict[str, tuple[int, int]]
     lengths: tuple[int, ...]  # of videos, in frames
@@ -111,6 +111,7 @@ ON_CPU = Scale(
 
 
 def main() -> None:
+    """Run all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--seconds", type=float, default=95, help="no part begins later (default: 95)")
@@ -127,7 +128,13 @@ def main() -> None:
 
 
 class Run:
-    """What the parts share: models and videos in a temporary folder."""
+    """The parts of the benchmark, which share models and videos in a temporary folder.
+
+    Args:
+        device: "cuda" or "cpu".
+        scale: The size of the run.
+        folder: The temporary folder.
+    """
 
     def __init__(self, device: str, scale: Scale, folder: Path) -> None:
         self.device, self.scale, self.folder = device, scale, folder
@@ -137,12 +144,12 @@ class Run:
             for name in scale.networks
         }
         self.num_frames: dict[Path, int] = {}
-        self.batches_seen: list[int] = []  # frames in each
+        self.batches_seen: list[int] = []  # the number of frames in each batch
         self.videos = {name: self.make_videos(name, *size) for name, size in scale.video_sizes.items()}
         self.default = self.videos[next(iter(scale.video_sizes))]
 
     def do(self, part: Callable[[], None], seconds: float) -> None:
-        """One part; one that fails prints why, and the others go on."""
+        """Run one part, unless more than `seconds` have passed; a part that fails prints why."""
         began = time.perf_counter() - self.start
         if began > seconds:
             print(f"\n{part.__name__}: left out, no time")
@@ -155,7 +162,7 @@ class Run:
             print(f"{part.__name__}: failed", flush=True)
 
     def make_videos(self, name: str, width: int, height: int) -> list[Path]:
-        """Those of all lengths, then their copies."""
+        """Write a video of each length and its copies, into the folder `name`, and return them sorted by name."""
         paths = []
         (self.folder / name).mkdir()
         for length in self.scale.lengths:
@@ -167,16 +174,20 @@ class Run:
         return sorted(paths)
 
     def frames(self, network: str, device: str | None = None) -> FrameEncoder:
+        """Load the encoder of a network onto a device; None for the device of the run."""
         found = load_checkpoint(self.models[network], device=torch.device(device or self.device)).frame_encoder
         assert found is not None
         return found
 
     def open(self, frames: FrameEncoder, precision: Precision) -> Runtime:
+        """Open the runtime of an encoder, which records the sizes of its batches."""
         runtime = (CUDARuntime if self.device == "cuda" else StandIn)(frames, precision=precision)
         runtime._batches._free = [self.counted(encoder) for encoder in runtime._batches._free]
         return runtime
 
     def counted(self, encoder: BatchEncoder) -> BatchEncoder:
+        """Return an encoder that also records the sizes of its batches."""
+
         def encode(parts: list[np.ndarray]) -> Tensor:
             self.batches_seen.append(sum(map(len, parts)))
             return encoder(parts)
@@ -184,13 +195,15 @@ class Run:
         return encode
 
     def model(self, network: str, precision: Precision) -> Model:
+        """Load the labeller of a network, and use it once."""
         model = Model(load_checkpoint(self.models[network], device=torch.device(self.device)), precision)
         assert model.checkpoint.frame_encoder is not None
         model.__dict__["runtime"] = self.open(model.checkpoint.frame_encoder, precision)
-        self.label_some(self.default[:1], model, 1, self.folder / "warm")  # what is set up at the first use
+        self.label_some(self.default[:1], model, 1, self.folder / "warm")  # as parts are set up at the first use
         return model
 
     def encoder(self) -> None:
+        """Print the rates of encoding alone."""
         pixels = some_pixels(64, self.scale.image_size)
         for network in self.scale.networks:
             frames = self.frames(network)
@@ -200,7 +213,14 @@ class Run:
                 self.choose_layout(frames, precision, pixels, is_chosen=network == self.scale.networks[0])
 
     def choose_layout(self, frames: FrameEncoder, precision: Precision, pixels: np.ndarray, *, is_chosen: bool) -> None:
-        """Print the rates of both layouts; `is_chosen`: take the faster one for what follows."""
+        """Print the rates of both layouts; with `is_chosen`, the faster one is used afterwards.
+
+        Args:
+            frames: The encoder.
+            precision: The precision.
+            pixels: uint8 [T, h, w, 3], of the encoder's size.
+            is_chosen: Whether to use the faster layout afterwards, if it is faster by FASTER.
+        """
         usual, rates = cuda_graph.LAYOUTS[precision], {}
         for name, layout in LAYOUTS.items():
             cuda_graph.LAYOUTS[precision] = layout
@@ -217,7 +237,7 @@ class Run:
             print(f"  from here on {precision} is computed with the other layout")
 
     def rate(self, runtime: Runtime, pixels: np.ndarray) -> float:
-        """Images a second of a runtime that always has enough to do."""
+        """Measure the images per second of a runtime that always has enough to do."""
         runtime.submit(pixels).result()
         waiting = deque(runtime.submit(pixels) for _ in range(8))
         num_images, began = 0, time.perf_counter()
@@ -230,6 +250,7 @@ class Run:
         return num_images / taken
 
     def agree(self) -> None:
+        """Compare features and labels with those of a CPU in float32."""
         network, path = self.scale.networks[0], self.default[0]
         on_cpu = self.frames(network, "cpu")
         with open_scaled(path, on_cpu.preprocess) as reader:
@@ -248,6 +269,7 @@ class Run:
             describe(f"runtime, {precision}", model.runtime.submit(pixels).result(), f", labels agree {same:.2%}")
 
     def label(self) -> None:
+        """Print the rates of labelling by the number of parallel videos, and whether the labels are always the same."""
         for precision in PRECISIONS:
             model, seen = self.model(self.scale.networks[0], precision), []
             for jobs in self.scale.jobs:
@@ -262,11 +284,11 @@ class Run:
             print(f"  the same bytes each time: {all(found == seen[0] for found in seen)}")
 
     def labels_in(self, out: Path) -> list[bytes]:
-        """Of the videos that are labelled each time."""
+        """Return the labels of the videos that are labelled each time."""
         return [(out / f"{path.stem}.frames.csv").read_bytes() for path in self.default[:8]]
 
     def label_more(self) -> None:
-        """Larger frames, and a larger network."""
+        """Print the rates of labelling with larger frames, and with a larger network."""
         jobs = self.scale.jobs[-1]
         large = list(self.scale.video_sizes)[-1]
         for precision in PRECISIONS:
@@ -281,6 +303,16 @@ class Run:
     def print_labelling(
         self, told: str, videos: list[Path], model: Model, jobs: int, out: Path, *, decoder_processes: bool = True
     ) -> None:
+        """Label videos, and print the rate, how full the batches were, and how busy the GPU was.
+
+        Args:
+            told: The title of the line.
+            videos: The videos.
+            model: The labeller.
+            jobs: The number of parallel videos.
+            out: The folder of the labels.
+            decoder_processes: Whether each video is decoded in its own process, and not in a thread.
+        """
         self.batches_seen.clear()
         with Utilization(self.device) as utilization:
             rate, seconds = self.label_some(videos, model, jobs, out, decoder_processes=decoder_processes)
@@ -291,7 +323,11 @@ class Run:
     def label_some(
         self, videos: list[Path], model: Model, jobs: int, out: Path, *, decoder_processes: bool = True
     ) -> tuple[float, float]:
-        """Frames a second, and seconds."""
+        """Label videos; `print_labelling` documents the arguments.
+
+        Returns:
+            The frames per second, and the seconds.
+        """
         out.mkdir(exist_ok=True)
         began = time.perf_counter()
         label_videos(
@@ -307,6 +343,7 @@ class Run:
         return sum(self.num_frames[path] for path in videos) / taken, taken
 
     def profile(self) -> None:
+        """Print the time in which kernels ran."""
         jobs = self.scale.jobs[-1]
         kind = ProfilerActivity.CUDA if self.device == "cuda" else ProfilerActivity.CPU
         for network in self.scale.networks:
@@ -317,6 +354,7 @@ class Run:
             print(f"  {network}, full, {jobs} at once: {rate:.0f} frames a second, {kernels}", flush=True)
 
     def decode(self) -> None:
+        """Print the rates of decoding and scaling alone."""
         preprocess = self.frames(self.scale.networks[0], "cpu").preprocess
 
         def rate(paths: list[Path], num_parallel: int, opening: OpenScaled) -> float:
@@ -328,7 +366,7 @@ class Run:
         for name, paths in self.videos.items():
             for jobs in self.scale.jobs:
                 with DecoderProcesses(jobs) as processes:
-                    rate(paths[:jobs], jobs, processes.open_scaled)  # they start
+                    rate(paths[:jobs], jobs, processes.open_scaled)  # the processes start
                     in_processes = rate(paths[: 2 * jobs], jobs, processes.open_scaled)
                 in_threads = rate(paths[: 2 * jobs], jobs, open_scaled)
                 with ONE_THREAD_EACH:
@@ -339,6 +377,7 @@ class Run:
                 print(f"  {name}, {jobs:2} at once, frames a second: {found}", flush=True)
 
     def batches(self) -> None:
+        """Print the rates of encoding with other sizes of batches."""
         frames, pixels = self.frames(self.scale.networks[0]), some_pixels(64, self.scale.image_size)
         height, width = self.scale.image_size
         for precision in PRECISIONS:
@@ -349,12 +388,18 @@ class Run:
 
 
 def decode_all(path: Path, *, preprocess: Preprocess, opening: OpenScaled) -> int:
+    """Decode and scale a video that `opening` opens, and return the number of its frames."""
     with opening(path, preprocess, surveyed=False) as reader:
         return sum(len(batch.pixels) for batch in reader.read())
 
 
 class StandIn:
-    """As `CUDARuntime`, on a CPU, so that everything around it can be run there."""
+    """A substitute for `CUDARuntime` on a CPU, so that everything around it can run there.
+
+    Args:
+        frames: The encoder.
+        precision: The precision.
+    """
 
     def __init__(self, frames: FrameEncoder, *, precision: Precision) -> None:
         self.frame_encoder = frames
@@ -363,11 +408,16 @@ class StandIn:
         self._batches = SharedBatches(encoders, batch_size=cuda_graph.fitting_batch_frames(*frames.preprocess.size))
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
+        """Encode frames, see `Runtime.submit`."""
         return self._batches.submit(pixels)
 
 
 class Utilization:
-    """How busy the GPU is while this is open, by NVML; printed afterwards."""
+    """Measures with NVML how busy the GPU is; use it in a `with` statement, and print it afterwards.
+
+    Args:
+        device: "cuda"; with any other device nothing is measured.
+    """
 
     def __init__(self, device: str) -> None:
         self._is_open, self._samples = threading.Event(), []
@@ -395,26 +445,42 @@ class Utilization:
     def __str__(self) -> str:
         if not self._samples:
             return "GPU busy: not measured"
-        middle = self._samples[len(self._samples) // 5 :]  # what NVML says is of the time before
+        middle = self._samples[len(self._samples) // 5 :]  # NVML reports values of the time before the sample
         return f"GPU busy {np.mean(self._samples):.0f}% ({np.mean(middle):.0f}% without the first fifth), by NVML"
 
 
 def on_failure(message: str) -> None:
+    """Raise a RuntimeError with the message of a video that cannot be labelled."""
     raise RuntimeError(message)
 
 
 def some_pixels(num_frames: int, size: tuple[int, int]) -> np.ndarray:
+    """Draw random pixels, uint8 [num_frames, height, width, 3], where `size` is (height, width)."""
     return np.random.default_rng(0).integers(0, 256, (num_frames, *size, 3), dtype=np.uint8)
 
 
 def print_agreement(expected: Tensor, told: str, found: Tensor, more: str = "") -> None:
+    """Print how far features are from the expected ones.
+
+    Args:
+        expected: [T, F].
+        told: The title of the line.
+        found: [T, F].
+        more: The end of the line.
+    """
     worst = float((found - expected).abs().max() / expected.abs().max())
     cosine = float(cosine_similarity(found, expected).min())
     print(f"  {told:42}off by at most {worst:.1e} of the largest feature, cosine {cosine:.6f}{more}", flush=True)
 
 
 def describe_kernels(profiler: profile, seconds: float, device: DeviceType) -> str:
-    """The time in which any kernel ran, and the sum of their times, of the wall time."""
+    """Describe the time in which any kernel ran, and the sum of their times, as shares of the wall time.
+
+    Args:
+        profiler: The profiler, after the run.
+        seconds: The wall time of the run.
+        device: The device of the kernels.
+    """
     result = profiler.profiler.kineto_results
     kernels = [e for e in result.events() if e.device_type() == device and not e.name().startswith("Mem")]
     if not kernels:
@@ -430,7 +496,7 @@ def describe_kernels(profiler: profile, seconds: float, device: DeviceType) -> s
 
 
 def write_video(path: Path, width: int, height: int, num_frames: int) -> Path:
-    """Textures that move over a texture that moves, with noise; H.264, 30 frames a second."""
+    """Write a video of textures that move over a moving texture, with noise: H.264, 30 frames per second."""
     generator = np.random.default_rng(0)
     canvas = texture(generator, 2 * height, 2 * width)
     shapes = [texture(generator, height // 3, width // 4) for _ in range(4)]
@@ -458,7 +524,7 @@ def write_video(path: Path, width: int, height: int, num_frames: int) -> Path:
 
 
 def texture(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Grey levels 16 to 231 with structure of all sizes: sums of noise at several scales."""
+    """Draw grey levels 16 to 231, uint8 [height, width], with structure of all sizes: noise at several scales."""
     values = np.zeros((height, width), np.float32)
     for scale in (6, 20, 60):
         coarse = generator.standard_normal((height // scale + 1, width // scale + 1), dtype=np.float32)

@@ -46,6 +46,7 @@ NOT_COUNTED_SECONDS = 3.0
 
 
 def main() -> None:
+    """Print the delays of both precisions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--video", type=Path, required=True, help="what is sent, again and again")
     parser.add_argument("--model", help="checkpoint folder of a causal labeller that sees videos, or MLflow URI")
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 def read_pictures(path: Path) -> list[np.ndarray]:
-    """Up to ten seconds of it, uint8 [HEIGHT, WIDTH, 3]."""
+    """Read up to ten seconds of a video, uint8 [HEIGHT, WIDTH, 3] for each frame."""
     pictures = []
     with av.open(str(path)) as video:
         for frame in video.decode(video=0):
@@ -82,7 +83,13 @@ def read_pictures(path: Path) -> list[np.ndarray]:
 
 
 class Turn(NamedTuple):
-    """Delays of the frames that count, in milliseconds, and how many frames were dropped between them."""
+    """The delays of one turn, without its first seconds.
+
+    Attributes:
+        captured: float64 [T], the delays in milliseconds of the labels after the capture of their frames.
+        sent: float64 [T], the delays in milliseconds of the labels after the frames were sent.
+        num_dropped: The number of frames that were dropped between them.
+    """
 
     captured: np.ndarray
     sent: np.ndarray
@@ -90,6 +97,13 @@ class Turn(NamedTuple):
 
 
 def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
+    """Send a stream and label it.
+
+    Args:
+        model: The labeller.
+        pictures: The frames to send, in a loop, uint8 [HEIGHT, WIDTH, 3] each.
+        seconds: The duration of the labelling.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -102,7 +116,7 @@ def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
         start = time.monotonic()
         thread = Thread(target=send, args=[sender, pictures, start, stop])
         thread.start()
-        time.sleep(2)  # until it listens
+        time.sleep(2)  # until FFmpeg listens
         assert model.checkpoint.frame_encoder is not None
         source = Marked(f"http://127.0.0.1:{port}/live", model.checkpoint.frame_encoder.preprocess, start)
         session = LiveSession(source, model, stop=stop)
@@ -117,6 +131,7 @@ def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
 
 
 def print_delays(name: str, turns: list[Turn]) -> None:
+    """Print the median and the 95th percentile of the delays of all turns."""
     captured, sent = (np.concatenate([getattr(turn, what) for turn in turns]) for what in ("captured", "sent"))
     print(f"{name}: {len(captured)} frames, {sum(turn.num_dropped for turn in turns)} dropped")
     for what, delays in (("captured", captured), ("sent", sent)):
@@ -125,6 +140,14 @@ def print_delays(name: str, turns: list[Turn]) -> None:
 
 
 def send(sender: "subprocess.Popen[bytes]", pictures: list[np.ndarray], start: float, stop: Event) -> None:
+    """Send pictures at FRAME_RATE, each marked with the milliseconds since the start.
+
+    Args:
+        sender: FFmpeg, which encodes the pixels on its stdin.
+        pictures: uint8 [HEIGHT, WIDTH, 3] each, sent in a loop.
+        start: The value of the monotonic clock at the start, in seconds.
+        stop: It ends the sending.
+    """
     assert sender.stdin is not None
     for number, picture in enumerate(cycle(pictures)):
         wait = start + number / FRAME_RATE - time.monotonic()
@@ -137,14 +160,20 @@ def send(sender: "subprocess.Popen[bytes]", pictures: list[np.ndarray], start: f
         try:
             sender.stdin.write(marked.tobytes())
             sender.stdin.flush()
-        except BrokenPipeError:  # nobody listens any more
+        except BrokenPipeError:  # FFmpeg has ended
             return
 
 
 class Marked(StreamSource):
-    """A stream whose frames say when they were sent.
+    """A stream whose frames carry the time at which they were sent.
 
-    underway_seconds: of each frame, from when it was sent until it was captured
+    Args:
+        address: The address of the stream.
+        preprocess: The region of interest and the size of the frames.
+        start: The value of the monotonic clock at the start of the sending, in seconds.
+
+    Attributes:
+        underway_seconds: For each frame, the time from when it was sent until it was captured.
     """
 
     def __init__(self, address: str, preprocess: Preprocess, start: float) -> None:
@@ -153,6 +182,7 @@ class Marked(StreamSource):
         self.underway_seconds: list[float] = []
 
     def frames(self, stop: Event) -> Generator[LiveFrame, None, None]:
+        """See `StreamSource.frames`."""
         for frame in super().frames(stop):
             self.underway_seconds.append(frame.captured - self._start - self._sent(frame.pixels))
             yield frame

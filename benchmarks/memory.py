@@ -29,7 +29,13 @@ from label import LITE0, make_model, scaled_copy
 
 
 class Case(NamedTuple):
-    """The video's width and height, and the encoder with the size of its frames."""
+    """A case to measure.
+
+    Attributes:
+        video: The width and height of the video, in pixels.
+        encoder: The name of the encoder.
+        size: The height and width of its frames, in pixels.
+    """
 
     video: tuple[int, int]
     encoder: str
@@ -53,11 +59,14 @@ sys.exit(failed)
 
 
 class Labelled(NamedTuple):
+    """The peak memory of one call of `framescribe label`, in MiB, and its duration."""
+
     peak_mib: float
     seconds: float
 
 
 def main() -> None:
+    """Print the peak memory of all cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--video", type=Path, required=True, help="what is repeated; some hundred frames are enough")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=["slow encoder", "slow decoder"])
@@ -82,7 +91,16 @@ def main() -> None:
 
 
 def repeat(clip: Path, path: Path, *, minutes: int) -> int:
-    """The packets of a clip again and again, as often as fits into the minutes; gives the number of frames."""
+    """Write a video that repeats the packets of a clip.
+
+    Args:
+        clip: The clip.
+        path: The video.
+        minutes: Its maximum duration; it has as many whole clips as fit into it.
+
+    Returns:
+        The number of its frames.
+    """
     with av.open(str(clip)) as source, av.open(str(path), "w") as container:
         stream = source.streams.video[0]
         copy = container.add_stream_from_template(stream)
@@ -100,6 +118,13 @@ def repeat(clip: Path, path: Path, *, minutes: int) -> int:
 
 
 def label(video: Path, model: Path, out: Path) -> Labelled:
+    """Label a video in a process and measure it.
+
+    Args:
+        video: The video.
+        model: The checkpoint.
+        out: The folder of the labels.
+    """
     command = [sys.executable, "-c", LABEL, "label", str(video), "--model", str(model), "--out", str(out)]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True)

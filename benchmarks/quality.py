@@ -39,7 +39,7 @@ STAGES = (
 TEMPERED = "calibration_error_tempered_by_the_other_folds"
 BY_CHANCE = "calibration_error_of_right_probabilities"
 Row = Sequence[float | None]
-Scores = dict[str, dict[str, float]]  # of each split, as in results/metrics.json
+Scores = dict[str, dict[str, float]]  # by split and name, as in results/metrics.json
 
 # Averaged over videos, background left out of edit and F1 but not of accuracy, as the published scores are.
 GTEA_COLUMNS = {
@@ -98,6 +98,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=["gtea", "grid", "grid_features"])
     parser.add_argument("--root", type=Path, required=True, help="its folder; of gtea: the one of split1, split2, ..")
@@ -108,12 +109,29 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run_seeds(dataset: str, root: Path, work: Path, args: argparse.Namespace) -> list[Scores]:
-    """What the stages score with each seed."""
+    """Run the stages with each seed and return their scores.
+
+    Args:
+        dataset: The name of its settings in configs/.
+        root: The folder of the data set.
+        work: The folder in which each seed gets its own folder.
+        args: The arguments of the command line.
+    """
     return [run_stages(dataset, root, work / f"seed{seed}", [f"seed={seed}", *args.set]) for seed in range(args.seeds)]
 
 
 def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -> Scores:
-    """results/metrics.json of the stages of dvc.yaml, run in the folder `work` with a params.yaml of its own."""
+    """Run the stages of dvc.yaml in the folder `work`, with its own params.yaml.
+
+    Args:
+        dataset: The name of its settings in configs/.
+        root: The folder of the data set.
+        work: The folder, which is created.
+        overrides: Settings, as for Hydra.
+
+    Returns:
+        results/metrics.json.
+    """
     work.mkdir(parents=True, exist_ok=True)
     with initialize_config_dir(str(REPOSITORY / "configs"), version_base=None):
         params = compose("config", [f"dataset={dataset}", f"dataset.root={root.resolve()}", *overrides])
@@ -127,7 +145,15 @@ def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -
 
 
 def temper_folds(folds: Mapping[str, Sequence[Scores]], work: Path) -> list[Calibration]:
-    """Add to test scores their calibration error at the temperature of the other folds; each seed's of all folds."""
+    """Add to the test scores their calibration error at the temperature of the other folds.
+
+    Args:
+        folds: The scores of each seed, by the name of the fold; those of the test split are changed.
+        work: The folder of the folds.
+
+    Returns:
+        For each seed, the calibration errors of all folds.
+    """
     together = []
     for seed, of_seed in enumerate(zip(*folds.values(), strict=True)):
         together.append(calibrate([work / name / f"seed{seed}" for name in folds]))
@@ -138,7 +164,10 @@ def temper_folds(folds: Mapping[str, Sequence[Scores]], work: Path) -> list[Cali
 
 
 def fold_rows(folds: Mapping[str, Sequence[Scores]]) -> dict[str, Row]:
-    """A row for each fold, the mean over its seeds; then the mean of the folds, and how much it spreads over seeds."""
+    """Make a row for each fold, the mean over its seeds, and rows for all folds.
+
+    These are the mean of the folds, its standard deviation over seeds, and the mean without the recurrent network.
+    """
     rows = {name: mean([row(scores["test"], GTEA_COLUMNS) for scores in seeds]) for name, seeds in folds.items()}
     rows["mean of the folds"] = mean([*rows.values()])
     of_seeds = [
@@ -151,16 +180,22 @@ def fold_rows(folds: Mapping[str, Sequence[Scores]]) -> dict[str, Row]:
 
 
 def row(scores: Mapping[str, float], columns: Mapping[str, str]) -> Row:
+    """Return the scores of each column, None where there is no such score; `columns` has their names by title."""
     return [scores.get(name) for name in columns.values()]
 
 
 def mean(rows: Sequence[Row]) -> Row:
-    """Of each column; None where a row has no such score."""
+    """Return the mean of each column; None where a row has no such score."""
     return [None if None in column else statistics.mean(column) for column in zip(*rows, strict=True)]
 
 
 def print_table(columns: Mapping[str, str], rows: Mapping[str, Row]) -> None:
-    """Markdown, in percent, as the pages of docs/results have it."""
+    """Print a table in Markdown, in percent, as in the pages of docs/results.
+
+    Args:
+        columns: The columns by title.
+        rows: The rows by title.
+    """
     print("| | " + " | ".join(columns) + " |")
     print("| --- |" + " --- |" * len(columns))
     for name, cells in rows.items():

@@ -41,7 +41,7 @@ ERROR_LIMITS = {"fp32": 1e-5, "tf32": 2e-3, "bf16": 2e-2}
 
 
 class Case(NamedTuple):
-    """A row of the GPU's table; `lengths`: shortest and longest video."""
+    """A row of the GPU's table; `lengths` are those of the shortest and the longest video."""
 
     cell: str
     num_videos: int
@@ -68,9 +68,17 @@ GPU_CASES = (
 
 
 def take_turns(calls: dict[str, Callable[[], object]], *, repeats: int, device: str) -> dict[str, float]:
-    """The median milliseconds of each call, run one after the other `repeats` times, after two rounds of warm-up.
+    """Measure calls that run one after the other, in `repeats` rounds after two rounds of warm-up.
 
-    Every other round goes backwards, as what ran before leaves its mark on caches and on the allocator.
+    Every other round is in reverse order, as a call affects caches and the allocator for the next one.
+
+    Args:
+        calls: The calls by name.
+        repeats: The number of rounds that count.
+        device: "cpu", or a CUDA device.
+
+    Returns:
+        The median milliseconds of each call.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + 2):
@@ -93,7 +101,7 @@ def _milliseconds(call: Callable[[], object], device: str) -> float:
 
 
 def make_pair(cell: str, features: int, hidden: int, device: str, dtype: torch.dtype, **options: Any) -> Any:
-    """Ours and torch's with the same weights."""
+    """Make our network and torch's with the same weights."""
     torch.manual_seed(0)
     ours_class, torch_class = CLASSES[cell]
     ours = ours_class(features, hidden, **options).to(device, dtype)
@@ -103,6 +111,8 @@ def make_pair(cell: str, features: int, hidden: int, device: str, dtype: torch.d
 
 
 def forward_only(module: nn.Module, x: Tensor) -> Callable[[], object]:
+    """Return a call of a network without a gradient."""
+
     def call() -> None:
         with torch.no_grad():
             module(x)
@@ -111,16 +121,17 @@ def forward_only(module: nn.Module, x: Tensor) -> Callable[[], object]:
 
 
 def forward_backward(run: Callable[[], Tensor], inputs: Sequence[Tensor], d_out: Tensor) -> Callable[[], object]:
+    """Return a call of `run` with the gradients of `inputs`, where `d_out` is the gradient of its output."""
     return lambda: torch.autograd.grad(run(), inputs, d_out)
 
 
 def saved_bytes(module: nn.Module, x: Tensor) -> int:
-    """Held between forward and backward: what autograd saved and the output, without the input and the weights."""
+    """Count the bytes held between forward and backward: saved tensors and output, without input and weights."""
     held: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        kept.append(tensor)  # or its place is given to the next one
+        kept.append(tensor)  # otherwise its memory is given to the next tensor
         return tensor
 
     kept: list[Tensor] = []
@@ -131,10 +142,12 @@ def saved_bytes(module: nn.Module, x: Tensor) -> int:
 
 
 def verdict(ratio: float, target: float) -> str:
+    """Return in words whether a ratio reaches its target."""
     return f"<= {target:g} {'yes' if ratio <= target else 'NO'}"
 
 
 def cpu_table(threads: int, repeats: int) -> list[dict[str, Any]]:
+    """Print the table of a CPU, and return its rows."""
     torch.set_num_threads(threads)
     num_frames, features, hidden = 512, 512, 256
     print(
@@ -165,6 +178,7 @@ def cpu_table(threads: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def measure_cpu(ours: nn.Module, theirs: nn.Module, x: Tensor, d_out: Tensor, repeats: int) -> dict[str, Any]:
+    """Measure times in milliseconds, saved bytes and their ratios, for an input `x` and the output's gradient."""
     needs = x.clone().requires_grad_()
     forward = take_turns(
         {"ours": forward_only(ours, x), "theirs": forward_only(theirs, x)}, repeats=repeats, device="cpu"
@@ -189,7 +203,7 @@ def measure_cpu(ours: nn.Module, theirs: nn.Module, x: Tensor, d_out: Tensor, re
 
 
 def paths_taken(module: Any, x: Tensor) -> list[str]:
-    """Forward alone, and training."""
+    """Return the dispatcher's paths for forward alone and for training."""
     layer = (module.cell, x, module.weights(0), module._zeros(x)[0] if module.cell == "lstm" else module._zeros(x))
     with torch.no_grad():
         forward = dispatch.fastest_path(*layer, None)
@@ -197,7 +211,7 @@ def paths_taken(module: Any, x: Tensor) -> list[str]:
 
 
 def sweep(threads: int, repeats: int) -> list[dict[str, Any]]:
-    """Path `ours` against torch's kernel over sizes: where the dispatcher's table comes from."""
+    """Compare the path `ours` with torch's kernel over sizes: the source of the dispatcher's table."""
     torch.set_num_threads(threads)
     print(
         f"\nCPU, {threads} thread{'s' * (threads > 1)}: path `ours` / torch.nn, T=256, F=H: forward, forward+backward"
@@ -220,7 +234,7 @@ def sweep(threads: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def sweep_one_frame(threads: int, repeats: int) -> list[dict[str, Any]]:
-    """The plain step against torch's kernel for a single frame, forward alone: should the dispatcher take it?"""
+    """Compare the plain step with torch's kernel for a single frame, forward alone: should the dispatcher use it?"""
     torch.set_num_threads(threads)
     print(f"\nCPU, {threads} thread{'s' * (threads > 1)}: one frame, forward, the plain step / torch.nn, F=H")
     print("| cell | " + " | ".join(f"B={b} H={h}" for b in (1, 8, 32, 160) for h in (128, 256, 384)) + " |")
@@ -242,7 +256,7 @@ def sweep_one_frame(threads: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def gpu_sweep(repeats: int) -> list[dict[str, Any]]:
-    """The kernels against cuDNN over sizes: where the dispatcher's rule for CUDA comes from. No TF32 on either side."""
+    """Compare the kernels with cuDNN over sizes: the source of the dispatcher's rule for CUDA. Neither uses TF32."""
     rows = []
     for dtype, num_frames, ragged in itertools.product((torch.bfloat16, torch.float32), (1, 64, 1024), (False, True)):
         if ragged and num_frames == 1:
@@ -266,6 +280,7 @@ def gpu_sweep(repeats: int) -> list[dict[str, Any]]:
 def gpu_sweep_row(
     cell: str, num_videos: int, num_frames: int, hidden: int, dtype: torch.dtype, ragged: bool, repeats: int
 ) -> dict[str, Any]:
+    """Measure one size on the GPU; `ragged` gives videos from an eighth of `num_frames` to all of it."""
     ours, theirs = make_pair(cell, hidden, hidden, "cuda", dtype)
     lengths = torch.linspace(num_frames // 8, num_frames, num_videos).long() if ragged else None
     x = torch.randn(num_videos, num_frames, hidden, device="cuda", dtype=dtype)
@@ -294,6 +309,7 @@ def gpu_sweep_row(
 
 
 def gpu_tables(repeats: int) -> list[dict[str, Any]]:
+    """Print the tables of the GPU, and return their rows; none without a GPU."""
     if not torch.cuda.is_available():
         print("\nGPU: not measured, there is none on this machine")
         return []
@@ -309,6 +325,7 @@ def gpu_tables(repeats: int) -> list[dict[str, Any]]:
 
 
 def gpu_row(case: Case, repeats: int) -> dict[str, Any]:
+    """Measure a case, and print its row."""
     lengths = None
     if case.lengths is not None:
         lengths = torch.linspace(*case.lengths, case.num_videos).long()
@@ -325,6 +342,7 @@ def gpu_row(case: Case, repeats: int) -> dict[str, Any]:
 
 
 def gpu_times(case: Case, lengths: Tensor | None, dtype: torch.dtype, repeats: int) -> dict[str, float]:
+    """Measure forward and backward of a case in milliseconds, ours and torch's; `lengths` is None for full length."""
     options = {"bidirectional": case.bidirectional}
     ours, theirs = make_pair(case.cell, case.hidden, case.hidden, "cuda", dtype, **options)
     x = torch.randn(case.num_videos, case.num_frames, case.hidden, device="cuda", dtype=dtype).requires_grad_()
@@ -340,6 +358,7 @@ def gpu_times(case: Case, lengths: Tensor | None, dtype: torch.dtype, repeats: i
 
 
 def run_torch(module: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the output [B, T, H] of torch's network, which packs videos of several lengths; None for full length."""
     if lengths is None:
         return module(x)[0]
     packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
@@ -347,13 +366,16 @@ def run_torch(module: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def floor(case: Case) -> float:
-    """Milliseconds that no kernel goes below: two passes of T steps, each with the latency of one product and one
-    activation, about 220 cycles at 1.98 GHz (a model, not a measurement)."""
+    """Return the milliseconds that no kernel can go below: two passes of T steps.
+
+    Each step has the latency of one product and one activation, about 220 cycles at 1.98 GHz (a model, not a
+    measurement).
+    """
     return 2 * case.num_frames * 220 / 1.98e6
 
 
 def gpu_error(case: Case, lengths: Tensor | None, precision: str) -> float:
-    """The largest relative error of output, state and any gradient, against torch.nn in float64; T shortened to 512."""
+    """Return the largest relative error of output and gradients against torch.nn in float64, with T of at most 512."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     ours, theirs = make_pair(case.cell, case.hidden, case.hidden, "cuda", dtype, bidirectional=case.bidirectional)
@@ -377,7 +399,10 @@ def gpu_error(case: Case, lengths: Tensor | None, precision: str) -> float:
 
 
 def flashrnn_row(repeats: int) -> dict[str, Any]:
-    """12 heads of 64, LSTM, bf16, the recurrence alone: the input's part is given, and gets its gradient."""
+    """Compare an LSTM of 12 heads of 64 with flashrnn, in bf16, the recurrence alone.
+
+    The projected input is given, and its gradient is computed.
+    """
     num_videos, num_frames, heads, units = 16, 1024, 12, 64
     name = f"lstm {heads} heads of {units}, B={num_videos} T={num_frames}, recurrence only"
     wx = torch.randn(num_videos, num_frames, 4, heads, units, device="cuda", dtype=torch.bfloat16).requires_grad_()
@@ -395,7 +420,7 @@ def flashrnn_row(repeats: int) -> dict[str, Any]:
 
             try:
                 forward_backward(run, [wx, weight], d_states)()
-            except Exception as error:  # whatever its compiler says: the other paths are still peers
+            except Exception as error:  # any error of its compiler: the other paths can still be compared
                 print(f"flashrnn {backend}: not measured, {type(error).__name__}: {str(error)[:200]}")
                 continue
             calls[backend] = forward_backward(run, [wx, weight], d_states)
@@ -411,8 +436,11 @@ def flashrnn_row(repeats: int) -> dict[str, Any]:
 
 
 def import_flashrnn() -> Callable[..., tuple[Tensor, Tensor]]:
-    """Its function. It reads the GPU's properties by code of its own that CUDA 13 does not compile (flashrnn 1.0.8, for
-    `cudaDeviceProp.clockRate`): here it gets those it asks for from torch."""
+    """Import the function of flashrnn.
+
+    It reads the GPU's properties with its own code, which CUDA 13 does not compile (flashrnn 1.0.8, because of
+    `cudaDeviceProp.clockRate`). Here it gets the properties that it needs from torch.
+    """
     module = import_module("flashrnn.flashrnn.flashrnn")
     gpu = torch.cuda.get_device_properties()
     module.get_gpu_info = lambda device_id: {
@@ -425,10 +453,11 @@ def import_flashrnn() -> Callable[..., tuple[Tensor, Tensor]]:
 
 
 class OurRecurrence(torch.autograd.Function):
-    """LSTM without its input projection: wx [B, T, 4, N, K], weight [4, N, K, K] -> h [B, T, N, K]."""
+    """An LSTM of N heads of K units without its input projection."""
 
     @staticmethod
     def forward(ctx: Any, wx: Tensor, weight: Tensor) -> Tensor:
+        """Compute h [B, T, N, K] from the projected input wx [B, T, 4, N, K] and weight [4, N, K, K]."""
         from pipeline.rnn.gpu import triton_kernels
 
         num_videos, num_frames, _, heads, units = wx.shape
@@ -443,6 +472,7 @@ class OurRecurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the gradients of wx and weight from that of h."""
         from pipeline.rnn.gpu import layer as gpu_layer
         from pipeline.rnn.gpu import triton_kernels
 
@@ -461,7 +491,7 @@ class OurRecurrence(torch.autograd.Function):
 
 
 def long_table(device: str) -> list[dict[str, Any]]:
-    """One training step on longer and longer videos: what is held for the recurrence besides input and output."""
+    """Print the memory of one training step for videos of increasing length, without that of input and output."""
     print(f"\nLong videos on {device}: LSTM F=H=64, B=1, one forward and backward")
     print("| frames | held for the recurrence, KiB | seconds |")
     print("| --- | --- | --- |")
@@ -483,6 +513,7 @@ def long_table(device: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--threads",
@@ -510,6 +541,7 @@ def main() -> None:
 
 
 def cpu_name() -> str:
+    """Return the name of the CPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]

@@ -30,6 +30,7 @@ LEVELS = (None, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def main() -> None:
+    """Print the table of each video."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(LABELLER), help="checkpoint folder, or MLflow URI")
     parser.add_argument("--video", type=Path, nargs="+", help="what to label")
@@ -42,12 +43,19 @@ def main() -> None:
 
 
 def held_out() -> tuple[str, dict[Path, np.ndarray | None]]:
+    """Return a title for the test videos of the prepared data set, and the labels int64 [T] of each."""
     manifest, labels = read_manifest(PREPARED)
     sources = manifest.of_split("test")
     return f"{len(sources)} test videos of {manifest.name}", {Path(s.path): labels[s.stem] for s in sources}
 
 
 def print_levels(model: Model, truths: dict[Path, np.ndarray | None]) -> None:
+    """Print a row for each level.
+
+    Args:
+        model: The labeller.
+        truths: The labels int64 [T] of each video; None where they are unknown.
+    """
     label_video(next(iter(truths)), model)  # one turn that does not count
     without: list[np.ndarray] = []
     fastest = 0.0
@@ -69,7 +77,7 @@ def print_levels(model: Model, truths: dict[Path, np.ndarray | None]) -> None:
 
 
 def new_frames(path: Path, model: Model, level: float | None) -> Iterator[np.ndarray]:
-    """Of each batch of a video: bool [T], whether a frame is encoded."""
+    """Yield for each batch of a video, bool [T], whether each frame is encoded at this level; None encodes all."""
     assert model.runtime is not None
     static_frames = None if level is None else StaticFrames(level)
     with open_scaled(path, model.runtime.frame_encoder.preprocess) as reader:

@@ -26,7 +26,7 @@ from pipeline.video.open import open_scaled
 
 
 class Clip(NamedTuple):
-    """features [T, F], labels [T]."""
+    """A video as features [T, F] and labels int64 [T]."""
 
     features: torch.Tensor
     labels: np.ndarray
@@ -53,28 +53,28 @@ def main() -> None:
 
 
 def encode(source: Source, model: Model) -> torch.Tensor:
-    """The features of a video."""
+    """Compute the features [T, F] of a video."""
     assert model.runtime is not None, "clips are read from video"
     with open_scaled(Path(source.path), model.runtime.frame_encoder.preprocess) as reader:
         return torch.cat([chunk.features for chunk in encode_video(reader, model.runtime)])
 
 
 def cut(clip: Clip, num_frames: int, generator: np.random.Generator) -> Clip:
-    """Without `num_frames` of its frames, some at its start and the others at its end."""
+    """Cut `num_frames` frames off a clip, a random part of them at its start and the others at its end."""
     start = int(generator.integers(num_frames + 1))
     stop = len(clip.labels) - num_frames + start
     return Clip(clip.features[start:stop], clip.labels[start:stop])
 
 
 def join(clips: list[Clip], generator: np.random.Generator) -> list[Clip]:
-    """Pairs of clips, one after the other; a last one without a partner stays alone."""
+    """Join clips in random pairs, one after the other; a last clip without a partner stays alone."""
     order = generator.permutation(len(clips))
     pairs = [[clips[i] for i in order[first : first + 2]] for first in range(0, len(order), 2)]
     return [Clip(torch.cat([c.features for c in pair]), np.concatenate([c.labels for c in pair])) for pair in pairs]
 
 
 def score(clips: list[Clip], model: Model) -> Mapping[str, float]:
-    """As results/metrics.json has them."""
+    """Compute the scores of a labeller, with the names of results/metrics.json."""
     truth = {str(index): clip.labels for index, clip in enumerate(clips)}
     found = {stem: name(clip, model) for stem, clip in zip(truth, clips, strict=True)}
     report = evaluate(
@@ -86,6 +86,7 @@ def score(clips: list[Clip], model: Model) -> Mapping[str, float]:
 
 
 def name(clip: Clip, model: Model) -> VideoLabels:
+    """Label a clip."""
     probabilities = model.checkpoint.labeller.predict([clip.features])
     return postprocess(probabilities, model, pts_seconds=np.full(len(clip.labels), np.nan), frame_seconds=float("nan"))
 

@@ -1,4 +1,4 @@
-"""Timing of parts that take turns, so that what else the machine does meets all of them alike."""
+"""Timing of parts that take turns, so that other work of the machine affects all of them equally."""
 
 import statistics
 import time
@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 
 
 def take_turns(parts: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median seconds of each part, after one turn that does not count."""
+    """Measure parts that take turns.
+
+    Args:
+        parts: The parts by name.
+        rounds: The number of rounds that count; one more before them does not.
+
+    Returns:
+        The median seconds of each part.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     for _ in range(rounds + 1):
         for name, run in parts.items():

@@ -9,6 +9,7 @@ import framescribe
 
 
 def main() -> None:
+    """Run the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video")
     parser.add_argument("--model", default="models/labeller", help="a checkpoint folder or an MLflow URI")

@@ -13,6 +13,7 @@ from pipeline.rnn import GRU
 
 
 def main() -> None:
+    """Run the example."""
     torch.manual_seed(0)
     rnn, classify = GRU(1, 16), nn.Linear(16, 1)
     optimizer = torch.optim.Adam([*rnn.parameters(), *classify.parameters()], lr=0.01)

@@ -15,7 +15,7 @@ import framescribe
 
 
 def time_budget(labels: Path) -> pd.DataFrame:
-    """Seconds per video (rows) and class (columns), from the segments that `label_folder` wrote."""
+    """Return the seconds per video (rows) and class (columns), from the segments that `label_folder` wrote."""
     tables = [
         pd.read_csv(path).assign(video=path.name.removesuffix(".segments.csv"))
         for path in sorted(labels.glob("*.segments.csv"))
@@ -26,6 +26,7 @@ def time_budget(labels: Path) -> pd.DataFrame:
 
 
 def main() -> None:
+    """Run the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="+")
     parser.add_argument("--model", default="models/labeller", help="a checkpoint folder or an MLflow URI")
