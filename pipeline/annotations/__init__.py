@@ -1,1 +1,1 @@
-"""What labels are, and the files that hold them."""
+"""Labels: their meaning, and the files that contain them."""

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import Segment, segments_from_frames
 
-FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # after a stem: what `framescribe label` writes
+FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # follow a stem; `framescribe label` writes them
 DECODE_REPORT = "decode_report.csv"  # is beside them, and beside the manifest of a data set
 VIDEO_LABELS = "labels.csv"  # is beside the folder labels/ of a data set, or replaces it
 SEGMENTS_HEADER = ("start", "stop", "class")

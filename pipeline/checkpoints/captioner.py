@@ -1,6 +1,6 @@
 """A trained captioner as a folder: weights, vocabulary, preprocessing and settings.
 
-The folder holds all that is needed to describe an image. Its layout is that of `pipeline.checkpoints.labeller`.
+The folder contains all that is needed to describe an image. Its layout is that of `pipeline.checkpoints.labeller`.
 """
 
 from dataclasses import dataclass

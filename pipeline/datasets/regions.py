@@ -1,8 +1,8 @@
 """Features of the regions of images on disk: a few large files, which are written once and read in any order.
 
-File number i holds the features of the images from position i * IMAGES_PER_FILE of a list: `regions` float16 [n, R, C],
-and in its header the fingerprint of its origin (encoder, pixels, images), so that a file of other features is never
-mistaken for it.
+File number i contains the features of the images from position i * IMAGES_PER_FILE of a list: `regions` float16
+[n, R, C], and in its header the fingerprint of its origin (encoder, pixels, images), so that a file of other features
+is never mistaken for it.
 
 Shapes: n or N images, R regions, C channels.
 """

@@ -52,7 +52,7 @@ class AnnotationFormat:
         return path.name.endswith(self.suffix) and path.name != self.suffix
 
     def stem(self, path: Path) -> str:
-        """Return the stem of the video whose labels a file holds."""
+        """Return the stem of the video whose labels a file contains."""
         return path.name.removesuffix(self.suffix)
 
 

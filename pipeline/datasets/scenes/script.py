@@ -55,7 +55,7 @@ VIDEOS_PER_GROUP = 4
 FEWEST_FRAMES = 16
 
 SEGMENT_SECONDS = (0.5, 2.0)
-MAX_SEGMENT_FRAMES = 36  # so that a short video at a high frame rate holds several segments too
+MAX_SEGMENT_FRAMES = 36  # so that a short video at a high frame rate has several segments too
 RADIUS = (0.085, 0.25)  # of the picture's height
 LANDMARK_RADIUS = 0.12
 BORDER_PIXELS = 2.0  # between the actor and the border of the picture

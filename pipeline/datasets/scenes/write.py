@@ -3,8 +3,8 @@
 `script` decides what happens. This module draws it, describes it in words and writes it in the layout of a data set on
 disk, together with `video_captions.csv` (video,start,stop,caption), which has one caption for each labelled segment.
 There are no `splits/`: the reader of the data set splits it by group. Every image of `captions.csv` is a frame of a
-scene and a session of its own, so that images can be split in any way. Each caption of an image names both shapes, both
-colours and the position of one figure relative to the other.
+scene and of a session that no other image shares, so that images can be split in any way. Each caption of an image
+names both shapes, both colours and the position of one figure relative to the other.
 
 Shapes: H x W pixels; images are uint8 [H, W, 3] RGB.
 """
