@@ -104,4 +104,4 @@ def class_names_in(path: Path) -> set[str]:
 def _refuse(path: Path) -> NoReturn:
     *others, last = [layout.suffix for layout in reversed(registry.data_set_formats())]
     expected = f"{', '.join(others)} or {last}"
-    raise AnnotationError([Problem(path, None, f"is no label file: expected {expected}")])
+    raise AnnotationError([Problem(path, None, f"is not a label file: expected {expected}")])

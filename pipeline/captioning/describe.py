@@ -217,9 +217,9 @@ def caption_video(
         spans = _even_spans(float(times[0]), stop_seconds, every_seconds)
     _check_end(path, spans[-1].stop_seconds, stop_seconds)
     _check_size(path, model.frame_encoder.preprocess, width=properties.width, height=properties.height)
-    wanted = _nearest(times, np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans]))
+    positions = _nearest(times, np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans]))
     with open_indexed(index, backend=reader) as opened:
-        frames = _frames(opened, wanted, model.frame_encoder.spec.batch_size, on_progress)
+        frames = _frames(opened, positions, model.frame_encoder.spec.batch_size, on_progress)
         captions = [best for best, *_ in _describe(frames, model, search)]
     return [VideoCaption(*span, *caption) for span, caption in zip(spans, captions, strict=True)]
 
@@ -334,19 +334,19 @@ def _even_spans(start_seconds: float, stop_seconds: float, every_seconds: float)
     return [Span(start, stop, None) for start, stop in pairwise(edges)]
 
 
-def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Find the index in times [T], ascending, nearest to each of `wanted` [S], the earlier of two: int64 [S]."""
-    after = np.searchsorted(times, wanted).clip(max=len(times) - 1)
+def _nearest(times: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Find the index in times [T], ascending, nearest to each of `targets` [S], the earlier of two: int64 [S]."""
+    after = np.searchsorted(times, targets).clip(max=len(times) - 1)
     before = (after - 1).clip(min=0)
-    return np.where(wanted - times[before] <= times[after] - wanted, before, after)
+    return np.where(targets - times[before] <= times[after] - targets, before, after)
 
 
 def _frames(
-    reader: VideoReader, wanted: np.ndarray, batch_size: int, on_progress: Callable[[str], None]
+    reader: VideoReader, positions: np.ndarray, batch_size: int, on_progress: Callable[[str], None]
 ) -> Iterator[np.ndarray]:
-    """Yield the frames uint8 [H, W, 3] at the positions `wanted` [S], ascending; the video is read once."""
+    """Yield the frames uint8 [H, W, 3] at the positions `positions` [S], ascending; the video is read once."""
     properties = reader.properties
-    for batch in reader.read(0, int(wanted[-1]) + 1, batch_size=batch_size):
-        inside = (wanted >= batch.index[0]) & (wanted <= batch.index[-1])
-        yield from batch.pixels[wanted[inside] - batch.index[0]]
+    for batch in reader.read(0, int(positions[-1]) + 1, batch_size=batch_size):
+        inside = (positions >= batch.index[0]) & (positions <= batch.index[-1])
+        yield from batch.pixels[positions[inside] - batch.index[0]]
         on_progress(f"{properties.path.name}: frame {batch.index[-1] + 1} of {properties.num_frames}")

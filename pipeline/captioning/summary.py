@@ -82,7 +82,7 @@ def _on_scenes(captions: Sequence[VideoCaption]) -> list[str]:
     scenes = [_Scene(run[0].start_seconds, run[-1].stop_seconds, run[0].text) for run in runs]
     if not scenes:
         return []
-    first, *later = _most_different(scenes)
+    first, *later = _choose_distinct(scenes)
     if not later:
         return [f"Throughout, {first.text}."]
     *middle, last = later
@@ -96,17 +96,17 @@ def _on_scenes(captions: Sequence[VideoCaption]) -> list[str]:
     return story
 
 
-def _most_different(scenes: Sequence[_Scene]) -> list[_Scene]:
+def _choose_distinct(scenes: Sequence[_Scene]) -> list[_Scene]:
     """Select the first and last scene, and those that differ most from all selected ones, in order of time."""
-    told = list(dict.fromkeys((scenes[0], scenes[-1])))
-    distances = {scene: min(_distance(scene, other) for other in told) for scene in scenes[1:-1]}
-    while len(told) < MAX_SCENES and distances:
+    chosen = list(dict.fromkeys((scenes[0], scenes[-1])))
+    distances = {scene: min(_distance(scene, other) for other in chosen) for scene in scenes[1:-1]}
+    while len(chosen) < MAX_SCENES and distances:
         scene = max(distances, key=lambda s: (distances[s], s.stop_seconds - s.start_seconds, -s.start_seconds))
         if distances[scene] < MIN_DISTANCE:
             break
-        told.append(scene)
+        chosen.append(scene)
         distances = {s: min(distance, _distance(s, scene)) for s, distance in distances.items() if s != scene}
-    return sorted(told)
+    return sorted(chosen)
 
 
 def _distance(one: _Scene, other: _Scene) -> float:

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 SHORTEST_SPAN_SECONDS = 0.1
 TEXT = """
-Describe images, and what videos show span by span, in words. Write into the file --out, a .csv or .jsonl:
+Describe in words images, and videos span by span. Write into the file --out, a .csv or .jsonl:
   path,start_seconds,stop_seconds,label,caption,probability
-                         one row (.jsonl: one JSON object a line) a caption, the best first; images, then videos;
+                         one row per caption (.jsonl: one JSON object per line), the best first; images, then videos;
                          an image has no start, stop and label
 and, for each video, into --labels, or without it into the folder of --out:
   <stem>.captions.vtt    the captions as subtitles, for browsers
   <stem>.captions.srt    the same for other players and for editors
   <stem>.summary.txt     the whole video in a few sentences
-A probability is of the whole sentence: compare it between captions of one image, not between images.
-A file that cannot be described is named with the cause, and the others go on. A GIF is an image: its first frame.
+A probability is that of the whole sentence: compare it between captions of one image, not between images.
+A file that cannot be described is named with the cause, and the others are described. Of a GIF, the first frame is.
 """
 END = """
 exit code: 0, all were described; 1, some were not; 2, the call was refused
@@ -59,26 +59,30 @@ def _add_arguments(caption: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="FILE", help="where the captions go: .csv or .jsonl"
     )
     caption.add_argument(
-        "--captions", type=int, default=1, metavar="N", help="how many of each image (default: 1), at most --beam"
+        "--captions",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many captions of each image (default: 1), at most --beam",
     )
     caption.add_argument(
         "--beam",
         type=int,
         metavar="N",
-        help="how many captions the search follows at once (default: as the model says)",
+        help="how many captions the beam search keeps at each word (default: as set in training)",
     )
     caption.add_argument("--prefix", default="", metavar="WORDS", help="what every caption begins with")
     caption.add_argument(
         "--labels",
         type=Path,
         metavar="DIR",
-        help="videos: a caption for each segment that `framescribe label` wrote there",
+        help="videos: one caption for each segment that `framescribe label` wrote there",
     )
     caption.add_argument(
         "--every",
         type=float,
         metavar="SECONDS",
-        help="videos without --labels: a caption for each so many seconds (default: 5)",
+        help="videos without --labels: one caption for every SECONDS (default: 5)",
     )
     add_reader_argument(caption, "decord, the fastest with whole frames, and pyav for what decord refuses")
 
@@ -133,7 +137,7 @@ def run(options: argparse.Namespace) -> int:
 
         write_captions(options.out, rows())
     num_described = num_files - len(refused)
-    print(f"described {num_described} of {num_files}" + f" into {options.out}" * bool(num_described))
+    print(f"described {num_described} of {num_files}" + (f" into {options.out}" if num_described else ""))
     return EXIT_SOME_FAILED if refused else 0
 
 
@@ -159,6 +163,6 @@ def _check(options: argparse.Namespace) -> None:
     if options.every is not None and options.labels is not None:
         problems.append("--every and --labels both say which spans are described: leave out one of them")
     if options.labels is not None and not options.labels.is_dir():
-        problems.append(f"--labels: {options.labels} is no folder: write it with `framescribe label`")
+        problems.append(f"--labels: {options.labels} is not a folder: write it with `framescribe label`")
     if problems:
         raise InputError("\n".join(problems))

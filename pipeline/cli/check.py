@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from pipeline.annotations.problems import Problem
 
 TEXT = """
-Look at every file of a data set and list all problems at once: file, line, likely cause. Of videos, show also
+Look at every file of a data set and list all of its problems: file, line, likely cause. For videos, also show
 how much there is of each class, and warn where that is too little.
 """
 END = """
-exit code: 0, no problem; 2, at least one
+exit code: 0, there is no problem; 2, there is at least one
 
 A data set is a folder with
   videos/<stem>.mp4 (or .avi, .mkv, ...)   or   features/<stem>.npy, float [frames, features]
-  labels/<stem>.csv: start,stop,class      or   labels/<stem>.txt: one class a line, one line a frame
-                                           or   labels.csv: stem,class, one class a video
-  classes.txt: one class a line
-  splits/train.txt, val.txt, test.txt: one stem a line     (optional)
+  labels/<stem>.csv: start,stop,class      or   labels/<stem>.txt: one class per line, one line per frame
+                                           or   labels.csv: stem,class, one class per video
+  classes.txt: one class per line
+  splits/train.txt, val.txt, test.txt: one stem per line   (optional)
   groups.csv: stem,group                                   (optional)
 and, or, for captions
-  images/*.jpg (or .png, ...)                    captions.csv: image,caption, several rows an image
+  images/*.jpg (or .png, ...)                    captions.csv: image,caption, several rows per image
 """
 
 

@@ -5,9 +5,9 @@ import argparse
 from pipeline.cli.console import Commands, add_command
 
 TEXT = """
-Compare the runs that have the name of one search, `dvc exp run --queue -S search=NAME ...`: a row for each with the
-settings in which they differ and its scores in percent, the best on the validation split first, then their mean and
-standard deviation, which are also logged into the search's own run in MLflow.
+Compare the runs that have the name of one search, `dvc exp run --queue -S search=NAME ...`: one row for each, with
+the settings in which they differ and its scores in percent, the best on the validation split first. The mean and the
+standard deviation follow; they are also logged into the search's own run in MLflow.
 """
 END = """
 example: framescribe compare cross-validation

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 TEXT = """
 Write, for each video, into the folder --out:
-  <stem>.frames.csv      frame,time_seconds,label,probability        one row a frame
+  <stem>.frames.csv      frame,time_seconds,label,probability        one row per frame
   <stem>.segments.csv    start,stop,start_seconds,stop_seconds,label,probability
-                         frames from start up to, not including, stop
+                         frames from start up to, but not including, stop
   <stem>.report.json     the run, data and commit that the model comes from, and what was decoded
   decode_report.csv      for all videos: frames declared, decoded, failed, substituted; what is wrong with a file;
                          the reader that decoded it
 and, where --formats asks for it,
-  <stem>.frames.jsonl    a JSON object a frame             <stem>.segments.vtt    WebVTT subtitles, for browsers
+  <stem>.frames.jsonl    one JSON object per frame         <stem>.segments.vtt    WebVTT subtitles, for browsers
   <stem>.frames.parquet  the same as a Parquet table       <stem>.segments.srt    SubRip, for players and editors
   <stem>.overlay.mp4     with --overlay: the video with its labels drawn on it
-A video that cannot be labelled is named with the cause, and the others go on. Videos that are finished are left alone:
-a call that was interrupted goes on where it was.
+A video that cannot be labelled is named with the cause, and the others are labelled. Videos that are finished are left
+alone, so a call that was interrupted can be repeated and resumes where it was.
 """
 END = """
-exit code: 0, all were labelled; 1, some were not, or in part; 2, the call was refused
+exit code: 0, all were labelled; 1, some were not labelled, or only in part; 2, the call was refused
 
 examples: framescribe label recordings/ --model models/labeller --out labels/
           framescribe label match.mp4 --model models/labeller --out labels/ --formats csv,vtt --overlay
@@ -67,23 +67,23 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
     )
     label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
     label.add_argument(
-        "--formats", default="csv", metavar="LIST", help="csv,jsonl,parquet,vtt,srt or some (default: csv)"
+        "--formats", default="csv", metavar="LIST", help="one or more of csv,jsonl,parquet,vtt,srt (default: csv)"
     )
     label.add_argument("--overlay", action="store_true", help="also draw the labels on the video")
     label.add_argument(
         "--on-error",
         choices=("skip", "stop", "partial"),
         default="skip",
-        help="of a damaged video: skip, leave it out; partial, label the frames that can be decoded (not with --reader"
-        " decord or opencv); stop, end there (default: skip)",
+        help="what to do with a damaged video. skip: leave it out; partial: label the frames that can be decoded (not"
+        " with --reader decord or opencv); stop: end the call (default: skip)",
     )
     label.add_argument(
         "--jobs",
         type=int,
         metavar="N",
-        help="how many videos at once (default: as many as CPU cores, at most 4; with a GPU 8)",
+        help="how many videos are labelled in parallel (default: one per CPU core, at most 4; with a GPU 8)",
     )
-    label.add_argument("--overwrite", action="store_true", help="label also the videos that are finished")
+    label.add_argument("--overwrite", action="store_true", help="also label the videos that are finished")
     add_renamed_option(label, "--again", now="--overwrite", nargs=0)
     label.add_argument(
         "--track", action="store_true", help="also log this call and its decode report as a run in MLflow"
@@ -99,7 +99,7 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         type=float,
         metavar="LEVEL",
         help="for a camera that stands still: do not encode a frame again while no part of it differs from the last"
-        " encoded one by more than so many grey levels of 255 (default: encode all)",
+        " encoded one by more than LEVEL grey levels of 255 (default: encode every frame)",
     )
     add_renamed_option(label, "--still", now="--static-threshold", type=float)
     add_reader_argument(label, "pyav, which reads most files and scales frames on their way out")

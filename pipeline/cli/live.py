@@ -40,10 +40,10 @@ FOR_FINISHED = {
 }
 TEXT = """
 Live, from --camera N, a stream's address (rtsp://, http://, udp://, ...) or --follow FILE, one at a time:
-  <name>.live.csv        the columns of .frames.csv, a row a frame as soon as it has its label, until Ctrl-C
-A frame is numbered when it is captured; one that was dropped, as the network is too slow for the video, has no row.
-A finished video behind an address ends at its end, with all of its frames. What was lost, or damaged, and labelled in
-part, is told: exit code 1.
+  <name>.live.csv        the columns of .frames.csv, one row per frame as soon as it has its label, until Ctrl-C
+A frame is numbered when it is captured; one that was dropped, because the network is too slow for the video, has no
+row. A finished video behind an address is labelled to its end, with all of its frames. A source that was lost or is
+damaged, and so was labelled only in part, is reported with exit code 1.
 """
 
 
@@ -61,16 +61,16 @@ def add_arguments(label: argparse.ArgumentParser) -> None:
         "--idle",
         type=float,
         metavar="SECONDS",
-        help="how long without a new frame is the end: of a file that is followed (default:"
-        f" {FILE_IDLE_SECONDS:g}), and of a camera or stream that was lost, which is tried again until then"
-        f" (default: {STREAM_IDLE_SECONDS:g}) and then given up",
+        help="end when no new frame came for this long: of a file that is followed (default:"
+        f" {FILE_IDLE_SECONDS:g}), or of a camera or stream that was lost, which is opened again and again until then"
+        f" (default: {STREAM_IDLE_SECONDS:g})",
     )
-    live.add_argument("--seconds", type=float, metavar="SECONDS", help="end so long after the first frame")
+    live.add_argument("--seconds", type=float, metavar="SECONDS", help="end this long after the first frame")
     live.add_argument(
         "--buffer",
         type=int,
         metavar="FRAMES",
-        help="how many frames may wait before the oldest is dropped (default: 16): fewer, and labels come sooner",
+        help="how many frames may wait before the oldest is dropped (default: 16); with fewer, labels come sooner",
     )
 
 

@@ -17,15 +17,15 @@ from pipeline.errors import InputError
 
 MIN_PER_VIDEO = 2
 TEXT = """
-Rank the stretches of videos by what it is worth to look at them: where nobody gave a label, by how likely the model is
-to be wrong; where there is a given label, by how surprised the model is by it. Write, into --out:
+Rank the stretches of videos by how much it is worth to look at them: where nobody gave a label, by how likely the
+model is to be wrong; where there is a given label, by how surprised the model is by it. Write, into --out:
   review.html            the list for a browser: frames, what the model thinks, the given label
   review.csv             rank,stem,start,stop,start_seconds,stop_seconds,predicted,given,why,score,picture
-                         frames from start up to, not including, stop; why: uncertain or disagrees
+                         frames from start up to, but not including, stop; why: uncertain or disagrees
   strips/                pictures of the frames of each stretch
 Scores are from 0 to 1. Uncertain: the share of frames that the model expects to get wrong. Disagrees: how surprised it
-is by the given label, 1 where it gives it a probability of 0.001 or less. A given label that it agrees with is worth
-nothing. A video that cannot be labelled is named with the cause, and the others go on.
+is by the given label, 1 where it gives it a probability of 0.001 or less. A given label that it agrees with scores
+0. A video that cannot be labelled is named with the cause, and the others are looked at.
 """
 END = """
 exit code: 0, all videos were looked at; 1, some could not be; 2, the call was refused
@@ -53,14 +53,14 @@ def _add_arguments(review: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="DIR",
-        help="labels that people gave, as in DATASET/labels; some videos, or frames, may lack them",
+        help="labels that people gave, as in DATASET/labels; some videos or frames may have none",
     )
     review.add_argument("--top", type=int, default=20, metavar="N", help="how many stretches (default: 20)")
     review.add_argument(
         "--per-video",
         type=int,
         metavar="N",
-        help=f"how many of one video at most (default: twice its share, at least {MIN_PER_VIDEO})",
+        help=f"how many of one video at most (default: twice its share of the frames, at least {MIN_PER_VIDEO})",
     )
     for name, default in (("shortest", 1.0), ("longest", 5.0)):
         review.add_argument(
@@ -68,7 +68,7 @@ def _add_arguments(review: argparse.ArgumentParser) -> None:
             type=float,
             default=default,
             metavar="SECONDS",
-            help=f"the {name} stretch (default: {default:g}; of features, 25 frames are taken for a second)",
+            help=f"the {name} stretch (default: {default:g}; features are counted as 25 frames per second)",
         )
     add_reader_argument(review, "pyav, which reads most files and scales frames on their way out")
 
@@ -124,6 +124,6 @@ def _check(options: argparse.Namespace) -> None:
         from pipeline.annotations.formats.registry import data_set_formats
 
         files = " or ".join(f"<stem>{layout.suffix}" for layout in data_set_formats())
-        problems.append(f"--labels: {options.labels} is no folder: expected one that holds {files}")
+        problems.append(f"--labels: {options.labels} is not a folder: expected one that holds {files}")
     if problems:
         raise InputError("\n".join(problems))

@@ -129,7 +129,7 @@ def _report_unknown_images(scan: CaptionScan, path: Path, rows: list[Row], names
     for name, line in unknown.items():
         similar = name_of_stem.get(name) or name_of_stem.get(Path(name).stem)
         guess = f": did you mean {similar!r}?" if similar else ": is it misspelt, or is the file missing?"
-        scan.add(None, path, f"{name!r} is no file of images/{guess}", line)
+        scan.add(None, path, f"{name!r} is not a file of images/{guess}", line)
 
 
 def _caption_of(scan: CaptionScan, path: Path, line: int, row: list[str]) -> list[str]:
@@ -163,7 +163,7 @@ def _read_rows(scan: CaptionScan, path: Path) -> tuple[list[Row], bool]:
         except csv.Error as error:
             is_whole = False
             cause = "is a quote not closed, or a quote inside of a caption not doubled?"
-            scan.add(None, path, f"is no CSV from here on ({error}): {cause}", line)
+            scan.add(None, path, f"is not CSV from here on ({error}): {cause}", line)
         else:
             if any(row):
                 rows.append((line, row))

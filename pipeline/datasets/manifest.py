@@ -136,9 +136,9 @@ def assign_splits(
     pool = "train" if has_splits else None
     groups = sorted({source.group for source in sources if source.split == pool})
     random.Random(seed).shuffle(groups)
-    wanted = {"test": 0.0 if has_splits else test_fraction, "val": 0.0 if "val" in named else val_fraction}
+    fractions = {"test": 0.0 if has_splits else test_fraction, "val": 0.0 if "val" in named else val_fraction}
     chosen: dict[str, str] = {}
-    for split, fraction in wanted.items():
+    for split, fraction in fractions.items():
         count = max(1, round(fraction * len(groups))) if fraction > 0 else 0
         for _ in range(min(count, len(groups) - len(chosen))):
             chosen[groups[len(chosen)]] = split

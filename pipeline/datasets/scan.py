@@ -140,7 +140,7 @@ class Stems:
         """Describe an unknown name, with a guess at what was meant."""
         stem = Path(name).stem
         guess = f": did you mean {stem!r}?" if stem in self.known else did_you_mean(name, sorted(self.known))
-        return f"{name!r} is no stem of {self.folder}/{guess}"
+        return f"{name!r} is not a stem of {self.folder}/{guess}"
 
 
 def scan_dataset(
@@ -391,7 +391,7 @@ def read_groups(findings: Findings, stems: Stems) -> dict[str, str]:
     if is_of_others:
         return groups
     if missing := sorted(stems.own - groups.keys()):
-        shown = ", ".join(map(repr, missing[:5])) + f" and {len(missing) - 5} more" * (len(missing) > 5)
+        shown = ", ".join(map(repr, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         findings.add(None, path, f"has no row for {shown}: without its group a file could leak between splits")
     return groups
 

@@ -36,7 +36,7 @@ def spread_frames(start: int, stop: int, *, most: int) -> list[int]:
     return sorted({round(frame) for frame in np.linspace(start, stop - 1, most)})
 
 
-def read_strips(path: Path, wanted: Iterable[list[int]]) -> Iterator[np.ndarray]:
+def read_strips(path: Path, frame_lists: Iterable[list[int]]) -> Iterator[np.ndarray]:
     """Yield a strip for each list of frame numbers, small enough for a page.
 
     The video is read only once if each list begins after the previous one. Only the listed frames are converted to
@@ -44,7 +44,7 @@ def read_strips(path: Path, wanted: Iterable[list[int]]) -> Iterator[np.ndarray]
 
     Args:
         path: The video.
-        wanted: Lists of ascending frame numbers.
+        frame_lists: Lists of ascending frame numbers.
 
     Yields:
         uint8 [H, W, 3], RGB.
@@ -57,7 +57,7 @@ def read_strips(path: Path, wanted: Iterable[list[int]]) -> Iterator[np.ndarray]
     scale = min(MAX_WIDTH / properties.width, MAX_HEIGHT / properties.height)
     size = max(1, round(properties.height * scale)), max(1, round(properties.width * scale))
     with PyAVReader(video, Region(size)) as reader:
-        for frames in wanted:
+        for frames in frame_lists:
             batches = [batch for frame in frames for batch in reader.read(frame, frame + 1)]
             yield join_frames(np.concatenate([batch.pixels for batch in batches]))
 

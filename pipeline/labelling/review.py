@@ -197,9 +197,9 @@ def _with_pictures(
         path = paths[stem]
         video = os.path.relpath(path.resolve(), out.resolve())
         stretches = [listed[position].stretch for position in positions]
-        wanted = [spread_frames(start, stop, most=FRAMES_OF_STRIP) for start, stop, _ in stretches]
+        frame_lists = [spread_frames(start, stop, most=FRAMES_OF_STRIP) for start, stop, _ in stretches]
         try:
-            for position, strip in zip(positions, read_strips(path, wanted), strict=True):
+            for position, strip in zip(positions, read_strips(path, frame_lists), strict=True):
                 start, stop, _ = listed[position].stretch
                 picture = f"{STRIPS}/{stem}_{start}-{stop}.jpg"
                 write_jpeg(out / picture, strip)

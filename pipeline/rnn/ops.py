@@ -237,8 +237,8 @@ def _recurrent_layer_backward_fake(
     reverse: list[bool],
     want_d_x: bool,
 ) -> tuple[Tensor, ...]:
-    wanted = (x if want_d_x else None, weight_ih, weight_hh, bias_ih, bias_hh, h, c)
-    return tuple(x.new_empty(0) if t is None else t.new_empty(t.shape) for t in wanted)
+    needed = (x if want_d_x else None, weight_ih, weight_hh, bias_ih, bias_hh, h, c)
+    return tuple(x.new_empty(0) if t is None else t.new_empty(t.shape) for t in needed)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

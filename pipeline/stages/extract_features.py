@@ -59,23 +59,23 @@ def extract_features(
         exports: The folder for exports of the encoder, see `open_runtime`.
         reader: The reader that decodes the videos; features from the frames of another reader are computed again.
     """
-    wanted = {out / f"{source.stem}{SUFFIX}": source for source in sources}
+    of_path = {out / f"{source.stem}{SUFFIX}": source for source in sources}
     for path in out.iterdir():
-        if path not in wanted:
+        if path not in of_path:
             path.unlink()
     encoder_fingerprint = frame_encoder.fingerprint() if frame_encoder else GIVEN
-    keys = {path: _fingerprint(encoder_fingerprint, source, reader) for path, source in wanted.items()}
-    due = [path for path in wanted if features_fingerprint(path) != keys[path]]
+    keys = {path: _fingerprint(encoder_fingerprint, source, reader) for path, source in of_path.items()}
+    due = [path for path in of_path if features_fingerprint(path) != keys[path]]
     if not due:
-        print("every video is encoded already" if wanted else "nothing to encode: the encoder is trained end to end")
+        print("every video is encoded already" if of_path else "nothing to encode: the encoder is trained end to end")
         return
     runtime = None
     if frame_encoder:
         frame_encoder.encoder.to(device)
         runtime = open_runtime(frame_encoder, exports=exports)
-    with tqdm(total=sum(wanted[path].num_frames for path in due), desc="encoding", unit="frame") as bar:
+    with tqdm(total=sum(of_path[path].num_frames for path in due), desc="encoding", unit="frame") as bar:
         for path in due:
-            features, pts_seconds = _features_of(wanted[path], runtime, bar, reader)
+            features, pts_seconds = _features_of(of_path[path], runtime, bar, reader)
             write_features(path, features, pts_seconds, fingerprint=keys[path])
 
 

@@ -62,7 +62,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     _raise_or_skip(scan, skip_broken=params.dataset.skip_broken)
     background = params.dataset.background
     if background is not None and scan.label_space.index(background) is None:
-        raise InputError(f"dataset.background {background!r} is no class of {scan.root / 'classes.txt'}")
+        raise InputError(f"dataset.background {background!r} is not a class of {scan.root / 'classes.txt'}")
     sources = _split(params, scan)
     kept = tuple(source for source in sources if source.split)
     if not any(source.split == "train" for source in kept):

@@ -96,7 +96,7 @@ def encode_manifest(
         device: The device of the encoder.
     """
     pictures = manifest.pictures(mirror=mirror)
-    digests = [manifest.images[index].sha256 + " mirrored" * mirrored for index, mirrored in pictures]
+    digests = [manifest.images[index].sha256 + (" mirrored" if mirrored else "") for index, mirrored in pictures]
     files = plan_files(digests, out, encoder_fingerprint=frame_encoder.fingerprint())
     for path in (*out.glob("regions_*"), *out.glob(".regions_*.partial*")):
         if path not in files:

@@ -123,8 +123,8 @@ def searches() -> dict[str, str]:
 
 def _runs_with(tag: str, value: str | None = None) -> list[Run]:
     """The runs of this experiment with a tag, of this value where one is given; the first made comes first."""
-    wanted = f"tags.`{tag}` = '{value}'" if value else f"tags.`{tag}` != ''"
-    return mlflow.search_runs(filter_string=wanted, order_by=["attributes.start_time ASC"], output_format="list")
+    filter_string = f"tags.`{tag}` = '{value}'" if value else f"tags.`{tag}` != ''"
+    return mlflow.search_runs(filter_string=filter_string, order_by=["attributes.start_time ASC"], output_format="list")
 
 
 def _search_run(search: str) -> str:
@@ -382,14 +382,14 @@ def fetch_checkpoint(uri: str) -> Path:
         raise InputError(f"{uri}: MLflow has no such model at {mlflow.get_tracking_uri()}: {error}") from None
     found = sorted(path.parent for path in folder.rglob(SPEC))
     if not found:
-        raise InputError(f"{uri}: is no Framescribe model, it holds no {SPEC}")
+        raise InputError(f"{uri}: is not a Framescribe model, it holds no {SPEC}")
     return found[0]
 
 
-def _need_store(wanted: str) -> None:
+def _need_store(purpose: str) -> None:
     """Raises InputError where there is no store to look for something in: connecting would make an empty one."""
     store = store_folder() / "mlflow.db"
     if not os.environ.get("MLFLOW_TRACKING_URI") and not store.exists():
         raise InputError(
-            f"{wanted}: there is no MLflow store {store}: run from the repository, or set MLFLOW_TRACKING_URI"
+            f"{purpose}: there is no MLflow store {store}: run from the repository, or set MLFLOW_TRACKING_URI"
         )

@@ -69,7 +69,7 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
     run_params = _run_params(params, training_data)
     state = open_state(out, params=run_params, data_fingerprint=manifest.fingerprint(), training_module=__name__)
     if state.complete:
-        print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
+        print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
         return
     learner = CaptionLearner(
         captioner,

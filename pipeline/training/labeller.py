@@ -52,7 +52,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
     run_params, fingerprint = _run_params(params, training_data), training_data.manifest.fingerprint()
     state = open_state(out, params=run_params, data_fingerprint=fingerprint, training_module=__name__)
     if state.complete:
-        print(f"{name}: already trained with these settings, data and code; remove {out} to train it anew")
+        print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
         return
     learner = Learner(
         model,
@@ -263,7 +263,7 @@ def _run_params(params: Params, training_data: TrainingData) -> dict[str, object
 
 def _run_name(name: str, params: Params, training_data: TrainingData) -> str:
     """How MLflow lists the run, such as labeller-bigru-scenes."""
-    cell = "bi" * params.labeller.bidirectional + params.labeller.cell
+    cell = ("bi" if params.labeller.bidirectional else "") + params.labeller.cell
     return "-".join([name, *([cell] if params.labeller.cell != "none" else []), training_data.manifest.name])
 
 

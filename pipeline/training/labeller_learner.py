@@ -118,7 +118,7 @@ class Learner:
         return torch.autocast(self._device.type, dtype=self._amp_dtype, enabled=self._amp_dtype is not None)
 
 
-def _amp_dtype(device: torch.device, wanted: bool) -> torch.dtype | None:
-    if device.type != "cuda" or not wanted:
+def _amp_dtype(device: torch.device, use_amp: bool) -> torch.dtype | None:
+    if device.type != "cuda" or not use_amp:
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -52,7 +52,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise InputError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
         kinds = ", ".join(_FORMATS)
-        raise InputError(f"{path}: is no image of a kind that is read ({kinds}), or its header is damaged") from error
+        raise InputError(f"{path}: is not an image of a known kind ({kinds}), or its header is damaged") from error
     except Exception as error:  # for damage Pillow raises many types: OSError, SyntaxError, ValueError, struct.error...
         raise InputError(f"{path}: cannot be read as an image, it is damaged or cut short ({error})") from error
 

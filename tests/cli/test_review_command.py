@@ -70,7 +70,7 @@ def test_ready_features_are_listed_without_times_and_pictures(feature_model, tmp
         (("--per-video", -1), "--per-video: got -1"),
         (("--shortest", 3, "--longest", 2), "got 3 and 2 seconds"),
         (("--longest", "inf"), "got 1 and inf seconds"),
-        (("--labels", "nowhere"), "nowhere is no folder"),
+        (("--labels", "nowhere"), "nowhere is not a folder"),
     ],
 )
 def test_impossible_options_are_refused_before_a_model_is_loaded(more, printed, tmp_path, capsys):

@@ -88,7 +88,10 @@ FAULTS = {
     ),
     "other suffix": (
         lambda d: swap(d / "captions.csv", "dog5.jpg", "dog5"),
-        {"captions.csv:17": "'dog5' is no file of images/: did you mean 'dog5.jpg'?", "images/dog5.jpg": "no caption"},
+        {
+            "captions.csv:17": "'dog5' is not a file of images/: did you mean 'dog5.jpg'?",
+            "images/dog5.jpg": "no caption",
+        },
     ),
     "stem in two splits": (
         lambda d: append(d / "splits/val.txt", "dog2\n"),
@@ -96,7 +99,7 @@ FAULTS = {
     ),
     "suffix in a split": (
         lambda d: append(d / "splits/test.txt", "dog1.jpg\n"),
-        {"splits/test.txt:3": "'dog1.jpg' is no stem of images/: did you mean 'dog1'?"},
+        {"splits/test.txt:3": "'dog1.jpg' is not a stem of images/: did you mean 'dog1'?"},
     ),
     "unknown split": (lambda d: (d / "splits/valid.txt").write_text("dog0\n"), {"splits/valid.txt": "is not one of"}),
     "group row of nobody": (lambda d: append(d / "groups.csv", "nobody_7,g9\n"), {"groups.csv:10": "is no stem"}),
@@ -162,7 +165,7 @@ def test_an_open_quote_is_reported_where_it_begins_without_problems_of_the_rows_
     append(dataset / "captions.csv", 'dog7.jpg,"A dog\n')
     append(dataset / "captions.csv", "dog6.png,A dog\n" * 2)
     (line,) = problems_of(dataset)
-    assert line.startswith(f"{dataset}/captions.csv:{NUM_LINES + 1}: is no CSV from here on")
+    assert line.startswith(f"{dataset}/captions.csv:{NUM_LINES + 1}: is not CSV from here on")
 
 
 @pytest.mark.parametrize("name", ["captions.csv", "groups.csv", "splits/val.txt"])
@@ -247,7 +250,7 @@ def test_groups_of_unknown_stems_are_reported_and_do_not_count_as_those_of_video
     (dataset / "groups.csv").write_text("stem,group\nnobody,x\n")
     printed = problems_of(dataset)
     assert len(printed) == 2
-    assert "is no stem of images/" in printed[0]
+    assert "is not a stem of images/" in printed[0]
     assert "has no row for 'dog0'" in printed[1]
     (dataset / "groups.csv").write_text("stem,group\n")
     (line,) = problems_of(dataset)

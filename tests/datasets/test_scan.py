@@ -227,7 +227,7 @@ def test_a_video_with_labels_in_two_places_is_a_problem(labelled_by_video):
     ("change", "words"),
     [
         (("clip5,right\n", ""), ["labels.csv: has no row for 'clip5': clip5.npy has no label"]),
-        (("clip5,", "clp5,"), ["labels.csv:7: 'clp5' is no stem of features/: did you mean 'clip5'?", "has no row"]),
+        (("clip5,", "clp5,"), ["labels.csv:7: 'clp5' is not a stem of features/: did you mean 'clip5'?", "has no row"]),
         (("clip5,right", "clip5,rihgt"), ["labels.csv:7: unknown class 'rihgt': did you mean 'right'?"]),
         (("stem,class\n", ""), ["labels.csv:1: got the header 'clip0,idle', expected 'stem,class'"]),
     ],

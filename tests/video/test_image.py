@@ -228,9 +228,9 @@ def test_missing_files_folders_empty_files_and_other_files_have_different_errors
         (tmp_path / "missing.jpg", "no such file"),
         (tmp_path, "is a folder"),
         (written(tmp_path / "empty.png", b""), "is empty"),
-        (written(tmp_path / "words.png", b"These are words, not pixels.\n" * 40), "is no image"),
-        (written(tmp_path / "program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "is no image"),
-        (written(tmp_path / "nothing.png", png(0, 1, bit_depth=8, color_type=2, samples=b"\0")), "is no image"),
+        (written(tmp_path / "words.png", b"These are words, not pixels.\n" * 40), "is not an image"),
+        (written(tmp_path / "program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "is not an image"),
+        (written(tmp_path / "nothing.png", png(0, 1, bit_depth=8, color_type=2, samples=b"\0")), "is not an image"),
         (tmp_path / ("long" * 100 + ".png"), "cannot read or write"),
     ):
         with pytest.raises(InputError, match=cause) as caught:

@@ -178,7 +178,7 @@ class _Length(NamedTuple):
         if self.in_bytes and reason:
             return reason
         if self.seconds is not None and self.seconds - end_seconds > DURATION_TOLERANCE_SECONDS:
-            return f"{end_seconds:.1f} of {self.seconds:.1f} seconds came" + f", {reason}" * bool(reason)
+            return f"{end_seconds:.1f} of {self.seconds:.1f} seconds came" + (f", {reason}" if reason else "")
         return ""
 
 
