@@ -24,10 +24,11 @@ from pipeline.labelling.folder import (
     find_inputs,
     label_videos,
 )
-from pipeline.labelling.model import Model as Labeller
-from pipeline.labelling.model import load_model
+from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import VideoLabels
 from pipeline.labelling.video import label_video as _label_video
+
+Labeller = Model
 
 
 class LabelledSegment(NamedTuple):

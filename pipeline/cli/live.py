@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.cli.console import EXIT_SOME_FAILED, make_writable
 from pipeline.errors import InputError
@@ -195,7 +195,7 @@ def _signals() -> Iterator[Event]:
 class _Status:
     """A line on the terminal, which is updated each second."""
 
-    def __init__(self, bar: "tqdm", session: "LiveSession", label_space: "LabelSpace") -> None:
+    def __init__(self, bar: "tqdm[NoReturn]", session: "LiveSession", label_space: "LabelSpace") -> None:
         self._bar, self._session, self._label_space = bar, session, label_space
         self._shown, self._num_shown = time.monotonic(), session.num_labelled
 

@@ -84,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
 
     from pipeline.labelling.folder import find_inputs
     from pipeline.labelling.model import load_model
-    from pipeline.labelling.review import PAGE, Listing, find_given, review_files
+    from pipeline.labelling.review import Listing, find_given, review_files
+    from pipeline.labelling.review_page import PAGE
 
     model = load_model(options.model, device=options.device, reader=options.reader)
     paths = find_inputs(options.inputs, model)

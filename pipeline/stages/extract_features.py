@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -84,7 +85,9 @@ def _fingerprint(encoder_fingerprint: str, source: Source, reader: Backend) -> s
     return hashlib.sha256(f"{encoder_fingerprint} {source.sha256} {scaling}".encode()).hexdigest()[:16]
 
 
-def _features_of(source: Source, runtime: Runtime | None, bar: tqdm, reader: Backend) -> tuple[np.ndarray, np.ndarray]:
+def _features_of(
+    source: Source, runtime: Runtime | None, bar: "tqdm[NoReturn]", reader: Backend
+) -> tuple[np.ndarray, np.ndarray]:
     if runtime is None:
         bar.update(source.num_frames)
         features = read_feature_file(Path(source.path))

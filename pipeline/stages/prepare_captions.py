@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ def _read(path: Path, preprocess: Preprocess, *, mirrored: bool) -> np.ndarray:
     return pixels
 
 
-def _counted(batches: Iterable[torch.Tensor], bar: tqdm) -> Iterable[torch.Tensor]:
+def _counted(batches: Iterable[torch.Tensor], bar: "tqdm[NoReturn]") -> Iterable[torch.Tensor]:
     for batch in batches:
         yield batch
         bar.update(len(batch))
