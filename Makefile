@@ -1,10 +1,12 @@
 # make run: set up and run the main job.   make test: set up and run the tests.   make ui: look at every run in MLflow.
 PYTHON ?= python3
 BIN := .venv/bin
+# Options for the tests, such as `make test PYTEST=--cov`, which measures the coverage and holds a floor.
+PYTEST ?=
 # Threads that spin while they wait starve each other on busy cores: encoding fell from 114 to 47 frames a second.
 export OMP_WAIT_POLICY ?= PASSIVE
 export TQDM_MININTERVAL ?= 2
-# Each stage imports torch and mlflow: without kept bytecode half of its start is spent on compiling them anew.
+# Each stage imports torch and mlflow: without kept bytecode half of its start is spent on compiling them again.
 export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -28,7 +30,7 @@ test: setup
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 slow: setup
 	pytest -m slow

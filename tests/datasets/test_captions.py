@@ -102,7 +102,7 @@ FAULTS = {
         {"splits/test.txt:3": "'dog1.jpg' is not a stem of images/: did you mean 'dog1'?"},
     ),
     "unknown split": (lambda d: (d / "splits/valid.txt").write_text("dog0\n"), {"splits/valid.txt": "is not one of"}),
-    "group row of nobody": (lambda d: append(d / "groups.csv", "nobody_7,g9\n"), {"groups.csv:10": "is no stem"}),
+    "group row of nobody": (lambda d: append(d / "groups.csv", "nobody_7,g9\n"), {"groups.csv:10": "is not a stem"}),
 }
 
 

@@ -83,10 +83,10 @@ FAULTS = {
         lambda d: append(d / "splits/val.txt", "clip2\n"),
         {"splits/val.txt:3": "'clip2' is already in train.txt, line 3"},
     ),
-    "unknown stem": (lambda d: append(d / "splits/test.txt", "nobody\n"), {"splits/test.txt:3": "is no stem"}),
+    "unknown stem": (lambda d: append(d / "splits/test.txt", "nobody\n"), {"splits/test.txt:3": "is not a stem"}),
     "unknown split": (lambda d: (d / "splits/valid.txt").write_text("clip0\n"), {"splits/valid.txt": "is not one of"}),
     "group row twice": (lambda d: append(d / "groups.csv", "clip0,g9\n"), {"groups.csv:[0-9]+": "a second time"}),
-    "group row of nobody": (lambda d: append(d / "groups.csv", "nobody,g9\n"), {"groups.csv:[0-9]+": "is no stem"}),
+    "group row of nobody": (lambda d: append(d / "groups.csv", "nobody,g9\n"), {"groups.csv:[0-9]+": "is not a stem"}),
 }
 
 
