@@ -12,6 +12,7 @@ import argparse
 import platform
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -93,7 +94,7 @@ def _print_rates(model: CaptionModel, paths: list[Path], rounds: int) -> None:
         "encode only": lambda: _encode(model, scaled),
         "encode only, torch": lambda: _encode_by_torch(model, scaled),
         "read and encode": read_and_encode,
-        **{f"whole, {name}": lambda search=search: describe(search) for name, search in searches.items()},
+        **{f"whole, {name}": partial(describe, search) for name, search in searches.items()},
     }
     seconds = take_turns(parts, rounds)
     default = f"whole, beam {model.spec.captioner.decoding.beam_size}"
@@ -117,8 +118,8 @@ def _print_beams(model: CaptionModel, paths: list[Path], rounds: int) -> None:
 
     parts: dict[str, Callable[[], object]] = {}
     for k, search in searches.items():
-        parts[f"search, beam {k}"] = lambda search=search: generate_captions(regions, model, search)
-        parts[f"with encoding, beam {k}"] = lambda search=search: encode_and_search(search)
+        parts[f"search, beam {k}"] = partial(generate_captions, regions, model, search)
+        parts[f"with encoding, beam {k}"] = partial(encode_and_search, search)
     seconds = take_turns(parts, 3 * rounds)
     print(f"\na batch of {len(paths)}")
     for name, took in seconds.items():

@@ -20,11 +20,11 @@ from pipeline.rnn.diagnostics import GradientFlow
 OUT = Path("docs/images")
 INK, FAINT, BLUE, RED = "#22272e", "#8b949e", "#2a639b", "#c0392b"
 NETWORKS = {
-    "tanh": {"cell": "tanh"},
-    "tanh, orthogonal start": {"cell": "tanh", "recurrent_init": "orthogonal"},
-    "relu, identity start": {"cell": "relu", "recurrent_init": "identity"},
-    "GRU": {"cell": "gru"},
-    "LSTM": {"cell": "lstm"},
+    "tanh": LabellerSettings(hidden_size=32, cell="tanh"),
+    "tanh, orthogonal start": LabellerSettings(hidden_size=32, cell="tanh", recurrent_init="orthogonal"),
+    "relu, identity start": LabellerSettings(hidden_size=32, cell="relu", recurrent_init="identity"),
+    "GRU": LabellerSettings(hidden_size=32, cell="gru"),
+    "LSTM": LabellerSettings(hidden_size=32, cell="lstm"),
 }
 COLORS = ["#c0392b", "#e59866", "#8e6bb0", "#2e8b57", "#2a639b"]
 NUM_FRAMES, NUM_STEPS, EVERY = 100, 240, 20
@@ -108,14 +108,14 @@ def draw_gradients() -> Figure:
     """Draw dL/dh of the last frame's loss over the frames back, before and after training, and the accuracy."""
     figure = Figure(figsize=(12, 3.6), facecolor="white", layout="constrained")
     fresh_axes, learning_axes, taught_axes = figure.subplots(1, 3)
-    for (name, options), color in zip(NETWORKS.items(), COLORS, strict=True):
+    for (name, settings), color in zip(NETWORKS.items(), COLORS, strict=True):
         torch.manual_seed(0)
-        labeller = Labeller(LabellerSettings(hidden_size=32, **options), num_features=3, num_classes=2)
+        labeller = Labeller(settings, num_features=3, num_classes=2)
         fresh = _measure(labeller)
         accuracy = _teach(labeller)
         taught = _measure(labeller)
         print(f"{name}: factor {fresh.longest:.3f} before, {taught.longest:.3f} after; {accuracy[-1]:.1f}% right")
-        if options["cell"] in ("gru", "lstm"):
+        if settings.cell in ("gru", "lstm"):
             print(f"    units whose z (GRU) or f (LSTM) is over 0.9 on average: {_count_open_gates(labeller)}")
         learning_axes.plot(range(0, NUM_STEPS + 1, EVERY), accuracy, color=color)
         for axes, flow in ((fresh_axes, fresh), (taught_axes, taught)):
@@ -196,8 +196,11 @@ def _count_open_gates(labeller: Labeller) -> int:
     x, _ = _made_videos(10**6 + 1)
     embedded, _ = labeller.eval()._embed(x)
     rnn = labeller.rnn
+    assert rnn is not None
     before = functional.pad(rnn(embedded)[0][:, :-1], (0, 0, 1, 0))
-    gates = embedded @ rnn.weight_ih_l0.T + rnn.bias_ih_l0 + before @ rnn.weight_hh_l0.T + rnn.bias_hh_l0
+    weights = dict(rnn.named_parameters())
+    gates = functional.linear(embedded, weights["weight_ih_l0"], weights["bias_ih_l0"])
+    gates = gates + functional.linear(before, weights["weight_hh_l0"], weights["bias_hh_l0"])
     return int((gates.split(32, dim=2)[1][:, 5:].sigmoid().mean((0, 1)) > 0.9).sum())
 
 

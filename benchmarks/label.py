@@ -28,6 +28,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
 from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint
 from pipeline.checkpoints.storage import Lineage
 from pipeline.config import Pixels, load_params
-from pipeline.encoding.runtime import TorchRuntime
-from pipeline.encoding.types import Runtime
+from pipeline.encoding.torch_runtime import TorchRuntime
+from pipeline.encoding.types import Precision, Runtime
 from pipeline.labelling.folder import OutputOptions, label_videos
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import label_video
@@ -52,7 +53,10 @@ from pipeline.video.open import open_scaled
 
 LITE0 = "efficientnet_lite0"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
-LIMITS = {"full": {"torch": 4.0, "script": 3.0}, "reduced": {"torch": 7.0, "script": 4.5}}
+LIMITS: dict[Precision, dict[str, float]] = {
+    "full": {"torch": 4.0, "script": 3.0},
+    "reduced": {"torch": 7.0, "script": 4.5},
+}
 BOUND_LIMIT = 0.9
 SCRIPT_FRAMES = 200  # the slowest part is measured on fewer frames
 TORCH_FRAMES = 128
@@ -91,7 +95,7 @@ def make_model(
     encoder: str = LITE0,
     size: tuple[int, int] | None = None,
     is_random: bool = False,
-    **labeller: Any,
+    **changes: Any,
 ) -> Path:
     """Write a checkpoint of a labeller that was not trained.
 
@@ -100,13 +104,13 @@ def make_model(
         encoder: The name of the encoder.
         size: (height, width) of its frames, in pixels; None for its own size.
         is_random: Whether the weights of Lite0 are random too; all others always are.
-        **labeller: Settings of the labeller that replace those of params.yaml.
+        **changes: Settings of the labeller that replace those of params.yaml.
 
     Returns:
         The folder.
     """
     torch.manual_seed(0)
-    settings = load_params().labeller.model_copy(update=labeller)
+    settings = load_params().labeller.model_copy(update=changes)
     pixels = Pixels(crop=None, crop_unit="fractions", size=size, color="rgb")
     weights = "imagenet" if encoder == LITE0 and not is_random else None
     frames = make_frame_encoder(encoder, weights=weights, grid=1, batch_norm="frozen", batch_size=32, pixels=pixels)
@@ -151,7 +155,7 @@ def scaled_copy(source: Path, path: Path, width: int, height: int, *, max_frames
     return path
 
 
-def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, rounds: int) -> None:
+def print_rates(name: str, path: Path, models: dict[Precision, Model], out: Path, rounds: int) -> None:
     """Print the rates of all parts for one video.
 
     Args:
@@ -171,8 +175,8 @@ def print_rates(name: str, path: Path, models: dict[str, Model], out: Path, roun
         "decode": (len(pixels), lambda: decode(path, frames)),
     }
     for precision, model in models.items():
-        parts[f"encode {precision}"] = (len(pixels), lambda p=precision: encode(runtimes[p], pixels))
-        parts[f"label {precision}"] = (len(pixels), lambda m=model: label([path], m, out))
+        parts[f"encode {precision}"] = (len(pixels), partial(encode, runtimes[precision], pixels))
+        parts[f"label {precision}"] = (len(pixels), partial(label, [path], model, out))
     seconds = take_turns({part: run for part, (_, run) in parts.items()}, rounds)
     rates = {part: num_frames / seconds[part] for part, (num_frames, _) in parts.items()}
     features = TorchRuntime(frames).submit(pixels).result()
@@ -209,7 +213,7 @@ def print_many_clips(path: Path, model: Model, folder: Path, rounds: int) -> Non
         shutil.copy(first, clips / f"clip{number}.mp4")
     paths = sorted(clips.iterdir())
 
-    seconds = take_turns({str(n): lambda n=n: label(paths, model, folder, num_parallel=n) for n in (1, 2)}, rounds)
+    seconds = take_turns({str(n): partial(label, paths, model, folder, num_parallel=n) for n in (1, 2)}, rounds)
     rates = {name: NUM_CLIPS * CLIP_FRAMES / taken for name, taken in seconds.items()}
     print(f"many clips, {NUM_CLIPS} of {CLIP_FRAMES} frames\n  one at a time   {rates['1']:7.0f}\n"
           f"  two at once     {rates['2']:7.0f}   {rates['2'] / rates['1']:5.2f} of one at a time")  # fmt: skip
@@ -217,7 +221,8 @@ def print_many_clips(path: Path, model: Model, folder: Path, rounds: int) -> Non
 
 def label(paths: list[Path], model: Model, out: Path, *, num_parallel: int = 1) -> None:
     """Label videos into the folder `out`, `num_parallel` of them in parallel; a failure ends the benchmark."""
-    label_videos(paths, model, out, outputs=OutputOptions(again=True), num_parallel=num_parallel, on_failure=sys.exit)
+    outputs = OutputOptions(overwrite=True)
+    label_videos(paths, model, out, outputs=outputs, num_parallel=num_parallel, on_failure=sys.exit)
 
 
 def _runtime(model: Model) -> Runtime:
@@ -244,7 +249,7 @@ def run_script(path: Path, frames: FrameEncoder) -> list[torch.Tensor]:
     """Encode the first SCRIPT_FRAMES frames as a simple script does: OpenCV and torch, one frame after the other."""
     capture = cv2.VideoCapture(str(path))
     height, width = frames.preprocess.size
-    features = []
+    features: list[torch.Tensor] = []
     while len(features) < SCRIPT_FRAMES:
         read, frame = capture.read()
         if not read:

@@ -46,7 +46,7 @@ import numpy as np
 import torch
 from label import LITE0, make_model
 from torch import Tensor
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 from torch.nn.functional import cosine_similarity
 from torch.profiler import ProfilerActivity, profile
 
@@ -55,7 +55,7 @@ from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.encoding import cuda_graph
 from pipeline.encoding.batches import BatchEncoder, SharedBatches
 from pipeline.encoding.cuda_graph import CUDARuntime, make_pixel_encoder
-from pipeline.encoding.runtime import TorchRuntime
+from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.types import Precision, Runtime
 from pipeline.labelling.folder import OutputOptions, label_videos
 from pipeline.labelling.model import Model
@@ -73,7 +73,7 @@ FASTER = 1.05  # a layout that is faster by less is not used
 SAMPLE_SECONDS = 0.05
 # FFmpeg with one thread for each video, instead of one for each core.
 ONE_THREAD_EACH = patch.object(
-    pyav, "decode_strictly", lambda stream, fitting_batch_frames: decode_strictly(stream, fitting_batch_frames=False)
+    pyav, "decode_strictly", lambda stream, frame_threads: decode_strictly(stream, frame_threads=False)
 )
 
 
@@ -334,7 +334,7 @@ class Run:
             videos,
             model,
             out,
-            outputs=OutputOptions(again=True),
+            outputs=OutputOptions(overwrite=True),
             num_parallel=jobs,
             decoder_processes=decoder_processes,
             on_failure=on_failure,
@@ -420,7 +420,8 @@ class Utilization:
     """
 
     def __init__(self, device: str) -> None:
-        self._is_open, self._samples = threading.Event(), []
+        self._is_open = threading.Event()
+        self._samples: list[int] = []
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._has_gpu = device == "cuda"
 
@@ -481,7 +482,9 @@ def describe_kernels(profiler: profile, seconds: float, device: DeviceType) -> s
         seconds: The wall time of the run.
         device: The device of the kernels.
     """
+    assert profiler.profiler is not None
     result = profiler.profiler.kineto_results
+    assert result is not None
     kernels = [e for e in result.events() if e.device_type() == device and not e.name().startswith("Mem")]
     if not kernels:
         return "no kernel was seen"
@@ -512,7 +515,7 @@ def write_video(path: Path, width: int, height: int, num_frames: int) -> Path:
                 top = (index * (number + 1)) % (height - height // 3)
                 left = (index * (4 - number) + 90 * number) % (width - width // 4)
                 luma[top : top + height // 3, left : left + width // 4] = shape
-            row, column = generator.integers(height), generator.integers(width)
+            row, column = int(generator.integers(height)), int(generator.integers(width))
             luma += noise[row : row + height, column : column + width]
             chroma = np.roll(colors, index, axis=2)[:, : height // 2, : width // 2]
             planes = np.concatenate([luma.reshape(-1), chroma.reshape(-1)]).reshape(height * 3 // 2, width)

@@ -17,7 +17,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,7 +67,7 @@ GPU_CASES = (
 )
 
 
-def take_turns(calls: dict[str, Callable[[], object]], *, repeats: int, device: str) -> dict[str, float]:
+def take_turns(calls: Mapping[str, Callable[[], object]], *, repeats: int, device: str) -> dict[str, float]:
     """Measure calls that run one after the other, in `repeats` rounds after two rounds of warm-up.
 
     Every other round is in reverse order, as a call affects caches and the allocator for the next one.
@@ -296,11 +296,11 @@ def gpu_sweep_row(
         with torch.no_grad():
             calls = {"ours": lambda: run_ours(x), "theirs": lambda: run_theirs(x)}
             forward = take_turns(calls, repeats=repeats, device="cuda")
-        calls = {
+        both = {
             "ours": forward_backward(lambda: run_ours(needs), [needs, *ours.parameters()], d_out),
             "theirs": forward_backward(lambda: run_theirs(needs), [needs, *theirs.parameters()], d_out),
         }
-        training = take_turns(calls, repeats=repeats, device="cuda")
+        training = take_turns(both, repeats=repeats, device="cuda")
     return {
         **{"cell": cell, "B": num_videos, "T": num_frames, "H": hidden, "dtype": str(dtype), "ragged": ragged},
         **{"forward": forward, "forward_ratio": forward["ours"] / forward["theirs"]},
@@ -331,8 +331,8 @@ def gpu_row(case: Case, repeats: int) -> dict[str, Any]:
         lengths = torch.linspace(*case.lengths, case.num_videos).long()
     times, half = (gpu_times(case, lengths, dtype, repeats) for dtype in (torch.bfloat16, torch.float16))
     errors = {precision: gpu_error(case, lengths, precision) for precision in ERROR_LIMITS}
-    row = {"case": str(case), **times, "ratio": times["ours"] / times["theirs"], "floor": floor(case), "errors": errors}
-    row["float16"] = half
+    row: dict[str, Any] = {"case": str(case), **times, "ratio": times["ours"] / times["theirs"], "floor": floor(case)}
+    row |= {"errors": errors, "float16": half}
     shown = (f"{errors[p]:.1e}{'' if errors[p] <= limit else ' TOO LARGE'}" for p, limit in ERROR_LIMITS.items())
     ratio = f"{row['ratio']:.3f} {verdict(row['ratio'], case.target)}"
     columns = (str(case), f"{times['ours']:.2f}", f"{times['theirs']:.2f}", ratio, f"{row['floor']:.2f}", *shown)
@@ -443,13 +443,15 @@ def import_flashrnn() -> Callable[..., tuple[Tensor, Tensor]]:
     """
     module = import_module("flashrnn.flashrnn.flashrnn")
     gpu = torch.cuda.get_device_properties()
-    module.get_gpu_info = lambda device_id: {
+    properties = {
         "maxThreadsPerBlock": gpu.max_threads_per_block,
         "regsPerMultiprocessor": gpu.regs_per_multiprocessor,
         "multiProcessorCount": gpu.multi_processor_count,
         "sharedMemPerBlockOptin": gpu.shared_memory_per_block_optin,
     }
-    return module.flashrnn
+    vars(module)["get_gpu_info"] = lambda device_id: properties
+    function: Callable[..., tuple[Tensor, Tensor]] = module.flashrnn
+    return function
 
 
 class OurRecurrence(torch.autograd.Function):
@@ -458,7 +460,7 @@ class OurRecurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, wx: Tensor, weight: Tensor) -> Tensor:
         """Compute h [B, T, N, K] from the projected input wx [B, T, 4, N, K] and weight [4, N, K, K]."""
-        from pipeline.rnn.gpu import triton_kernels
+        from pipeline.rnn.gpu import launch
 
         num_videos, num_frames, _, heads, units = wx.shape
         output = wx.new_empty(num_videos, num_frames, 1, heads * units)
@@ -466,15 +468,15 @@ class OurRecurrence(torch.autograd.Function):
         h, c = torch.zeros(2, 1, num_videos, heads * units, device=wx.device)
         projected = wx.flatten(2).unsqueeze(2).transpose(0, 1)
         rows = weight.flatten(0, 2).unsqueeze(0)
-        triton_kernels.forward_loop("lstm", projected, rows, None, h, c, None, (False,), output.transpose(0, 1), cells)
+        launch.forward_loop("lstm", projected, rows, None, h, c, None, (False,), output.transpose(0, 1), cells)
         ctx.save_for_backward(wx, weight, output, cells)
         return output.view(num_videos, num_frames, heads, units)
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the gradients of wx and weight from that of h."""
+        from pipeline.rnn.gpu import launch
         from pipeline.rnn.gpu import layer as gpu_layer
-        from pipeline.rnn.gpu import triton_kernels
 
         wx, weight, output, cells = ctx.saved_tensors
         rows = weight.flatten(0, 2).unsqueeze(0)
@@ -483,9 +485,17 @@ class OurRecurrence(torch.autograd.Function):
         c_before = gpu_layer.states_before(cells.transpose(0, 1), first, None, (False,))
         gates = gpu_layer.recurrent_product(h_before, rows).add_(wx.flatten(2).unsqueeze(2))
         d_gates = torch.empty_like(gates)
-        triton_kernels.backward_loop(
-            *("lstm", gates.transpose(0, 1), c_before.transpose(0, 1), rows),
-            *(d_out.flatten(2).unsqueeze(2).transpose(0, 1), dh, dc, d_gates.transpose(0, 1), None, (False,)),
+        launch.backward_loop(
+            cell="lstm",
+            gates=gates.transpose(0, 1),
+            before=c_before.transpose(0, 1),
+            weight_hh=rows,
+            d_out=d_out.flatten(2).unsqueeze(2).transpose(0, 1),
+            dh=dh,
+            dc=dc,
+            d_gates=d_gates.transpose(0, 1),
+            lengths=None,
+            reverse=(False,),
         )
         return d_gates.view(wx.shape), gpu_layer.recurrent_weight_gradient(h_before, d_gates, rows).view(weight.shape)
 

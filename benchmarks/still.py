@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--video", type=Path, nargs="+", help="what to label")
     options = parser.parse_args()
     model = load_model(options.model, device="auto")
-    groups = [(path.name, {path: None}) for path in options.video or ()] or [held_out()]
-    for name, truths in groups:
+    given: list[tuple[str, dict[Path, np.ndarray | None]]] = [(path.name, {path: None}) for path in options.video or ()]
+    for name, truths in given or [held_out()]:
         print(name)
         print_levels(model, truths)
 
