@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pipeline.annotations.problems import AnnotationError, read_lines
 from pipeline.datasets.caption_manifest import CaptionedImage
+from pipeline.datasets.findings import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.datasets.manifest import SPLITS
-from pipeline.datasets.scan import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.errors import InputError
 from pipeline.text.vocabulary import tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
