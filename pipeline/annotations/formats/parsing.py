@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.formats.base import AnnotationFormat
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
 from pipeline.annotations.segments import Segment, frames_from_segments
@@ -91,7 +92,39 @@ def frame_number(path: Path, line: int, name: str, text: str, problems: list[Pro
     return None
 
 
-def parse_segments(path: Path, header: Sequence[str], problems: list[Problem], *, class_column: int) -> NamedSegments:
+def segment_format(
+    suffix: str, header: Sequence[str], *, class_column: int, is_of_data_set: bool = True, has_length: bool = True
+) -> AnnotationFormat:
+    """Make a layout that is a table of segments, whose first two columns are start and stop.
+
+    Args:
+        suffix: The end of the file name, after the stem.
+        header: The names of the columns.
+        class_column: The index of the column with the class names.
+        is_of_data_set: See `AnnotationFormat`.
+        has_length: See `AnnotationFormat`.
+
+    Returns:
+        The layout.
+    """
+
+    def read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+        problems: list[Problem] = []
+        segments = _parse_segments(path, header, problems, class_column=class_column)
+        labels = _label_segments(path, segments, label_space, num_frames=num_frames, problems=problems)
+        raise_problems(problems)
+        return labels
+
+    def class_names(path: Path) -> set[str]:
+        problems: list[Problem] = []
+        names = {name for *_, name in _parse_segments(path, header, problems, class_column=class_column)}
+        raise_problems(problems)
+        return names
+
+    return AnnotationFormat(suffix, read, class_names, is_of_data_set=is_of_data_set, has_length=has_length)
+
+
+def _parse_segments(path: Path, header: Sequence[str], problems: list[Problem], *, class_column: int) -> NamedSegments:
     """Parse a table of segments, whose first two columns are start and stop.
 
     Args:
@@ -125,7 +158,7 @@ def parse_segments(path: Path, header: Sequence[str], problems: list[Problem], *
     return segments
 
 
-def label_segments(
+def _label_segments(
     path: Path, segments: NamedSegments, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
 ) -> np.ndarray:
     """Convert parsed segments to labels.

@@ -6,11 +6,7 @@ start,stop,start_seconds,stop_seconds,label,probability. Every labelled frame is
 import math
 from pathlib import Path
 
-import numpy as np
-
-from pipeline.annotations.formats.base import AnnotationFormat
-from pipeline.annotations.formats.parsing import label_segments, parse_rows, parse_segments, raise_problems
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.formats.parsing import parse_rows, raise_problems, segment_format
 from pipeline.annotations.layouts import PREDICTED_SEGMENTS_HEADER, SEGMENTS, Span
 from pipeline.annotations.problems import Problem
 
@@ -58,19 +54,4 @@ def _time(path: Path, line: int, name: str, text: str, problems: list[Problem]) 
     return None
 
 
-def _read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
-    problems: list[Problem] = []
-    segments = parse_segments(path, PREDICTED_SEGMENTS_HEADER, problems, class_column=4)
-    labels = label_segments(path, segments, label_space, num_frames=num_frames, problems=problems)
-    raise_problems(problems)
-    return labels
-
-
-def _class_names(path: Path) -> set[str]:
-    problems: list[Problem] = []
-    names = {name for *_, name in parse_segments(path, PREDICTED_SEGMENTS_HEADER, problems, class_column=4)}
-    raise_problems(problems)
-    return names
-
-
-FORMAT = AnnotationFormat(SEGMENTS, _read, _class_names, is_of_data_set=False)
+FORMAT = segment_format(SEGMENTS, PREDICTED_SEGMENTS_HEADER, class_column=4, is_of_data_set=False)
