@@ -1,8 +1,9 @@
 """Read damaged copies of a video in a separate process: python damage.py VIDEO FIRST_SEED STOP_SEED
 
-Prints the outcome of each copy as a line of JSON. A reader that crashes ends only this process.
+Prints the outcome of each copy as a line of JSON. A reader that crashes, or hangs, ends only this process.
 """
 
+import faulthandler
 import json
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pipeline.video.preprocess import Preprocess
 from pipeline.video.types import OpenScaled, ScaledReader, VideoError
 
 PREPROCESS = Preprocess(size=(24, 32))
+TIMEOUT_SECONDS = 60
 KINDS = ("bit", "bits", "zeros", "noise", "cut", "lost", "twice")
 
 
@@ -91,14 +93,22 @@ def main() -> None:
         for seed in range(first, stop):
             kind, changed = damage(content, seed)
             path.write_bytes(changed)
+            faulthandler.dump_traceback_later(TIMEOUT_SECONDS, exit=True)  # until the next copy
             start = time.perf_counter()
             found = read_as_labelling_does(path)
             seconds = time.perf_counter() - start
-            pixels, whole = found.pop("pixels", None), undamaged["pixels"]
-            same = pixels is not None and np.array_equal(pixels, whole)
-            reference = decode_plainly(path)
-            line = {"seed": seed, "kind": kind, "seconds": seconds, "same": same, "reference": reference, **found}
-            print(json.dumps(line), flush=True)
+            line = {"seed": seed, "kind": kind, "seconds": seconds, "reference": decode_plainly(path)}
+            line |= compare(found.pop("pixels", None), undamaged["pixels"])
+            print(json.dumps(line | found), flush=True)
+
+
+def compare(pixels: np.ndarray | None, undamaged: np.ndarray) -> dict:
+    """Compare what was read of a copy, if anything, to the pixels of the undamaged video, both uint8 [T, h, w, 3]."""
+    if pixels is None:
+        return {"same": False}
+    num_lost = len(undamaged) - len(pixels)
+    difference = None if num_lost else int(np.abs(pixels.astype(int) - undamaged).max())
+    return {"same": difference == 0, "num_lost": num_lost, "largest_difference": difference}
 
 
 if __name__ == "__main__":
