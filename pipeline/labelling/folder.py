@@ -1,4 +1,4 @@
-"""Labels for folders of videos: several at once, each written when it is finished, what is finished left alone."""
+"""Labels for folders of videos: several in parallel, each written when it is finished; finished ones are left alone."""
 
 import os
 import shutil
@@ -36,19 +36,20 @@ from pipeline.video.open import open_scaled
 from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.types import VIDEO_SUFFIXES, DamagedVideoError, OpenScaled, scaling_reader
 
-MAX_JOBS = {"cpu": 4, "cuda": 8}  # by device: each takes memory, and a GPU encodes what several cores decode
+MAX_JOBS = {"cpu": 4, "cuda": 8}  # by device: each video takes memory, and a GPU encodes what several cores decode
 OnError = Literal["skip", "stop", "partial"]
 
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is to be made of each video.
+    """The output that is made of each video.
 
-    formats   some of `FORMATS`
-    overlay   also the video with its labels drawn on it
-    on_error  of a damaged video: "skip" leaves it out, "partial" labels the frames that can be decoded, "stop" ends the
-              call at the first one
-    overwrite  label also what is finished
+    Attributes:
+        formats: Some of `FORMATS`.
+        overlay: Whether the video is also written with its labels drawn on it.
+        on_error: What happens to a damaged video: "skip" leaves it out, "partial" labels the frames that can be
+            decoded, "stop" ends the call at the first one.
+        overwrite: Whether finished videos are labelled again.
     """
 
     formats: tuple[str, ...] = ("csv",)
@@ -57,13 +58,20 @@ class OutputOptions:
     overwrite: bool = False
 
     def files(self, path: Path) -> tuple[str, ...]:
-        """The names of what is written for a video."""
+        """Return the names of the files that are written for a video."""
         suffixes = [suffix for name in self.formats for suffix in FORMATS[name]] + [OVERLAY] * self.overlay
         return tuple(f"{path.stem}{suffix}" for suffix in suffixes)
 
 
 class Progress(NamedTuple):
-    """How far a call is; num_frames is an estimate until each video was read."""
+    """The progress of a call.
+
+    Attributes:
+        num_frames_done: The number of frames that are labelled.
+        num_frames: The number of all frames; an estimate until each video was read.
+        num_videos_done: The number of videos that are done.
+        num_videos: The number of all videos.
+    """
 
     num_frames_done: int
     num_frames: int
@@ -72,7 +80,14 @@ class Progress(NamedTuple):
 
 
 class LabellingOutcome(NamedTuple):
-    """How many videos were labelled, how many of these in part only; were finished before; could not be labelled."""
+    """The outcome of a call, in numbers of videos.
+
+    Attributes:
+        num_labelled: Those that were labelled.
+        num_partial: Those of them that were labelled in part only.
+        num_finished_before: Those that were finished before the call.
+        num_failed: Those that could not be labelled.
+    """
 
     num_labelled: int
     num_partial: int
@@ -81,9 +96,15 @@ class LabellingOutcome(NamedTuple):
 
 
 def find_inputs(paths: Sequence[Path], model: Model) -> list[Path]:
-    """The files to label, each once: those named, and those in the folders named that the model could read, sorted.
+    """Find the files to label, each once.
 
-    Overlays that an earlier call wrote are not found in a folder. Raises InputError where a folder holds nothing.
+    Args:
+        paths: Files, and folders. Of a folder, the files that the model could read are found, sorted, but not the
+            overlays that an earlier call wrote.
+        model: The labeller.
+
+    Raises:
+        InputError: A folder holds no such file.
     """
     if model.runtime:
         return find_files(paths, VIDEO_SUFFIXES, kind="video")
@@ -91,13 +112,21 @@ def find_inputs(paths: Sequence[Path], model: Model) -> list[Path]:
 
 
 def default_num_parallel(model: Model) -> int:
-    """How many videos are labelled at the same time where nobody says so: one per CPU core, up to MAX_JOBS."""
+    """Return how many videos are labelled in parallel by default: one per CPU core, up to MAX_JOBS."""
     return min(os.cpu_count() or 1, MAX_JOBS[model.device.type])
 
 
 def check_outputs(outputs: OutputOptions, model: Model) -> None:
-    """Raise InputError where a model of ready features, which have no pixels and no times, is asked for them, or where
-    damaged videos are to be labelled in part by a reader that cannot tell which frames it lost."""
+    """Check that a model can make the output that is asked for.
+
+    Args:
+        outputs: The output.
+        model: The labeller.
+
+    Raises:
+        InputError: The output needs pixels or times, which a model of ready features does not have; or damaged videos
+            are to be labelled in part by a reader that does not report which frames it lost.
+    """
     asked = ["--overlay"] * outputs.overlay + [f"--formats {name}" for name in outputs.formats if name in TIMED_FORMATS]
     if asked and model.runtime is None:
         raise InputError(f"the model was trained on ready features: {', '.join(asked)}: needs one that sees videos")
@@ -120,12 +149,20 @@ def label_videos(
     on_failure: Callable[[str], None],
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> LabellingOutcome:
-    """Label files and write what is wanted of each into `out`, with a report; those that are finished are left alone.
+    """Label files and write the output of each, with a report; finished ones are left alone.
 
-    `on_failure` is called with one sentence for each file that cannot be labelled, or only in part, in the order of
-    `paths`. What an earlier call wrote for it stays. In the end decode_report.csv has a row for each video.
-    `num_parallel` videos are labelled at the same time, each decoded in a process of its own where
-    `decoder_processes` is set; their threads call `on_progress`, one after the other.
+    In the end decode_report.csv has a row for each video.
+
+    Args:
+        paths: The files.
+        model: The labeller.
+        out: The folder of the output.
+        outputs: The output that is made of each video.
+        num_parallel: The number of videos that are labelled in parallel.
+        decoder_processes: Whether each video is decoded in a process of its own.
+        on_failure: It is called with one sentence for each file that cannot be labelled, or only in part, in the order
+            of `paths`. What an earlier call wrote for the file stays.
+        on_progress: It is called by the threads that label the videos, one after the other.
     """
     _sweep(out)
     check_outputs(outputs, model)
@@ -142,7 +179,17 @@ def label_videos(
 
 
 def track_call(model: Model, paths: Sequence[Path], outcome: LabellingOutcome, out: Path) -> str:
-    """Log a call for `paths` that ended, with the decode report of `out`, as a run in MLflow. Returns its id."""
+    """Log a call that ended as a run in MLflow.
+
+    Args:
+        model: The labeller.
+        paths: The files of the call.
+        outcome: The outcome of the call.
+        out: The folder of the output, whose decode report is logged.
+
+    Returns:
+        The id of the run.
+    """
     from pipeline.tracking.store import log_labelling  # mlflow takes seconds to import
 
     path = out / DECODE_REPORT
@@ -151,7 +198,7 @@ def track_call(model: Model, paths: Sequence[Path], outcome: LabellingOutcome, o
 
 
 class _Stopped(Exception):
-    """Raised on the way through a video when the call is to end."""
+    """It is raised while a video is read, when the call is to end."""
 
 
 class _Videos:
@@ -164,7 +211,7 @@ class _Videos:
         self._described_model = describe_model(model)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._num_frames: dict[Path, int] = {}  # of each video that is due
+        self._num_frames: dict[Path, int] = {}  # of each video that has to be labelled
         self._num_done: dict[Path, int] = {}
         self._num_videos_done = 0
         self.outcome = LabellingOutcome(0, 0, 0, 0)
@@ -172,7 +219,7 @@ class _Videos:
     def label(
         self, paths: Sequence[Path], num_parallel: int, *, decoder_processes: bool
     ) -> Iterator[tuple[DecodeRow | None, str]]:
-        """Yield the row and the complaint ("" for none) of each file, in order."""
+        """Yield the row of each file, and the complaint about it ("" for none), in order."""
         first: dict[str, Path] = {}
         due: dict[Path, Future[tuple[DecodeRow | None, str]]] = {}
         finished = {path: report for path in paths if (report := self._finished(path))}
@@ -201,7 +248,7 @@ class _Videos:
                 threads.shutdown(cancel_futures=True)
 
     def _finished(self, path: Path) -> LabelReport | None:
-        """The report of an earlier call, where this one would do the very same."""
+        """Return the report of an earlier call where this one would do exactly the same."""
         report = LabelReport.read(self._out / f"{path.stem}{REPORT}")
         if report is None or self._outputs.overwrite or not path.is_file():
             return None
@@ -229,7 +276,7 @@ class _Videos:
         return _row(path, report), complaint
 
     def _write(self, path: Path, opening: OpenScaled) -> LabelReport:
-        """Label a video and write all that is wanted, and the report; they take the place of an earlier call's."""
+        """Label a video and write its output and the report, in place of those of an earlier call."""
         video = describe_video(path) if path.is_file() else {}
         result = label_video(
             path,
@@ -244,7 +291,7 @@ class _Videos:
             files = self._outputs.files(path)
             report = LabelReport(video, self._described_model, files, len(result.labels), result.report)
             before = LabelReport.read(report_path)
-            report_path.unlink(missing_ok=True)  # from here on until it is written anew the video is not finished
+            report_path.unlink(missing_ok=True)  # the video is not finished until the report is written again
             for name in files:
                 (staging / name).replace(self._out / name)
         for name in set(before.files if before else ()) - set(files):
@@ -253,7 +300,7 @@ class _Videos:
         return report
 
     def _write_labels(self, folder: Path, path: Path, result: VideoLabels) -> None:
-        """Write what is wanted of the labels of the video at `path` into a folder."""
+        """Write the output that is asked for, of the labels of the video at `path`, into a folder."""
         labels, probabilities = result.labels, result.probabilities
         label_space = self._model.spec.label_space
         predicted = Predicted(labels, probabilities, result.pts_seconds, result.frame_seconds, label_space)
@@ -262,7 +309,7 @@ class _Videos:
                 write(folder / f"{path.stem}{suffix}", predicted, source_of(self._model))
         if not self._outputs.overlay:
             return
-        assert result.index is not None  # or `check_outputs` had refused
+        assert result.index is not None  # or `check_outputs` had raised
         with PyAVReader(result.index) as video:
             write_overlay(
                 video,
@@ -303,7 +350,7 @@ def _estimate_num_frames(path: Path) -> int:
         return estimate_num_frames(path)
     try:
         return len(np.load(path, mmap_mode="r"))
-    except (OSError, ValueError, TypeError):  # told when it is read
+    except (OSError, ValueError, TypeError):  # reported when it is read
         return 0
 
 
@@ -313,12 +360,12 @@ def _row(path: Path, report: LabelReport) -> DecodeRow | None:
     return DecodeRow(path.stem, "partly" if report.is_partial else "labelled", report.decoding)
 
 
-STAGING = f".labelling.{socket.gethostname()}."  # and the process: a name that tells whether somebody still works there
+STAGING = f".labelling.{socket.gethostname()}."  # and the process id, which shows whether a call still uses the folder
 
 
 @contextmanager
 def _staging(out: Path) -> Iterator[Path]:
-    """A folder in `out` for files that are being written."""
+    """Make a folder in `out` for files that are being written; it is removed at the end."""
     folder = out / f"{STAGING}{os.getpid()}.{threading.get_ident()}"
     folder.mkdir()
     try:
@@ -328,7 +375,7 @@ def _staging(out: Path) -> Iterator[Path]:
 
 
 def _sweep(out: Path) -> None:
-    """Remove what calls left behind that were killed on this machine."""
+    """Remove the folders of calls that were killed on this machine."""
     for folder in out.glob(f"{STAGING}*"):
         process = folder.name.removeprefix(STAGING).split(".")[0]
         if process.isdigit() and not _is_alive(int(process)):

@@ -1,7 +1,7 @@
 """Labels of a video while it is being made: a camera, a stream, a file that grows.
 
-One thread captures frames, another labels those that wait. Where the network is too slow for the video, the newest
-frames wait and the oldest are dropped, and counted: labels stay as late as that takes, and no later.
+One thread captures frames, another one labels those that wait. Where the network is too slow for the video, the newest
+frames wait, and the oldest are dropped and counted. So the delay of the labels does not grow any further.
 
 n frames, K classes.
 """
@@ -30,18 +30,26 @@ from pipeline.postprocessing.temperature import tempered
 from pipeline.video.sources.base import LiveFrame, LiveSource
 
 BUFFER_FRAMES = 16
-BATCH_FRAMES = 4  # more would make the first of them wait for the last; of a file, as many as the encoder takes
-WAIT_SECONDS = 0.1  # how often who labels hears that no frame has come
+BATCH_FRAMES = 4  # with more, the first would wait for the last; for a file, as many as the encoder takes
+WAIT_SECONDS = 0.1  # how long `take` waits for a frame
 
 
 class LiveLabel(NamedTuple):
-    """The label of a frame. frame_index: among those captured, from 0; those that were dropped have no label."""
+    """The label of a frame.
+
+    Attributes:
+        frame_index: The number of the frame among those captured, from 0; frames that were dropped have no label.
+        seconds: The time of the frame.
+        class_index: The class.
+        probability: Its tempered probability.
+        delay_seconds: The time from the capture of the frame to its label.
+    """
 
     frame_index: int
     seconds: float
     class_index: int
     probability: float
-    delay_seconds: float  # from when the frame was captured
+    delay_seconds: float
 
 
 class Captured(NamedTuple):
@@ -52,11 +60,18 @@ class Captured(NamedTuple):
 
 
 class FrameBuffer:
-    """The newest frames, from the thread that captures to the one that labels.
+    """The newest frames, on their way from the thread that captures to the one that labels.
 
     When it is full the oldest frame is dropped, or `put` waits for room.
 
-    error: why it was closed, where that was no end
+    Args:
+        capacity: The maximum number of frames.
+
+    Attributes:
+        num_captured: The number of frames that were put in.
+        num_dropped: The number of frames that were dropped.
+        closed: Whether no more frames come.
+        error: The error for which it was closed; None at the end of the video.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -68,7 +83,12 @@ class FrameBuffer:
         self._changed = Condition()
 
     def put(self, frame: LiveFrame, *, waits: bool) -> None:
-        """Add a frame. One that comes when the buffer is closed is not counted as captured."""
+        """Add a frame. A frame that comes when the buffer is closed does not count as captured.
+
+        Args:
+            frame: The frame.
+            waits: Whether to wait for room in a full buffer, instead of dropping the oldest frame.
+        """
         with self._changed:
             if waits:
                 self._changed.wait_for(lambda: len(self._frames) < self._capacity or self.closed)
@@ -82,14 +102,25 @@ class FrameBuffer:
             self._changed.notify_all()
 
     def close(self, error: Exception | None = None) -> None:
-        """No more frames come; `error`: why, where that is no end."""
+        """End the capture: no more frames come.
+
+        Args:
+            error: The error that ended it; None at the end of the video.
+        """
         with self._changed:
             self.closed = True
             self.error = self.error or error
             self._changed.notify_all()
 
     def take(self, most: int) -> list[Captured] | None:
-        """The oldest frames, at most so many; none where none comes within WAIT_SECONDS; None: there are no more."""
+        """Take the oldest frames out.
+
+        Args:
+            most: The maximum number of frames.
+
+        Returns:
+            The frames; none where none comes within WAIT_SECONDS. None: there are no more.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._frames or self.closed, WAIT_SECONDS)
             if not self._frames and self.closed:
@@ -100,19 +131,30 @@ class FrameBuffer:
 
 
 class LiveSession:
-    """One source being labelled by one model.
+    """One source that one model labels.
 
-    stop           set it, from a signal handler or another thread, to end: what was captured is still labelled
-    buffer_frames  how many frames may wait: a label is as late as the network takes for these and AT_ONCE_FRAMES more
-
-    The state of the network is carried on over dropped frames and lost connections: what it remembers of a long video
+    The state of the network is carried over dropped frames and lost connections: what it remembers of a long video
     is worth more than what the gap disturbs.
+
+    Args:
+        source: The source.
+        model: The labeller.
+        stop: Set it, from a signal handler or another thread, to end: what was captured is still labelled.
+        buffer_frames: The maximum number of frames that wait. A label is as late as the network takes for these and one
+            batch more.
+
+    Attributes:
+        source: The source.
+        num_labelled: The number of frames that have a label.
+        latest: The newest label; None before there is one.
+
+    Raises:
+        InputError: As in `check_model`.
     """
 
     def __init__(self, source: LiveSource, model: Model, *, stop: Event, buffer_frames: int = BUFFER_FRAMES) -> None:
-        """Raises InputError as `check_model` does."""
         check_model(model)
-        assert model.runtime is not None  # or it had been refused
+        assert model.runtime is not None  # or check_model had raised
         self.source = source
         self.num_labelled = 0
         self.latest: LiveLabel | None = None
@@ -127,17 +169,28 @@ class LiveSession:
 
     @property
     def num_captured(self) -> int:
+        """The number of frames that were captured."""
         return self._buffer.num_captured
 
     @property
     def num_dropped(self) -> int:
+        """The number of frames that were dropped."""
         return self._buffer.num_dropped
 
     def labels(self, *, seconds: float | None = None) -> Iterator[list[LiveLabel]]:
-        """Yield the labels that are new, several times a second, also where there are none. Call it once.
+        """Label the source. Call it once.
 
-        Ends with the source, when `stop` is set, or `seconds` after the first frame; where the source waits for a lost
-        connection then, that may take as long as its timeouts. Raises what the source raises, after the last label.
+        It ends with the source, when `stop` is set, or after `seconds`. Where the source waits for a lost connection at
+        that time, the end may take as long as its timeouts.
+
+        Args:
+            seconds: The time from the first frame after which labelling ends; None for no limit.
+
+        Yields:
+            The labels that are new, several times a second, also where there are none.
+
+        Raises:
+            Exception: What the source raises, after the last label.
         """
         self._warm_up()
         thread = Thread(target=self._capture, name="capture", daemon=True)
@@ -160,7 +213,11 @@ class LiveSession:
             thread.join()  # as long as the source's timeouts: a program that ends while it is within OpenCV aborts
 
     def delay_seconds(self, quantile: float) -> float:
-        """The delay, to a millisecond, that this part of all labels did not exceed; NaN before there is one."""
+        """Return the delay, to a millisecond, that a part of all labels did not exceed; NaN before there is a label.
+
+        Args:
+            quantile: The part, from 0 to 1.
+        """
         num_frames = 0
         for milliseconds in sorted(self._delays):
             num_frames += self._delays[milliseconds]
@@ -185,13 +242,13 @@ class LiveSession:
         return most if self.source.can_wait else min(most, BATCH_FRAMES)
 
     def _warm_up(self) -> None:
-        """The first call of a network takes many times as long as the next: not while frames wait."""
+        """Run the network once before frames wait: its first call takes many times as long as the next."""
         height, width = self._runtime.frame_encoder.preprocess.size
         self._network(np.zeros((1, height, width, 3), np.uint8), None)
 
     @torch.inference_mode()
     def _network(self, pixels: np.ndarray, state: LabellerState | None) -> tuple[np.ndarray, LabellerState]:
-        """uint8 [n, h, w, 3] -> probabilities float32 [n, K], and the state after them."""
+        """Compute the probabilities float32 [n, K] of frames uint8 [n, h, w, 3], and the state after them."""
         features = self._runtime.submit(pixels).result().to(self._labeller.classifier.weight.device)
         logits, state = self._labeller(features[None], state=state)
         return logits[0].softmax(-1).float().cpu().numpy(), state
@@ -203,7 +260,7 @@ class LiveSession:
         return self._named([label for best in probabilities.argmax(1).tolist() for label in self._smoother.add(best)])
 
     def _named(self, class_indices: Sequence[int]) -> list[LiveLabel]:
-        """The labels of the oldest frames without one."""
+        """Return the labels of the oldest frames without one, from their classes."""
         now, named = time.monotonic(), []
         for class_index in class_indices:
             (frame_index, frame), probabilities = self._unlabelled.popleft()
@@ -216,9 +273,17 @@ class LiveSession:
 
 
 class LiveFile:
-    """Rows appended to `<stem>.live.csv` as they come, for `tail -f`. Use it in a `with` statement.
+    """A file `<stem>.live.csv`, to which rows are appended as they come, for `tail -f`. Use it in a `with` statement.
 
-    A file that is there already is kept, as what was live cannot be labelled again: a number is added to the name.
+    A file that exists already is kept, as a live video cannot be labelled again: a number is added to the name.
+
+    Args:
+        folder: The folder of the file.
+        stem: The stem of its name.
+        label_space: The classes.
+
+    Attributes:
+        path: The file.
     """
 
     def __init__(self, folder: Path, stem: str, label_space: LabelSpace) -> None:
@@ -229,7 +294,7 @@ class LiveFile:
         self._file.flush()
 
     def append(self, labels: Sequence[LiveLabel]) -> None:
-        """Write the rows of `labels`, so that other programs can read them now."""
+        """Write the rows of `labels`, so that other programs can read them immediately."""
         self._writer.writerows(
             frame_row(
                 label.frame_index, label.seconds, self._label_space.name(label.class_index) or "", label.probability
@@ -258,7 +323,7 @@ def _create(folder: Path, stem: str) -> tuple[Path, TextIO]:
 
 
 def check_model(model: Model) -> None:
-    """Raise InputError where the model cannot name a frame before the video is over."""
+    """Raise InputError where the model cannot label a frame before the end of the video."""
     labeller = model.checkpoint.labeller
     if model.checkpoint.frame_encoder is None:
         raise InputError("the model was trained on ready features: live labelling needs one that sees frames")

@@ -1,4 +1,4 @@
-"""Where a trained model lies: its checkpoint folder, named by a path or by a URI of MLflow."""
+"""The place of a trained model: its checkpoint folder, named by a path or by a URI of MLflow."""
 
 from pathlib import Path
 
@@ -8,7 +8,14 @@ MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:"
 
 
 def find_checkpoint(location: str) -> Path:
-    """The checkpoint folder named, or behind an MLflow URI. Raises InputError where MLflow has no such model."""
+    """Find a checkpoint folder.
+
+    Args:
+        location: The folder, or an MLflow URI.
+
+    Raises:
+        InputError: MLflow has no such model.
+    """
     if not location.startswith(MLFLOW_SCHEMES):
         return Path(location)
     from pipeline.tracking.store import fetch_checkpoint  # mlflow takes seconds to import
@@ -17,7 +24,7 @@ def find_checkpoint(location: str) -> Path:
 
 
 def find_exports(location: str) -> Path | None:
-    """The folder that keeps the encoder of such a model, exported for a CPU: beside its checkpoint folder.
+    """Find the folder that keeps the encoder of such a model, exported for a CPU: beside its checkpoint folder.
 
     None for an MLflow URI: its folder may be MLflow's own, or gone when this call ends.
     """

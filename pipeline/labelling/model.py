@@ -1,4 +1,4 @@
-"""A trained labeller, ready to label videos."""
+"""A trained labeller that is ready to label videos."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,13 +18,16 @@ from pipeline.video.types import Backend, scaling_of, scaling_reader
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint ready to label videos, with how its encoder is to run.
+    """A checkpoint that is ready to label videos, with the settings of its encoder.
 
-    exports: the folder where the encoder, exported for a CPU, is kept; None: it is exported anew each time.
-    static_threshold: grey levels up to which a frame shows nothing new and is not encoded, see `encode_video`; None:
-        all are.
-    at_once: how many frames its encoder takes together, see `open_runtime`. It changes no label.
-    reader: what decodes its videos, see `open_scaled`.
+    Attributes:
+        checkpoint: The labeller, and its encoder where it takes frames.
+        precision: The precision of the encoder, see `open_runtime`.
+        exports: The folder where the encoder, exported for a CPU, is kept. None: it is exported again each time.
+        static_threshold: The difference in grey levels up to which a frame shows nothing new and is not encoded, see
+            `encode_video`. None: all frames are encoded.
+        batch_frames: The number of frames that the encoder takes together, see `open_runtime`. It changes no label.
+        reader: What decodes the videos, see `open_scaled`.
     """
 
     checkpoint: Checkpoint
@@ -36,15 +39,17 @@ class Model:
 
     @property
     def spec(self) -> CheckpointSpec:
+        """The settings of the checkpoint."""
         return self.checkpoint.spec
 
     @property
     def device(self) -> torch.device:
+        """The device of the labeller."""
         return self.checkpoint.labeller.classifier.weight.device
 
     @cached_property
     def runtime(self) -> Runtime | None:
-        """Its encoder, None where the model takes ready features; opened when it is first asked for."""
+        """The encoder, opened at the first use; None where the model takes ready features."""
         frame_encoder = self.checkpoint.frame_encoder
         if frame_encoder is None:
             return None
@@ -54,9 +59,9 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest over all that decides which labels a video gets."""
+        """The hex digest over everything that decides which labels a video gets."""
         digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.static_threshold}".encode())
-        if scaling_reader(self.reader) != "pyav":  # labels from before there was a choice stay up to date
+        if scaling_reader(self.reader) != "pyav":  # labels that were made before there was a choice stay up to date
             digest.update(scaling_of(self.reader).encode())
         if self.checkpoint.frame_encoder:
             digest.update(self.checkpoint.frame_encoder.fingerprint().encode())
@@ -74,17 +79,26 @@ def load_model(
     batch_frames: int = BATCH_FRAMES,
     reader: Backend = "auto",
 ) -> Model:
-    """The model in a checkpoint folder, or behind an MLflow URI (models:/name/1, runs:/<id>/model), see `Model`.
+    """Load a labeller, and open its encoder.
 
-    For a CPU its encoder is exported at the first use, and the export kept beside the checkpoint folder.
+    For a CPU the encoder is exported at the first use, and the export is kept beside the checkpoint folder.
 
-    Raises InputError where there is none, the device is absent or cannot compute with the precision, or decord or
-    OpenCV is to read for a model of ready features.
+    Args:
+        location: A checkpoint folder, or an MLflow URI (models:/name/1, runs:/<id>/model).
+        device: See `choose_device`.
+        precision: See `Model`.
+        static_threshold: See `Model`.
+        batch_frames: See `Model`.
+        reader: See `Model`.
+
+    Raises:
+        InputError: There is no labeller, the device is absent or cannot compute with the precision, or decord or OpenCV
+            is asked for with a model of ready features.
     """
     folder = find_checkpoint(location)
     checkpoint = load_checkpoint(folder, device=choose_device(device))
     if checkpoint.frame_encoder is None and scaling_reader(reader) != "pyav":
         raise InputError(f"{location}: was trained on ready features, which no reader decodes: leave out {reader!r}")
     model = Model(checkpoint, precision, find_exports(location), static_threshold, batch_frames, reader)
-    model.runtime  # noqa: B018  opened now, so that what is wrong with it is told before there is work to lose
+    model.runtime  # noqa: B018  opened now, so that an error comes before there is work to lose
     return model

@@ -1,4 +1,4 @@
-"""What is known of the labels of a video, written beside them: which model made them, of which file, what was decoded.
+"""The report beside the labels of a video: which model made them, from which file, and what was decoded.
 
 The report is written last: a video that has one is finished, and need not be labelled again.
 """
@@ -22,10 +22,19 @@ DECODED = tuple(field.name for field in fields(DecodeReport))
 
 @dataclass(frozen=True)
 class LabelReport:
-    """The report of one video. `files`: the names of what was written; `decoding`: None for ready features."""
+    """The report of one video.
 
-    video: dict[str, Any]  # name, bytes, modified_ns
-    model: dict[str, Any]  # Source, dvc_experiment, precision, still, fingerprint
+    Attributes:
+        video: The name, bytes and modified_ns of the file.
+        model: The run_id, data_fingerprint and git_commit of the model (`LabelSource`), its dvc_experiment, precision,
+            still and fingerprint.
+        files: The names of the files that were written.
+        num_frames: The number of frames of the video.
+        decoding: What became of the frames; None for ready features.
+    """
+
+    video: dict[str, Any]
+    model: dict[str, Any]
     files: tuple[str, ...]
     num_frames: int
     decoding: DecodeReport | None
@@ -36,12 +45,13 @@ class LabelReport:
         return self.decoding is not None and bool(self.decoding.problems)
 
     def write(self, path: Path) -> None:
+        """Write the report as JSON."""
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """None where there is none, or it is not of this version."""
+        """Read a report; None where there is none, or it is not of this version."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["decoding"] is not None:
@@ -56,13 +66,13 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_video(path: Path) -> dict[str, Any]:
-    """What tells a file from an earlier one of the same name."""
+    """Describe a file, so that it differs from an earlier file of the same name."""
     status = path.stat()
     return {"name": path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
 def describe_model(model: Model) -> dict[str, Any]:
-    """Where a model comes from, and what decides its labels."""
+    """Describe where a model comes from, and what decides its labels."""
     origin = source_of(model)._asdict()
     experiment = model.spec.lineage.dvc_experiment
     settings = {"precision": model.precision, "still": model.static_threshold}
@@ -70,20 +80,27 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 
 def source_of(model: Model) -> LabelSource:
+    """Return the run, the data and the commit that a model comes from."""
     lineage = model.spec.lineage
     return LabelSource(lineage.run_id, lineage.data_fingerprint, lineage.git_commit)
 
 
 @dataclass(frozen=True)
 class DecodeRow:
-    """A row of decode_report.csv. outcome: labelled, partly (frames that failed have no label) or failed."""
+    """A row of decode_report.csv.
+
+    Attributes:
+        stem: The stem of the video.
+        outcome: labelled, partly (frames that failed have no label) or failed.
+        decoding: What became of the frames.
+    """
 
     stem: str
     outcome: str
     decoding: DecodeReport
 
     def cells(self) -> dict[str, str]:
-        """The row as text: lists are joined, what is not known is empty."""
+        """Return the row as text: lists are joined, and what is not known is empty."""
         cells = {"stem": self.stem, "outcome": self.outcome}
         for name in DECODED:
             value = getattr(self.decoding, name)
@@ -92,9 +109,11 @@ class DecodeRow:
 
 
 def write_decode_report(folder: Path, rows: Iterable[DecodeRow]) -> None:
-    """Write decode_report.csv, a row a video; rows that an earlier call wrote for other videos stay.
+    """Write decode_report.csv, with one row per video; rows that an earlier call wrote for other videos stay.
 
-    Without a row there is none: ready features are not decoded.
+    Args:
+        folder: The folder of the report.
+        rows: The new rows. Without any, no report is written: ready features are not decoded.
     """
     rows = list(rows)
     if not rows:
@@ -105,7 +124,7 @@ def write_decode_report(folder: Path, rows: Iterable[DecodeRow]) -> None:
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             lines = csv.DictReader(file)
-            # Reports from before there was a choice of readers have all other columns: PyAV it was.
+            # Reports that were made before there was a choice of readers lack this column: PyAV was the reader.
             if lines.fieldnames is not None and [*lines.fieldnames] in (header, [n for n in header if n != "reader"]):
                 table = {row["stem"]: {"reader": "pyav"} | row for row in lines}
     table |= {row.stem: row.cells() for row in rows}
@@ -116,7 +135,15 @@ def write_decode_report(folder: Path, rows: Iterable[DecodeRow]) -> None:
 
 
 def count_frames(decode_report: Path, stems: set[str]) -> dict[str, int]:
-    """The frames of these videos of a decode_report.csv: those decoded, failed and substituted."""
+    """Sum the frames of some videos of a decode_report.csv.
+
+    Args:
+        decode_report: The file.
+        stems: The stems of the videos.
+
+    Returns:
+        decoded_frames, failed_frames and substituted_frames.
+    """
     with decode_report.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["stem"] in stems]
     return {

@@ -1,6 +1,6 @@
-"""The stretches of videos that are most worth annotating, ranked, with pictures: what `framescribe review` does.
+"""The work of `framescribe review`: the stretches of videos that are most worth annotating, ranked, with pictures.
 
-One video is in memory at a time, and of those before it the stretches that may still be listed. T frames, K classes.
+One video is in memory at a time, and of earlier videos the stretches that may still be listed. T frames, K classes.
 """
 
 import os
@@ -29,17 +29,18 @@ STRIPS = "strips"  # the folder of the pictures, in that of the list
 STRIP = re.compile(r".*_\d+-\d+\.jpg")
 FRAMES_OF_STRIP = 6
 KINDS = {"disagrees": "where the model contradicts a label", "uncertain": "where it is uncertain"}
-FEATURE_FRAME_RATE = 25.0  # of ready features, which do not tell theirs
+FEATURE_FRAME_RATE = 25.0  # of ready features, whose files do not hold it
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What is to be listed.
+    """The limits of the list.
 
-    top               how many stretches
-    per_video         how many of one video at most
-    shortest_seconds  of a stretch; a shorter video is one
-    longest_seconds   at least shortest_seconds
+    Attributes:
+        top: The number of stretches.
+        per_video: The maximum number of stretches of one video.
+        shortest_seconds: The length of the shortest stretch; a shorter video is one stretch.
+        longest_seconds: The length of the longest stretch, at least shortest_seconds.
     """
 
     top: int
@@ -49,14 +50,20 @@ class Listing:
 
 
 class ReviewOutcome(NamedTuple):
-    """What is listed, the best first, of how many videos, and how many could not be labelled or shown."""
+    """The outcome of a review.
+
+    Attributes:
+        listed: The stretches, the best first.
+        num_labelled: The number of videos that were labelled.
+        num_failed: The number of videos that could not be labelled or shown.
+    """
 
     listed: list[ReviewItem]
     num_labelled: int
     num_failed: int
 
     def describe(self) -> str:
-        """In one sentence: how many stretches, why they are listed, and how they spread over the videos."""
+        """Say in one sentence how many stretches are listed, why, and how they spread over the videos."""
         if not self.listed:
             return f"nothing worth a look in {counted(self.num_labelled, 'video')}"
         of_video = Counter(item.stem for item in self.listed)
@@ -67,10 +74,20 @@ class ReviewOutcome(NamedTuple):
 
 
 def find_given(paths: Sequence[Path], folder: Path, label_space: LabelSpace) -> dict[str, Path]:
-    """The label file in `folder` of each video that has one, by its stem.
+    """Find the label files of videos.
 
-    Raises InputError where no video has one, AnnotationError with every problem of every file that shows without the
-    video: a class that the model does not know, say.
+    Args:
+        paths: The videos.
+        folder: The folder of the label files.
+        label_space: The classes of the model.
+
+    Returns:
+        The label file of each video that has one, by the video's stem.
+
+    Raises:
+        InputError: No video has a label file.
+        AnnotationError: Every problem of every file that shows without the video: a class that the model does not know,
+            for example.
     """
     found: dict[str, Path] = {}
     problems: list[Problem] = []
@@ -99,13 +116,19 @@ def review_files(
     on_failure: Callable[[str], None],
     on_progress: Callable[[Path, int], None] = lambda path, num_frames: None,
 ) -> ReviewOutcome:
-    """Label files, list the stretches that are most worth a look, and write the list with its pictures into `out`.
-
-    given   the label files that people wrote, by stem, see `find_given`
-    refuse  told in one sentence of a file that cannot be labelled, or whose frames cannot be shown; the rest go on
-    tell    called on the way with a file and how many frames of it were labelled so far
+    """Label files, list the stretches that are most worth a look, and write the list with its pictures.
 
     Where no file can be labelled nothing is written, and an earlier list stays.
+
+    Args:
+        paths: The files.
+        model: The labeller.
+        out: The folder of the list.
+        listing: The limits of the list.
+        given: The label files that people wrote, by stem, see `find_given`.
+        on_failure: It is called with one sentence for each file that cannot be labelled, or whose frames cannot be
+            shown; the others are still reviewed.
+        on_progress: It is called with a file and the number of its frames that are labelled so far.
     """
     listed: list[ReviewItem] = []
     labelled: dict[str, Path] = {}
@@ -141,11 +164,21 @@ def review_video(
     given: Path | None = None,
     on_progress: Callable[[Path, int], None] = lambda path, num_frames: None,
 ) -> list[ReviewItem]:
-    """The stretches of one file that are worth most, the best first, without pictures.
+    """Find the stretches of one file that are most worth a look.
 
-    given: its labels by people, in a layout of a data set; they may leave out frames.
+    Args:
+        path: The file.
+        model: The labeller.
+        listing: The limits of the list.
+        given: Its labels by people, in a layout of a data set, which may leave out frames; None where there are none.
+        on_progress: As in `review_files`.
 
-    Raises what `label_video` and `read_annotation` raise.
+    Returns:
+        The stretches, the best first, without pictures.
+
+    Raises:
+        InputError: As in `label_video`.
+        AnnotationError: As in `read_annotation`.
     """
     result = label_video(path, model, on_progress=lambda num_frames: on_progress(path, num_frames))
     num_frames, label_space = len(result.labels), model.spec.label_space
@@ -168,7 +201,7 @@ def review_video(
 def _listed(
     stem: str, stretch: Stretch, result: VideoLabels, given_labels: np.ndarray, named: tuple[int, int | None]
 ) -> ReviewItem:
-    """Copies of the parts of a video's arrays, which would otherwise stay in memory."""
+    """Copy the parts of a video's arrays that a stretch needs; a view would keep the whole arrays in memory."""
     inside = slice(stretch.start, stretch.stop)
     times = np.append(result.pts_seconds, result.pts_seconds[-1] + result.frame_seconds)
     return ReviewItem(
@@ -187,7 +220,7 @@ def _listed(
 def _with_pictures(
     listed: Sequence[ReviewItem], paths: dict[str, Path], out: Path, on_failure: Callable[[str], None]
 ) -> tuple[list[ReviewItem], int]:
-    """The list with a strip of frames for each stretch, written, and how many videos could not be read once more."""
+    """Write a strip of frames for each stretch; return the new list, and how many videos failed to be read again."""
     listed = list(listed)
     num_failed = 0
     of_video: dict[str, list[int]] = {}
@@ -211,7 +244,7 @@ def _with_pictures(
 
 
 def _write(outcome: ReviewOutcome, model: Model, out: Path) -> None:
-    """The table and the page; the pictures of an earlier list go last, so that there is always a page with its own."""
+    """Write the table and the page; the pictures of an earlier list go last, so that a page always has its own."""
     label_space = model.spec.label_space
     write_table(out / TABLE, outcome.listed, label_space)
     write_page(out / PAGE, outcome.listed, label_space, summary=outcome.describe())

@@ -1,4 +1,4 @@
-"""What `framescribe review` writes: the list as a table, and as a page with pictures for a browser.
+"""The output of `framescribe review`: the list as a table, and as a page with pictures for a browser.
 
 K classes, n frames of a stretch.
 """
@@ -37,21 +37,27 @@ HEADER = (
     "score",
     "picture",
 )
-MAX_CLASSES = 3  # of each stretch, by probability; a given label comes on top
+MAX_CLASSES = 3  # of each stretch, by probability; a given label is added to them
 MIN_SHOWN = 0.01  # a class of a lower probability is not worth a line
 NOT_LABELLED = "#9aa0a6"
 
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """A stretch of a video as it is listed. Where it lies in the list is its rank.
+    """A stretch of a video as it is listed. Its place in the list is its rank.
 
-    start_seconds, stop_seconds   NaN for ready features
-    label, given                  what it is listed for, see `name_stretch`; given None: nobody labelled it
-    probabilities                 float [K], their means over the stretch
-    labels, given_labels          int64 [n] of its frames
-    picture                       of its frames, beside the page; "" where there is none
-    video                         the file, as a path from the page; "" for ready features
+    Attributes:
+        stem: The stem of the video.
+        stretch: The frames, and their score.
+        start_seconds: The time of the first frame; NaN for ready features.
+        stop_seconds: The time at which the last frame ends; NaN for ready features.
+        label: The label of the model for which it is listed, see `name_stretch`.
+        given: The given label for which it is listed; None where nobody labelled it.
+        probabilities: float [K], the means over the stretch.
+        labels: int64 [n], the labels of the model.
+        given_labels: int64 [n], the labels that people gave.
+        video: The file, as a path from the page; "" for ready features.
+        picture: The picture of its frames, as a path from the page; "" where there is none.
     """
 
     stem: str
@@ -68,11 +74,18 @@ class ReviewItem:
 
     @property
     def why(self) -> str:
+        """Why it is listed: uncertain (it has no given label) or disagrees."""
         return "uncertain" if self.given is None else "disagrees"
 
 
 def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpace) -> None:
-    """Write review.csv: a row of HEADER for each stretch, in order; the given label of an uncertain one is empty."""
+    """Write review.csv: a row of HEADER for each stretch, in order.
+
+    Args:
+        path: The file.
+        listed: The stretches. The given label of an uncertain one is an empty cell.
+        label_space: The classes.
+    """
     with replacing(path) as temporary, _open(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
@@ -95,7 +108,13 @@ def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpac
 
 
 class Run(NamedTuple):
-    """Frames of one class, one after the other, in a bar over the width of the strip."""
+    """Consecutive frames of one class, in a bar over the width of the strip.
+
+    Attributes:
+        num_frames: The number of frames.
+        color: The colour of the class, as #rrggbb.
+        name: The name of the class, or "not labelled".
+    """
 
     num_frames: int
     color: str
@@ -103,7 +122,14 @@ class Run(NamedTuple):
 
 
 class Likely(NamedTuple):
-    """One of the likeliest classes of a stretch, or the given one."""
+    """One of the likeliest classes of a stretch, or the given one.
+
+    Attributes:
+        name: The name of the class.
+        percent: Its mean probability over the stretch, in percent.
+        color: The colour of the class, as #rrggbb.
+        is_given: Whether it is the given label.
+    """
 
     name: str
     percent: float
@@ -114,11 +140,21 @@ class Likely(NamedTuple):
 class Card(NamedTuple):
     """A stretch as the template shows it.
 
-    address    of the video, from the stretch's start to its stop; "" without a video
-    times      of start and stop; None for ready features
-    given      the name of the given label; "" for an uncertain stretch
-    share      of these frames that the model expects to get wrong
-    picture    its address; "" where there is none
+    Attributes:
+        rank: Its place in the list, from 1.
+        name: The stem of the video.
+        address: The address of the video, from the stretch's start to its stop; "" without a video.
+        times: The times of start and stop; None for ready features.
+        frames: The numbers of its frames, in words.
+        why: See `ReviewItem`.
+        score: See `Stretch`.
+        label: The name of the label.
+        given: The name of the given label; "" for an uncertain stretch.
+        share: The share of these frames that the model expects to get wrong.
+        picture: The address of the picture; "" where there is none.
+        runs: The labels of the model.
+        given_runs: The labels that people gave; empty where there are none.
+        likely: The likeliest classes, and the given one.
     """
 
     rank: int
@@ -138,7 +174,14 @@ class Card(NamedTuple):
 
 
 def write_page(path: Path, listed: Sequence[ReviewItem], label_space: LabelSpace, *, summary: str) -> None:
-    """Write review.html, a page that needs nothing but the pictures beside it."""
+    """Write review.html, a page that needs nothing but the pictures beside it.
+
+    Args:
+        path: The file.
+        listed: The stretches, in order.
+        label_space: The classes.
+        summary: The list in one sentence.
+    """
     hexes = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in class_colors(label_space).tolist()]
     cards = (_card(rank, item, label_space, hexes) for rank, item in enumerate(listed, start=1))
     has_videos = any(item.video for item in listed)
@@ -147,7 +190,7 @@ def write_page(path: Path, listed: Sequence[ReviewItem], label_space: LabelSpace
 
 
 def _open(path: Path) -> TextIO:
-    # a name of a file may hold bytes that are no text
+    # the name of a file may hold bytes that are not text
     return open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
@@ -155,7 +198,7 @@ def _card(rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[
     first, stop, score = item.stretch
     times, address = None, ""
     if not math.isnan(item.start_seconds):
-        # a file may set its first frame before 0, where no player begins
+        # the first frame of a file may have a time before 0, where no player begins
         seconds = max(0.0, item.start_seconds), max(0.0, item.stop_seconds)
         times = _clock(seconds[0]), _clock(seconds[1])
         if item.video:  # times in an address: Media Fragments URI 1.0, W3C 2012

@@ -1,17 +1,18 @@
-"""Which stretches of a video are worth looking at: those whose labels are likely to be wrong.
+"""The stretches of a video that are worth looking at: those whose labels are likely to be wrong.
 
-T frames, K classes. Every frame has a gain from 0 to 1, what a look at it is worth:
+T frames, K classes. Every frame has a gain from 0 to 1, which says how much it is worth to look at the frame:
 
-- One that nobody labelled: 1 - p(label), the probability that the model's own label is wrong (least confidence: Lewis
-  and Gale, "A Sequential Algorithm for Training Text Classifiers", SIGIR 1994). So the mean over a stretch is the share
-  of its frames that have to be corrected, as far as the probabilities are calibrated.
-- One with a given label that differs from the model's: log p(given) / log SMALLEST_PROBABILITY, the model's surprise.
-  Where nothing speaks for the given label it is 1, a doubt is worth little. p(given) is the self-confidence by which
-  confident learning ranks labels (Northcutt, Jiang, Chuang, JAIR 2021, arXiv 1911.00068); its logarithm tells a label
-  that is out of the question from one that the model only likes less, which matters where models are often wrong.
-- One with a given label that the model agrees with: 0.
+- A frame that nobody labelled: 1 - p(label), the probability that the model's own label is wrong (least confidence:
+  Lewis and Gale, "A Sequential Algorithm for Training Text Classifiers", SIGIR 1994). So the mean over a stretch is the
+  share of its frames that have to be corrected, as far as the probabilities are calibrated.
+- A frame with a given label that differs from the model's: log p(given) / log SMALLEST_PROBABILITY, the model's
+  surprise. It is 1 where the model rules the given label out, and small where the model merely doubts. p(given) is the
+  self-confidence by which confident learning ranks labels (Northcutt, Jiang, Chuang, JAIR 2021, arXiv 1911.00068). Its
+  logarithm distinguishes a label that the model rules out from one that it only likes less. This matters where models
+  are often wrong.
+- A frame with a given label that the model agrees with: 0.
 
-docs/results/experiments/2026-11.md shows from what these were chosen.
+docs/results/experiments/2026-11.md shows how these gains were chosen.
 """
 
 from typing import NamedTuple
@@ -20,11 +21,17 @@ import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
 
-SMALLEST_PROBABILITY = 1e-3  # of a given label: below it, the model cannot be surprised more
+SMALLEST_PROBABILITY = 1e-3  # of a given label: below it the surprise grows no more
 
 
 class Stretch(NamedTuple):
-    """The frames start, start + 1, ..., stop - 1; score: the mean of their gains, from 0 to 1."""
+    """A stretch of a video.
+
+    Attributes:
+        start: The first frame.
+        stop: The frame after the last one.
+        score: The mean of the gains of its frames, from 0 to 1.
+    """
 
     start: int
     stop: int
@@ -34,9 +41,16 @@ class Stretch(NamedTuple):
 def frame_gains(
     probabilities: np.ndarray, labels: np.ndarray, given: np.ndarray, label_space: LabelSpace
 ) -> np.ndarray:
-    """The gain float [T] of each frame, of its tempered probabilities [T, K] and its label int64 [T].
+    """Compute the gain of each frame.
 
-    `given` int64 [T] are the labels that people gave; frames that nobody labelled have none.
+    Args:
+        probabilities: [T, K], tempered.
+        labels: int64 [T], the labels of the model.
+        given: int64 [T], the labels that people gave; frames that nobody labelled have none.
+        label_space: The classes.
+
+    Returns:
+        float [T], from 0 to 1.
 
     >>> probabilities = np.array([[0.7, 0.3], [0.99, 0.01], [0.99, 0.01]])
     >>> space = LabelSpace(("rest", "walk"))
@@ -54,14 +68,24 @@ def _chosen(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def find_stretches(gains: np.ndarray, *, shortest_frames: int, longest_frames: int, most: int) -> list[Stretch]:
-    """Up to `most` stretches of one video with the highest gains [T], none of which overlap, the best first.
+    """Find the stretches of one video with the highest gains; none of them overlap.
 
-    The window of `shortest_frames` with the highest mean is found, and grows, at most a window at a time, on the side
+    The window of `shortest_frames` with the highest mean is found. It grows, at most a window at a time, on the side
     that is worth more, as long as the frames that are added have more than half of that mean; so neighbours that belong
-    together are one stretch, of `longest_frames` at most. Then the next window is found among the frames that are left.
-    A video shorter than `shortest_frames` is one stretch. Frames of which nothing is to be gained are in none.
+    together are one stretch. Then the next window is found among the frames that are left. A video shorter than
+    `shortest_frames` is one stretch. Frames with a gain of 0 make no stretch of their own.
 
-    Raises ValueError where not 1 <= shortest_frames <= longest_frames.
+    Args:
+        gains: [T], the gain of each frame.
+        shortest_frames: The length of the shortest stretch.
+        longest_frames: The length of the longest stretch.
+        most: The maximum number of stretches.
+
+    Returns:
+        The stretches, the best first.
+
+    Raises:
+        ValueError: Not 1 <= shortest_frames <= longest_frames.
     """
     if not 1 <= shortest_frames <= longest_frames:
         raise ValueError(f"got shortest_frames {shortest_frames} and longest_frames {longest_frames}")
@@ -76,13 +100,16 @@ def find_stretches(gains: np.ndarray, *, shortest_frames: int, longest_frames: i
         low = max((other.stop for other in found if other.stop <= start), default=0)
         high = min((other.start for other in found if other.start > start), default=len(gains))
         start, stop = _grown(sums, start, start + window, low, high, longest_frames)
-        means[max(0, start - window + 1) : stop] = -np.inf  # whatever overlaps it
+        means[max(0, start - window + 1) : stop] = -np.inf  # all windows that overlap it
         found.append(Stretch(start, stop, float((sums[stop] - sums[start]) / (stop - start))))
     return sorted(found, key=lambda stretch: (-stretch.score, stretch.start))
 
 
 def _grown(sums: np.ndarray, start: int, stop: int, low: int, high: int, longest_frames: int) -> tuple[int, int]:
-    """The window [start, stop) with what is worth adding, within [low, high); sums [T + 1] of the gains before each."""
+    """Grow the window [start, stop) within [low, high) by the frames that are worth adding.
+
+    `sums` [T + 1] are the sums of the gains before each frame. Returns the new start and stop.
+    """
     ahead = stop - start
     least = (sums[stop] - sums[start]) / ahead / 2
     while True:
@@ -98,7 +125,10 @@ def _grown(sums: np.ndarray, start: int, stop: int, low: int, high: int, longest
 
 
 def _best_part(gained: np.ndarray, least: float) -> tuple[float, int]:
-    """By how much the first frames can exceed `least` each, and how many these are; gained [n]: of 1, 2, ... frames."""
+    """Find the number of first frames that exceed `least` per frame by most: that surplus, and the number of frames.
+
+    `gained` [n] are the sums of the gains of 1, 2, ... frames.
+    """
     surplus = gained - least * np.arange(1, len(gained) + 1)
     return (float(surplus.max()), int(surplus.argmax()) + 1) if len(surplus) else (0.0, 0)
 
@@ -106,10 +136,19 @@ def _best_part(gained: np.ndarray, least: float) -> tuple[float, int]:
 def name_stretch(
     stretch: Stretch, gains: np.ndarray, labels: np.ndarray, given: np.ndarray, label_space: LabelSpace
 ) -> tuple[int, int | None]:
-    """What a stretch is listed for: the label and the given label (None: nobody gave one) of the frames with most gain.
+    """Find the label and the given label for which a stretch is listed.
 
-    gains float [T], labels and given int64 [T] of the whole video; of all pairs in the stretch, the one whose gains sum
-    up to most.
+    Of all pairs of both in the stretch, it is the pair whose gains sum up to most.
+
+    Args:
+        stretch: The stretch.
+        gains: float [T], of the whole video.
+        labels: int64 [T], the labels of the model, of the whole video.
+        given: int64 [T], the labels that people gave, of the whole video.
+        label_space: The classes.
+
+    Returns:
+        The label, and the given label; None where nobody gave one.
     """
     inside = slice(stretch.start, stretch.stop)
     pairs, pair_indices = np.unique(np.stack([labels[inside], given[inside]]), axis=1, return_inverse=True)

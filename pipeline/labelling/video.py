@@ -1,4 +1,4 @@
-"""Labels for a video: a checkpoint and a path in, a label for every frame out.
+"""Labels for one video: from a checkpoint and a path to a label for every frame.
 
 T frames, K classes.
 """
@@ -41,16 +41,25 @@ FEATURE_SUFFIX = ".npy"
 
 @dataclass(frozen=True)
 class VideoLabels:
-    """labels int64 [T], none of a frame that was not decoded; probabilities float32 [T], of each frame's label,
-    and class_probabilities float32 [T, K], of all classes, both tempered; pts_seconds float64 [T], NaN for features."""
+    """The labels of a video.
+
+    Attributes:
+        labels: int64 [T]; a frame that was not decoded has none.
+        probabilities: float32 [T], of each frame's label, tempered.
+        class_probabilities: float32 [T, K], of all classes, tempered.
+        pts_seconds: float64 [T], the times of the frames; NaN for ready features.
+        frame_seconds: How long the last frame is shown; NaN for ready features.
+        report: What became of the frames; None for ready features.
+        index: The index of the file, with which it can be read again; None for ready features.
+    """
 
     labels: np.ndarray
     probabilities: np.ndarray
     class_probabilities: np.ndarray
     pts_seconds: np.ndarray
-    frame_seconds: float  # how long the last frame stands
-    report: DecodeReport | None = None  # what became of its frames; None for features
-    index: "VideoIndex | None" = None  # of the file, for who reads it again; None for features
+    frame_seconds: float
+    report: DecodeReport | None = None
+    index: "VideoIndex | None" = None
 
 
 def label_video(
@@ -63,14 +72,18 @@ def label_video(
 ) -> VideoLabels:
     """Label every frame of a video, or of a file of ready features where the model was trained on features.
 
-    partial: of a damaged video, label the frames that can be decoded; those between them that cannot be get no label;
-        by PyAV only: the other readers cannot tell which frames they lost
-    tell: called on the way with the number of frames that were labelled so far
-    opening: how the video is opened
+    Args:
+        path: The file.
+        model: The labeller.
+        partial: Whether to label the frames of a damaged video that can be decoded; those that cannot be decoded get no
+            label. This works by PyAV only: the other readers do not report which frames they lost.
+        on_progress: It is called with the number of frames that are labelled so far.
+        opening: How the video is opened.
 
-    Raises DamagedVideoError where not all frames of a video can be read, and `partial` is not set or none can be, or
-    where the model's reader refuses the video;
-    InputError where a file is not of the kind that the model takes, or its name is no text.
+    Raises:
+        DamagedVideoError: Not all frames of a video can be read, and `partial` is not set or none can be; or the
+            model's reader refuses the video.
+        InputError: The file is not of the kind that the model takes, or its name is not text.
     """
     check_name(path)
     if model.runtime is None:
@@ -82,7 +95,7 @@ def label_video(
     if path.suffix.lower() == FEATURE_SUFFIX:
         raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
     preprocess, name = model.runtime.frame_encoder.preprocess, scaling_reader(model.reader)
-    # What PyAV cannot read as its packets promise is surveyed below, so that a damaged video can be labelled in part.
+    # A video that PyAV cannot read as its packets promise is surveyed below, so that it can be labelled in part.
     surveyed = False if name == "pyav" else None
     try:
         with opening(path, preprocess, surveyed=surveyed, reader=name) as reader:
@@ -97,7 +110,14 @@ def label_video(
 def postprocess(
     probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float
 ) -> VideoLabels:
-    """From probabilities [T,K] to labels: smoothed as the checkpoint says, each with its tempered probability."""
+    """Turn probabilities into labels: smooth them as the checkpoint says, and temper the probabilities.
+
+    Args:
+        probabilities: float32 [T, K], from the network.
+        model: The labeller.
+        pts_seconds: float64 [T], the times of the frames.
+        frame_seconds: How long the last frame is shown.
+    """
     labels = smooth(probabilities, min_segment_frames=model.spec.min_segment_frames)
     probabilities = tempered(probabilities, model.spec.temperature)
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
@@ -120,14 +140,14 @@ def _label_frames(
 
 
 def _own_stream(device: torch.device) -> AbstractContextManager[object]:
-    """On a GPU, what this thread computes goes beside what others do, its many small steps before their large ones."""
+    """Return a CUDA stream of this thread, whose many small steps go before the large ones of other threads."""
     return nullcontext() if device.type == "cpu" else torch.cuda.stream(torch.cuda.Stream(device, priority=-1))
 
 
 def _open_surveyed(
     path: Path, preprocess: Preprocess, error: VideoError, opening: OpenScaled, *, partial: bool
 ) -> ScaledReader:
-    """The video with what can be decoded of it, after `error` was raised on the way through it."""
+    """Open a video with the frames that can be decoded, after `error` was raised while it was read."""
     try:
         reader = opening(path, preprocess, surveyed=True)
     except VideoError:
@@ -148,7 +168,7 @@ def _unreadable(path: Path, error: VideoError, reader: ReaderName) -> DamagedVid
 def _encode(
     reader: ScaledReader, model: Model, runtime: Runtime, times: list[np.ndarray], on_progress: Callable[[int], None]
 ) -> Iterator[torch.Tensor]:
-    """The features of a video, chunk by chunk; the times of its frames are added to `times` on the way."""
+    """Yield the features of a video, chunk by chunk; the times of its frames are added to `times`."""
     num_done = 0
     for chunk in encode_video(reader, runtime, static_threshold=model.static_threshold):
         times.append(chunk.pts_seconds)
