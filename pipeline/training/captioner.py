@@ -1,6 +1,6 @@
-"""One trained captioner: from the prepared images to a checkpoint folder and its MLflow run.
+"""The training of one captioner: from the prepared images to a checkpoint folder and its MLflow run.
 
-N images, R regions, C channels, K captions of an image, T words, V words known.
+N images, R regions, C channels, K captions of an image, T words, V words of the vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +35,14 @@ MIRRORED = 0.5  # the share of training images, where captions.mirror is set
 
 @dataclass(frozen=True)
 class CaptionTrainingData:
-    """What a captioner learns from: `words` are the captions of each image of the manifest, tokenized."""
+    """The data set that a captioner learns from.
+
+    Attributes:
+        manifest: The manifest of the data set.
+        words: The captions of each image of the manifest, tokenized.
+        regions: The features of the regions of all images.
+        frame_encoder: The encoder that the features come from.
+    """
 
     manifest: CaptionManifest
     words: tuple[tuple[tuple[str, ...], ...], ...]
@@ -44,19 +51,32 @@ class CaptionTrainingData:
 
     @classmethod
     def open(cls, manifest: CaptionManifest, regions: Regions, frame_encoder: FrameEncoder) -> "CaptionTrainingData":
+        """Open a data set, and tokenize its captions.
+
+        Args:
+            manifest: See `CaptionTrainingData`.
+            regions: See `CaptionTrainingData`.
+            frame_encoder: See `CaptionTrainingData`.
+        """
         words = tuple(tuple(tuple(tokenize(text)) for text in image.captions) for image in manifest.images)
         return cls(manifest, words, regions, frame_encoder)
 
     def of_split(self, split: str) -> list[int]:
-        """The positions of its images in the manifest."""
+        """Return the positions of a split's images in the manifest."""
         return self.manifest.indices_of_split(split)
 
 
 def train_captioner(params: Params, training_data: CaptionTrainingData, out: Path, *, name: str) -> None:
-    """Train the captioner of `params` into the checkpoint folder `out`, tracked as a run whose name begins with `name`.
+    """Train a captioner, tracked as a run in MLflow.
 
-    Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
-    a checkpoint, the last one in training_state.pt, and the curves in history.csv.
+    Killed at any moment and called again, it resumes after its last epoch in the same run. `out` holds the best model
+    as a checkpoint, the last one in training_state.pt, and the curves in history.csv.
+
+    Args:
+        params: The settings.
+        training_data: The data set.
+        out: The checkpoint folder.
+        name: The kind of model. The name of the run begins with it.
     """
     settings, manifest = params.captioner, training_data.manifest
     device = choose_device(settings.training.device)
@@ -99,7 +119,17 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
 def batches(
     params: Params, training_data: CaptionTrainingData, vocabulary: Vocabulary, epoch: int
 ) -> Iterator[CaptionBatch]:
-    """The training images in an order of this epoch's own, some of the captions of each."""
+    """Read the training images in an order of the epoch's own, with some of the captions of each.
+
+    Args:
+        params: The settings.
+        training_data: The data set.
+        vocabulary: The vocabulary of the captioner.
+        epoch: The epoch, from 0.
+
+    Yields:
+        The batches.
+    """
     settings = params.captioner.training
     generator = np.random.default_rng([params.seed, epoch])
     order = generator.permutation(training_data.of_split("train")).tolist()
@@ -121,13 +151,22 @@ def batches(
 
 
 def _draw(generator: np.random.Generator, num_captions: int, num_wanted: int) -> np.ndarray:
-    """Positions of `num_wanted` captions, all of them before one comes twice."""
+    """Draw the positions of `num_wanted` captions, each once before any comes twice."""
     rounds = -(-num_wanted // num_captions)
     return np.concatenate([generator.permutation(num_captions) for _ in range(rounds)])[:num_wanted]
 
 
 def encode_captions(captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, max_words: int) -> Tensor:
-    """int64 [B, T + 1]: START, the words, END, PADDING. A caption of more than `max_words` is cut, and has no END."""
+    """Encode captions as rows of a tensor.
+
+    Args:
+        captions: B captions, tokenized.
+        vocabulary: The vocabulary.
+        max_words: A caption of more words is cut, and has no END.
+
+    Returns:
+        int64 [B, T + 1]: START, the words, END, PADDING.
+    """
     rows = [[START, *[*vocabulary.encode(words), END][: max_words + (len(words) <= max_words)]] for words in captions]
     longest = max(map(len, rows))
     return torch.tensor([row + [PADDING] * (longest - len(row)) for row in rows])
@@ -136,7 +175,10 @@ def encode_captions(captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *
 def _reward(
     training_data: CaptionTrainingData, vocabulary: Vocabulary
 ) -> Callable[[Sequence[int], Tensor], np.ndarray]:
-    """CIDEr-D with the end of a caption as a word of its own: else those that break off, "a man with a", do best."""
+    """Return the reward of self-critical training: CIDEr-D with the end of a caption as a word of its own.
+
+    Without that word, captions that break off, "a man with a", do best.
+    """
     end = vocabulary.words[END]
     written = [[(*words, end) for words in captions] for captions in training_data.words]
     cider = CiderReward(written[index] for index in training_data.of_split("train"))
@@ -155,7 +197,17 @@ def _reward(
 def validate(
     params: Params, training_data: CaptionTrainingData, vocabulary: Vocabulary, captioner: Captioner
 ) -> Scores:
-    """Loss a word of all captions, and scores of greedy decoding, on the validation images."""
+    """Compute the loss and the scores of greedy decoding on the validation images.
+
+    Args:
+        params: The settings.
+        training_data: The data set.
+        vocabulary: The vocabulary of the captioner.
+        captioner: The captioner, in eval mode.
+
+    Returns:
+        The monitored scores in percent, and the mean loss per word of all captions.
+    """
     images = training_data.of_split("val")
     max_words = params.captioner.decoding.max_words
     device = captioner.word_bias.device
@@ -190,7 +242,7 @@ def _saver(
     *,
     run_id: str,
 ) -> Callable[[], None]:
-    """What writes the model, as it is when called, as a checkpoint."""
+    """Return a function that writes the model, as it is when the function is called, as a checkpoint."""
     spec = CaptionerSpec(
         words=vocabulary.words,
         encoder=training_data.frame_encoder.spec,

@@ -1,6 +1,6 @@
-"""How a captioner learns: from what people wrote, and then from captions of its own.
+"""The learning of a captioner: from captions that people wrote, and then from captions of its own.
 
-N images, R regions, C channels, K captions of an image, T words of a caption, V words known.
+N images, R regions, C channels, K captions of an image, T words of a caption, V words of the vocabulary.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,10 +25,13 @@ BETAS = (0.9, 0.98)  # of AdamW: as for transformers (Vaswani et al. 2017), whos
 
 
 class CaptionBatch(NamedTuple):
-    """Images, and K captions of each: `images` are the positions of the images among those of the data set.
+    """Images, and K captions of each.
 
-    regions [N, R, C]; words int64 [N, K, T + 1], START first, END last, then PADDING; done, the share of the epoch that
-    comes before.
+    Attributes:
+        images: The positions of the images among those of the data set.
+        regions: [N, R, C].
+        words: int64 [N, K, T + 1], START first, END last, then PADDING.
+        done: The share of the epoch that comes before this batch.
     """
 
     images: Sequence[int]
@@ -38,7 +41,19 @@ class CaptionBatch(NamedTuple):
 
 
 class CaptionLearner:
-    """A captioner with its optimizer, trained as the settings say; `reward` is asked in self-critical epochs only."""
+    """A captioner with its optimizer, trained as the settings say.
+
+    Args:
+        captioner: The captioner, on the device where it is trained.
+        settings: The settings of the training.
+        max_words: The maximum number of words of the captions that it draws.
+        reward: The reward of captions that were drawn, for self-critical epochs only.
+
+    Attributes:
+        model: The captioner that is trained.
+        settings: The settings of the training.
+        averaged: The captioner to use: with the moving average of the weights, where the settings ask for it.
+    """
 
     def __init__(self, captioner: Captioner, *, settings: CaptionTraining, max_words: int, reward: Reward) -> None:
         self.model = captioner
@@ -48,31 +63,41 @@ class CaptionLearner:
         self._device = next(captioner.parameters()).device
         self._optimizer = torch.optim.AdamW(captioner.parameters(), betas=BETAS, weight_decay=settings.weight_decay)
         self._average: AveragedModel | None = None
-        self.averaged = captioner  # the one to use: with the moving average of the weights, where that is asked for
+        self.averaged = captioner
         if settings.weight_averaging:
             self._average = AveragedModel(captioner, multi_avg_fn=partial(_move_average, settings.weight_averaging))
             self.averaged = cast(Captioner, self._average.module.eval())
 
     def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next epoch needs."""
         state = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
         return state | ({"average": self._average.state_dict()} if self._average else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._average:
             self._average.load_state_dict(state["average"])
 
     def train_epoch(self, batches: Iterable[CaptionBatch], *, epoch: int) -> Scores:
-        """One pass over `batches`: the mean loss, or in a self-critical epoch the mean CIDEr-D of the captions drawn,
-        in percent; the mean norm of the gradient before clipping; the mean learning rate.
+        """Train one epoch.
 
-        Raises InputError where the loss is no longer a number.
+        Args:
+            batches: The batches of the epoch.
+            epoch: The epoch, from 0. The last `self_critical_epochs` are self-critical.
+
+        Returns:
+            The mean loss, or in a self-critical epoch the mean CIDEr-D of the captions drawn, in percent; the mean norm
+            of the gradient before clipping; the mean learning rate.
+
+        Raises:
+            InputError: The loss is no longer a finite number, as the learning rate is too high, for example.
         """
         settings = self.settings
         num_forced = settings.epochs - settings.self_critical_epochs
         self_critical = epoch >= num_forced
-        self.model.train(not self_critical)  # the captions drawn, and what is learnt of them, are those of one network
+        self.model.train(not self_critical)  # without dropout: one network draws captions and learns from them
         own_words = settings.scheduled_sampling * epoch / max(1, num_forced - 1)
         scores = []
         for batch in batches:
@@ -88,7 +113,10 @@ class CaptionLearner:
         return {name: unit * float(means[0]), "gradient_norm": float(means[1]), "learning_rate": float(means[2])}
 
     def _forced_loss(self, batch: CaptionBatch, own_words: float) -> tuple[Tensor, float]:
-        """Cross-entropy of the next word, after the words that people wrote, or in part after the network's own."""
+        """Compute the cross-entropy of the next word, after words of people, or in part after the network's own.
+
+        Returns the loss, and its value.
+        """
         regions, words = batch.regions.to(self._device), batch.words.to(self._device)
         read, targets, lengths = forced(words)
         if own_words:
@@ -99,8 +127,10 @@ class CaptionLearner:
 
     @torch.no_grad()
     def _with_own_words(self, regions: Tensor, read: Tensor, lengths: Tensor, share: float) -> Tensor:
-        """Scheduled sampling (Bengio et al. 2015, arXiv 1506.03099), all words at once (Mihaylova, Martins 2019, arXiv
-        1906.07651): a share of the words is replaced by what the network would say there after what people wrote.
+        """Replace a share of the words by what the network would say there, after the words that people wrote.
+
+        This is scheduled sampling (Bengio et al. 2015, arXiv 1506.03099), of all words in parallel (Mihaylova, Martins
+        2019, arXiv 1906.07651).
         """
         said = read.clone()
         position = (torch.arange(read.shape[2], device=read.device) < lengths.unsqueeze(2)).nonzero(as_tuple=True)
@@ -112,8 +142,10 @@ class CaptionLearner:
         return torch.where(replaced, said, read)
 
     def _self_critical_loss(self, batch: CaptionBatch) -> tuple[Tensor, float]:
-        """Self-critical training (Rennie et al. 2017, arXiv 1612.00563): captions drawn at random become likelier where
-        their reward is above that of the image's other ones (the baseline of Luo 2020, arXiv 2003.09971).
+        """Compute the loss of self-critical training (Rennie et al. 2017, arXiv 1612.00563), and the mean reward.
+
+        Captions drawn at random become likelier where their reward is above that of the image's other ones (the
+        baseline of Luo 2020, arXiv 2003.09971).
         """
         regions = batch.regions.to(self._device)
         num_captions = batch.words.shape[1]
@@ -141,13 +173,21 @@ class CaptionLearner:
 
 @torch.no_grad()
 def _move_average(decay: float, averages: Any, weights: Any, num_averaged: Tensor | int) -> None:
-    """Exponential moving average of the weights; young ones forget faster, or the first steps would long be in them."""
+    """Move the averages of the weights, exponentially; young ones forget faster, or the first steps would long stay."""
     steps = int(num_averaged)
     torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + steps) / (10 + steps)))
 
 
 def forced(words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """words int64 [N, K, T + 1], START first -> those read [N, K, T], the M to be named after them, lengths [N, K]."""
+    """Split captions into the words that are read and those that have to be predicted after them.
+
+    Args:
+        words: int64 [N, K, T + 1], START first.
+
+    Returns:
+        The words that are read, int64 [N, K, T]; the M words to be predicted, int64 [M], without padding; and the
+        lengths of the captions, int64 [N, K].
+    """
     read, targets = words[:, :, :-1], words[:, :, 1:]
     is_word = targets != PADDING
     return read.masked_fill(~is_word, PADDING), targets[is_word], is_word.sum(2)

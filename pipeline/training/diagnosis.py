@@ -1,4 +1,4 @@
-"""What training keeps of the gradient's way back through time, epoch by epoch: the figures, and when to warn.
+"""The figures that training keeps of the gradient's way back through time, epoch by epoch, and when to warn.
 
 L layers, D directions, G gates.
 """
@@ -8,11 +8,16 @@ from typing import TypedDict
 
 
 class Diagnosis(TypedDict):
-    """Of one epoch, in plain types, to be kept with the training's state.
+    """The diagnosis of one epoch, in plain types, which is kept with the training's state.
 
-    norms   [L][D][k]  of dL/dh at the frame that the loss reads and 1, 2, .. frames from it, as in GradientFlow
-    radii   [L][D][G]  spectral radius of W_hh, the largest of the heads
-    factor  by which norms change with each frame, where they last longest
+    Attributes:
+        norms: [L][D][k], the norms of dL/dh at the frame that the loss reads and 1, 2, .. frames from it, as in
+            `GradientFlow`.
+        radii: [L][D][G], the spectral radius of W_hh, the largest of the heads.
+        gates: The names of the G gates.
+        factor: The factor by which the norms change with each frame, where they last longest.
+        verdict: healthy, vanishing or exploding.
+        warning: The warning in words; empty where the verdict is healthy.
     """
 
     norms: list[list[list[float]]]
@@ -24,7 +29,7 @@ class Diagnosis(TypedDict):
 
 
 def scores_of(diagnosis: Diagnosis) -> dict[str, float]:
-    """What is logged of each epoch; spectral_radius is the largest of all layers, directions and gates."""
+    """Return the scores that are logged; spectral_radius is the largest of all layers, directions and gates."""
     return {
         "rnn/gradient_factor": diagnosis["factor"],
         "rnn/spectral_radius": max(max(gates) for layer in diagnosis["radii"] for gates in layer),
@@ -32,10 +37,13 @@ def scores_of(diagnosis: Diagnosis) -> dict[str, float]:
 
 
 def due_warning(diagnoses: Sequence[Diagnosis]) -> str | None:
-    """The warning of the last epoch, if it is the first to confirm the epoch before it.
+    """Return the warning of the last epoch, if it is the first to confirm the epoch before it; else None.
 
-    One epoch is no ground for it: gated cells begin with gates half open, and learn within an epoch or two to keep them
-    open (docs/explained/rnn.md).
+    One epoch is not enough for a warning: gated cells begin with gates half open, and learn within an epoch or two to
+    keep them open (docs/explained/rnn.md).
+
+    Args:
+        diagnoses: The diagnoses of all epochs, in order.
     """
     verdicts = [diagnosis["verdict"] for diagnosis in diagnoses]
     confirmed = [i for i in range(1, len(verdicts)) if verdicts[i - 1] == verdicts[i] != "healthy"]

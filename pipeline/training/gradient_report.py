@@ -1,4 +1,4 @@
-"""What training tells, epoch by epoch, of the gradient's way back through time: see `pipeline.rnn.diagnostics`."""
+"""The report of training, epoch by epoch, on the gradient's way back through time: see `pipeline.rnn.diagnostics`."""
 
 from pipeline.datasets.windows import Batch
 from pipeline.models.labeller import Labeller
@@ -9,7 +9,16 @@ GATED = ("gru", "lstm")
 
 
 def diagnose(labeller: Labeller, cell: str, batch: Batch) -> Diagnosis | None:
-    """Of the labeller as it is, in eval mode; None without a recurrent network. `cell` is told in the warning."""
+    """Diagnose the gradient of a labeller as it is, in eval mode.
+
+    Args:
+        labeller: The labeller, in eval mode.
+        cell: The kind of its recurrent cell, which decides the cures that a warning names.
+        batch: The windows on which the gradient is measured.
+
+    Returns:
+        The diagnosis; None without a recurrent network.
+    """
     device = labeller.classifier.weight.device
     labels = batch.labels.to(device)
     flow = labeller.gradient_flow(
@@ -28,7 +37,7 @@ def diagnose(labeller: Labeller, cell: str, batch: Batch) -> Diagnosis | None:
 
 
 def _warning(cell: str, *, verdict: str, factor: float, reach: float) -> str:
-    """In plain words, with the cure; empty where there is nothing to warn of."""
+    """Write the warning in plain words, with the cure; empty where there is nothing to warn of."""
     start = "an orthogonal start (labeller.recurrent_init=orthogonal)"
     if verdict == "vanishing":
         gates = [] if cell in GATED else ["a gated cell (labeller=gru, labeller=lstm)"]

@@ -1,7 +1,7 @@
-"""One trained model: from the prepared data set to a checkpoint folder and its MLflow run.
+"""The training of one model: from the prepared data set to a checkpoint folder and its MLflow run.
 
 The labeller on cached features, the labeller end to end with its encoder, the frame classifier and the baseline without
-a recurrent network all come this way. T frames, F features, K classes, h and w pixels.
+a recurrent network are all trained here. T frames, F features, K classes, h and w pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,17 +32,23 @@ from pipeline.training.losses import balanced_class_weights
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
 from pipeline.training.tuning import Split, watched_scores
 
-DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the batch on which gradients are looked at, at most
+DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the maximum size of the batch on which gradients are diagnosed
 DRAWN_EPOCHS = 6
-# Of the median training segment: what `auto` means for labeller.min_segment_frames and labeller.pool_frames.
+# Shares of the median training segment: `auto` for labeller.min_segment_frames and for labeller.pool_frames.
 MIN_SEGMENT_SHARE, POOL_SHARE = 0.4, 0.2
 
 
 def train(params: Params, training_data: TrainingData, out: Path, *, name: str) -> None:
-    """Train the labeller of `params` into the checkpoint folder `out`, tracked as a run whose name begins with `name`.
+    """Train a labeller, tracked as a run in MLflow.
 
-    Killed at any moment and called again, it goes on from its last epoch in the same run. `out` holds the best model as
-    a checkpoint, the last one in training_state.pt, and the curves in history.csv.
+    Killed at any moment and called again, it resumes after its last epoch in the same run. `out` holds the best model
+    as a checkpoint, the last one in training_state.pt, and the curves in history.csv.
+
+    Args:
+        params: The settings.
+        training_data: The data set.
+        out: The checkpoint folder.
+        name: The kind of model, such as labeller or baseline. The name of the run begins with it.
     """
     shortest_is_tuned = params.labeller.min_segment_frames == "auto"
     params = _with_lengths_in_frames(params, training_data)
@@ -73,7 +79,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
             diagnose=_diagnoser(params, training_data, labeller),
         )
         # The steps of a recurrent network are too small to share between threads: on two busy cores, threads that wait
-        # for each other took 50 s an epoch on `scenes`, one alone 3.5 s.
+        # for each other took 50 s per epoch on `scenes`, and one alone took 3.5 s.
         with cpu_threads(None if training_data.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             if training_data.manifest.of_split("val"):
@@ -87,8 +93,9 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
 
 
 def _with_lengths_in_frames(params: Params, training_data: TrainingData) -> Params:
-    """`auto` lengths of the labeller as numbers of frames, at least 1; of the shortest segment as long as `_tune` has
-    not found the best.
+    """Replace the `auto` lengths of the labeller by numbers of frames, at least 1.
+
+    That of the shortest segment holds until `_tune` has found the best.
     """
     median = median_segment_frames(labels_of(training_data, "train").values())
     settings = params.labeller
@@ -100,7 +107,7 @@ def _with_lengths_in_frames(params: Params, training_data: TrainingData) -> Para
 
 
 def _datasets(manifest: Manifest) -> store.Datasets:
-    """What MLflow shows of the data: the videos of each split."""
+    """Return what MLflow shows of the data: the videos of each split."""
     sources = {split: manifest.of_split(split) for split in SPLITS}
     return store.Datasets(
         manifest.name,
@@ -116,7 +123,7 @@ def _datasets(manifest: Manifest) -> store.Datasets:
 def _saver(
     params: Params, training_data: TrainingData, labeller: Labeller, out: Path, *, run_id: str
 ) -> Callable[[], None]:
-    """What writes the model, as it is when called, as a checkpoint."""
+    """Return a function that writes the model, as it is when the function is called, as a checkpoint."""
     manifest, frames = training_data.manifest, training_data.frame_encoder
     spec = CheckpointSpec(
         classes=manifest.label_space.classes,
@@ -130,7 +137,15 @@ def _saver(
 
 
 def validate(labeller: Labeller, training_data: TrainingData) -> Scores:
-    """Loss and scores on whole videos of the validation split; segment scores are without the background class."""
+    """Compute loss and scores on whole videos of the validation split; segment scores are without the background class.
+
+    Args:
+        labeller: The labeller, in eval mode.
+        training_data: The data set.
+
+    Returns:
+        The scores by name; "loss" is the mean over the labelled frames.
+    """
     manifest = training_data.manifest
     truth, predicted, losses, counts = {}, {}, 0.0, 0
     for source in manifest.of_split("val"):
@@ -175,9 +190,10 @@ def _tune(out: Path, labeller: Labeller, training_data: TrainingData, *, shortes
 
 
 def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) -> Callable[[], Diagnosis] | None:
-    """What looks at the gradients of one batch, always the same: of validation videos, where there are any.
+    """Return a function that diagnoses the gradients of one batch, which is always the same.
 
-    None where nothing is carried from step to step: without a recurrent network, or in windows of single steps.
+    The batch is of validation videos, where there are any. None where nothing is carried from step to step: without a
+    recurrent network, or in windows of single steps.
     """
     labels = labels_of(training_data, "val") or labels_of(training_data, "train")
     label_space = training_data.manifest.label_space
@@ -262,13 +278,16 @@ def _run_params(params: Params, training_data: TrainingData) -> dict[str, object
 
 
 def _run_name(name: str, params: Params, training_data: TrainingData) -> str:
-    """How MLflow lists the run, such as labeller-bigru-scenes."""
+    """Return the name of the run in MLflow's list, such as labeller-bigru-scenes."""
     cell = ("bi" if params.labeller.bidirectional else "") + params.labeller.cell
     return "-".join([name, *([cell] if params.labeller.cell != "none" else []), training_data.manifest.name])
 
 
 def _log_gradients(diagnoses: Sequence[Diagnosis], *, run_id: str) -> None:
-    """One picture, and of the same epochs one curve each: the norm of dL/dh by frames back, the largest of its ways."""
+    """Log one picture, and a curve for each of the epochs in it.
+
+    A curve is the norm of dL/dh by frames back, the largest of all layers and directions.
+    """
     epochs = np.unique(np.linspace(0, len(diagnoses) - 1, DRAWN_EPOCHS).round().astype(int)).tolist()
     norms = {epoch: np.array(diagnoses[epoch]["norms"]) for epoch in epochs}
     for epoch in epochs:

@@ -1,4 +1,4 @@
-"""What a labeller is trained on: the videos of a data set, their labels, and windows of both.
+"""The training data of a labeller: the videos of a data set, their labels, and windows of both.
 
 T frames, F features, h and w pixels.
 """
@@ -24,15 +24,22 @@ from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
 from pipeline.video.open import open_scaled
 
-MAX_CACHED_PIXEL_BYTES = 2 * 2**30  # bytes: training videos that take no more, at the encoder's size, are decoded once
+MAX_CACHED_PIXEL_BYTES = 2 * 2**30  # training videos that take no more, at the encoder's size, are decoded once
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a model learns from: the manifest, the labels int64 [T] of each stem, and where the features lie.
+    """The data set that a model learns from.
 
-    `frame_encoder`: with `from_pixels` it is trained too and nothing is read from `features`. `reports`: what `prepare`
-    found out about each file and each class.
+    Attributes:
+        manifest: The manifest of the data set.
+        labels: int64 [T], the labels of each video, by its stem.
+        features: The folder of the cached features.
+        frame_encoder: The encoder; None for ready features.
+        from_pixels: Whether the encoder is trained too; then nothing is read from `features`.
+        reports: The files in which `prepare` reports on each file and each class.
+        pixels: The frames of the videos that were read, uint8 [T, h, w, 3] by stem; empty unless all training videos
+            fit into memory.
     """
 
     manifest: Manifest
@@ -41,18 +48,35 @@ class TrainingData:
     frame_encoder: FrameEncoder | None
     from_pixels: bool
     reports: tuple[Path, ...]
-    pixels: dict[str, torch.Tensor] = field(default_factory=dict)  # of the videos that were read, where all fit
+    pixels: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def open(
         cls, prepared: Path, features: Path, frame_encoder: FrameEncoder | None, *, from_pixels: bool
     ) -> "TrainingData":
+        """Open a prepared data set.
+
+        Args:
+            prepared: The folder that `prepare` wrote.
+            features: See `TrainingData`.
+            frame_encoder: See `TrainingData`.
+            from_pixels: See `TrainingData`.
+        """
         manifest, labels = read_manifest(prepared)
         reports = (prepared / DECODE_REPORT, prepared / CLASS_SUPPORT)
         return cls(manifest, labels, features, frame_encoder, from_pixels, reports)
 
     def read(self, stem: str, start: int, stop: int) -> torch.Tensor:
-        """Frames [start, stop) of a video as the model takes them: features [T,F], or pixels [T,3,h,w]."""
+        """Read some frames of a video in the form that the model takes.
+
+        Args:
+            stem: The stem of the video.
+            start: The first frame.
+            stop: The frame after the last one.
+
+        Returns:
+            Features [T, F], or normalized pixels [T, 3, h, w] with `from_pixels`.
+        """
         if not self.from_pixels:
             return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
         assert self.frame_encoder is not None
@@ -71,7 +95,7 @@ class TrainingData:
         return 3 * math.prod(self.frame_encoder.preprocess.size) * num_frames <= MAX_CACHED_PIXEL_BYTES
 
     def _decode(self, stem: str, start: int, stop: int) -> torch.Tensor:
-        """uint8 [T, h, w, 3], of the encoder's size."""
+        """Decode the frames [start, stop) of a video: uint8 [T, h, w, 3], of the encoder's size."""
         assert self.frame_encoder is not None
         path = next(source.path for source in self.manifest.sources if source.stem == stem)
         with open_scaled(Path(path), self.frame_encoder.preprocess, reader=self.manifest.reader) as reader:
@@ -79,7 +103,7 @@ class TrainingData:
             return torch.cat([torch.from_numpy(batch.pixels) for batch in batches])
 
     def feature_chunks(self, source: Source) -> Iterable[torch.Tensor]:
-        """The features of a whole video: cached ones, or what the encoder makes of it now."""
+        """Return the features of a whole video in chunks [t, F]: cached, or computed now by the encoder."""
         if not self.from_pixels:
             return [read_features(self.features / f"{source.stem}{SUFFIX}")]
         assert self.frame_encoder is not None
@@ -89,11 +113,21 @@ class TrainingData:
         with open_scaled(Path(source.path), frame_encoder.preprocess, reader=self.manifest.reader) as reader:
             for chunk in encode_video(
                 reader, TorchRuntime(frame_encoder)
-            ):  # of weights that change: no export would last
+            ):  # the weights change, so that no export would last
                 yield chunk.features
 
 
 def training_batches(params: Params, training_data: TrainingData, epoch: int) -> Iterator[Batch]:
+    """Read the training batches of one epoch, in an order of the epoch's own.
+
+    Args:
+        params: The settings of the windows, the batches and the seed.
+        training_data: The data set.
+        epoch: The epoch, from 0.
+
+    Returns:
+        The batches; each is read when it is asked for.
+    """
     labels, label_space = labels_of(training_data, "train"), training_data.manifest.label_space
     settings = params.training
     generator = np.random.default_rng([params.seed, epoch])
@@ -115,18 +149,42 @@ def training_batches(params: Params, training_data: TrainingData, epoch: int) ->
 
 
 def labels_of(training_data: TrainingData, split: str) -> dict[str, np.ndarray]:
+    """Return the labels int64 [T] of the videos of a split, by stem.
+
+    Args:
+        training_data: The data set.
+        split: The name of the split.
+    """
     return {source.stem: training_data.labels[source.stem] for source in training_data.manifest.of_split(split)}
 
 
 def classes_of_videos(head: str, labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> dict[str, int] | None:
-    """For many-to-one: the class of each video that has one."""
+    """Find the class of each video that has one, for many-to-one.
+
+    Args:
+        head: many_to_many or many_to_one.
+        labels: int64 [T], the labels of each video, by its stem.
+        label_space: The classes.
+
+    Returns:
+        The classes by stem; None for many-to-many.
+    """
     if head != "many_to_one":
         return None
     return {stem: found for stem in labels if (found := video_class(labels[stem], label_space)) is not None}
 
 
 def batch_targets(params: Params, labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> np.ndarray:
-    """What the loss of an epoch is summed over: the label of each frame; many-to-one, the class of each window."""
+    """Collect the targets over which the loss of an epoch is summed.
+
+    Args:
+        params: The settings of the head and of the windows.
+        labels: int64 [T], the labels of each video, by its stem.
+        label_space: The classes.
+
+    Returns:
+        int64: the label of each frame; for many-to-one, the class of each window.
+    """
     video_classes = classes_of_videos(params.labeller.head, labels, label_space)
     if video_classes is None:
         return np.concatenate([*labels.values()])

@@ -1,4 +1,4 @@
-"""One optimizer and one model: an epoch of training a labeller."""
+"""One model and its optimizer: an epoch of training a labeller."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,10 +18,14 @@ ParameterGroups = list[dict[str, Any]]
 
 
 class Learner:
-    """A model with all that training it changes and must be kept for the next epoch: weights, optimizer and scaler.
+    """A model with everything that training it changes and the next epoch needs: weights, optimizer and scaler.
 
-    `parameter_groups` as torch.optim takes them, each with its own `lr`; `label_space` of the labels that it learns;
-    `class_weights` [K] or None.
+    Args:
+        model: The model, on the device where it is trained.
+        parameter_groups: The parameters as torch.optim takes them, each group with its own `lr`.
+        label_space: The classes of the labels that it learns.
+        settings: The settings of the training.
+        class_weights: [K], the weight of each class in the loss; None where all weigh the same.
     """
 
     def __init__(
@@ -42,9 +46,10 @@ class Learner:
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._amp_dtype = _amp_dtype(self._device, settings.mixed_precision)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._amp_dtype is torch.float16)
-        self._carried: LabellerState | None = None  # after the last frames of the batch before
+        self._carried: LabellerState | None = None  # after the last frames of the previous batch
 
     def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next epoch needs."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -52,14 +57,23 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
 
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int) -> Scores:
-        """One pass over `batches`: the mean loss, the mean norm of the gradient before clipping, the learning rate.
+        """Train one epoch.
 
-        Raises InputError where the loss is no longer a number: the settings ask too much.
+        Args:
+            batches: The batches of the epoch.
+            epoch: The epoch, from 0.
+
+        Returns:
+            The mean loss, the mean norm of the gradient before clipping, and the learning rate.
+
+        Raises:
+            InputError: The loss is no longer a finite number, as the learning rate is too high, for example.
         """
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * rate_factor(epoch, self.settings, num_epochs=self.settings.epochs)
@@ -73,7 +87,7 @@ class Learner:
         }
 
     def _step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """One update: the loss, and the norm of its gradient.
+        """Do one update; return the loss, and the norm of its gradient.
 
         None where no frame is labelled, in a window that is read for the state alone: no weight changes then.
         """
@@ -102,7 +116,7 @@ class Learner:
         return loss.detach(), norm
 
     def _run(self, batch: Batch) -> LabellerOutput:
-        """The model on a batch, from the state that the batch before left, where this one continues it.
+        """Run the model on a batch, from the state that the previous batch left, where this one continues it.
 
         The gradient does not follow: backpropagation through time is truncated between batches.
         """

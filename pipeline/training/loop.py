@@ -1,7 +1,7 @@
 """The training loop: one for the labeller on features, the frame classifier, the end-to-end network, the captioner.
 
-After each epoch the whole state goes to `training_state.pt`, so that a killed run goes on from its last epoch and ends
-with the numbers of an uninterrupted one: the random numbers of an epoch come from (seed, epoch) alone.
+After each epoch the whole state is written to `training_state.pt`, so that a killed run resumes after its last epoch
+and ends with the numbers of an uninterrupted one: the random numbers of an epoch come from (seed, epoch) alone.
 """
 
 import math
@@ -30,9 +30,13 @@ SHOWN = (  # beside the progress bar
 
 @dataclass
 class Progress:
-    """How far training has come. `history`: the scores of each epoch, in order; `stopped`: no further epoch is due.
+    """The progress of a training.
 
-    `diagnoses`: what came of `Callbacks.diagnose` after each epoch; none without it.
+    Attributes:
+        history: The scores of each epoch, in order.
+        diagnoses: The result of `Callbacks.diagnose` after each epoch; none without it.
+        best_epoch: The best epoch so far; -1 before the first.
+        stopped: Whether no further epoch is due.
     """
 
     history: list[Scores] = field(default_factory=list)
@@ -41,7 +45,12 @@ class Progress:
     stopped: bool = False
 
     def add(self, scores: Scores, settings: Schedule) -> None:
-        """Take in the scores of the next epoch; decide whether it is the best one, and whether it is the last."""
+        """Add the scores of the next epoch; decide whether it is the best one, and whether it is the last.
+
+        Args:
+            scores: The scores.
+            settings: They say which score is monitored, and when training ends.
+        """
         epoch = len(self.history)
         self.history.append(scores)
         if is_best(self.history, settings.monitor):
@@ -51,29 +60,47 @@ class Progress:
 
 
 class Learning(Protocol):
-    """What the loop trains: a model, its settings, and all that training changes and must be kept for the next epoch.
-
-    `train_epoch(batches, epoch=)` is one pass over what `Callbacks.batches` gives.
-    """
+    """The subject of the loop: a model, its settings, and everything that training changes and the next epoch needs."""
 
     @property
-    def model(self) -> nn.Module: ...
+    def model(self) -> nn.Module:
+        """The model."""
+        ...
 
     @property
-    def settings(self) -> Schedule: ...
+    def settings(self) -> Schedule:
+        """The settings of the training."""
+        ...
 
-    def train_epoch(self, batches: Iterable[Any], *, epoch: int) -> Scores: ...
+    def train_epoch(self, batches: Iterable[Any], *, epoch: int) -> Scores:
+        """Train one epoch.
 
-    def state_dict(self) -> dict[str, Any]: ...
+        Args:
+            batches: The batches that `Callbacks.batches` returns.
+            epoch: The epoch, from 0.
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+        Returns:
+            The scores of the epoch, "train_loss" for example.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next epoch needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what `state_dict` returned."""
+        ...
 
 
 class TrainingState:
-    """The file that a killed training goes on from, and that ends as the last checkpoint beside the best one.
+    """The file from which a killed training resumes. It ends as the last checkpoint, beside the best one.
 
-    `key` names the settings and the data: a state of others is not taken. `code` names the source code: a training that
-    was killed may go on with other code, but one that was finished by other code is done anew.
+    Args:
+        path: The file.
+        key: A digest of the settings and the data. A state with another key is ignored.
+        code: A digest of the source code. A training that was killed may resume with other code, but one that was
+            finished by other code is done again.
     """
 
     def __init__(self, path: Path, *, key: str, code: str) -> None:
@@ -96,15 +123,15 @@ class TrainingState:
         return self._saved["complete"]
 
     def forget(self) -> None:
-        """Start anew, whatever the file holds."""
+        """Start from the beginning, whatever the file holds."""
         self._saved = dict(self._new)
 
     def begin(self, run_id: str) -> None:
-        """Remember the run before its first epoch ends, so that it is gone on with even then."""
+        """Remember the run before its first epoch ends, so that the run is resumed even then."""
         self._update(run_id=run_id)
 
     def restore(self, learner: Learning) -> Progress:
-        """Load what `save` kept, if there is any; the progress made until then."""
+        """Load what `save` kept, if there is anything, into the learner; return the progress made until then."""
         if "learner" not in self._saved:
             return Progress()
         learner.load_state_dict(self._saved["learner"])
@@ -126,12 +153,17 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What the loop asks of its caller.
+    """The parts of the loop that its caller supplies.
 
-    `batches(epoch)`; `validate()`: the validation scores with the key of `monitor`, None where there is no validation
-    split; `save_best()` keeps the model's weights; `report(epoch, scores)` tells a tracker. The last two come again,
-    with the same, where training was killed right after them. `diagnose()`, where there is something to diagnose, must
-    leave the model and all random numbers as they are.
+    `save_best` and `report` are called again, with the same, where training was killed right after them.
+
+    Attributes:
+        batches: Returns the training batches of an epoch.
+        validate: Returns the validation scores, with the key of `monitor`; None where there is no validation split.
+        save_best: Keeps the model's weights.
+        report: Reports the scores of an epoch to a tracker.
+        diagnose: Diagnoses the gradient, where there is something to diagnose. It must leave the model and all random
+            numbers as they are.
     """
 
     batches: Callable[[int], Iterable[Any]]
@@ -142,10 +174,17 @@ class Callbacks:
 
 
 def fit(learner: Learning, *, seed: int, state: TrainingState, callbacks: Callbacks, description: str) -> Progress:
-    """Train to the end, or to the end of patience, going on from `state` where it holds an unfinished training.
+    """Train to the last epoch, or until patience is exhausted.
 
     The best model by `settings.monitor` on validation is saved by `callbacks.save_best`; without a validation split it
     is the last.
+
+    Args:
+        learner: The model and its training.
+        seed: The seed of all random numbers.
+        state: The file of the training; where it holds an unfinished one, that is resumed.
+        callbacks: What the loop calls.
+        description: The text beside the progress bar.
     """
     num_epochs = learner.settings.epochs
     progress = state.restore(learner)
@@ -171,7 +210,7 @@ def fit(learner: Learning, *, seed: int, state: TrainingState, callbacks: Callba
 
 
 def _publish(progress: Progress, callbacks: Callbacks) -> None:
-    """What follows from the last epoch, outside of the training state. May be done twice."""
+    """Save the best model and report, after the last epoch, outside of the training state. May be done twice."""
     epoch = len(progress.history) - 1
     if progress.best_epoch == epoch:
         callbacks.save_best()
@@ -181,7 +220,13 @@ def _publish(progress: Progress, callbacks: Callbacks) -> None:
 
 
 def rate_factor(epoch: float, settings: Schedule, *, num_epochs: int) -> float:
-    """The factor on the learning rate: linear warm-up, then constant, or half a cosine that ends near 0."""
+    """Return the factor on the learning rate: linear warm-up, then constant, or half a cosine that ends near 0.
+
+    Args:
+        epoch: The epoch, from 0; with a fraction within an epoch.
+        settings: The length of the warm-up, and the schedule after it.
+        num_epochs: The number of epochs over which the rate falls, the warm-up included.
+    """
     if epoch < settings.warmup_epochs:
         return (epoch + 1) / (settings.warmup_epochs + 1)
     if settings.schedule == "constant":
@@ -191,9 +236,13 @@ def rate_factor(epoch: float, settings: Schedule, *, num_epochs: int) -> float:
 
 
 def is_best(history: list[Scores], monitor: str) -> bool:
-    """Whether the last epoch is the best so far: by `monitor`, among equals by the loss, among those the first.
+    """Return whether the last epoch is the best so far: by `monitor`, among equals by the loss, among those the first.
 
-    Without validation scores the last epoch always is.
+    Without validation scores the last epoch always is the best.
+
+    Args:
+        history: The scores of each epoch.
+        monitor: The name of the score, without "val_".
     """
     if f"val_{monitor}" not in history[-1]:
         return True

@@ -13,16 +13,20 @@ def masked_cross_entropy(
     *,
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """-ln p_c summed over labelled frames and divided by their count (by their weights' sum, where weighted).
+    """Compute the cross-entropy of the labelled frames.
+
+    It is -ln p_c, summed over the labelled frames and divided by their count; with weights, by the sum of their
+    weights.
 
     Args:
-        logits: [B,T,K], or [B,K] for many-to-one.
-        labels: int64 [B,T], or [B]; IGNORE_INDEX is left out.
-        class_weights: [K], each frame counts as much as its class's weight.
-        label_smoothing: this share of a frame's label is spread over all classes (Szegedy et al. 2016, arXiv
+        logits: [B, T, K], or [B, K] for many-to-one.
+        labels: int64 [B, T], or [B]; IGNORE_INDEX is left out.
+        class_weights: [K], each frame counts as much as its class's weight; None where all count the same.
+        label_smoothing: This share of a frame's label is spread over all classes (Szegedy et al. 2016, arXiv
             1512.00567, section 7), so that the network grows less sure (Müller et al. 2019, arXiv 1906.02629).
 
-    Returns a scalar; 0 (with a gradient of 0) where no frame is labelled.
+    Returns:
+        A scalar; 0 (with a gradient of 0) where no frame is labelled.
     """
     flat, target = logits.flatten(0, -2).float(), labels.flatten()
     total = functional.cross_entropy(
@@ -39,9 +43,16 @@ def masked_cross_entropy(
 
 
 def balanced_class_weights(labels: torch.Tensor, label_space: LabelSpace) -> torch.Tensor:
-    """Weights [K] inverse to how often a class is labelled: N / (K' n_k), K' the number of classes present.
+    """Compute weights that are inverse to how often a class is labelled.
 
-    A class without a labelled frame weighs 0.
+    The weight is N / (K' n_k), with n_k labelled frames of the class and K' the number of classes present.
+
+    Args:
+        labels: int64 of any shape, N of them labelled.
+        label_space: The K classes.
+
+    Returns:
+        [K], the weights; a class without a labelled frame weighs 0.
     """
     counts = torch.bincount(
         labels[label_space.is_labelled(labels)].flatten(), minlength=label_space.num_classes

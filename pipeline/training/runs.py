@@ -1,4 +1,7 @@
-"""What every training shares: a folder that a killed run is gone on with, its run in MLflow, its curves at the end."""
+"""The parts that all trainings share.
+
+A folder from which a killed run resumes, its run in MLflow, and its curves at the end.
+"""
 
 import csv
 import hashlib
@@ -19,13 +22,14 @@ from pipeline.training.loop import Progress, TrainingState
 def open_state(
     out: Path, *, params: Mapping[str, object], data_fingerprint: str, training_module: str
 ) -> TrainingState:
-    """The state of a training in the folder `out`, of exactly these settings and data; else, and where MLflow no longer
-    has its run, a new one.
+    """Open the state of a training with exactly these settings and data.
+
+    It is a new state where the folder holds another training, or where MLflow no longer has the run.
 
     Args:
-        out: The checkpoint folder that is trained into.
+        out: The checkpoint folder of the training.
         params: All settings that decide the model.
-        data_fingerprint: Of the data set.
+        data_fingerprint: The fingerprint of the data set.
         training_module: The name of the module that trains. All code that decides the model's weights, and what is
             written beside them, is that which this module imports; a stage adds to it settings and data alone.
     """
@@ -37,15 +41,24 @@ def open_state(
 
 
 def _code_fingerprint(training_module: str) -> str:
-    """Hex digest over the source of a module and of all that it imports, of this package."""
+    """Return the hex digest over the source of a module and of everything of this package that it imports."""
     return SourceTree().fingerprint_of(training_module)
 
 
 @contextmanager
 def open_training_run(state: TrainingState, out: Path, *, name: str, search: str | None) -> Iterator[str]:
-    """The run of this training in MLflow, a new one, in `search`, or the one that `state` goes on with; yields its id.
+    """Open the run of a training in MLflow: the one that `state` belongs to, or a new one.
 
-    A new training finds `out` empty: the best of one model never stands beside the last of another.
+    A new training finds `out` empty: the best of one model never lies beside the last of another.
+
+    Args:
+        state: The state of the training.
+        out: The checkpoint folder of the training.
+        name: The name of a new run.
+        search: The search that a new run belongs to; None for no search.
+
+    Yields:
+        The id of the run.
     """
     with store.open_run(state.run_id, name=name, search=search) as run_id:
         if state.run_id is None:
@@ -57,7 +70,12 @@ def open_training_run(state: TrainingState, out: Path, *, name: str, search: str
 
 
 def lineage_of(run_id: str, *, data_fingerprint: str) -> Lineage:
-    """Where a model that is being trained now comes from."""
+    """Return the origin of a model that is being trained now.
+
+    Args:
+        run_id: The run of the training.
+        data_fingerprint: The fingerprint of the data set.
+    """
     return Lineage(
         run_id=run_id,
         git_commit=store.git_commit(),
@@ -67,7 +85,12 @@ def lineage_of(run_id: str, *, data_fingerprint: str) -> Lineage:
 
 
 def log_history(progress: Progress, out: Path) -> None:
-    """The scores of every epoch, as history.csv and as one picture of curves in the open run."""
+    """Write the scores of every epoch as history.csv, and log them as one picture of curves in the open run.
+
+    Args:
+        progress: The progress of the training.
+        out: The folder of history.csv.
+    """
     names = dict.fromkeys(name for scores in progress.history for name in scores)
     with replacing(out / "history.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["epoch", *names])

@@ -1,8 +1,7 @@
-"""What makes labels of probabilities, fitted on the validation split once the network stands: it is not trained anew.
+"""The steps from probabilities to labels, fitted on the validation split after training; the network does not change.
 
-The temperature is fitted by cross-entropy (`postprocessing.temperature`), the shortest segment is the one of the best
-F1@50.
-T frames, K classes.
+The temperature is fitted by cross-entropy (`postprocessing.temperature`). The shortest segment is the one with the best
+F1@50. T frames, K classes.
 """
 
 from collections.abc import Mapping
@@ -21,14 +20,20 @@ MAX_CANDIDATES = 16
 
 
 class Split(NamedTuple):
-    """The videos of a split: true labels int64 [T] and the network's probabilities [T, K], under their stems."""
+    """The videos of a split, by their stems.
+
+    Attributes:
+        truth: int64 [T], the true labels.
+        probabilities: [T, K], the network's probabilities.
+        label_space: The classes.
+    """
 
     truth: Mapping[str, np.ndarray]
     probabilities: Mapping[str, np.ndarray]
     label_space: LabelSpace
 
     def temperature(self) -> float:
-        """Of all frames together."""
+        """Fit the temperature on all frames together."""
         stems = list(self.truth)
         return fit_temperature(
             np.concatenate([self.probabilities[stem] for stem in stems]),
@@ -37,7 +42,11 @@ class Split(NamedTuple):
         )
 
     def scores(self, min_segment_frames: int) -> dict[str, float]:
-        """The monitored scores, pooled, as training watches them: those of segments are without the background."""
+        """Compute the monitored scores, pooled, as training watches them: those of segments are without the background.
+
+        Args:
+            min_segment_frames: Shorter predicted segments are merged into a neighbour.
+        """
         predicted = {
             stem: smooth(probabilities, min_segment_frames=min_segment_frames)
             for stem, probabilities in self.probabilities.items()
@@ -45,9 +54,10 @@ class Split(NamedTuple):
         return watched_scores(self.truth, predicted, self.label_space)
 
     def best_min_segment_frames(self) -> tuple[int, dict[str, float]]:
-        """The shortest segment, at most the median true one, with the highest f1_at_50; the smaller of equal ones.
+        """Find the shortest segment, at most the median true one, with the highest f1_at_50; the smaller of equal ones.
 
-        And its scores.
+        Returns:
+            Its length in frames, and the scores with it.
         """
         longest = max(1, int(median_segment_frames(self.truth.values())))
         candidates = np.unique(np.geomspace(1, longest, MAX_CANDIDATES).round().astype(int)).tolist()
@@ -59,7 +69,16 @@ class Split(NamedTuple):
 def watched_scores(
     truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], label_space: LabelSpace
 ) -> dict[str, float]:
-    """The monitored scores of labels int64 [T], pooled over videos; those of segments are without the background."""
+    """Compute the monitored scores, pooled over videos; those of segments are without the background.
+
+    Args:
+        truth: int64 [T], the true labels of each video, by its stem.
+        predicted: int64 [T], the predicted labels likewise.
+        label_space: The classes.
+
+    Returns:
+        The scores by name, in percent.
+    """
     scores = flatten(evaluate(truth, predicted, label_space))
     suffix = "_without_background" if label_space.background else ""
     nothing = 100.0  # undefined: there is no segment to find, and none was found
