@@ -1,8 +1,9 @@
-"""Whether probabilities say how often labels are right.
+"""The calibration of probabilities: whether they say how often labels are right.
 
-N frames. The expected calibration error of Guo et al. 2017 (arXiv 1706.04599), section 2, in percent, 0 being perfect:
-frames are put into NUM_BINS bins of equal width by the probability of their label; in each, the share of right labels
-is held against the mean probability, and the differences are averaged, weighted by how many frames a bin holds.
+N frames. The expected calibration error of Guo et al. 2017 (arXiv 1706.04599), section 2, is in percent, and 0 is
+perfect. Frames are put into NUM_BINS bins of equal width by the probability of their label. In each bin the share of
+right labels is compared with the mean probability, and the differences are averaged, weighted by how many frames a bin
+holds.
 """
 
 import numpy as np
@@ -11,7 +12,14 @@ NUM_BINS = 15
 
 
 def calibration_error(probabilities: np.ndarray, correct: np.ndarray) -> float | None:
-    """probabilities [N] of the labels that were given, correct bool [N]. None where there is no frame.
+    """Compute the expected calibration error.
+
+    Args:
+        probabilities: [N], of the labels that were given.
+        correct: bool [N], whether these labels are right.
+
+    Returns:
+        The error in percent; None where there is no frame.
 
     >>> round(calibration_error(np.array([0.9, 0.9, 0.5, 0.5]), np.array([True, True, True, False])), 6)  # of 0.1 and 0
     5.0

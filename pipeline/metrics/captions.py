@@ -44,13 +44,20 @@ Ngram = tuple[str, ...]
 def score_captions(
     generated: Mapping[str, str], references: Mapping[str, Sequence[str]], *, with_meteor: bool = True
 ) -> dict[str, float]:
-    """Score one caption of each image against what people wrote of it, over all images, in percent.
+    """Score one caption of each image against those that people wrote, over all images.
 
-    The keys of both mappings are the images. Gives bleu_1, bleu_2, bleu_3, bleu_4, rouge_l, cider and, unless it is not
-    wanted (it takes seconds) or there is no `java` command to run it, meteor.
+    Args:
+        generated: The caption of each image, by the image's key.
+        references: The captions that people wrote, by the same keys.
+        with_meteor: Whether to compute METEOR, which takes seconds. Without a `java` command it is left out.
 
-    Raises ValueError if the keys differ, there is no image, or an image has no reference or one without a word;
-    RuntimeError or subprocess.TimeoutExpired if METEOR fails.
+    Returns:
+        bleu_1, bleu_2, bleu_3, bleu_4, rouge_l, cider and perhaps meteor, in percent.
+
+    Raises:
+        ValueError: The keys differ, there is no image, or an image has no reference or one without a word.
+        RuntimeError: METEOR fails.
+        subprocess.TimeoutExpired: METEOR takes longer than METEOR_TIMEOUT_SECONDS.
     """
     _check_keys(generated, references)
     results = {image: [" ".join(tokenize(generated[image]))] for image in references}
@@ -75,10 +82,11 @@ def _check_keys(generated: Mapping[str, str], references: Mapping[str, Sequence[
 
 
 def _meteor(results: Sequence[str], truths: Sequence[Sequence[str]]) -> float:
-    """METEOR of the corpus in [0, 1], by the package's jar.
+    """Compute METEOR of the corpus in [0, 1], by the package's jar.
 
-    Not by the package's class, which talks with java line by line and waits for ever where java dies or a line is lost.
-    The jar wants equally many references of each caption; as the best one counts, an image's first is repeated.
+    The package's class is not used: it exchanges lines with java one by one, and waits for ever where java dies or a
+    line is lost. The jar needs equally many references of each caption; as the best one counts, an image's first is
+    repeated.
     """
     num_references = max(map(len, truths))
     padded = [line for captions in truths for line in [*captions, *[captions[0]] * (num_references - len(captions))]]
@@ -108,10 +116,15 @@ class CiderReward:
 
     The scale is that of the paper and the package, 0 to 10. Over the images that the document frequencies come from,
     the rewards average to the package's Cider.
+
+    Args:
+        references: The tokenized references of each training image, from which the document frequencies come.
+
+    Raises:
+        ValueError: There is no image.
     """
 
     def __init__(self, references: Iterable[Sequence[Caption]]) -> None:
-        """Take the document frequencies from the tokenized references of each training image."""
         frequency: Counter[Ngram] = Counter()
         num_images = 0
         for captions in references:
@@ -123,9 +136,17 @@ class CiderReward:
         self._weights = {ngram: self._unseen - math.log(n) for ngram, n in frequency.items()}
 
     def __call__(self, generated: Sequence[Caption], references: Sequence[Sequence[Caption]]) -> np.ndarray:
-        """The reward of each of N tokenized captions against the references of its image: float64 [N].
+        """Compute the reward of each of N captions against the references of its image.
 
-        A caption without a word gets 0. Raises ValueError if the lengths differ or an image has no reference.
+        Args:
+            generated: N tokenized captions.
+            references: The tokenized references of the image of each caption.
+
+        Returns:
+            float64 [N]; a caption without a word gets 0.
+
+        Raises:
+            ValueError: The lengths differ, or an image has no reference.
         """
         return np.array([self._score(*pair) for pair in zip(generated, references, strict=True)], dtype=np.float64)
 
@@ -153,7 +174,7 @@ def _ngrams(caption: Caption) -> Iterator[Ngram]:
 
 
 def _similarity(generated: _Vector, reference: _Vector) -> float:
-    """The clipped cosine of both, averaged over n."""
+    """Compute the clipped cosine of both, averaged over n."""
     products = [0.0] * MAX_WORDS
     for ngram in generated.weights.keys() & reference.weights.keys():
         weight = reference.weights[ngram]
@@ -163,6 +184,6 @@ def _similarity(generated: _Vector, reference: _Vector) -> float:
 
 
 def _length_penalty(generated: Caption, reference: Caption) -> float:
-    """The Gaussian of the difference in length, which the package takes as the number of pairs of words."""
+    """Compute the Gaussian of the difference in length, which the package takes as the number of pairs of words."""
     difference = max(len(generated), 1) - max(len(reference), 1)
     return math.exp(-(difference**2) / (2 * SIGMA**2))

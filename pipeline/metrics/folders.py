@@ -15,20 +15,30 @@ from pipeline.annotations.read import class_names_in, read_predicted
 from pipeline.errors import InputError
 from pipeline.metrics.report import Report, evaluate
 
-NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # lie beside them
+NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # they lie beside label files
 Read = TypeVar("Read")
 
 
 def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = None) -> Report:
-    """The report (see `evaluate`) of two folders of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt`.
+    """Score two folders of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt`.
 
-    `truth` may also be a labels.csv: the class of a video is that of all its frames that are predicted. The class list
-    is the `classes.txt` in `truth` or beside it, as in a data set; failing that, the sorted names that the files use.
-    Where only one side says how long a video is (a .csv of segments does not), the other takes its length. Videos of
-    `truth` without a prediction are not scored, and named as `without_prediction`.
+    The class list is the `classes.txt` in `truth` or beside it, as in a data set; failing that, the sorted names that
+    the files use. Where only one side says how long a video is (a .csv of segments does not), the other takes its
+    length.
 
-    Raises InputError where a folder has no label files, AnnotationError with every problem of every file, and what
-    `evaluate` raises.
+    Args:
+        truth: The folder of the true labels. It may also be a labels.csv: the class of a video is that of all its
+            frames that are predicted.
+        predicted: The folder of the predicted labels.
+        background: The class that is left out of the scores without background; None for none.
+
+    Returns:
+        The report, see `evaluate`. Videos of `truth` without a prediction are not scored, and are named as
+        `without_prediction`.
+
+    Raises:
+        InputError: A folder has no label files, no video has a prediction, or `evaluate` raises it.
+        AnnotationError: Every problem of every file.
     """
     truth, predicted = Path(truth), Path(predicted)
     table = registry.video_table_of(truth)
@@ -57,14 +67,24 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
 
 
 def find_label_files(folder: Path) -> dict[str, Path]:
-    """The label file of each video in `folder`, by stem, without live ones. Raises InputError if there are none."""
+    """Find the label file of each video in a folder, without live ones.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The files by stem.
+
+    Raises:
+        InputError: There is no such folder, or it has no label files.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected one that holds label files")
     files: dict[str, Path] = {}
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     for layout in registry.FORMATS:
         for path in [path for path in found if registry.format_of(path) == layout]:
-            # live labels may have gaps, and be of what nobody has labelled
+            # live labels may have gaps, and nobody may have labelled their video
             if path.name not in NO_LABELS and not path.name.endswith(LIVE):
                 files.setdefault(layout.stem(path), path)
     if not files:
@@ -87,7 +107,7 @@ def _read_folder(files: dict[str, Path], label_space: LabelSpace) -> dict[str, n
 
 
 def _read_each(files: Iterable[Path], read: Callable[[Path], Read]) -> list[Read]:
-    """`read(path)` of every file; the problems of all of them are raised as one AnnotationError."""
+    """Return `read(path)` of every file; raise the problems of all of them as one AnnotationError."""
     results: list[Read] = []
     problems: list[Problem] = []
     for path in files:

@@ -21,7 +21,14 @@ from pipeline.annotations.label_space import LabelSpace
 
 
 class ClassScores(NamedTuple):
-    """Scores of one class in percent, None where it is in neither truth nor prediction; support: its true frames."""
+    """Scores of one class in percent; None where the class is in neither truth nor prediction.
+
+    Attributes:
+        precision: The share of the frames with this prediction that are right.
+        recall: The share of the frames of this class that are predicted so.
+        f1: The harmonic mean of both.
+        support: The number of its true frames.
+    """
 
     precision: float | None
     recall: float | None
@@ -30,7 +37,15 @@ class ClassScores(NamedTuple):
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, label_space: LabelSpace) -> np.ndarray:
-    """Counts int64 [K, K] of labelled frames by class: row = truth, column = predicted. truth, predicted [T].
+    """Count the labelled frames by true and predicted class.
+
+    Args:
+        truth: int64 [T], the true labels.
+        predicted: int64 [T], the predicted labels.
+        label_space: The classes.
+
+    Returns:
+        int64 [K, K], row = truth, column = predicted.
 
     >>> confusion_matrix(np.array([0, 0, 1, -100]), np.array([0, 1, 1, 0]), LabelSpace(("a", "b"))).tolist()
     [[1, 1], [0, 1]]
@@ -41,14 +56,22 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, label_space: Labe
 
 
 def accuracy(confusion: np.ndarray, *, background: int | None = None) -> float | None:
-    """Percentage of frames that are right; frames whose truth is the class `background` do not count."""
+    """Compute the percentage of frames that are right.
+
+    Args:
+        confusion: [K, K], see `confusion_matrix`.
+        background: Frames whose truth is this class do not count; None counts all.
+
+    Returns:
+        The percentage; None where no frame counts.
+    """
     rows = np.arange(len(confusion)) != background
     num_frames = int(confusion[rows].sum())
     return 100.0 * int(confusion.diagonal()[rows].sum()) / num_frames if num_frames else None
 
 
 def class_scores(confusion: np.ndarray) -> list[ClassScores]:
-    """Precision, recall, F1 and support of each of the K classes."""
+    """Compute precision, recall, F1 and support of each of the K classes of a confusion matrix [K, K]."""
     right = confusion.diagonal().tolist()
     support, num_predicted = confusion.sum(axis=1).tolist(), confusion.sum(axis=0).tolist()
     scores = []
@@ -62,7 +85,15 @@ def class_scores(confusion: np.ndarray) -> list[ClassScores]:
 
 
 def macro_f1(confusion: np.ndarray, *, background: int | None = None) -> float | None:
-    """Mean F1 of the classes that are in truth or prediction; `background` is not one of them."""
+    """Compute the mean F1 of the classes that are in truth or prediction.
+
+    Args:
+        confusion: [K, K], see `confusion_matrix`.
+        background: This class is left out; None leaves out none.
+
+    Returns:
+        The mean in percent; None where there is no such class.
+    """
     scores = enumerate(class_scores(confusion))
     present = [score.f1 for index, score in scores if score.f1 is not None and index != background]
     return sum(present) / len(present) if present else None

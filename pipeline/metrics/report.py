@@ -1,7 +1,7 @@
 """All scores of a set of videos as one plain dictionary, for JSON files, trackers and a terminal.
 
 T frames, K classes. The scores and their conventions are those of `frames` and `segments`: percentages, 100 being
-perfect, None where a score is not defined. A report holds nothing but dict, list, str, int, float and None:
+perfect, None where a score is not defined. A report holds only dict, list, str, int, float and None:
 
     num_videos, num_frames (labelled ones), background (its name or None)
     frames               {"accuracy": pair, "macro_f1": pair}
@@ -39,12 +39,19 @@ def evaluate(
     predicted: Mapping[str, np.ndarray],
     label_space: LabelSpace,
 ) -> Report:
-    """Score predicted labels against true ones, both int64 [T] of `label_space` under the video's stem.
+    """Score predicted labels against true ones.
 
-    Videos without a single labelled frame are not in the report, whose layout heads this file.
+    Args:
+        truth: int64 [T], the true labels of each video, by its stem.
+        predicted: int64 [T], the predicted labels likewise.
+        label_space: The classes of both.
 
-    Raises InputError naming all videos that are only on one side, differ in length, have a labelled frame that is not
-    predicted, or an index that is not a class; and where no frame is labelled at all.
+    Returns:
+        The report, whose layout is at the top of this file. Videos without a labelled frame are not in it.
+
+    Raises:
+        InputError: Videos are only on one side, differ in length, have a labelled frame that is not predicted, or an
+            index that is not a class (the message names all of them); or no frame is labelled at all.
     """
     _check_videos(truth, predicted, label_space)
     stems = [stem for stem in sorted(truth) if label_space.is_labelled(truth[stem]).any()]
@@ -87,11 +94,11 @@ def evaluate(
 
 
 def flatten(report: Report) -> dict[str, float]:
-    """The scalar scores of a report under flat names, for trackers; scores that are None are left out.
+    """Return the scalar scores of a report under flat names, for trackers; scores that are None are left out.
 
-    frame_accuracy_pooled, frame_accuracy_per_video, frame_macro_f1_..., edit_..., f1_at_10_..., f1_at_25_...,
-    f1_at_50_..., the same with _without_background at the end, classes_never_predicted (how many), class_f1/<name> and,
-    of classes that have support, class_recall/<name>.
+    The names are frame_accuracy_pooled, frame_accuracy_per_video, frame_macro_f1_..., edit_..., f1_at_10_...,
+    f1_at_25_..., f1_at_50_..., the same with _without_background at the end, classes_never_predicted (their number),
+    class_f1/<name> and, of classes that have support, class_recall/<name>.
     """
     flat: dict[str, float | None] = {}
     for part, ending in ((report, ""), (report["without_background"], "_without_background")):
@@ -106,7 +113,7 @@ def flatten(report: Report) -> dict[str, float]:
 
 
 def format_table(report: Report) -> str:
-    """The report as lines of text for a terminal."""
+    """Format a report as lines of text for a terminal."""
     titles = {score.name: score.title for score in LABEL_SCORES}
     parts, heads = [report], ["all classes"]
     if report["without_background"]:
@@ -142,7 +149,7 @@ def _class_table(report: Report) -> str:
 
 
 def never_predicted(report: Report) -> str:
-    """One line that names the classes that are never predicted and yet have support, the most of it first."""
+    """Name in one line the classes that are never predicted and yet have support, the most of it first."""
     support = {name: report["classes"][name]["support"] for name in report["never_predicted"]}
     names = sorted(support, key=lambda name: (-support[name], name))
     shown = [f"{name} ({wording.counted(support[name], 'frame', separator=',')})" for name in names[:MAX_NAMES]]
@@ -151,7 +158,12 @@ def never_predicted(report: Report) -> str:
 
 
 def write_class_table(report: Report, path: Path) -> None:
-    """The classes of a report as CSV, a row each; a score that is not defined is an empty cell."""
+    """Write the classes of a report as CSV, one row for each; a score that is not defined is an empty cell.
+
+    Args:
+        report: The report.
+        path: The file.
+    """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "frames", "segments", "precision", "recall", "f1", "never_predicted"])
@@ -196,7 +208,7 @@ def _scores(
     *,
     background: int | None,
 ) -> dict[str, tuple[float | None, list[float | None]]]:
-    """Of each score, by its flat name: the one of all videos pooled, and those of the single videos."""
+    """Compute each score, by its flat name: of all videos pooled, and of each video."""
     confusion = np.sum(counts, axis=0)
     both = [segments.scored_segments(*pair, label_space, background=background) for pair in pairs]
     edits = [segments.count_edits(*video) for video in both]
@@ -241,7 +253,7 @@ def _of_video(scores: Mapping[str, tuple[float | None, list[float | None]]], vid
 
 
 def _named_pairs(part: Report) -> list[tuple[str, dict[str, float | None]]]:
-    """(flat name, {"pooled", "per_video"}) of each score of a report, or of its `without_background`."""
+    """Return (flat name, {"pooled", "per_video"}) of each score of a report, or of its `without_background`."""
     frame_pairs = [(f"frame_{name}", pair) for name, pair in part["frames"].items()]
     f1_pairs = [(f"f1_at_{percent}", pair) for percent, pair in part["segments"]["f1"].items()]
     return [*frame_pairs, ("edit", part["segments"]["edit"]), *f1_pairs]

@@ -9,7 +9,7 @@ T frames. Conventions, those of Lea et al., "Temporal Convolutional Networks for
 - Background segments are left out AFTER splitting: two segments on both sides of a background segment stay two.
 - Edit score: 100 * (1 - d / max(P, G)), with d the Levenshtein distance between the P predicted and the G true classes
   in order, times not counting.
-- F1@IoU: each predicted segment, in order, is held against the true segment of its class with the highest intersection
+- F1@IoU: each predicted segment, in order, is compared with the true segment of its class with the highest intersection
   over union (the first, where they tie). It is a true positive if that IoU reaches the threshold and that true segment
   was not hit before, otherwise a false positive; true segments not hit are false negatives.
   F1 = 2 TP / (2 TP + FP + FN).
@@ -28,14 +28,25 @@ from pipeline.annotations.segments import Segment, segments_from_frames
 
 
 class EditCount(NamedTuple):
-    """Levenshtein distance between two sequences of segments, and the length of the longer one."""
+    """The parts of the edit score.
+
+    Attributes:
+        distance: The Levenshtein distance between two sequences of segments.
+        length: The length of the longer one.
+    """
 
     distance: int
     length: int
 
 
 class MatchCount(NamedTuple):
-    """Segments found, found wrongly, and missed, at one IoU threshold."""
+    """The parts of F1@IoU, at one IoU threshold.
+
+    Attributes:
+        true_positives: The number of segments found.
+        false_positives: The number of segments found wrongly.
+        false_negatives: The number of segments missed.
+    """
 
     true_positives: int
     false_positives: int
@@ -45,9 +56,16 @@ class MatchCount(NamedTuple):
 def scored_segments(
     truth: np.ndarray, predicted: np.ndarray, label_space: LabelSpace, *, background: int | None = None
 ) -> tuple[list[Segment], list[Segment]]:
-    """True and predicted segments of the labelled frames of truth, predicted int64 [T], without those of background.
+    """Split the labelled frames into true and predicted segments, without those of the background.
 
-    Their frame numbers count labelled frames only.
+    Args:
+        truth: int64 [T], the true labels.
+        predicted: int64 [T], the predicted labels.
+        label_space: The classes.
+        background: The class that is left out; None leaves out none.
+
+    Returns:
+        The true and the predicted segments. Their frame numbers count labelled frames only.
     """
     labelled = label_space.is_labelled(truth)
     both = segments_from_frames(truth[labelled]), segments_from_frames(predicted[labelled])
@@ -56,10 +74,15 @@ def scored_segments(
 
 
 def edit_distance(first: Sequence[int], second: Sequence[int]) -> int:
-    """Levenshtein distance: the least number of insertions, deletions and substitutions from one to the other.
+    """Compute the Levenshtein distance of two sequences.
 
-    Wagner and Fischer, "The String-to-String Correction Problem" (1974), a row at a time. In a row the insertions
-    chain, row[j] = min over k <= j of best[k] + (j - k), which is j plus a running minimum of best[k] - k.
+    It is the least number of insertions, deletions and substitutions from one to the other. Wagner and Fischer, "The
+    String-to-String Correction Problem" (1974), a row at a time. In a row the insertions chain, row[j] = min over k <=
+    j of best[k] + (j - k), which is j plus a running minimum of best[k] - k.
+
+    Args:
+        first: A sequence of classes.
+        second: The other one.
 
     >>> edit_distance([0, 1, 2], [0, 2, 2, 1])
     2
@@ -75,23 +98,37 @@ def edit_distance(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def count_edits(truth: Sequence[Segment], predicted: Sequence[Segment]) -> EditCount:
-    """What the edit score is made of; counts of several videos add up by `total_edits`."""
+    """Count the parts of the edit score of a video; `total_edits` adds up the counts of several videos.
+
+    Args:
+        truth: The true segments, in order.
+        predicted: The predicted segments, in order.
+    """
     distance = edit_distance([s.class_index for s in truth], [s.class_index for s in predicted])
     return EditCount(distance, max(len(truth), len(predicted)))
 
 
 def total_edits(counts: Iterable[EditCount]) -> EditCount:
-    """The counts of all videos together."""
+    """Add up the counts of all videos."""
     return EditCount(*(sum(column) for column in zip(*counts, strict=True)))
 
 
 def edit_score(count: EditCount) -> float:
-    """Percentage, 100 where the classes follow each other as in the truth."""
+    """Compute the edit score in percent: 100 where the classes follow each other as in the truth."""
     return 100.0 * (1.0 - count.distance / count.length) if count.length else 100.0
 
 
 def count_matches(truth: Sequence[Segment], predicted: Sequence[Segment], *, min_iou: float) -> MatchCount:
-    """What F1@IoU is made of, at the threshold 0 < `min_iou` <= 1."""
+    """Count the parts of F1@IoU of a video.
+
+    Args:
+        truth: The true segments, in order.
+        predicted: The predicted segments, in order.
+        min_iou: The threshold, 0 < min_iou <= 1.
+
+    Raises:
+        ValueError: The threshold is not in (0, 1].
+    """
     if not 0 < min_iou <= 1:
         raise ValueError(f"got min_iou {min_iou}, expected a share in (0, 1]")
     starts, stops, classes = np.array(truth, dtype=np.int64).reshape(-1, 3).T
@@ -111,11 +148,11 @@ def count_matches(truth: Sequence[Segment], predicted: Sequence[Segment], *, min
 
 
 def total_matches(counts: Iterable[MatchCount]) -> MatchCount:
-    """The counts of all videos together."""
+    """Add up the counts of all videos."""
     return MatchCount(*(sum(column) for column in zip(*counts, strict=True)))
 
 
 def f1_score(count: MatchCount) -> float:
-    """Percentage, 100 where every true segment is found and no other predicted."""
+    """Compute F1 in percent: 100 where every true segment is found and no other is predicted."""
     segments = 2 * count.true_positives + count.false_positives + count.false_negatives
     return 200.0 * count.true_positives / segments if segments else 100.0
