@@ -1,11 +1,13 @@
-"""The captioner: features of an image's regions -> a recurrent network that looks at them -> a caption's words.
+"""The captioner: features of an image's regions -> a recurrent network that attends to them -> a caption's words.
 
-N images, R regions, C channels, K captions (or beams) of an image, T words, E embedding, H hidden, A heads, V words.
+N images, R regions, C channels, K captions (or beams) of an image, T words, E embedding, H hidden, A heads, V words of
+the vocabulary, G gates of the cell.
 
-The recurrent network reads the words so far; then its hidden state asks the regions, and what it sees decides the next
-word. This is the adaptive attention of Lu et al. 2017 (arXiv 1612.01887), a child of "Show, Attend and Tell" (Xu et al.
-2015, arXiv 1502.03044): looking comes after the recurrence, so that all words of a known caption go through the
-recurrent network in one call. docs/explained/captions.md explains it, and says where it differs from the papers.
+The recurrent network reads the words so far. Then its hidden state attends to the regions, and the result decides the
+next word. This is the adaptive attention of Lu et al. 2017 (arXiv 1612.01887), which comes from "Show, Attend and Tell"
+(Xu et al. 2015, arXiv 1502.03044): attention comes after the recurrence, so that all words of a known caption go
+through the recurrent network in one call. docs/explained/captions.md explains it, and says where it differs from the
+papers.
 """
 
 import math
@@ -25,11 +27,13 @@ NEVER_SAID = [PADDING, START, UNKNOWN]
 
 
 class View(NamedTuple):
-    """What N images look like to the captioner.
+    """N images in the form in which the captioner looks at them.
 
-    values, keys  [N, A, R, H/A]: what there is in each region, and how it is found
-    whole         [N, E]: the image at a glance
-    projected     [N, G*H]: what it adds to the G gates at each word: its part of W_ih, and b_ih
+    Attributes:
+        values: [N, A, R, H/A], the content of each region.
+        keys: [N, A, R, H/A], by which each region is found.
+        whole: [N, E], the image at a glance.
+        projected: [N, G*H], what the glance adds to the G gates at each word: its part of W_ih, and b_ih.
     """
 
     values: Tensor
@@ -39,14 +43,25 @@ class View(NamedTuple):
 
 
 class CaptionState(NamedTuple):
-    """Between two words of K captions of N images: view [N, ...], hidden and cell state [N, K, H] (no c with a GRU)."""
+    """The state between two words of K captions of N images.
+
+    Attributes:
+        view: The images, [N, ...].
+        h: [N, K, H], the hidden state.
+        c: [N, K, H], the cell state; None with a GRU.
+    """
 
     view: View
     h: Tensor
     c: Tensor | None
 
     def select(self, images: Tensor, beams: Tensor) -> "CaptionState":
-        """The state of images int64 [N'], in order, each once, and of each of them the captions int64 [N', K']."""
+        """Return the state of some captions of some images.
+
+        Args:
+            images: int64 [N'], the images, in order, each once.
+            beams: int64 [N', K'], the captions of each of them.
+        """
         all_of_them = len(images) == len(self.h)
         view = self.view if all_of_them else View(*(part[images] for part in self.view))
         h, c = (None if part is None else part[images.unsqueeze(1), beams] for part in (self.h, self.c))
@@ -54,23 +69,32 @@ class CaptionState(NamedTuple):
         return CaptionState(view, h, c)
 
     def flat(self) -> tuple[Tensor, Tensor | None]:
-        """h and c as the recurrent network has them: [N * K, H]."""
+        """Return h and c in the shape that the recurrent network takes, [N * K, H]."""
         return self.h.flatten(0, 1), None if self.c is None else self.c.flatten(0, 1)
 
     def after(self, state: Tensor | LSTMState) -> "CaptionState":
-        """The same captions with the state that the recurrent network has now, of N * K rows."""
+        """Return the same captions after a step.
+
+        Args:
+            state: The new state of the recurrent network, of N * K rows.
+        """
         h, c = state if isinstance(state, LSTMState) else (state, None)
         return CaptionState(self.view, h.view_as(self.h), None if c is None else c.view_as(self.h))
 
 
 class LockedDropout(nn.Module):
-    """Dropout of x [B, T, F] that drops the same features at each of the T steps (Gal, Ghahramani 2016, 1512.05287)."""
+    """Dropout that drops the same features at each of the T steps (Gal, Ghahramani 2016, arXiv 1512.05287).
+
+    Args:
+        probability: The probability that a feature is dropped.
+    """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drop features of x [B, T, F] in training, and scale the others up; return x as it is otherwise."""
         if not self.training or self.probability == 0:
             return x
         kept = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= self.probability
@@ -133,23 +157,44 @@ class Captioner(nn.Module):
         self.dropout = nn.Dropout(settings.output_dropout)
 
     def forward(self, regions: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
-        """Teacher forcing: regions [N, R, C]; words int64 [N, K, T], START first, then PADDING; lengths int64 [N, K].
+        """Predict each word of known captions from the words before it (teacher forcing).
 
-        Gives the logits [M, V] of the word after each of the M words that are no padding, in the order of `words`.
+        Args:
+            regions: [N, R, C].
+            words: int64 [N, K, T], START first, then the words, then PADDING.
+            lengths: int64 [N, K], the number of words that are not padding.
+
+        Returns:
+            The logits [M, V] of the word after each of the M words that are not padding, in the order of `words`.
         """
         mixed, _, _ = self._read(words, self.begin(regions, words.shape[1]), lengths)
         mask = frame_mask(lengths.flatten(), words.shape[2], words.device).view(words.shape)
         return self._logits(mixed[mask])
 
     def attention(self, regions: Tensor, words: Tensor, lengths: Tensor) -> Tensor:
-        """Where the captioner looks to choose the word after each of `words`, as `forward` has them: [N, K, T, R + 1].
+        """Compute where the captioner looks to choose the word after each of `words`.
 
-        The mean of the heads. The last is the sentinel's. Each sums to 1; those of padding mean nothing.
+        Args:
+            regions: As in `forward`.
+            words: As in `forward`.
+            lengths: As in `forward`.
+
+        Returns:
+            [N, K, T, R + 1], the mean of the heads; the last is that of the sentinel. Each sums to 1; those of padding
+            have no meaning.
         """
         return self._read(words, self.begin(regions, words.shape[1]), lengths)[1]
 
     def begin(self, regions: Tensor, num_captions: int) -> CaptionState:
-        """The state before the first word. ValueError on regions of a wrong shape."""
+        """Return the state before the first word.
+
+        Args:
+            regions: [N, R, C].
+            num_captions: K.
+
+        Raises:
+            ValueError: The regions have a wrong shape.
+        """
         expected = [self.num_regions, self.num_channels]
         if regions.ndim != 3 or list(regions.shape[1:]) != expected:
             raise ValueError(f"regions: got shape {list(regions.shape)}, expected [images, {str(expected)[1:]}")
@@ -157,7 +202,7 @@ class Captioner(nn.Module):
         glance = torch.cat([values.amax(1), values.mean(1)], dim=1)
         state = torch.tanh(self.start(glance)).unsqueeze(1).expand(-1, num_captions, -1)
         h, *c = state.split(self.rnn.hidden_size, dim=2)
-        # of heads once, and not at every step: a product of matrices would copy them each time
+        # split into heads once, and not at every step: a product of matrices would copy them each time
         values, keys = (self._of_heads(part).contiguous() for part in (values, self.key(values)))
         whole = torch.relu(self.whole(glance))
         weights = self.rnn.weights(0)[0]
@@ -165,9 +210,17 @@ class Captioner(nn.Module):
         return CaptionState(View(values, keys, whole, projected), h, c[0] if c else None)
 
     def step(self, words: Tensor, state: CaptionState) -> tuple[Tensor, CaptionState]:
-        """words int64 [N, K], the last ones -> log-probabilities of the next [N, K, V], the state after `words`.
+        """Predict the next word of captions.
 
-        One step of the recurrent network by its equations: so the glance is projected once an image, not at each word.
+        It is one step of the recurrent network by its equations: so the glance is projected once per image, not at each
+        word.
+
+        Args:
+            words: int64 [N, K], the last words.
+            state: The state before them.
+
+        Returns:
+            The log-probabilities of the next words [N, K, V], and the state after `words`.
         """
         embedded = self.locked_dropout(self.embedding(words.flatten()).unsqueeze(1))
         weights = self.rnn.weights(0)[0]
@@ -181,7 +234,13 @@ class Captioner(nn.Module):
         return self.log_probs(self._logits(mixed.view(*words.shape, -1))), state
 
     def log_probs(self, logits: Tensor) -> Tensor:
-        """Log-probabilities of what is said next, from logits [..., V]: PADDING, START and UNKNOWN never are, -inf."""
+        """Return the log-probabilities of the next word.
+
+        PADDING, START and UNKNOWN are never said: theirs are -inf.
+
+        Args:
+            logits: [..., V].
+        """
         never = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
         never[NEVER_SAID] = True
         return torch.log_softmax(logits.masked_fill(never, -torch.inf), dim=-1)
@@ -190,9 +249,17 @@ class Captioner(nn.Module):
     def generate(
         self, regions: Tensor, *, prefix: Tensor, beam_size: int, max_words: int, length_penalty: float
     ) -> Sentences:
-        """The `beam_size` best captions of each image, as `beam_search` has them; call `eval()` before.
+        """Search for the best captions of each image with `beam_search`; call `eval()` before.
 
-        prefix  int64 [P], START and the words that every caption begins with
+        Args:
+            regions: [N, R, C].
+            prefix: int64 [P], START and the words that every caption begins with.
+            beam_size: The number of captions of each image.
+            max_words: As in `beam_search`.
+            length_penalty: As in `beam_search`.
+
+        Raises:
+            ValueError: The regions have a wrong shape.
         """
         state = self.begin(regions, 1)
         if len(prefix) > 1:
@@ -212,9 +279,15 @@ class Captioner(nn.Module):
 
     @torch.no_grad()
     def sample(self, regions: Tensor, *, num_captions: int, max_words: int) -> Tensor:
-        """Captions drawn at random, each word by its probability: int64 [N, K, L], END and PADDING after the last word.
+        """Draw captions at random, each word by its probability. Dropout is as the mode says.
 
-        At most `max_words` words, where END may be missing. Dropout is as the mode says.
+        Args:
+            regions: [N, R, C].
+            num_captions: K.
+            max_words: The maximum number of words of a caption, at which END may be missing.
+
+        Returns:
+            int64 [N, K, L], END and PADDING after the last word.
         """
         state = self.begin(regions, num_captions)
         words = torch.full((*state.h.shape[:2], 1), START, device=regions.device)
@@ -230,7 +303,10 @@ class Captioner(nn.Module):
     def _read(
         self, words: Tensor, state: CaptionState, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor, CaptionState]:
-        """words int64 [N, K, T], lengths [N, K] or None for T -> z [N, K, T, E], attention [N, K, T, R + 1], state."""
+        """Read words int64 [N, K, T] with lengths [N, K], or None for T.
+
+        Returns z [N, K, T, E], the attention [N, K, T, R + 1] and the state after the words.
+        """
         embedded = self.locked_dropout(self.embedding(words.flatten(0, 1)))
         h, c = state.flat()
         whole = state.view.whole.repeat_interleave(words.shape[1], dim=0).unsqueeze(1).expand_as(embedded)
@@ -244,13 +320,16 @@ class Captioner(nn.Module):
         return mixed.view(*words.shape, -1), attention.view(*words.shape, -1), state.after(after)
 
     def _mix(self, view: View, embedded: Tensor, before: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Words [N * K, T, E], h before and after each [N * K, T, H] -> z and attention, [N, K * T, ...]."""
+        """Return z and attention, [N, K * T, ...], of words [N * K, T, E] and h before and after each [N * K, T, H]."""
         gate = torch.sigmoid(self.sentinel_of_word(embedded) + self.sentinel_of_state(before))
         seen, attention = self._look(view, outputs.reshape(len(view.whole), -1, outputs.shape[2]), gate)
         return torch.tanh(self.mix(self.dropout(seen))), attention
 
     def _look(self, view: View, outputs: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
-        """outputs h and gate [N, K * T, H] -> what is seen, with h, [N, K * T, H], and attention [N, K * T, R + 1]."""
+        """Attend to the regions with the outputs h and the gate [N * K, T, H].
+
+        Returns what is seen, with h, [N, K * T, H], and the attention [N, K * T, R + 1].
+        """
         h = self.locked_dropout(outputs)
         sentinel = gate.view_as(h) * h
         query = self._of_heads(self.query(self.query_norm(h))) / math.sqrt(h.shape[2] / self.num_heads)

@@ -21,22 +21,27 @@ from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
 from pipeline.rnn.chunked import run_chunks
 from pipeline.rnn.diagnostics import GradientFlow, observe
 
-# What `predict` works on at once: the size of products of matrices decides how they are rounded.
+# The chunks that `predict` computes: the size of products of matrices decides how they are rounded.
 CHUNK_FRAMES = 256
 
 
 class LabellerState(NamedTuple):
-    """What a causal labeller carries from one chunk of a video to the next.
+    """The state that a causal labeller carries from one chunk of a video to the next.
 
-    past  [B, k, H], the projections of the last k frames, from which deltas are taken; None without deltas.
-    rnn   the recurrent network's state; None for cell "none".
+    Attributes:
+        past: [B, k, H], the projections of the last k frames, from which deltas are taken; None without deltas.
+        rnn: The recurrent network's state; None for cell "none".
     """
 
     past: Tensor | None
     rnn: Tensor | LSTMState | None
 
     def take(self, rows: Tensor) -> "LabellerState":
-        """The state of these videos, int64 [B'], cut off from its past: no gradient goes back there."""
+        """Return the state of some videos, detached: no gradient flows back into it.
+
+        Args:
+            rows: int64 [B'], the videos.
+        """
         rnn = self.rnn
         if isinstance(rnn, LSTMState):
             rnn = LSTMState(*(part.detach()[:, rows] for part in rnn))
@@ -46,9 +51,11 @@ class LabellerState(NamedTuple):
 
 
 class LabellerOutput(NamedTuple):
-    """logits [B, T, K] (many_to_many; those of padding mean nothing) or [B, K] (many_to_one).
+    """The output of a labeller.
 
-    state: after each video's last frame, to pass on with the next chunk.
+    Attributes:
+        logits: [B, T, K] for many_to_many, where those of padding have no meaning; [B, K] for many_to_one.
+        state: The state after each video's last frame, for the next chunk.
     """
 
     logits: Tensor
@@ -122,9 +129,16 @@ class Labeller(nn.Module):
     def forward(
         self, features: Tensor, *, lengths: Tensor | None = None, state: LabellerState | None = None
     ) -> LabellerOutput:
-        """features [B, T, F]; lengths [B], valid frames of each video, None for T; state: of the chunk before, or None.
+        """Compute the logits of frames or videos. The content of padding has no influence.
 
-        What padding holds matters to nothing. ValueError on features, lengths or a state of a wrong shape.
+        Args:
+            features: [B, T, F].
+            lengths: [B], the number of valid frames of each video; None where all T are valid.
+            state: The state after the previous chunk; None at the beginning of the videos.
+
+        Raises:
+            ValueError: The features, the lengths or the state have a wrong shape; or there is a state, and this
+                labeller reads whole videos.
         """
         if features.ndim != 3 or features.shape[2] != self.num_features:
             raise ValueError(
@@ -151,9 +165,17 @@ class Labeller(nn.Module):
     def gradient_flow(
         self, features: Tensor, loss: Callable[[Tensor], Tensor], *, lengths: Tensor | None = None
     ) -> GradientFlow | None:
-        """How the gradient of `loss`, of the logits, fares on its way back through time; None for cell "none".
+        """Measure how the gradient of a loss changes on its way back through time.
 
-        Call `eval()` before: then no random number is drawn. No parameter's gradient is touched.
+        Call `eval()` before: then no random number is drawn. No parameter's gradient is changed.
+
+        Args:
+            features: [B, T, F].
+            loss: Returns the loss of the logits.
+            lengths: As in `forward`.
+
+        Returns:
+            The measurement; None for cell "none".
         """
         if self.rnn is None:
             return None
@@ -162,17 +184,25 @@ class Labeller(nn.Module):
 
     @torch.inference_mode()
     def predict(self, chunks: Iterable[Tensor]) -> np.ndarray:
-        """Probabilities float32 [T, K] of one video, its features in chunks [t, F], in order. Call `eval()` before.
+        """Compute the probabilities of one video. Call `eval()` before.
 
-        Those of `forward` for the whole video, bidirectional networks too, and the same to the last bit however the
-        video is cut into chunks. Memory is that of a few chunks and of the result, see `rnn.whole`. Many-to-one: every
-        frame gets the probabilities of the video. OSError where a temporary file finds no space.
+        They are those of `forward` for the whole video, for bidirectional networks too, and the same to the last bit
+        however the video is cut into chunks. Memory is that of a few chunks and of the result, see `rnn.chunked`.
+
+        Args:
+            chunks: [t, F], the features of the video, in order.
+
+        Returns:
+            float32 [T, K]. Many-to-one: every frame gets the probabilities of the video.
+
+        Raises:
+            OSError: A temporary file finds no space.
         """
         lengths: list[int] = []
         equal = _of_equal_length(
             _measured(chunks, lengths), math.ceil(CHUNK_FRAMES / self.pool_frames) * self.pool_frames
         )
-        found = bytearray()  # grows where it is: parts joined at the end would be there twice
+        found = bytearray()  # it grows in place: parts joined at the end would need the memory twice
         for probabilities in self._name_chunks(self._embed_chunks(equal)):
             found += probabilities.float().cpu().contiguous().numpy().data
         of_steps = np.frombuffer(found, np.float32).reshape(-1, self.classifier.out_features)
@@ -181,7 +211,7 @@ class Labeller(nn.Module):
         return of_steps.repeat(self.pool_frames, axis=0)[: sum(lengths)]
 
     def _embed_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """[t, F] -> [1, s, H]"""
+        """Embed chunks [t, F]: [1, s, H] of each."""
         past = None
         for chunk in standardized_chunks(chunks) if self.normalize == "video" else chunks:
             features = chunk.to(self.classifier.weight.device)[None]
@@ -191,7 +221,10 @@ class Labeller(nn.Module):
             yield x
 
     def _name_chunks(self, embedded: Iterable[Tensor]) -> Iterator[Tensor]:
-        """[1, s, H] -> probabilities [s, K]; many-to-one: from all chunks, the same ones for every step."""
+        """Yield probabilities [s, K] of embedded chunks [1, s, H].
+
+        Many-to-one: they come from all chunks, and are the same for every step.
+        """
         outputs = embedded if self.rnn is None else run_chunks(self.rnn, embedded)
         if self.head == "many_to_many":
             for output in outputs:
@@ -207,7 +240,7 @@ class Labeller(nn.Module):
     def _embed(
         self, features: Tensor, *, lengths: Tensor | None = None, past: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """[B, S, F] -> [B, S, H], each step by itself but for the deltas; and the `past` of the next chunk.
+        """Embed steps [B, S, F], each by itself but for the deltas: [B, S, H], and the `past` of the next chunk.
 
         The projection is linear, so the delta of the projections is the projection of the deltas.
         """
@@ -218,7 +251,7 @@ class Labeller(nn.Module):
         return self.dropout(torch.relu(torch.stack(parts).sum(0))), past
 
     def _disturbed(self, features: Tensor) -> Tensor:
-        """With noise, and with some features left out of all of a video, as training sees them."""
+        """Add noise, and leave some features out of all of a video, as in training."""
         if self.feature_noise:
             features = features + self.feature_noise * torch.randn_like(features)
         if self.feature_dropout.p:
@@ -233,7 +266,7 @@ class Labeller(nn.Module):
         mask: Tensor | None = None,
         state: Tensor | LSTMState | None = None,
     ) -> tuple[Tensor, Tensor | LSTMState | None]:
-        """Embedded steps [B, S, H] -> logits, and the recurrent network's state."""
+        """Compute logits of embedded steps [B, S, H], and the recurrent network's state."""
         if self.rnn is not None:
             x, state = self.rnn(x, state, lengths)
         if self.head == "many_to_one":
@@ -244,7 +277,13 @@ class Labeller(nn.Module):
 class EndToEnd(nn.Module):
     """Encoder and labeller as one module, trained together: the gradient of the labels reaches the encoder.
 
-    augmentation: what happens to frames in training.
+    Args:
+        encoder: The encoder.
+        labeller: The labeller.
+        augmentation: The random changes of the frames in training; None for no changes.
+
+    Raises:
+        ValueError: The labeller expects another number of features than the encoder computes.
     """
 
     def __init__(self, encoder: Encoder, labeller: Labeller, *, augmentation: Augmentation | None = None) -> None:
@@ -260,7 +299,16 @@ class EndToEnd(nn.Module):
     def forward(
         self, frames: Tensor, *, lengths: Tensor | None = None, state: LabellerState | None = None
     ) -> LabellerOutput:
-        """frames [B, T, 3, h, w], normalized for the encoder; the rest as in `Labeller`. Padding is not encoded."""
+        """Compute the logits from frames. Padding is not encoded.
+
+        Args:
+            frames: [B, T, 3, h, w], normalized for the encoder.
+            lengths: As in `Labeller.forward`.
+            state: As in `Labeller.forward`.
+
+        Raises:
+            ValueError: The frames have a wrong shape; or as in `Labeller.forward`.
+        """
         if frames.ndim != 5:
             raise ValueError(f"frames: got shape {list(frames.shape)}, expected [videos, frames, 3, height, width]")
         if self.training and self.augmentation:
@@ -276,7 +324,7 @@ class EndToEnd(nn.Module):
 
 
 def _recurrent(settings: LabellerSettings) -> RNN | GRU | LSTM | None:
-    """The recurrent network between two linear layers of H units, with freshly drawn weights."""
+    """Build the recurrent network between two linear layers of H units, with freshly drawn weights."""
     size = settings.hidden_size
     options: dict[str, Any] = {
         "num_layers": settings.num_layers,
@@ -296,7 +344,10 @@ def _recurrent(settings: LabellerSettings) -> RNN | GRU | LSTM | None:
 
 
 def _deltas(x: Tensor, num_frames: int, *, lengths: Tensor | None, past: Tensor | None) -> tuple[Tensor, Tensor]:
-    """x [B, T, H] minus itself `num_frames` earlier, and the last `num_frames` valid frames, for the next chunk."""
+    """Subtract from x [B, T, H] itself `num_frames` earlier.
+
+    Returns the deltas, and the last `num_frames` valid frames, for the next chunk.
+    """
     if past is None:
         past = x[:, :1].expand(-1, num_frames, -1)
     joined = torch.cat([past, x], dim=1)
@@ -307,14 +358,14 @@ def _deltas(x: Tensor, num_frames: int, *, lengths: Tensor | None, past: Tensor 
 
 
 def _measured(chunks: Iterable[Tensor], lengths: list[int]) -> Iterator[Tensor]:
-    """The same chunks, the length of each added to `lengths` on the way."""
+    """Yield the same chunks, and add the length of each to `lengths`."""
     for chunk in chunks:
         lengths.append(len(chunk))
         yield chunk
 
 
 def _of_equal_length(chunks: Iterable[Tensor], num_frames: int) -> Iterator[Tensor]:
-    """The same frames in chunks [num_frames, F], the last one shorter."""
+    """Yield the same frames in chunks [num_frames, F], the last one shorter."""
     waiting: list[Tensor] = []
     for part in (part for chunk in chunks for part in chunk.split(num_frames)):
         num_missing = num_frames - sum(map(len, waiting))
@@ -327,7 +378,7 @@ def _of_equal_length(chunks: Iterable[Tensor], num_frames: int) -> Iterator[Tens
 
 
 def _valid_frames(lengths: Tensor, x: Tensor) -> Tensor:
-    """[B, T, 1], True where a frame of x [B, T, ...] is valid. ValueError on lengths that do not fit x."""
+    """Return bool [B, T, 1], True where a frame of x [B, T, ...] is valid; ValueError if the lengths do not fit x."""
     problems = check_lengths(lengths, *x.shape[:2])
     if problems:
         raise ValueError("; ".join(problems))

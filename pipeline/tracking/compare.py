@@ -1,9 +1,9 @@
-"""framescribe compare: the runs of a hyper-parameter search or cross-validation as tables, with mean and deviation.
+"""The work of `framescribe compare`: the runs of a hyper-parameter search or cross-validation as tables.
 
 A mean is over runs, each of which counts alike; the deviation is that of a sample (its squares divided by n - 1). Runs
-that have no such score, as they are not evaluated yet, are in neither. Of runs of the same settings, as there are where
-a search was started again, the last one counts. Scores are in percent. The best on the validation split comes first:
-the test split is not there to choose by.
+without a score, as they are not evaluated yet, are in neither. Of runs of the same settings, which exist where a search
+was started again, the last one counts. Scores are in percent. The best on the validation split comes first: the test
+split is not there to choose by.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from pipeline.text.wording import counted, format_table
 from pipeline.tracking import store
 from pipeline.tracking.store import SearchRun
 
-SCORES = {  # the score that says most comes first
+SCORES = {  # the most informative score comes first
     score.short_title: score.key
     for scores in (LABEL_SCORES, CAPTION_SCORES)
     for score in reversed(scores)
@@ -24,15 +24,24 @@ SCORES = {  # the score that says most comes first
 }
 COLUMNS = {f"{split} {title}": f"{split}/{name}" for split in ("val", "test") for title, name in SCORES.items()}
 REPEATS = ("dataset.fold", "seed")  # settings that are there to be averaged over, not to choose from
-FOLLOWS = "encoder_fingerprint"  # from the settings, among which training logs it
+FOLLOWS = "encoder_fingerprint"  # it follows from the settings, among which training logs it
 MISSING = "-"
 
 
 def compare(search: str) -> str:
-    """The runs of a search as text, which becomes an artifact of the search's own run in MLflow; means and deviations
-    become its metrics, <model>/<split>/<score>_mean and _deviation.
+    """Compare the runs of a search, and log the result in the search's own run in MLflow.
 
-    Raises InputError where MLflow has no such search.
+    The text becomes an artifact there, and means and deviations become metrics, <model>/<split>/<score>_mean and
+    _deviation.
+
+    Args:
+        search: The name of the search.
+
+    Returns:
+        The tables as text.
+
+    Raises:
+        InputError: MLflow has no such search.
     """
     tables, statistics = [], {}
     for model, runs in _last_of_each(store.read_search(search)).items():
@@ -49,7 +58,7 @@ def compare(search: str) -> str:
 
 
 def _last_of_each(runs: Iterable[SearchRun]) -> dict[str, list[SearchRun]]:
-    """Of each model and its settings the last run that has scores; the last one where none has."""
+    """Select, for each model and its settings, the last run that has scores; the last one where none has."""
     last: dict[str, dict[tuple[tuple[str, str], ...], SearchRun]] = defaultdict(dict)
     for run in sorted(runs, key=lambda run: bool(run.scores)):
         last[run.model][tuple(sorted(_settings(run).items()))] = run
@@ -61,9 +70,16 @@ def _settings(run: SearchRun) -> dict[str, str]:
 
 
 def choices(runs: Sequence[SearchRun]) -> list[str]:
-    """The settings that are chosen from: those that differ between runs of one fold and one seed.
+    """Find the settings that are chosen from: those that differ between runs of one fold and one seed.
 
-    What differs from fold to fold alone was not chosen: training makes lengths in frames from the segments of its fold.
+    What differs from fold to fold alone was not chosen: training computes lengths in frames from the segments of its
+    fold.
+
+    Args:
+        runs: The runs of one model.
+
+    Returns:
+        The names of the settings, sorted.
     """
     together: dict[tuple[str | None, ...], list[dict[str, str]]] = defaultdict(list)
     for run in runs:
@@ -73,7 +89,15 @@ def choices(runs: Sequence[SearchRun]) -> list[str]:
 
 
 def format_runs(model: str, runs: Sequence[SearchRun], columns: Sequence[str]) -> str:
-    """A row for each run of one model, mean and deviation; below, where choices were run repeatedly, a row for each."""
+    """Format the runs of one model: a row for each run, then mean and deviation.
+
+    Where choices were run repeatedly, a second table has a row for each choice.
+
+    Args:
+        model: The name of the model.
+        runs: Its runs.
+        columns: Some of COLUMNS.
+    """
     num_scored = sum(bool(run.scores) for run in runs)
     title = f"{model}: {counted(len(runs), 'run')}"
     if num_scored < len(runs):
@@ -98,7 +122,12 @@ def format_runs(model: str, runs: Sequence[SearchRun], columns: Sequence[str]) -
 
 
 class Row(NamedTuple):
-    """What a row of a table begins with, and the runs that its scores are of."""
+    """A row of a table.
+
+    Attributes:
+        heads: The cells that the row begins with.
+        runs: The runs whose scores it shows.
+    """
 
     heads: tuple[str, ...]
     runs: Sequence[SearchRun]
@@ -113,7 +142,7 @@ def _scores(runs: Iterable[SearchRun], column: str) -> list[float]:
 
 
 def _best_first(rows: Iterable[Row], columns: Sequence[str]) -> list[Row]:
-    """By the mean of the first score of the validation split; else, and among equals, by what the rows begin with."""
+    """Sort by the mean of the first score of the validation split; else, and among equals, by the heads of the rows."""
 
     def rank(row: Row) -> tuple[float, tuple[str, ...]]:
         scores = _scores(row.runs, columns[0]) if columns[0].startswith("val ") else []

@@ -34,7 +34,7 @@ EXPERIMENT = "framescribe"
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow's page shows one run below another
 SEARCH, MODEL, TRAINED_BY, EXPERIMENT_TAG = "search", "model", "trained_by", "dvc_experiment"
 LONGEST_METRIC_NAME = 250  # MLflow's limit
-TRAINING_ONLY = {"dvc", "hydra-core", "omegaconf"}  # a model that only labels does without them
+TRAINING_ONLY = {"dvc", "hydra-core", "omegaconf"}  # a model that only labels does not need them
 LABELS_SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "path")]),
     outputs=Schema(
@@ -54,21 +54,23 @@ CAPTIONS_SIGNATURE = ModelSignature(
 
 
 def store_folder() -> Path:
-    """Where the tracking store lies: the repository, which DVC names also from inside its temporary copies."""
+    """Return the folder of the tracking store: the repository, which DVC names also in its temporary copies."""
     return Path(os.environ.get("DVC_ROOT", "")).resolve()
 
 
 def _alone() -> AbstractContextManager[object]:
-    """While this is held, no other process of this repository holds it: workers of DVC's queue start at one time, and
-    must not make the same thing twice. Who cannot write here makes nothing.
+    """Return a lock that only one process of this repository holds at a time.
+
+    Workers of DVC's queue start together, and must not make the same thing twice. A process that cannot write here
+    makes nothing.
     """
     root = store_folder()
     return FileLock(root / "mlflow.db.lock", is_singleton=True) if os.access(root, os.W_OK) else nullcontext()
 
 
 def connect() -> str:
-    """Point mlflow at the store, and make store and experiment where they are not there yet; the experiment's id."""
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every step that goes well
+    """Point mlflow at the store, and make store and experiment where they do not exist; return the experiment's id."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports every step that succeeds
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     with _alone():
         if not os.environ.get("MLFLOW_TRACKING_URI"):
@@ -81,9 +83,9 @@ def connect() -> str:
 
 @contextmanager
 def open_run(run_id: str | None, *, name: str | None = None, search: str | None = None) -> Iterator[str]:
-    """Open a run, or go on in the one of `run_id`; yields its id. An exception marks the run FAILED.
+    """Open a new run, or resume the one of `run_id`; yields its id. An exception marks the run FAILED.
 
-    A new run is a child of the run of `search`, where that is given; one gone on with stays whose child it is.
+    A new run is a child of the run of `search`, where that is given; a resumed run keeps its parent.
     """
     connect()
     mlflow.set_system_metrics_sampling_interval(2)
@@ -93,7 +95,7 @@ def open_run(run_id: str | None, *, name: str | None = None, search: str | None 
 
 
 def has_run(run_id: str) -> bool:
-    """Whether the store holds this run: a checkpoint may come from another machine, or the store may be a new one."""
+    """Return whether the store holds a run: a checkpoint may be from another machine, or the store may be new."""
     connect()
     try:
         return mlflow.get_run(run_id).info.lifecycle_stage == "active"
@@ -102,7 +104,7 @@ def has_run(run_id: str) -> bool:
 
 
 def git_commit() -> str:
-    """The commit that is checked out, with `-dirty` where the tree differs from it; `unknown` outside of git."""
+    """Return the commit, with `-dirty` where the tree differs from it; `unknown` outside of git."""
     try:
         command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -111,30 +113,30 @@ def git_commit() -> str:
 
 
 def dvc_experiment() -> str | None:
-    """The DVC experiment that this process belongs to (`dvc exp run` names it); None in `dvc repro` and by hand."""
+    """Return the DVC experiment of this process (`dvc exp run` names it); None in `dvc repro` and by hand."""
     return os.environ.get("DVC_EXP_NAME") or None
 
 
 def searches() -> dict[str, str]:
-    """The run of each search by the search's name: the parent of all its runs."""
+    """Return the run of each search, the parent of all its runs, by the search's name."""
     connect()
     return {run.data.tags[SEARCH]: run.info.run_id for run in reversed(_runs_with(SEARCH))}
 
 
 def _runs_with(tag: str, value: str | None = None) -> list[Run]:
-    """The runs of this experiment with a tag, of this value where one is given; the first made comes first."""
+    """Return the runs of this experiment with a tag, of this value where one is given; the first made comes first."""
     filter_string = f"tags.`{tag}` = '{value}'" if value else f"tags.`{tag}` != ''"
     return mlflow.search_runs(filter_string=filter_string, order_by=["attributes.start_time ASC"], output_format="list")
 
 
 def _search_run(search: str) -> str:
-    """The id of the run of a search, which is made where it is not there yet."""
+    """Return the id of the run of a search; the run is made where it does not exist."""
     with _alone():
         return searches().get(search) or _make_run(search, {SEARCH: search})
 
 
 def _make_run(name: str, tags: Mapping[str, str]) -> str:
-    """A run that only holds what others are summed up in: it is finished from the start."""
+    """Make a run that only sums up others: it is finished from the start."""
     experiment_id, client = connect(), mlflow.MlflowClient()
     run_id = client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id
     client.set_terminated(run_id)
@@ -142,9 +144,9 @@ def _make_run(name: str, tags: Mapping[str, str]) -> str:
 
 
 def runs_of_model(run_id: str, search: str | None, *, results: Path) -> list[str]:
-    """The runs that tell of the model which the run `run_id` trained: that one, and the one that stands for it in
-    `search`, where that is given and is another. None where the store does not hold that run: then scores are in the
-    folder `results` alone, which is printed.
+    """Return the runs that get the scores of a model: `run_id`, which trained it, and its run in `search`, where given.
+
+    There are none where the store does not hold that run: then a note is printed, that scores are in `results` alone.
     """
     if not has_run(run_id):
         print(f"note: MLflow has no run {run_id}, which trained this model: its scores are in {results} alone")
@@ -153,10 +155,10 @@ def runs_of_model(run_id: str, search: str | None, *, results: Path) -> list[str
 
 
 def _run_in_search(run_id: str, search: str) -> str:
-    """The child of a search that stands for the model which the run `run_id` trained.
+    """Return the child of a search that stands for the model which the run `run_id` trained.
 
-    That run itself, where the model was trained in this search. Else the search found it trained already, as DVC does
-    not train again what it has: a child of the same parameters, whose tag trained_by names the run.
+    It is that run itself, where the model was trained in this search. Else the search found it trained already, as DVC
+    does not train again what it has: a child of the same parameters, whose tag trained_by names the run.
     """
     parent = _search_run(search)
     trained = mlflow.get_run(run_id)
@@ -175,7 +177,7 @@ def _run_in_search(run_id: str, search: str) -> str:
 
 
 class SearchRun(NamedTuple):
-    """A run of a search: its model (labeller, baseline, ..), its settings by section.key, its scores by split/name."""
+    """A run of a search: its model (labeller, baseline, ..), settings by section.key, scores by split/name."""
 
     name: str  # DVC's name of the experiment, where DVC started it
     model: str
@@ -184,7 +186,7 @@ class SearchRun(NamedTuple):
 
 
 def read_search(search: str) -> list[SearchRun]:
-    """The runs of a search, the first made first. Raises InputError where the store has no such search."""
+    """Return the runs of a search, the first made first; raise InputError where there is no such search."""
     _need_store(f"search {search}")
     known = searches()
     if search not in known:
@@ -205,7 +207,7 @@ def read_search(search: str) -> list[SearchRun]:
 
 
 def log_comparison(search: str, scores: Mapping[str, float], text: str) -> None:
-    """What the runs of a search come to, into the run of the search: scores, and a text as an artifact."""
+    """Log the comparison of a search's runs in the run of the search: scores, and a text as an artifact."""
     client, run_id = mlflow.MlflowClient(), searches()[search]
     names = metric_names(scores)
     for name, score in scores.items():
@@ -214,7 +216,7 @@ def log_comparison(search: str, scores: Mapping[str, float], text: str) -> None:
 
 
 class Datasets(NamedTuple):
-    """The data of a run: its name and fingerprint, the folder it lies in, a row for each file of each split."""
+    """The data of a run: its name, fingerprint and folder, and a row for each file of each split."""
 
     name: str
     fingerprint: str
@@ -223,7 +225,7 @@ class Datasets(NamedTuple):
 
 
 def log_start(params: Mapping[str, Any], datasets: Datasets, *, model: str) -> None:
-    """Parameters, lineage tags and the data set of the open run. The same again, in a run gone on with, adds nothing.
+    """Log parameters, lineage tags and the data set of the open run. The same again, in a resumed run, adds nothing.
 
     `model`: what is trained: labeller, baseline, .. A run that DVC did not start has no tag of its stage.
     """
@@ -245,7 +247,7 @@ def log_start(params: Mapping[str, Any], datasets: Datasets, *, model: str) -> N
 
 
 def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `section.key`."""
+    """Flatten nested settings to `section.key`; `prefix` comes before each key."""
     flat: dict[str, Any] = {}
     for key, value in params.items():
         if isinstance(value, Mapping):
@@ -256,7 +258,7 @@ def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any
 
 
 def log_epoch(run_id: str, epoch: int, scores: Mapping[str, float]) -> None:
-    """The scores of one epoch, once: an epoch that is already there (a run gone on with) is left as it is.
+    """Log the scores of one epoch, once: an epoch that is already there (in a resumed run) is left as it is.
 
     They are named epoch/..., the first group of charts that MLflow's page of a run shows.
     """
@@ -268,7 +270,7 @@ def log_epoch(run_id: str, epoch: int, scores: Mapping[str, float]) -> None:
 
 
 def log_curve(run_id: str, name: str, values: Iterable[float]) -> None:
-    """A curve that is known as a whole, at steps 0, 1, ..; once, as `log_epoch`."""
+    """Log a curve that is known as a whole, at steps 0, 1, ..; once, as `log_epoch`."""
     client = mlflow.MlflowClient()
     if client.get_metric_history(run_id, name):
         return
@@ -277,13 +279,13 @@ def log_curve(run_id: str, name: str, values: Iterable[float]) -> None:
 
 
 def log_scores(scores: Mapping[str, float]) -> None:
-    """Final scores of the open run, under names that MLflow takes."""
+    """Log final scores of the open run, under names that MLflow takes."""
     names = metric_names(scores)
     mlflow.log_metrics({names[name]: score for name, score in scores.items()})
 
 
 def metric_names(names: Iterable[str]) -> dict[str, str]:
-    """For each name, one that MLflow takes: a class may be called anything. No two become the same.
+    """Find for each name one that MLflow takes: a class may be called anything. No two become the same.
 
     >>> metric_names(["f1/cut (left)", "f1/cut [left]", "f1/.."])
     {'f1/cut (left)': 'f1/cut _left_', 'f1/cut [left]': 'f1/cut _left__2', 'f1/..': 'f1/__'}
@@ -302,21 +304,22 @@ def metric_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def log_figure(figure: Figure, name: str) -> None:
-    """A picture of the open run, `name` with its suffix."""
+    """Log a picture of the open run, under `name` with its suffix."""
     mlflow.log_figure(figure, name)
 
 
 def log_file(path: Path) -> None:
-    """A file as an artifact of the open run."""
+    """Log a file as an artifact of the open run."""
     mlflow.log_artifact(str(path))
 
 
 def log_labelling(model: Mapping[str, str], counts: Mapping[str, int], report: Path) -> str:
-    """A call of `framescribe label` as a run of its own, below the one that trained the model where the store has that.
+    """Log a call of `framescribe label` as a run of its own, below the run that trained the model, where there is one.
 
-    model   where the model comes from: run_id, data_fingerprint, git_commit
-    counts  of videos and frames
-    report  the decode report, which becomes an artifact, where there is one
+    Args:
+        model: The origin of the model: run_id, data_fingerprint, git_commit.
+        counts: The numbers of videos and frames.
+        report: The decode report, which becomes an artifact, where there is one.
     """
     parent = model["run_id"] if has_run(model["run_id"]) else None
     with open_run(None, name=f"label {report.parent.name}") as run_id:
@@ -329,20 +332,20 @@ def log_labelling(model: Mapping[str, str], counts: Mapping[str, int], report: P
 
 
 def log_folder(folder: Path, name: str) -> None:
-    """All files below `folder` as artifacts of the open run, under `name`."""
+    """Log all files below `folder` as artifacts of the open run, under `name`."""
     mlflow.log_artifacts(str(folder), name)
 
 
 def log_model(run_id: str, checkpoint: Path, *, name: str, example: str, signature: ModelSignature) -> None:
-    """The checkpoint as a pyfunc: a table of paths in (`example` is one), what `signature` says out.
+    """Log a checkpoint as a pyfunc: a table of paths in (`example` is one), what `signature` says out.
 
-    The weights stay what they are, a checkpoint folder: nothing is pickled. A run gone on with that has its model
-    already keeps that one.
+    The weights stay as they are, a checkpoint folder: nothing is pickled. A resumed run that has its model already
+    keeps that one.
     """
     if _has_model(run_id, name):
         return
     with tempfile.TemporaryDirectory() as folder:
-        for file in (SPEC, WEIGHTS):  # and nothing of the training
+        for file in (SPEC, WEIGHTS):  # and no file of the training
             shutil.copy(checkpoint / file, folder)
         mlflow.pyfunc.log_model(
             name=name,
@@ -372,7 +375,7 @@ def _requirements() -> list[str]:
 
 
 def fetch_checkpoint(uri: str) -> Path:
-    """The checkpoint folder behind an MLflow model URI (models:/..., runs:/...), downloaded where it is remote."""
+    """Find or download the checkpoint folder of an MLflow URI (models:/.., runs:/..); raise InputError for none."""
     if uri.startswith(("models:", "runs:")):
         _need_store(uri)
     connect()
@@ -387,7 +390,7 @@ def fetch_checkpoint(uri: str) -> Path:
 
 
 def _need_store(purpose: str) -> None:
-    """Raises InputError where there is no store to look for something in: connecting would make an empty one."""
+    """Raise InputError where there is no store to search: connecting would make an empty one."""
     store = store_folder() / "mlflow.db"
     if not os.environ.get("MLFLOW_TRACKING_URI") and not store.exists():
         raise InputError(
