@@ -219,7 +219,7 @@ class _Videos:
     def label(
         self, paths: Sequence[Path], num_parallel: int, *, decoder_processes: bool
     ) -> Iterator[tuple[DecodeRow | None, str]]:
-        """Yield the row of each file, and the complaint about it ("" for none), in order."""
+        """Yield the row of each file, and the complaint about it ("" where there is none), in order."""
         first: dict[str, Path] = {}
         due: dict[Path, Future[tuple[DecodeRow | None, str]]] = {}
         finished = {path: report for path in paths if (report := self._finished(path))}

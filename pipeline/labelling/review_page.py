@@ -174,7 +174,7 @@ class Card(NamedTuple):
 
 
 def write_page(path: Path, listed: Sequence[ReviewItem], label_space: LabelSpace, *, summary: str) -> None:
-    """Write review.html, a page that needs nothing but the pictures beside it.
+    """Write review.html, a page that needs only the pictures beside it.
 
     Args:
         path: The file.

@@ -116,7 +116,7 @@ class Captioner(nn.Module):
     norm(x)                                                          LayerNorm, each with its own scale and shift
 
     With A heads there are A attentions: head i has the i-th part, H/A wide, of q_t, keys, values and sentinel (Vaswani
-    et al. 2017, arXiv 1706.03762), so that a word such as "above" can come of looking at two places at once.
+    et al. 2017, arXiv 1706.03762), so that a word such as "above" can depend on two places.
 
     Args:
         settings: The network, see `CaptionerSettings`.

@@ -131,14 +131,26 @@ class TrainingState:
         self._update(run_id=run_id)
 
     def restore(self, learner: Learning) -> Progress:
-        """Load what `save` kept, if there is anything, into the learner; return the progress made until then."""
+        """Load what `save` kept, if there is anything.
+
+        Args:
+            learner: The model and its training, which get the state.
+
+        Returns:
+            The progress made until then.
+        """
         if "learner" not in self._saved:
             return Progress()
         learner.load_state_dict(self._saved["learner"])
         return Progress(**self._saved["progress"])
 
     def save(self, learner: Learning, progress: Progress) -> None:
-        """Keep everything that the next epoch depends on."""
+        """Keep everything that the next epoch depends on.
+
+        Args:
+            learner: The model and its training.
+            progress: The progress, the last epoch included.
+        """
         self._update(learner=learner.state_dict(), progress=vars(progress))
 
     def finish(self) -> None:

@@ -13,7 +13,12 @@ import triton.language as tl  # type: ignore[import-untyped]
 
 @triton.jit
 def sigmoid(x, FAST: tl.constexpr):
-    """Compute 1 / (1 + exp(-x))."""
+    """Compute 1 / (1 + exp(-x)).
+
+    Args:
+        x: The values.
+        FAST: Whether to use the approximation of the processor, see `tanh`.
+    """
     if FAST:
         return 0.5 + 0.5 * tanh(0.5 * x, FAST)
     return 1.0 / (1.0 + tl.exp(-x))
@@ -23,8 +28,12 @@ def sigmoid(x, FAST: tl.constexpr):
 def tanh(x, FAST: tl.constexpr):
     """Compute the hyperbolic tangent of x.
 
-    It is computed by exp, because Triton's interpreter lacks libdevice; the absolute error is about 1e-7. With FAST it
-    is the instruction of the processor, which has 11 bits and takes a quarter of the instructions.
+    It is computed by exp, because Triton's interpreter lacks libdevice; the absolute error is about 1e-7.
+
+    Args:
+        x: The values.
+        FAST: Whether to use the instruction of the processor instead, which has 11 bits and takes a quarter of the
+            instructions.
     """
     if FAST:
         return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], tl.float32, is_pure=True, pack=1)
@@ -39,16 +48,37 @@ def larger(a, b):
 
 @triton.jit
 def lstm(pre_i, pre_f, pre_g, pre_o, c, FAST: tl.constexpr):
-    """Return h_t and c_t of an LSTM, from the pre-activations of the gates and c_(t-1)."""
+    """Compute one step of an LSTM.
+
+    Args:
+        pre_i: The pre-activation of the input gate.
+        pre_f: The pre-activation of the forget gate.
+        pre_g: The pre-activation of the candidate.
+        pre_o: The pre-activation of the output gate.
+        c: c_(t-1).
+        FAST: Whether to use the approximation of the processor, see `tanh`.
+
+    Returns:
+        h_t and c_t.
+    """
     c = sigmoid(pre_f, FAST) * c + sigmoid(pre_i, FAST) * tanh(pre_g, FAST)
     return sigmoid(pre_o, FAST) * tanh(c, FAST), c
 
 
 @triton.jit
 def gru(pre_r, pre_z, new_in, new_hidden, h, FAST: tl.constexpr):
-    """Return h_t of a GRU, from the pre-activations of r and z, the two parts of n, and h_(t-1).
+    """Compute one step of a GRU.
 
-    new_in is W_in x_t + b_in, and new_hidden is W_hn h_(t-1) + b_hn.
+    Args:
+        pre_r: The pre-activation of the reset gate.
+        pre_z: The pre-activation of the update gate.
+        new_in: The input's part of n, W_in x_t + b_in.
+        new_hidden: The recurrent part of n, W_hn h_(t-1) + b_hn.
+        h: h_(t-1).
+        FAST: Whether to use the approximation of the processor, see `tanh`.
+
+    Returns:
+        h_t.
     """
     n = tanh(new_in + sigmoid(pre_r, FAST) * new_hidden, FAST)
     return n + sigmoid(pre_z, FAST) * (h - n)
@@ -56,7 +86,21 @@ def gru(pre_r, pre_z, new_in, new_hidden, h, FAST: tl.constexpr):
 
 @triton.jit
 def lstm_backward(pre_i, pre_f, pre_g, pre_o, c_before, d_h, d_c, FAST: tl.constexpr):
-    """Return the gradients of the four pre-activations, and of c_before, from those of h_t and c_t."""
+    """Compute the gradients of one step of an LSTM.
+
+    Args:
+        pre_i: As in `lstm`.
+        pre_f: As in `lstm`.
+        pre_g: As in `lstm`.
+        pre_o: As in `lstm`.
+        c_before: c_(t-1).
+        d_h: The gradient of h_t.
+        d_c: The gradient of c_t.
+        FAST: Whether to use the approximation of the processor, see `tanh`.
+
+    Returns:
+        The gradients of the four pre-activations, and of c_before.
+    """
     i = sigmoid(pre_i, FAST)
     f = sigmoid(pre_f, FAST)
     g = tanh(pre_g, FAST)
@@ -72,7 +116,20 @@ def lstm_backward(pre_i, pre_f, pre_g, pre_o, c_before, d_h, d_c, FAST: tl.const
 
 @triton.jit
 def gru_backward(pre_r, pre_z, new_in, new_hidden, h_before, d_h, FAST: tl.constexpr):
-    """Return the gradients of the first four arguments, and that of h_before by way of z alone, from that of h_t."""
+    """Compute the gradients of one step of a GRU.
+
+    Args:
+        pre_r: As in `gru`.
+        pre_z: As in `gru`.
+        new_in: As in `gru`.
+        new_hidden: As in `gru`.
+        h_before: h_(t-1).
+        d_h: The gradient of h_t.
+        FAST: Whether to use the approximation of the processor, see `tanh`.
+
+    Returns:
+        The gradients of the first four arguments, and that of h_before by way of z alone.
+    """
     r = sigmoid(pre_r, FAST)
     z = sigmoid(pre_z, FAST)
     n = tanh(new_in + r * new_hidden, FAST)
