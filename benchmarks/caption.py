@@ -1,4 +1,5 @@
 """How fast images are described, beside how fast they are encoded by the same encoder and by torch's, in one run.
+
 docs/results/benchmarks/captions.md has the results.
 
     python benchmarks/caption.py --model models/captioner --images data/scenes/images

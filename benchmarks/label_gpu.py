@@ -228,8 +228,8 @@ class Run:
             runtime = self.open(frames, precision)
             opened = time.perf_counter() - began
             rates[layout] = self.rate(runtime, pixels)
-            told = f"runtime, {precision}, {name}" + ", as it is" * (layout == usual)
-            print(f"  {told:42}{rates[layout]:8.0f}   opened in {opened:.1f} s", flush=True)
+            title = f"runtime, {precision}, {name}" + (", as it is" if layout == usual else "")
+            print(f"  {title:42}{rates[layout]:8.0f}   opened in {opened:.1f} s", flush=True)
         best = max(rates, key=rates.__getitem__)
         cuda_graph.LAYOUTS[precision] = usual
         if is_chosen and rates[best] > FASTER * rates[usual]:
@@ -278,8 +278,8 @@ class Run:
                 self.print_labelling(f"{precision}, {jobs} at once", videos, model, jobs, out)
                 seen.append(self.labels_in(out))
             for jobs in self.scale.jobs[1:3]:
-                videos, told = self.default[: 8 * jobs], f"{precision}, {jobs} at once, in threads"
-                self.print_labelling(told, videos, model, jobs, out, decoder_processes=False)
+                videos, title = self.default[: 8 * jobs], f"{precision}, {jobs} at once, in threads"
+                self.print_labelling(title, videos, model, jobs, out, decoder_processes=False)
                 seen.append(self.labels_in(out))
             print(f"  the same bytes each time: {all(found == seen[0] for found in seen)}")
 
@@ -297,16 +297,16 @@ class Run:
             self.print_labelling(f"{large}, {precision}, {jobs} at once", videos, model, jobs, self.folder / "large")
         for precision in PRECISIONS:
             model = self.model(self.scale.networks[1], precision)
-            told = f"{self.scale.networks[1]}, {precision}, {jobs} at once"
-            self.print_labelling(told, self.default[: 2 * jobs], model, jobs, self.folder / "larger_network")
+            title = f"{self.scale.networks[1]}, {precision}, {jobs} at once"
+            self.print_labelling(title, self.default[: 2 * jobs], model, jobs, self.folder / "larger_network")
 
     def print_labelling(
-        self, told: str, videos: list[Path], model: Model, jobs: int, out: Path, *, decoder_processes: bool = True
+        self, title: str, videos: list[Path], model: Model, jobs: int, out: Path, *, decoder_processes: bool = True
     ) -> None:
         """Label videos, and print the rate, how full the batches were, and how busy the GPU was.
 
         Args:
-            told: The title of the line.
+            title: The title of the line.
             videos: The videos.
             model: The labeller.
             jobs: The number of parallel videos.
@@ -318,7 +318,7 @@ class Run:
             rate, seconds = self.label_some(videos, model, jobs, out, decoder_processes=decoder_processes)
         full = np.mean(self.batches_seen) / cuda_graph.fitting_batch_frames(*self.scale.image_size)
         rates = f"{rate:8.0f} frames a second for {seconds:4.1f} s, batches {full:.0%} full"
-        print(f"  {told:42}{rates}, {utilization}", flush=True)
+        print(f"  {title:42}{rates}, {utilization}", flush=True)
 
     def label_some(
         self, videos: list[Path], model: Model, jobs: int, out: Path, *, decoder_processes: bool = True
@@ -460,18 +460,18 @@ def some_pixels(num_frames: int, size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (num_frames, *size, 3), dtype=np.uint8)
 
 
-def print_agreement(expected: Tensor, told: str, found: Tensor, more: str = "") -> None:
+def print_agreement(expected: Tensor, title: str, found: Tensor, more: str = "") -> None:
     """Print how far features are from the expected ones.
 
     Args:
         expected: [T, F].
-        told: The title of the line.
+        title: The title of the line.
         found: [T, F].
         more: The end of the line.
     """
     worst = float((found - expected).abs().max() / expected.abs().max())
     cosine = float(cosine_similarity(found, expected).min())
-    print(f"  {told:42}off by at most {worst:.1e} of the largest feature, cosine {cosine:.6f}{more}", flush=True)
+    print(f"  {title:42}off by at most {worst:.1e} of the largest feature, cosine {cosine:.6f}{more}", flush=True)
 
 
 def describe_kernels(profiler: profile, seconds: float, device: DeviceType) -> str:

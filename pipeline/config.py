@@ -417,7 +417,7 @@ class Params(Section):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml. Raises InputError with every problem at once, one a line."""
+    """Read and check params.yaml; raise InputError with every problem, one per line."""
     try:
         return Params.model_validate(yaml.safe_load(path.read_text()))
     except FileNotFoundError:

@@ -241,8 +241,8 @@ def caption_files(
 
     The subtitles and the summary of each video are written into `out` on the way. `labels`: the folder whose
     <stem>.segments.csv say which spans of a video are described; None: each of `every_seconds`. `reader`: what decodes
-    the videos, as the backend of `open_video`. A file that cannot be
-    described is told to `on_failure` in one sentence and the rest go on; what an earlier call wrote for it stays.
+    the videos, as the backend of `open_video`. A file that cannot be described is passed to `on_failure` in one
+    sentence, and the others are described; what an earlier call wrote for it stays.
     """
     for path, captions in caption_images(images, model, search, on_failure=on_failure):
         yield [CaptionRow(str(path), None, None, None, *caption) for caption in captions]
