@@ -17,6 +17,8 @@ from pipeline.labelling.model import Model
 from pipeline.video.types import DecodeReport
 
 REPORT = ".report.json"  # after a video's stem
+# The columns that older versions did not write: it was always PyAV that read, and nothing was noted.
+ABSENT_IN_OLDER = {"reader": "pyav", "notes": ""}
 DECODED = tuple(field.name for field in fields(DecodeReport))
 
 
@@ -124,9 +126,8 @@ def write_decode_report(folder: Path, rows: Iterable[DecodeRow]) -> None:
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             lines = csv.DictReader(file)
-            # Reports that were made before there was a choice of readers lack this column: PyAV was the reader.
-            if lines.fieldnames is not None and [*lines.fieldnames] in (header, [n for n in header if n != "reader"]):
-                table = {row["stem"]: {"reader": "pyav"} | row for row in lines}
+            if set(header) - set(ABSENT_IN_OLDER) <= set(lines.fieldnames or ()) <= set(header):
+                table = {row["stem"]: ABSENT_IN_OLDER | row for row in lines}
     table |= {row.stem: row.cells() for row in rows}
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, header, lineterminator="\n")

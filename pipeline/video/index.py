@@ -6,6 +6,7 @@ not hold.
 """
 
 from array import array
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from pipeline.video.containers.registry import describe_damage
+from pipeline.video.containers.registry import check_structure
 from pipeline.video.ffmpeg import (
     DURATION_TOLERANCE_SECONDS,
     SKIPPING_DEMUXERS,
@@ -58,7 +59,8 @@ def probe_video(path: Path) -> VideoIndex:
         VideoError: The file is missing, not a video or damaged, or its packets do not give the time of every frame.
     """
     check_is_file(path)
-    if damage := describe_damage(path):
+    damage, notes = check_structure(path)
+    if damage:
         raise VideoError(f"{path}: {damage}")
     with naming_errors(path):
         with open_file(path) as container:
@@ -66,7 +68,7 @@ def probe_video(path: Path) -> VideoIndex:
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded; the file has no frames or is damaged")
         with open_file(path) as container:
-            return _index(path, container, first)
+            return replace(_index(path, container, first), notes=notes)
 
 
 def estimate_num_frames(path: Path) -> int:

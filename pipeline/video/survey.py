@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.video.containers.registry import describe_damage
+from pipeline.video.containers.registry import check_structure
 from pipeline.video.ffmpeg import (
     DECODING_ERRORS,
     check_is_file,
@@ -33,6 +33,7 @@ class _Decoded:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self.times: list[float | None] = []  # of the whole frames, in the order of the decoder
         self.packet_seconds: list[float] = []
         self.num_packets = 0
@@ -79,8 +80,9 @@ def survey_video(path: Path) -> VideoIndex:
     """
     check_is_file(path)
     seen = _Decoded()
-    if damage := describe_damage(path):
-        seen.problems.append(damage)
+    damage, notes = check_structure(path)
+    seen.problems += [damage] if damage else []
+    seen.notes += notes
     with naming_errors(path), open_file(path) as container:
         stream = video_stream(path, container)
         for frame in whole_frames(container, stream, seen):
@@ -165,6 +167,7 @@ def _index(
         is_lost=order >= len(times),
         num_failed=num_failed,
         problems=tuple(seen.problems),
+        notes=tuple(seen.notes),
     )
 
 

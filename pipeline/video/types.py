@@ -110,6 +110,8 @@ class DecodeReport:
         problems: What is wrong with the file, in words that follow its name.
         reader: The reader that decoded it. Reports that were written before there was a choice do not name it.
     """
+        notes: What is unusual about the file without harm to a frame that has a label, in words that follow its name.
+            Older reports have none.
 
     declared_frames: int | None
     decoded_frames: int
@@ -121,6 +123,7 @@ class DecodeReport:
     problems: tuple[str, ...]
     reader: ReaderName = "pyav"
 
+    notes: tuple[str, ...] = ()
     @classmethod
     def of_unreadable(cls, problem: str, reader: ReaderName = "pyav") -> "DecodeReport":
         """Make the report on a file of which not a single frame can be decoded, or which the reader refuses.
@@ -269,9 +272,11 @@ class VideoIndex:
     """
 
     properties: VideoProperties
+        notes: See `DecodeReport`.
     pts_seconds: np.ndarray
     container: str
     picture: Picture
     is_lost: np.ndarray | None = None
     num_failed: int = 0
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from import_graph import ROOT
 from made_videos import MakeVideo, decode_fully, moving_scene
 
 from pipeline.video.containers.asf import ASF_DATA
-from pipeline.video.containers.registry import describe_damage
+from pipeline.video.containers.registry import Structure, check_structure
 from pipeline.video.index import MAX_EXCHANGED
 from pipeline.video.open import open_scaled, open_video
 from pipeline.video.preprocess import Preprocess
@@ -290,13 +290,13 @@ def test_the_structure_of_a_file_shows_every_cut_and_whole_files_pass(
     name: str, options: dict, make_video: MakeVideo
 ) -> None:
     path = make_video(name, **options)
-    assert describe_damage(path) is None
+    assert check_structure(path) == Structure(None)
     content = path.read_bytes()
     cuts = np.random.default_rng(0).integers(200, len(content), size=40)
     printed = []
     for cut in cuts.tolist():
         path.write_bytes(content[:cut])
-        printed.append(describe_damage(path))
+        printed.append(check_structure(path).damage)
     # a transport stream that is cut between two of its packets is whole, and a wmv without the index at its end; an mp4
     # needs that
     most_whole = {"clip.ts": 2, "clip.m2ts": 2, "clip.wmv": 1}
@@ -310,7 +310,7 @@ def test_an_flv_that_was_recorded_live_does_not_state_its_size(number: float, ma
     before, name, after = path.read_bytes().partition(b"filesize\x00")
     assert name
     path.write_bytes(before + name + struct.pack(">d", number) + after[8:])
-    assert describe_damage(path) is None
+    assert check_structure(path) == Structure(None)
     with open_whole(path) as video:
         assert video.properties.num_frames == 40
 
@@ -320,14 +320,14 @@ def test_an_avi_that_was_written_to_a_pipe_does_not_state_its_size(size: int, ma
     path = make_video("clip.avi", codec="mpeg4")
     content = path.read_bytes()
     path.write_bytes(content[:4] + struct.pack("<I", size) + content[8:])
-    assert describe_damage(path) is None
+    assert check_structure(path) == Structure(None)
 
 
 def test_a_wmv_that_was_written_to_a_pipe_does_not_state_the_size_of_its_data(make_video: MakeVideo) -> None:
     path = make_video("clip.wmv", codec="wmv2")
     before, name, after = path.read_bytes().partition(ASF_DATA)
     path.write_bytes(before + name + struct.pack("<Q", 50) + after[8:])
-    assert describe_damage(path) is None
+    assert check_structure(path) == Structure(None)
 
 
 def test_a_fragmented_file_is_whole_only_where_a_fragment_ends(make_video: MakeVideo) -> None:
@@ -338,7 +338,7 @@ def test_a_fragmented_file_is_whole_only_where_a_fragment_ends(make_video: MakeV
     taken_for_whole = []
     for cut in range(ends_of_fragments[0] + 8, len(content)):
         path.write_bytes(content[:cut])
-        if describe_damage(path) is None:
+        if check_structure(path) == Structure(None):
             taken_for_whole.append(cut)
     assert taken_for_whole == ends_of_fragments[1:]
 
@@ -348,4 +348,25 @@ def test_a_matroska_file_that_lost_bytes_in_the_middle_is_reported(make_video: M
     content = path.read_bytes()
     middle = len(content) // 2
     path.write_bytes(content[:middle] + content[middle + 300 :] + bytes(300))
-    assert "is damaged" in str(describe_damage(path))
+    assert "is damaged" in str(check_structure(path).damage)
+
+
+@pytest.mark.parametrize(("element", "matters"), [(b"\x15\x49\xa9\x66", False), (b"\x16\x54\xae\x6b", True)])
+def test_a_stale_checksum_matters_only_where_frames_depend_on_it(
+    element: bytes, matters: bool, make_video: MakeVideo
+) -> None:
+    path = make_video("clip.mkv")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\xbf\x84", content.rindex(element)) + 2  # the checksum of the element Info, or Tracks
+    content[place] ^= 1
+    path.write_bytes(content)
+    structure = check_structure(path)
+    if matters:
+        assert "(checksum)" in str(structure.damage)
+        return
+    note = "the checksum of its element Info is that of other bytes; no frame is in it"
+    assert structure == Structure(None, (note,))
+    for surveyed in (None, True):
+        with open_whole(path, surveyed=surveyed) as video:
+            report = video.report()
+        assert (report.notes, report.problems, report.decoded_frames) == ((note,), (), 40)

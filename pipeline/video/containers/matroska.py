@@ -7,16 +7,23 @@ from zlib import crc32
 from pipeline.video.containers.errors import CHUNK_BYTES, UNKNOWN, BrokenStructure, check_end
 
 EBML_MAGIC, GIF_MAGIC = b"\x1a\x45\xdf\xa3", b"GIF8"
-SEGMENT, CLUSTER, BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0  # of Matroska, RFC 9559
+SEGMENT, CLUSTER, BLOCK_GROUP, TRACKS = 0x18538067, 0x1F43B675, 0xA0, 0x1654AE6B  # of Matroska, RFC 9559
 MATROSKA_MASTERS = frozenset({SEGMENT, CLUSTER, BLOCK_GROUP})
-# The direct children of the Segment: a cluster of unknown size ends where the next of them begins.
-SEGMENT_CHILDREN = frozenset(
-    {CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
-)
+# The other direct children of the Segment. Some programs change them without their checksums; no frame depends on them.
+OTHERS = {
+    0x114D9B74: "SeekHead",
+    0x1549A966: "Info",
+    0x1C53BB6B: "Cues",
+    0x1941A469: "Attachments",
+    0x1043A770: "Chapters",
+    0x1254C367: "Tags",
+}
+# A cluster of unknown size ends where the next of them begins.
+SEGMENT_CHILDREN = frozenset({CLUSTER, TRACKS, *OTHERS})
 EBML_CRC = b"\xbf\x84"  # the id and the length of a CRC-32
 
 
-def check_ebml(file: BinaryIO, size: int) -> None:
+def check_ebml(file: BinaryIO, size: int) -> list[str]:
     """Check an mkv or webm file.
 
     It consists of elements, each with an id, a size and a content (RFC 8794). Elements that hold frames are checked
@@ -26,10 +33,14 @@ def check_ebml(file: BinaryIO, size: int) -> None:
         file: The file.
         size: Its size in bytes.
 
+    Returns:
+        What does not fit together, but concerns no frame.
+
     Raises:
         BrokenStructure: The file is damaged or cut short.
     """
     end = 0
+    notes: list[str] = []
     while end < size:
         file.seek(end)
         identity, length = _element(file)
@@ -38,11 +49,13 @@ def check_ebml(file: BinaryIO, size: int) -> None:
             check_end(start + length, size)
         end = size if length == UNKNOWN else start + length
         if identity == SEGMENT:
-            _check_elements(file, start, end)
+            notes += _check_elements(file, start, end)
+    return notes
 
 
-def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
+def _check_elements(file: BinaryIO, start: int, stop: int) -> list[str]:
     """Check that the elements between two places are contiguous, each within the element that contains it."""
+    notes: list[str] = []
     ends = [stop]  # of the elements that contain the place, the innermost last
     while start < stop:
         while start >= ends[-1]:
@@ -55,26 +68,30 @@ def _check_elements(file: BinaryIO, start: int, stop: int) -> None:
         end = ends[-1] if length == UNKNOWN else content + length
         if end > ends[-1] or (length == UNKNOWN and identity != CLUSTER):
             raise BrokenStructure(f"is damaged: the element at byte {start} is longer than what it lies in")
-        if identity in SEGMENT_CHILDREN:
-            _check_checksum(file, content, end)
+        if identity in SEGMENT_CHILDREN and not _fits_checksum(file, content, end):
+            if identity not in OTHERS:
+                raise BrokenStructure(
+                    f"is damaged: the bytes after {content} are not those that were written (checksum)"
+                )
+            notes.append(f"the checksum of its element {OTHERS[identity]} is that of other bytes; no frame is in it")
         if identity in MATROSKA_MASTERS:
             ends.append(end)
             start = content
         else:
             start = end
+    return notes
 
 
-def _check_checksum(file: BinaryIO, start: int, stop: int) -> None:
+def _fits_checksum(file: BinaryIO, start: int, stop: int) -> bool:
     """Check the checksum that an element may begin with, over all bytes after it (RFC 8794, 11.3.1)."""
     file.seek(start)
     if file.read(2) != EBML_CRC:
-        return
+        return True
     (expected,) = struct.unpack("<I", file.read(4))
     found = 0
     for place in range(file.tell(), stop, CHUNK_BYTES):
         found = crc32(file.read(min(CHUNK_BYTES, stop - place)), found)
-    if found != expected:
-        raise BrokenStructure(f"is damaged: the bytes after {start} are not those that were written (checksum)")
+    return found == expected
 
 
 def _element(file: BinaryIO) -> tuple[int, int]:

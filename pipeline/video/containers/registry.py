@@ -1,10 +1,10 @@
 """The check whether a video file is complete by its own structure, which depends on the container format."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pipeline.video.containers.asf import ASF_HEADER, check_asf
 from pipeline.video.containers.dv import DV_MAGIC, check_dv
@@ -19,29 +19,39 @@ from pipeline.video.containers.riff import check_riff
 from pipeline.video.containers.transport_stream import TS_PACKET, TS_SYNC, TS_TIMED_PACKET, check_transport_stream
 
 
-def describe_damage(path: Path) -> str | None:
-    """Describe what is wrong with the structure of a file.
+class Structure(NamedTuple):
+    """What a check of the structure of a file found, in words that continue a sentence beginning with the file's name.
 
-    Returns:
-        Words that continue a sentence beginning with the file's name; None where nothing is wrong.
+    Attributes:
+        damage: What is wrong, so that frames may be missing or wrong; None where nothing is.
+        notes: What does not fit together, but concerns no frame.
     """
+
+    damage: str | None
+    notes: tuple[str, ...] = ()
+
+
+Check = Callable[[BinaryIO, int], Iterable[str] | None]
+
+
+def check_structure(path: Path) -> Structure:
+    """Check the structure of a file."""
     size = path.stat().st_size
     if size == 0:
-        return "is empty (0 bytes); the copy or the recording failed"
+        return Structure("is empty (0 bytes); the copy or the recording failed")
     with path.open("rb") as file:
         check = _check_of(file.read(3 * TS_PACKET))
         file.seek(0)
         try:
-            if check is not None:
-                check(file, size)
+            notes = check(file, size) if check is not None else None
         except BrokenStructure as damage:
-            return str(damage)
+            return Structure(str(damage))
         except (struct.error, IndexError, ValueError):
-            return "is damaged: one of its blocks ends in the middle"
-    return None
+            return Structure("is damaged: one of its blocks ends in the middle")
+    return Structure(None, tuple(notes or ()))
 
 
-def _check_of(head: bytes) -> Callable[[BinaryIO, int], None] | None:
+def _check_of(head: bytes) -> Check | None:
     """Return the check of the format that the first bytes identify; None for formats that do not state a length."""
     if head[4:8] in MP4_TYPES:
         return check_boxes
@@ -54,7 +64,7 @@ def _check_of(head: bytes) -> Callable[[BinaryIO, int], None] | None:
     return next((check for magic, check in _CHECKS.items() if head.startswith(magic)), None)
 
 
-_CHECKS = {
+_CHECKS: dict[bytes, Check] = {
     EBML_MAGIC: check_ebml,
     GIF_MAGIC: check_gif,
     ASF_HEADER: check_asf,

@@ -61,6 +61,7 @@ class PyAVReader(ForwardReader):
             rotation_degrees=properties.rotation_degrees,
             sizes=tuple(f"{width}x{height}" for width, height in self._sizes),
             problems=video.problems,
+            notes=video.notes,
         )
 
     def _open(self) -> None:

@@ -57,6 +57,7 @@ class RescaledReader(ScaledReader):
             rotation_degrees=properties.rotation_degrees,
             sizes=(f"{properties.width}x{properties.height}",),
             problems=(),
+            notes=self.index.notes,
             reader=self._name,
         )
 
