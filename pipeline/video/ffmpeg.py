@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -31,13 +32,24 @@ def ffmpeg_name(path: Path) -> str:
     return str(path.absolute())
 
 
-def open_file(path: Path) -> av.container.InputContainer:
-    """Open a video file with PyAV.
+def open_input(source: Any, **options: Any) -> av.container.InputContainer:
+    """Open a video with PyAV: a file, an address, or an object with the method `read`.
+
+    Titles, names of handlers and the like may be in any encoding, and none of them is used.
+
+    Args:
+        source: See `av.open`.
+        **options: Further arguments of `av.open`.
 
     Raises:
         av.FFmpegError: FFmpeg cannot open the file.
     """
-    return av.open(ffmpeg_name(path))
+    return av.open(source, metadata_errors="replace", **options)
+
+
+def open_file(path: Path) -> av.container.InputContainer:
+    """Open a video file as `open_input` does."""
+    return open_input(ffmpeg_name(path))
 
 
 @contextmanager
@@ -49,7 +61,7 @@ def naming_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (av.FFmpegError, UnicodeDecodeError) as error:
+    except av.FFmpegError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(f"{path}: cannot be read as a video, it is damaged or something else ({reason})") from error
 

@@ -78,7 +78,7 @@ def estimate_num_frames(path: Path) -> int:
             stream = video_stream(path, container)
             seconds = (container.duration or 0) / av.time_base
             return stream.frames or round(seconds * float(stream.average_rate or 0))
-    except (av.FFmpegError, OSError, VideoError, UnicodeDecodeError):
+    except (av.FFmpegError, OSError, VideoError):
         return 0
 
 

@@ -8,7 +8,7 @@ from threading import Event
 
 import av
 
-from pipeline.video.ffmpeg import decode_strictly, demux, video_stream
+from pipeline.video.ffmpeg import decode_strictly, demux, open_input, video_stream
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
 from pipeline.video.sources.base import LiveFrame
@@ -45,7 +45,7 @@ class GrowingFile:
         try:
             with (
                 self._path.open("rb", buffering=0) as file,
-                av.open(_Following(file, self._idle_seconds, stop)) as video,
+                open_input(_Following(file, self._idle_seconds, stop)) as video,
             ):
                 for frame in self._decode(video):
                     if stop.is_set():

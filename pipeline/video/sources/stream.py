@@ -16,6 +16,7 @@ from pipeline.video.ffmpeg import (
     SKIPPING_DEMUXERS,
     decode_strictly,
     demux,
+    open_input,
     packet_end_seconds,
     video_stream,
 )
@@ -79,8 +80,8 @@ class StreamSource(ReopenedSource):
 
     def _read(self, stop: Event) -> Iterator[tuple[av.VideoFrame, float | None]]:
         try:
-            container = av.open(self._address, options=STREAM_OPTIONS, timeout=self._timeouts_seconds)
-        except (av.FFmpegError, UnicodeDecodeError) as error:
+            container = open_input(self._address, options=STREAM_OPTIONS, timeout=self._timeouts_seconds)
+        except av.FFmpegError as error:
             raise LostError(_reason(error)) from None  # the message of `error` contains the password
         with container:
             try:
