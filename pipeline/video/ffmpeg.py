@@ -42,7 +42,7 @@ def open_input(source: Any, **options: Any) -> av.container.InputContainer:
         **options: Further arguments of `av.open`.
 
     Raises:
-        av.FFmpegError: FFmpeg cannot open the file.
+        av.FFmpegError: FFmpeg cannot open the video.
     """
     return av.open(source, metadata_errors="replace", **options)
 
@@ -96,11 +96,6 @@ def decode_strictly(stream: av.VideoStream, *, frame_threads: bool) -> None:
         context.thread_type = "AUTO"
     else:
         context.thread_count = 1
-
-
-def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Return the width and height of a frame as a player shows it."""
-    return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
 
 
 def packet_end_seconds(packet: av.Packet) -> float:

@@ -23,9 +23,9 @@ from pipeline.video.ffmpeg import (
     naming_errors,
     open_file,
     packet_end_seconds,
-    shown_size,
     video_stream,
 )
+from pipeline.video.orientation import orientation_of
 from pipeline.video.types import Picture, VideoError, VideoIndex, VideoProperties
 
 # In avi the times of frames that were packed together are exchanged, by at most as many places as H.264 may reorder.
@@ -113,7 +113,8 @@ def describe_frames(
         pts_seconds: float64 [T], ascending, the presentation time of each frame.
         first: The first frame, decoded: only a decoded frame has the rotation.
     """
-    width, height = shown_size(first)
+    orientation = orientation_of(first)
+    width, height = orientation.shown(first.width, first.height)
     steps = np.diff(pts_seconds)
     return VideoProperties(
         path=path,
@@ -123,13 +124,15 @@ def describe_frames(
         height=height,
         declared_frames=stream.frames or None,
         variable_frame_rate=bool(len(steps)) and bool(np.ptp(steps) > STEP_TOLERANCE * np.median(steps)),
-        rotation_degrees=first.rotation % 360,
+        rotation_degrees=orientation.rotation_degrees,
     )
 
 
 def describe_picture(first: av.VideoFrame) -> Picture:
     """Describe how the first frame, decoded, is stored."""
-    return Picture(first.format.name, bool(first.interlaced_frame), int(first.color_trc))
+    orientation = orientation_of(first)
+    is_upright = orientation.is_exact and not orientation.is_mirrored
+    return Picture(first.format.name, bool(first.interlaced_frame), int(first.color_trc), is_upright)
 
 
 def _video_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:

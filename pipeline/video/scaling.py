@@ -4,7 +4,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from pipeline.video.ffmpeg import shown_size
+from pipeline.video.orientation import OrientationsByAngle
 from pipeline.video.region import Region
 
 UNSCALED = Interpolation.BILINEAR  # as PyAV's to_ndarray
@@ -13,7 +13,7 @@ BILINEAR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.F
 
 
 class Scaler:
-    """Scales the region of interest of frames to its size, rotated as a player shows them.
+    """Scales the region of interest of frames to its size, mirrored and turned as a player shows them.
 
     Scaling is bilinear with antialiasing, as in `Preprocess.resize`. It works on the planes that the decoder gives
     (luma and chroma) and not on RGB, which halves the time; pixels differ by a few grey levels.
@@ -24,7 +24,12 @@ class Scaler:
 
     def __init__(self, region: Region) -> None:
         self._region = region
+        self._orientations = OrientationsByAngle()
         self._reformatter = VideoReformatter()
+
+    def shown_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Return the width and height of a frame as a player shows it."""
+        return self._orientations.of(frame).shown(frame.width, frame.height)
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """Scale a frame.
@@ -35,13 +40,14 @@ class Scaler:
         Raises:
             InputError: The frame is smaller than the region of interest.
         """
-        width, height = shown_size(frame)
+        orientation = self._orientations.of(frame)
+        width, height = orientation.shown(frame.width, frame.height)
         left, top, right, bottom = self._region.crop_box(width=width, height=height)
         size = self._region.size
         if (right - left, bottom - top) == (width, height):
-            stored = size[::-1] if frame.rotation % 180 else size  # the size before the rotation
-            return np.rot90(self._rgb(frame, *stored), frame.rotation // 90)
-        pixels = np.rot90(self._rgb(frame, frame.height, frame.width), frame.rotation // 90)
+            stored_height, stored_width = orientation.shown(*size)
+            return orientation.turn(self._rgb(frame, stored_height, stored_width))
+        pixels = orientation.turn(self._rgb(frame, frame.height, frame.width))
         region = np.ascontiguousarray(pixels[top:bottom, left:right])
         return self._rgb(av.VideoFrame.from_ndarray(region, format="rgb24"), *size)
 

@@ -81,7 +81,8 @@ class VideoProperties:
         height: In pixels, as a player shows the video: after rotation.
         declared_frames: The number of frames in the header of the file; None where it has none.
         variable_frame_rate: Whether the steps between frames differ.
-        rotation_degrees: The rotation by a player, counterclockwise: 0, 90, 180 or 270.
+        rotation_degrees: The rotation by a player, counterclockwise, rounded to 0, 90, 180 or 270. Where the file also
+            states that the picture is mirrored, it is turned upside down as in a mirror before.
     """
 
     path: Path
@@ -109,9 +110,9 @@ class DecodeReport:
         sizes: The sizes of the frames as a player shows them, such as "640x360"; several if the size changes.
         problems: What is wrong with the file, in words that follow its name.
         reader: The reader that decoded it. Reports that were written before there was a choice do not name it.
-    """
         notes: What is unusual about the file without harm to a frame that has a label, in words that follow its name.
             Older reports have none.
+    """
 
     declared_frames: int | None
     decoded_frames: int
@@ -122,8 +123,8 @@ class DecodeReport:
     sizes: tuple[str, ...]
     problems: tuple[str, ...]
     reader: ReaderName = "pyav"
-
     notes: tuple[str, ...] = ()
+
     @classmethod
     def of_unreadable(cls, problem: str, reader: ReaderName = "pyav") -> "DecodeReport":
         """Make the report on a file of which not a single frame can be decoded, or which the reader refuses.
@@ -250,11 +251,13 @@ class Picture(NamedTuple):
         pixel_format: FFmpeg's name, such as "yuv420p".
         is_interlaced: Whether it consists of two fields, which show two moments.
         color_transfer: A number of ITU-T H.273; 16 and 18 are those of high dynamic range.
+        is_upright: Whether a player turns it by a multiple of 90 degrees or not at all, and does not mirror it.
     """
 
     pixel_format: str
     is_interlaced: bool
     color_transfer: int
+    is_upright: bool = True
 
 
 @dataclass(frozen=True)
@@ -269,10 +272,10 @@ class VideoIndex:
         is_lost: bool [T], the frames that cannot be decoded; None where the video was not surveyed.
         num_failed: The number of frames that cannot be decoded, including those that are not in the index.
         problems: What is wrong with the file, in words that follow its name.
+        notes: See `DecodeReport`.
     """
 
     properties: VideoProperties
-        notes: See `DecodeReport`.
     pts_seconds: np.ndarray
     container: str
     picture: Picture

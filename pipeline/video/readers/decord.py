@@ -1,6 +1,6 @@
 """Reading with decord (package decord2), the fastest reader of whole frames, for mp4, mov, mkv and webm files.
 
-Six properties of decord decide how it is used here:
+Seven properties of decord decide how it is used here:
 - It seeks wrongly where groups of frames are open or the frame rate varies, also to skip frames. The reader therefore
   only goes forward, frame by frame; it reopens the file to reach an earlier range.
 - It decodes ahead without limit while its caller is busy, and only a seek would stop it. Therefore it only gets videos
@@ -8,6 +8,7 @@ Six properties of decord decide how it is used here:
 - It loses frames or their times in containers other than its usual ones (avi, mpg, ts, gif).
 - It replaces frames that it cannot decode with a neighbour. Its tolerance is set so that it replaces none.
 - It returns black frames for colours by palette, as in grey QuickTime files: PyAV reads those.
+- It does not mirror frames, and rotates by quarters only: PyAV reads those that need more.
 - It takes an interlaced frame, which shows two moments, for one picture: PyAV reads those.
 """
 
@@ -80,6 +81,8 @@ class DecordReader(ForwardReader):
             raise refusal(self._video, "decord finds frames by their packets, which do not tell those of this file")
         if picture.pixel_format == PALETTE:
             raise refusal(self._video, "decord gives black frames for colours by palette (pixel format pal8)")
+        if not picture.is_upright:
+            raise refusal(self._video, "decord does not mirror pictures, nor round the angle by which they are turned")
         if picture.is_interlaced:
             raise refusal(self._video, "decord takes interlaced frames, which show two moments, for whole pictures")
 

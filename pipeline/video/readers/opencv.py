@@ -47,6 +47,8 @@ class OpenCVReader(ForwardReader):
         picture = self._video.picture
         if self._video.problems:  # of a surveyed file
             raise refusal(self._video, f"OpenCV reads whole files only, and it {'; '.join(self._video.problems)}")
+        if not picture.is_upright:
+            raise refusal(self._video, "OpenCV does not mirror pictures, nor round the angle by which they are turned")
         if picture.is_interlaced:
             raise refusal(self._video, "OpenCV gives interlaced frames in wrong colours")
         if picture.color_transfer in HIGH_DYNAMIC_RANGE:

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.video.ffmpeg import DECODING_ERRORS, decode_strictly, demux, open_file, shown_size, video_stream
+from pipeline.video.ffmpeg import DECODING_ERRORS, decode_strictly, demux, open_file, video_stream
 from pipeline.video.index import MAX_EXCHANGED
 from pipeline.video.readers.forward import ForwardReader
 from pipeline.video.region import Region
@@ -127,8 +127,8 @@ class PyAVReader(ForwardReader):
             )
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return uint8 [h, w, 3] RGB, rotated as a player shows the frame."""
-        self._sizes.setdefault(shown_size(frame))
+        """Return uint8 [h, w, 3] RGB, mirrored and turned as a player shows the frame."""
+        self._sizes.setdefault(self._scale.shown_size(frame))
         try:
             return self._scale(frame)
         except InputError as error:
