@@ -20,12 +20,17 @@ def check_asf(file: BinaryIO, size: int) -> None:
         size: Its size in bytes.
 
     Raises:
-        BrokenStructure: The file is damaged or cut short.
+        BrokenStructure: The file is damaged or cut short, or is several files that were joined byte by byte.
     """
     end, has_data = 0, False
     while end + 24 <= size:
         file.seek(end)
         name, object_size = struct.unpack("<16sQ", file.read(24))
+        if name == ASF_HEADER and end:
+            raise BrokenStructure(
+                "is several files joined byte by byte, of which players show only the first; join them with FFmpeg's"
+                " demuxer concat"
+            )
         has_data |= name == ASF_DATA
         if name == ASF_DATA and object_size <= ASF_NO_PACKETS:
             return
