@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 
+from pipeline.video.side_messages import SideMessages
 from pipeline.video.types import VideoError
 
 # Problems of a file are reported once, in a VideoError. The value is None and not a level: with a level, FFmpeg's
@@ -78,6 +79,14 @@ def demux(container: av.container.InputContainer, *streams: av.VideoStream) -> I
     """
     with suppress(IndexError):
         yield from container.demux(*streams)
+
+
+def decode_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a stream as its decoder gives them, without regard to wrong side messages."""
+    messages = SideMessages(stream)
+    for packet in demux(container, stream):
+        messages.fill(packet)
+        yield from packet.decode()
 
 
 def decode_strictly(stream: av.VideoStream, *, frame_threads: bool) -> None:

@@ -26,6 +26,7 @@ from pipeline.video.ffmpeg import (
     video_stream,
 )
 from pipeline.video.orientation import orientation_of
+from pipeline.video.side_messages import SideMessages
 from pipeline.video.types import Picture, VideoError, VideoIndex, VideoProperties
 
 # In avi the times of frames that were packed together are exchanged, by at most as many places as H.264 may reorder.
@@ -42,12 +43,16 @@ class _Packets(NamedTuple):
     Attributes:
         num_packets: The number of packets.
         num_corrupt: The number of those that are damaged.
+        num_early: The number of those before the first key frame; 0 where there is no key frame.
+        num_wrong_messages: The number of those with a side message of a wrong length.
         ticks: The presentation times, in decoding order, of the packets that have one, in units of the time base.
         end_seconds: The time at which the last packet of any stream ends.
     """
 
     num_packets: int
     num_corrupt: int
+    num_early: int
+    num_wrong_messages: int
     ticks: "array[int]"
     end_seconds: float
 
@@ -68,7 +73,8 @@ def probe_video(path: Path) -> VideoIndex:
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded; the file has no frames or is damaged")
         with open_file(path) as container:
-            return replace(_index(path, container, first), notes=notes)
+            index = _index(path, container, first)
+            return replace(index, notes=(*notes, *index.notes))
 
 
 def estimate_num_frames(path: Path) -> int:
@@ -84,22 +90,26 @@ def estimate_num_frames(path: Path) -> int:
 
 def _index(path: Path, container: av.container.InputContainer, first: av.VideoFrame) -> VideoIndex:
     stream = video_stream(path, container)
-    num_packets, num_corrupt, unsorted_ticks, end_seconds = _video_packets(container, stream)
+    packets = _video_packets(container, stream)
+    num_packets, end_seconds = packets.num_packets, packets.end_seconds
     if not num_packets:
         raise VideoError(f"{path}: holds a video stream but no frames")
-    if num_corrupt:
-        raise VideoError(f"{path}: {num_corrupt} of {num_packets} frames are damaged or cut short")
+    if packets.num_corrupt:
+        raise VideoError(f"{path}: {packets.num_corrupt} of {num_packets} frames are damaged or cut short")
+    if packets.num_early:
+        raise VideoError(f"{path}: {packets.num_early} of {num_packets} frames are before the first key frame")
     declared_seconds = (container.duration or 0) / av.time_base
     if container.format.name in SKIPPING_DEMUXERS and declared_seconds - end_seconds > DURATION_TOLERANCE_SECONDS:
         raise VideoError(f"{path}: is damaged, {end_seconds:.1f} of {declared_seconds:.1f} seconds can be found")
-    ticks = np.unique(unsorted_ticks)
+    ticks = np.unique(packets.ticks)
     if len(ticks) < num_packets:
         raise VideoError(f"{path}: does not say for every frame when it is shown; copy it into an mp4 or mkv file")
     # Exact integers times the time base, rounded once: the same doubles as PyAV's frame.time.
     numerator, denominator = stream.time_base.numerator, stream.time_base.denominator
     pts_seconds = np.fromiter((int(tick) * numerator / denominator for tick in ticks), np.float64, len(ticks))
     properties = describe_frames(path, stream, pts_seconds, first)
-    return VideoIndex(properties, pts_seconds, container.format.name, describe_picture(first))
+    notes = describe_wrong_messages(packets.num_wrong_messages)
+    return VideoIndex(properties, pts_seconds, container.format.name, describe_picture(first), notes=notes)
 
 
 def describe_frames(
@@ -128,6 +138,13 @@ def describe_frames(
     )
 
 
+def describe_wrong_messages(num_packets: int) -> tuple[str, ...]:
+    """Return the note on a number of packets with side messages of a wrong length."""
+    if not num_packets:
+        return ()
+    return (f"a side message (SEI) of {num_packets} of its frames states a wrong length; pixels do not depend on it",)
+
+
 def describe_picture(first: av.VideoFrame) -> Picture:
     """Describe how the first frame, decoded, is stored."""
     orientation = orientation_of(first)
@@ -136,18 +153,23 @@ def describe_picture(first: av.VideoFrame) -> Picture:
 
 
 def _video_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:
-    num_packets, num_corrupt = 0, 0
+    num_packets, num_corrupt, num_wrong_messages = 0, 0, 0
+    first_key: int | None = None
     ticks = array("q")
     end_seconds = 0.0
+    messages = SideMessages(stream)
     for packet in demux(container):
         end_seconds = max(end_seconds, packet_end_seconds(packet))
         # The packet without size ends the stream; those that an edit list cuts off are decoded but not shown.
         if packet.stream.index == stream.index and packet.size and not packet.is_discard:
+            if packet.is_keyframe and first_key is None:
+                first_key = num_packets
             num_packets += 1
             num_corrupt += packet.is_corrupt
+            num_wrong_messages += messages.fill(packet)
             if packet.pts is not None:
                 ticks.append(packet.pts)
-    return _Packets(num_packets, num_corrupt, ticks, end_seconds)
+    return _Packets(num_packets, num_corrupt, first_key or 0, num_wrong_messages, ticks, end_seconds)
 
 
 def _frame_rate(stream: av.VideoStream, pts_seconds: np.ndarray) -> Fraction:

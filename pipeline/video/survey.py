@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 
 from pipeline.video.containers.registry import check_structure
 from pipeline.video.ffmpeg import (
@@ -24,8 +25,20 @@ from pipeline.video.ffmpeg import (
     open_file,
     video_stream,
 )
-from pipeline.video.index import MAX_EXCHANGED, describe_frames, describe_picture, probe_video
+from pipeline.video.index import (
+    MAX_EXCHANGED,
+    describe_frames,
+    describe_picture,
+    describe_wrong_messages,
+    probe_video,
+)
+from pipeline.video.side_messages import SideMessages
 from pipeline.video.types import VideoError, VideoIndex
+
+# The decoders of these codecs show frames before the first key frame, though these consist of changes alone.
+SHOWING_CHANGES = frozenset(
+    {"flv", "h263", "h263i", "h263p", "mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "rv10", "rv20", "wmv1", "wmv2"}
+)
 
 
 class _Decoded:
@@ -39,7 +52,63 @@ class _Decoded:
         self.num_packets = 0
         self.num_errors = 0
         self.is_joined = False  # from several videos, each with its own times
+        self.num_wrong_messages = 0
         self.first: av.VideoFrame | None = None
+        self._num_before_key: int | None = None  # packets before the first key frame; None before that
+        self._key_seconds: float | None = None  # the time of that frame
+        self._num_early_errors = 0  # of packets before that frame
+        self._has_reference = False  # whether later frames can refer to one that was whole
+        self._num_packets_at_first = 0  # when the first whole frame came
+
+    def note_packet(self, packet: av.Packet) -> None:
+        """Record a packet of the video stream before it is decoded."""
+        if not packet.size or packet.is_discard:
+            return
+        self.num_packets += 1
+        seconds = _packet_seconds(packet)
+        if seconds is not None:
+            self.packet_seconds.append(seconds)
+        if packet.is_keyframe and self._num_before_key is None:
+            self._num_before_key, self._key_seconds = self.num_packets - 1, seconds
+        if packet.is_corrupt:
+            self.note_error(packet)
+
+    def note_error(self, packet: av.Packet, *, only_lacks_references: bool = False) -> None:
+        """Record that a packet cannot be decoded, which does not matter where frames before a key frame lack others."""
+        seconds = _packet_seconds(packet)
+        is_before = seconds is not None and self._key_seconds is not None and seconds < self._key_seconds
+        if only_lacks_references and (self._num_before_key is None or is_before):
+            self._num_early_errors += 1
+        else:
+            self.num_errors += 1
+
+    def lacks_reference(self, frame: av.VideoFrame, codec: str) -> bool:
+        """Tell whether a frame was decoded from changes alone: some decoders show such frames, grey or smeared."""
+        if not self._has_reference:
+            self._has_reference = self._num_before_key == 0 or frame.pict_type == PictureType.I
+        return codec in SHOWING_CHANGES and not self._has_reference
+
+    def note_frame(self, frame: av.VideoFrame) -> None:
+        """Record a whole frame."""
+        if self.first is None:
+            self.first, self._num_packets_at_first = frame, self.num_packets
+        self.times.append(frame.time)
+
+    def finish(self) -> None:
+        """Conclude, after the last packet, what the errors mean: without any key frame, the first ones do matter."""
+        if self._num_before_key is None:
+            self.num_errors += self._num_early_errors
+
+    def num_before(self, first_seconds: float) -> int:
+        """Return the number of packets that gave no frame as they are before the first key frame, or refer to such.
+
+        Args:
+            first_seconds: The time of the first whole frame.
+        """
+        if not self.packet_seconds:  # of a bare stream
+            return self._num_before_key or 0
+        first_packets = self.packet_seconds[: self._num_packets_at_first + MAX_EXCHANGED]
+        return sum(seconds < first_seconds for seconds in first_packets)
 
 
 def index_video(path: Path, *, surveyed: bool | None = None) -> VideoIndex:
@@ -85,9 +154,9 @@ def survey_video(path: Path) -> VideoIndex:
     seen.notes += notes
     with naming_errors(path), open_file(path) as container:
         stream = video_stream(path, container)
-        for frame in whole_frames(container, stream, seen):
-            seen.first = seen.first or frame
-            seen.times.append(frame.time)
+        for _ in whole_frames(container, stream, seen):
+            pass
+        seen.finish()
         if seen.first is None:
             raise VideoError(f"{path}: no frame can be decoded; the file has no frames or is damaged")
         return _index(path, container, stream, seen.first, seen)
@@ -103,10 +172,12 @@ def whole_frames(
     Args:
         container: The open file, at its start.
         stream: Its video stream.
-        seen: The errors and packets are recorded in it; None records nothing.
+        seen: The frames, errors and packets are recorded in it; None for a caller that does not need them.
     """
     seen = seen or _Decoded()
     decode_strictly(stream, frame_threads=False)
+    messages = SideMessages(stream)
+    lenient = _lenient_decoder(stream)
     packets = demux(container, stream)
     while True:
         try:
@@ -116,27 +187,41 @@ def whole_frames(
             return
         if packet is None:
             return
-        _note_packet(packet, seen)
+        seen.num_wrong_messages += messages.fill(packet)
+        seen.note_packet(packet)
+        is_acceptable = seen.first is None and _is_acceptable(lenient, packet)
         try:
             frames = packet.decode()
         except DECODING_ERRORS:
-            seen.num_errors += 1
+            seen.note_error(packet, only_lacks_references=is_acceptable)
             continue
         for frame in frames:
             if frame.is_corrupt:
-                seen.num_errors += 1
-            else:
+                seen.note_error(packet)
+            elif not seen.lacks_reference(frame, stream.codec_context.name):
+                seen.note_frame(frame)
                 yield frame
 
 
-def _note_packet(packet: av.Packet, seen: _Decoded) -> None:
-    if not packet.size or packet.is_discard:
-        return
-    seen.num_packets += 1
-    if packet.is_corrupt:
-        seen.num_errors += 1
-    if packet.pts is not None and packet.time_base is not None:
-        seen.packet_seconds.append(float(packet.pts * packet.time_base))
+def _lenient_decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """Return another decoder for a stream, which does not mind what a frame refers to being absent."""
+    context = stream.codec_context
+    lenient = av.VideoCodecContext.create(context.name, "r")
+    lenient.extradata = context.extradata
+    lenient.thread_count = 1
+    return lenient
+
+
+def _is_acceptable(lenient: av.VideoCodecContext, packet: av.Packet) -> bool:
+    try:
+        lenient.decode(packet)
+    except DECODING_ERRORS:
+        return False
+    return True
+
+
+def _packet_seconds(packet: av.Packet) -> float | None:
+    return None if packet.pts is None or packet.time_base is None else float(packet.pts * packet.time_base)
 
 
 def _index(
@@ -147,7 +232,12 @@ def _index(
     seen: _Decoded,
 ) -> VideoIndex:
     times = _times(path, stream, seen)
-    lost, num_failed = np.empty(0), 0
+    lost, num_failed = np.empty(0), seen.num_before(float(times[0]))
+    if num_failed:
+        seen.notes.append(
+            f"{num_failed} frames before its first key frame cannot be decoded: it was cut from the middle of a video"
+        )
+    seen.notes += describe_wrong_messages(seen.num_wrong_messages)
     if seen.num_errors or seen.problems:  # in a whole file, packets without a frame do not matter
         lost = np.empty(0) if seen.is_joined else _lost_seconds(times, seen)
         num_failed = max(len(lost), seen.num_packets - len(times))

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.video.ffmpeg import DECODING_ERRORS, decode_strictly, demux, open_file, video_stream
+from pipeline.video.ffmpeg import DECODING_ERRORS, decode_packets, decode_strictly, open_file, video_stream
 from pipeline.video.index import MAX_EXCHANGED
 from pipeline.video.readers.forward import ForwardReader
 from pipeline.video.region import Region
@@ -74,7 +74,7 @@ class PyAVReader(ForwardReader):
         stream = video_stream(path, self._container)
         if self._video.is_lost is None:
             decode_strictly(stream, frame_threads=True)
-            self._frames = (frame for packet in demux(self._container, stream) for frame in packet.decode())
+            self._frames = decode_packets(self._container, stream)
         else:
             self._frames = whole_frames(self._container, stream)
         self._position = 0

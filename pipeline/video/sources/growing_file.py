@@ -11,6 +11,7 @@ import av
 from pipeline.video.ffmpeg import decode_strictly, demux, open_input, video_stream
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
+from pipeline.video.side_messages import SideMessages
 from pipeline.video.sources.base import LiveFrame
 from pipeline.video.types import VideoError
 
@@ -67,8 +68,10 @@ class GrowingFile:
         """Yield every frame in the order of its time; raise _DamageError where FFmpeg skips one."""
         stream = video_stream(self._path, video)
         decode_strictly(stream, frame_threads=False)
+        messages = SideMessages(stream)
         coming: set[int] = set()  # the times of frames that are in the decoder
         for packet in demux(video, stream):
+            messages.fill(packet)
             if packet.size and not packet.is_discard:
                 if packet.pts is None or packet.is_corrupt:
                     raise _DamageError

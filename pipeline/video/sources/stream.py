@@ -21,6 +21,7 @@ from pipeline.video.ffmpeg import (
     video_stream,
 )
 from pipeline.video.region import Region
+from pipeline.video.side_messages import SideMessages
 from pipeline.video.sources.base import LONGEST_PAUSE_SECONDS, LostError, ReopenedSource
 from pipeline.video.types import VideoError
 
@@ -215,11 +216,13 @@ def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream
     """Yield the rest of a video, without damaged frames."""
     decode_strictly(stream, frame_threads=False)
     start_seconds = (container.start_time or 0) / av.time_base if container.format.name in PLAYLISTS else 0.0
+    messages = SideMessages(stream)
     try:
         for packet in demux(container):
             end_seconds = packet_end_seconds(packet) - start_seconds
             frames: list[av.VideoFrame] | None = []
             if packet.stream.index == stream.index:  # `stream_index` is 0 in the packets that end all streams
+                messages.fill(packet)
                 frames = None if packet.is_corrupt else _decode(stream, packet)
             yield _Part(frames or [], frames is None, end_seconds, "")
     except av.FFmpegError as error:
