@@ -44,6 +44,7 @@ class VideoWriter:
         self._frame_rate = frame_rate
         self._last_tick: int | None = None
         self._last_seconds = -math.inf
+        self._moved_seconds = 0.0
         self._reformatter = VideoReformatter()
 
     def __enter__(self) -> Self:
@@ -74,7 +75,8 @@ class VideoWriter:
         Args:
             pixels: uint8 [H, W, 3], RGB.
             pts_seconds: The time from which on the frame is shown. It is kept to within 1/90000 s, or as closely as
-                frames with the same time allow.
+                frames with the same time allow. Where the first frame has a time below 0, all are moved so that it is
+                shown at 0: players skip what is before.
 
         Raises:
             ValueError: The pixels have another size or type, or the time is before that of the last frame.
@@ -84,7 +86,9 @@ class VideoWriter:
             raise ValueError(f"{self._path}: expected uint8 pixels {expected}, got {pixels.dtype} {pixels.shape}")
         if pts_seconds < self._last_seconds:
             raise ValueError(f"{self._path}: frame at {pts_seconds} s comes after the one at {self._last_seconds} s")
-        tick = round(pts_seconds * TICKS_PER_SECOND)
+        if self._last_tick is None:
+            self._moved_seconds = max(0.0, -pts_seconds)
+        tick = round((pts_seconds + self._moved_seconds) * TICKS_PER_SECOND)
         if self._last_tick is not None:
             tick = max(tick, self._last_tick + 1)  # mp4 does not allow two frames with the same time
         self._last_tick, self._last_seconds = tick, pts_seconds

@@ -49,6 +49,16 @@ def test_times_are_kept_to_within_a_tick(
     np.testing.assert_allclose(batch.pts_seconds, times, rtol=0, atol=1 / 90_000)
 
 
+@pytest.mark.parametrize("start", [-0.5, -100.0])
+def test_frames_before_time_0_are_shown_from_0_on(start: float, tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    times = start + np.array([0.0, 0.1, 0.4, 1.0])
+    write(path, times.tolist())
+    with open_video(path) as video:
+        batch = next(iter(video.read()))
+    np.testing.assert_allclose(batch.pts_seconds, [0.0, 0.1, 0.4, 1.0], rtol=0, atol=1 / 90_000)
+
+
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (65, 48), (64, 49), (65, 49), (17, 17), (1, 1)])
 def test_odd_sizes_grow_by_a_repeated_edge(width: int, height: int, tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
