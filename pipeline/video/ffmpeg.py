@@ -114,6 +114,11 @@ def packet_end_seconds(packet: av.Packet) -> float:
     return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
+def duration_seconds(part: av.Packet | av.VideoFrame) -> float:
+    """Return how long a frame stands, or the content of a packet; 0 where it does not say."""
+    return float((part.duration or 0) * part.time_base) if part.time_base is not None else 0.0
+
+
 def video_stream(name: Path | str, container: av.container.InputContainer) -> av.VideoStream:
     """Return the video stream that a player shows.
 

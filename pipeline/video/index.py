@@ -20,6 +20,7 @@ from pipeline.video.ffmpeg import (
     SKIPPING_DEMUXERS,
     check_is_file,
     demux,
+    duration_seconds,
     naming_errors,
     open_file,
     packet_end_seconds,
@@ -37,6 +38,9 @@ MAX_EXCHANGED = 16
 STEP_TOLERANCE = 0.1
 
 
+MAX_CLOCK = 90_000  # ticks per second, in which the usual durations of frames are whole
+
+
 class _Packets(NamedTuple):
     """All that is kept of the packets of the video stream: the packets themselves would keep the file in memory.
 
@@ -47,6 +51,7 @@ class _Packets(NamedTuple):
         num_wrong_messages: The number of those with a side message of a wrong length.
         ticks: The presentation times, in decoding order, of the packets that have one, in units of the time base.
         end_seconds: The time at which the last packet of any stream ends.
+        last_seconds: How long the frame that is shown last stands; 0 where its packet does not say.
     """
 
     num_packets: int
@@ -55,6 +60,7 @@ class _Packets(NamedTuple):
     num_wrong_messages: int
     ticks: "array[int]"
     end_seconds: float
+    last_seconds: float
 
 
 def probe_video(path: Path) -> VideoIndex:
@@ -107,13 +113,13 @@ def _index(path: Path, container: av.container.InputContainer, first: av.VideoFr
     # Exact integers times the time base, rounded once: the same doubles as PyAV's frame.time.
     numerator, denominator = stream.time_base.numerator, stream.time_base.denominator
     pts_seconds = np.fromiter((int(tick) * numerator / denominator for tick in ticks), np.float64, len(ticks))
-    properties = describe_frames(path, stream, pts_seconds, first)
+    properties = describe_frames(path, stream, pts_seconds, first, last_seconds=packets.last_seconds)
     notes = describe_wrong_messages(packets.num_wrong_messages)
     return VideoIndex(properties, pts_seconds, container.format.name, describe_picture(first), notes=notes)
 
 
 def describe_frames(
-    path: Path, stream: av.VideoStream, pts_seconds: np.ndarray, first: av.VideoFrame
+    path: Path, stream: av.VideoStream, pts_seconds: np.ndarray, first: av.VideoFrame, *, last_seconds: float
 ) -> VideoProperties:
     """Describe a video.
 
@@ -122,6 +128,7 @@ def describe_frames(
         stream: The video stream.
         pts_seconds: float64 [T], ascending, the presentation time of each frame.
         first: The first frame, decoded: only a decoded frame has the rotation.
+        last_seconds: How long the last frame stands, by its packet; 0 where that does not say.
     """
     orientation = orientation_of(first)
     width, height = orientation.shown(first.width, first.height)
@@ -129,7 +136,7 @@ def describe_frames(
     return VideoProperties(
         path=path,
         num_frames=len(pts_seconds),
-        frame_rate=_frame_rate(stream, pts_seconds),
+        frame_rate=_frame_rate(stream, pts_seconds, last_seconds),
         width=width,
         height=height,
         declared_frames=stream.frames or None,
@@ -156,7 +163,8 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
     num_packets, num_corrupt, num_wrong_messages = 0, 0, 0
     first_key: int | None = None
     ticks = array("q")
-    end_seconds = 0.0
+    end_seconds, last_seconds = 0.0, 0.0
+    last_tick: int | None = None
     messages = SideMessages(stream)
     for packet in demux(container):
         end_seconds = max(end_seconds, packet_end_seconds(packet))
@@ -169,13 +177,19 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
             num_wrong_messages += messages.fill(packet)
             if packet.pts is not None:
                 ticks.append(packet.pts)
-    return _Packets(num_packets, num_corrupt, first_key or 0, num_wrong_messages, ticks, end_seconds)
+                if last_tick is None or packet.pts > last_tick:
+                    last_tick, last_seconds = packet.pts, duration_seconds(packet)
+    return _Packets(num_packets, num_corrupt, first_key or 0, num_wrong_messages, ticks, end_seconds, last_seconds)
 
 
-def _frame_rate(stream: av.VideoStream, pts_seconds: np.ndarray) -> Fraction:
+def _frame_rate(stream: av.VideoStream, pts_seconds: np.ndarray, last_seconds: float) -> Fraction:
+    """Return the average frame rate or, where the usual step between frames is another, that of the last frame.
+
+    After a pause of an hour the average says little, and some formats state the rate of their clock.
+    """
     rate = stream.average_rate or stream.guessed_rate
-    if rate:
+    step = float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else last_seconds
+    if rate and (step <= 0 or abs(1 / rate - step) <= STEP_TOLERANCE * step):
         return Fraction(rate)
-    if len(pts_seconds) < 2 or pts_seconds[0] == pts_seconds[-1]:
-        return Fraction(1)
-    return Fraction((len(pts_seconds) - 1) / (pts_seconds[-1] - pts_seconds[0])).limit_denominator(1001)
+    seconds = Fraction(last_seconds if last_seconds > 0 else step).limit_denominator(MAX_CLOCK)
+    return 1 / seconds if seconds > 0 else Fraction(rate or 1)

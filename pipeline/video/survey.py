@@ -21,6 +21,7 @@ from pipeline.video.ffmpeg import (
     check_is_file,
     decode_strictly,
     demux,
+    duration_seconds,
     naming_errors,
     open_file,
     video_stream,
@@ -54,6 +55,7 @@ class _Decoded:
         self.is_joined = False  # from several videos, each with its own times
         self.num_wrong_messages = 0
         self.first: av.VideoFrame | None = None
+        self.last_seconds = 0.0  # how long the latest whole frame stands; 0 where it does not say
         self._num_before_key: int | None = None  # packets before the first key frame; None before that
         self._key_seconds: float | None = None  # the time of that frame
         self._num_early_errors = 0  # of packets before that frame
@@ -93,6 +95,7 @@ class _Decoded:
         if self.first is None:
             self.first, self._num_packets_at_first = frame, self.num_packets
         self.times.append(frame.time)
+        self.last_seconds = duration_seconds(frame)
 
     def finish(self) -> None:
         """Conclude, after the last packet, what the errors mean: without any key frame, the first ones do matter."""
@@ -250,7 +253,7 @@ def _index(
     all_times = np.concatenate([times, lost])
     order = np.argsort(all_times, kind="stable")
     return VideoIndex(
-        describe_frames(path, stream, all_times[order], first),
+        describe_frames(path, stream, all_times[order], first, last_seconds=seen.last_seconds),
         all_times[order],
         container.format.name,
         describe_picture(first),

@@ -76,7 +76,8 @@ class VideoProperties:
     Attributes:
         path: The file.
         num_frames: The number of frames.
-        frame_rate: The average, in frames per second.
+        frame_rate: In frames per second; the last frame stands for one frame of this rate. It is the average, or where
+            the usual step between frames is another, what the duration of the last frame says.
         width: In pixels, as a player shows the video: after rotation.
         height: In pixels, as a player shows the video: after rotation.
         declared_frames: The number of frames in the header of the file; None where it has none.

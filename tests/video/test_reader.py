@@ -18,6 +18,7 @@ from pipeline.video.preprocess import Preprocess
 from pipeline.video.readers import decord as readers_decord
 from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
+from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES, ScaledReader, VideoError, VideoReader
 
 PROCESS = "process"  # PyAV in a separate process
@@ -138,6 +139,20 @@ def test_a_name_with_a_colon_is_not_an_address(
     monkeypatch.chdir(path.parent)
     with opened(Path(path.name), backend) as video:
         np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in video.read()]), whole)
+
+
+def test_the_last_frame_stands_as_long_as_the_usual_step(make_video: MakeVideo) -> None:
+    hour = [40 * index for index in range(20)] + [3_600_000 + 40 * index for index in range(20)]
+    paths = [
+        make_video("tape.dv", codec="dvvideo", size=(720, 576), num_frames=5),  # it states the rate of its clock
+        make_video("pause.mp4", ticks=hour, options={"bf": "2"}),
+        make_video("pause.mkv", ticks=hour, options={"bf": "2"}),
+        make_video("bare.h264"),
+        make_video("steady.mp4"),
+    ]
+    for path in paths:
+        for surveyed in (None, True):
+            assert float(1 / index_video(path, surveyed=surveyed).properties.frame_rate) == pytest.approx(0.04)
 
 
 def test_properties_describe_the_file(make_video: MakeVideo) -> None:
