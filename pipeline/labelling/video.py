@@ -156,7 +156,10 @@ def _open_surveyed(
     if report.problems and not partial:
         reader.close()
         num_frames = counted(report.decoded_frames, "frame")
-        raise DamagedVideoError(f"{error} ({num_frames} can be decoded: --on-error partial labels those)", report)
+        problems = "; ".join(report.problems)  # a survey's, whose words do not depend on FFmpeg's threads
+        raise DamagedVideoError(
+            f"{path}: {problems} ({num_frames} can be decoded: --on-error partial labels those)", report
+        ) from error
     return reader
 
 

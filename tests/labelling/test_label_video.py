@@ -20,6 +20,7 @@ from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered
 from pipeline.pyfunc import LabellingModel
 from pipeline.video.open import open_scaled
+from pipeline.video.types import DamagedVideoError
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +195,18 @@ def test_pyfunc_returns_the_columns_of_its_signature(video_model, model, tmp_pat
     for path in (broken, tmp_path / "gone.mp4"):
         with pytest.raises(InputError, match=str(path)):
             pyfunc.predict(pd.DataFrame({"path": [str(clips[1]), str(path)]}))
+
+
+def test_what_is_said_of_a_damaged_video_does_not_depend_on_threads(model, tmp_path):
+    path = write_video(tmp_path / "clip.mp4", num_frames=60)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
+    path.write_bytes(content)
+    said = set()
+    for _ in range(5):
+        with pytest.raises(DamagedVideoError) as raised:
+            label_video(path, model)
+        said.add(str(raised.value))
+    (message,) = said
+    assert "of 60 frames cannot be decoded; the file is damaged (" in message

@@ -98,21 +98,22 @@ class PyAVReader(ForwardReader):
         return self._video.is_lost is not None and bool(self._video.is_lost[self._position])
 
     def _advance(self) -> av.VideoFrame:
-        """Return the decoder's next frame, which should be the one at the position."""
-        path, position = self.properties.path, self._position
+        """Return the decoder's next frame, which should be the one at the position.
+
+        The errors do not say which frame is damaged: that depends on how far FFmpeg's threads are.
+        """
         try:
             frame = next(self._frames)
-        except StopIteration:
-            raise VideoError(
-                f"{path}: only {position} of {self.properties.num_frames} frames can be decoded; the file is damaged"
-            ) from None
-        except DECODING_ERRORS as error:
-            raise VideoError(f"{path}: frame {position} cannot be decoded; the file is damaged") from error
+        except (StopIteration, *DECODING_ERRORS) as error:
+            raise self._error() from error
         if frame.is_corrupt:
-            raise VideoError(f"{path}: frame {position} is damaged")
+            raise self._error()
         if self._video.is_lost is None:
             self._check_time(frame)
         return frame
+
+    def _error(self) -> VideoError:
+        return VideoError(f"{self.properties.path}: a frame cannot be decoded; the file is damaged")
 
     def _check_time(self, frame: av.VideoFrame) -> None:
         """Check the time of a frame: the times of later frames reveal a frame that FFmpeg skipped."""
@@ -122,9 +123,7 @@ class PyAVReader(ForwardReader):
             self._early.remove(times[self._first_missing])
             self._first_missing += 1
         if len(self._early) > self._max_early:
-            raise VideoError(
-                f"{self.properties.path}: frame {self._first_missing} cannot be decoded; the file is damaged"
-            )
+            raise self._error()
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         """Return uint8 [h, w, 3] RGB, mirrored and turned as a player shows the frame."""
