@@ -1,12 +1,15 @@
 """The check of the chunks of avi files."""
 
+import re
 import struct
+from collections import Counter
 from typing import BinaryIO
 
-from pipeline.video.containers.errors import BrokenStructure, check_end
+from pipeline.video.containers.errors import CHUNK_BYTES, BrokenStructure, check_end
 
 LISTS = (b"RIFF", b"LIST")  # their content begins with a type of four bytes, and is chunks
 INDEX = b"idx1"
+FRAME = re.compile(rb"\d\dd[bc]")  # the name of a chunk with a frame: the number of its stream, and a kind
 
 
 def check_riff(file: BinaryIO, size: int) -> list[str]:
@@ -28,12 +31,14 @@ def check_riff(file: BinaryIO, size: int) -> list[str]:
         BrokenStructure: The file is damaged or cut short.
     """
     place, name, block_end, notes = 0, b"", 0, []
+    num_chunks = Counter[bytes]()
     while place + 8 <= size:
         file.seek(place)
         last, (name, length) = name, struct.unpack("<4sI", file.read(8))
         is_whole = name in LISTS or place + 8 + length <= size
         if not _is_name(name) or (last == INDEX and not is_whole):
             if last == INDEX or place in (block_end, block_end + block_end % 2):
+                _check_no_frame_follows(file, place)
                 return [f"the {size - place} bytes after its last chunk are no chunk; no frame is in them"]
             raise BrokenStructure(f"is damaged: there is no chunk at byte {place}")
         if name == b"RIFF":
@@ -42,6 +47,9 @@ def check_riff(file: BinaryIO, size: int) -> list[str]:
             place += 12
         else:
             check_end(place + 8 + length, size)
+            if name == INDEX:
+                _check_index(file.read(length), num_chunks)
+            num_chunks[name] += 1
             place += 8 + length + length % 2
     if name != INDEX:
         check_end(block_end, size)
@@ -50,6 +58,26 @@ def check_riff(file: BinaryIO, size: int) -> list[str]:
     if block_end not in (0, size, size + size % 2):
         notes.append(f"its header says {block_end} bytes, and there are {size}; its chunks are whole")
     return notes
+
+
+def _check_index(index: bytes, num_chunks: Counter[bytes]) -> None:
+    """Check that the index, with an entry of 16 bytes per chunk, has as many frames as there are before it."""
+    listed = Counter(index[place : place + 4] for place in range(0, len(index), 16))
+    for name in sorted(filter(FRAME.fullmatch, listed.keys() | num_chunks.keys())):
+        if listed[name] != num_chunks[name]:
+            raise BrokenStructure(
+                f"is damaged: its index lists {listed[name]} frames, and there are {num_chunks[name]} before it"
+            )
+
+
+def _check_no_frame_follows(file: BinaryIO, place: int) -> None:
+    """Check that no chunk of a frame begins in the rest of a file, where FFmpeg would find it."""
+    file.seek(place)
+    rest = b""
+    while block := file.read(CHUNK_BYTES):
+        rest = rest[-3:] + block
+        if found := FRAME.search(rest):
+            raise BrokenStructure(f"is damaged: frames ({found[0].decode()}) follow after its last chunk")
 
 
 def _is_name(name: bytes) -> bool:
