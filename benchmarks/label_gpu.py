@@ -61,7 +61,7 @@ from pipeline.labelling.folder import OutputOptions, label_videos
 from pipeline.labelling.model import Model
 from pipeline.labelling.video import label_video
 from pipeline.video.decoder_process import DecoderProcesses
-from pipeline.video.ffmpeg import decode_strictly
+from pipeline.video.ffmpeg import decode_packets
 from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.readers import pyav
@@ -73,7 +73,9 @@ FASTER = 1.05  # a layout that is faster by less is not used
 SAMPLE_SECONDS = 0.05
 # FFmpeg with one thread for each video, instead of one for each core.
 ONE_THREAD_EACH = patch.object(
-    pyav, "decode_strictly", lambda stream, frame_threads: decode_strictly(stream, frame_threads=False)
+    pyav,
+    "decode_packets",
+    lambda container, stream, frame_threads: decode_packets(container, stream, frame_threads=False),
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.video.reformatter import Colorspace
 
 from pipeline.video.side_messages import SideMessages
 from pipeline.video.types import VideoError
@@ -20,8 +21,9 @@ STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 # The exceptions of decoding: PyAV 19 raises a ValueError where a decoder could not be opened and gets another packet.
 DECODING_ERRORS = (av.FFmpegError, ValueError)
 
-# The decoder of this codec ignores errors, unless several threads decode one frame.
-VP8 = "vp8"
+# FFmpeg's own decoders of these codecs turn nearly any bits into a picture. Those of libvpx notice when a picture ends
+# early, give the same pixels and are as fast, but decode 8 bits only.
+CHECKING_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 # These demuxers skip damaged bytes silently; the duration in the header then shows that packets are missing.
 SKIPPING_DEMUXERS = frozenset({"avi", "matroska,webm"})
@@ -81,30 +83,54 @@ def demux(container: av.container.InputContainer, *streams: av.VideoStream) -> I
         yield from container.demux(*streams)
 
 
-def decode_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Yield the frames of a stream as its decoder gives them, without regard to wrong side messages."""
-    messages = SideMessages(stream)
+def decode_packets(
+    container: av.container.InputContainer, stream: av.VideoStream, *, frame_threads: bool
+) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a stream as a `StrictDecoder` gives them."""
+    decoder = StrictDecoder(stream, frame_threads=frame_threads)
     for packet in demux(container, stream):
-        messages.fill(packet)
-        yield from packet.decode()
+        yield from decoder.decode(packet)
 
 
-def decode_strictly(stream: av.VideoStream, *, frame_threads: bool) -> None:
-    """Set up a stream so that its decoder raises errors.
+class StrictDecoder:
+    """A decoder that raises errors, without regard to wrong side messages.
 
     Args:
         stream: The stream, before its first frame is decoded.
         frame_threads: Whether several threads decode several frames in parallel. An error in one thread may then lose
             frames that other threads have ready.
     """
-    context = stream.codec_context
-    context.options = STRICT_DECODING
-    if context.name == VP8:
-        context.thread_type, context.thread_count = "SLICE", 2
-    elif frame_threads:
-        context.thread_type = "AUTO"
-    else:
-        context.thread_count = 1
+
+    def __init__(self, stream: av.VideoStream, *, frame_threads: bool) -> None:
+        context, name = stream.codec_context, CHECKING_DECODERS.get(stream.codec_context.name)
+        if name in av.codecs_available and _has_8_bits(context):
+            context = av.VideoCodecContext.create(name, "r")
+            context.extradata = stream.codec_context.extradata
+        context.options = STRICT_DECODING
+        if frame_threads:
+            context.thread_type = "AUTO"
+        else:
+            context.thread_count = 1
+        self._context, self._messages = context, SideMessages(stream)
+        self._colorspace = Colorspace.ITU601 if name == CHECKING_DECODERS["vp8"] else None  # RFC 6386, 9.2
+
+    def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        """Return the frames that the decoder gives for a packet; the last ones for an empty packet or None.
+
+        Raises:
+            DECODING_ERRORS: The picture data are damaged.
+        """
+        if packet is not None:
+            self._messages.fill(packet)
+        frames = self._context.decode(packet)
+        if self._colorspace is not None:
+            for frame in frames:
+                frame.colorspace = self._colorspace
+        return frames
+
+
+def _has_8_bits(context: av.VideoCodecContext) -> bool:
+    return context.format is not None and all(component.bits == 8 for component in context.format.components)
 
 
 def packet_end_seconds(packet: av.Packet) -> float:

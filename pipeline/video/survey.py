@@ -18,8 +18,8 @@ from av.video.frame import PictureType
 from pipeline.video.containers.registry import check_structure
 from pipeline.video.ffmpeg import (
     DECODING_ERRORS,
+    StrictDecoder,
     check_is_file,
-    decode_strictly,
     demux,
     duration_seconds,
     naming_errors,
@@ -178,8 +178,7 @@ def whole_frames(
         seen: The frames, errors and packets are recorded in it; None for a caller that does not need them.
     """
     seen = seen or _Decoded()
-    decode_strictly(stream, frame_threads=False)
-    messages = SideMessages(stream)
+    decoder, messages = StrictDecoder(stream, frame_threads=False), SideMessages(stream)
     lenient = _lenient_decoder(stream)
     packets = demux(container, stream)
     while True:
@@ -194,7 +193,7 @@ def whole_frames(
         seen.note_packet(packet)
         is_acceptable = seen.first is None and _is_acceptable(lenient, packet)
         try:
-            frames = packet.decode()
+            frames = decoder.decode(packet)
         except DECODING_ERRORS:
             seen.note_error(packet, only_lacks_references=is_acceptable)
             continue

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.video.ffmpeg import DECODING_ERRORS, decode_packets, decode_strictly, open_file, video_stream
+from pipeline.video.ffmpeg import DECODING_ERRORS, decode_packets, open_file, video_stream
 from pipeline.video.index import MAX_EXCHANGED
 from pipeline.video.readers.forward import ForwardReader
 from pipeline.video.region import Region
@@ -73,8 +73,7 @@ class PyAVReader(ForwardReader):
             raise VideoError(f"{path}: cannot be opened ({error.strerror})") from error
         stream = video_stream(path, self._container)
         if self._video.is_lost is None:
-            decode_strictly(stream, frame_threads=True)
-            self._frames = decode_packets(self._container, stream)
+            self._frames = decode_packets(self._container, stream, frame_threads=True)
         else:
             self._frames = whole_frames(self._container, stream)
         self._position = 0

@@ -8,10 +8,9 @@ from threading import Event
 
 import av
 
-from pipeline.video.ffmpeg import decode_strictly, demux, open_input, video_stream
+from pipeline.video.ffmpeg import StrictDecoder, demux, open_input, video_stream
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
-from pipeline.video.side_messages import SideMessages
 from pipeline.video.sources.base import LiveFrame
 from pipeline.video.types import VideoError
 
@@ -67,16 +66,14 @@ class GrowingFile:
     def _decode(self, video: av.container.InputContainer) -> Iterator[av.VideoFrame]:
         """Yield every frame in the order of its time; raise _DamageError where FFmpeg skips one."""
         stream = video_stream(self._path, video)
-        decode_strictly(stream, frame_threads=False)
-        messages = SideMessages(stream)
+        decoder = StrictDecoder(stream, frame_threads=False)
         coming: set[int] = set()  # the times of frames that are in the decoder
         for packet in demux(video, stream):
-            messages.fill(packet)
             if packet.size and not packet.is_discard:
                 if packet.pts is None or packet.is_corrupt:
                     raise _DamageError
                 coming.add(packet.pts)
-            for frame in packet.decode():
+            for frame in decoder.decode(packet):
                 if frame.is_corrupt or frame.pts not in coming or min(coming) < frame.pts:
                     raise _DamageError
                 coming.remove(frame.pts)

@@ -14,14 +14,13 @@ from pipeline.video.ffmpeg import (
     DECODING_ERRORS,
     DURATION_TOLERANCE_SECONDS,
     SKIPPING_DEMUXERS,
-    decode_strictly,
+    StrictDecoder,
     demux,
     open_input,
     packet_end_seconds,
     video_stream,
 )
 from pipeline.video.region import Region
-from pipeline.video.side_messages import SideMessages
 from pipeline.video.sources.base import LONGEST_PAUSE_SECONDS, LostError, ReopenedSource
 from pipeline.video.types import VideoError
 
@@ -106,7 +105,7 @@ class StreamSource(ReopenedSource):
         arrived = time.monotonic()
         try:
             for packet in demux(container):  # packets of sound too, which may continue where the picture does not
-                for frame in (packet.stream.index == stream.index and _decode(stream, packet)) or []:
+                for frame in (packet.stream.index == stream.index and _decode(stream.codec_context, packet)) or []:
                     yield frame
                     arrived = time.monotonic()
                 if stop.is_set():
@@ -114,7 +113,7 @@ class StreamSource(ReopenedSource):
                 if time.monotonic() - arrived > max_seconds:
                     raise LostError(f"nothing but sound, or damage, for {max_seconds:g} s")
         except av.FFmpegError as error:
-            yield from _decode(stream, None) or []  # the frames that the decoder keeps until the end
+            yield from _decode(stream.codec_context, None) or []  # the frames that the decoder keeps until the end
             raise LostError(_reason(error)) from None
         raise LostError(CONNECTION_ENDED)
 
@@ -123,7 +122,8 @@ class StreamSource(ReopenedSource):
     ) -> Iterator[tuple[av.VideoFrame, float]]:
         num_frames, num_damaged = 0, 0
         end_seconds, reason = 0.0, ""
-        for part in _whole_frames(container, stream):
+        decoder = StrictDecoder(stream, frame_threads=False)
+        for part in _whole_frames(container, stream, decoder):
             for frame in part.frames:
                 yield frame, _seconds(frame, stream, num_frames)
                 num_frames += 1
@@ -133,7 +133,7 @@ class StreamSource(ReopenedSource):
             end_seconds, reason = max(end_seconds, part.end_seconds), part.reason
         lost = length.lost(end_seconds, reason)
         if reason and not lost:  # the decoder keeps its last frames until the end
-            for frame in _decode(stream, None) or []:
+            for frame in _decode(decoder, None) or []:
                 yield frame, _seconds(frame, stream, num_frames)
                 num_frames += 1
         if not num_frames:
@@ -212,18 +212,17 @@ class _Part(NamedTuple):
     reason: str
 
 
-def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[_Part]:
+def _whole_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, decoder: StrictDecoder
+) -> Iterator[_Part]:
     """Yield the rest of a video, without damaged frames."""
-    decode_strictly(stream, frame_threads=False)
     start_seconds = (container.start_time or 0) / av.time_base if container.format.name in PLAYLISTS else 0.0
-    messages = SideMessages(stream)
     try:
         for packet in demux(container):
             end_seconds = packet_end_seconds(packet) - start_seconds
             frames: list[av.VideoFrame] | None = []
             if packet.stream.index == stream.index:  # `stream_index` is 0 in the packets that end all streams
-                messages.fill(packet)
-                frames = None if packet.is_corrupt else _decode(stream, packet)
+                frames = None if packet.is_corrupt else _decode(decoder, packet)
             yield _Part(frames or [], frames is None, end_seconds, "")
     except av.FFmpegError as error:
         yield _Part([], False, 0.0, _reason(error))
@@ -236,10 +235,10 @@ def _seconds(frame: av.VideoFrame, stream: av.VideoStream, num_before: int) -> f
     return frame.pts * stream.time_base.numerator / stream.time_base.denominator
 
 
-def _decode(stream: av.VideoStream, packet: av.Packet | None) -> list[av.VideoFrame] | None:
-    """Return the frames that the decoder gives for a packet, or for None at the end; None where it fails."""
+def _decode(decoder: StrictDecoder | av.VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame] | None:
+    """Return the frames that a decoder gives for a packet, or for None at the end; None where it fails."""
     try:
-        return packet.decode() if packet else stream.codec_context.decode(None)
+        return decoder.decode(packet)
     except EOFError:  # the decoder had been given the end before
         return []
     except DECODING_ERRORS:
