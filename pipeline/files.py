@@ -1,16 +1,25 @@
 """Writing files completely or not at all, finding them in folders, and checking that their names are valid text."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+import secrets
+import stat
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.errors import InputError
+
+MAX_STEM = 40  # characters of a name that its temporary name keeps, so that it is not too long for a file system
+Result = TypeVar("Result")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write a file so that no reader ever sees half of it, even if the process is killed.
+
+    The temporary file is created exclusively under a random name, so that no link that lies in the folder is followed.
+    A link at `path` is replaced, and what it points to stays.
 
     Args:
         path: The file. Its folder is created if it is missing.
@@ -18,15 +27,86 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
         A temporary path in the same folder, with the same suffix. It is renamed to `path` on success, and removed on
         any error.
+
+    Raises:
+        InputError: A folder is in the place of the file.
     """
     path = Path(path)
+    check_is_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:MAX_STEM]}.{secrets.token_hex(8)}.partial{path.suffix}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_is_no_folder(path: Path) -> None:
+    """Check that a file can take the place of whatever is at a path.
+
+    Raises:
+        InputError: It is a folder.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise InputError(f"{path}: got a folder, expected a file or nothing there: move it away, or write elsewhere")
+
+
+def read_bounded(path: Path, *, max_bytes: int) -> bytes:
+    """Read a small file that somebody else may have put there.
+
+    Args:
+        path: The file.
+        max_bytes: The size that no valid file exceeds.
+
+    Raises:
+        OSError: The file is missing, or cannot be read.
+        InputError: It is not a regular file but a pipe or a device, for instance, or it is larger.
+    """
+    # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InputError(f"{path}: is not a regular file but a folder, a pipe or a device")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise InputError(f"{path}: has more than {max_bytes} bytes, expected at most so many: is it another file?")
+    return content
+
+
+def read_unchanged(path: Path, read: Callable[[], Result]) -> Result:
+    """Read a file, and once more where it changed meanwhile.
+
+    Args:
+        path: The file.
+        read: It reads the file, and is called once or twice.
+
+    Returns:
+        What `read` returned.
+
+    Raises:
+        InputError: The file changed both times.
+    """
+    for _ in range(2):
+        before = _version(path)
+        try:
+            result = read()
+        except Exception:
+            if _version(path) == before:
+                raise
+        else:
+            if _version(path) == before:
+                return result
+    raise InputError(f"{path}: changed twice while it was read: is it still being written? Try again when it is whole")
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """The size and the time of the last change of a file; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def check_name(path: Path) -> None:
