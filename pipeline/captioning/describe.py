@@ -26,8 +26,8 @@ from pipeline.encoding.device import choose_device
 from pipeline.encoding.images import RegionEncoder, RuntimeRegions, TorchRegions, describe_images
 from pipeline.encoding.runtime import open_compiled
 from pipeline.encoding.types import Runtime
-from pipeline.errors import InputError, describe_os_error
-from pipeline.files import check_name, find_files
+from pipeline.errors import InputError, name_failure
+from pipeline.files import check_name, find_files, read_unchanged
 from pipeline.labelling.location import find_checkpoint, find_exports
 from pipeline.text.vocabulary import START, detokenize, tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
@@ -37,6 +37,7 @@ from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES, Backend, VideoReader
 
 EVERY_SECONDS = 5.0
+UNDESCRIBED = "could not be described"
 # The maximum difference between the ends of a video and of its segments, which may be of a copy in another format.
 MAX_DISTANCE_SECONDS = 0.5
 
@@ -157,7 +158,12 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def caption_images(
-    paths: Iterable[Path], model: CaptionModel, search: Search, *, on_failure: Callable[[str], None]
+    paths: Iterable[Path],
+    model: CaptionModel,
+    search: Search,
+    *,
+    on_failure: Callable[[str], None],
+    log_folder: Path | None = None,
 ) -> Iterator[tuple[Path, list[Caption]]]:
     """Yield the captions of each image, in order.
 
@@ -167,6 +173,8 @@ def caption_images(
         search: The settings of the search.
         on_failure: It is called with one sentence for each image that cannot be read or is smaller than the model's
             region of interest; the other images are still described.
+        log_folder: Where it is given, whatever else an image raises is also reported to `on_failure`, and its traceback
+            goes to a log file in this folder.
 
     Yields:
         Each image with its captions, the best first: one or more, and fewer than `search` allows if the search finds
@@ -181,14 +189,31 @@ def caption_images(
                 check_name(path)
                 pixels = read_image(path)
                 _check_size(path, preprocess, width=pixels.shape[1], height=pixels.shape[0])
-            except InputError as error:
-                on_failure(str(error))
+            except Exception as error:
+                if log_folder is None and not isinstance(error, InputError):
+                    raise
+                on_failure(name_failure(path, UNDESCRIBED, error, log_folder or Path()))
                 continue
             waiting.append(path)
             yield pixels
 
-    for captions in _describe(read(), model, search):
-        yield waiting.popleft(), captions
+    paths, failed = iter(paths), True
+    while failed:
+        failed = False
+        try:
+            for captions in _describe(read(), model, search):
+                yield waiting.popleft(), captions
+        except Exception as error:
+            # All images before those that wait are described. None waits where `on_failure` itself raised.
+            if log_folder is None or not waiting:
+                raise
+            failed, again = True, list(waiting)
+            waiting.clear()
+            if len(again) == 1:
+                on_failure(name_failure(again[0], UNDESCRIBED, error, log_folder))
+                continue
+            for path in again:  # each by itself, as it is not known which of them it was
+                yield from caption_images([path], model, search, on_failure=on_failure, log_folder=log_folder)
 
 
 def caption_video(
@@ -244,7 +269,7 @@ def caption_files(
     the videos, as the backend of `open_video`. A file that cannot be described is passed to `on_failure` in one
     sentence, and the others are described; what an earlier call wrote for it stays.
     """
-    for path, captions in caption_images(images, model, search, on_failure=on_failure):
+    for path, captions in caption_images(images, model, search, on_failure=on_failure, log_folder=out):
         yield [CaptionRow(str(path), None, None, None, *caption) for caption in captions]
     described: dict[str, Path] = {}
     for path in videos:
@@ -252,15 +277,20 @@ def caption_files(
             check_name(path)
             _check_is_first(path, described.get(path.stem))
             spans = None if labels is None else _spans_beside(path, labels)
-            video_captions = caption_video(
-                path, model, search, spans=spans, every_seconds=every_seconds, reader=reader, on_progress=on_progress
+            describe = partial(
+                caption_video,
+                path,
+                model,
+                search,
+                spans=spans,
+                every_seconds=every_seconds,
+                reader=reader,
+                on_progress=on_progress,
             )
+            video_captions = read_unchanged(path, describe)
             write_video_captions(out, path.stem, video_captions)
-        except InputError as error:
-            on_failure(str(error))
-            continue
-        except OSError as error:  # no permission to read it, or no space left to write
-            on_failure(f"{path}: could not be described: {describe_os_error(error)}")
+        except Exception as error:  # a decoder or a runtime may raise anything
+            on_failure(name_failure(path, UNDESCRIBED, error, out))
             continue
         described[path.stem] = path
         yield [CaptionRow(str(path), *caption) for caption in video_captions]

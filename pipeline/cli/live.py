@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.cli.console import EXIT_SOME_FAILED, make_writable
-from pipeline.errors import InputError
+from pipeline.errors import InputError, describe_failure
 from pipeline.text.wording import counted
 
 if TYPE_CHECKING:
@@ -96,11 +96,8 @@ def run(options: argparse.Namespace) -> int:
         InputError: The call is refused.
     """
     _check(options)
-    from tqdm import tqdm
-
-    from pipeline.labelling.live import BUFFER_FRAMES, LiveFile, LiveSession, check_model
+    from pipeline.labelling.live import check_model
     from pipeline.labelling.model import load_model
-    from pipeline.video.types import VideoError
 
     model = load_model(options.model, device=options.device, precision=options.precision, batch_frames=1)
     try:
@@ -109,6 +106,23 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{options.model}: {error}") from None
     source = _source(options, model)
     make_writable(options.out)
+    try:
+        return _label(source, model, options)
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # a decoder or a runtime may raise anything
+        failure = describe_failure(error, options.out)
+        print(f"framescribe: {source.name}: could not be labelled further: {failure}", file=sys.stderr)
+        return EXIT_SOME_FAILED
+
+
+def _label(source: "LiveSource", model: "Model", options: argparse.Namespace) -> int:
+    """Label a source, and return the exit code. Raises what the source and the model raise."""
+    from tqdm import tqdm
+
+    from pipeline.labelling.live import BUFFER_FRAMES, LiveFile, LiveSession
+    from pipeline.video.types import VideoError
+
     with _signals() as stop, tqdm(bar_format="{desc}", leave=False, disable=None) as bar:
         session = LiveSession(source, model, stop=stop, buffer_frames=options.buffer or BUFFER_FRAMES)
         batches = session.labels(seconds=options.seconds)

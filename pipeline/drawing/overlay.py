@@ -124,6 +124,7 @@ def write_overlay(
     labels: np.ndarray,
     probabilities: np.ndarray,
     label_space: LabelSpace,
+    longest_step_seconds: float = 0.0,
     on_frames: Callable[[int], None] = lambda num_drawn: None,
 ) -> None:
     """Write the video with its labels drawn on it, with only one batch of frames in memory.
@@ -134,10 +135,12 @@ def write_overlay(
         labels: int64 [T].
         probabilities: float [T], the probability of each label.
         label_space: The classes.
+        longest_step_seconds: The longest time between two frames, see `VideoWriter`.
         on_frames: It is called after each batch with the number of frames drawn so far.
 
     Raises:
-        InputError: The number of labels or probabilities is not that of the video's frames, or a label is not valid.
+        InputError: The number of labels or probabilities differs from that of the frames, a label is not valid, or the
+            longest step is too long.
         VideoError: The video cannot be read.
     """
     properties = video.properties
@@ -165,7 +168,14 @@ def write_overlay(
         )
 
     height, width = draw(np.zeros((properties.height, properties.width, 3), np.uint8), 0).shape[:2]
-    with VideoWriter(out_path, width=width, height=height, frame_rate=properties.frame_rate) as writer:
+    writer = VideoWriter(
+        out_path,
+        width=width,
+        height=height,
+        frame_rate=properties.frame_rate,
+        longest_step_seconds=longest_step_seconds,
+    )
+    with writer:
         for batch in video.read(batch_size=8):
             for pixels, index, pts_seconds in zip(*batch, strict=True):
                 writer.write(draw(pixels, int(index)), float(pts_seconds))

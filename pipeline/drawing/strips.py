@@ -17,6 +17,10 @@ from pipeline.video.survey import index_video
 MAX_WIDTH, MAX_HEIGHT = 240, 180  # of a frame in a strip
 GAP = 4  # white columns between two frames
 JPEG_QUALITY = 85
+START_OF_IMAGE, COMMENT = b"\xff\xd8", b"\xff\xfe"  # markers of JPEG (ITU-T T.81, table B.1)
+ORIGIN = b"a strip by Framescribe"
+# The comment by which a picture is known to be ours: its marker, its length with the two bytes of the length, its text.
+HEAD = START_OF_IMAGE + COMMENT + (len(ORIGIN) + 2).to_bytes(2, "big") + ORIGIN
 
 
 def spread_frames(start: int, stop: int, *, most: int) -> list[int]:
@@ -69,7 +73,15 @@ def join_frames(pixels: np.ndarray) -> np.ndarray:
 
 
 def write_jpeg(path: Path, pixels: np.ndarray) -> None:
-    """Write an image uint8 [H, W, 3] RGB as a JPEG file, completely or not at all."""
+    """Write a strip uint8 [H, W, 3] RGB as a JPEG file with a comment on its origin, completely or not at all."""
     encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     with replacing(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(HEAD + encoded.tobytes().removeprefix(START_OF_IMAGE))
+
+
+def is_strip(path: Path) -> bool:
+    """Return whether a file is a strip that `write_jpeg` wrote; a link to one is not."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(HEAD)) == HEAD

@@ -1,8 +1,11 @@
 """Labels for folders of videos: several in parallel, each written when it is finished; finished ones are left alone."""
 
+import glob
 import os
+import re
 import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +19,8 @@ import numpy as np
 from pipeline.annotations.exports import FORMATS, TIMED_FORMATS, Predicted
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.drawing.overlay import write_overlay
-from pipeline.errors import InputError, describe_os_error
-from pipeline.files import OVERLAY, find_files
+from pipeline.errors import InputError, describe_failure, name_failure
+from pipeline.files import OVERLAY, check_is_no_folder, find_files, read_unchanged
 from pipeline.labelling.model import Model
 from pipeline.labelling.report import (
     REPORT,
@@ -29,7 +32,7 @@ from pipeline.labelling.report import (
     source_of,
     write_decode_report,
 )
-from pipeline.labelling.video import FEATURE_SUFFIX, VideoLabels, label_video
+from pipeline.labelling.video import FEATURE_SUFFIX, VideoLabels, label_video_once
 from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.index import estimate_num_frames
 from pipeline.video.open import open_scaled
@@ -164,6 +167,7 @@ def label_videos(
             of `paths`. What an earlier call wrote for the file stays.
         on_progress: It is called by the threads that label the videos, one after the other.
     """
+    check_is_no_folder(out / DECODE_REPORT)  # before there is work to lose
     _sweep(out)
     check_outputs(outputs, model)
     videos = _Videos(model, out, outputs, on_progress)
@@ -198,7 +202,14 @@ def track_call(model: Model, paths: Sequence[Path], outcome: LabellingOutcome, o
 
 
 class _Stopped(Exception):
-    """It is raised while a video is read, when the call is to end."""
+    """It is raised while a video is read, when the call is to end; its cause, if any, was raised by `on_progress`."""
+
+
+def _result(labelled: Future[tuple[DecodeRow | None, str]]) -> tuple[DecodeRow | None, str]:
+    try:
+        return labelled.result()
+    except _Stopped as stopped:
+        raise stopped.__cause__ or stopped from None
 
 
 class _Videos:
@@ -240,7 +251,7 @@ class _Videos:
                         self._count(num_finished_before=1)
                         yield _row(path, finished[path]), ""
                     else:
-                        yield due[path].result()
+                        yield _result(due[path])
                     if self._outputs.on_error == "stop" and self.outcome.num_failed:
                         return
             finally:  # also where the caller ends early, or is interrupted
@@ -253,43 +264,59 @@ class _Videos:
         if report is None or self._outputs.overwrite or not path.is_file():
             return None
         files = self._outputs.files(path)
-        same = (report.video, report.model, report.files) == (describe_video(path), self._described_model, files)
+        try:
+            video = describe_video(path)
+        except OSError:  # reported when the video is read
+            return None
+        same = (report.video, report.model, report.files) == (video, self._described_model, files)
         allowed = not report.is_partial or self._outputs.on_error == "partial"
-        return report if same and allowed and all((self._out / name).exists() for name in files) else None
+        return report if same and allowed and all((self._out / name).is_file() for name in files) else None
 
     def _label_one(self, path: Path, opening: OpenScaled) -> tuple[DecodeRow | None, str]:
+        """Label a video. Whatever fails costs this video alone."""
         try:
-            report = self._write(path, opening)
+            report, overlay_failure = read_unchanged(path, lambda: self._write(path, opening))
         except DamagedVideoError as error:
             self._count(path, num_failed=1)
             return DecodeRow(path.stem, "failed", error.report), str(error)
-        except InputError as error:
+        except _Stopped:
+            raise
+        except Exception as error:  # a decoder or a runtime may raise anything
             self._count(path, num_failed=1)
-            return None, str(error)
-        except OSError as error:  # no permission to read it, or no space left to write
-            self._count(path, num_failed=1)
-            return None, f"{path}: could not be labelled: {describe_os_error(error)}"
-        self._count(path, num_labelled=1, num_partial=int(report.is_partial))
-        complaint = ""
+            return None, name_failure(path, "could not be labelled", error, self._out)
+        complaints = []
         if report.is_partial and report.decoding:
-            complaint = f"{path}: labelled in part: {'; '.join(report.decoding.problems)}"
-        return _row(path, report), complaint
+            complaints.append(f"{path}: labelled in part: {'; '.join(report.decoding.problems)}")
+        if overlay_failure:
+            complaints.append(f"{path}: labelled, but without its overlay: {overlay_failure}")
+        self._count(path, num_labelled=1, num_partial=int(bool(complaints)))
+        return _row(path, report), "\n".join(complaints)
 
-    def _write(self, path: Path, opening: OpenScaled) -> LabelReport:
-        """Label a video and write its output and the report, in place of those of an earlier call."""
+    def _write(self, path: Path, opening: OpenScaled) -> tuple[LabelReport, str]:
+        """Label a video and write its output and the report, in place of those of an earlier call.
+
+        Returns:
+            The report, and why the overlay could not be drawn, "" where it was: the labels are written in any case.
+        """
+        report_path = self._out / f"{path.stem}{REPORT}"
+        files = self._outputs.files(path)
+        for name in (report_path.name, *files):
+            check_is_no_folder(self._out / name)
         video = describe_video(path) if path.is_file() else {}
-        result = label_video(
+        result = label_video_once(
             path,
             self._model,
             partial=self._outputs.on_error == "partial",
             on_progress=lambda done: self._advance(path, done),
             opening=opening,
         )
-        report_path = self._out / f"{path.stem}{REPORT}"
         with _staging(self._out) as staging:
             self._write_labels(staging, path, result)
-            files = self._outputs.files(path)
+            overlay_failure = self._write_overlay(staging, path, result) if self._outputs.overlay else ""
+            files = tuple(name for name in files if (staging / name).exists())
             report = LabelReport(video, self._described_model, files, len(result.labels), result.report)
+            if video and describe_video(path) != video:  # nothing was replaced so far
+                raise InputError(f"{path}: changed while it was read")
             before = LabelReport.read(report_path)
             report_path.unlink(missing_ok=True)  # the video is not finished until the report is written again
             for name in files:
@@ -297,28 +324,37 @@ class _Videos:
         for name in set(before.files if before else ()) - set(files):
             (self._out / name).unlink(missing_ok=True)
         report.write(report_path)
-        return report
+        return report, overlay_failure
 
     def _write_labels(self, folder: Path, path: Path, result: VideoLabels) -> None:
-        """Write the output that is asked for, of the labels of the video at `path`, into a folder."""
-        labels, probabilities = result.labels, result.probabilities
+        """Write the labels of the video at `path`, in each format that is asked for, into a folder."""
         label_space = self._model.spec.label_space
-        predicted = Predicted(labels, probabilities, result.pts_seconds, result.frame_seconds, label_space)
+        predicted = Predicted(
+            result.labels, result.probabilities, result.pts_seconds, result.frame_seconds, label_space
+        )
         for name in self._outputs.formats:
             for suffix, write in FORMATS[name].items():
                 write(folder / f"{path.stem}{suffix}", predicted, source_of(self._model))
-        if not self._outputs.overlay:
-            return
-        assert result.index is not None  # or `check_outputs` had raised
-        with PyAVReader(result.index) as video:
-            write_overlay(
-                video,
-                folder / f"{path.stem}{OVERLAY}",
-                labels=labels,
-                probabilities=probabilities,
-                label_space=label_space,
-                on_frames=lambda num_drawn: self._check_stopped(),
-            )
+
+    def _write_overlay(self, folder: Path, path: Path, result: VideoLabels) -> str:
+        """Draw the labels on the video, into a folder. Returns why that failed, "" where it did not."""
+        assert result.index is not None  # or `check_outputs` had refused
+        try:
+            with PyAVReader(result.index) as video:
+                write_overlay(
+                    video,
+                    folder / f"{path.stem}{OVERLAY}",
+                    labels=result.labels,
+                    probabilities=result.probabilities,
+                    label_space=self._model.spec.label_space,
+                    longest_step_seconds=float(np.diff(result.pts_seconds).max(initial=0)),
+                    on_frames=lambda num_drawn: self._check_stopped(),
+                )
+        except _Stopped:
+            raise
+        except Exception as error:
+            return describe_failure(error, self._out)
+        return ""
 
     def _check_stopped(self) -> None:
         if self._stopped.is_set():
@@ -329,7 +365,7 @@ class _Videos:
         with self._lock:
             self._num_done[path] = num_done
             self._num_frames[path] = max(num_done, self._num_frames[path])
-            self._on_progress(self._progress())
+            self._show_progress()
 
     def _count(self, path: Path | None = None, **counts: int) -> None:
         with self._lock:
@@ -338,20 +374,27 @@ class _Videos:
             if path is not None:
                 self._num_videos_done += 1
                 self._num_frames[path] = self._num_done.setdefault(path, 0)
-                self._on_progress(self._progress())
+                self._show_progress()
 
-    def _progress(self) -> Progress:
+    def _show_progress(self) -> None:
         num_done, num_frames = sum(self._num_done.values()), sum(self._num_frames.values())
-        return Progress(num_done, num_frames, self._num_videos_done, len(self._num_frames))
+        try:
+            self._on_progress(Progress(num_done, num_frames, self._num_videos_done, len(self._num_frames)))
+        except Exception as error:  # of the caller, not of the video
+            raise _Stopped from error
 
 
 def _estimate_num_frames(path: Path) -> int:
+    try:
+        return _count_frames(path)
+    except Exception:  # reported when the file is read
+        return 0
+
+
+def _count_frames(path: Path) -> int:
     if path.suffix.lower() != FEATURE_SUFFIX:
         return estimate_num_frames(path)
-    try:
-        return len(np.load(path, mmap_mode="r"))
-    except (OSError, ValueError, TypeError):  # reported when it is read
-        return 0
+    return len(np.load(path, mmap_mode="r"))
 
 
 def _row(path: Path, report: LabelReport) -> DecodeRow | None:
@@ -366,8 +409,7 @@ STAGING = f".labelling.{socket.gethostname()}."  # and the process id, which sho
 @contextmanager
 def _staging(out: Path) -> Iterator[Path]:
     """Make a folder in `out` for files that are being written; it is removed at the end."""
-    folder = out / f"{STAGING}{os.getpid()}.{threading.get_ident()}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}{os.getpid()}.", dir=out))
     try:
         yield folder
     finally:
@@ -375,11 +417,11 @@ def _staging(out: Path) -> Iterator[Path]:
 
 
 def _sweep(out: Path) -> None:
-    """Remove the folders of calls that were killed on this machine."""
-    for folder in out.glob(f"{STAGING}*"):
-        process = folder.name.removeprefix(STAGING).split(".")[0]
-        if process.isdigit() and not _is_alive(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove what calls left behind that were killed on this machine."""
+    for folder in out.glob(f"{glob.escape(STAGING)}*"):
+        process = re.fullmatch(r"([0-9]{1,9})\..+", folder.name.removeprefix(STAGING))
+        if process and not _is_alive(int(process[1])):
+            shutil.rmtree(folder, ignore_errors=True)  # which follows no link
 
 
 def _is_alive(process: int) -> bool:

@@ -4,15 +4,20 @@ The report is written last: a video that has one is finished, and need not be la
 """
 
 import csv
+import io
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.annotations.exports import LabelSource
+from pydantic import TypeAdapter
+
+from pipeline.annotations.exports import FORMATS, LabelSource
 from pipeline.annotations.layouts import DECODE_REPORT
-from pipeline.files import replacing
+from pipeline.errors import InputError
+from pipeline.files import OVERLAY, read_bounded, replacing
 from pipeline.labelling.model import Model
 from pipeline.video.types import DecodeReport
 
@@ -20,6 +25,9 @@ REPORT = ".report.json"  # after a video's stem
 # The columns that older versions did not write: it was always PyAV that read, and nothing was noted.
 ABSENT_IN_OLDER = {"reader": "pyav", "notes": ""}
 DECODED = tuple(field.name for field in fields(DecodeReport))
+COUNTS = ("decoded_frames", "failed_frames", "substituted_frames")
+MAX_REPORT_BYTES = 1 << 20
+MAX_DECODE_REPORT_BYTES = 1 << 26  # the rows of some 300,000 videos
 
 
 @dataclass(frozen=True)
@@ -53,18 +61,20 @@ class LabelReport:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Read a report; None where there is none, or it is not of this version."""
+        """Read a report; None where there is none that this version wrote.
+
+        Somebody else may have written it: one that names files which are not written for its video is not taken.
+        """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values["decoding"] is not None:
-                values["decoding"] = DecodeReport(**_tuples(values["decoding"]))
-            return cls(**_tuples(values))
-        except (OSError, ValueError, KeyError, TypeError):
+            report = TypeAdapter(cls).validate_json(read_bounded(path, max_bytes=MAX_REPORT_BYTES))
+        except (OSError, ValueError):
             return None
+        return report if set(report.files) <= files_of(path.name.removesuffix(REPORT)) else None
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def files_of(stem: str) -> set[str]:
+    """The names of all files that labelling a video of this stem can write beside its report."""
+    return {f"{stem}{suffix}" for suffixes in FORMATS.values() for suffix in suffixes} | {f"{stem}{OVERLAY}"}
 
 
 def describe_video(path: Path) -> dict[str, Any]:
@@ -122,12 +132,7 @@ def write_decode_report(folder: Path, rows: Iterable[DecodeRow]) -> None:
         return
     path = folder / DECODE_REPORT
     header = ["stem", "outcome", *DECODED]
-    table = {}
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.DictReader(file)
-            if set(header) - set(ABSENT_IN_OLDER) <= set(lines.fieldnames or ()) <= set(header):
-                table = {row["stem"]: ABSENT_IN_OLDER | row for row in lines}
+    table = {row["stem"]: row for row in _read_rows(path)}
     table |= {row.stem: row.cells() for row in rows}
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, header, lineterminator="\n")
@@ -145,8 +150,28 @@ def count_frames(decode_report: Path, stems: set[str]) -> dict[str, int]:
     Returns:
         decoded_frames, failed_frames and substituted_frames.
     """
-    with decode_report.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["stem"] in stems]
-    return {
-        name: sum(int(row[name]) for row in rows) for name in ("decoded_frames", "failed_frames", "substituted_frames")
-    }
+    rows = [row for row in _read_rows(decode_report) if row["stem"] in stems]
+    return {name: sum(int(row[name]) for row in rows) for name in COUNTS}
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a decode_report.csv that are whole; none of a file that is not one.
+
+    A report is only a summary, which the next call writes again: what cannot be read of it ends no call.
+    """
+    header = ["stem", "outcome", *DECODED]
+    try:
+        text = read_bounded(path, max_bytes=MAX_DECODE_REPORT_BYTES).decode()
+        lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        if not set(header) - set(ABSENT_IN_OLDER) <= set(lines.fieldnames or ()) <= set(header):
+            return []
+        rows = [ABSENT_IN_OLDER | row for row in lines]
+    except (OSError, InputError, UnicodeDecodeError, csv.Error):
+        return []
+    return [row for row in rows if _is_whole(row)]
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    """Whether no cell of a row is missing or too many, and the numbers are numbers."""
+    cells = all(isinstance(name, str) and isinstance(cell, str) for name, cell in row.items())
+    return cells and all(re.fullmatch("[0-9]{1,18}", row[name]) for name in COUNTS)

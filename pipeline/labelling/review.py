@@ -16,14 +16,14 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.annotations.read import find_annotation, read_annotation
-from pipeline.drawing.strips import read_strips, spread_frames, write_jpeg
-from pipeline.errors import InputError, describe_os_error
+from pipeline.drawing.strips import is_strip, read_strips, spread_frames, write_jpeg
+from pipeline.errors import InputError, name_failure
+from pipeline.files import check_is_no_folder
 from pipeline.labelling.model import Model
 from pipeline.labelling.review_page import PAGE, TABLE, ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains, name_stretch
 from pipeline.labelling.video import VideoLabels, label_video
 from pipeline.text.wording import counted
-from pipeline.video.types import VideoError
 
 STRIPS = "strips"  # the folder of the pictures, in that of the list
 STRIP = re.compile(r".*_\d+-\d+\.jpg")
@@ -127,9 +127,13 @@ def review_files(
         listing: The limits of the list.
         given: The label files that people wrote, by stem, see `find_given`.
         on_failure: It is called with one sentence for each file that cannot be labelled, or whose frames cannot be
-            shown; the others are still reviewed.
+            shown, whatever was raised; the others are still reviewed.
         on_progress: It is called with a file and the number of its frames that are labelled so far.
+
+    Raises:
+        InputError: A folder or a link in `out` is in the place of what is written.
     """
+    _check_places(out)
     listed: list[ReviewItem] = []
     labelled: dict[str, Path] = {}
     num_failed = 0
@@ -137,12 +141,8 @@ def review_files(
         try:
             _check_is_first(path, labelled.get(path.stem))
             found = review_video(path, model, listing=listing, given=given.get(path.stem), on_progress=on_progress)
-        except InputError as error:
-            on_failure(str(error))
-            num_failed += 1
-            continue
-        except OSError as error:  # no permission to read it
-            on_failure(f"{path}: could not be labelled: {describe_os_error(error)}")
+        except Exception as error:  # a decoder or a runtime may raise anything
+            on_failure(name_failure(path, "could not be labelled", error, out))
             num_failed += 1
             continue
         labelled[path.stem] = path
@@ -237,8 +237,9 @@ def _with_pictures(
                 picture = f"{STRIPS}/{stem}_{start}-{stop}.jpg"
                 write_jpeg(out / picture, strip)
                 listed[position] = replace(listed[position], video=video, picture=picture)
-        except VideoError as error:
-            on_failure(f"{error}; its stretches are listed without pictures")
+        except Exception as error:
+            failure = name_failure(path, "its frames could not be shown", error, out)
+            on_failure(f"{failure}; its stretches are listed without pictures")
             num_failed += 1
     return listed, num_failed
 
@@ -250,8 +251,20 @@ def _write(outcome: ReviewOutcome, model: Model, out: Path) -> None:
     write_page(out / PAGE, outcome.listed, label_space, summary=outcome.describe())
     shown = {item.picture for item in outcome.listed}
     for path in (out / STRIPS).glob("*.jpg"):
-        if STRIP.fullmatch(path.name) and f"{STRIPS}/{path.name}" not in shown:
+        if STRIP.fullmatch(path.name) and f"{STRIPS}/{path.name}" not in shown and is_strip(path):
             path.unlink()
+
+
+def _check_places(out: Path) -> None:
+    """Raise InputError, before there is work to lose, where something in `out` is in the place of what is written."""
+    for name in (TABLE, PAGE):
+        check_is_no_folder(out / name)
+    strips = out / STRIPS
+    if strips.is_symlink() or (strips.exists() and not strips.is_dir()):
+        raise InputError(
+            f"{strips}: got a link or a file, expected a folder or nothing there: pictures are written into it, and not"
+            " through a link: move it away, or write elsewhere"
+        )
 
 
 def _check_is_first(path: Path, other: Path | None) -> None:

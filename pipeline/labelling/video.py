@@ -16,7 +16,7 @@ from pipeline.datasets.features import read_feature_file
 from pipeline.encoding.types import Runtime
 from pipeline.encoding.video import encode_video
 from pipeline.errors import InputError
-from pipeline.files import check_name
+from pipeline.files import check_name, read_unchanged
 from pipeline.labelling.model import Model
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered
@@ -83,8 +83,23 @@ def label_video(
     Raises:
         DamagedVideoError: Not all frames of a video can be read, and `partial` is not set or none can be; or the
             model's reader refuses the video.
-        InputError: The file is not of the kind that the model takes, or its name is not text.
+        InputError: The file is not of the kind that the model takes, its name is not text, or it changed twice while
+            it was read: where it changed once, it is read again.
     """
+    return read_unchanged(
+        path, lambda: label_video_once(path, model, partial=partial, on_progress=on_progress, opening=opening)
+    )
+
+
+def label_video_once(
+    path: Path,
+    model: Model,
+    *,
+    partial: bool = False,
+    on_progress: Callable[[int], None] = lambda num_frames: None,
+    opening: OpenScaled = open_scaled,
+) -> VideoLabels:
+    """Label a video as `label_video` does, but leave it to the caller to notice whether the file changed meanwhile."""
     check_name(path)
     if model.runtime is None:
         features = _read_given_features(path, model)
