@@ -70,6 +70,7 @@ def describe_failure(error: Exception, log_folder: Path) -> str:
 
 def _append(path: Path, text: str) -> None:
     """Append to a file, but not through a link, and not to a pipe."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open(os.open(path, flags, 0o666), "a", encoding="utf-8", errors="backslashreplace") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

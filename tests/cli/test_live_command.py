@@ -281,3 +281,25 @@ def test_a_signal_ends_the_command_cleanly_while_it_waits_for_a_lost_stream(numb
     summary = re.fullmatch(SUMMARY, printed.strip())
     assert summary
     assert int(summary[1]) == len(rows_of(path))
+
+
+def test_whatever_a_live_source_raises_is_one_sentence_and_a_log(video_model, tmp_path, capsys, monkeypatch):
+    from pipeline.labelling.live import LiveSession
+
+    whole, out = LiveSession._label, tmp_path / "out"
+
+    def fail(session: LiveSession, taken: list) -> list:
+        if session.num_labelled:
+            raise RuntimeError("shapes differ")
+        return whole(session, taken)
+
+    monkeypatch.setattr(LiveSession, "_label", fail)
+    video = write_other_container(tmp_path / "clip.mkv", "libx264")
+    assert label("--follow", video, "--idle", "0.3", model=video_model, out=out) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    log = out / "framescribe_errors.log"
+    assert last == (
+        f"framescribe: {video}: could not be labelled further: RuntimeError: shapes differ (the traceback is in {log})"
+    )
+    assert "shapes differ" in log.read_text()
+    assert len(rows_of(out / "clip.live.csv")) > 0
