@@ -16,12 +16,25 @@ from pipeline.scores import CaptionMonitor, LabelMonitor
 
 Fraction01 = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+MAX_STEP_FRAMES = 10_000
+# The sizes of a model, and of what it computes on, have bounds far above what is useful: a checkpoint may come from a
+# stranger, and a size that was changed in it must not take all memory.
+Size = Annotated[int, Field(ge=1, le=65_536)]
+NumLayers = Annotated[int, Field(ge=1, le=100)]
+SegmentFrames = Annotated[int, Field(ge=1, le=1_000_000_000)]
+NumFrames = Annotated[int, Field(ge=1, le=MAX_STEP_FRAMES)]
+Side = Annotated[int, Field(ge=1, le=2048)]  # pixels
+Grid = Annotated[int, Field(ge=1, le=256)]
+Stride = Annotated[int, Field(ge=1, le=1024)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+NumBeams = Annotated[int, Field(ge=1, le=1000)]
+NumWords = Annotated[int, Field(ge=1, le=1000)]
 
 
 class Section(BaseModel):
     """A section of params.yaml: immutable, and strict about its keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Scenes(Section):
@@ -56,7 +69,7 @@ class Pixels(Section):
     """The region of interest: x, y, width and height. null takes the whole frame."""
     crop_unit: Literal["pixels", "fractions"]
     """The unit of `crop`: pixels, or fractions of the width and the height of the frame."""
-    size: tuple[Positive, Positive] | None
+    size: tuple[Side, Side] | None
     """The height and the width to which the region is scaled, in pixels. null takes the size that the encoder was
     trained at."""
     color: Literal["rgb", "grey"]
@@ -170,7 +183,7 @@ class Encoder(Section):
     classification network of torchvision."""
     weights: str | None
     """The weights to start from: imagenet, or the path of a weights file. null starts from random weights."""
-    grid: Positive
+    grid: Grid
     """The last feature map is averaged to grid x grid cells."""
     training: Literal["frozen", "frame_classifier", "end_to_end"]
     """frozen: the encoder is not trained. frame_classifier: it is first trained to classify single frames, and then
@@ -178,7 +191,7 @@ class Encoder(Section):
     batch_norm: Literal["frozen", "group_norm", "trained"]
     """What happens to batch normalization while the encoder is trained: it is frozen, replaced by group
     normalization, or trained."""
-    batch_size: Positive
+    batch_size: BatchSize
     """How many frames are encoded in one batch."""
     learning_rate: Annotated[float, Field(gt=0)]
     """The learning rate of the encoder's weights, where they are trained."""
@@ -199,9 +212,9 @@ class LabellerSettings(Section):
 
     cell: Literal["none", "tanh", "relu", "gru", "lstm"]
     """The kind of recurrent cell. none: no recurrent network, each frame is classified by itself."""
-    hidden_size: Positive
+    hidden_size: Size
     """The number of hidden units of each layer, in each direction."""
-    num_layers: Positive = 1
+    num_layers: NumLayers = 1
     """The number of recurrent layers."""
     bidirectional: bool = False
     """Whether the network reads the video in both directions. Live labelling needs false."""
@@ -211,16 +224,16 @@ class LabellerSettings(Section):
     """many_to_many: a label for each frame. many_to_one: one label for the whole video."""
     inputs: Literal["features", "deltas", "both"] = "features"
     """What the network reads: the features, their change over the last `delta_frames` frames, or both."""
-    delta_frames: Positive = 4
+    delta_frames: NumFrames = 4
     """The number of frames over which a change of the features is taken."""
-    min_segment_frames: Positive | Literal["auto"] = 1
+    min_segment_frames: SegmentFrames | Literal["auto"] = 1
     """Predicted segments that are shorter are merged into a neighbour. 1 merges none. auto takes the length with the
     best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment. Training
     writes the number that it found into the checkpoint."""
     normalize: Literal["frame", "video"] = "frame"
     """How features are brought to one scale. frame: each frame by itself. video: each feature over its video, which
     takes out what all frames of a video share. With video, train on whole videos (`training.window_frames` null)."""
-    pool_frames: Positive | Literal["auto"] = 1
+    pool_frames: NumFrames | Literal["auto"] = 1
     """The recurrent network reads means of so many frames. auto takes 0.2 of the median training segment, and training
     writes the number into the checkpoint."""
     # Checkpoints from before there was a choice do not name it.
@@ -260,12 +273,12 @@ class ImageEncoder(Section):
     """The network: efficientnet_lite0, or the name of any classification network of torchvision."""
     weights: str | None
     """The weights: imagenet, or the path of a weights file. null takes random weights."""
-    grid: Positive
+    grid: Grid
     """The map is averaged to grid x grid regions."""
-    stride: Positive | None
+    stride: Stride | None
     """Which feature map is used. null takes the last one. 16 takes the last map whose cells are 16 pixels apart, for
     small things."""
-    batch_size: Positive
+    batch_size: BatchSize
     """How many images are encoded in one batch."""
 
 
@@ -346,9 +359,9 @@ class CaptionTraining(Section):
 class Decoding(Section):
     """How the search for a caption works. The command line can change the number of beams."""
 
-    beam_size: Positive
+    beam_size: NumBeams
     """The number of beginnings of sentences that the beam search keeps."""
-    max_words: Positive = Field(validation_alias=AliasChoices("max_words", "most_words"))
+    max_words: NumWords = Field(validation_alias=AliasChoices("max_words", "most_words"))
     """The longest caption, in words. The words of a prefix do not count."""
     length_penalty: Annotated[float, Field(ge=0)]
     """How much the length of a sentence counts. 0 compares sums of log-probabilities, 1 compares their means."""
@@ -359,11 +372,11 @@ class CaptionerSettings(Section):
 
     cell: Literal["gru", "lstm"]
     """The kind of recurrent cell."""
-    embedding_size: Positive
+    embedding_size: Size
     """The number of values that represent a word."""
-    hidden_size: Positive
+    hidden_size: Size
     """The number of hidden units. It must be a multiple of `num_heads`."""
-    num_heads: Positive
+    num_heads: Size
     """The number of places in the image that the network can look at for one word."""
     dropout: Fraction01
     """The share of the values of words and hidden states that training drops, the same ones at each step."""

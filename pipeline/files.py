@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from pipeline.errors import InputError
 
@@ -64,14 +64,37 @@ def read_bounded(path: Path, *, max_bytes: int) -> bytes:
         OSError: The file is missing, or cannot be read.
         InputError: It is not a regular file but a pipe or a device, for instance, or it is larger.
     """
-    # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise InputError(f"{path}: is not a regular file but a folder, a pipe or a device")
+    with _open_regular(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise InputError(f"{path}: has more than {max_bytes} bytes, expected at most so many: is it another file?")
     return content
+
+
+def check_is_regular(path: Path, *, max_bytes: int) -> None:
+    """Check that a file can be read to its end.
+
+    Args:
+        path: The file.
+        max_bytes: The size that no valid file exceeds.
+
+    Raises:
+        OSError: The file is missing, or cannot be read.
+        InputError: It is not a regular file but a pipe or a device, for instance, or it is larger.
+    """
+    with _open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+    if size > max_bytes:
+        raise InputError(f"{path}: has {size} bytes, expected at most {max_bytes}: is it another file?")
+
+
+@contextmanager
+def _open_regular(path: Path) -> Iterator[BinaryIO]:
+    # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InputError(f"{path}: is not a regular file but a pipe or a device")
+        yield file
 
 
 def read_unchanged(path: Path, read: Callable[[], Result]) -> Result:

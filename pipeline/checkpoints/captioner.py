@@ -10,10 +10,18 @@ from typing import Literal
 import torch
 
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_encoder
-from pipeline.checkpoints.storage import SPEC, Lineage, load_weights, read_spec, save_spec, save_weights
+from pipeline.checkpoints.storage import (
+    SPEC,
+    Lineage,
+    check_num_weights,
+    load_weights,
+    read_spec,
+    save_spec,
+    save_weights,
+)
 from pipeline.config import CaptionerSettings, Section
 from pipeline.errors import InputError
-from pipeline.models.captioner import Captioner
+from pipeline.models.captioner import Captioner, least_num_weights
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.text.vocabulary import Vocabulary
 
@@ -94,7 +102,12 @@ def load_captioner(folder: Path, *, device: torch.device) -> CaptionCheckpoint:
         vocabulary = Vocabulary(spec.words)
     except InputError as error:
         raise InputError(f"{folder / SPEC}: {error}") from None
-    frame_encoder = rebuild_encoder(spec.encoder, folder / SPEC)
+    frame_encoder = rebuild_encoder(spec.encoder, folder, SPEC)
+    encoder = frame_encoder.encoder
+    described = least_num_weights(
+        spec.captioner, num_channels=encoder.num_channels, num_words=len(vocabulary), num_regions=encoder.grid**2
+    )
+    check_num_weights(folder, "captioner", described)
     captioner = make_captioner(spec.captioner, frame_encoder.encoder, num_words=len(vocabulary))
     load_weights(folder, {"captioner": captioner, "encoder": frame_encoder.encoder})
     captioner.to(device).eval()

@@ -1,24 +1,36 @@
 """An encoder with its preprocessing: its description in a checkpoint, and functions to make, save and load it."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import PositiveInt
+import torch
 
-from pipeline.checkpoints.storage import ENCODER_SPEC, load_weights, parse_spec, read_text, save_weights
-from pipeline.config import Pixels, Section
+from pipeline.checkpoints.storage import (
+    ENCODER_SPEC,
+    check_num_weights,
+    count_weights,
+    load_weights,
+    parse_spec,
+    read_text,
+    save_weights,
+)
+from pipeline.config import BatchSize, Grid, Pixels, Section, Side, Stride
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.models.encoders.encoder import BatchNormMode, Encoder, build_encoder
+from pipeline.models.encoders.encoder import LITE0, SMALL_CNN, BatchNormMode, Encoder, build_encoder, encoder_names
 from pipeline.video.preprocess import Preprocess
+
+SMALL_ENCODER = 2_000_000  # weights, which are built in no time
 
 
 class PreprocessSpec(Section):
     """The fields of `Preprocess`, which documents them."""
 
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     crop: tuple[float, float, float, float] | None
     crop_unit: Literal["pixels", "fractions"]
     color: Literal["rgb", "grey"]
@@ -39,10 +51,10 @@ class EncoderSpec(Section):
     """
 
     name: str
-    grid: PositiveInt
-    stride: PositiveInt | None = None  # older checkpoints, written before there was a choice, do not name it
+    grid: Grid
+    stride: Stride | None = None  # older checkpoints, written before there was a choice, do not name it
     batch_norm: BatchNormMode
-    batch_size: PositiveInt
+    batch_size: BatchSize
     preprocess: PreprocessSpec
 
 
@@ -142,26 +154,64 @@ def load_encoder(folder: Path) -> FrameEncoder | None:
     text = read_text(folder / ENCODER_SPEC, missing=f"{folder}: holds no encoder: make one with `dvc repro`")
     if text.strip() == "null":
         return None
-    frame_encoder = rebuild_encoder(parse_spec(EncoderSpec, text, folder / ENCODER_SPEC), folder / ENCODER_SPEC)
+    spec = parse_spec(EncoderSpec, text, folder / ENCODER_SPEC)
+    frame_encoder = rebuild_encoder(spec, folder, ENCODER_SPEC)
     load_weights(folder, {"encoder": frame_encoder.encoder})
     frame_encoder.encoder.eval()
     return frame_encoder
 
 
-def rebuild_encoder(spec: EncoderSpec, path: Path) -> FrameEncoder:
+def rebuild_encoder(spec: EncoderSpec, folder: Path, file: str) -> FrameEncoder:
     """Build an encoder with random weights; the caller loads its weights.
 
     Args:
         spec: The description of the encoder.
-        path: The file that the description was read from, for messages.
+        folder: The checkpoint that has its weights.
+        file: The name of the file in it that the description was read from, for messages.
 
     Raises:
-        InputError: The description does not describe an encoder.
+        InputError: The description does not describe an encoder, or one that is larger than its weights.
     """
+    if _num_published_weights(spec.name) > 2 * count_weights(folder, "encoder") + SMALL_ENCODER:
+        with _naming(folder / file):
+            num_weights = _num_weights(spec)
+        check_num_weights(folder, "encoder", num_weights)
+    with _naming(folder / file):
+        frame_encoder = FrameEncoder(spec, _build(spec))
+        frame_encoder.encoder.check_size(*frame_encoder.preprocess.size)
+    return frame_encoder
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in which the description of an encoder is wrong."""
     try:
-        encoder = build_encoder(spec.name, weights=None, grid=spec.grid, stride=spec.stride, batch_norm=spec.batch_norm)
-        frame_encoder = FrameEncoder(spec, encoder)
-        encoder.check_size(*frame_encoder.preprocess.size)
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return frame_encoder
+
+
+def _build(spec: EncoderSpec) -> Encoder:
+    return build_encoder(spec.name, weights=None, grid=spec.grid, stride=spec.stride, batch_norm=spec.batch_norm)
+
+
+def _num_weights(spec: EncoderSpec) -> int:
+    """Return how many weights an encoder has, without memory for them.
+
+    That takes seconds, and is only done where the encoder is probably too large. Some networks (regnet) cannot be built
+    so: they count as 0, and the largest takes 2.6 GB.
+    """
+    try:
+        with torch.device("meta"):
+            return sum(weight.numel() for weight in _build(spec).parameters())
+    except NotImplementedError:
+        return 0
+
+
+def _num_published_weights(name: str) -> int:
+    """Return how many weights a network of torchvision has; 0 for our own, which are small, and an unknown name."""
+    if name in (LITE0, SMALL_CNN) or name not in encoder_names():
+        return 0
+    import torchvision
+
+    return torchvision.models.get_model_weights(name).DEFAULT.meta["num_params"]

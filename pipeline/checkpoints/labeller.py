@@ -9,16 +9,27 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import nn
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_encoder
-from pipeline.checkpoints.storage import SPEC, Lineage, load_weights, read_spec, save_spec, save_weights
+from pipeline.checkpoints.storage import (
+    SPEC,
+    Lineage,
+    check_num_weights,
+    load_weights,
+    read_spec,
+    save_spec,
+    save_weights,
+)
 from pipeline.config import LabellerSettings, Section
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import Encoder
-from pipeline.models.labeller import Labeller
+from pipeline.models.labeller import Labeller, least_num_weights
+
+MAX_FEATURES = 10_000_000
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # training finds none below 0.05 or above 20
 
 
 class CheckpointSpec(Section):
@@ -41,10 +52,10 @@ class CheckpointSpec(Section):
     kind: Literal["labeller"] = "labeller"
     classes: tuple[str, ...] = Field(min_length=1)
     background: str | None
-    num_features: PositiveInt
+    num_features: int = Field(ge=1, le=MAX_FEATURES)
     encoder: EncoderSpec | None
     labeller: LabellerSettings
-    temperature: PositiveFloat = 1.0
+    temperature: float = Field(default=1.0, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     lineage: Lineage
 
     @model_validator(mode="after")
@@ -132,11 +143,14 @@ def load_checkpoint(folder: Path, *, device: torch.device, label_space: LabelSpa
     spec = read_spec(folder, CheckpointSpec, kind="labeller")
     if label_space is not None and (change := spec.label_space.describe_change(label_space)):
         raise InputError(f"{folder}: {change}")
-    labeller = Labeller(spec.labeller, num_features=spec.num_features, num_classes=spec.label_space.num_classes)
+    num_classes = spec.label_space.num_classes
+    described = least_num_weights(spec.labeller, num_features=spec.num_features, num_classes=num_classes)
+    check_num_weights(folder, "labeller", described)
+    labeller = Labeller(spec.labeller, num_features=spec.num_features, num_classes=num_classes)
     modules: dict[str, nn.Module] = {"labeller": labeller}
     frame_encoder = None
     if spec.encoder:
-        frame_encoder = rebuild_encoder(spec.encoder, folder / SPEC)
+        frame_encoder = rebuild_encoder(spec.encoder, folder, SPEC)
         if frame_encoder.encoder.num_features != spec.num_features:
             raise InputError(
                 f"{folder / SPEC}: its encoder gives {frame_encoder.encoder.num_features} features per frame, its"

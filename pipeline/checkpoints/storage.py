@@ -5,19 +5,24 @@ nothing else.
 """
 
 import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
 from pipeline.config import Section
 from pipeline.errors import InputError
-from pipeline.files import replacing
+from pipeline.files import check_is_regular, read_bounded, replacing
 
 SPEC, ENCODER_SPEC, WEIGHTS = "checkpoint.json", "encoder.json", "weights.safetensors"
+MAX_SPEC_BYTES = 1 << 24  # a vocabulary of 100,000 words takes 2 MB
+MAX_WEIGHTS_BYTES = 1 << 33  # the largest network of torchvision takes 2.6 GB
 SpecType = TypeVar("SpecType", bound=Section)
 
 
@@ -84,7 +89,7 @@ def _kind(text: str) -> str | None:
     """
     try:
         fields = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also a number of too many digits, or brackets within brackets
         return None
     return fields.get("kind", "labeller") if isinstance(fields, dict) else None
 
@@ -97,10 +102,10 @@ def read_text(path: Path, *, missing: str) -> str:
         missing: The message of the error where the file is missing.
 
     Raises:
-        InputError: The file is missing, or is not text.
+        InputError: The file is missing, is not text, or is no file that a checkpoint can have.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bounded(path, max_bytes=MAX_SPEC_BYTES).decode()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(missing) from None
     except UnicodeDecodeError:
@@ -142,6 +147,56 @@ def save_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
         path.write_bytes(save(tensors))  # the save_file of safetensors makes files that only their owner can read
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what reading a file of weights raises into an InputError, and refuse what is no such file."""
+    try:
+        check_is_regular(path, max_bytes=MAX_WEIGHTS_BYTES)
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: is missing: the checkpoint is not whole") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, expected a file of weights") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: cannot be read ({error}): was it cut short?") from None
+
+
+def count_weights(folder: Path, module: str) -> int:
+    """Return how many numbers the file of weights has for a module. None of them is read.
+
+    Args:
+        folder: The checkpoint.
+        module: The name of the module, see `save_weights`.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    with _reading(folder / WEIGHTS), safe_open(folder / WEIGHTS, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(f"{module}.")]  # noqa: SIM118  it is not a mapping
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+
+
+def check_num_weights(folder: Path, module: str, described: int) -> None:
+    """Check, before a module is built, that its file of weights is as large as its description says.
+
+    A description that somebody changed could otherwise ask for more memory than there is.
+
+    Args:
+        folder: The checkpoint.
+        module: The name of the module, see `save_weights`.
+        described: How many numbers a module of this description has at least.
+
+    Raises:
+        InputError: The file has fewer numbers, or is missing or broken.
+    """
+    stored = count_weights(folder, module)
+    if described > stored:
+        raise InputError(
+            f"{folder / WEIGHTS}: does not fit the model that is described beside it: it has {stored} weights of the"
+            f" {module}, expected at least {described}: was {SPEC} changed?"
+        )
+
+
 def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
     """Load the tensors that `save_weights` wrote, strictly.
 
@@ -153,12 +208,8 @@ def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
         InputError: The file is missing or broken, or does not fit the modules.
     """
     path = folder / WEIGHTS
-    try:
+    with _reading(path):
         tensors = load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: is missing: the checkpoint is not whole") from None
-    except SafetensorError as error:
-        raise InputError(f"{path}: cannot be read ({error}): was it cut short?") from None
     expected = {
         f"{prefix}.{name}": tensor for prefix, module in modules.items() for name, tensor in module.state_dict().items()
     }

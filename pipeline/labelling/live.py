@@ -24,6 +24,7 @@ from pipeline.annotations.layouts import LIVE, PREDICTED_FRAMES_HEADER
 from pipeline.annotations.write import frame_row
 from pipeline.errors import InputError
 from pipeline.labelling.model import Model
+from pipeline.labelling.video import check_numbers
 from pipeline.models.labeller import LabellerState
 from pipeline.postprocessing.smoothing import CausalSmoother
 from pipeline.postprocessing.temperature import tempered
@@ -256,6 +257,7 @@ class LiveSession:
     def _label(self, taken: Sequence[Captured]) -> list[LiveLabel]:
         pixels = np.stack([captured.frame.pixels for captured in taken])
         probabilities, self._state = self._network(pixels, self._state)
+        check_numbers(self.source.name, probabilities)
         self._unlabelled.extend(zip(taken, tempered(probabilities, self._temperature), strict=True))
         return self._named([label for best in probabilities.argmax(1).tolist() for label in self._smoother.add(best)])
 

@@ -104,6 +104,7 @@ def label_video_once(
     if model.runtime is None:
         features = _read_given_features(path, model)
         probabilities = model.checkpoint.labeller.predict([features])
+        check_numbers(path, probabilities)
         on_progress(len(features))
         times = np.full(len(features), np.nan)
         return postprocess(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
@@ -120,6 +121,12 @@ def label_video_once(
             raise _unreadable(path, error, name) from error
         with _open_surveyed(path, preprocess, error, opening, partial=partial) as reader:
             return _label_frames(reader, model, model.runtime, on_progress)
+
+
+def check_numbers(source: Path | str, probabilities: np.ndarray) -> None:
+    """Raise InputError where the network computed something else than numbers, which smoothing would make labels of."""
+    if not np.isfinite(probabilities).all():
+        raise InputError(f"{source}: the model computes NaN for it: were its weights or its preprocessing changed?")
 
 
 def postprocess(
@@ -145,6 +152,7 @@ def _label_frames(
     times: list[np.ndarray] = []
     with _own_stream(model.device):
         probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, on_progress))
+    check_numbers(reader.properties.path, probabilities)
     frame_seconds = float(1 / reader.properties.frame_rate)
     postprocessed = postprocess(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
     is_lost = reader.index.is_lost

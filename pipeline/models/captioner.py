@@ -345,3 +345,10 @@ class Captioner(nn.Module):
 
     def _logits(self, mixed: Tensor) -> Tensor:
         return linear(self.dropout(mixed), self.embedding.weight, self.word_bias)
+
+
+def least_num_weights(settings: CaptionerSettings, *, num_channels: int, num_words: int, num_regions: int) -> int:
+    """How many weights such a captioner has at least, without building it: those of its large matrices."""
+    hidden, embedding = settings.hidden_size, settings.embedding_size
+    inside = hidden * (num_channels + num_regions + 6 * hidden + 3 * embedding)
+    return inside + num_words * embedding

@@ -323,6 +323,14 @@ class EndToEnd(nn.Module):
         return self.labeller(features, lengths=lengths, state=state)
 
 
+def least_num_weights(settings: LabellerSettings, *, num_features: int, num_classes: int) -> int:
+    """How many weights such a labeller has at least, without building it: those of its large matrices."""
+    hidden = settings.hidden_size
+    num_projections = (settings.inputs != "deltas") + (settings.inputs != "features")
+    recurrent = 0 if settings.cell == "none" else settings.num_layers * hidden**2 * (2 if settings.bidirectional else 1)
+    return num_projections * num_features * hidden + recurrent + hidden * num_classes
+
+
 def _recurrent(settings: LabellerSettings) -> RNN | GRU | LSTM | None:
     """Build the recurrent network between two linear layers of H units, with freshly drawn weights."""
     size = settings.hidden_size

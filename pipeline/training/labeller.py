@@ -15,7 +15,7 @@ from torch import nn
 from pipeline.annotations.segments import median_segment_frames
 from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint, set_tuned
 from pipeline.checkpoints.storage import load_weights
-from pipeline.config import Params
+from pipeline.config import MAX_STEP_FRAMES, Params
 from pipeline.datasets.manifest import SPLITS, Manifest
 from pipeline.datasets.windows import plan_windows, read_batches
 from pipeline.drawing.plots import plot_gradients
@@ -103,6 +103,8 @@ def _with_lengths_in_frames(params: Params, training_data: TrainingData) -> Para
     frames = {
         name: max(1, round(share * median)) for name, share in shares.items() if getattr(settings, name) == "auto"
     }
+    if "pool_frames" in frames:
+        frames["pool_frames"] = min(frames["pool_frames"], MAX_STEP_FRAMES)
     return params.model_copy(update={"labeller": settings.model_copy(update=frames)})
 
 
