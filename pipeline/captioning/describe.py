@@ -27,7 +27,7 @@ from pipeline.encoding.images import RegionEncoder, RuntimeRegions, TorchRegions
 from pipeline.encoding.runtime import open_compiled
 from pipeline.encoding.types import Runtime
 from pipeline.errors import InputError, name_failure
-from pipeline.files import check_name, find_files, read_unchanged
+from pipeline.files import check_is_regular, check_name, find_files, read_unchanged
 from pipeline.labelling.location import find_checkpoint, find_exports
 from pipeline.text.vocabulary import START, detokenize, tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
@@ -37,6 +37,7 @@ from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES, Backend, VideoReader
 
 EVERY_SECONDS = 5.0
+MAX_SEGMENTS_BYTES = 1 << 28
 UNDESCRIBED = "could not be described"
 # The maximum difference between the ends of a video and of its segments, which may be of a copy in another format.
 MAX_DISTANCE_SECONDS = 0.5
@@ -355,6 +356,7 @@ def _spans_beside(path: Path, labels: Path) -> list[Span]:
     segments = labels / f"{path.stem}{SEGMENTS}"
     if not segments.exists():
         raise InputError(f"{path}: there is no {segments}: write it with `framescribe label`, or leave out --labels")
+    check_is_regular(segments, max_bytes=MAX_SEGMENTS_BYTES)
     return read_spans(segments)
 
 

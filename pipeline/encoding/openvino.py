@@ -162,9 +162,9 @@ def _exported(
     if path:
         try:
             path.parent.mkdir(exist_ok=True)
-            _save(model, path)
+            _save(model, path, core)
             return core.read_model(path)  # so that this use equals the next one to the last bit
-        except OSError:
+        except (OSError, RuntimeError):  # OpenVINO raises RuntimeError where the disk is full
             pass  # the folder cannot be written to: the encoder is exported again each time
     return model
 
@@ -191,11 +191,15 @@ def _export(frame_encoder: FrameEncoder, core: "openvino.Core", batch_frames: in
     return model
 
 
-def _save(model: "openvino.Model", path: Path) -> None:
-    """Write the .bin and then the .xml file of a model: an export is used only if its .xml exists."""
+def _save(model: "openvino.Model", path: Path, core: "openvino.Core") -> None:
+    """Write the .bin and then the .xml file of a model: an export is used only if its .xml exists.
+
+    They are read before they get their names, as OpenVINO may write a part without an error where the disk is full.
+    """
     openvino = _import_openvino()
     with TemporaryDirectory(prefix=".export.", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         openvino.save_model(model, temporary, compress_to_fp16=False)
+        core.read_model(temporary)
         for suffix in (".bin", ".xml"):
             temporary.with_suffix(suffix).replace(path.with_suffix(suffix))

@@ -165,6 +165,27 @@ def test_a_folder_that_cannot_be_written_to_is_not_needed(frames, tmp_path):
     assert isinstance(open_runtime(frames, exports=tmp_path / "exports"), OpenVINORuntime)
 
 
+@pytest.mark.parametrize("num_bytes", [0, 1000, 1_000_000])
+def test_a_full_disk_keeps_no_export_and_ends_nothing(tmp_path, num_bytes):
+    """Files are limited to a size that the export exceeds, which is what a full disk is to a writer."""
+    exports = tmp_path / "exports"
+    code = f"""
+import resource
+from pathlib import Path
+from test_runtime import make_frames, assert_same_features, some_pixels, open_runtime, OpenVINORuntime
+frames = make_frames()
+resource.setrlimit(resource.RLIMIT_FSIZE, ({num_bytes}, resource.RLIM_INFINITY))
+runtime = open_runtime(frames, exports=Path({str(exports)!r}))
+assert isinstance(runtime, OpenVINORuntime)
+assert runtime.submit(some_pixels(3)).result().shape == (3, 512)
+"""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tests' / 'encoding'}"}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert not list(exports.iterdir())
+
+
 def test_a_damaged_export_is_made_again(frames, tmp_path):
     open_runtime(frames, exports=tmp_path)
     (path,) = tmp_path.glob("*.xml")
