@@ -8,12 +8,10 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,19 +20,19 @@ import pandas as pd
 from filelock import FileLock
 from matplotlib.figure import Figure
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Param, Run
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from pipeline.checkpoints.storage import SPEC, WEIGHTS
 from pipeline.errors import InputError
+from pipeline.tracking.description import dvc_experiment, flatten_params, git_commit, requirements
 
 EXPERIMENT = "framescribe"
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow's page shows one run below another
-SEARCH, MODEL, TRAINED_BY, EXPERIMENT_TAG = "search", "model", "trained_by", "dvc_experiment"
+SEARCH, MODEL, TRAINED_BY, EXPERIMENT_TAG, TRAINING = "search", "model", "trained_by", "dvc_experiment", "training"
 LONGEST_METRIC_NAME = 250  # MLflow's limit
-TRAINING_ONLY = {"dvc", "hydra-core", "omegaconf"}  # a model that only labels does not need them
 LABELS_SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "path")]),
     outputs=Schema(
@@ -82,15 +80,26 @@ def connect() -> str:
 
 
 @contextmanager
-def open_run(run_id: str | None, *, name: str | None = None, search: str | None = None) -> Iterator[str]:
+def open_run(
+    run_id: str | None, *, name: str | None = None, search: str | None = None, training: str | None = None
+) -> Iterator[str]:
     """Open a new run, or resume the one of `run_id`; yields its id. An exception marks the run FAILED.
 
     A new run is a child of the run of `search`, where that is given; a resumed run keeps its parent.
+
+    `training` is a digest that names a training. A run that a process began for it, and that was killed before it could
+    remember the id of the run, is resumed.
     """
     connect()
     mlflow.set_system_metrics_sampling_interval(2)
-    tags = {PARENT: _search_run(search)} if search and run_id is None else None
-    with mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True) as run:
+    if run_id is None and training:
+        # log_start comes next, so such a run has no parameters.
+        run_id = next((run.info.run_id for run in _runs_with(TRAINING, training) if not run.data.params), None)
+    tags = {} if training is None else {TRAINING: training}
+    if search and run_id is None:
+        tags[PARENT] = _search_run(search)
+    options: dict[str, Any] = {"run_name": name, "tags": tags} if run_id is None else {"run_id": run_id}
+    with mlflow.start_run(**options, log_system_metrics=True) as run:
         yield run.info.run_id
 
 
@@ -103,18 +112,11 @@ def has_run(run_id: str) -> bool:
         return False
 
 
-def git_commit() -> str:
-    """Return the commit, with `-dirty` where the tree differs from it; `unknown` outside of git."""
-    try:
-        command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def dvc_experiment() -> str | None:
-    """Return the DVC experiment of this process (`dvc exp run` names it); None in `dvc repro` and by hand."""
-    return os.environ.get("DVC_EXP_NAME") or None
+def end_run(run_id: str) -> None:
+    """Mark a run as FINISHED: its process may have been killed after all was done, and before it could say so."""
+    client = mlflow.MlflowClient()
+    if client.get_run(run_id).info.status != "FINISHED":
+        client.set_terminated(run_id, "FINISHED")
 
 
 def searches() -> dict[str, str]:
@@ -246,17 +248,6 @@ def log_start(params: Mapping[str, Any], datasets: Datasets, *, model: str) -> N
             mlflow.log_input(table, context=split)
 
 
-def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested settings to `section.key`; `prefix` comes before each key."""
-    flat: dict[str, Any] = {}
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            flat |= flatten_params(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def log_epoch(run_id: str, epoch: int, scores: Mapping[str, float]) -> None:
     """Log the scores of one epoch, once: an epoch that is already there (in a resumed run) is left as it is.
 
@@ -276,6 +267,12 @@ def log_curve(run_id: str, name: str, values: Iterable[float]) -> None:
         return
     now = int(time.time() * 1000)
     client.log_batch(run_id, [Metric(name, float(value), now, step) for step, value in enumerate(values)])
+
+
+def log_scores_once(run_id: str, scores: Mapping[str, float]) -> None:
+    """Scores of the open run that never change, so that a run gone on with has each of them once."""
+    known = mlflow.MlflowClient().get_run(run_id).data.metrics
+    log_scores({name: score for name, score in scores.items() if name not in known})
 
 
 def log_scores(scores: Mapping[str, float]) -> None:
@@ -339,39 +336,44 @@ def log_folder(folder: Path, name: str) -> None:
 def log_model(run_id: str, checkpoint: Path, *, name: str, example: str, signature: ModelSignature) -> None:
     """Log a checkpoint as a pyfunc: a table of paths in (`example` is one), what `signature` says out.
 
-    The weights stay as they are, a checkpoint folder: nothing is pickled. A resumed run that has its model already
-    keeps that one.
+    The weights stay as they are, a checkpoint folder: nothing is pickled. A resumed run has one model: one that is
+    whole is kept, and one that is not is written again under its id, which `mlflow.pyfunc.log_model` cannot do.
     """
-    if _has_model(run_id, name):
+    client = mlflow.MlflowClient()
+    model = _own_model(client, run_id, name)
+    if model.status == "READY":
         return
     with tempfile.TemporaryDirectory() as folder:
-        for file in (SPEC, WEIGHTS):  # and no file of the training
-            shutil.copy(checkpoint / file, folder)
-        mlflow.pyfunc.log_model(
-            name=name,
+        data, whole = Path(folder, "data"), Path(folder, "model")
+        data.mkdir()
+        for file in (SPEC, WEIGHTS):  # and nothing of the training
+            shutil.copy(checkpoint / file, data)
+        mlflow.pyfunc.save_model(
+            path=whole,
+            mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
             loader_module="pipeline.pyfunc",
-            data_path=folder,
+            data_path=data,
             code_paths=[str(Path(__file__).parents[1])],
             signature=signature,
             input_example=pd.DataFrame({"path": [example]}),
-            pip_requirements=_requirements(),
+            pip_requirements=requirements(),
         )
+        for cache in whole.rglob("__pycache__"):
+            shutil.rmtree(cache)
+        client.log_model_artifacts(model.model_id, str(whole))
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
-def _has_model(run_id: str, name: str) -> bool:
-    client = mlflow.MlflowClient()
-    outputs = client.get_run(run_id).outputs
-    models = [client.get_logged_model(output.model_id) for output in (outputs.model_outputs if outputs else ())]
-    return any(model.name == name and model.status == "READY" for model in models)
-
-
-def _requirements() -> list[str]:
-    names = [
-        requirement.split(">")[0].split("=")[0]
-        for requirement in requires("framescribe") or []
-        if ";" not in requirement
-    ]
-    return [f"{name}=={version(name).split('+')[0]}" for name in names if name not in TRAINING_ONLY]
+def _own_model(client: mlflow.MlflowClient, run_id: str, name: str) -> LoggedModel:
+    """The model of this name that the run has, made where it has none."""
+    run = client.get_run(run_id)
+    known = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
+    model = next((model for model in known if model.name == name), None)
+    if model is None:
+        model = client.create_logged_model(run.info.experiment_id, name, source_run_id=run_id, params=run.data.params)
+    if model.model_id not in [output.model_id for output in (run.outputs.model_outputs if run.outputs else ())]:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return model
 
 
 def fetch_checkpoint(uri: str) -> Path:

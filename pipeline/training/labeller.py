@@ -83,8 +83,8 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         with cpu_threads(None if training_data.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             if training_data.manifest.of_split("val"):
-                _tune(out, labeller, training_data, shortest=shortest_is_tuned)
-        log_history(progress, out)
+                _tune(out, labeller, training_data, shortest=shortest_is_tuned, run_id=run_id)
+        log_history(progress, out, run_id=run_id)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
         example = training_data.manifest.sources[0].path
@@ -162,7 +162,7 @@ def validate(labeller: Labeller, training_data: TrainingData) -> Scores:
     return {"loss": losses / max(1, counts), **scores}
 
 
-def _tune(out: Path, labeller: Labeller, training_data: TrainingData, *, shortest: bool) -> None:
+def _tune(out: Path, labeller: Labeller, training_data: TrainingData, *, shortest: bool, run_id: str) -> None:
     """Fit the temperature of the checkpoint in `out` on the validation split, and the shortest segment if it is `auto`.
 
     They are written there, and into the run, with the scores before and after segments are merged.
@@ -188,7 +188,7 @@ def _tune(out: Path, labeller: Labeller, training_data: TrainingData, *, shortes
         found |= {f"{name}_{when}": score for when, scores in (("before", before), ("after", after))
                   for name, score in scores.items()}  # fmt: skip
     set_tuned(out, temperature=temperature, min_segment_frames=frames)
-    store.log_scores({f"tuning/{name}": value for name, value in found.items()})
+    store.log_scores_once(run_id, {f"tuning/{name}": value for name, value in found.items()})
 
 
 def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) -> Callable[[], Diagnosis] | None:

@@ -113,6 +113,11 @@ class TrainingState:
                 self._saved = saved
 
     @property
+    def key(self) -> str:
+        """What names the settings and the data."""
+        return self._new["key"]
+
+    @property
     def run_id(self) -> str | None:
         """The tracker's run that this training belongs to; None before `begin`."""
         return self._saved.get("run_id")
@@ -154,7 +159,13 @@ class TrainingState:
         self._update(learner=learner.state_dict(), progress=vars(progress))
 
     def finish(self) -> None:
-        """Mark training, and all that follows it, as done."""
+        """Mark training, and all that follows it, as done.
+
+        The state is read again: what `save` was given are the learner's own tensors, and others than those of the last
+        epoch may have been loaded into them since.
+        """
+        if self.path.exists():
+            self._saved = torch.load(self.path, map_location="cpu", weights_only=True)
         self._update(complete=True, code=self._new["code"])
 
     def _update(self, **fields: Any) -> None:

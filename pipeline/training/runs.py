@@ -16,6 +16,7 @@ from pipeline.drawing.plots import plot_curves
 from pipeline.files import replacing
 from pipeline.imports import SourceTree
 from pipeline.tracking import store
+from pipeline.tracking.description import dvc_experiment, git_commit
 from pipeline.training.loop import Progress, TrainingState
 
 
@@ -37,6 +38,8 @@ def open_state(
     state = TrainingState(out / "training_state.pt", key=key, code=_code_fingerprint(training_module))
     if state.run_id is not None and not store.has_run(state.run_id):
         state.forget()
+    if state.run_id is not None and state.complete:
+        store.end_run(state.run_id)
     return state
 
 
@@ -60,7 +63,8 @@ def open_training_run(state: TrainingState, out: Path, *, name: str, search: str
     Yields:
         The id of the run.
     """
-    with store.open_run(state.run_id, name=name, search=search) as run_id:
+    training = hashlib.sha256(f"{state.key} {out.resolve()}".encode()).hexdigest()
+    with store.open_run(state.run_id, name=name, search=search, training=training) as run_id:
         if state.run_id is None:
             shutil.rmtree(out, ignore_errors=True)
             state.begin(run_id)
@@ -78,24 +82,25 @@ def lineage_of(run_id: str, *, data_fingerprint: str) -> Lineage:
     """
     return Lineage(
         run_id=run_id,
-        git_commit=store.git_commit(),
+        git_commit=git_commit(),
         data_fingerprint=data_fingerprint,
-        dvc_experiment=store.dvc_experiment(),
+        dvc_experiment=dvc_experiment(),
     )
 
 
-def log_history(progress: Progress, out: Path) -> None:
+def log_history(progress: Progress, out: Path, *, run_id: str) -> None:
     """Write the scores of every epoch as history.csv, and log them as one picture of curves in the open run.
 
     Args:
         progress: The progress of the training.
         out: The folder of history.csv.
+        run_id: The open run.
     """
     names = dict.fromkeys(name for scores in progress.history for name in scores)
     with replacing(out / "history.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["epoch", *names])
         writer.writeheader()
         writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history))
-    store.log_scores({"best_epoch": progress.best_epoch})
+    store.log_scores_once(run_id, {"best_epoch": progress.best_epoch})
     curves = [{name: scores[name] for name in scores if not name.startswith("rnn/")} for scores in progress.history]
     store.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")
