@@ -28,6 +28,7 @@ from mlflow.types import ColSpec, Schema
 from pipeline.checkpoints.storage import SPEC, WEIGHTS
 from pipeline.errors import InputError
 from pipeline.tracking.description import dvc_experiment, flatten_params, git_commit, requirements
+from pipeline.tracking.relocation import ARTIFACTS, DATABASE, relocate
 
 EXPERIMENT = "framescribe"
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow's page shows one run below another
@@ -67,15 +68,17 @@ def _alone() -> AbstractContextManager[object]:
 
 
 def connect() -> str:
-    """Point mlflow at the store, and make store and experiment where they do not exist; return the experiment's id."""
+    """Point mlflow at the store, corrected if it was moved and made if it is missing; return the experiment's id."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports every step that succeeds
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     with _alone():
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             root = store_folder()
-            mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
-            if mlflow.get_experiment_by_name(experiment) is None:
-                mlflow.create_experiment(experiment, artifact_location=(root / "mlartifacts").as_uri())
+            mlflow.set_tracking_uri(f"sqlite:///{root / DATABASE}")
+            if (known := mlflow.get_experiment_by_name(experiment)) is None:
+                mlflow.create_experiment(experiment, artifact_location=(root / ARTIFACTS).as_uri())
+            else:
+                relocate(root, known.artifact_location)
         return mlflow.set_experiment(experiment).experiment_id
 
 
@@ -114,9 +117,8 @@ def has_run(run_id: str) -> bool:
 
 def end_run(run_id: str) -> None:
     """Mark a run as FINISHED: its process may have been killed after all was done, and before it could say so."""
-    client = mlflow.MlflowClient()
-    if client.get_run(run_id).info.status != "FINISHED":
-        client.set_terminated(run_id, "FINISHED")
+    if mlflow.get_run(run_id).info.status != "FINISHED":
+        mlflow.MlflowClient().set_terminated(run_id, "FINISHED")
 
 
 def searches() -> dict[str, str]:
@@ -393,7 +395,7 @@ def fetch_checkpoint(uri: str) -> Path:
 
 def _need_store(purpose: str) -> None:
     """Raise InputError where there is no store to search: connecting would make an empty one."""
-    store = store_folder() / "mlflow.db"
+    store = store_folder() / DATABASE
     if not os.environ.get("MLFLOW_TRACKING_URI") and not store.exists():
         raise InputError(
             f"{purpose}: there is no MLflow store {store}: run from the repository, or set MLFLOW_TRACKING_URI"
