@@ -40,6 +40,9 @@ from pipeline.video.types import VideoError, VideoIndex
 SHOWING_CHANGES = frozenset(
     {"flv", "h263", "h263i", "h263p", "mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "rv10", "rv20", "wmv1", "wmv2"}
 )
+# Of these codecs, each packet is a frame that is shown. Others have packets for a field, or for a picture that is shown
+# later, or never.
+ONE_FRAME_PER_PACKET = frozenset({"av1", "hevc"})
 
 
 class _Decoded:
@@ -240,7 +243,9 @@ def _index(
             f"{num_failed} frames before its first key frame cannot be decoded: it was cut from the middle of a video"
         )
     seen.notes += describe_wrong_messages(seen.num_wrong_messages)
-    if seen.num_errors or seen.problems:  # in a whole file, packets without a frame do not matter
+    if stream.codec.canonical_name in ONE_FRAME_PER_PACKET:
+        seen.num_errors += max(0, seen.num_packets - len(times) - num_failed - seen.num_errors)
+    if seen.num_errors or seen.problems:  # otherwise packets without a frame do not matter
         lost = np.empty(0) if seen.is_joined else _lost_seconds(times, seen)
         num_failed = max(len(lost), seen.num_packets - len(times))
     if seen.num_errors:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pipeline.video.containers.errors import BrokenStructure
+
 _FULL_BOX_BYTES = 4  # version and flags, at the start of each table
 
 
@@ -18,13 +20,15 @@ def end_of_samples(moov: bytes) -> int:
         moov: The content of the box `moov`.
 
     Raises:
+        BrokenStructure: The times of samples are missing.
         struct.error, ValueError, IndexError: A table is damaged.
     """
     return max((_end_of_track(track) for name, track in _children(moov) if name == b"trak"), default=0)
 
 
 def _end_of_track(track: bytes) -> int:
-    tables = dict(_children(_descend(track, b"mdia", b"minf", b"stbl")))
+    media = dict(_children(_descend(track, b"mdia")))
+    tables = dict(_children(_descend(media.get(b"minf", b""), b"stbl")))
     if b"stsz" not in tables or b"stsc" not in tables or not tables.keys() & {b"stco", b"co64"}:
         return 0
     starts = _array(tables[b"co64"], ">u8") if b"co64" in tables else _array(tables[b"stco"], ">u4")
@@ -32,6 +36,11 @@ def _end_of_track(track: bytes) -> int:
     fixed_size, num_samples = struct.unpack_from(">II", tables[b"stsz"], _FULL_BOX_BYTES)
     if not len(starts) or not len(runs) or not num_samples:
         return 0
+    if b"mdhd" not in media or b"stts" not in tables:
+        raise BrokenStructure("is damaged: a box with the times of its samples (mdhd, stts) is missing")
+    num_times = int(_array(tables[b"stts"], ">u4", columns=2)[:, 0].sum(dtype=np.int64))
+    if num_times < num_samples:
+        raise BrokenStructure(f"is damaged: {num_samples} samples have only {num_times} times")
     lengths = np.diff(runs[:, 0].astype(np.int64), append=len(starts) + 1).clip(min=0)
     stops = np.cumsum(np.repeat(runs[:, 1].astype(np.int64), lengths)[: len(starts)]).clip(max=num_samples)
     if fixed_size:
