@@ -1,5 +1,6 @@
 """Damage that a decoder conceals, or a demuxer skips, is found in the structure of the file."""
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -97,3 +98,44 @@ def test_an_animation_that_another_program_wrote_is_whole(tmp_path: Path) -> Non
     images = [Image.fromarray(rng.integers(0, 255, (31, 47, 3), dtype=np.uint8)) for _ in range(4)]
     images[0].save(tmp_path / "pillow.gif", save_all=True, append_images=images[1:], duration=40)
     assert check_structure(tmp_path / "pillow.gif").damage is None
+
+
+@pytest.mark.parametrize(
+    "x264",
+    [
+        "bframes=0",
+        "bframes=3:b-pyramid=normal:ref=4",
+        "bframes=2:b-pyramid=strict:open-gop=1:keyint=8",
+        "intra-refresh=1",
+        "slices=3:bframes=2",
+        "tff=1:interlaced=1",
+        "aud=1:keyint=1",
+        "cqm=jvt",
+    ],
+)
+def test_bare_streams_of_many_settings_are_whole(x264: str, make_video: MakeVideo) -> None:
+    path = make_video("clip.h264", options={"x264-params": x264})
+    assert check_structure(path).damage is None
+    content = path.read_bytes()
+    path.write_bytes(content + content)  # joined, as such streams may be
+    assert check_structure(path).damage is None
+
+
+@pytest.mark.parametrize("change", ["blanked", "lost", "twice", "reserved"])
+@pytest.mark.parametrize("profile", ["baseline", "high"])
+def test_a_bare_stream_without_one_of_its_reference_frames_is_damaged(
+    profile: str, change: str, make_video: MakeVideo
+) -> None:
+    path = make_video("clip.h264", options={"x264-params": "bframes=0:keyint=40:scenecut=0", "profile": profile})
+    content = path.read_bytes()
+    units = [match.start() for match in re.finditer(rb"\x00\x00\x01[\x21\x41\x61]", content)]
+    assert len(units) == 39
+    start, stop = units[20], units[21]
+    between = {
+        "blanked": bytes(stop - start - 3) + b"\x80",
+        "lost": b"",
+        "twice": content[start:stop] * 2,
+        "reserved": content[start : start + 3] + b"\x38" + content[start + 4 : stop],
+    }
+    path.write_bytes(content[:start] + between[change] + content[stop:])
+    assert str(check_structure(path).damage).startswith("is damaged")

@@ -11,6 +11,7 @@ from pipeline.video.containers.dv import DV_MAGIC, check_dv
 from pipeline.video.containers.errors import BrokenStructure
 from pipeline.video.containers.flv import FLV_MAGIC, check_flv
 from pipeline.video.containers.gif import check_gif
+from pipeline.video.containers.h264 import check_h264, is_h264
 from pipeline.video.containers.matroska import EBML_MAGIC, GIF_MAGIC, check_ebml
 from pipeline.video.containers.mp4 import MP4_TYPES, check_boxes
 from pipeline.video.containers.mxf import MXF_PREFIX, check_mxf
@@ -55,6 +56,8 @@ def _check_of(head: bytes) -> Check | None:
     """Return the check of the format that the first bytes identify; None for formats that do not state a length."""
     if head[4:8] in MP4_TYPES:
         return check_boxes
+    if is_h264(head[:8]):
+        return check_h264
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return check_riff
     if len(head) > TS_PACKET and head[0] == head[TS_PACKET] == TS_SYNC:
