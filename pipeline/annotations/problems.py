@@ -1,11 +1,19 @@
 """Problems of text files of labels, collected so that a user sees all of them together."""
 
 import difflib
+import os
+import re
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import InputError
+
+MAX_OF_KIND = 10  # problems that are printed of one kind
+MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
+# What differs between messages of one kind: text in quotes, in parentheses, names of files, numbers.
+_VARIABLE = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\S+\.\w+|\d+""")
 
 
 class Problem(NamedTuple):
@@ -14,12 +22,19 @@ class Problem(NamedTuple):
     Attributes:
         path: The file.
         line: The number of the line, from 1; None where the fault concerns the file as a whole.
-        message: What is wrong, without the place.
+        message: What is wrong, without the place: the fault, and after a colon its likely cause.
+        fault: What messages of this kind have in common; "" where it follows from the message, see `kind`.
     """
 
     path: Path
     line: int | None
     message: str
+    fault: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What problems of one kind have in common: the fault without the names and numbers in it."""
+        return self.fault or " ".join(_VARIABLE.sub("", self.message.partition(": ")[0]).split())
 
     def __str__(self) -> str:
         place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
@@ -30,12 +45,47 @@ class AnnotationError(InputError):
     """Label files cannot be used.
 
     Args:
-        problems: The problems, kept as the attribute `problems`. The message has one line for each of them.
+        problems: The problems, kept as the attribute `problems`. The message has a line for each of `condense`.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__("\n".join(map(str, condense(self.problems))))
+
+
+def condense(problems: Iterable[Problem]) -> list[Problem]:
+    """Shorten a list of problems for printing: every list of problems passes through here.
+
+    Args:
+        problems: The problems, in order.
+
+    Returns:
+        The first MAX_OF_KIND problems of each kind, in order. Where there are more, the last of them is followed by one
+        that says how many.
+    """
+    problems = tuple(problems)
+    of_kind: dict[str, list[Problem]] = {}
+    for problem in problems:
+        of_kind.setdefault(problem.kind, []).append(problem)
+    kept: list[Problem] = []
+    num_seen = dict.fromkeys(of_kind, 0)
+    for problem in problems:
+        kind = problem.kind
+        num_seen[kind] += 1
+        if num_seen[kind] <= MAX_OF_KIND:
+            kept.append(problem)
+        elif num_seen[kind] == MAX_OF_KIND + 1:
+            kept.append(_more(of_kind[kind][MAX_OF_KIND:]))
+    return kept
+
+
+def _more(problems: Sequence[Problem]) -> Problem:
+    """Describe the problems of a kind that are not printed, in one."""
+    paths = {problem.path for problem in problems}
+    count = f"{len(problems):,} more problem{'s' if len(problems) > 1 else ''} of the same kind"
+    if len(paths) == 1:
+        return Problem(problems[0].path, None, count)
+    return Problem(Path(os.path.commonpath([path.parent for path in paths])), None, f"{count}, in {len(paths):,} files")
 
 
 def read_lines(path: Path) -> list[str]:
@@ -44,12 +94,10 @@ def read_lines(path: Path) -> list[str]:
     A byte order mark, CRLF and a missing last line end are tolerated.
 
     Raises:
-        AnnotationError: There is no such file, it cannot be opened, or it is not UTF-8.
+        AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, is larger than any such
+            file, or is not UTF-8.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise AnnotationError([Problem(path, None, f"cannot be read: {error.strerror}")]) from None
+    content = _read_bytes(Path(path))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -57,8 +105,25 @@ def read_lines(path: Path) -> list[str]:
         encoding = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
         message = f"is not UTF-8 text: it was probably saved in {encoding} (in a spreadsheet, choose 'CSV UTF-8')"
         raise AnnotationError([Problem(path, line, message)]) from None
+    if "\0" in text:
+        raise AnnotationError([Problem(path, None, "holds zero bytes, which no text has: is it another file?")])
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines  # a line end closes a line and does not open another
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and /dev/zero has no end
+            raise AnnotationError([Problem(path, None, "is not a file: expected text")])
+        with path.open("rb") as file:
+            content = file.read(MAX_TEXT_BYTES + 1)
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "it does not fit the memory"
+        raise AnnotationError([Problem(path, None, f"cannot be read: {reason}")]) from None
+    if len(content) > MAX_TEXT_BYTES:
+        message = f"has more than {MAX_TEXT_BYTES >> 20} MB, more than any such file: is it another file?"
+        raise AnnotationError([Problem(path, None, message)])
+    return content
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

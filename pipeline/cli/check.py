@@ -40,6 +40,8 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print all problems of the data set, and return the exit code."""
+    from pipeline.annotations.problems import condense
+
     root = options.dataset
     has_images = (root / "captions.csv").exists() or (root / "images").is_dir()
     has_videos = any((root / folder).is_dir() for folder in ("videos", "features"))
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     num_problems = 0
     for check in parts:
         problems, found = check(root)
-        for problem in problems:
+        for problem in condense(problems):
             print(problem)
         num_problems += len(problems)
         print(f"{root}: {found}, {counted(len(problems), 'problem')}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
+from pipeline.annotations.problems import AnnotationError, Problem, condense, did_you_mean, read_lines
 from pipeline.datasets.manifest import SPLITS
 from pipeline.errors import InputError
 from pipeline.files import check_name
@@ -38,7 +38,7 @@ class Findings:
         return [problem for stem in sorted(self.problems, key=lambda s: s or "") for problem in self.problems[stem]]
 
     def raise_or_skip(self, *, skip_broken: bool, section: str, files: str) -> list[Problem]:
-        """Return the problems of the files to leave out.
+        """Return the problems of the files to leave out, as they are printed (see `condense`).
 
         Args:
             skip_broken: Whether files with a problem are left out.
@@ -51,8 +51,8 @@ class Findings:
         problems = self.all_problems()
         if problems and (None in self.problems or not skip_broken):
             hint = "" if None in self.problems else f"\n({section}.skip_broken=true leaves these {files} out)"
-            raise InputError("\n".join(map(str, problems)) + hint)
-        return problems
+            raise InputError("\n".join(map(str, condense(problems))) + hint)
+        return condense(problems)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Pat
         if path.suffix.lower() not in suffixes:
             findings.add(None, path, f"is not one of {', '.join(sorted(suffixes))}: move it out of {folder.name}/")
         elif path.stem in found:
-            findings.add(path.stem, path, f"has the same stem as {found[path.stem].name}: rename one of them")
+            message = f"has the same stem as {found[path.stem].name}: rename one of them"
+            findings.extend(path.stem, [Problem(path, None, message, fault="same stem")])
         else:
             found[path.stem] = path
     if not paths:

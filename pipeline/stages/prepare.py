@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.annotations.layouts import DECODE_REPORT, VIDEO_LABELS
+from pipeline.annotations.problems import condense
 from pipeline.config import Params, load_params
 from pipeline.datasets.manifest import (
     SPLITS,
@@ -152,7 +153,7 @@ def _write_decode_report(scan: Scan, reader: ReaderName, path: Path) -> None:
         for stem in sorted({*scan.sources, *(stem for stem in scan.problems if stem)}):
             source = scan.sources.get(stem)
             values = [getattr(source, name) for name in names[1:]] if source else [None] * (len(names) - 1)
-            problems = "; ".join(p.message for p in scan.problems.get(stem, []))
+            problems = "; ".join(p.message for p in condense(scan.problems.get(stem, [])))
             writer.writerow([stem, *values, problems, decoded_by])
 
 

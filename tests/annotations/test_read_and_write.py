@@ -59,6 +59,51 @@ def test_txt_names_each_unknown_class_once_and_the_wrong_length(tmp_path):
     assert number == (4, "unknown class '7': class names are expected, not numbers")
 
 
+@pytest.mark.parametrize(
+    ("row", "header", "cause"),
+    [
+        ("{}\twalk", "Frame\tPhase", "has 2 columns separated by tabs"),
+        ("{},walk", "frame,class", "has 2 columns separated by commas"),
+        ("{} walk", None, "has 2 columns separated by spaces"),
+        ("walk;{}", None, "has 2 columns separated by semicolons"),
+        ("{0}\t{0}\twalk", None, "segments belong into a .csv"),
+        ("{} walk quickly", None, "unknown class"),
+    ],
+)
+def test_txt_that_is_a_table_is_one_problem(tmp_path, row, header, cause):
+    rows = [header] * bool(header) + [row.format(frame) for frame in range(300)]
+    path = written(tmp_path / "clip.txt", "\n".join(rows) + "\n")
+    if cause == "unknown class":  # a class whose name begins with a number
+        space = LabelSpace(("walk", *(row.format(frame) for frame in range(300))))
+        assert read_annotation(path, space, num_frames=300).tolist() == list(range(1, 301))
+        return
+    (problem,) = problems_of(path, num_frames=300)
+    assert problem[0] is None
+    assert cause in problem[1]
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "num_frames", "cause"),
+    [
+        (121, 120, "another decoder counted otherwise"),
+        (118, 120, "another decoder counted otherwise"),
+        (117, 120, "at another frame rate or for another video"),
+        (3, 5, "at another frame rate or for another video"),
+        (40, 1200, "one label for every 30 frames"),
+        (41, 1210, "one label for every 30 frames"),
+    ],
+)
+def test_the_cause_of_another_length_is_named(tmp_path, num_labels, num_frames, cause):
+    (problem,) = problems_of(written(tmp_path / "clip.txt", "rest\n" * num_labels), num_frames=num_frames)
+    assert problem[1].startswith(f"got {num_labels} labels for {num_frames} frames in clip.txt: ")
+    assert problem[1].endswith(cause)
+
+
+def test_whole_numbers_may_have_decimals_of_zero(tmp_path):
+    path = written(tmp_path / "clip.csv", "start,stop,class\n0.0,2.0,rest\n3.,4.00,walk\n")
+    assert read_annotation(path, SPACE, num_frames=5).tolist() == [0, 0, -100, 1, -100]
+
+
 def test_empty_txt_is_refused(tmp_path):
     assert problems_of(written(tmp_path / "clip.txt", ""))[0][1].startswith("is empty")
 
@@ -109,6 +154,8 @@ def test_csv_reports_every_problem_in_the_order_of_lines(tmp_path):
         ("", None, "is empty"),
         ("start,end,class\n0,1,rest\n", 1, "got the header 'start,end,class', expected 'start,stop,class'"),
         ("start;stop;class\n0;1;rest\n", 1, "separate the columns by commas"),
+        ("Frame\tPhase\n0\trest\n", 1, "a class for each frame belongs into a .txt"),
+        ("frame,class\n0,rest\n", 1, "a class for each frame belongs into a .txt"),
         ("0,1,rest\n", 1, "the header is missing"),
         ("start,stop,class\n0,999999999999,rest\n", 2, "are these timestamps?"),
         ('start,stop,class\n0,1,"rest\n', 2, "a double quote is left open"),

@@ -1,21 +1,57 @@
 """`<stem>.txt`: one class name per line, one line for each frame; an EMPTY line is a frame without a label."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.annotations.formats.base import AnnotationFormat
-from pipeline.annotations.formats.parsing import label_frames, raise_problems
+from pipeline.annotations.formats.parsing import NamedFrames, label_frames, raise_problems
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.problems import Problem, read_lines
+from pipeline.annotations.problems import AnnotationError, Problem, read_lines
+
+SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", " ": "spaces"}
+NUMBER = re.compile(r"[+-]?[0-9]+([.:][0-9]*)*")
+MIN_SHARE = 0.9  # of the lines, from which on a file is a table: the other lines may be damaged
 
 
 def _read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
     problems: list[Problem] = []
     frames = [(line, name.strip()) for line, name in enumerate(read_lines(path), start=1)]
+    if fault := _find_columns(frames, label_space):
+        raise AnnotationError([Problem(path, None, fault)])
     labels = label_frames(path, frames, label_space, num_frames=num_frames, problems=problems)
     raise_problems(problems)
     return labels
+
+
+def _find_columns(frames: NamedFrames, label_space: LabelSpace) -> str | None:
+    """Describe the columns of a table in place of a list of classes; None where it is a list.
+
+    A table would give a problem for each of its lines.
+    """
+    unknown = [name for _, name in frames if name and label_space.index(name) is None]
+    if 2 * len(unknown) < sum(1 for _, name in frames if name):
+        return None
+    for separator, in_words in SEPARATORS.items():
+        rows = [[cell.strip() for cell in name.split(separator)] for name in unknown]
+        num_columns = len(rows[-1]) if rows else 1
+        rows = [row for row in rows if len(row) == num_columns]
+        if num_columns < 2 or len(rows) < MIN_SHARE * len(unknown):
+            continue
+        rows = rows[1:] or rows  # the first row may be a header
+        are_numbers = [_are_numbers(column) for column in zip(*rows, strict=True)]
+        if are_numbers[0] or (any(are_numbers) and separator != " "):  # a class may be called "step 1"
+            got = f"has {num_columns} columns separated by {in_words}, expected the class alone on each line"
+            if num_columns == 3 and sum(are_numbers) == 2:
+                return f"{got}: segments belong into a .csv with the header 'start,stop,class'"
+            return f"{got}: leave out the frame numbers"
+    return None
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    return sum(NUMBER.fullmatch(cell) is not None for cell in cells) >= MIN_SHARE * len(cells)
 
 
 def _class_names(path: Path) -> set[str]:

@@ -15,9 +15,10 @@ import numpy as np
 
 from pipeline.annotations.formats.base import AnnotationFormat
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean, read_lines
+from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem, did_you_mean, read_lines
 from pipeline.annotations.segments import Segment, frames_from_segments
 
+MAX_OTHERWISE_COUNTED = 2  # frames by which decoders differ over the same video
 MAX_FRAMES = 100_000_000  # 38 days at 30 frames per second: a larger number is a mistake and would fill the memory
 
 NamedFrames = list[tuple[int, str]]  # (line, class name) of each frame
@@ -60,8 +61,8 @@ def parse_rows(path: Path, header: Sequence[str], problems: list[Problem]) -> li
     elif first[0].isdigit() and len(first) == len(header):
         problems.append(Problem(path, first_line, f"the header is missing: expected {expected!r} before the first row"))
     else:
-        cause = ": separate the columns by commas" if len(first) == 1 and re.search("[;\t]", first[0]) else ""
-        problems.append(Problem(path, first_line, f"got the header {','.join(first)!r}, expected {expected!r}{cause}"))
+        got = f"got the header {','.join(first)!r}, expected {expected!r}"
+        problems.append(Problem(path, first_line, got + _header_cause(first, header)))
         return []
     for line, row in rows:
         if len(row) != len(header):
@@ -72,6 +73,14 @@ def parse_rows(path: Path, header: Sequence[str], problems: list[Problem]) -> li
     return [(line, row) for line, row in rows if len(row) == len(header)]
 
 
+def _header_cause(first: Sequence[str], header: Sequence[str]) -> str:
+    """Return the likely cause of another first row than `header`, with a colon before it; "" where it is not known."""
+    columns = re.split("[;\t]", first[0]) if len(first) == 1 else first
+    if len(columns) == 2 and len(header) == 3:
+        return ": a class for each frame belongs into a .txt, the class alone on each line"
+    return ": separate the columns by commas" if len(columns) > len(first) else ""
+
+
 def frame_number(path: Path, line: int, name: str, text: str, problems: list[Problem]) -> int | None:
     """Parse a number of frames.
 
@@ -80,13 +89,13 @@ def frame_number(path: Path, line: int, name: str, text: str, problems: list[Pro
         line: The line of the row.
         name: The name of the column.
         text: The field.
-        problems: It gets one problem more where the field is not an integer.
+        problems: It gets one problem more where the field is not a whole number.
 
     Returns:
-        The number; None where the field is not an integer.
+        The number; None where the field is not a whole number. 30.0 is 30: pandas writes columns with gaps so.
     """
-    if re.fullmatch(r"[+-]?[0-9]+", text) and len(text) < 19:
-        return int(text)
+    if len(text) < 19 and (whole := re.fullmatch(r"([+-]?[0-9]+)(\.0*)?", text)):
+        return int(whole[1])
     cause = ": count frames, not seconds" if re.fullmatch(r"[+-]?[0-9]*[.:][0-9.:]*", text) else ""
     problems.append(Problem(path, line, f"{name} {text!r} is not a frame number{cause}"))
     return None
@@ -179,7 +188,9 @@ def _label_segments(
         if stop > num_frames:
             message = f"segment [{start}, {stop}) {name} goes beyond the {num_frames} frames of the video"
             cause = "it was labelled at another frame rate, in another video, or counting from 1"
-            problems.append(Problem(path, line, f"{message}: {cause}"))
+            if _is_otherwise_counted(stop, num_frames):
+                cause = "another decoder counted otherwise, or it was labelled counting from 1"
+            problems.append(Problem(path, line, f"{message}: {cause}", fault="segment beyond the end"))
     segments = sorted(segments, key=lambda segment: segment[1:3])
     furthest = None
     for segment in segments:
@@ -188,7 +199,7 @@ def _label_segments(
             other_line, other_start, other_stop, other_name = furthest
             other = f"[{other_start}, {other_stop}) {other_name} of line {other_line}"
             message = f"segment [{start}, {stop}) {name} overlaps {other}: a frame has one class"
-            problems.append(Problem(path, line, message))
+            problems.append(Problem(path, line, message, fault="segments overlap"))
         furthest = segment if furthest is None or stop > furthest[2] else furthest
     indices = class_indices(path, [(line, name) for line, _, _, name in segments], label_space, problems)
     if problems:
@@ -218,13 +229,34 @@ def label_frames(
         if len(frames) > num_frames and not any(name for _, name in frames[num_frames:]):
             cause = "an empty line is an unlabelled frame, delete those at the end"
         else:
-            cause = "they were made at another frame rate or for another video"
-        message = f"got {len(frames)} labels for {num_frames} frames in {path.name}: {cause}"
-        problems.append(Problem(path, None, message))
+            cause = _length_cause(len(frames), num_frames)
+        problems.append(length_problem(path, len(frames), num_frames, cause))
     named = [(line, name) for line, name in frames if name]
     labels = label_space.unlabelled(len(frames))
     labels[[bool(name) for _, name in frames]] = class_indices(path, named, label_space, problems)
     return labels
+
+
+def length_problem(path: Path, num_labels: int, num_frames: int, cause: str) -> Problem:
+    """Describe that a file has another number of labels than its video has frames."""
+    message = f"got {num_labels} labels for {num_frames} frames in {path.name}: {cause}"
+    return Problem(path, None, message, fault="labels of another length")
+
+
+def _length_cause(num_labels: int, num_frames: int) -> str:
+    if _is_otherwise_counted(num_labels, num_frames):
+        return "another decoder counted otherwise"
+    frames_per_label = round(num_frames / max(1, num_labels))
+    is_whole = abs(num_frames - num_labels * frames_per_label) <= frames_per_label
+    if is_whole and frames_per_label > 1 and num_labels >= 5:  # of fewer, a whole ratio is chance
+        return f"they were made at another frame rate, with one label for every {frames_per_label} frames"
+    return "they were made at another frame rate or for another video"
+
+
+def _is_otherwise_counted(counted: int, num_frames: int) -> bool:
+    """Return whether two counts are of the same video: decoders differ over frames at its start and at its end."""
+    difference = abs(counted - num_frames)
+    return difference <= MAX_OTHERWISE_COUNTED and 10 * difference <= num_frames
 
 
 def class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace, problems: list[Problem]) -> list[int]:
@@ -246,10 +278,12 @@ def class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace,
         indices.append(index or 0)
         if index is None:
             unknown.setdefault(name, []).append(line)
-    for name, lines in unknown.items():
+    for position, (name, lines) in enumerate(unknown.items()):
         more = f" (on {len(lines)} lines)" if len(lines) > 1 else ""
         is_index = name.isdigit() and not any(known.isdigit() for known in label_space.classes)
-        cause = ": class names are expected, not numbers" if is_index else did_you_mean(name, label_space.classes)
+        cause = ": class names are expected, not numbers"
+        if not is_index:  # a guess is slow, and more than the first problems are not printed
+            cause = did_you_mean(name, label_space.classes) if position < MAX_OF_KIND else ""
         what = f"unknown class {name!r}" if name else "no class name"
         problems.append(Problem(path, min(lines), what + more + cause))
     return indices
