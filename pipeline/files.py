@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,28 +146,117 @@ def check_name(path: Path) -> None:
 
 
 OVERLAY = ".overlay.mp4"  # after a video's stem
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})  # that Windows puts beside files
+# Of text, which is no input by any other name: labels that lie beside their videos, and what the commands write.
+TEXT_SUFFIXES = frozenset({".csv", ".html", ".json", ".jsonl", ".md", ".parquet", ".srt", ".txt", ".vtt"})
+POINTERS = (b"version https://git-lfs.github.com/spec/", b"/annex/objects/")  # stand for a file that is elsewhere
+MAX_SUFFIXES = 12  # in one message
 
 
-def find_files(paths: Sequence[Path], suffixes: Collection[str], *, kind: str) -> list[Path]:
-    """Find files, each once.
+def find_files(
+    paths: Sequence[Path],
+    suffixes: Collection[str],
+    *,
+    kind: str,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> list[Path]:
+    """Find files, each once; two names of one file, as links give them, are two files.
 
     Args:
         paths: Files, and folders. Of a folder, the files with one of the suffixes are found, sorted, except hidden
-            files and overlays that an earlier call wrote.
+            files and overlays that an earlier call wrote. A link to a file that is not there is found too, so that the
+            user hears of it where the file is read.
         suffixes: Suffixes in lower case, with their dot.
         kind: The kind of files in words, for the message.
+        on_note: It is called with one sentence for each folder with files of other suffixes.
 
     Raises:
         InputError: A folder has no such file.
     """
-    found: dict[Path, Path] = {}  # by resolved paths
+    found: dict[tuple[str, str], Path] = {}  # by content and stem: a file may be given along two ways
     for path in paths:
         inside = [path]
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
-            inside = [p for p in inside if not p.name.startswith(".") and not p.name.endswith(OVERLAY)]
+            inside, others = _sort_by_suffix(path, suffixes)
+            note = _describe_others(others)
             if not inside:
-                raise InputError(f"{path}: holds no {kind}")
+                raise InputError(f"{path}: holds no {kind}" + (f"; {note}" if note else ""))
+            if note:
+                on_note(f"{path}: {note}")
         for file in inside:
-            found.setdefault(file.resolve(), file)
+            found.setdefault((os.path.realpath(file), file.stem), file)
     return list(found.values())
+
+
+def _sort_by_suffix(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Path]]:
+    """Return the files of a folder with one of the suffixes, and those with another; both sorted."""
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() or is_dangling(path)]
+    paths = [path for path in paths if not is_hidden(path) and not path.name.endswith(OVERLAY)]
+    inside = [path for path in paths if path.suffix.lower() in suffixes]
+    return inside, [path for path in paths if path.suffix.lower() not in TEXT_SUFFIXES.union(suffixes)]
+
+
+def _describe_others(paths: Sequence[Path]) -> str:
+    """Describe, in a sentence, files that are passed over; "" for none."""
+    if not paths:
+        return ""
+    names = sorted({path.suffix.lower() or "no suffix" for path in paths})
+    shown = ", ".join(names[:MAX_SUFFIXES]) + (", ..." if len(names) > MAX_SUFFIXES else "")
+    count = "1 file of another kind was" if len(paths) == 1 else f"{len(paths)} files of other kinds were"
+    return f"{count} passed over: {shown}: name them to include them"
+
+
+def is_hidden(path: Path) -> bool:
+    """Return whether a file is hidden, such as ._clip.csv of macOS, or is of the system, such as Thumbs.db."""
+    return path.name.startswith(".") or path.name.lower() in SYSTEM_FILES
+
+
+def is_dangling(path: Path) -> bool:
+    """Return whether a path is a link to something that is not there."""
+    return os.path.islink(path) and not os.path.exists(path)
+
+
+def describe_absence(path: Path) -> str | None:
+    """Describe why the content of a file is not there although its name is.
+
+    git-annex and DVC store files elsewhere, and leave a link or a short text in their place.
+
+    Returns:
+        What is wrong, in words that follow the name of the file; None where the content is there, or where there is no
+        such name at all.
+    """
+    if is_dangling(path):
+        return "is a link to a file that is not there: its content is not here, fetch it (git annex get, dvc pull)"
+    try:
+        if not os.path.isfile(path):
+            return None
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        return None  # it is reported where the file is read
+    if start.startswith(POINTERS):
+        return "stands for a file that is elsewhere: its content is not here, fetch it (git lfs pull, git annex get)"
+    return None
+
+
+def canonical(name: str) -> str:
+    """Return the form of a name by which names are compared: NFC, so that é is the same, in one character or in two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def find_named(folder: Path, name: str) -> Path | None:
+    """Find what has a name in a folder, in whichever Unicode form.
+
+    Args:
+        folder: The folder.
+        name: The name of a file.
+
+    Returns:
+        The path, also of a link that is dangling; None where there is no such name.
+    """
+    for form in dict.fromkeys((name, canonical(name), unicodedata.normalize("NFD", name))):
+        if os.path.lexists(folder / form):
+            return folder / form
+    if name.isascii() or not folder.is_dir():
+        return None
+    return next((path for path in folder.iterdir() if canonical(path.name) == canonical(name)), None)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines
+from pipeline.files import canonical
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -25,10 +26,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
         if not name:
             message = "is an empty line: a line number is a class index, so no line may be left out; delete the line"
             problems.append(Problem(path, line, message))
-        elif name in first_lines:
-            problems.append(Problem(path, line, f"class {name!r} is already on line {first_lines[name]}"))
-        else:
-            first_lines[name] = line
+        elif (other := first_lines.setdefault(canonical(name), line)) != line:
+            problems.append(Problem(path, line, f"class {name!r} is already on line {other}"))
     if problems:
         raise AnnotationError(problems)
     return tuple(names)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.annotations.problems import did_you_mean
 from pipeline.errors import InputError
+from pipeline.files import canonical
 
 if TYPE_CHECKING:
     import torch
@@ -46,15 +47,15 @@ class LabelSpace:
 
     def __post_init__(self) -> None:
         if len(self._indices) < len(self.classes):
-            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            twice = next(name for index, name in enumerate(self.classes) if self._indices[canonical(name)] != index)
             raise InputError(f"a class is listed twice: {twice!r}")
-        if self.background is not None and self.background not in self._indices:
+        if self.background is not None and self.index(self.background) is None:
             guess = did_you_mean(self.background, self.classes)
             raise InputError(f"the background class {self.background!r} is not a class{guess}")
 
     @cached_property
     def _indices(self) -> dict[str, int]:
-        return {name: index for index, name in enumerate(self.classes)}
+        return {canonical(name): index for index, name in enumerate(self.classes)}
 
     @property
     def num_classes(self) -> int:
@@ -64,11 +65,11 @@ class LabelSpace:
     @property
     def background_index(self) -> int | None:
         """The index of the background class; None where there is none."""
-        return None if self.background is None else self._indices[self.background]
+        return None if self.background is None else self.index(self.background)
 
     def index(self, name: str) -> int | None:
-        """Return the index of the class `name`; None where there is no such class."""
-        return self._indices.get(name)
+        """Return the index of the class `name`, in any Unicode form; None where there is no such class."""
+        return self._indices.get(canonical(name))
 
     def name(self, index: int) -> str | None:
         """Return the name of the class with this index; None for IGNORE_INDEX, an unlabelled frame."""
@@ -120,7 +121,7 @@ class LabelSpace:
             >>> LabelSpace(("rest", "walk")).describe_change(LabelSpace(("rest",)))
             'was trained on another class list (2 classes, the data has 1): the data lacks walk'
         """
-        if self.classes == data.classes:
+        if [*map(canonical, self.classes)] == [*map(canonical, data.classes)]:
             return None
         missing = [name for name in self.classes if data.index(name) is None]
         new = [name for name in data.classes if self.index(name) is None]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import InputError
+from pipeline.files import describe_absence
 
 MAX_OF_KIND = 10  # problems that are printed of one kind
 MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
@@ -112,6 +113,8 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _read_bytes(path: Path) -> bytes:
+    if absence := describe_absence(path):
+        raise AnnotationError([Problem(path, None, absence)])
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and /dev/zero has no end
             raise AnnotationError([Problem(path, None, "is not a file: expected text")])

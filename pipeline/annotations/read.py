@@ -23,6 +23,7 @@ import numpy as np
 from pipeline.annotations.formats import registry
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem
+from pipeline.files import find_named, is_dangling
 
 
 def find_annotation(folder: Path, stem: str) -> Path | None:
@@ -30,16 +31,16 @@ def find_annotation(folder: Path, stem: str) -> Path | None:
 
     Args:
         folder: The folder of the label files.
-        stem: The stem of the video.
+        stem: The stem of the video, in any Unicode form.
 
     Returns:
-        The file; None where there is none.
+        The file, which may be a link to what is not there; None where there is none.
 
     Raises:
         AnnotationError: There are several.
     """
-    paths = [Path(folder) / f"{stem}{layout.suffix}" for layout in registry.data_set_formats()]
-    found = [path for path in paths if path.is_file()]
+    paths = [find_named(Path(folder), f"{stem}{layout.suffix}") for layout in registry.data_set_formats()]
+    found = [path for path in paths if path is not None and (path.is_file() or is_dangling(path))]
     if len(found) > 1:
         others = " and ".join(path.name for path in found[1:])
         both = "both" if len(found) == 2 else "all"

@@ -140,11 +140,14 @@ def plan_search(
     return Search(beam_size, num_captions, decoding.max_words, decoding.length_penalty, words)
 
 
-def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def find_pictures(
+    paths: Sequence[Path], *, on_note: Callable[[str], None] = lambda note: None
+) -> tuple[list[Path], list[Path]]:
     """Find images and videos; a GIF is an image.
 
     Args:
         paths: Files and folders. A file without the suffix of a video counts as an image, and its content decides.
+        on_note: It is called with one sentence for each folder with files of other kinds.
 
     Returns:
         The images and the videos, each once.
@@ -152,7 +155,7 @@ def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     Raises:
         InputError: A folder holds neither.
     """
-    found = find_files(paths, IMAGE_SUFFIXES | VIDEO_SUFFIXES, kind="image and no video")
+    found = find_files(paths, IMAGE_SUFFIXES | VIDEO_SUFFIXES, kind="image and no video", on_note=on_note)
     images = [path for path in found if path.suffix.lower() not in VIDEO_SUFFIXES - IMAGE_SUFFIXES]
     videos = [path for path in found if path.suffix.lower() in VIDEO_SUFFIXES - IMAGE_SUFFIXES]
     return images, videos

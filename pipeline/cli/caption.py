@@ -14,6 +14,7 @@ from pipeline.cli.console import (
     add_reader_argument,
     make_writable,
     report_failure,
+    report_note,
 )
 from pipeline.errors import InputError
 
@@ -107,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     model = load_caption_model(options.model, device=options.device)
     search = plan_search(model, beam_size=options.beam, num_captions=options.captions, prefix=options.prefix)
-    images, videos = find_pictures(options.inputs)
+    images, videos = find_pictures(options.inputs, on_note=report_note)
     out = options.labels or options.out.parent
     for folder in (options.out.parent, out):
         make_writable(folder)

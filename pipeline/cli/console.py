@@ -107,3 +107,8 @@ def report_failure(message: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(f"framescribe: {message}", file=sys.stderr)
+
+
+def report_note(message: str) -> None:
+    """Print to stderr what the user should know, although nothing failed."""
+    print(f"framescribe: {message}", file=sys.stderr)

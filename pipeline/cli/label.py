@@ -14,6 +14,7 @@ from pipeline.cli.console import (
     add_renamed_option,
     make_writable,
     report_failure,
+    report_note,
 )
 from pipeline.cli.live import video_or_address
 from pipeline.errors import InputError
@@ -137,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
         reader=options.reader,
     )
     check_outputs(outputs, model)
-    paths = find_inputs(options.inputs, model)
+    paths = find_inputs(options.inputs, model, on_note=report_note)
     make_writable(options.out)
     with tqdm(unit="frame", desc="labelling", disable=None, total=0, smoothing=0) as bar:
 

@@ -12,6 +12,7 @@ from pipeline.cli.console import (
     add_reader_argument,
     make_writable,
     report_failure,
+    report_note,
 )
 from pipeline.errors import InputError
 
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.labelling.review_page import PAGE
 
     model = load_model(options.model, device=options.device, reader=options.reader)
-    paths = find_inputs(options.inputs, model)
+    paths = find_inputs(options.inputs, model, on_note=report_note)
     given = find_given(paths, options.labels, model.spec.label_space) if options.labels else {}
     make_writable(options.out)
     share = max(MIN_PER_VIDEO, math.ceil(2 * options.top / len(paths)))

@@ -8,7 +8,7 @@ its video, unless it is named itself.
 import contextlib
 import csv
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pipeline.datasets.caption_manifest import CaptionedImage
 from pipeline.datasets.findings import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.datasets.manifest import SPLITS
 from pipeline.errors import InputError
+from pipeline.files import canonical
 from pipeline.text.vocabulary import tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 
@@ -82,9 +83,10 @@ def _check_image(scan: CaptionScan, path: Path) -> str | None:
 def _find_stems(root: Path, own: set[str]) -> Stems:
     """Return what splits and groups may name; a video is known by its file or because they name it."""
     others = {path.stem for folder in ("videos", "features") for path in (root / folder).glob("[!.]*")}
-    videos = others | _named_stems(root)
-    matches = (re.fullmatch(r"(.+)_\d+", stem) for stem in own)
-    return Stems("images", own, {match[0]: match[1] for match in matches if match and match[1] in videos}, others)
+    of_name = {canonical(stem): stem for stem in (*_named_stems(root), *others)}
+    matches = (match for stem in own if (match := re.fullmatch(r"(.+)_\d+", stem)))
+    video_of = {match[0]: video for match in matches if (video := of_name.get(canonical(match[1])))}
+    return Stems("images", own, video_of, others)
 
 
 def _named_stems(root: Path) -> set[str]:
@@ -107,34 +109,37 @@ def _read_captions(scan: CaptionScan, images: list[Path]) -> dict[str, list[str]
             got = ",".join(rows[0][1]) if rows else ""
             scan.add(None, path, f"got the header {got!r}, expected 'image,caption'", 1)
         return {}
-    names = {path.name for path in (scan.root / "images").iterdir()}
+    names = {canonical(path.name): path.name for path in (scan.root / "images").iterdir()}
     _report_unknown_images(scan, path, rows[1:], names)
     captions: dict[str, list[str]] = {}
     for line, row in rows[1:]:
-        if row[0] in names:
-            captions.setdefault(Path(row[0]).stem, []).extend(_caption_of(scan, path, line, row))
+        if name := names.get(canonical(row[0])):
+            captions.setdefault(Path(name).stem, []).extend(_caption_of(scan, path, line, row, name))
     for image in images:
         if is_whole and image.stem not in captions:
             scan.add(image.stem, image, "has no caption: captions.csv has no row for it")
     return captions
 
 
-def _report_unknown_images(scan: CaptionScan, path: Path, rows: list[Row], names: set[str]) -> None:
-    """Report each name that is not the name of a file once, at its first line."""
+def _report_unknown_images(scan: CaptionScan, path: Path, rows: list[Row], names: Mapping[str, str]) -> None:
+    """Report each name that is not the name of a file once, at its first line.
+
+    `names` has the name of each file by its canonical form.
+    """
     unknown: dict[str, int] = {}
     for line, row in rows:
-        if row[0] not in names:
+        if canonical(row[0]) not in names:
             unknown.setdefault(row[0], line)
-    name_of_stem = {Path(name).stem: name for name in names}
+    name_of_stem = {Path(name).stem: name for name in names.values()}
     for name, line in unknown.items():
         similar = name_of_stem.get(name) or name_of_stem.get(Path(name).stem)
         guess = f": did you mean {similar!r}?" if similar else ": is it misspelt, or is the file missing?"
         scan.add(None, path, f"{name!r} is not a file of images/{guess}", line)
 
 
-def _caption_of(scan: CaptionScan, path: Path, line: int, row: list[str]) -> list[str]:
-    """Return the caption of a row in a list; an empty list where the row is at fault, which is a problem."""
-    stem = Path(row[0]).stem
+def _caption_of(scan: CaptionScan, path: Path, line: int, row: list[str], name: str) -> list[str]:
+    """Return the caption of a row in a list; an empty list where the row is at fault, which is a problem of `name`."""
+    stem = Path(name).stem
     if len(row) != 2:
         message = f"got {len(row)} cells, expected an image and its caption: a caption with a comma needs quotes"
         scan.add(stem, path, message, line)

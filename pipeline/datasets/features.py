@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from pipeline.errors import InputError
-from pipeline.files import replacing
+from pipeline.files import describe_absence, replacing
 
 SUFFIX = ".safetensors"
 
@@ -73,6 +73,8 @@ def read_feature_file(path: Path) -> np.ndarray:
     Raises:
         InputError: The file cannot be read, or does not contain finite floats of this shape.
     """
+    if absence := describe_absence(path):
+        raise InputError(f"{path}: {absence}")
     try:
         features = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

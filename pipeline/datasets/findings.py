@@ -10,7 +10,12 @@ from pathlib import Path
 from pipeline.annotations.problems import AnnotationError, Problem, condense, did_you_mean, read_lines
 from pipeline.datasets.manifest import SPLITS
 from pipeline.errors import InputError
-from pipeline.files import check_name
+from pipeline.files import canonical, check_name, is_dangling, is_hidden
+
+# Of the files that cameras and their programs write beside a video: thumbnails, previews, positions, settings.
+SIDE_SUFFIXES = frozenset(
+    {".aae", ".bdm", ".cpi", ".glv", ".gpx", ".lrf", ".lrv", ".moi", ".mpl", ".sav", ".srt", ".thm", ".xml", ".xmp"}
+)
 
 
 @dataclass
@@ -73,9 +78,13 @@ class Stems:
     others: set[str] = field(default_factory=set)
 
     @cached_property
-    def known(self) -> set[str]:
-        """All stems that may be named."""
-        return self.own | set(self.video_of.values()) | self.others
+    def known(self) -> dict[str, str]:
+        """All stems that may be named, by their `canonical` form."""
+        return {canonical(stem): stem for stem in self.own | set(self.video_of.values()) | self.others}
+
+    def find(self, name: str) -> str | None:
+        """Return the stem with a name in any Unicode form; None where there is no such stem."""
+        return self.known.get(canonical(name))
 
     def inherit(self, of_stem: Mapping[str, str]) -> dict[str, str]:
         """Return `of_stem` with an added entry for each image that it does not name, but whose video it names."""
@@ -84,24 +93,28 @@ class Stems:
 
     def unknown(self, name: str) -> str:
         """Describe an unknown name, with a guess at what was meant."""
-        stem = Path(name).stem
-        guess = f": did you mean {stem!r}?" if stem in self.known else did_you_mean(name, sorted(self.known))
+        stem = self.find(Path(name).stem)
+        guess = f": did you mean {stem!r}?" if stem else did_you_mean(name, sorted(self.known.values()))
         return f"{name!r} is not a stem of {self.folder}/{guess}"
 
 
 def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Path]:
     """Find the media files of a folder.
 
+    Hidden files and the files that systems and cameras put beside videos are passed over.
+
     Args:
-        findings: Files with other suffixes or with the stem of another file, and an empty folder, are added to it.
+        findings: Files with other suffixes or with the stem of another file, links to what is not there, and an empty
+            folder, are added to it.
         folder: The folder.
         suffixes: The suffixes, in lower case; those of the files may be in upper case.
 
     Returns:
         The files, sorted; of those with the same stem, the first.
     """
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    found: dict[str, Path] = {}
+    paths = sorted(p for p in folder.iterdir() if (p.is_file() or is_dangling(p)) and not is_hidden(p))
+    paths = [path for path in paths if path.suffix.lower() not in SIDE_SUFFIXES]
+    found: dict[str, Path] = {}  # by the canonical form of the stem
     for path in paths:
         try:
             check_name(path)
@@ -110,11 +123,9 @@ def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Pat
             continue
         if path.suffix.lower() not in suffixes:
             findings.add(None, path, f"is not one of {', '.join(sorted(suffixes))}: move it out of {folder.name}/")
-        elif path.stem in found:
-            message = f"has the same stem as {found[path.stem].name}: rename one of them"
-            findings.extend(path.stem, [Problem(path, None, message, fault="same stem")])
-        else:
-            found[path.stem] = path
+        elif (other := found.setdefault(canonical(path.stem), path)) != path:
+            message = f"has the same stem as {other.name}: rename one of them"
+            findings.extend(other.stem, [Problem(path, None, message, fault="same stem")])
     if not paths:
         findings.add(None, folder, "is empty")
     return list(found.values())
@@ -148,6 +159,9 @@ def read_groups(findings: Findings, stems: Stems) -> dict[str, str]:
     except AnnotationError as error:
         findings.extend(None, error.problems)
         return {}
+    except csv.Error as error:
+        findings.add(None, path, f"is not CSV ({error}): is a quote not closed?")
+        return {}
     if not rows or rows[0] != ["stem", "group"]:
         got = ",".join(rows[0]) if rows else ""
         findings.add(None, path, f"got the header {got!r}, expected 'stem,group'", 1)
@@ -157,12 +171,12 @@ def read_groups(findings: Findings, stems: Stems) -> dict[str, str]:
             continue
         if len(row) != 2 or not all(row):
             findings.add(None, path, f"got {','.join(row)!r}, expected a stem and its group", line)
-        elif row[0] in groups:
-            findings.add(None, path, f"{row[0]!r} is here a second time", line)
-        elif row[0] not in stems.known:
+        elif (stem := stems.find(row[0])) is None:
             findings.add(None, path, stems.unknown(row[0]), line)
+        elif stem in groups:
+            findings.add(None, path, f"{row[0]!r} is here a second time", line)
         else:
-            groups[row[0]] = row[1]
+            groups[stem] = canonical(row[1])
     groups = stems.inherit(groups)
     is_of_others = bool(groups.keys() & stems.others) and not groups.keys() & stems.own
     if is_of_others:
@@ -222,14 +236,15 @@ def _read_split(findings: Findings, split: str, stems: Stems, places: dict[str, 
     except AnnotationError as error:
         findings.extend(None, error.problems)
         return
-    for line, stem in enumerate(lines, 1):
-        if not stem:
+    for line, name in enumerate(lines, 1):
+        if not name:
             continue
-        if stem in places:
+        stem = stems.find(name)
+        if stem is None:
+            findings.add(None, path, stems.unknown(name), line)
+        elif stem in places:
             other, other_line = places[stem]
             where = f"on line {other_line}" if other == split else f"in {other}.txt, line {other_line}"
             findings.add(None, path, f"{stem!r} is already {where}: it belongs in one split, once", line)
-        elif stem not in stems.known:
-            findings.add(None, path, stems.unknown(stem), line)
         else:
             places[stem] = split, line

@@ -23,8 +23,19 @@ from pipeline.datasets.features import read_feature_file
 from pipeline.datasets.findings import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.datasets.manifest import Kind, Source
 from pipeline.errors import InputError
+from pipeline.files import canonical, is_hidden
 from pipeline.video.open import open_video
 from pipeline.video.types import VIDEO_SUFFIXES, Backend, ReaderName, scaling_reader
+
+# How to get a table of segments from the files of other programs.
+EXPORTS = {
+    ".eaf": "export it from ELAN as",
+    ".ods": "save it as 'CSV UTF-8',",
+    ".textgrid": "export it from Praat as",
+    ".tsv": "separate its columns by commas, in",
+    ".xls": "save it as 'CSV UTF-8',",
+    ".xlsx": "save it as 'CSV UTF-8',",
+}
 
 
 @dataclass
@@ -99,7 +110,7 @@ def scan_dataset(
         _scan_source(scan, path, groups.get(path.stem, path.stem), scaling_reader(reader))
         _scan_labels(scan, path, video_labels)
     _check_widths(scan)
-    _check_strays(scan, stems.own)
+    _check_strays(scan, stems)
     for stem, split in read_splits(scan, stems, groups).items():
         if stem in scan.sources:
             scan.sources[stem] = replace(scan.sources[stem], split=split)
@@ -142,10 +153,10 @@ def _read_video_labels(scan: Scan, stems: Stems) -> dict[str, tuple[int, int]] |
     except AnnotationError as error:
         scan.extend(None, error.problems)
         return None
-    for stem, (_, line) in video_labels.items():
-        if stem not in stems.own:
-            scan.add(None, path, stems.unknown(stem), line)
-    return video_labels
+    for name, (_, line) in video_labels.items():
+        if stems.find(name) is None:
+            scan.add(None, path, stems.unknown(name), line)
+    return {stems.find(name) or name: of_video for name, of_video in video_labels.items()}
 
 
 def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
@@ -181,9 +192,21 @@ def _report_missing_labels(scan: Scan, media: Path, video_labels: Mapping[str, t
         other = f", and {VIDEO_LABELS} no row for it" if video_labels else ""
         suffix, *others = [layout.suffix for layout in registry.data_set_formats()]
         message = f"is missing (or {', '.join(others)}): {media.name} has no labels{other}"
-        scan.add(media.stem, folder / f"{media.stem}{suffix}", message)
+        scan.add(media.stem, folder / f"{media.stem}{suffix}", message + _describe_similar(folder, media))
     elif table.exists():
         scan.add(media.stem, table, f"has no row for {media.stem!r}: {media.name} has no label")
+
+
+def _describe_similar(folder: Path, media: Path) -> str:
+    """Name a file of labels/ with the stem of a video whose layout is not read; "" where there is none."""
+    same_stem = (path for path in sorted(folder.iterdir()) if canonical(path.stem) == canonical(media.stem))
+    path = next((path for path in same_stem if path.is_file() and not is_hidden(path)), None)
+    if path is None:
+        return ""
+    suffix = path.suffix.lower()
+    if suffix in {layout.suffix for layout in registry.data_set_formats()}:
+        return f"; {path.name} lies there: rename it to {path.stem}{suffix}"
+    return f"; {path.name} lies there: {EXPORTS.get(suffix, 'export it as')} {path.stem}.csv: start,stop,class"
 
 
 def _keep_labels(scan: Scan, stem: str, labels: np.ndarray) -> None:
@@ -225,11 +248,11 @@ def _check_widths(scan: Scan) -> None:
             scan.add(stem, Path(source.path), f"has {source.width} features a frame where most files have {usual}")
 
 
-def _check_strays(scan: Scan, stems: set[str]) -> None:
+def _check_strays(scan: Scan, stems: Stems) -> None:
     folder = scan.root / "labels"
     if not folder.is_dir():
         return
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if not is_hidden(path)):
         layout = registry.data_set_format_of(path)
-        if layout is not None and layout.stem(path) not in stems:
+        if layout is not None and stems.find(layout.stem(path)) is None:
             scan.add(None, path, f"labels no file of {scan.kind}/: is it misspelt, or is the file missing?")

@@ -98,20 +98,24 @@ class LabellingOutcome(NamedTuple):
     num_failed: int
 
 
-def find_inputs(paths: Sequence[Path], model: Model) -> list[Path]:
+def find_inputs(
+    paths: Sequence[Path], model: Model, *, on_note: Callable[[str], None] = lambda note: None
+) -> list[Path]:
     """Find the files to label, each once.
 
     Args:
         paths: Files, and folders. Of a folder, the files that the model could read are found, sorted, but not the
             overlays that an earlier call wrote.
         model: The labeller.
+        on_note: It is called with one sentence for each folder with files that are passed over.
 
     Raises:
         InputError: A folder holds no such file.
     """
     if model.runtime:
-        return find_files(paths, VIDEO_SUFFIXES, kind="video")
-    return find_files(paths, {FEATURE_SUFFIX}, kind=f"{FEATURE_SUFFIX} file, which is what the model was trained on")
+        return find_files(paths, VIDEO_SUFFIXES, kind="video", on_note=on_note)
+    kind = f"{FEATURE_SUFFIX} file, which is what the model was trained on"
+    return find_files(paths, {FEATURE_SUFFIX}, kind=kind, on_note=on_note)
 
 
 def default_num_parallel(model: Model) -> int:

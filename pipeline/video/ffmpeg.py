@@ -8,6 +8,7 @@ from typing import Any
 import av
 from av.video.reformatter import Colorspace
 
+from pipeline.files import describe_absence
 from pipeline.video.side_messages import SideMessages
 from pipeline.video.types import VideoError
 
@@ -169,8 +170,10 @@ def check_is_file(path: Path) -> None:
     """Check that a file exists.
 
     Raises:
-        VideoError: There is no such file, or it is a folder.
+        VideoError: There is no such file, its content is elsewhere, or it is a folder.
     """
+    if absence := describe_absence(path):
+        raise VideoError(f"{path}: {absence}")
     if not path.exists():
         raise VideoError(f"{path}: no such file")
     if path.is_dir():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import InputError, describe_os_error
+from pipeline.files import describe_absence
 
 IMAGE_SUFFIXES = frozenset(
     {".apng", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -58,6 +59,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def _check_file(path: Path) -> None:
+    if absence := describe_absence(path):
+        raise InputError(f"{path}: {absence}")
     try:
         is_folder, size = path.is_dir(), path.stat().st_size
     except FileNotFoundError as error:

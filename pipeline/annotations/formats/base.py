@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 
 ClassNames = Callable[[Path], set[str]]
-VideoClasses = dict[str, tuple[int, int]]  # for each stem, the index of its class and the number of its line
+VideoClasses = dict[str, tuple[int, int]]  # for each stem, `canonical`: the index of its class, the number of its line
 
 
 class ReadLabels(Protocol):

@@ -7,6 +7,7 @@ from pipeline.annotations.formats.parsing import class_indices, parse_rows, rais
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import VIDEO_LABELS, VIDEO_LABELS_HEADER
 from pipeline.annotations.problems import Problem
+from pipeline.files import canonical
 
 
 def read_video_labels(path: Path, label_space: LabelSpace) -> VideoClasses:
@@ -17,7 +18,7 @@ def read_video_labels(path: Path, label_space: LabelSpace) -> VideoClasses:
         label_space: The classes that it may name.
 
     Returns:
-        For each stem, the index of its class and the number of its line.
+        For each stem, in the form `canonical`, the index of its class and the number of its line.
 
     Raises:
         AnnotationError: Every problem of the file: it cannot be read, the header is wrong, a row has no stem, a stem
@@ -30,12 +31,11 @@ def read_video_labels(path: Path, label_space: LabelSpace) -> VideoClasses:
     for line, (stem, _) in rows:
         if not stem:
             problems.append(Problem(path, line, "names no video: expected a stem and its class"))
-        elif stem in lines:
-            problems.append(Problem(path, line, f"{stem!r} is already on line {lines[stem]}: a video has one class"))
-        lines.setdefault(stem, line)
+        elif (other := lines.setdefault(canonical(stem), line)) != line:
+            problems.append(Problem(path, line, f"{stem!r} is already on line {other}: a video has one class"))
     indices = class_indices(path, [(line, name) for line, (_, name) in rows], label_space, problems)
     raise_problems(problems)
-    return {stem: (index, line) for (line, (stem, _)), index in zip(rows, indices, strict=True)}
+    return {canonical(stem): (index, line) for (line, (stem, _)), index in zip(rows, indices, strict=True)}
 
 
 def _class_names(path: Path) -> set[str]:
