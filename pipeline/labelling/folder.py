@@ -107,15 +107,14 @@ def find_inputs(
         paths: Files, and folders. Of a folder, the files that the model could read are found, sorted, but not the
             overlays that an earlier call wrote.
         model: The labeller.
-        on_note: It is called with one sentence for each folder with files that are passed over.
+        on_note: It is called with one sentence for each folder with files that are passed over, which may be videos.
 
     Raises:
         InputError: A folder holds no such file.
     """
     if model.runtime:
         return find_files(paths, VIDEO_SUFFIXES, kind="video", on_note=on_note)
-    kind = f"{FEATURE_SUFFIX} file, which is what the model was trained on"
-    return find_files(paths, {FEATURE_SUFFIX}, kind=kind, on_note=on_note)
+    return find_files(paths, {FEATURE_SUFFIX}, kind=f"{FEATURE_SUFFIX} file, which is what the model was trained on")
 
 
 def default_num_parallel(model: Model) -> int:
