@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_videos(root: Path) -> "tuple[list[Problem], str]":
+    from pipeline.annotations.problems import condense
     from pipeline.datasets.scan import scan_dataset
     from pipeline.datasets.support import count_support, find_shortages, format_support, unlabelled_percent
 
@@ -65,6 +66,8 @@ def _check_videos(root: Path) -> "tuple[list[Problem], str]":
         print(format_support(support), end="\n\n")
     for shortage in find_shortages(support, reported=scan.unused_classes()):
         print(f"warning: {shortage}", file=sys.stderr)
+    for warning in condense(scan.warnings()):
+        print(f"warning: {warning}", file=sys.stderr)
     num_frames = sum(source.num_frames for source in scan.sources.values())
     found = f"{len(scan.sources)} {scan.kind}, {num_frames} frames, {scan.label_space.num_classes} classes"
     if percent := unlabelled_percent(*support.values()):

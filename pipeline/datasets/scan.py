@@ -14,13 +14,15 @@ import numpy as np
 
 from pipeline.annotations.classes import read_classes
 from pipeline.annotations.formats import registry
+from pipeline.annotations.formats.parsing import length_problem
 from pipeline.annotations.formats.video_labels import read_video_labels
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.annotations.read import find_annotation, read_annotation
-from pipeline.datasets.features import read_feature_file
+from pipeline.datasets.features import describe_transposed, read_feature_file
 from pipeline.datasets.findings import Findings, Stems, digest, find_files, read_groups, read_splits
+from pipeline.datasets.frame_numbers import find_doubtful_numbers
 from pipeline.datasets.manifest import Kind, Source
 from pipeline.errors import InputError
 from pipeline.files import canonical, is_hidden
@@ -49,6 +51,7 @@ class Scan(Findings):
         labels: int64 [T] of each source, by stem.
         num_video_labels: The number of videos to which labels.csv gives one class.
         used_classes: The indices of the classes in the labels, including those of files that cannot be read.
+        tables: The label files with start and stop of each segment, by stem.
     """
 
     kind: Kind = "videos"
@@ -57,12 +60,18 @@ class Scan(Findings):
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     num_video_labels: int = 0
     used_classes: set[int] = field(default_factory=set)
+    tables: dict[str, Path] = field(default_factory=dict)
 
     def usable_sources(self) -> list[Source]:
         """Return the labelled sources without a problem, sorted by stem; if splits name some of them, only those."""
         stems = sorted(self.sources.keys() & self.labels.keys() - self.problems.keys())
         sources = [self.sources[stem] for stem in stems]
         return [source for source in sources if source.split] or sources
+
+    def warnings(self) -> list[Problem]:
+        """Return the label files that can be used, and whose numbers are probably not frames."""
+        sources = {source.stem: source for source in self.usable_sources()}
+        return find_doubtful_numbers(sources, self.labels, self.tables, self.label_space)
 
     def unused_classes(self) -> list[str]:
         """Return the classes that no frame is labelled with, as far as the labels could be read."""
@@ -164,7 +173,7 @@ def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, 
 
     `video_labels` is the result of `_read_video_labels`.
     """
-    source = scan.sources.get(media.stem)
+    source, annotation = scan.sources.get(media.stem), None
     class_index, line = (video_labels or {}).get(media.stem, (None, None))
     try:
         annotation = find_annotation(scan.root / "labels", media.stem)
@@ -178,10 +187,35 @@ def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, 
         elif scan.label_space.classes:
             labels = read_annotation(annotation, scan.label_space, num_frames=source.num_frames if source else None)
             _keep_labels(scan, media.stem, labels)
+            layout = registry.data_set_format_of(annotation)
+            if layout and not layout.has_length:
+                scan.tables[media.stem] = annotation
             if not scan.label_space.is_labelled(labels).any():
                 scan.add(media.stem, annotation, "labels no frame: there is nothing to learn or to score")
     except AnnotationError as error:
-        scan.extend(media.stem, error.problems)
+        other = source and annotation and _explain_length(scan, source, annotation)
+        scan.extend(media.stem, [other] if other else error.problems)
+
+
+def _explain_length(scan: Scan, source: Source, annotation: Path) -> Problem | None:
+    """Describe why labels do not fit a source, where they fit another length that it might have; otherwise None."""
+    try:
+        num_labels = len(read_annotation(annotation, scan.label_space, num_frames=None))
+    except AnnotationError:
+        return None  # it is not the length
+    if num_labels == source.num_frames:
+        return None
+    if scan.kind == "features" and num_labels == source.width:
+        shape = (source.num_frames, source.width)
+        return Problem(Path(source.path), None, describe_transposed(shape, f"{num_labels} labels"))
+    declared, num_frames = source.declared_frames or 0, source.num_frames
+    if num_frames < num_labels == declared:
+        cause = (
+            f"the header of the video says {declared}, {declared - num_frames} were dropped when it was recorded, and"
+            " the labels count them: leave those out"
+        )
+        return length_problem(annotation, num_labels, num_frames, cause)
+    return None
 
 
 def _report_missing_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
@@ -239,13 +273,26 @@ def _read_features(path: Path, group: str) -> Source:
 
 
 def _check_widths(scan: Scan) -> None:
-    """Report the feature files whose width differs from that of most files: it must be the same in all of them."""
-    if scan.kind == "videos" or not scan.sources:
+    """Report the feature files whose width differs from that of most files: it must be the same in all of them.
+
+    Where all lengths are the same and the widths are as different as lengths are, the files are transposed.
+    """
+    if scan.kind == "videos":
         return
-    usual = Counter(source.width for source in scan.sources.values()).most_common(1)[0][0]
-    for stem, source in scan.sources.items():
-        if source.width != usual:
-            scan.add(stem, Path(source.path), f"has {source.width} features a frame where most files have {usual}")
+    named = {str(problem.path) for problems in scan.problems.values() for problem in problems}
+    sources = {stem: source for stem, source in scan.sources.items() if source.path not in named}
+    widths = Counter(source.width or 0 for source in sources.values())
+    if len(widths) < 2:
+        return
+    usual = widths.most_common(1)[0][0]
+    are_lengths = len(widths) >= max(3, len(sources) / 2) and len({s.num_frames for s in sources.values()}) == 1
+    for stem, source in sources.items():
+        path, width = Path(source.path), source.width or 0
+        if are_lengths:
+            message = describe_transposed((source.num_frames, width), "features of one frame")
+            scan.problems[stem] = [Problem(path, None, message)]  # in place of those of its labels
+        elif width != usual:
+            scan.add(stem, path, f"has {width} features a frame where most files have {usual}")
 
 
 def _check_strays(scan: Scan, stems: Stems) -> None:

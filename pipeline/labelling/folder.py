@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from pipeline.annotations.exports import FORMATS, TIMED_FORMATS, Predicted
 from pipeline.annotations.layouts import DECODE_REPORT
+from pipeline.datasets.features import count_feature_frames
 from pipeline.drawing.overlay import write_overlay
 from pipeline.errors import InputError, describe_failure, name_failure
 from pipeline.files import OVERLAY, check_is_no_folder, find_files, read_unchanged
@@ -397,7 +396,7 @@ def _estimate_num_frames(path: Path) -> int:
 def _count_frames(path: Path) -> int:
     if path.suffix.lower() != FEATURE_SUFFIX:
         return estimate_num_frames(path)
-    return len(np.load(path, mmap_mode="r"))
+    return count_feature_frames(path)
 
 
 def _row(path: Path, report: LabelReport) -> DecodeRow | None:

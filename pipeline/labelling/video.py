@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pipeline.datasets.features import read_feature_file
+from pipeline.datasets.features import describe_transposed, read_feature_file
 from pipeline.encoding.types import Runtime
 from pipeline.encoding.video import encode_video
 from pipeline.errors import InputError
@@ -208,6 +208,9 @@ def _read_given_features(path: Path, model: Model) -> torch.Tensor:
         raise InputError(f"{path}: the model was trained on ready features, expected a {FEATURE_SUFFIX} file")
     features = read_feature_file(path)
     if features.shape[1] != model.spec.num_features:
+        if features.shape[0] == model.spec.num_features:
+            expected = f"a model of {model.spec.num_features} features"
+            raise InputError(f"{path}: {describe_transposed(features.shape, expected)}")
         raise InputError(
             f"{path}: has {features.shape[1]} features a frame, the model was trained on {model.spec.num_features}"
         )

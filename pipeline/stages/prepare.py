@@ -76,8 +76,8 @@ def prepare(params: Params, out: Path) -> Manifest:
     support = count_support(kept, scan.labels, label_space)
     write_support(support, out / CLASS_SUPPORT)
     _summarise(manifest, support, out, num_left_out=len(sources) - len(kept))
-    for shortage in find_shortages(support):
-        print(f"warning: {shortage}", file=sys.stderr)
+    for warning in (*find_shortages(support), *condense(scan.warnings())):
+        print(f"warning: {warning}", file=sys.stderr)
     return manifest
 
 
