@@ -62,10 +62,12 @@ def evaluate(
         background: A class that is left out of the segment scores when they are computed a second time.
 
     Returns:
-        A nested dict of scores in percent: of all frames and segments, of each class and of each video.
+        A nested dict of scores in percent: of all frames and segments, of each class and of each video. A video whose
+        labels cannot be read or do not fit its truth is in `not_scored`, and `failures` has a sentence on each problem;
+        `frames_without_prediction` counts, by video, the frames that could not be decoded and are left out.
 
     Raises:
-        InputError: A folder holds no label files, or they cannot be read or do not fit each other.
+        InputError: A folder holds no label files, or not a single video can be scored.
 
     Example:
         >>> import framescribe

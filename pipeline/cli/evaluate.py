@@ -5,12 +5,18 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline.cli.console import Commands, add_command
+from pipeline.cli.console import EXIT_SOME_FAILED, Commands, add_command
+
+MAX_NAMES = 10  # in the line about videos without labels
 
 TEXT = """
 Score predicted labels against true ones: frame accuracy, edit score and F1 of the segments, and each class.
+Frames that could not be decoded have no label and are left out. A video whose labels cannot be read or do not fit its
+truth is named with the cause, and the others are scored.
 """
 END = """
+exit code: 0, all videos with labels on both sides were scored; 1, some could not be; 2, the call was refused
+
 example: framescribe evaluate --truth mice/labels --predicted labels/ --background resting
 """
 
@@ -41,9 +47,12 @@ def run(options: argparse.Namespace) -> int:
 
     report = evaluate_folders(options.truth, options.predicted, background=options.background)
     if skipped := report["without_prediction"]:
-        print(f"not scored, as {options.predicted} has no labels for them: {', '.join(skipped)}\n", file=sys.stderr)
+        shown = ", ".join(skipped[:MAX_NAMES]) + (f" and {len(skipped) - MAX_NAMES} more" * (len(skipped) > MAX_NAMES))
+        print(f"not scored, as {options.predicted} has no labels for them: {shown}\n", file=sys.stderr)
+    for failure in report["failures"]:
+        print(f"not scored: {failure}", file=sys.stderr)
     print(format_table(report))
     if options.json:
         with replacing(options.json) as path:
             path.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
+    return EXIT_SOME_FAILED if report["not_scored"] else 0

@@ -1,44 +1,50 @@
 """`framescribe evaluate`: score a folder of predicted labels against a folder of true ones."""
 
-from collections.abc import Callable, Iterable
+import csv
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from pipeline.annotations.classes import read_classes
 from pipeline.annotations.formats import registry
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import DECODE_REPORT, LIVE
-from pipeline.annotations.problems import AnnotationError, Problem
+from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE
+from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines
 from pipeline.annotations.read import class_names_in, read_predicted
 from pipeline.errors import InputError
+from pipeline.files import canonical, is_dangling, is_hidden
 from pipeline.metrics.report import Report, evaluate
 
-NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # they lie beside label files
-Read = TypeVar("Read")
+NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # lie beside them
 
 
 def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = None) -> Report:
-    """Score two folders of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt`.
+    """Score a folder of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt` against another one.
 
     The class list is the `classes.txt` in `truth` or beside it, as in a data set; failing that, the sorted names that
     the files use. Where only one side says how long a video is (a .csv of segments does not), the other takes its
-    length.
+    length. A video whose files cannot be read or do not fit each other is not scored, and costs no other video.
 
     Args:
-        truth: The folder of the true labels. It may also be a labels.csv: the class of a video is that of all its
-            frames that are predicted.
-        predicted: The folder of the predicted labels.
-        background: The class that is left out of the scores without background; None for none.
+        truth: The folder with the true labels; or a labels.csv, where the class of a video is that of all its frames
+            that are predicted.
+        predicted: The folder with the predicted labels. Frames without a label in what `framescribe label` wrote could
+            not be decoded, and are left out of the scores.
+        background: See `LabelSpace`.
 
     Returns:
-        The report, see `evaluate`. Videos of `truth` without a prediction are not scored, and are named as
-        `without_prediction`.
+        The report of `evaluate`, and:
+            without_prediction         the stems of `truth` that have none
+            frames_without_prediction  {stem: labelled frames that are left out, as they could not be decoded}
+            not_scored                 the stems of `predicted` that are left out because of a problem
+            failures                   the problems, shortened by `condense`
 
     Raises:
-        InputError: A folder has no label files, no video has a prediction, or `evaluate` raises it.
-        AnnotationError: Every problem of every file.
+        InputError: A folder has no label files, no video has both, or no video is left to be scored: then an
+            AnnotationError with every problem of every file.
     """
     truth, predicted = Path(truth), Path(predicted)
     table = registry.video_table_of(truth)
@@ -47,46 +53,149 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
     label_space = LabelSpace(classes, background)
     of_videos = table.read(truth, label_space) if table else {}
     stems = of_videos.keys() | true_files.keys()
-    scored = stems & predicted_files.keys()
-    if not scored:
+    if not stems & predicted_files.keys():
         raise InputError(f"no video of {truth} has a prediction in {predicted}: do the stems differ?")
-    true_labels = _read_folder({stem: path for stem, path in true_files.items() if stem in scored}, label_space)
-    predicted_labels = _read_folder(predicted_files, label_space)
-    for stem in true_labels.keys() & predicted_labels.keys():
-        num_frames = max(len(true_labels[stem]), len(predicted_labels[stem]))
-        for files, labels in ((true_files, true_labels), (predicted_files, predicted_labels)):
-            layout = registry.format_of(files[stem])
-            if layout is not None and not layout.has_length:
-                gap = label_space.unlabelled(num_frames - len(labels[stem]))
-                labels[stem] = np.concatenate([labels[stem], gap])
-    for stem in scored & of_videos.keys():
-        true_labels[stem] = label_space.unlabelled(len(predicted_labels[stem]))
-        true_labels[stem][label_space.is_labelled(predicted_labels[stem])] = of_videos[stem][0]
-    report = evaluate(true_labels, predicted_labels, label_space)
-    return report | {"without_prediction": sorted(stems - scored)}
+    videos = _Videos(label_space, _partial_stems(predicted))
+    for stem, path in sorted(predicted_files.items()):
+        if stem not in stems:
+            videos.problems[stem] = [Problem(path, None, f"{truth} has no labels of it: is it misspelt?")]
+        elif stem in true_files:
+            videos.read(stem, true_files[stem], path)
+        else:
+            videos.read(stem, of_videos[stem][0], path)
+    problems = [problem for of_video in videos.problems.values() for problem in of_video]
+    if not videos.true_labels:
+        raise AnnotationError(problems)
+    return evaluate(videos.true_labels, videos.predicted_labels, label_space) | {
+        "without_prediction": sorted(stems - predicted_files.keys()),
+        "frames_without_prediction": videos.num_left_out,
+        "not_scored": sorted(videos.problems),
+        "failures": [str(problem) for problem in condense(problems)],
+    }
+
+
+@dataclass
+class _Videos:
+    """The labels of the videos that can be scored, and the problems of those that cannot, by their stems.
+
+    Attributes:
+        label_space: The classes.
+        partial: The stems of the videos that were labelled in part.
+        true_labels: int64 [T].
+        predicted_labels: int64 [T].
+        num_left_out: How many labelled frames are left out, as they have no prediction.
+        problems: Why videos are not scored.
+    """
+
+    label_space: LabelSpace
+    partial: frozenset[str]
+    true_labels: dict[str, np.ndarray] = field(default_factory=dict)
+    predicted_labels: dict[str, np.ndarray] = field(default_factory=dict)
+    num_left_out: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, list[Problem]] = field(default_factory=dict)
+
+    def read(self, stem: str, true_file: Path | int, predicted_file: Path) -> None:
+        """Read the labels of a video.
+
+        Args:
+            stem: The stem of the video.
+            true_file: The file with its true labels, or the index of the class of all its frames.
+            predicted_file: The file with its predicted labels.
+        """
+        predicted = self._read_file(stem, predicted_file)
+        if isinstance(true_file, Path):
+            true = self._read_file(stem, true_file)
+        else:
+            true = None if predicted is None else np.full(len(predicted), true_file, dtype=np.int64)
+        if true is None or predicted is None:
+            return
+        if isinstance(true_file, Path):
+            true = self._lengthen(true, true_file, len(predicted))
+            predicted = self._lengthen(predicted, predicted_file, len(true))
+            if stem in self.partial and _begins_with_the_video(predicted_file):
+                predicted = self._lengthen(predicted, None, len(true))
+        if problem := self._check(stem, true, predicted, predicted_file):
+            self.problems[stem] = [problem]
+            return
+        is_left_out = self.label_space.is_labelled(true) & ~self.label_space.is_labelled(predicted)
+        if is_left_out.any():
+            self.num_left_out[stem] = int(is_left_out.sum())
+            true[is_left_out] = self.label_space.unlabelled(self.num_left_out[stem])
+        self.true_labels[stem], self.predicted_labels[stem] = true, predicted
+
+    def _read_file(self, stem: str, path: Path) -> np.ndarray | None:
+        try:
+            return read_predicted(path, self.label_space)
+        except AnnotationError as error:
+            self.problems.setdefault(stem, []).extend(error.problems)
+            return None
+
+    def _lengthen(self, labels: np.ndarray, path: Path | None, num_frames: int) -> np.ndarray:
+        """Add unlabelled frames up to `num_frames`, where the file at `path` does not say how many there are."""
+        layout = None if path is None else registry.format_of(path)
+        if layout is not None and layout.has_length:
+            return labels
+        return np.concatenate([labels, self.label_space.unlabelled(max(0, num_frames - len(labels)))])
+
+    def _check(self, stem: str, true: np.ndarray, predicted: np.ndarray, path: Path) -> Problem | None:
+        if len(true) != len(predicted):
+            cause = "they are of different videos or frame rates"
+            message = f"got {len(predicted)} predicted labels for {len(true)} true ones of {stem}: {cause}"
+            return Problem(path, None, message, fault="another number of predicted labels")
+        is_labelled = self.label_space.is_labelled(true)
+        num_missing = int((is_labelled & ~self.label_space.is_labelled(predicted)).sum())
+        layout = registry.format_of(path)
+        if num_missing and layout is not None and layout.is_of_data_set:  # no frame was lost: nobody gave it a class
+            missing = f"{num_missing} of {is_labelled.sum()} labelled frames have no prediction"
+            return Problem(path, None, f"{missing}: give them a class, for example a background class")
+        return None
+
+
+def _partial_stems(folder: Path) -> frozenset[str]:
+    """Return the stems of the videos of which a decode_report.csv in `folder` says that frames could not be decoded."""
+    path = folder / DECODE_REPORT
+    if not path.is_file():
+        return frozenset()
+    try:
+        rows = list(csv.DictReader(read_lines(path)))
+    except (AnnotationError, csv.Error):
+        return frozenset()  # it is no label file: the lengths of the labels show what is wrong
+    return frozenset(canonical(row["stem"]) for row in rows if row.get("stem") and row.get("outcome") == "partly")
+
+
+def _begins_with_the_video(path: Path) -> bool:
+    """Return whether the first row of a .frames.csv is the first frame of its video, which has the time 0.
+
+    A decoder may lose frames at the start of a damaged video; the number of each frame is then unknown.
+    """
+    if not path.name.endswith(FRAMES):
+        return False
+    times = [row["time_seconds"] for row, _ in zip(csv.DictReader(read_lines(path)), range(2), strict=False)]
+    try:
+        first, second = map(float, times)
+    except ValueError:
+        return False
+    return abs(first) < (second - first) / 2
 
 
 def find_label_files(folder: Path) -> dict[str, Path]:
-    """Find the label file of each video in a folder, without live ones.
-
-    Args:
-        folder: The folder.
+    """Find the label file of each video in `folder`, without live ones.
 
     Returns:
-        The files by stem.
+        The files by the `canonical` form of the stem.
 
     Raises:
-        InputError: There is no such folder, or it has no label files.
+        InputError: There are none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected one that holds label files")
     files: dict[str, Path] = {}
-    found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    found = [path for path in sorted(folder.iterdir()) if path.is_file() or is_dangling(path)]
     for layout in registry.FORMATS:
         for path in [path for path in found if registry.format_of(path) == layout]:
-            # live labels may have gaps, and nobody may have labelled their video
-            if path.name not in NO_LABELS and not path.name.endswith(LIVE):
-                files.setdefault(layout.stem(path), path)
+            # live labels may have gaps, and be of what nobody has labelled
+            if path.name not in NO_LABELS and not path.name.endswith(LIVE) and not is_hidden(path):
+                files.setdefault(canonical(layout.stem(path)), path)
     if not files:
         cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""
         expected = ", ".join(f"<stem>{layout.suffix}" for layout in registry.FORMATS)
@@ -98,23 +207,8 @@ def _find_classes(truth: Path, files: Iterable[Path]) -> tuple[str, ...]:
     for folder in (truth, truth.resolve().parent):
         if (folder / "classes.txt").is_file():
             return read_classes(folder / "classes.txt")
-    return tuple(sorted(set().union(*_read_each(files, class_names_in))))
-
-
-def _read_folder(files: dict[str, Path], label_space: LabelSpace) -> dict[str, np.ndarray]:
-    labels = _read_each(files.values(), lambda path: read_predicted(path, label_space))
-    return dict(zip(files, labels, strict=True))
-
-
-def _read_each(files: Iterable[Path], read: Callable[[Path], Read]) -> list[Read]:
-    """Return `read(path)` of every file; raise the problems of all of them as one AnnotationError."""
-    results: list[Read] = []
-    problems: list[Problem] = []
+    names: dict[str, str] = {}
     for path in files:
-        try:
-            results.append(read(path))
-        except AnnotationError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise AnnotationError(problems)
-    return results
+        with suppress(AnnotationError):  # it is reported where the labels are read
+            names |= {canonical(name): name for name in class_names_in(path)}
+    return tuple(sorted(names.values()))

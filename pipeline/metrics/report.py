@@ -130,13 +130,22 @@ def format_table(report: Report) -> str:
         rows.append([titles[scores[0][0]], *cells])
     widths = [19, width - 12, 12, *[width - 9, 12] * (len(heads) - 1)]
     paragraphs = [
-        f"videos {num_videos:,}   labelled frames {num_frames:,}   classes {num_classes}",
+        f"videos {num_videos:,}   labelled frames {num_frames:,}   classes {num_classes}{_left_out(report)}",
         wording.format_table(rows, widths=widths, num_headers=2),
         _class_table(report),
     ]
     if report["never_predicted"]:
         paragraphs.append(never_predicted(report))
     return "\n\n".join(paragraphs)
+
+
+def _left_out(report: Report) -> str:
+    """Say how many labelled frames are not scored, as they could not be decoded; "" where there are none."""
+    left_out = report.get("frames_without_prediction")
+    if not left_out:
+        return ""
+    frames = wording.counted(sum(left_out.values()), "labelled frame", separator=",")
+    return f"\nleft out of the scores: {frames} of {wording.counted(len(left_out), 'video')} without a prediction"
 
 
 def _class_table(report: Report) -> str:

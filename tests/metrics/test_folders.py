@@ -1,9 +1,12 @@
+import unicodedata
+
 import numpy as np
 import pytest
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.write import write_frames, write_segments
+from pipeline.cli.main import main
 from pipeline.errors import InputError
 from pipeline.metrics.folders import evaluate_folders
 
@@ -21,11 +24,11 @@ def folders(tmp_path):
     return truth, predicted
 
 
-def predict(folder, labels, *, segments=False):
+def predict(folder, labels, *, segments=False, first_seconds=0.0):
     labels = np.array(labels)
     columns = {
         "probabilities": np.ones(len(labels)),
-        "pts_seconds": np.arange(len(labels)) / 25,
+        "pts_seconds": first_seconds + np.arange(len(labels)) / 25,
         "label_space": LabelSpace(CLASSES),
     }
     if segments:
@@ -105,12 +108,91 @@ def test_videos_without_a_prediction_are_reported_and_not_scored(folders):
         evaluate_folders(truth, predicted)
 
 
-def test_a_prediction_without_truth_is_refused(folders):
+def test_a_video_that_does_not_match_its_truth_costs_that_video_only(folders, capsys):
     truth, predicted = folders
     predict(predicted, [0, 0, 0, 1, 1, 1])
-    (predicted / "stray.txt").write_text("rest\n")
-    with pytest.raises(InputError, match="stray"):
+    for stem, true, claimed in (
+        ("stray", None, "rest\n"),
+        ("short", "rest\nwalk\n", "rest\n"),
+        ("misspelt", "rest\n", "rset\n"),
+        ("truth", "rset\n", "rest\n"),
+        ("gap", "rest\nwalk\n", "rest\n\n"),
+    ):
+        if true is not None:
+            (truth / f"{stem}.txt").write_text(true)
+        (predicted / f"{stem}.txt").write_text(claimed)
+    report = evaluate_folders(truth, predicted)
+    assert (report["num_videos"], report["num_frames"]) == (1, 6)
+    assert report["frames"]["accuracy"]["pooled"] == 100
+    assert report["not_scored"] == ["gap", "misspelt", "short", "stray", "truth"]
+    failures = dict(zip(report["not_scored"], report["failures"], strict=True))
+    assert "1 of 2 labelled frames have no prediction: give them a class" in failures["gap"]
+    assert "misspelt.txt:1: unknown class 'rset'" in failures["misspelt"]
+    assert "got 1 predicted labels for 2 true ones of short" in failures["short"]
+    assert "has no labels of it: is it misspelt?" in failures["stray"]
+    assert "labels/truth.txt:1: unknown class 'rset'" in failures["truth"]
+    arguments = ["evaluate", "--truth", str(truth), "--predicted", str(predicted)]
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("not scored: ") == 5
+    assert "videos 1   labelled frames 6" in printed.out
+    (predicted / "clip.frames.csv").unlink()
+    assert main(arguments) == 2, "no video is left"
+
+
+def test_no_more_than_ten_videos_are_named_for_one_kind_of_problem(folders):
+    truth, predicted = folders
+    predict(predicted, [0, 0, 0, 1, 1, 1])
+    for index in range(30):
+        (predicted / f"stray {index}.txt").write_text("rest\n")
+    report = evaluate_folders(truth, predicted)
+    assert (len(report["not_scored"]), len(report["failures"])) == (30, 11)
+    assert report["failures"][-1] == f"{predicted}: 20 more problems of the same kind, in 20 files"
+
+
+def test_frames_that_could_not_be_decoded_are_left_out(folders, capsys):
+    truth, predicted = folders
+    predict(predicted, [0, -100, 0, 1, 0, -100, -100])
+    report = evaluate_folders(truth, predicted)
+    assert report["frames_without_prediction"] == {"clip": 2}, "the seventh frame has no true label"
+    assert report["num_frames"] == 4
+    assert report["frames"]["accuracy"]["pooled"] == 75
+    assert report["not_scored"] == []
+    assert main(["evaluate", "--truth", str(truth), "--predicted", str(predicted)]) == 0
+    assert "left out of the scores: 2 labelled frames of 1 video without a prediction" in capsys.readouterr().out
+    (predicted / "clip.frames.csv").unlink()
+    predict(predicted, [0, -100, 0, 1, 0, -100, -100], segments=True)
+    with pytest.raises(InputError, match="got 5 predicted labels for 6 true ones"):
         evaluate_folders(truth, predicted)
+
+
+@pytest.mark.parametrize(("outcome", "offset", "is_scored"), [("partly", 0, 1), ("labelled", 0, 0), ("partly", 9, 0)])
+def test_frames_that_are_lost_at_the_end_are_left_out_of_a_video_that_was_labelled_in_part(
+    folders, outcome, offset, is_scored
+):
+    truth, predicted = folders
+    predict(predicted, [0, 0, 1, 1], first_seconds=offset / 25)
+    (predicted / "decode_report.csv").write_text(f"stem,outcome\nclip,{outcome}\n")
+    if is_scored:
+        report = evaluate_folders(truth, predicted)
+        assert (report["num_frames"], report["frames_without_prediction"]) == (4, {"clip": 2})
+    else:
+        with pytest.raises(InputError, match="got 4 predicted labels for 6 true ones"):
+            evaluate_folders(truth, predicted)
+
+
+def test_stems_and_classes_are_the_same_in_any_unicode_form(folders):
+    truth, predicted = folders
+    nfc, nfd = (unicodedata.normalize(form, "\u00e9") for form in ("NFC", "NFD"))
+    (truth.parent / "classes.txt").write_text(f"{nfc}\n")
+    (truth / "clip.csv").unlink()
+    (truth / f"{nfd}.txt").write_text(f"{nfd}\n")
+    (predicted / f"{nfc}.txt").write_text(f"{nfc}\n")
+    assert evaluate_folders(truth, predicted)["frames"]["accuracy"]["pooled"] == 100
+    (truth.parent / "classes.txt").unlink()
+    assert len(evaluate_folders(truth, predicted)["classes"]) == 1
+    (truth.parent / "labels.csv").write_text(f"stem,class\n{nfd},{nfc}\n")
+    assert evaluate_folders(truth.parent / "labels.csv", predicted)["num_videos"] == 1
 
 
 def test_one_class_per_video_is_compared_with_files_of_framescribe_label(folders):
