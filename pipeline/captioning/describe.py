@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from pipeline.encoding.images import RegionEncoder, RuntimeRegions, TorchRegions
 from pipeline.encoding.runtime import open_compiled
 from pipeline.encoding.types import Runtime
 from pipeline.errors import InputError, name_failure
-from pipeline.files import check_is_regular, check_name, find_files, read_unchanged
+from pipeline.files import check_is_regular, check_name, find_files, find_named, read_unchanged
 from pipeline.labelling.location import find_checkpoint, find_exports
 from pipeline.text.vocabulary import START, detokenize, tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
@@ -233,7 +233,8 @@ def caption_video(
     """Describe each span of a video, in order of time, by the frame nearest to its middle.
 
     Without `spans` they last about `every_seconds`: the last one, half to one and a half times as long, ends with the
-    video. `reader` decodes it, as the backend of `open_video`. `on_progress` is given the progress in words.
+    video. Spans with the same nearest frame become one, so that each frame has at most one caption. `reader` decodes
+    it, as the backend of `open_video`. `on_progress` is given the progress in words.
 
     Raises:
         InputError: The video cannot be read or is smaller than the model's region of interest, or the spans do not end
@@ -246,7 +247,8 @@ def caption_video(
         spans = _even_spans(float(times[0]), stop_seconds, every_seconds)
     _check_end(path, spans[-1].stop_seconds, stop_seconds)
     _check_size(path, model.frame_encoder.preprocess, width=properties.width, height=properties.height)
-    positions = _nearest(times, np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans]))
+    middles = np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans])
+    spans, positions = _merge_spans(spans, _nearest(times, middles))
     with open_indexed(index, backend=reader) as opened:
         frames = _frames(opened, positions, model.frame_encoder.spec.batch_size, on_progress)
         captions = [best for best, *_ in _describe(frames, model, search)]
@@ -356,9 +358,12 @@ def _check_is_first(path: Path, other: Path | None) -> None:
 
 
 def _spans_beside(path: Path, labels: Path) -> list[Span]:
-    segments = labels / f"{path.stem}{SEGMENTS}"
-    if not segments.exists():
-        raise InputError(f"{path}: there is no {segments}: write it with `framescribe label`, or leave out --labels")
+    name = f"{path.stem}{SEGMENTS}"
+    segments = find_named(labels, name)
+    if segments is None:
+        raise InputError(
+            f"{path}: there is no {labels / name}: write it with `framescribe label`, or leave out --labels"
+        )
     check_is_regular(segments, max_bytes=MAX_SEGMENTS_BYTES)
     return read_spans(segments)
 
@@ -374,6 +379,24 @@ def _nearest(times: np.ndarray, targets: np.ndarray) -> np.ndarray:
     after = np.searchsorted(times, targets).clip(max=len(times) - 1)
     before = (after - 1).clip(min=0)
     return np.where(targets - times[before] <= times[after] - targets, before, after)
+
+
+def _merge_spans(spans: Sequence[Span], positions: np.ndarray) -> tuple[list[Span], np.ndarray]:
+    """Merge the spans, in order of time, that the same frame would describe.
+
+    Args:
+        spans: The spans.
+        positions: int64 [S], ascending, the frame of each span.
+
+    Returns:
+        The spans, each with the label of the longest that became part of it, and their frames, each of them once.
+    """
+    merged = []
+    for _, group in groupby(zip(spans, positions.tolist(), strict=True), key=lambda pair: pair[1]):
+        run = [span for span, _ in group]
+        longest = max(run, key=lambda span: span.stop_seconds - span.start_seconds)
+        merged.append(Span(run[0].start_seconds, run[-1].stop_seconds, longest.label))
+    return merged, np.unique(positions)
 
 
 def _frames(

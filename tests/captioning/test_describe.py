@@ -252,14 +252,29 @@ def test_spans_of_a_video_are_contiguous_and_described_by_their_middle_frame(
     assert captions[-1].stop_seconds == captions_of_frames[-1][0] + last_frame_seconds
     for caption, following in pairwise(captions):
         assert caption.stop_seconds == following.start_seconds
-        assert caption.stop_seconds - caption.start_seconds == pytest.approx(every_seconds)
-    if len(captions) > 1:
+        num_spans = (caption.stop_seconds - caption.start_seconds) / every_seconds
+        assert num_spans == pytest.approx(round(num_spans))
+        assert every_seconds == 0.1 or round(num_spans) == 1, "only short spans have the same nearest frame"
+    assert len(captions) <= len(captions_of_frames)
+    if len(captions) > 1 and every_seconds > 0.1:
         assert 0.5 <= (captions[-1].stop_seconds - captions[-1].start_seconds) / every_seconds <= 1.5
     for caption in captions:
         middle = (caption.start_seconds + caption.stop_seconds) / 2
         _, nearest = min(captions_of_frames, key=lambda frame: abs(frame[0] - middle))
         assert_same([Caption(caption.text, caption.probability)], [nearest])
         assert caption.label is None
+
+
+def test_a_frame_has_at_most_one_caption(model, tmp_path):
+    video = write_video(tmp_path / "slow.mp4", num_frames=4, times=np.array([0.0, 1.0, 2.0, 3.0]))
+    captions = caption_video(video, model, plan_search(model), every_seconds=0.1)
+    assert len(captions) == 4
+    assert captions[0].start_seconds == 0
+    assert all(one.stop_seconds == after.start_seconds for one, after in pairwise(captions))
+    end = captions[-1].stop_seconds
+    spans = [Span(0.0, 0.8, "idle"), Span(0.8, 1.2, "left"), Span(1.2, 1.3, "idle"), Span(1.3, end, "right")]
+    captions = caption_video(video, model, plan_search(model), spans=spans)
+    assert [Span(*caption[:3]) for caption in captions] == [spans[0], Span(0.8, 1.3, "left"), spans[3]]
 
 
 def test_given_spans_keep_their_times_and_labels(video, model, captions_of_frames):
