@@ -28,11 +28,12 @@ class DatasetCheck(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-def check_dataset(root: str | os.PathLike[str]) -> DatasetCheck:
+def check_dataset(root: str | os.PathLike[str], *, follow_links: bool = False) -> DatasetCheck:
     """List every problem of a data set of labelled videos or features, as `framescribe check` does.
 
     Args:
         root: The folder of the data set.
+        follow_links: Whether text files are read that are links out of the data set.
 
     Returns:
         What the data set holds and every problem of it. A data set without problems can be trained on.
@@ -45,14 +46,18 @@ def check_dataset(root: str | os.PathLike[str]) -> DatasetCheck:
         >>> for problem in check.problems:
         ...     print(problem)
     """
-    scan = scan_dataset(Path(root))
+    scan = scan_dataset(Path(root), follow_links=follow_links)
     problems = (*scan.all_problems(), *scan.unused_class_problems())
     num_frames = sum(source.num_frames for source in scan.sources.values())
     return DatasetCheck(scan.label_space.classes, len(scan.sources), num_frames, problems)
 
 
 def evaluate(
-    truth: str | os.PathLike[str], predicted: str | os.PathLike[str], *, background: str | None = None
+    truth: str | os.PathLike[str],
+    predicted: str | os.PathLike[str],
+    *,
+    background: str | None = None,
+    follow_links: bool = False,
 ) -> Report:
     """Score predicted labels against true ones, as `framescribe evaluate` does.
 
@@ -60,6 +65,7 @@ def evaluate(
         truth: A folder of true label files, or a labels.csv with one class per video.
         predicted: A folder of label files that `framescribe label` or `label_folder` wrote.
         background: A class that is left out of the segment scores when they are computed a second time.
+        follow_links: Whether files are read that are links out of their folder.
 
     Returns:
         A nested dict of scores in percent: of all frames and segments, of each class and of each video. A video whose
@@ -75,4 +81,4 @@ def evaluate(
         >>> scores["frames"]["accuracy"]["pooled"]
         100.0
     """
-    return evaluate_folders(Path(truth), Path(predicted), background=background)
+    return evaluate_folders(Path(truth), Path(predicted), background=background, follow_links=follow_links)

@@ -98,6 +98,9 @@ class Dataset(Section):
     """The fold that is the test split, counted from 0."""
     skip_broken: bool
     """true leaves out each video that has a problem and prints the problem. false stops at any problem."""
+    follow_links: bool = False
+    """Whether text files (labels, classes, groups, splits) are read that are links out of the data set. Links of videos
+    and features are always followed."""
     pixels: Pixels
     """How frames become the encoder's input."""
     reader: Literal["auto", "pyav", "decord", "opencv"] = "auto"
@@ -296,6 +299,9 @@ class Captions(Section):
     """The share of the groups that becomes the test split, where the data set has no folder splits/."""
     skip_broken: bool
     """true leaves out each image that has a problem and prints the problem. false stops at any problem."""
+    follow_links: bool = False
+    """Whether text files (captions, groups, splits) are read that are links out of the data set. Links of images are
+    always followed."""
     min_word_count: Positive
     """Words that occur less often in the training captions are unknown to the captioner."""
     mirror: bool

@@ -216,6 +216,11 @@ def is_dangling(path: Path) -> bool:
     return os.path.islink(path) and not os.path.exists(path)
 
 
+def leads_out(path: Path, root: Path) -> bool:
+    """Return whether a path that is below `root` by its name leads out of it by a link."""
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
 def describe_absence(path: Path) -> str | None:
     """Describe why the content of a file is not there although its name is.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import InputError
-from pipeline.files import describe_absence
+from pipeline.files import describe_absence, is_dangling, leads_out
 
 MAX_OF_KIND = 10  # problems that are printed of one kind
 MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
@@ -78,6 +78,24 @@ def condense(problems: Iterable[Problem]) -> list[Problem]:
         elif num_seen[kind] == MAX_OF_KIND + 1:
             kept.append(_more(of_kind[kind][MAX_OF_KIND:]))
     return kept
+
+
+def without_content(problems: Sequence[Problem], root: Path) -> list[Problem]:
+    """Take out of messages what they quote of files that are links out of a folder.
+
+    Such a link may name any file of the user, and messages end up in logs and in public reports.
+
+    Args:
+        problems: The problems of text files.
+        root: The folder.
+
+    Returns:
+        The problems in order; one of a file behind such a link says where the fault is, and not what is there.
+    """
+    paths = {problem.path for problem in problems}
+    outside = {path for path in paths if leads_out(path, root) and not is_dangling(path)}
+    hidden = "is not as expected: what it holds is not shown, as it is a link out of the folder"
+    return [problem._replace(message=hidden, fault="") if problem.path in outside else problem for problem in problems]
 
 
 def _more(problems: Sequence[Problem]) -> Problem:

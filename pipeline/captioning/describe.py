@@ -19,6 +19,7 @@ import torch
 
 from pipeline.annotations.formats.predicted_segments import read_spans
 from pipeline.annotations.layouts import SEGMENTS, Span
+from pipeline.annotations.problems import AnnotationError, without_content
 from pipeline.captioning.files import CaptionRow, write_video_captions
 from pipeline.captioning.summary import VideoCaption
 from pipeline.checkpoints.captioner import CaptionCheckpoint, load_captioner
@@ -365,7 +366,10 @@ def _spans_beside(path: Path, labels: Path) -> list[Span]:
             f"{path}: there is no {labels / name}: write it with `framescribe label`, or leave out --labels"
         )
     check_is_regular(segments, max_bytes=MAX_SEGMENTS_BYTES)
-    return read_spans(segments)
+    try:
+        return read_spans(segments)
+    except AnnotationError as error:
+        raise AnnotationError(without_content(error.problems, labels)) from None
 
 
 def _even_spans(start_seconds: float, stop_seconds: float, every_seconds: float) -> list[Span]:

@@ -35,6 +35,9 @@ def add(commands: Commands) -> None:
     """Add the command to the parser of `framescribe`."""
     check = add_command(commands, "check", "list every problem of a data set", TEXT, END)
     check.add_argument("dataset", type=Path, metavar="DATASET", help="the folder of the data set")
+    check.add_argument(
+        "--follow-links", action="store_true", help="also read labels and other text that are links out of the folder"
+    )
     check.set_defaults(run=run)
 
 
@@ -48,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     parts = [_check_videos] * (has_videos or not has_images) + [_check_images] * has_images
     num_problems = 0
     for check in parts:
-        problems, found = check(root)
+        problems, found = check(root, follow_links=options.follow_links)
         for problem in condense(problems):
             print(problem)
         num_problems += len(problems)
@@ -56,12 +59,12 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_REFUSED if num_problems else 0
 
 
-def _check_videos(root: Path) -> "tuple[list[Problem], str]":
+def _check_videos(root: Path, *, follow_links: bool) -> "tuple[list[Problem], str]":
     from pipeline.annotations.problems import condense
     from pipeline.datasets.scan import scan_dataset
     from pipeline.datasets.support import count_support, find_shortages, format_support, unlabelled_percent
 
-    scan = scan_dataset(root, progress=_checking)
+    scan = scan_dataset(root, follow_links=follow_links, progress=_checking)
     if support := count_support(scan.usable_sources(), scan.labels, scan.label_space):
         print(format_support(support), end="\n\n")
     for shortage in find_shortages(support, reported=scan.unused_classes()):
@@ -75,10 +78,10 @@ def _check_videos(root: Path) -> "tuple[list[Problem], str]":
     return scan.all_problems() + scan.unused_class_problems(), found
 
 
-def _check_images(root: Path) -> "tuple[list[Problem], str]":
+def _check_images(root: Path, *, follow_links: bool) -> "tuple[list[Problem], str]":
     from pipeline.datasets.captions import scan_captions
 
-    scan = scan_captions(root, progress=_checking)
+    scan = scan_captions(root, follow_links=follow_links, progress=_checking)
     num_captions = sum(len(image.captions) for image in scan.images.values())
     return scan.all_problems(), f"{len(scan.images)} images, {num_captions} captions"
 

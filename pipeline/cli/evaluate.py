@@ -36,6 +36,9 @@ def add(commands: Commands) -> None:
         "--background", metavar="NAME", help="score a second time with this class left out of edit and F1"
     )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report there")
+    evaluate.add_argument(
+        "--follow-links", action="store_true", help="also read label files that are links out of their folder"
+    )
     evaluate.set_defaults(run=run)
 
 
@@ -45,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.metrics.folders import evaluate_folders
     from pipeline.metrics.report import format_table
 
-    report = evaluate_folders(options.truth, options.predicted, background=options.background)
+    report = evaluate_folders(
+        options.truth, options.predicted, background=options.background, follow_links=options.follow_links
+    )
     if skipped := report["without_prediction"]:
         shown = ", ".join(skipped[:MAX_NAMES]) + (f" and {len(skipped) - MAX_NAMES} more" * (len(skipped) > MAX_NAMES))
         print(f"not scored, as {options.predicted} has no labels for them: {shown}\n", file=sys.stderr)

@@ -17,7 +17,7 @@ from pipeline.datasets.caption_manifest import CaptionedImage
 from pipeline.datasets.findings import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.datasets.manifest import SPLITS
 from pipeline.errors import InputError
-from pipeline.files import canonical
+from pipeline.files import canonical, leads_out
 from pipeline.text.vocabulary import tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
 
@@ -35,18 +35,24 @@ class CaptionScan(Findings):
     images: dict[str, CaptionedImage] = field(default_factory=dict)
 
 
-def scan_captions(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths) -> CaptionScan:
+def scan_captions(
+    root: Path,
+    *,
+    follow_links: bool = False,
+    progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths,
+) -> CaptionScan:
     """Check every file of a captioned image set; every image is decoded.
 
     Args:
         root: The folder of the data set.
+        follow_links: See `Findings`.
         progress: Wraps the list of image files, for a progress bar.
 
     Returns:
         The content and all problems: the function raises nothing because of the content. An image that cannot be
         decoded or has no caption is not among the images.
     """
-    scan = CaptionScan(Path(root))
+    scan = CaptionScan(Path(root), follow_links)
     folder = scan.root / "images"
     if not folder.is_dir():
         scan.add(None, folder, "is not a folder: captioned images belong there, and their captions in captions.csv")
@@ -55,7 +61,7 @@ def scan_captions(root: Path, *, progress: Callable[[list[Path]], Iterable[Path]
     if not paths:
         return scan  # otherwise each remaining file would be reported as belonging to no image
     captions = _read_captions(scan, paths)
-    stems = _find_stems(scan.root, {path.stem for path in paths})
+    stems = _find_stems(scan, {path.stem for path in paths})
     groups = {stem: stems.video_of.get(stem, stem) for stem in stems.own} | read_groups(scan, stems)
     splits = read_splits(scan, stems, groups)
     for path in progress(paths):
@@ -80,18 +86,20 @@ def _check_image(scan: CaptionScan, path: Path) -> str | None:
     return None
 
 
-def _find_stems(root: Path, own: set[str]) -> Stems:
+def _find_stems(scan: CaptionScan, own: set[str]) -> Stems:
     """Return what splits and groups may name; a video is known by its file or because they name it."""
-    others = {path.stem for folder in ("videos", "features") for path in (root / folder).glob("[!.]*")}
-    of_name = {canonical(stem): stem for stem in (*_named_stems(root), *others)}
+    others = {path.stem for folder in ("videos", "features") for path in (scan.root / folder).glob("[!.]*")}
+    of_name = {canonical(stem): stem for stem in (*_named_stems(scan), *others)}
     matches = (match for stem in own if (match := re.fullmatch(r"(.+)_\d+", stem)))
     video_of = {match[0]: video for match in matches if (video := of_name.get(canonical(match[1])))}
     return Stems("images", own, video_of, others)
 
 
-def _named_stems(root: Path) -> set[str]:
+def _named_stems(scan: CaptionScan) -> set[str]:
     names: set[str] = set()
-    for path in (root / "groups.csv", *(root / "splits" / f"{split}.txt" for split in SPLITS)):
+    for path in (scan.root / "groups.csv", *(scan.root / "splits" / f"{split}.txt" for split in SPLITS)):
+        if leads_out(path, scan.root) and not scan.follow_links:
+            continue
         with contextlib.suppress(AnnotationError):  # it is reported where the file is parsed
             names |= {line.partition(",")[0].strip() for line in read_lines(path)}
     return names
@@ -152,6 +160,8 @@ def _caption_of(scan: CaptionScan, path: Path, line: int, row: list[str], name: 
 
 def _read_rows(scan: CaptionScan, path: Path) -> tuple[list[Row], bool]:
     """Return the rows that are not blank, and whether all of the file could be read."""
+    if not scan.may_read(path):
+        return [], False
     try:
         reader = csv.reader([f"{line}\n" for line in read_lines(path)], strict=True)
     except AnnotationError as error:

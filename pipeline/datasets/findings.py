@@ -2,20 +2,21 @@
 
 import csv
 import hashlib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.annotations.problems import AnnotationError, Problem, condense, did_you_mean, read_lines
+from pipeline.annotations.problems import AnnotationError, Problem, condense, did_you_mean, read_lines, without_content
 from pipeline.datasets.manifest import SPLITS
 from pipeline.errors import InputError
-from pipeline.files import canonical, check_name, is_dangling, is_hidden
+from pipeline.files import canonical, check_name, is_dangling, is_hidden, leads_out
 
 # Of the files that cameras and their programs write beside a video: thumbnails, previews, positions, settings.
 SIDE_SUFFIXES = frozenset(
     {".aae", ".bdm", ".cpi", ".glv", ".gpx", ".lrf", ".lrv", ".moi", ".mpl", ".sav", ".srt", ".thm", ".xml", ".xmp"}
 )
+MEDIA_FOLDERS = frozenset({"videos", "features", "images"})
 
 
 @dataclass
@@ -24,19 +25,32 @@ class Findings:
 
     Attributes:
         root: The folder of the data set.
+        follow_links: Whether text files are read that are links out of the data set. Links of videos, features and
+            images are always followed: git-annex and DVC store them so, and no message quotes what they hold.
         problems: By the stem of the file that they make unusable, or None for the whole data set.
     """
 
     root: Path
+    follow_links: bool = False
     problems: dict[str | None, list[Problem]] = field(default_factory=dict)
 
     def add(self, stem: str | None, path: Path, message: str, line: int | None = None) -> None:
         """Add a problem of the file `stem`, or None for the whole data set; see `Problem` for the other arguments."""
-        self.problems.setdefault(stem, []).append(Problem(path, line, message))
+        self.extend(stem, [Problem(path, line, message)])
 
-    def extend(self, stem: str | None, problems: Iterable[Problem]) -> None:
-        """Add problems of the file `stem`, or None for the whole data set."""
-        self.problems.setdefault(stem, []).extend(problems)
+    def extend(self, stem: str | None, problems: Sequence[Problem]) -> None:
+        """Add problems of the file `stem`, or None for the whole data set, without the content of files elsewhere."""
+        is_text = bool(problems) and problems[0].path.parent.name not in MEDIA_FOLDERS
+        shown = without_content(problems, self.root) if self.follow_links and is_text else problems
+        self.problems.setdefault(stem, []).extend(shown)
+
+    def may_read(self, path: Path, stem: str | None = None) -> bool:
+        """Return whether a text file may be read; that it may not is a problem of the file `stem`, see `extend`."""
+        if self.follow_links or is_dangling(path) or not leads_out(path, self.root):
+            return True
+        remedy = "copy the file, or set follow_links to true (framescribe check --follow-links) if you trust it"
+        self.add(stem, path, f"is a link out of the data set, and is not read: {remedy}")
+        return False
 
     def all_problems(self) -> list[Problem]:
         """Return the problems of the whole data set, then those of each file, in the order in which they were added."""
@@ -151,7 +165,7 @@ def read_groups(findings: Findings, stems: Stems) -> dict[str, str]:
         The group of each stem that has one; empty where the file is missing.
     """
     path = findings.root / "groups.csv"
-    if not path.exists():
+    if not path.exists() or not findings.may_read(path):
         return {}
     groups: dict[str, str] = {}
     try:
@@ -229,7 +243,7 @@ def _check_groups_stay_together(
 
 def _read_split(findings: Findings, split: str, stems: Stems, places: dict[str, tuple[str, int]]) -> None:
     path = findings.root / "splits" / f"{split}.txt"
-    if not path.exists():
+    if not path.exists() or not findings.may_read(path):
         return
     try:
         lines = [line.strip() for line in read_lines(path)]

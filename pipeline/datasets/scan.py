@@ -89,6 +89,7 @@ def scan_dataset(
     root: Path,
     *,
     reader: Backend = "auto",
+    follow_links: bool = False,
     progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths,
 ) -> Scan:
     """Check every file of a data set.
@@ -96,19 +97,17 @@ def scan_dataset(
     Args:
         root: The folder of the data set.
         reader: The reader that will decode the videos: a video that it refuses is a problem.
+        follow_links: See `Findings`.
         progress: Wraps the list of media files, for a progress bar.
 
     Returns:
         The content and all problems: the function raises nothing because of the content.
     """
-    scan = Scan(Path(root))
+    scan = Scan(Path(root), follow_links)
     if not scan.root.is_dir():
         scan.add(None, scan.root, "is not a folder: a data set is a folder with videos/ or features/, and labels/")
         return scan
-    try:
-        scan.label_space = LabelSpace(read_classes(scan.root / "classes.txt"))
-    except AnnotationError as error:
-        scan.extend(None, error.problems)
+    scan.label_space = _read_label_space(scan)
     media = _find_media(scan)
     if not media:
         return scan  # otherwise each remaining file would be reported as belonging to no source
@@ -124,6 +123,15 @@ def scan_dataset(
         if stem in scan.sources:
             scan.sources[stem] = replace(scan.sources[stem], split=split)
     return scan
+
+
+def _read_label_space(scan: Scan) -> LabelSpace:
+    path = scan.root / "classes.txt"
+    try:
+        return LabelSpace(read_classes(path) if scan.may_read(path) else ())
+    except AnnotationError as error:
+        scan.extend(None, error.problems)
+        return LabelSpace(())
 
 
 def _find_media(scan: Scan) -> list[Path]:
@@ -155,7 +163,7 @@ def _read_video_labels(scan: Scan, stems: Stems) -> dict[str, tuple[int, int]] |
             message = f"is missing: the labels of {scan.kind}/ belong there, or one class a video into {VIDEO_LABELS}"
             scan.add(None, scan.root / "labels", message)
         return {}
-    if not scan.label_space.classes:
+    if not scan.label_space.classes or not scan.may_read(path):
         return None
     try:
         video_labels = read_video_labels(path, scan.label_space)
@@ -184,7 +192,7 @@ def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, 
             _keep_labels(scan, media.stem, np.full(source.num_frames if source else 1, class_index, dtype=np.int64))
         elif annotation is None:
             _report_missing_labels(scan, media, video_labels)
-        elif scan.label_space.classes:
+        elif scan.label_space.classes and scan.may_read(annotation, media.stem):
             labels = read_annotation(annotation, scan.label_space, num_frames=source.num_frames if source else None)
             _keep_labels(scan, media.stem, labels)
             layout = registry.data_set_format_of(annotation)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.problems import AnnotationError, Problem
+from pipeline.annotations.problems import AnnotationError, Problem, without_content
 from pipeline.annotations.read import find_annotation, read_annotation
 from pipeline.drawing.strips import is_strip, read_strips, spread_frames, write_jpeg
 from pipeline.errors import InputError, name_failure
@@ -98,7 +98,7 @@ def find_given(paths: Sequence[Path], folder: Path, label_space: LabelSpace) -> 
                 read_annotation(annotation, label_space, num_frames=None)
                 found[path.stem] = annotation
         except AnnotationError as error:
-            problems += error.problems
+            problems += without_content(error.problems, folder)
     if problems:
         raise AnnotationError(dict.fromkeys(problems))
     if not found:

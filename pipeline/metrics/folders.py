@@ -12,16 +12,18 @@ from pipeline.annotations.classes import read_classes
 from pipeline.annotations.formats import registry
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE
-from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines
+from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines, without_content
 from pipeline.annotations.read import class_names_in, read_predicted
 from pipeline.errors import InputError
-from pipeline.files import canonical, is_dangling, is_hidden
+from pipeline.files import canonical, is_dangling, is_hidden, leads_out
 from pipeline.metrics.report import Report, evaluate
 
 NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # lie beside them
 
 
-def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = None) -> Report:
+def evaluate_folders(
+    truth: Path, predicted: Path, *, background: str | None = None, follow_links: bool = False
+) -> Report:
     """Score a folder of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt` against another one.
 
     The class list is the `classes.txt` in `truth` or beside it, as in a data set; failing that, the sorted names that
@@ -34,6 +36,7 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
         predicted: The folder with the predicted labels. Frames without a label in what `framescribe label` wrote could
             not be decoded, and are left out of the scores.
         background: See `LabelSpace`.
+        follow_links: Whether files are read that are links out of their folder.
 
     Returns:
         The report of `evaluate`, and:
@@ -49,13 +52,16 @@ def evaluate_folders(truth: Path, predicted: Path, *, background: str | None = N
     truth, predicted = Path(truth), Path(predicted)
     table = registry.video_table_of(truth)
     true_files, predicted_files = {} if table else find_label_files(truth), find_label_files(predicted)
-    classes = _find_classes(truth, [*([truth] if table else true_files.values()), *predicted_files.values()])
+    files = [*([truth] if table else true_files.values()), *predicted_files.values()]
+    classes = _find_classes(truth, [path for path in files if follow_links or not _is_elsewhere(path)], follow_links)
     label_space = LabelSpace(classes, background)
+    if table and not follow_links and _is_elsewhere(truth):
+        raise AnnotationError([_elsewhere(truth)])
     of_videos = table.read(truth, label_space) if table else {}
     stems = of_videos.keys() | true_files.keys()
     if not stems & predicted_files.keys():
         raise InputError(f"no video of {truth} has a prediction in {predicted}: do the stems differ?")
-    videos = _Videos(label_space, _partial_stems(predicted))
+    videos = _Videos(label_space, _partial_stems(predicted), follow_links)
     for stem, path in sorted(predicted_files.items()):
         if stem not in stems:
             videos.problems[stem] = [Problem(path, None, f"{truth} has no labels of it: is it misspelt?")]
@@ -81,6 +87,7 @@ class _Videos:
     Attributes:
         label_space: The classes.
         partial: The stems of the videos that were labelled in part.
+        follow_links: See `evaluate_folders`.
         true_labels: int64 [T].
         predicted_labels: int64 [T].
         num_left_out: How many labelled frames are left out, as they have no prediction.
@@ -89,6 +96,7 @@ class _Videos:
 
     label_space: LabelSpace
     partial: frozenset[str]
+    follow_links: bool
     true_labels: dict[str, np.ndarray] = field(default_factory=dict)
     predicted_labels: dict[str, np.ndarray] = field(default_factory=dict)
     num_left_out: dict[str, int] = field(default_factory=dict)
@@ -124,10 +132,13 @@ class _Videos:
         self.true_labels[stem], self.predicted_labels[stem] = true, predicted
 
     def _read_file(self, stem: str, path: Path) -> np.ndarray | None:
+        if not self.follow_links and _is_elsewhere(path):
+            self.problems.setdefault(stem, []).append(_elsewhere(path))
+            return None
         try:
             return read_predicted(path, self.label_space)
         except AnnotationError as error:
-            self.problems.setdefault(stem, []).extend(error.problems)
+            self.problems.setdefault(stem, []).extend(without_content(error.problems, path.parent))
             return None
 
     def _lengthen(self, labels: np.ndarray, path: Path | None, num_frames: int) -> np.ndarray:
@@ -151,10 +162,18 @@ class _Videos:
         return None
 
 
+def _is_elsewhere(path: Path) -> bool:
+    return leads_out(path, path.parent) and not is_dangling(path)
+
+
+def _elsewhere(path: Path) -> Problem:
+    return Problem(path, None, "is a link out of the folder, and is not read: --follow-links reads it, if you trust it")
+
+
 def _partial_stems(folder: Path) -> frozenset[str]:
     """Return the stems of the videos of which a decode_report.csv in `folder` says that frames could not be decoded."""
     path = folder / DECODE_REPORT
-    if not path.is_file():
+    if not path.is_file() or _is_elsewhere(path):
         return frozenset()
     try:
         rows = list(csv.DictReader(read_lines(path)))
@@ -203,10 +222,11 @@ def find_label_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _find_classes(truth: Path, files: Iterable[Path]) -> tuple[str, ...]:
+def _find_classes(truth: Path, files: Iterable[Path], follow_links: bool) -> tuple[str, ...]:
     for folder in (truth, truth.resolve().parent):
-        if (folder / "classes.txt").is_file():
-            return read_classes(folder / "classes.txt")
+        path = folder / "classes.txt"
+        if path.is_file() and (follow_links or not _is_elsewhere(path)):
+            return read_classes(path)
     names: dict[str, str] = {}
     for path in files:
         with suppress(AnnotationError):  # it is reported where the labels are read

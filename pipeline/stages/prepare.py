@@ -56,7 +56,8 @@ def prepare(params: Params, out: Path) -> Manifest:
         InputError: The data set has problems that dataset.skip_broken does not leave out, does not fit the settings, or
             has no video to train on.
     """
-    scan = scan_dataset(params.dataset.root, reader=params.dataset.reader, progress=_progress)
+    dataset = params.dataset
+    scan = scan_dataset(dataset.root, reader=dataset.reader, follow_links=dataset.follow_links, progress=_progress)
     _check_encoder(params, scan)
     _check_reader(params, scan)
     _check_head(params, scan)

@@ -52,7 +52,7 @@ def prepare_captions(params: Params) -> CaptionManifest:
         InputError: The data set has problems that captions.skip_broken does not leave out, or no image to train on.
     """
     settings = params.captions
-    scan = scan_captions(settings.root, progress=_progress)
+    scan = scan_captions(settings.root, follow_links=settings.follow_links, progress=_progress)
     for problem in scan.raise_or_skip(skip_broken=settings.skip_broken, section="captions", files="images"):
         print(f"left out: {problem}", file=sys.stderr)
     images = assign_splits(
