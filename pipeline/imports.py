@@ -37,11 +37,13 @@ class SourceTree:
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
         self._trees: dict[str, ast.Module] = {}
+        self._imports: dict[tuple[str, bool], frozenset[str]] = {}
+        self._names: dict[str, frozenset[str]] = {}
 
     @cached_property
     def modules(self) -> dict[str, Path]:
         """The file of each module, by the dotted name of the module."""
-        return {self._name(path): path for path in sorted((self.root / PACKAGE).rglob("*.py"))}
+        return {self._dotted(path): path for path in sorted((self.root / PACKAGE).rglob("*.py"))}
 
     @cached_property
     def data_files(self) -> tuple[Path, ...]:
@@ -49,7 +51,7 @@ class SourceTree:
         paths = (path for path in sorted((self.root / PACKAGE).rglob("*")) if path.is_file())
         return tuple(p for p in paths if p.suffix not in NOT_DATA and p.name[0] != "." and p.name != "py.typed")
 
-    def _name(self, path: Path) -> str:
+    def _dotted(self, path: Path) -> str:
         parts = path.relative_to(self.root).with_suffix("").parts
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -75,6 +77,11 @@ class SourceTree:
         Returns:
             Dotted names. For `from a import b` this is `a.b` if that is a module of this tree, otherwise `a`.
         """
+        if (module, for_types) not in self._imports:
+            self._imports[module, for_types] = frozenset(self._find_imports(module, for_types=for_types))
+        return self._imports[module, for_types]
+
+    def _find_imports(self, module: str, *, for_types: bool) -> set[str]:
         found: set[str] = set()
         is_package = self.modules[module].name == "__init__.py"
         package = module if is_package else module.rpartition(".")[0]
@@ -87,7 +94,7 @@ class SourceTree:
                     found.add(source)
             elif isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
-        return frozenset(found)
+        return found
 
     def closure_of(self, module: str) -> set[str]:
         """Return the modules of this tree that run with `module`: itself, its imports, theirs, and their packages."""
@@ -106,7 +113,7 @@ class SourceTree:
     def files_of(self, module: str) -> set[Path]:
         """Return the files of the code of `module`: the sources of its closure, and the data files that these name."""
         closure = self.closure_of(module)
-        found = {path for path in self.data_files if any(self._names(name, path) for name in closure)}
+        found = {path for path in self.data_files if any(path.name in self._named_in(name) for name in closure)}
         waiting = list(found)
         while waiting:
             text = waiting.pop().read_bytes()
@@ -115,14 +122,15 @@ class SourceTree:
             waiting += included
         return found | {self.modules[name] for name in closure}
 
-    def _names(self, module: str, data_file: Path) -> bool:
-        """Return whether a string in a module's source names a data file."""
-        return any(
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and node.value.rpartition("/")[2] == data_file.name
-            for node in self._nodes(module, for_types=True)
-        )
+    def _named_in(self, module: str) -> frozenset[str]:
+        """Return the strings in a module's source, each from its last `/` on: some are names of data files."""
+        if module not in self._names:
+            self._names[module] = frozenset(
+                node.value.rpartition("/")[2]
+                for node in self._nodes(module, for_types=True)
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            )
+        return self._names[module]
 
     def fingerprint_of(self, module: str) -> str:
         """Return a hex digest over the names and contents of `files_of` a module; any edit of a file changes it."""
