@@ -1,15 +1,9 @@
 """Labels for folders of videos: several in parallel, each written when it is finished; finished ones are left alone."""
 
-import glob
 import os
-import re
-import shutil
-import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -33,6 +27,7 @@ from pipeline.labelling.report import (
     source_of,
     write_decode_report,
 )
+from pipeline.labelling.staging import remove_abandoned, staging_folder
 from pipeline.labelling.video import FEATURE_SUFFIX, VideoLabels, label_video_once
 from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.index import estimate_num_frames
@@ -172,7 +167,7 @@ def label_videos(
         on_progress: It is called by the threads that label the videos, one after the other.
     """
     check_is_no_folder(out / DECODE_REPORT)  # before there is work to lose
-    _sweep(out)
+    remove_abandoned(out)
     check_outputs(outputs, model)
     videos = _Videos(model, out, outputs, on_progress)
     rows: list[DecodeRow] = []
@@ -314,7 +309,7 @@ class _Videos:
             on_progress=lambda done: self._advance(path, done),
             opening=opening,
         )
-        with _staging(self._out) as staging:
+        with staging_folder(self._out) as staging:
             self._write_labels(staging, path, result)
             overlay_failure = self._write_overlay(staging, path, result) if self._outputs.overlay else ""
             files = tuple(name for name in files if (staging / name).exists())
@@ -405,34 +400,3 @@ def _row(path: Path, report: LabelReport) -> DecodeRow | None:
     if report.decoding is None:
         return None
     return DecodeRow(path.stem, "partly" if report.is_partial else "labelled", report.decoding)
-
-
-STAGING = f".labelling.{socket.gethostname()}."  # and the process id, which shows whether a call still uses the folder
-
-
-@contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """Make a folder in `out` for files that are being written; it is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}{os.getpid()}.", dir=out))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-def _sweep(out: Path) -> None:
-    """Remove what calls left behind that were killed on this machine."""
-    for folder in out.glob(f"{glob.escape(STAGING)}*"):
-        process = re.fullmatch(r"([0-9]{1,9})\..+", folder.name.removeprefix(STAGING))
-        if process and not _is_alive(int(process[1])):
-            shutil.rmtree(folder, ignore_errors=True)  # which follows no link
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -165,7 +165,9 @@ def test_a_folder_that_cannot_be_written_to_is_not_needed(frames, tmp_path):
     assert isinstance(open_runtime(frames, exports=tmp_path / "exports"), OpenVINORuntime)
 
 
-@pytest.mark.parametrize("num_bytes", [0, 1000, 1_000_000])
+@pytest.mark.parametrize(
+    "num_bytes", [1000, pytest.param(0, marks=pytest.mark.slow), pytest.param(1_000_000, marks=pytest.mark.slow)]
+)
 def test_a_full_disk_keeps_no_export_and_ends_nothing(tmp_path, num_bytes):
     """Files are limited to a size that the export exceeds, which is what a full disk is to a writer."""
     exports = tmp_path / "exports"

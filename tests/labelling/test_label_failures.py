@@ -15,6 +15,7 @@ from pipeline.errors import ERROR_LOG
 from pipeline.labelling import folder as labelling_folder
 from pipeline.labelling.folder import LabellingOutcome, OutputOptions, label_videos
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.staging import STAGING
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +228,7 @@ def test_bad_rows_of_the_decode_report_are_rewritten(clips, model, tmp_path, row
 @pytest.mark.parametrize("process", ["99999999999999999999", "\N{SUPERSCRIPT TWO}", "x", ""])
 def test_a_folder_with_the_name_of_a_temporary_one_ends_no_call(clips, model, tmp_path, process):
     out = tmp_path / "out"
-    folder = out / f"{labelling_folder.STAGING}{process}.1"
+    folder = out / f"{STAGING}{process}.1"
     folder.mkdir(parents=True)
     assert label(clips[:1], model, out)[0].num_labelled == 1
     assert folder.is_dir()
