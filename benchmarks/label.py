@@ -4,8 +4,8 @@ docs/results/benchmarks/labelling_speed.md has the results.
 
     python benchmarks/label.py --video clip.mp4
 
-The video is encoded anew (H.264) at 360p, 720p and 1080p. The model is EfficientNet-Lite0 at 224x224 with a GRU of
-random weights, or --model. Rates are frames a second, medians of rounds in which the parts take turns; nothing is
+The video is encoded again (H.264) at 360p, 720p and 1080p. The model is EfficientNet-Lite0 at 224x224 with a GRU of
+random weights, or --model. Rates are frames per second, medians of rounds in which the parts take turns; nothing is
 asserted.
 
 torch          the encoder in batches of 32, channels last, float32: what the limits of the encoder are counted from
@@ -14,9 +14,9 @@ decode         frames decoded and scaled, alone
 encode full    the encoder as `framescribe label` runs it;  encode reduced: with --precision reduced
 label          decoding, encoding, recurrence and writing, as `framescribe label` does it for one video
 bound          1 / (1 / decode + 1 / encode): the one after the other
-many clips     a folder of clips of three seconds at 360p, one at a time and two at once
+many clips     a folder of clips of three seconds at 360p, one at a time and two in parallel
 
-`--all` goes on with memory.py, still.py and live.py on the same video, which takes half an hour.
+`--all` continues with memory.py, still.py and live.py on the same video, which takes half an hour.
 """
 
 import argparse
@@ -216,7 +216,7 @@ def print_many_clips(path: Path, model: Model, folder: Path, rounds: int) -> Non
     seconds = take_turns({str(n): partial(label, paths, model, folder, num_parallel=n) for n in (1, 2)}, rounds)
     rates = {name: NUM_CLIPS * CLIP_FRAMES / taken for name, taken in seconds.items()}
     print(f"many clips, {NUM_CLIPS} of {CLIP_FRAMES} frames\n  one at a time   {rates['1']:7.0f}\n"
-          f"  two at once     {rates['2']:7.0f}   {rates['2'] / rates['1']:5.2f} of one at a time")  # fmt: skip
+          f"  two in parallel {rates['2']:7.0f}   {rates['2'] / rates['1']:5.2f} of one at a time")  # fmt: skip
 
 
 def label(paths: list[Path], model: Model, out: Path, *, num_parallel: int = 1) -> None:

@@ -13,13 +13,13 @@ encoder   EfficientNet-Lite0 and ResNet-50 at 224x224 alone: torch as it is (eag
           faster layout, if by 5%, is taken for what follows
 agree     features and labels beside those of a CPU in float32
 label     a folder of videos as `framescribe label` does it, --jobs 1, 4, 8, 16, each decoded in a process of its own,
-          and in threads in place of these; how full the batches were (a GPU is as busy with a batch that is half
+          and in threads instead of these; how full the batches were (a GPU is as busy with a batch that is half
           empty), and how busy the GPU was, by NVML, sampled every 50 ms (a time in which any kernel ran counts as
           busy); whether the labels are the same bytes each time
 profile   the time in which any kernel ran, and the sum of all kernels' times (which overlap), by torch.profiler (CUPTI)
           over the wall time of such a run
-decode    decoding and scaling alone, 1, 4, 8, 16 videos at once, in processes and in threads; "1 thread each": threads,
-          and FFmpeg with one thread for each video
+decode    decoding and scaling alone, 1, 4, 8, 16 videos in parallel, in processes and in threads; "1 thread each":
+          threads, and FFmpeg with one thread for each video
 batches   the runtime with other sizes of batches
 """
 
@@ -277,10 +277,10 @@ class Run:
             for jobs in self.scale.jobs:
                 videos = self.default[: 8 * jobs]
                 out = self.folder / f"{precision}_{jobs}"
-                self.print_labelling(f"{precision}, {jobs} at once", videos, model, jobs, out)
+                self.print_labelling(f"{precision}, {jobs} in parallel", videos, model, jobs, out)
                 seen.append(self.labels_in(out))
             for jobs in self.scale.jobs[1:3]:
-                videos, title = self.default[: 8 * jobs], f"{precision}, {jobs} at once, in threads"
+                videos, title = self.default[: 8 * jobs], f"{precision}, {jobs} in parallel, in threads"
                 self.print_labelling(title, videos, model, jobs, out, decoder_processes=False)
                 seen.append(self.labels_in(out))
             print(f"  the same bytes each time: {all(found == seen[0] for found in seen)}")
@@ -296,10 +296,12 @@ class Run:
         for precision in PRECISIONS:
             model = self.model(self.scale.networks[0], precision)
             videos = self.videos[large][: 2 * jobs]
-            self.print_labelling(f"{large}, {precision}, {jobs} at once", videos, model, jobs, self.folder / "large")
+            self.print_labelling(
+                f"{large}, {precision}, {jobs} in parallel", videos, model, jobs, self.folder / "large"
+            )
         for precision in PRECISIONS:
             model = self.model(self.scale.networks[1], precision)
-            title = f"{self.scale.networks[1]}, {precision}, {jobs} at once"
+            title = f"{self.scale.networks[1]}, {precision}, {jobs} in parallel"
             self.print_labelling(title, self.default[: 2 * jobs], model, jobs, self.folder / "larger_network")
 
     def print_labelling(
@@ -319,7 +321,7 @@ class Run:
         with Utilization(self.device) as utilization:
             rate, seconds = self.label_some(videos, model, jobs, out, decoder_processes=decoder_processes)
         full = np.mean(self.batches_seen) / cuda_graph.fitting_batch_frames(*self.scale.image_size)
-        rates = f"{rate:8.0f} frames a second for {seconds:4.1f} s, batches {full:.0%} full"
+        rates = f"{rate:8.0f} frames per second for {seconds:4.1f} s, batches {full:.0%} full"
         print(f"  {title:42}{rates}, {utilization}", flush=True)
 
     def label_some(
@@ -353,7 +355,7 @@ class Run:
             with profile(activities=[kind]) as profiler:
                 rate, seconds = self.label_some(self.default[: 2 * jobs], model, jobs, self.folder / "profiled")
             kernels = describe_kernels(profiler, seconds, DeviceType.CUDA if self.device == "cuda" else DeviceType.CPU)
-            print(f"  {network}, full, {jobs} at once: {rate:.0f} frames a second, {kernels}", flush=True)
+            print(f"  {network}, full, {jobs} in parallel: {rate:.0f} frames per second, {kernels}", flush=True)
 
     def decode(self) -> None:
         """Print the rates of decoding and scaling alone."""
@@ -376,7 +378,7 @@ class Run:
                 found = (
                     f"{in_processes:.0f} in processes, {in_threads:.0f} in threads, {one_each:.0f} with 1 thread each"
                 )
-                print(f"  {name}, {jobs:2} at once, frames a second: {found}", flush=True)
+                print(f"  {name}, {jobs:2} in parallel, frames per second: {found}", flush=True)
 
     def batches(self) -> None:
         """Print the rates of encoding with other sizes of batches."""

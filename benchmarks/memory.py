@@ -5,7 +5,7 @@ docs/results/benchmarks/memory.md has the results.
     python benchmarks/memory.py --video clip.mp4
     python benchmarks/memory.py --video clip.mp4 --cases tiny --directions bidirectional --minutes 10 1440
 
-The video is encoded anew (H.264) and repeated for as many minutes as asked for. Each is labelled by a process of its
+The video is encoded again (H.264) and repeated for as many minutes as asked for. Each is labelled by a process of its
 own; the labeller is that of params.yaml, of random weights. The peak is that of the resident memory, pages mapped from
 files among it; nothing is asserted.
 

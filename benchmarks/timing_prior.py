@@ -3,7 +3,7 @@
     python benchmarks/timing_prior.py --work /path/to/kept/grid/seed0     what `quality.py grid --work` kept
 
 The validation clips as they are, then with 15 or 30 frames cut off at their ends, at random places, then joined two by
-two in random order. The encoder sees each frame by itself, so features are cut and joined in place of frames.
+two in random order. The encoder sees each frame by itself, so features are cut and joined instead of frames.
 """
 
 import argparse

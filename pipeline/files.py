@@ -147,7 +147,7 @@ def check_name(path: Path) -> None:
 
 OVERLAY = ".overlay.mp4"  # after a video's stem
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})  # that Windows puts beside files
-# Of text, which is no input by any other name: labels that lie beside their videos, and what the commands write.
+# Suffixes of text, which is not an input: labels that lie beside their videos, and the output of the commands.
 TEXT_SUFFIXES = frozenset({".csv", ".html", ".json", ".jsonl", ".md", ".parquet", ".srt", ".txt", ".vtt"})
 POINTERS = (b"version https://git-lfs.github.com/spec/", b"/annex/objects/")  # stand for a file that is elsewhere
 MAX_SUFFIXES = 12  # in one message

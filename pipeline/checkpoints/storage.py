@@ -102,7 +102,7 @@ def read_text(path: Path, *, missing: str) -> str:
         missing: The message of the error where the file is missing.
 
     Raises:
-        InputError: The file is missing, is not text, or is no file that a checkpoint can have.
+        InputError: The file is missing, is not text, or is not a file that a checkpoint can have.
     """
     try:
         return read_bounded(path, max_bytes=MAX_SPEC_BYTES).decode()
@@ -149,7 +149,7 @@ def save_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what reading a file of weights raises into an InputError, and refuse what is no such file."""
+    """Turn what reading a file of weights raises into an InputError, and refuse what is not such a file."""
     try:
         check_is_regular(path, max_bytes=MAX_WEIGHTS_BYTES)
         yield

@@ -1,6 +1,6 @@
 """Warnings about segments whose numbers are valid, and yet are probably no frames that are counted as they should be.
 
-Three mistakes leave a trace in the labels: whole seconds in place of frames, stops that are the last frame of a segment
+Three mistakes leave a trace in the labels: whole seconds instead of frames, stops that are the last frame of a segment
 instead of the one after it, and counting from 1. Each would lose or shift frames without any other sign.
 
 Shapes: T frames.

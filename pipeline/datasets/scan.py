@@ -298,7 +298,7 @@ def _check_widths(scan: Scan) -> None:
         path, width = Path(source.path), source.width or 0
         if are_lengths:
             message = describe_transposed((source.num_frames, width), "features of one frame")
-            scan.problems[stem] = [Problem(path, None, message)]  # in place of those of its labels
+            scan.problems[stem] = [Problem(path, None, message)]  # instead of those of its labels
         elif width != usual:
             scan.add(stem, path, f"has {width} features a frame where most files have {usual}")
 

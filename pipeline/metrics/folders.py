@@ -178,7 +178,7 @@ def _partial_stems(folder: Path) -> frozenset[str]:
     try:
         rows = list(csv.DictReader(read_lines(path)))
     except (AnnotationError, csv.Error):
-        return frozenset()  # it is no label file: the lengths of the labels show what is wrong
+        return frozenset()  # it is not a label file: the lengths of the labels show what is wrong
     return frozenset(canonical(row["stem"]) for row in rows if row.get("stem") and row.get("outcome") == "partly")
 
 

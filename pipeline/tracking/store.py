@@ -272,7 +272,7 @@ def log_curve(run_id: str, name: str, values: Iterable[float]) -> None:
 
 
 def log_scores_once(run_id: str, scores: Mapping[str, float]) -> None:
-    """Scores of the open run that never change, so that a run gone on with has each of them once."""
+    """Log scores of the open run that never change, so that a resumed run has each of them once."""
     known = mlflow.MlflowClient().get_run(run_id).data.metrics
     log_scores({name: score for name, score in scores.items() if name not in known})
 

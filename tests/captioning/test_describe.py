@@ -366,7 +366,7 @@ def test_the_encoder_is_exported_once_and_kept_beside_the_checkpoint(caption_mod
     assert sorted(folder.iterdir()) == before
 
     def fail(*arguments: object) -> None:
-        raise AssertionError("exported anew")
+        raise AssertionError("exported again")
 
     monkeypatch.setattr(openvino_runtime, "_export", fail)
     again = load_caption_model(str(folder), device="cpu")

@@ -20,7 +20,7 @@ def model(caption_model):
 
 @pytest.fixture
 def images(tmp_path):
-    """Six images of one grey level each, so that a level tells which image it is."""
+    """Six images of one grey level each, so that a level identifies an image."""
     paths = [tmp_path / f"{index}.png" for index in range(6)]
     for index, path in enumerate(paths):
         Image.fromarray(np.full((64, 64, 3), 40 * index, np.uint8)).save(path)

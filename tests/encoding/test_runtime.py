@@ -141,11 +141,11 @@ def test_an_export_is_kept_and_used_again(frames, tmp_path, monkeypatch):
     assert sorted(path.suffix for path in exports.iterdir()) == [".bin", ".xml"]
 
     def fail(*args):
-        raise AssertionError("exported anew")
+        raise AssertionError("exported again")
 
     monkeypatch.setattr(module, "_export", fail)
     assert torch.equal(open_runtime(frames, exports=exports).submit(pixels).result(), first)
-    with pytest.raises(AssertionError, match="exported anew"):
+    with pytest.raises(AssertionError, match="exported again"):
         open_runtime(make_frames(color="grey"), exports=exports)
 
 

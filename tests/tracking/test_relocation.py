@@ -1,4 +1,4 @@
-"""A project folder that was renamed or copied goes on: artifacts and models are found and written where it is now."""
+"""A project folder that was renamed or copied still works: artifacts and models are found where it is now."""
 
 import shutil
 from pathlib import Path

@@ -147,7 +147,7 @@ def prepare_in_process(folder: Path) -> None:
         stage.main()
 
 
-def test_the_run_of_a_training_killed_before_it_remembered_its_run_is_gone_on_with(workspace, monkeypatch):
+def test_the_run_of_a_training_killed_before_it_remembered_its_run_is_resumed(workspace, monkeypatch):
     prepare_in_process(workspace)
     monkeypatch.setattr(store, "log_model", lambda *arguments, **options: None)
     data = TrainingData.open(PREPARED, FEATURES, None, from_pixels=False)

@@ -27,7 +27,7 @@ def _read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.
 
 
 def _find_columns(frames: NamedFrames, label_space: LabelSpace) -> str | None:
-    """Describe the columns of a table in place of a list of classes; None where it is a list.
+    """Describe the columns of a table instead of a list of classes; None where it is a list.
 
     A table would give a problem for each of its lines.
     """

@@ -17,7 +17,7 @@ class Payload(NamedTuple):
 
     Attributes:
         stream: The number of the stream.
-        number: The number of the media object, of 8 bits; None for several small objects, which are not told apart.
+        number: The number of the media object, of 8 bits; None for several small objects, which are not followed.
         offset: The place of the piece in the object, in bytes.
         length: The size of the piece in bytes.
         object_size: The size of the object in bytes; None where it is not stated.
