@@ -28,7 +28,8 @@ class Captioner:
             prefix: Words that each caption begins with.
 
         Returns:
-            The captions with their probabilities, the likeliest first.
+            The captions with their probabilities, the best first: that of the largest log-probability, divided by a
+                power of the length so that long captions have a chance (`captioner.decoding.length_penalty`).
 
         Raises:
             InputError: The image cannot be read, or the search is not possible.
@@ -37,7 +38,7 @@ class Captioner:
             >>> import framescribe
             >>> captioner = framescribe.load_captioner("models/captioner")
             >>> first, second = captioner.describe("photo.jpg", captions=2)
-            >>> first.probability >= second.probability
+            >>> 0 <= first.probability <= 1
             True
         """
         search = plan_search(self._model, beam_size=beam, num_captions=captions, prefix=prefix)

@@ -38,7 +38,8 @@ def add_reader_argument(command: argparse.ArgumentParser, auto: str) -> None:
         choices=READERS,
         default="auto",
         help=f"what decodes videos (default: auto). auto takes {auto}; decord takes short mp4, mov, mkv and webm files;"
-        " decord and opencv refuse, in a sentence, videos that they would read differently from pyav",
+        " decord and opencv refuse videos that they would read differently from pyav; only pyav notices damaged"
+        " pictures",
     )
 
 
