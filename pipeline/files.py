@@ -222,7 +222,7 @@ def leads_out(path: Path, root: Path) -> bool:
 
 
 def describe_absence(path: Path) -> str | None:
-    """Describe why the content of a file is not there although its name is.
+    """Describe why a file cannot be read although its name is there.
 
     git-annex and DVC store files elsewhere, and leave a link or a short text in their place.
 
@@ -232,6 +232,8 @@ def describe_absence(path: Path) -> str | None:
     """
     if is_dangling(path):
         return "is a link to a file that is not there: its content is not here, fetch it (git annex get, dvc pull)"
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        return "is a pipe or a device, expected a file"  # reading it might wait forever
     try:
         if not os.path.isfile(path):
             return None

@@ -170,7 +170,7 @@ def check_is_file(path: Path) -> None:
     """Check that a file exists.
 
     Raises:
-        VideoError: There is no such file, its content is elsewhere, or it is a folder.
+        VideoError: There is no such file, its content is elsewhere, or it is a folder, a pipe or a device.
     """
     if absence := describe_absence(path):
         raise VideoError(f"{path}: {absence}")

@@ -86,6 +86,7 @@ def probe_video(path: Path) -> VideoIndex:
 def estimate_num_frames(path: Path) -> int:
     """Estimate the number of frames of a video from its header; 0 where the header has none or cannot be read."""
     try:
+        check_is_file(path)
         with open_file(path) as container:
             stream = video_stream(path, container)
             seconds = (container.duration or 0) / av.time_base

@@ -232,3 +232,12 @@ def test_a_folder_with_the_name_of_a_temporary_one_ends_no_call(clips, model, tm
     folder.mkdir(parents=True)
     assert label(clips[:1], model, out)[0].num_labelled == 1
     assert folder.is_dir()
+
+
+def test_pipes_and_devices_are_refused_without_being_opened(clips, model, tmp_path):
+    pipe, device = tmp_path / "pipe.webm", tmp_path / "zero.mp4"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    outcome, printed = label([clips[0], pipe, device], model, tmp_path / "out")
+    assert (outcome.num_labelled, outcome.num_failed) == (1, 2)
+    assert printed == [f"{path}: is a pipe or a device, expected a file" for path in (pipe, device)]
