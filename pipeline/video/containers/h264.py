@@ -8,10 +8,8 @@ from typing import BinaryIO
 from pipeline.video.containers.errors import BrokenStructure
 
 _START = re.compile(rb"\x00\x00\x01")
-# Within a unit these bytes do not occur: a coder escapes them.
-_UNESCAPED = re.compile(rb"\x00\x00(?:\x00+[^\x00\x01]|\x02)")
-_SLICE, _IDR_SLICE, _PARAMETERS, _DELIMITER = 1, 5, 7, 9
-_USED = frozenset({*range(1, 16), 19, 20, 21})  # types of units; the others are reserved, or for transmission only
+_ZEROS = re.compile(rb"\x00*+")
+_SLICE, _IDR_SLICE, _PARAMETERS, _DELIMITER = 1, 5, 7, 9  # types of units
 _HEADER_BYTES = 64  # of a unit, which are parsed
 _HIGH_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 
@@ -26,8 +24,8 @@ def check_h264(file: BinaryIO, size: int) -> None:
     """Check a bare H.264 stream (ITU-T H.264, Annex B).
 
     It is units between start codes. Bytes that are overwritten or lost take start codes with them, and the frames
-    there vanish without an error. What shows it: bytes that no unit may have, reserved types of units, and reference
-    frames whose numbers do not follow each other (7.4.3, `frame_num`).
+    there vanish without an error. What shows it: bytes that no unit may have, and reference frames whose numbers do not
+    follow each other (7.4.3, `frame_num`).
 
     Args:
         file: The file.
@@ -37,22 +35,40 @@ def check_h264(file: BinaryIO, size: int) -> None:
         BrokenStructure: The stream is damaged.
     """
     with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        if found := _UNESCAPED.search(content):
-            raise BrokenStructure(f"is damaged: the bytes at {found.start()} are in no unit of an H.264 stream")
+        _check_escapes(content, size)
         frame_numbers = _FrameNumbers()
         for match in _START.finditer(content):
             unit = content[match.end() : match.end() + _HEADER_BYTES]
-            if not unit or unit[0] & 0x80 or unit[0] & 0x1F not in _USED:
+            if not unit or unit[0] & 0x80:
                 raise BrokenStructure(f"is damaged: there is no unit of an H.264 stream at byte {match.end()}")
             if not frame_numbers.follow(unit):
                 raise BrokenStructure(f"is damaged: frames are missing, or there twice, before byte {match.start()}")
+
+
+def _check_escapes(content: mmap, size: int) -> None:
+    """Check that three zeros are only before a start code or the end, and that 2 follows no two zeros.
+
+    A coder escapes these bytes within a unit (7.3.1). Zeros may fill the space between units.
+    """
+    place = content.find(b"\0\0\2")
+    if place < 0:
+        start = content.find(b"\0\0\0")
+        while start >= 0:
+            zeros = _ZEROS.match(content, start)
+            assert zeros is not None
+            if zeros.end() < size and content[zeros.end()] != 1:
+                place = start
+                break
+            start = content.find(b"\0\0\0", zeros.end())
+    if place >= 0:
+        raise BrokenStructure(f"is damaged: the bytes at {place} are in no unit of an H.264 stream")
 
 
 class _FrameNumbers:
     """Follows the numbers of the reference frames of a stream."""
 
     def __init__(self) -> None:
-        self._num_bits = 0  # of a frame's number; 0 where numbers cannot be followed
+        self._num_bits: dict[int, int] = {}  # of a frame's number, by parameters; 0 where it cannot be followed
         self._last: int | None = None  # the number of the latest reference frame
 
     def follow(self, unit: bytes) -> bool:
@@ -60,33 +76,37 @@ class _FrameNumbers:
         kind, is_reference = unit[0] & 0x1F, bool(unit[0] & 0x60)
         bits = _Bits(unit[1:].replace(b"\0\0\3", b"\0\0"))
         if kind == _PARAMETERS:
-            self._num_bits = _bits_of_frame_number(bits)
-        if kind not in (_SLICE, _IDR_SLICE) or not self._num_bits or bits.number():  # a further slice of a picture
+            name, num_bits = _bits_of_frame_number(bits)
+            self._num_bits[name] = num_bits
+        num_bits = min(self._num_bits.values(), default=0)
+        if len(set(self._num_bits.values())) > 1:  # which of them hold is not followed
+            num_bits = 0
+        if kind not in (_SLICE, _IDR_SLICE) or not num_bits or bits.number():  # a further slice of a picture
             return True
         bits.number()  # the type of the slice
         bits.number()  # its parameters
-        number, last = bits.read(self._num_bits), self._last
+        number, last = bits.read(num_bits), self._last
         if is_reference:
             self._last = number
-        return kind == _IDR_SLICE or last is None or (number - last) % (1 << self._num_bits) == 1
+        return kind == _IDR_SLICE or last is None or (number - last) % (1 << num_bits) == 1
 
 
-def _bits_of_frame_number(bits: "_Bits") -> int:
-    """Return the number of bits of `frame_num`, from sequence parameters; 0 where numbers may leave gaps or repeat.
+def _bits_of_frame_number(bits: "_Bits") -> tuple[int, int]:
+    """Return the number of sequence parameters, and the bits of `frame_num`; 0 where numbers may leave gaps or repeat.
 
     That is the case for interlaced pictures, whose fields share a number, and where gaps are allowed (7.3.2.1.1).
     """
     profile = bits.read(8)
     bits.read(16)
-    bits.number()
+    name = bits.number()
     if profile in _HIGH_PROFILES:
         if bits.number() == 3 and bits.read(1):  # planes of their own
-            return 0
+            return name, 0
         bits.number()
         bits.number()
         bits.read(1)
         if bits.read(1):  # scaling lists, which are not parsed
-            return 0
+            return name, 0
     num_bits = bits.number() + 4
     kind = bits.number()
     if kind == 0:
@@ -101,7 +121,7 @@ def _bits_of_frame_number(bits: "_Bits") -> int:
     has_gaps = bits.read(1)
     bits.number()
     bits.number()
-    return 0 if has_gaps or not bits.read(1) else num_bits
+    return name, 0 if has_gaps or not bits.read(1) else num_bits
 
 
 class _Bits:

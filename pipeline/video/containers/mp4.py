@@ -82,7 +82,7 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[_Box]:
             (box_size,) = struct.unpack(">Q", file.read(8))
             content += 8
         end = size if box_size == 0 and name in _TOP_TYPES else start + box_size
-        if end < content or (end > size and name not in _TOP_TYPES) or not name.isascii():
+        if end < content or (end > size and name not in _TOP_TYPES) or not name.lstrip(b"\xa9").isascii():
             return
         yield _Box(name, start, content, end)
         start = end

@@ -2,7 +2,6 @@
 
 import re
 import struct
-from collections import Counter
 from typing import BinaryIO
 
 from pipeline.video.containers.errors import CHUNK_BYTES, BrokenStructure, check_end
@@ -31,7 +30,6 @@ def check_riff(file: BinaryIO, size: int) -> list[str]:
         BrokenStructure: The file is damaged or cut short.
     """
     place, name, block_end, notes = 0, b"", 0, []
-    num_chunks = Counter[bytes]()
     while place + 8 <= size:
         file.seek(place)
         last, (name, length) = name, struct.unpack("<4sI", file.read(8))
@@ -47,9 +45,6 @@ def check_riff(file: BinaryIO, size: int) -> list[str]:
             place += 12
         else:
             check_end(place + 8 + length, size)
-            if name == INDEX:
-                _check_index(file.read(length), num_chunks)
-            num_chunks[name] += 1
             place += 8 + length + length % 2
     if name != INDEX:
         check_end(block_end, size)
@@ -58,16 +53,6 @@ def check_riff(file: BinaryIO, size: int) -> list[str]:
     if block_end not in (0, size, size + size % 2):
         notes.append(f"its header says {block_end} bytes, and there are {size}; its chunks are whole")
     return notes
-
-
-def _check_index(index: bytes, num_chunks: Counter[bytes]) -> None:
-    """Check that the index, with an entry of 16 bytes per chunk, has as many frames as there are before it."""
-    listed = Counter(index[place : place + 4] for place in range(0, len(index), 16))
-    for name in sorted(filter(FRAME.fullmatch, listed.keys() | num_chunks.keys())):
-        if listed[name] != num_chunks[name]:
-            raise BrokenStructure(
-                f"is damaged: its index lists {listed[name]} frames, and there are {num_chunks[name]} before it"
-            )
 
 
 def _check_no_frame_follows(file: BinaryIO, place: int) -> None:
