@@ -78,7 +78,8 @@ def _find_seconds(marks: Mapping[str, _Marks], sources: Mapping[str, Source]) ->
     """Find labels that end where the video would end if its seconds were frames."""
     of_all = len(marks) > 1 and all(_ends_within_seconds(found, sources[stem]) for stem, found in marks.items())
     for stem, found in marks.items():
-        if of_all or _ends_with_seconds(found, sources[stem]):
+        is_early = 2 * found.stop <= found.num_frames  # also a video of a single frame ends with its first second
+        if is_early and (of_all or _ends_with_seconds(found, sources[stem])):
             seconds = _seconds(found.num_frames, sources[stem])
             time = f", {found.stop / found.num_frames * seconds[0]:.1f} s" if len(seconds) == 1 else ""
             yield stem, f"the labels end at frame {found.stop} of {found.num_frames}{time}: are these seconds?"
@@ -99,8 +100,8 @@ def _ends_within_seconds(found: _Marks, source: Source) -> bool:
 
 def _ends_with_seconds(found: _Marks, source: Source) -> bool:
     seconds = _seconds(found.num_frames, source)
-    if source.frame_rate is None:
-        return any(abs(found.stop - duration) <= 1 for duration in seconds)
+    if source.frame_rate is None:  # one of six rates fits many a file with a single early event
+        return found.start == 0 and any(abs(found.stop - duration) <= 1 for duration in seconds)
     return bool(seconds) and seconds[0] / 2 <= found.stop <= seconds[0] + 1
 
 

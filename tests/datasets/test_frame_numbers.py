@@ -47,6 +47,8 @@ def test_seconds_of_features_are_known_by_the_usual_rates(tmp_path):
     (warning,) = warnings_of(tmp_path, SECONDS, frame_rate=None)
     assert warning == "v0: the labels end at frame 40 of 1200: are these seconds?"
     assert warnings_of(tmp_path, (1200, [(0, 70)]), frame_rate=None) == []
+    assert warnings_of(tmp_path, (1, [(0, 1)]), frame_rate=None) == [], "all of a file with a single frame"
+    assert warnings_of(tmp_path, (250, [(4, 10)]), frame_rate=None) == [], "one early event"
 
 
 def test_stops_that_are_the_last_frame_are_named(tmp_path):
