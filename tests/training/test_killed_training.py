@@ -23,7 +23,7 @@ from pipeline.training.labeller import train
 from pipeline.training.labeller_data import TrainingData
 from pipeline.training.loop import TrainingState
 
-NUM_KILLS = {"train_labeller": 30, "train_captioner": 10}
+NUM_KILLS = {"train_labeller": 6, "train_captioner": 2}  # a kill takes half a minute with all that follows
 # What follows the last epoch, in order, each with how often it was called before.
 LAST_STEPS = {
     "tuning": (store, "log_scores", 0),
