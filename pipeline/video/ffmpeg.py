@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.video.reformatter import Colorspace
 
 from pipeline.files import describe_absence
 from pipeline.video.side_messages import SideMessages
@@ -22,9 +21,12 @@ STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 # The exceptions of decoding: PyAV 19 raises a ValueError where a decoder could not be opened and gets another packet.
 DECODING_ERRORS = (av.FFmpegError, ValueError)
 
-# FFmpeg's own decoders of these codecs turn nearly any bits into a picture. Those of libvpx notice when a picture ends
-# early, give the same pixels and are as fast, but decode 8 bits only.
-CHECKING_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# FFmpeg's own decoder of VP9 turns nearly any bits into a picture. That of libvpx notices when a picture ends early,
+# gives the same pixels and is as fast, but decodes 8 bits only. Of VP8, libvpx overlooks more than FFmpeg.
+CHECKING_DECODERS = {"vp9": "libvpx-vp9"}
+
+# The decoder of this codec ignores errors, unless several threads decode one frame.
+VP8 = "vp8"
 
 # These demuxers skip damaged bytes silently; the duration in the header then shows that packets are missing.
 SKIPPING_DEMUXERS = frozenset({"avi", "matroska,webm"})
@@ -108,12 +110,13 @@ class StrictDecoder:
             context = av.VideoCodecContext.create(name, "r")
             context.extradata = stream.codec_context.extradata
         context.options = STRICT_DECODING
-        if frame_threads:
+        if context.name == VP8:
+            context.thread_type, context.thread_count = "SLICE", 2
+        elif frame_threads:
             context.thread_type = "AUTO"
         else:
             context.thread_count = 1
         self._context, self._messages = context, SideMessages(stream)
-        self._colorspace = Colorspace.ITU601 if name == CHECKING_DECODERS["vp8"] else None  # RFC 6386, 9.2
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """Return the frames that the decoder gives for a packet; the last ones for an empty packet or None.
@@ -123,11 +126,7 @@ class StrictDecoder:
         """
         if packet is not None:
             self._messages.fill(packet)
-        frames = self._context.decode(packet)
-        if self._colorspace is not None:
-            for frame in frames:
-                frame.colorspace = self._colorspace
-        return frames
+        return self._context.decode(packet)
 
 
 def _has_8_bits(context: av.VideoCodecContext) -> bool:
