@@ -135,7 +135,7 @@ def _read_bytes(path: Path) -> bytes:
         raise AnnotationError([Problem(path, None, absence)])
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and /dev/zero has no end
-            raise AnnotationError([Problem(path, None, "is not a file: expected text")])
+            raise AnnotationError([Problem(path, None, "is a folder, expected text")])
         with path.open("rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)
     except (OSError, MemoryError) as error:

@@ -134,7 +134,7 @@ def _read_header(path: Path) -> _Header:
         raise InputError(f"{path}: {absence}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: is not a file: expected an .npy array")
+            raise InputError(f"{path}: is a folder, expected an .npy array")
         with path.open("rb") as file:
             start = file.read(8)
             if kind := next((kind for magic, kind in OTHER_KINDS.items() if start.startswith(magic)), None):

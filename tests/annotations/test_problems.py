@@ -40,9 +40,10 @@ def test_problems_with_names_that_are_not_quoted_are_of_one_kind_by_their_fault(
 def test_devices_and_pipes_are_not_read(tmp_path):
     (tmp_path / "classes.txt").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.txt")
-    for path in (tmp_path / "classes.txt", tmp_path / "pipe.txt", tmp_path):
-        with pytest.raises(AnnotationError, match="is not a file: expected text"):
-            read_classes(path)
+    expected = {"classes.txt": "is a pipe or a device", "pipe.txt": "is a pipe or a device", ".": "is a folder"}
+    for name, kind in expected.items():
+        with pytest.raises(AnnotationError, match=f"{kind}, expected"):
+            read_classes(tmp_path / name)
 
 
 def test_a_text_file_is_read_up_to_a_bound(tmp_path, monkeypatch):

@@ -487,7 +487,8 @@ def run_until_drawing(video_model: Path, video: Path, out: Path) -> "subprocess.
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interrupted_call_leaves_no_partial_file(number, video_model, tmp_path):
-    video, out = write_video(tmp_path / "long.mp4", num_frames=250), tmp_path / "out"
+    # So long that a fast computer cannot finish between the first frame drawn and the signal.
+    video, out = write_video(tmp_path / "long.mp4", num_frames=3000), tmp_path / "out"
     out.mkdir()
     (out / "done.frames.csv").write_text("frame,time_seconds,label,probability\n")
     process = run_until_drawing(video_model, video, out)

@@ -111,7 +111,7 @@ def test_a_header_that_promises_more_than_the_file_has_is_refused_before_memory_
         read_feature_file(path)
     os.remove(path)
     os.mkfifo(path)
-    with pytest.raises(InputError, match="is not a file"):
+    with pytest.raises(InputError, match="is a pipe or a device, expected a file"):
         read_feature_file(path)
 
 
