@@ -26,11 +26,12 @@ run: setup
 	dvc repro
 	@python -m pipeline.cli.summary
 
+# Files of tests run in parallel, each with one thread of torch: more threads would wait for each other.
 test: setup
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
+	OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 slow: setup
 	pytest -m slow

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from import_graph import ROOT
 from made_models import CLASSES, write_video
 from PIL import Image
@@ -35,6 +36,7 @@ def test_the_example_label_video_runs(video_model, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_example_time_budget_runs(video_model, tmp_path):
     (tmp_path / "recordings").mkdir()
     for name in ("a", "b"):
@@ -47,6 +49,7 @@ def test_the_example_time_budget_runs(video_model, tmp_path):
     assert abs(table.loc["a"].sum() - lengths.sum()) < 0.01 * len(CLASSES)
 
 
+@pytest.mark.slow
 def test_the_example_caption_images_runs(caption_model, tmp_path):
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photo.jpg")
     name, *captions = run("caption_images.py", "photo.jpg", "--model", caption_model, cwd=tmp_path).splitlines()
@@ -54,6 +57,7 @@ def test_the_example_caption_images_runs(caption_model, tmp_path):
     assert len(captions) == 3
 
 
+@pytest.mark.slow
 def test_the_example_recurrent_network_runs(tmp_path):
     *_, last = run("recurrent_network.py", cwd=tmp_path).splitlines()
     accuracy = re.fullmatch(r"step 400: loss [\d.]+, ([\d.]+)% of the frames right", last)

@@ -80,9 +80,13 @@ def search_temperature(surplus: Callable[[float], float]) -> float:
     """
     from scipy.optimize import bisect  # labelling also imports this module, and does not need scipy
 
-    if surplus(LOWEST) <= 0:
+    def surplus_at(logarithm: float) -> float:
+        return surplus(float(np.exp(logarithm)))
+
+    # The limits are tried as the bisection tries them: exp(log(HIGHEST)) is not HIGHEST to the last bit.
+    low, high = np.log(LOWEST), np.log(HIGHEST)
+    if surplus_at(low) <= 0:
         return LOWEST
-    if surplus(HIGHEST) > 0:
+    if surplus_at(high) >= 0:
         return HIGHEST
-    found = bisect(lambda logarithm: surplus(float(np.exp(logarithm))), np.log(LOWEST), np.log(HIGHEST), xtol=TOLERANCE)
-    return float(np.exp(found))
+    return float(np.exp(bisect(surplus_at, low, high, xtol=TOLERANCE)))

@@ -485,7 +485,8 @@ def run_until_drawing(video_model: Path, video: Path, out: Path) -> "subprocess.
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_call_leaves_no_partial_file(number, video_model, tmp_path):
     # So long that a fast computer cannot finish between the first frame drawn and the signal.
     video, out = write_video(tmp_path / "long.mp4", num_frames=3000), tmp_path / "out"

@@ -165,9 +165,8 @@ def test_a_folder_that_cannot_be_written_to_is_not_needed(frames, tmp_path):
     assert isinstance(open_runtime(frames, exports=tmp_path / "exports"), OpenVINORuntime)
 
 
-@pytest.mark.parametrize(
-    "num_bytes", [1000, pytest.param(0, marks=pytest.mark.slow), pytest.param(1_000_000, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("num_bytes", [1000, 0, 1_000_000])
 def test_a_full_disk_keeps_no_export_and_ends_nothing(tmp_path, num_bytes):
     """Files are limited to a size that the export exceeds, which is what a full disk is to a writer."""
     exports = tmp_path / "exports"
@@ -228,6 +227,7 @@ def test_torch_is_used_if_openvino_is_missing(frames, monkeypatch, capsys):
     assert "which is slower" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_signal_is_safe_after_an_encoder_was_freed():
     code = """
 import signal
@@ -242,6 +242,7 @@ signal.raise_signal(signal.SIGTERM)
     assert output_of(code) == "handled\n"
 
 
+@pytest.mark.slow
 def test_the_first_frames_of_a_kept_export_can_be_encoded_in_parallel(tmp_path):
     OpenVINORuntime(make_frames(), exports=tmp_path)
     code = f"""

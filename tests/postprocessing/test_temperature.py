@@ -4,7 +4,7 @@ import doctest
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
@@ -52,6 +52,8 @@ def test_the_temperature_that_labels_were_drawn_with_is_found():
 
 
 @given(st.floats(1e-3, 1e3))
+@example(HIGHEST)
+@example(LOWEST)
 def test_the_zero_crossing_or_the_nearest_bound_is_found(crossing):
     found = search_temperature(lambda tried: crossing - tried)
     assert found == pytest.approx(min(max(crossing, LOWEST), HIGHEST), rel=4e-9)

@@ -91,6 +91,7 @@ def fresh_encoder() -> torch.nn.Module:
     return frames.encoder
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_keeps_its_weights(run):
     run(encoder__training="frozen")
     frames = load_encoder(ENCODER)
@@ -102,6 +103,7 @@ def test_a_frozen_encoder_keeps_its_weights(run):
     check_evaluation_labels_as_a_user_would()
 
 
+@pytest.mark.slow
 def test_an_encoder_is_trained_first_as_a_frame_classifier(run):
     run(encoder__training="frame_classifier", encoder__batch_norm="trained")
     frames = load_encoder(ENCODER)
@@ -184,6 +186,7 @@ def test_pixels_in_memory_equal_pixels_that_are_decoded_again(run, monkeypatch):
     assert (list(kept.pixels), list(decoded.pixels)) == ([stem], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", ["frame_classifier", "end_to_end"])
 def test_all_stages_decode_with_the_reader_of_the_prepared_data_set(training, run, monkeypatch):
     seen: dict[str, set] = {}

@@ -109,6 +109,7 @@ def test_a_resumed_run_stays_in_its_search(workspace):
     assert tags_of(run_id)["mlflow.parentRunId"] == tracking_store.searches()["cells"]
 
 
+@pytest.mark.slow
 def test_workers_that_start_at_the_same_time_make_one_store_and_one_search(workspace):
     Path("mlflow.db").unlink()
     program = """

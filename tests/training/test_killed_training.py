@@ -37,7 +37,7 @@ LAST_STEPS = {
     "the end": (TrainingState, "finish", 0),
 }
 MOMENTS = [(step, after) for step in LAST_STEPS for after in (False, True)]
-FAST = [("best epoch", True), ("the model is copied", True), ("the end", True)]
+FAST = [("best epoch", True), ("the end", True)]
 
 
 def run_stage(name: str, **options) -> subprocess.Popen:
