@@ -1,7 +1,15 @@
-"""The meaning of labels: which classes there are, which index stands for which class, and which frames have no label.
+"""The meaning of labels: which classes there are, which of them exclude each other, and which frames have no label.
 
-All questions about a label go to the LabelSpace: whether a frame is labelled, the name of its class, which class is the
-background, how many classes a model distinguishes, whether labels are valid.
+All questions about a label go to the LabelSpace: whether a frame is labelled, the names of its classes, which class is
+the background, how many classes a model distinguishes, whether labels are valid.
+
+A label space is one of two kinds, and labels have one of two forms:
+
+- **Exclusive**: every labelled frame has exactly one class. Labels are int64 [T], the index of the class;
+  IGNORE_INDEX is a frame without a label.
+- **Overlapping**: the classes are in groups. Classes of one group exclude each other, classes of different groups are
+  independent, and a frame may have none. Labels are int8 [T, K]: PRESENT, ABSENT, or IGNORE_INDEX where nobody has said
+  whether the frame has the class.
 
 Shapes: T frames, K classes.
 """
@@ -20,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 IGNORE_INDEX = -100  # the label of an unlabelled frame: torch's cross-entropy ignores it
+PRESENT, ABSENT = 1, 0  # the other labels of a class, where classes overlap
+SEPARATOR = ";"  # joins the names of the classes of one frame, where classes overlap
 Labels = TypeVar("Labels", np.ndarray, "torch.Tensor")
 
 
@@ -30,9 +40,12 @@ class LabelSpace:
     Attributes:
         classes: The names in the order of their indices, from 0.
         background: The class that is left out of the scores "without background"; None where there is none.
+        groups: The name of the group of each class, where classes overlap; None where they are exclusive.
 
     Raises:
-        InputError: A class is listed twice, or `background` is not one of them.
+        InputError: A class is listed twice, or `background` is not one of them; or classes overlap, and a name contains
+            the SEPARATOR.
+        ValueError: There is not one group for each class.
 
     Example:
         >>> space = LabelSpace(("rest", "walk"), background="rest")
@@ -40,18 +53,58 @@ class LabelSpace:
         (2, 1, 0)
         >>> space.names(np.array([1, 0, -100]))
         ['walk', 'rest', None]
+
+        >>> space = LabelSpace(("eats", "sleeps", "rears"), groups=("state", "state", "posture"))
+        >>> space.group_members
+        ((0, 1), (2,))
+        >>> space.class_names(np.array([[1, 0, 1], [0, 0, 0]], dtype=np.int8))
+        [('eats', 'rears'), ()]
     """
 
     classes: tuple[str, ...]
     background: str | None = None
+    groups: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.groups is not None and len(self.groups) != len(self.classes):
+            raise ValueError(f"got {len(self.groups)} groups, expected one for each of {len(self.classes)} classes")
         if len(self._indices) < len(self.classes):
             twice = next(name for index, name in enumerate(self.classes) if self._indices[canonical(name)] != index)
             raise InputError(f"a class is listed twice: {twice!r}")
         if self.background is not None and self.index(self.background) is None:
             guess = did_you_mean(self.background, self.classes)
             raise InputError(f"the background class {self.background!r} is not a class{guess}")
+        joined = [name for name in self.classes if SEPARATOR in name]
+        if self.groups is not None and joined:
+            raise InputError(
+                f"classes that overlap are joined by {SEPARATOR!r}: got {joined[0]!r}, expected a name without it"
+            )
+
+    @classmethod
+    def independent(cls, classes: tuple[str, ...], background: str | None = None) -> "LabelSpace":
+        """Return the space in which each class is a group of its own, so that any of them may overlap.
+
+        Args:
+            classes: See `LabelSpace`.
+            background: See `LabelSpace`.
+        """
+        return cls(classes, background, groups=classes)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether every labelled frame has exactly one class; otherwise it has any number of them."""
+        return self.groups is None
+
+    @cached_property
+    def group_members(self) -> tuple[tuple[int, ...], ...]:
+        """The indices of the classes of each group, in the order in which the groups first occur.
+
+        Exclusive classes are one group.
+        """
+        groups = self.groups or ("",) * self.num_classes
+        return tuple(
+            tuple(index for index, other in enumerate(groups) if other == group) for group in dict.fromkeys(groups)
+        )
 
     @cached_property
     def _indices(self) -> dict[str, int]:
@@ -72,39 +125,71 @@ class LabelSpace:
         return self._indices.get(canonical(name))
 
     def name(self, index: int) -> str | None:
-        """Return the name of the class with this index; None for IGNORE_INDEX, an unlabelled frame."""
+        """Return the name of the class with this index; None for IGNORE_INDEX, the label of an unlabelled frame."""
         return None if index == IGNORE_INDEX else self.classes[index]
 
     def names(self, labels: np.ndarray) -> list[str | None]:
-        """Return the name of each of labels int64 [T]; None for an unlabelled frame."""
+        """Return the name of each of exclusive labels int64 [T]; None for an unlabelled frame."""
         return [self.name(index) for index in labels.tolist()]
 
+    def class_names(self, labels: np.ndarray) -> list[tuple[str, ...]]:
+        """Return the names of the classes that each frame has, of labels of either form."""
+        if self.is_exclusive:
+            return [() if name is None else (name,) for name in self.names(labels)]
+        return [tuple(self.classes[index] for index in np.flatnonzero(row == PRESENT)) for row in labels]
+
     def is_labelled(self, labels: Labels) -> Labels:
-        """Return which frames are labelled.
+        """Return which labels are given.
 
         Args:
-            labels: int64, of any shape; a NumPy array or a tensor.
+            labels: Labels of either form and of any shape; a NumPy array or a tensor.
 
         Returns:
-            bool, of the same shape: False at IGNORE_INDEX.
+            bool, of the same shape: False at IGNORE_INDEX. Where classes overlap, it says so for each class.
         """
         return labels != IGNORE_INDEX
 
+    def labelled_frames(self, labels: np.ndarray) -> np.ndarray:
+        """Return bool [T]: which frames are labelled; where classes overlap, for one class at least."""
+        is_labelled = self.is_labelled(labels)
+        return is_labelled if self.is_exclusive else np.any(is_labelled, axis=1)
+
     def unlabelled(self, num_frames: int) -> np.ndarray:
-        """Return labels int64 [num_frames] of unlabelled frames."""
-        return np.full(num_frames, IGNORE_INDEX, dtype=np.int64)
+        """Return labels of `num_frames` unlabelled frames: int64 [T], or int8 [T, K] where classes overlap."""
+        if self.is_exclusive:
+            return np.full(num_frames, IGNORE_INDEX, dtype=np.int64)
+        return np.full((num_frames, self.num_classes), IGNORE_INDEX, dtype=np.int8)
 
     def check(self, labels: np.ndarray) -> None:
-        """Check labels int64 [T].
+        """Check labels of a video.
+
+        Args:
+            labels: int64 [T], or int8 [T, K] where classes overlap.
 
         Raises:
-            ValueError: A label is neither the index of a class nor IGNORE_INDEX.
+            ValueError: A label is neither the index of a class nor IGNORE_INDEX; where classes overlap: the shape is
+                another, a label is not PRESENT, ABSENT or IGNORE_INDEX, or a frame has two classes of one group.
         """
+        if not self.is_exclusive:
+            self._check_overlapping(labels)
+            return
         given = labels[self.is_labelled(labels)]
         if len(given) and not 0 <= given.min() <= given.max() < self.num_classes:
             raise ValueError(
                 f"got labels from {given.min()} to {given.max()}, expected indices of {self.num_classes} classes"
             )
+
+    def _check_overlapping(self, labels: np.ndarray) -> None:
+        if labels.ndim != 2 or labels.shape[1] != self.num_classes:
+            raise ValueError(f"got labels of shape {labels.shape}, expected [frames, {self.num_classes} classes]")
+        if not np.isin(labels, (PRESENT, ABSENT, IGNORE_INDEX)).all():
+            raise ValueError(f"got other labels than present {PRESENT}, absent {ABSENT} and unlabelled {IGNORE_INDEX}")
+        for members in self.group_members:
+            is_present = labels[:, members] == PRESENT
+            (frames,) = np.nonzero(is_present.sum(axis=1) > 1)
+            if len(frames):
+                names = ", ".join(self.classes[members[i]] for i in np.flatnonzero(is_present[frames[0]]))
+                raise ValueError(f"frame {frames[0]} has several classes of one group: {names}")
 
     def describe_change(self, data: "LabelSpace") -> str | None:
         """Describe how the classes of the caller's data differ from these, on which a model was trained.
@@ -122,7 +207,9 @@ class LabelSpace:
             'was trained on another class list (2 classes, the data has 1): the data lacks walk'
         """
         if [*map(canonical, self.classes)] == [*map(canonical, data.classes)]:
-            return None
+            if (self.is_exclusive, self.group_members) == (data.is_exclusive, data.group_members):
+                return None
+            return f"was trained on classes of which {self._describe_groups()}; in the data, {data._describe_groups()}"
         missing = [name for name in self.classes if data.index(name) is None]
         new = [name for name in data.classes if self.index(name) is None]
         parts = [f"the data {verb} {', '.join(names)}" for verb, names in (("lacks", missing), ("adds", new)) if names]
@@ -130,3 +217,10 @@ class LabelSpace:
         return (
             f"was trained on another class list ({self.num_classes} classes, the data has {data.num_classes}): {change}"
         )
+
+    def _describe_groups(self) -> str:
+        """Say in the words of a subordinate clause which classes exclude each other."""
+        if self.is_exclusive:
+            return "each frame has exactly one"
+        several = [", ".join(self.classes[i] for i in members) for members in self.group_members if len(members) > 1]
+        return "any may overlap" + "".join(f", but not {names}" for names in several)

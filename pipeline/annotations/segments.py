@@ -1,9 +1,10 @@
-"""Conversion between labels as one class index per frame and labels as segments.
+"""Conversion between labels per frame and labels as segments.
 
 A segment is a run of frames of one class, half-open: [start, stop). Unlabelled frames have the label IGNORE_INDEX (see
-`label_space`) and belong to no segment.
+`label_space`) and belong to no segment. Where classes overlap, labels are int8 [T, K], and segments of different
+classes overlap too.
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.label_space import IGNORE_INDEX
+from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
 
 
 class Segment(NamedTuple):
@@ -23,12 +24,22 @@ class Segment(NamedTuple):
 
 
 def segments_from_frames(labels: np.ndarray) -> list[Segment]:
-    """Return the runs of equal labels of `labels` int64 [T], in order; runs of IGNORE_INDEX are left out.
+    """Return the segments of labels, in the order of their starts, stops and classes.
+
+    Args:
+        labels: int64 [T]: the segments are the runs of equal labels other than IGNORE_INDEX. Or int8 [T, K], where
+            classes overlap: they are the runs of PRESENT of each class.
 
     >>> segments_from_frames(np.array([2, 2, -100, 0]))
     [Segment(start=0, stop=2, class_index=2), Segment(start=3, stop=4, class_index=0)]
+    >>> segments_from_frames(np.array([[0, 1], [1, 1], [1, -100]], dtype=np.int8))
+    [Segment(start=0, stop=2, class_index=1), Segment(start=1, stop=3, class_index=0)]
     """
     labels = np.asarray(labels)
+    if labels.ndim == 2:
+        columns = enumerate((labels == PRESENT).T)
+        runs_of = ((index, run) for index, column in columns for run in segments_from_frames(column) if run.class_index)
+        return sorted(Segment(run.start, run.stop, index) for index, run in runs_of)
     if len(labels) == 0:
         return []
     starts = np.concatenate([[0], np.flatnonzero(labels[1:] != labels[:-1]) + 1])
@@ -38,7 +49,7 @@ def segments_from_frames(labels: np.ndarray) -> list[Segment]:
 
 
 def median_segment_frames(videos: Iterable[np.ndarray]) -> float:
-    """Return the median length of the segments of all `videos`, labels int64 [T] each; 1 where there is no segment.
+    """Return the median length of the segments of all `videos`, labels of either form; 1 where there is no segment.
 
     >>> median_segment_frames([np.array([2, 2, 2, 0]), np.array([1, 1])])
     2.0
@@ -47,8 +58,34 @@ def median_segment_frames(videos: Iterable[np.ndarray]) -> float:
     return float(np.median(lengths)) if lengths else 1.0
 
 
+def presence_from_segments(segments: Iterable[Segment], num_frames: int, label_space: LabelSpace) -> np.ndarray:
+    """Convert segments of classes that overlap to labels.
+
+    Args:
+        segments: The segments, in any order.
+        num_frames: T, the number of frames of the video.
+        label_space: The K classes.
+
+    Returns:
+        Labels int8 [T, K]: PRESENT in the frames of a segment of the class, ABSENT elsewhere.
+
+    Raises:
+        ValueError: A segment is empty, or reaches outside [0, T); or a frame has two classes of one group.
+
+    >>> space = LabelSpace.independent(("eats", "rears"))
+    >>> presence_from_segments([Segment(0, 2, 0), Segment(1, 3, 1)], 3, space).tolist()
+    [[1, 0], [1, 1], [0, 1]]
+    """
+    labels = np.full((num_frames, label_space.num_classes), ABSENT, dtype=np.int8)
+    for segment in segments:
+        _check_inside(segment, num_frames)
+        labels[segment.start : segment.stop, segment.class_index] = PRESENT
+    label_space.check(labels)
+    return labels
+
+
 def frames_from_segments(segments: Iterable[Segment], num_frames: int) -> np.ndarray:
-    """Convert segments to labels.
+    """Convert segments of exclusive classes to labels.
 
     Args:
         segments: The segments, in any order.
@@ -65,9 +102,13 @@ def frames_from_segments(segments: Iterable[Segment], num_frames: int) -> np.nda
     """
     labels = np.full(num_frames, IGNORE_INDEX, dtype=np.int64)
     for segment in segments:
-        if not 0 <= segment.start < segment.stop <= num_frames:
-            raise ValueError(f"got {segment}, expected 0 <= start < stop <= {num_frames} frames")
+        _check_inside(segment, num_frames)
         if (labels[segment.start : segment.stop] != IGNORE_INDEX).any():
             raise ValueError(f"{segment} overlaps another segment: a frame has one class")
         labels[segment.start : segment.stop] = segment.class_index
     return labels
+
+
+def _check_inside(segment: Segment, num_frames: int) -> None:
+    if not 0 <= segment.start < segment.stop <= num_frames:
+        raise ValueError(f"got {segment}, expected 0 <= start < stop <= {num_frames} frames")

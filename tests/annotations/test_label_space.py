@@ -15,6 +15,7 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.errors import InputError
 
 SPACE = LabelSpace(("rest", "walk", "jump"), "walk")
+MICE = LabelSpace(("a_eats", "a_sleeps", "b_eats", "play"), groups=("a", "a", "b", "both"))
 NAMES = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=8, unique=True).map(tuple)
 
 
@@ -31,8 +32,8 @@ def test_names_and_indices_are_inverse(names, data):
     assert space.index("".join(names) + "?") is None
 
 
-def test_only_the_two_fields_are_written():
-    assert asdict(SPACE) == {"classes": ("rest", "walk", "jump"), "background": "walk"}
+def test_only_the_three_fields_are_written():
+    assert asdict(SPACE) == {"classes": ("rest", "walk", "jump"), "background": "walk", "groups": None}
     assert LabelSpace(("rest", "walk", "jump"), "walk") == SPACE
     assert len({SPACE, LabelSpace(("rest", "walk", "jump"), "walk"), LabelSpace(("rest", "walk", "jump"))}) == 2
 
@@ -74,3 +75,57 @@ def test_the_difference_between_two_label_spaces_is_described():
     assert change == (
         "was trained on another class list (3 classes, the data has 2): the data lacks walk, jump; the data adds run"
     )
+
+
+def test_one_group_of_exclusive_classes_and_the_groups_of_overlapping_ones():
+    assert SPACE.is_exclusive
+    assert SPACE.group_members == ((0, 1, 2),)
+    assert not MICE.is_exclusive
+    assert MICE.group_members == ((0, 1), (2,), (3,))
+    independent = LabelSpace.independent(("eats", "rears"))
+    assert independent.group_members == ((0,), (1,))
+    assert LabelSpace(("a", "b", "c"), groups=("x", "y", "x")).group_members == ((0, 2), (1,))
+
+
+def test_groups_that_do_not_fit_the_classes_are_refused():
+    with pytest.raises(ValueError, match="got 1 groups, expected one for each of 2 classes"):
+        LabelSpace(("eats", "rears"), groups=("a",))
+    with pytest.raises(InputError, match="classes that overlap are joined by ';': got 'eats;drinks', expected a name"):
+        LabelSpace.independent(("rears", "eats;drinks"))
+    assert LabelSpace(("rears", "eats;drinks")).is_exclusive, "exclusive classes are never joined"
+
+
+def test_frames_of_overlapping_classes_have_any_number_of_names():
+    labels = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [-100, -100, 1, -100], [-100] * 4], dtype=np.int8)
+    MICE.check(labels)
+    assert MICE.class_names(labels) == [("a_eats", "b_eats"), (), ("b_eats",), ()]
+    assert MICE.is_labelled(labels)[2].tolist() == [False, False, True, False]
+    assert MICE.labelled_frames(labels).tolist() == [True, True, True, False]
+    assert MICE.unlabelled(2).tolist() == [[-100] * 4] * 2
+    assert MICE.unlabelled(2).dtype == np.int8
+    assert SPACE.class_names(np.array([1, -100])) == [("walk",), ()]
+    assert SPACE.labelled_frames(np.array([1, -100])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 0, 0], r"got labels of shape \(3,\), expected \[frames, 4 classes\]"),
+        ([[1, 0, 0]], r"got labels of shape \(1, 3\), expected \[frames, 4 classes\]"),
+        ([[2, 0, 0, 0]], "got other labels than present 1, absent 0 and unlabelled -100"),
+        ([[0, 0, 0, 0], [1, 1, 1, 0]], "frame 1 has several classes of one group: a_eats, a_sleeps$"),
+    ],
+)
+def test_labels_that_cannot_overlap_so_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        MICE.check(np.array(labels, dtype=np.int8))
+
+
+def test_the_difference_between_groups_is_described():
+    assert MICE.describe_change(LabelSpace(MICE.classes, groups=("x", "x", "y", "z"))) is None, "names of groups"
+    change = MICE.describe_change(LabelSpace(MICE.classes))
+    assert change == (
+        "was trained on classes of which any may overlap, but not a_eats, a_sleeps; in the data, each frame has exactly"
+        " one"
+    )
+    assert LabelSpace(("a",)).describe_change(LabelSpace.independent(("a",))) is not None
