@@ -4,12 +4,13 @@
 nothing else. A folder whose parts do not fit together is refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import nn
 
 from pipeline.annotations.label_space import LabelSpace
@@ -23,13 +24,30 @@ from pipeline.checkpoints.storage import (
     save_spec,
     save_weights,
 )
-from pipeline.config import LabellerSettings, Section
+from pipeline.config import LabellerSettings, Section, SegmentFrames
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.labeller import Labeller, least_num_weights
 
 MAX_FEATURES = 10_000_000
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # training finds none below 0.05 or above 20
+
+
+ONLY_OVERLAPPING = ("groups", "decisions")  # fields that a checkpoint of exclusive classes does not have
+
+
+class Decision(Section):
+    """How the probability of a class becomes its label, where classes overlap: see `postprocessing.decisions`.
+
+    Attributes:
+        threshold: The class is on from this probability.
+        min_segment_frames: The length of its shortest bout and of its shortest gap, in frames.
+        temperature: The temperature of its probability, the same for all classes of a group.
+    """
+
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    min_segment_frames: SegmentFrames = 1
+    temperature: float = Field(default=1.0, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
 
 
 class CheckpointSpec(Section):
@@ -40,11 +58,14 @@ class CheckpointSpec(Section):
         kind: The kind of the model.
         classes: The names of the classes in the order of their indices.
         background: The background class; None where there is none.
+        groups: The name of the group of each class, where classes overlap; None where they are exclusive.
+        decisions: How each class is decided, by its name, where classes overlap; None where they are exclusive, or
+            where all are decided at the threshold 0.5 with the labeller's `min_segment_frames`.
         num_features: The number of features per frame that the labeller reads.
         encoder: The encoder without its weights; None for a model that was trained on ready features.
         labeller: The settings of the labeller.
-        temperature: The temperature of the probabilities, see `postprocessing.temperature`; 1 where there was no
-            validation split.
+        temperature: The temperature of the probabilities of exclusive classes, see `postprocessing.temperature`; 1
+            where there was no validation split.
         lineage: The origin of the model.
     """
 
@@ -52,6 +73,8 @@ class CheckpointSpec(Section):
     kind: Literal["labeller"] = "labeller"
     classes: tuple[str, ...] = Field(min_length=1)
     background: str | None
+    groups: tuple[str, ...] | None = None
+    decisions: dict[str, Decision] | None = None
     num_features: int = Field(ge=1, le=MAX_FEATURES)
     encoder: EncoderSpec | None
     labeller: LabellerSettings
@@ -60,7 +83,20 @@ class CheckpointSpec(Section):
 
     @model_validator(mode="after")
     def _names_are_consistent(self) -> Self:
-        LabelSpace(self.classes, self.background)  # it refuses inconsistent names
+        if self.groups is not None and len(self.groups) != len(self.classes):
+            raise ValueError(f"groups: got {len(self.groups)}, expected one for each of {len(self.classes)} classes")
+        space = self.label_space  # it refuses inconsistent names
+        if self.decisions is None:
+            return self
+        if space.is_exclusive:
+            raise ValueError("decisions: got some, expected none: the classes exclude each other")
+        if set(self.decisions) != set(self.classes):
+            raise ValueError(f"decisions: got {', '.join(self.decisions)}, expected {', '.join(self.classes)}")
+        for members in space.group_members:
+            temperatures = {self.decisions[self.classes[index]].temperature for index in members}
+            if len(temperatures) > 1:
+                names = ", ".join(self.classes[index] for index in members)
+                raise ValueError(f"decisions: got several temperatures for the group of {names}, expected one")
         return self
 
     @model_validator(mode="after")
@@ -72,7 +108,18 @@ class CheckpointSpec(Section):
     @property
     def label_space(self) -> LabelSpace:
         """The classes of its labels."""
-        return LabelSpace(self.classes, self.background)
+        return LabelSpace(self.classes, self.background, self.groups)
+
+    @property
+    def class_decisions(self) -> tuple[Decision, ...]:
+        """How each class is decided, in the order of the classes, where they overlap."""
+        default = Decision(min_segment_frames=self.min_segment_frames)
+        return tuple((self.decisions or {}).get(name, default) for name in self.classes)
+
+    @model_serializer(mode="wrap")
+    def _without_what_exclusive_classes_lack(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = serialize(self)
+        return {name: value for name, value in fields.items() if value is not None or name not in ONLY_OVERLAPPING}
 
     @property
     def min_segment_frames(self) -> int:
@@ -128,6 +175,47 @@ def set_tuned(folder: Path, *, temperature: float, min_segment_frames: int | Non
     save_spec(folder, spec)
 
 
+def set_decisions(folder: Path, decisions: Mapping[str, Decision]) -> None:
+    """Write the decisions that were fitted after training into a labeller's checkpoint.json, where classes overlap.
+
+    Args:
+        folder: The checkpoint.
+        decisions: How each class is decided, by its name.
+
+    Raises:
+        InputError: The folder does not contain the checkpoint.json of a labeller.
+    """
+    spec = read_spec(folder, CheckpointSpec, kind="labeller")
+    save_spec(folder, spec.model_copy(update={"decisions": dict(decisions)}))
+
+
+def make_labeller(
+    settings: LabellerSettings,
+    label_space: LabelSpace,
+    *,
+    num_features: int,
+    feature_noise: float = 0.0,
+    feature_dropout: float = 0.0,
+) -> Labeller:
+    """Make an untrained labeller for a label space.
+
+    Args:
+        settings: The settings of the labeller.
+        label_space: The classes that it distinguishes.
+        num_features: See `Labeller`.
+        feature_noise: See `Labeller`.
+        feature_dropout: See `Labeller`.
+    """
+    return Labeller(
+        settings,
+        num_features=num_features,
+        num_classes=label_space.num_classes,
+        groups=None if label_space.is_exclusive else label_space.group_members,
+        feature_noise=feature_noise,
+        feature_dropout=feature_dropout,
+    )
+
+
 def load_checkpoint(folder: Path, *, device: torch.device, label_space: LabelSpace | None = None) -> Checkpoint:
     """Read a checkpoint.
 
@@ -146,7 +234,7 @@ def load_checkpoint(folder: Path, *, device: torch.device, label_space: LabelSpa
     num_classes = spec.label_space.num_classes
     described = least_num_weights(spec.labeller, num_features=spec.num_features, num_classes=num_classes)
     check_num_weights(folder, "labeller", described)
-    labeller = Labeller(spec.labeller, num_features=spec.num_features, num_classes=num_classes)
+    labeller = make_labeller(spec.labeller, spec.label_space, num_features=spec.num_features)
     modules: dict[str, nn.Module] = {"labeller": labeller}
     frame_encoder = None
     if spec.encoder:

@@ -252,7 +252,7 @@ class LiveSession:
         """Compute the probabilities float32 [n, K] of frames uint8 [n, h, w, 3], and the state after them."""
         features = self._runtime.submit(pixels).result().to(self._labeller.classifier.weight.device)
         logits, state = self._labeller(features[None], state=state)
-        return logits[0].softmax(-1).float().cpu().numpy(), state
+        return self._labeller.probabilities(logits[0]).float().cpu().numpy(), state
 
     def _label(self, taken: Sequence[Captured]) -> list[LiveLabel]:
         pixels = np.stack([captured.frame.pixels for captured in taken])

@@ -3,7 +3,7 @@
 T frames, K classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.checkpoints.labeller import Decision
 from pipeline.datasets.features import describe_transposed, read_feature_file
 from pipeline.encoding.types import Runtime
 from pipeline.encoding.video import encode_video
 from pipeline.errors import InputError
 from pipeline.files import check_name, read_unchanged
 from pipeline.labelling.model import Model
+from pipeline.postprocessing.decisions import decide
 from pipeline.postprocessing.smoothing import smooth
-from pipeline.postprocessing.temperature import tempered
+from pipeline.postprocessing.temperature import tempered, tempered_groups
 from pipeline.text.wording import counted
 from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
@@ -44,8 +47,8 @@ class VideoLabels:
     """The labels of a video.
 
     Attributes:
-        labels: int64 [T]; a frame that was not decoded has none.
-        probabilities: float32 [T], of each frame's label, tempered.
+        labels: int64 [T], or int8 [T, K] where classes overlap; a frame that was not decoded has none.
+        probabilities: float32 [T], of each frame's label, tempered. Where classes overlap: `class_probabilities`.
         class_probabilities: float32 [T, K], of all classes, tempered.
         pts_seconds: float64 [T], the times of the frames; NaN for ready features.
         frame_seconds: How long the last frame is shown; NaN for ready features.
@@ -132,7 +135,7 @@ def check_numbers(source: Path | str, probabilities: np.ndarray) -> None:
 def postprocess(
     probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float
 ) -> VideoLabels:
-    """Turn probabilities into labels: smooth them as the checkpoint says, and temper the probabilities.
+    """Turn probabilities into labels: smooth or decide them as the checkpoint says, and temper the probabilities.
 
     Args:
         probabilities: float32 [T, K], from the network.
@@ -140,10 +143,32 @@ def postprocess(
         pts_seconds: float64 [T], the times of the frames.
         frame_seconds: How long the last frame is shown.
     """
-    labels = smooth(probabilities, min_segment_frames=model.spec.min_segment_frames)
-    probabilities = tempered(probabilities, model.spec.temperature)
-    chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-    return VideoLabels(labels, chosen, probabilities, pts_seconds, frame_seconds)
+    spec = model.spec
+    if spec.label_space.is_exclusive:
+        labels = smooth(probabilities, min_segment_frames=spec.min_segment_frames)
+        probabilities = tempered(probabilities, spec.temperature)
+        chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+        return VideoLabels(labels, chosen, probabilities, pts_seconds, frame_seconds)
+    labels, probabilities = apply_decisions(probabilities, spec.label_space, spec.class_decisions)
+    return VideoLabels(labels, probabilities, probabilities, pts_seconds, frame_seconds)
+
+
+def apply_decisions(
+    probabilities: np.ndarray, label_space: LabelSpace, decisions: Sequence[Decision]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Temper probabilities where classes overlap, and decide.
+
+    Args:
+        probabilities: float32 [T, K], from the network.
+        label_space: The classes.
+        decisions: [K], how each class is decided.
+
+    Returns:
+        Labels int8 [T, K], and the tempered probabilities float32 [T, K].
+    """
+    found = tempered_groups(probabilities, label_space, [decision.temperature for decision in decisions])
+    thresholds = [decision.threshold for decision in decisions]
+    return decide(found, label_space, thresholds, [decision.min_segment_frames for decision in decisions]), found
 
 
 def _label_frames(

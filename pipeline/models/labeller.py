@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.config import LabellerSettings
 from pipeline.models.augmentation import Augmentation
+from pipeline.models.class_probabilities import Groups, class_probabilities
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.projection import project
 from pipeline.models.temporal import pooled, standardized, standardized_chunks
@@ -84,6 +85,7 @@ class Labeller(nn.Module):
         settings: The network, see `LabellerSettings`; its `pool_frames` is a number.
         num_features: F, the features of a frame.
         num_classes: K.
+        groups: The indices of the classes of each group, where classes overlap; None where they are exclusive.
         feature_noise: In training, the standard deviation of the noise that is added to each feature of each step.
         feature_dropout: In training, the probability that a feature is left out, in all of a video.
 
@@ -97,6 +99,7 @@ class Labeller(nn.Module):
         *,
         num_features: int,
         num_classes: int,
+        groups: Groups | None = None,
         feature_noise: float = 0.0,
         feature_dropout: float = 0.0,
     ) -> None:
@@ -105,6 +108,7 @@ class Labeller(nn.Module):
             raise ValueError("pool_frames: got 'auto', expected a number of frames, which training makes of it")
         self._looks_ahead = settings.normalize == "video" or settings.pool_frames > 1
         self.num_features = num_features
+        self.groups = groups
         self.head = settings.head
         self.delta_frames = settings.delta_frames
         self.normalize = settings.normalize
@@ -161,6 +165,10 @@ class Labeller(nn.Module):
         if self.pool_frames > 1 and self.head == "many_to_many":
             logits = logits.repeat_interleave(self.pool_frames, dim=1)[:, :num_frames]
         return LabellerOutput(logits, LabellerState(past, rnn_state))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Compute the probabilities of the classes from logits [..., K]: see `class_probabilities`."""
+        return class_probabilities(logits, self.groups)
 
     def gradient_flow(
         self, features: Tensor, loss: Callable[[Tensor], Tensor], *, lengths: Tensor | None = None
@@ -228,13 +236,14 @@ class Labeller(nn.Module):
         outputs = embedded if self.rnn is None else run_chunks(self.rnn, embedded)
         if self.head == "many_to_many":
             for output in outputs:
-                yield self.classifier(output)[0].softmax(-1)
+                yield self.probabilities(self.classifier(output)[0])
             return
         total, num_steps = self.classifier.weight.new_zeros(1, dtype=torch.float64), 0
         for output in outputs:
             total = total + output.sum(1, dtype=torch.float64)
             num_steps += output.shape[1]
-        probabilities = self.classifier((total / num_steps).to(self.classifier.weight.dtype)).softmax(-1)
+        logits = self.classifier((total / num_steps).to(self.classifier.weight.dtype))
+        probabilities = self.probabilities(logits)
         yield from probabilities.expand(num_steps, -1).split(CHUNK_FRAMES)
 
     def _embed(

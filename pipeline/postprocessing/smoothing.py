@@ -7,34 +7,39 @@ Shapes: T frames, K classes.
 
 import heapq
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from pipeline.annotations.segments import segments_from_frames
 
+MinSegmentFrames = int | Sequence[int]
 
-def smooth(probabilities: np.ndarray, *, min_segment_frames: int) -> np.ndarray:
+
+def smooth(probabilities: np.ndarray, *, min_segment_frames: MinSegmentFrames) -> np.ndarray:
     """Return the most probable class of each frame, with short segments merged into their neighbours.
 
-    The shortest segment is merged first, the earlier of two of the same length. It takes the class of the neighbour
-    whose summed probability over the segment's frames is higher (the previous one if they are equal), and joins it. A
-    joined segment counts at its new length, so every segment of the result is long enough, except that a video shorter
-    than `min_segment_frames` is one segment.
+    The shortest of those that are too short is merged first, the earlier of two of the same length. It takes the class
+    of the neighbour whose summed probability over the segment's frames is higher (the previous one if they are equal),
+    and joins it. A joined segment counts at its new length, so every segment of the result is long enough, except that
+    a video shorter than `min_segment_frames` is one segment.
 
     Args:
         probabilities: [T, K].
-        min_segment_frames: The minimum length of a segment, in frames. With 1 the result is the plain argmax.
+        min_segment_frames: The minimum length of a segment, in frames: one for all classes, or one for each. With 1 the
+            result is the plain argmax.
 
     Returns:
         Labels int64 [T].
 
     Raises:
-        ValueError: `probabilities` is not [T, K], or `min_segment_frames` is below 1.
+        ValueError: `probabilities` is not [T, K], or `min_segment_frames` is below 1 or not of K classes.
     """
     if probabilities.ndim != 2:
         raise ValueError(f"got probabilities of shape {probabilities.shape}, expected [T, K]")
-    if min_segment_frames < 1:
-        raise ValueError(f"got min_segment_frames {min_segment_frames}, expected 1 or more")
+    _check(min_segment_frames)
+    min_lengths = np.broadcast_to(min_segment_frames, probabilities.shape[1]).tolist()
+    longest_min = max(min_lengths)
     num_frames = len(probabilities)
     if num_frames == 0:
         return np.zeros(0, dtype=np.int64)
@@ -49,8 +54,10 @@ def smooth(probabilities: np.ndarray, *, min_segment_frames: int) -> np.ndarray:
         length, start = heapq.heappop(shortest)
         if stops.get(start) != start + length:
             continue  # it has joined another segment
-        if length >= min_segment_frames or length == num_frames:
+        if length >= longest_min or length == num_frames:
             break
+        if length >= min_lengths[labels[start]]:
+            continue  # it stays, unless a neighbour joins it
         before, after = previous.get(start), (start + length if start + length < num_frames else None)
         neighbours = [labels[neighbour] for neighbour in (before, after) if neighbour is not None]
         winner = max(neighbours, key=lambda c: probabilities[start : start + length, c].sum(dtype=np.float64))
@@ -78,15 +85,15 @@ class CausalSmoother:
     `smooth` sees the whole video, and may therefore merge a short run into the neighbour that fits it better.
 
     Args:
-        min_segment_frames: The minimum length of a segment, in frames. With 1 the labels are the plain argmax.
+        min_segment_frames: The minimum length of a segment, in frames: one for all classes, or one for each. With 1 the
+            labels are the plain argmax.
 
     Raises:
         ValueError: `min_segment_frames` is below 1.
     """
 
-    def __init__(self, min_segment_frames: int) -> None:
-        if min_segment_frames < 1:
-            raise ValueError(f"got min_segment_frames {min_segment_frames}, expected 1 or more")
+    def __init__(self, min_segment_frames: MinSegmentFrames) -> None:
+        _check(min_segment_frames)
         self._min_segment_frames = min_segment_frames
         self._current: int | None = None
         self._candidate = -1  # the class of the run that does not count yet
@@ -101,7 +108,7 @@ class CausalSmoother:
         too_short = self.end() if most_probable != self._candidate else []
         self._candidate = most_probable
         self._run_frames += 1
-        if self._run_frames < self._min_segment_frames:
+        if self._run_frames < self._min_frames_of(most_probable):
             return too_short
         self._current = most_probable
         return too_short + self.end()
@@ -110,3 +117,12 @@ class CausalSmoother:
         """Return the labels of the frames that have none yet, as no frames follow."""
         num_waiting, self._run_frames = self._run_frames, 0
         return [] if self._current is None else [self._current] * num_waiting
+
+    def _min_frames_of(self, class_index: int) -> int:
+        of_classes = self._min_segment_frames
+        return of_classes[class_index] if isinstance(of_classes, Sequence) else of_classes
+
+
+def _check(min_segment_frames: MinSegmentFrames) -> None:
+    if np.min(min_segment_frames) < 1:
+        raise ValueError(f"got min_segment_frames {min_segment_frames}, expected 1 or more")

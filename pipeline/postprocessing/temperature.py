@@ -4,14 +4,18 @@ Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks" (ICML 2
 softmax(logits / temperature), with one number for all classes, which minimizes the cross-entropy on data that the model
 was not trained on. The most probable class stays the same.
 
+Where classes overlap, each group has a temperature of its own, for the softmax of its classes and none: for a group of
+one class that is sigmoid(logit / temperature).
+
 Shapes: N frames, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.postprocessing.groups import group_probabilities
 
 LOWEST, HIGHEST = 0.05, 20.0
 SMALLEST_PROBABILITY = 1e-12
@@ -43,6 +47,28 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return scaled
 
 
+def tempered_groups(probabilities: np.ndarray, label_space: LabelSpace, temperatures: Sequence[float]) -> np.ndarray:
+    """Return the probabilities of logits / temperature, where classes overlap.
+
+    Args:
+        probabilities: [N, K], those of the logits.
+        label_space: The classes, which overlap.
+        temperatures: [K], above 0; those of the classes of one group are equal.
+
+    Returns:
+        [N, K], of the same dtype. A class of temperature 1 keeps its probabilities.
+
+    >>> tempered_groups(np.array([[0.8, 0.2]]), LabelSpace.independent(("a", "b")), (2.0, 1.0)).round(3).tolist()
+    [[0.667, 0.2]]
+    """
+    scaled = probabilities.copy()
+    for members in label_space.group_members:
+        temperature = temperatures[members[0]]
+        if temperature != 1:
+            scaled[:, members] = tempered(group_probabilities(probabilities, members), temperature)[:, :-1]
+    return scaled
+
+
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, label_space: LabelSpace) -> float:
     """Fit the temperature at which probabilities have the smallest cross-entropy with labels.
 
@@ -64,6 +90,29 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, label_space: 
     logs = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
     reached = np.take_along_axis(logs, labels[labelled][:, None], axis=1).mean()
     return search_temperature(lambda tried: float((tempered(probabilities, tried) * logs).sum(axis=1).mean() - reached))
+
+
+def fit_common_temperature(problems: Sequence[tuple[np.ndarray, np.ndarray]], label_space: LabelSpace) -> float:
+    """Fit one temperature at which several problems together have the smallest cross-entropy, as `fit_temperature`.
+
+    Args:
+        problems: Of each, probabilities [N, K'] and labels int64 [N]; unlabelled frames are ignored.
+        label_space: The classes.
+
+    Returns:
+        The temperature, between LOWEST and HIGHEST; 1 where no frame is labelled.
+    """
+    known = []
+    for probabilities, labels in problems:
+        labelled = label_space.is_labelled(labels)
+        if labelled.any():
+            logs = np.log(np.maximum(probabilities[labelled].astype(np.float64), SMALLEST_PROBABILITY))
+            known.append((logs, np.take_along_axis(logs, labels[labelled][:, None], axis=1).sum()))
+    if not known:
+        return 1.0
+    return search_temperature(
+        lambda tried: sum(float((tempered(np.exp(logs), tried) * logs).sum() - reached) for logs, reached in known)
+    )
 
 
 def search_temperature(surplus: Callable[[float], float]) -> float:

@@ -184,6 +184,9 @@ class Passing(nn.Module):
     def forward(self, features: Tensor, *, state: LabellerState | None) -> LabellerOutput:
         return LabellerOutput(features, LabellerState(None, None))
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
+
 
 def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(model, stop):
     labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 3})
