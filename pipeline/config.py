@@ -140,7 +140,11 @@ class Training(Section):
     """The number of first epochs in which the learning rate rises."""
     class_weights: Literal["none", "balanced", "square_root"]
     """How much the frames of rare classes count. none: all frames count the same. balanced: classes count as if each
-    had the same number of frames. square_root: halfway between these two, on a logarithmic scale."""
+    had the same number of frames. square_root: halfway between these two, on a logarithmic scale. Where classes
+    overlap, the same holds in each group for its classes and for none of them."""
+    focal_gamma: Annotated[float, Field(ge=0, le=20)] = 0.0
+    """Focal loss: each frame counts (1 - p)^focal_gamma, where p is the probability of its label, so that what the
+    network is already sure of counts less. 0 counts all the same; 2 is usual, where classes are rare."""
     label_smoothing: Fraction01
     """The share of each label that is spread over all classes. It makes the probabilities less sure."""
     feature_noise: Annotated[float, Field(ge=0)]
@@ -155,6 +159,9 @@ class Training(Section):
     monitor: LabelMonitor
     """The score on the validation split by which the best epoch is chosen. Without a validation split, the last epoch
     is kept."""
+    threshold_score: Literal["f1", "segment_f1"] = "f1"
+    """Where classes overlap: the score by which the threshold of each class is chosen on the validation split. f1:
+    the F1 of its frames. segment_f1: the F1@50 of its segments."""
     device: Literal["auto", "cpu", "cuda"]
     """Where training computes. auto takes CUDA where there is a CUDA device."""
 
@@ -424,6 +431,15 @@ class Params(Section):
     """Your captioned images."""
     captioner: CaptionerSettings
     """The network that writes captions."""
+
+    @model_validator(mode="after")
+    def _segments_to_score(self) -> Self:
+        if self.training.threshold_score == "segment_f1" and self.labeller.head == "many_to_one":
+            raise ValueError(
+                "training.threshold_score segment_f1 scores segments, and with labeller.head many_to_one a segment is a"
+                " whole video: choose f1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_state_to_carry(self) -> Self:

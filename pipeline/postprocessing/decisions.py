@@ -77,6 +77,21 @@ def decide_group(
     return smooth(_evidence(probabilities, thresholds), min_segment_frames=_with_none(min_segment_frames))
 
 
+def reached_thresholds(probabilities: np.ndarray, thresholds: Sequence[float], position: int) -> np.ndarray:
+    """Return up to which threshold of its own a class of a group is on, those of the other classes being given.
+
+    Args:
+        probabilities: [T, n], of the classes of the group.
+        thresholds: [n], from 0 to 1; that of the class itself has no influence.
+        position: The index of the class within the group.
+
+    Returns:
+        float64 [T].
+    """
+    others = np.delete(_evidence(probabilities, thresholds), position, axis=1)  # the 1 of none among them
+    return probabilities[:, position] / others.max(axis=1)
+
+
 def plain_labels(probabilities: np.ndarray, label_space: LabelSpace) -> np.ndarray:
     """Return the labels of probabilities [T, K] without tuning and smoothing.
 

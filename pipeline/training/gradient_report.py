@@ -4,17 +4,21 @@ from pipeline.datasets.windows import Batch
 from pipeline.models.labeller import Labeller
 from pipeline.training.diagnosis import Diagnosis
 from pipeline.training.losses import masked_cross_entropy
+from pipeline.training.objective import Objective
 
 GATED = ("gru", "lstm")
 
 
-def diagnose(labeller: Labeller, cell: str, batch: Batch) -> Diagnosis | None:
+def diagnose(
+    labeller: Labeller, cell: str, batch: Batch, objective: Objective = masked_cross_entropy
+) -> Diagnosis | None:
     """Diagnose the gradient of a labeller as it is, in eval mode.
 
     Args:
         labeller: The labeller, in eval mode.
         cell: The kind of its recurrent cell, which decides the cures that a warning names.
         batch: The windows on which the gradient is measured.
+        objective: The loss whose gradient it is.
 
     Returns:
         The diagnosis; None without a recurrent network.
@@ -22,7 +26,7 @@ def diagnose(labeller: Labeller, cell: str, batch: Batch) -> Diagnosis | None:
     device = labeller.classifier.weight.device
     labels = batch.labels.to(device)
     flow = labeller.gradient_flow(
-        batch.inputs.to(device), lambda logits: masked_cross_entropy(logits, labels), lengths=batch.lengths
+        batch.inputs.to(device), lambda logits: objective(logits, labels), lengths=batch.lengths
     )
     if flow is None:
         return None

@@ -12,7 +12,7 @@ from pipeline.datasets.windows import Batch
 from pipeline.errors import InputError
 from pipeline.models.labeller import LabellerOutput, LabellerState
 from pipeline.training.loop import Scores, rate_factor
-from pipeline.training.losses import masked_cross_entropy
+from pipeline.training.objective import make_objective
 
 ParameterGroups = list[dict[str, Any]]
 
@@ -25,7 +25,7 @@ class Learner:
         parameter_groups: The parameters as torch.optim takes them, each group with its own `lr`.
         label_space: The classes of the labels that it learns.
         settings: The settings of the training.
-        class_weights: [K], the weight of each class in the loss; None where all weigh the same.
+        class_weights: The weights in the loss, see `make_objective`; None where all weigh the same.
     """
 
     def __init__(
@@ -40,7 +40,12 @@ class Learner:
         self.model = model
         self.settings = settings
         self._label_space = label_space
-        self._class_weights = class_weights
+        self._objective = make_objective(
+            label_space,
+            weights=class_weights,
+            label_smoothing=settings.label_smoothing,
+            focal_gamma=settings.focal_gamma,
+        )
         self._device = next(model.parameters()).device
         self._optimizer = torch.optim.AdamW(parameter_groups, weight_decay=settings.weight_decay)
         self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
@@ -97,12 +102,7 @@ class Learner:
             return None
         with self._autocast():
             output = self._run(batch)
-            loss = masked_cross_entropy(
-                output.logits,
-                batch.labels.to(self._device),
-                self._class_weights,
-                label_smoothing=self.settings.label_smoothing,
-            )
+            loss = self._objective(output.logits, batch.labels.to(self._device))
         if not torch.isfinite(loss):
             raise InputError(
                 f"the training loss became {loss.item()}: lower training.learning_rate or training.clip_norm"

@@ -12,6 +12,7 @@ def masked_cross_entropy(
     class_weights: torch.Tensor | None = None,
     *,
     label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
 ) -> torch.Tensor:
     """Compute the cross-entropy of the labelled frames.
 
@@ -24,6 +25,7 @@ def masked_cross_entropy(
         class_weights: [K], each frame counts as much as its class's weight; None where all count the same.
         label_smoothing: This share of a frame's label is spread over all classes (Szegedy et al. 2016, arXiv
             1512.00567, section 7), so that the network grows less sure (Müller et al. 2019, arXiv 1906.02629).
+        focal_gamma: Each frame's term is multiplied by (1 - p_c)^gamma, see `focal_factor`; 0 multiplies by nothing.
 
     Returns:
         A scalar; 0 (with a gradient of 0) where no frame is labelled.
@@ -34,12 +36,33 @@ def masked_cross_entropy(
         target,
         weight=class_weights,
         ignore_index=IGNORE_INDEX,
-        reduction="sum",
+        reduction="none" if focal_gamma else "sum",
         label_smoothing=label_smoothing,
     )
+    if focal_gamma:
+        is_true = functional.one_hot(target.clamp(min=0), flat.shape[1]).bool()
+        total = (total * focal_factor(flat.log_softmax(-1), is_true, focal_gamma)).sum()
     labelled = target[target != IGNORE_INDEX]
     count = class_weights[labelled].sum() if class_weights is not None else torch.tensor(float(len(labelled)))
     return total / count.clamp(min=torch.finfo(torch.float32).tiny).to(total)
+
+
+def focal_factor(log_probabilities: torch.Tensor, is_true: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Return (1 - p)^gamma of what is true: what the network is sure of counts less.
+
+    Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002, equation 4. It is computed from the
+    logarithms of the other probabilities, so that its gradient is finite for every gamma > 0, also at p = 1.
+
+    Args:
+        log_probabilities: [..., C], ln p of choices that exclude each other.
+        is_true: bool [..., C], True at the one that is true.
+        gamma: 0 or more.
+
+    Returns:
+        [...]; 1 where none is marked as true.
+    """
+    lowest = torch.finfo(log_probabilities.dtype).min / 2  # not -inf, whose gradient is NaN where there is one choice
+    return (gamma * log_probabilities.masked_fill(is_true, lowest).logsumexp(-1)).exp()
 
 
 def balanced_class_weights(labels: torch.Tensor, label_space: LabelSpace) -> torch.Tensor:

@@ -72,8 +72,8 @@ def watched_scores(
     """Compute the monitored scores, pooled over videos; those of segments are without the background.
 
     Args:
-        truth: int64 [T], the true labels of each video, by its stem.
-        predicted: int64 [T], the predicted labels likewise.
+        truth: int64 [T], or int8 [T, K] where classes overlap, the true labels of each video, by its stem.
+        predicted: The predicted labels likewise.
         label_space: The classes.
 
     Returns:
