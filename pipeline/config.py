@@ -158,7 +158,7 @@ class Training(Section):
     """Training stops after so many epochs without a better `monitor`. null never stops early."""
     monitor: LabelMonitor
     """The score on the validation split by which the best epoch is chosen. Without a validation split, the last epoch
-    is kept."""
+    is kept. `frame_macro_f1` and `mean_average_precision` are for classes that overlap."""
     threshold_score: Literal["f1", "segment_f1"] = "f1"
     """Where classes overlap: the score by which the threshold of each class is chosen on the validation split. f1:
     the F1 of its frames. segment_f1: the F1@50 of its segments."""

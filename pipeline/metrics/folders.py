@@ -16,7 +16,8 @@ from pipeline.annotations.problems import AnnotationError, Problem, condense, re
 from pipeline.annotations.read import class_names_in, read_predicted
 from pipeline.errors import InputError
 from pipeline.files import canonical, is_dangling, is_hidden, leads_out
-from pipeline.metrics.report import Report, evaluate
+from pipeline.metrics.report import evaluate
+from pipeline.metrics.videos import Report
 
 NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # lie beside them
 
