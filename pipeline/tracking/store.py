@@ -250,6 +250,11 @@ def log_start(params: Mapping[str, Any], datasets: Datasets, *, model: str) -> N
             mlflow.log_input(table, context=split)
 
 
+def log_found(params: Mapping[str, str]) -> None:
+    """Log what training found, in words, as parameters of the open run. The same again adds nothing."""
+    mlflow.log_params(params)
+
+
 def log_epoch(run_id: str, epoch: int, scores: Mapping[str, float]) -> None:
     """Log the scores of one epoch, once: an epoch that is already there (in a resumed run) is left as it is.
 

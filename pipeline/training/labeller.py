@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.annotations.segments import median_segment_frames
-from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint, set_tuned
+from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint
 from pipeline.checkpoints.storage import load_weights
 from pipeline.config import MAX_STEP_FRAMES, Params
 from pipeline.datasets.manifest import SPLITS, Manifest
@@ -22,13 +22,15 @@ from pipeline.drawing.plots import plot_gradients
 from pipeline.encoding.device import choose_device, cpu_threads
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.labeller import EndToEnd, Labeller
+from pipeline.postprocessing.decisions import plain_labels
 from pipeline.tracking import store
+from pipeline.training.checkpoint_tuning import tune_checkpoint
 from pipeline.training.diagnosis import Diagnosis
 from pipeline.training.gradient_report import diagnose
 from pipeline.training.labeller_data import TrainingData, batch_targets, classes_of_videos, labels_of, training_batches
 from pipeline.training.labeller_learner import Learner, ParameterGroups
 from pipeline.training.loop import Callbacks, Scores, fit
-from pipeline.training.losses import balanced_class_weights
+from pipeline.training.objective import balanced_weights, make_objective, summed_cross_entropy
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
 from pipeline.training.tuning import Split, check_monitor, watched_scores
 
@@ -84,7 +86,8 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         with cpu_threads(None if training_data.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             if training_data.manifest.of_split("val"):
-                _tune(out, labeller, training_data, shortest=shortest_is_tuned, run_id=run_id)
+                split = _validation_split(out, labeller, training_data)
+                tune_checkpoint(out, split, params, shortest=shortest_is_tuned, run_id=run_id)
         log_history(progress, out, run_id=run_id)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
@@ -96,7 +99,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
 def _with_lengths_in_frames(params: Params, training_data: TrainingData) -> Params:
     """Replace the `auto` lengths of the labeller by numbers of frames, at least 1.
 
-    That of the shortest segment holds until `_tune` has found the best.
+    That of the shortest segment holds until `tune_checkpoint` has found the best.
     """
     median = median_segment_frames(labels_of(training_data, "train").values())
     settings = params.labeller
@@ -131,6 +134,7 @@ def _saver(
     spec = CheckpointSpec(
         classes=manifest.label_space.classes,
         background=manifest.label_space.background,
+        groups=manifest.label_space.groups,
         num_features=labeller.num_features,
         encoder=frames.spec if frames else None,
         labeller=params.labeller,
@@ -147,49 +151,34 @@ def validate(labeller: Labeller, training_data: TrainingData) -> Scores:
         training_data: The data set.
 
     Returns:
-        The scores by name; "loss" is the mean over the labelled frames.
+        The scores by name; "loss" is the mean over the labelled frames, see `summed_cross_entropy`.
     """
     manifest = training_data.manifest
-    truth, predicted, losses, counts = {}, {}, 0.0, 0
+    truth, predicted, found, losses, counts = {}, {}, {}, 0.0, 0
     for source in manifest.of_split("val"):
         probabilities = labeller.predict(training_data.feature_chunks(source))
         labels = training_data.labels[source.stem]
-        truth[source.stem], predicted[source.stem] = labels, probabilities.argmax(axis=1)
-        labelled = manifest.label_space.is_labelled(labels)
-        chosen = probabilities[labelled, labels[labelled]]
-        losses -= float(np.log(np.maximum(chosen, 1e-12)).sum())
-        counts += int(labelled.sum())
-    scores = watched_scores(truth, predicted, manifest.label_space)
+        truth[source.stem], predicted[source.stem] = labels, plain_labels(probabilities, manifest.label_space)
+        found[source.stem] = probabilities
+        loss, count = summed_cross_entropy(probabilities, labels, manifest.label_space)
+        losses, counts = losses + loss, counts + count
+    scores = watched_scores(truth, predicted, manifest.label_space, found)
     return {"loss": losses / max(1, counts), **scores}
 
 
-def _tune(out: Path, labeller: Labeller, training_data: TrainingData, *, shortest: bool, run_id: str) -> None:
-    """Fit the temperature of the checkpoint in `out` on the validation split, and the shortest segment if it is `auto`.
-
-    They are written there, and into the run, with the scores before and after segments are merged.
-    """
+def _validation_split(out: Path, labeller: Labeller, training_data: TrainingData) -> Split:
+    """Return the validation split with the probabilities of the checkpoint in `out`, that of the best epoch."""
     modules: dict[str, nn.Module] = {"labeller": labeller}
     if training_data.from_pixels:
         assert training_data.frame_encoder is not None
         modules["encoder"] = training_data.frame_encoder.encoder
-    load_weights(out, modules)  # those of the best epoch
+    load_weights(out, modules)
     for module in modules.values():
         module.eval()
     manifest = training_data.manifest
     stems = {source.stem: source for source in manifest.of_split("val")}
     probabilities = {stem: labeller.predict(training_data.feature_chunks(source)) for stem, source in stems.items()}
-    split = Split({stem: training_data.labels[stem] for stem in stems}, probabilities, manifest.label_space)
-    temperature = split.temperature()
-    found: dict[str, float] = {"temperature": temperature}
-    frames = None
-    if shortest:
-        frames, after = split.best_min_segment_frames()
-        before = split.scores(1)
-        found |= {"min_segment_frames": frames}
-        found |= {f"{name}_{when}": score for when, scores in (("before", before), ("after", after))
-                  for name, score in scores.items()}  # fmt: skip
-    set_tuned(out, temperature=temperature, min_segment_frames=frames)
-    store.log_scores_once(run_id, {f"tuning/{name}": value for name, value in found.items()})
+    return Split({stem: training_data.labels[stem] for stem in stems}, probabilities, manifest.label_space)
 
 
 def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) -> Callable[[], Diagnosis] | None:
@@ -222,7 +211,7 @@ def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) 
 
     def run() -> Diagnosis:
         (batch,) = read_batches([windows], labels, read=read, video_classes=video_classes)
-        diagnosis = diagnose(labeller, params.labeller.cell, batch)
+        diagnosis = diagnose(labeller, params.labeller.cell, batch, make_objective(label_space))
         assert diagnosis is not None
         return diagnosis
 
@@ -231,10 +220,10 @@ def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) 
 
 def _build_model(params: Params, training_data: TrainingData, device: torch.device) -> tuple[Labeller, nn.Module]:
     num_features = _num_features(training_data)
-    labeller = Labeller(
+    labeller = make_labeller(
         params.labeller,
+        training_data.manifest.label_space,
         num_features=num_features,
-        num_classes=training_data.manifest.label_space.num_classes,
         feature_noise=params.training.feature_noise,
         feature_dropout=params.training.feature_dropout,
     )
@@ -268,7 +257,7 @@ def _class_weights(params: Params, training_data: TrainingData, device: torch.de
         return None
     label_space = training_data.manifest.label_space
     targets = batch_targets(params, labels_of(training_data, "train"), label_space)
-    weights = balanced_class_weights(torch.from_numpy(targets), label_space).to(device)
+    weights = balanced_weights(torch.from_numpy(targets), label_space).to(device)
     return weights.sqrt() if params.training.class_weights == "square_root" else weights
 
 

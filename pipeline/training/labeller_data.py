@@ -17,8 +17,9 @@ from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
-from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
+from pipeline.datasets.manifest import Manifest, Source, read_manifest
 from pipeline.datasets.support import CLASS_SUPPORT
+from pipeline.datasets.video_target import video_target
 from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
 from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
@@ -33,7 +34,7 @@ class TrainingData:
 
     Attributes:
         manifest: The manifest of the data set.
-        labels: int64 [T], the labels of each video, by its stem.
+        labels: int64 [T], or int8 [T, K] where classes overlap, the labels of each video, by its stem.
         features: The folder of the cached features.
         frame_encoder: The encoder; None for ready features.
         from_pixels: Whether the encoder is trained too; then nothing is read from `features`.
@@ -149,7 +150,7 @@ def training_batches(params: Params, training_data: TrainingData, epoch: int) ->
 
 
 def labels_of(training_data: TrainingData, split: str) -> dict[str, np.ndarray]:
-    """Return the labels int64 [T] of the videos of a split, by stem.
+    """Return the labels of the videos of a split, by stem.
 
     Args:
         training_data: The data set.
@@ -158,20 +159,22 @@ def labels_of(training_data: TrainingData, split: str) -> dict[str, np.ndarray]:
     return {source.stem: training_data.labels[source.stem] for source in training_data.manifest.of_split(split)}
 
 
-def classes_of_videos(head: str, labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> dict[str, int] | None:
-    """Find the class of each video that has one, for many-to-one.
+def classes_of_videos(
+    head: str, labels: Mapping[str, np.ndarray], label_space: LabelSpace
+) -> dict[str, int | np.ndarray] | None:
+    """Find the class of each video that has one, for many-to-one; where classes overlap, the set of its classes.
 
     Args:
         head: many_to_many or many_to_one.
-        labels: int64 [T], the labels of each video, by its stem.
+        labels: int64 [T], or int8 [T, K] where classes overlap, the labels of each video, by its stem.
         label_space: The classes.
 
     Returns:
-        The classes by stem; None for many-to-many.
+        The index of the class by stem, or int8 [K]; None for many-to-many.
     """
     if head != "many_to_one":
         return None
-    return {stem: found for stem in labels if (found := video_class(labels[stem], label_space)) is not None}
+    return {stem: found for stem in labels if (found := video_target(labels[stem], label_space)) is not None}
 
 
 def batch_targets(params: Params, labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> np.ndarray:
@@ -179,15 +182,15 @@ def batch_targets(params: Params, labels: Mapping[str, np.ndarray], label_space:
 
     Args:
         params: The settings of the head and of the windows.
-        labels: int64 [T], the labels of each video, by its stem.
+        labels: int64 [T], or int8 [T, K] where classes overlap, the labels of each video, by its stem.
         label_space: The classes.
 
     Returns:
-        int64: the label of each frame; for many-to-one, the class of each window.
+        int64 [N], or int8 [N, K]: the label of each frame; for many-to-one, the class or classes of each window.
     """
     video_classes = classes_of_videos(params.labeller.head, labels, label_space)
     if video_classes is None:
         return np.concatenate([*labels.values()])
     length = params.training.window_frames
     num_windows = [math.ceil(len(labels[stem]) / (length or len(labels[stem]))) for stem in video_classes]
-    return np.repeat([*video_classes.values()], num_windows)
+    return np.repeat([*video_classes.values()], num_windows, axis=0)

@@ -212,7 +212,7 @@ def test_the_logged_model_labels_in_another_process_and_folder_with_its_own_code
 
 KILLS = {
     "before the data set is logged": (store, "log_start", 0),
-    "in the third epoch": (labeller_learner, "masked_cross_entropy", 8),
+    "in the third epoch": (labeller_learner.Learner, "_step", 8),
     "before an epoch is reported": (store, "log_epoch", 1),
     "before the model is logged": (store, "log_model", 0),
     "after the model is logged": (loop.TrainingState, "finish", 0),
@@ -271,7 +271,7 @@ def test_a_killed_training_in_a_search_resumes_as_the_same_child_run(features_wo
     write_params(features_workspace, search="cells")
     training_data = open_training_data()
     with monkeypatch.context() as patch:
-        kill_in(patch, labeller_learner, "masked_cross_entropy", call=8)
+        kill_in(patch, labeller_learner.Learner, "_step", call=8)
         with pytest.raises(Killed):
             train(load_params(), training_data, Path("model"), name="labeller")
     train(load_params(), training_data, Path("model"), name="labeller")

@@ -1,0 +1,80 @@
+"""What is tuned on the validation split, written into the checkpoint and into the run."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.checkpoints.labeller import Decision, set_decisions, set_tuned
+from pipeline.config import Params
+from pipeline.tracking import store
+from pipeline.training.class_tuning import MIN_BOUTS, ClassSplit
+from pipeline.training.tuning import Split, watched_scores
+
+
+def tune_checkpoint(out: Path, split: Split, params: Params, *, shortest: bool, run_id: str) -> None:
+    """Tune the steps from probabilities to labels, and write what is found into the checkpoint and the open run.
+
+    Args:
+        out: The checkpoint.
+        split: The validation split, with the probabilities of that checkpoint.
+        params: The settings, whose labeller.min_segment_frames is a number.
+        shortest: Whether to tune the shortest segment too.
+        run_id: The run.
+    """
+    if split.label_space.is_exclusive:
+        found = _tune_exclusive(out, split, shortest=shortest)
+    else:
+        found = _tune_classes(out, ClassSplit(*split), params, shortest=shortest)
+    store.log_scores_once(run_id, {f"tuning/{name}": value for name, value in found.items()})
+
+
+def _tune_exclusive(out: Path, split: Split, *, shortest: bool) -> dict[str, float]:
+    """Fit the temperature and the shortest segment; return them, with the scores before and after merging."""
+    temperature, frames = split.temperature(), None
+    found: dict[str, float] = {"temperature": temperature}
+    if shortest:
+        frames, after = split.best_min_segment_frames()
+        found |= {"min_segment_frames": frames} | _before_and_after(split.scores(1), after)
+    set_tuned(out, temperature=temperature, min_segment_frames=frames)
+    return found
+
+
+def _tune_classes(out: Path, split: ClassSplit, params: Params, *, shortest: bool) -> dict[str, float]:
+    """Fit the values of each class; return them, with the scores before (at 0.5, nothing merged) and after."""
+    default = params.labeller.min_segment_frames
+    assert default != "auto"
+    tuned = split.tune(min_segment_frames=default, shortest=shortest, threshold_score=params.training.threshold_score)
+    names = split.label_space.classes
+    decisions = {
+        name: Decision(threshold=threshold, min_segment_frames=frames, temperature=temperature)
+        for name, threshold, frames, temperature in zip(names, *tuned, strict=True)
+    }
+    set_decisions(out, decisions)
+    if untuned := split.untuned():
+        print(
+            f"warning: fewer than {MIN_BOUTS} bouts in the validation split, so that threshold and shortest bout"
+            f" keep their defaults: {', '.join(untuned)}",
+            file=sys.stderr,
+        )
+        store.log_found({"tuning.untuned": ", ".join(untuned)})
+    found: dict[str, float] = {
+        f"{what}/{name}": value for name in names for what, value in decisions[name].model_dump().items()
+    }
+    before, after = (_class_scores(split, predicted) for predicted in (split.plain(), split.decide(tuned)))
+    return found | _before_and_after(before, after)
+
+
+def _class_scores(split: ClassSplit, predicted: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return watched_scores(split.truth, predicted, split.label_space) | split.class_scores(predicted)
+
+
+def _before_and_after(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Name scores <name>_before and <name>_after; of a class, <name>_before/<class>."""
+    found = {}
+    for when, scores in (("before", before), ("after", after)):
+        for key, score in scores.items():
+            name, *of_class = key.split("/", 1)
+            found["/".join([f"{name}_{when}", *of_class])] = score
+    return found
