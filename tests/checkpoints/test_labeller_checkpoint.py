@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.encoder import load_encoder, save_encoder
-from pipeline.checkpoints.labeller import load_checkpoint
+from pipeline.checkpoints.labeller import Decision, load_checkpoint, set_decisions
 from pipeline.checkpoints.storage import load_weights
 from pipeline.errors import InputError
 
@@ -162,3 +162,67 @@ def test_a_checkpoint_without_recurrent_init_can_be_loaded(copy):
     del spec["labeller"]["recurrent_init"]
     (copy / "checkpoint.json").write_text(json.dumps(spec))
     assert load_checkpoint(copy, device=CPU).spec.labeller.recurrent_init == "uniform"
+
+
+# Classes that overlap
+
+
+def overlapping(copy: Path, **changes: object) -> None:
+    decisions = {
+        "idle": {"threshold": 0.5, "min_segment_frames": 1, "temperature": 1.0},
+        "left": {"threshold": 0.3, "min_segment_frames": 4, "temperature": 2.0},
+        "right": {"threshold": 0.0, "min_segment_frames": 2, "temperature": 2.0},
+    }
+    change_spec(copy, groups=["a", "b", "b"], decisions=decisions)
+    change_spec(copy, **changes)
+
+
+def test_a_checkpoint_of_exclusive_classes_has_no_field_of_overlapping_ones(video_model):
+    spec = load_checkpoint(video_model, device=CPU).spec
+    assert spec.label_space.is_exclusive
+    fields = json.loads(spec.model_dump_json())
+    assert fields == json.loads((video_model / "checkpoint.json").read_text())
+    assert not {"groups", "decisions"} & fields.keys()
+
+
+def test_a_checkpoint_of_overlapping_classes_is_loaded_with_its_groups_and_decisions(copy):
+    overlapping(copy)
+    checkpoint = load_checkpoint(copy, device=CPU)
+    assert checkpoint.spec.label_space == LabelSpace(CLASSES, "idle", ("a", "b", "b"))
+    assert checkpoint.labeller.groups == ((0,), (1, 2))
+    assert [decision.threshold for decision in checkpoint.spec.class_decisions] == [0.5, 0.3, 0.0]
+    assert json.loads(checkpoint.spec.model_dump_json()) == json.loads((copy / "checkpoint.json").read_text())
+
+
+def test_without_decisions_all_classes_are_decided_by_default(copy):
+    overlapping(copy, decisions=None, labeller__min_segment_frames=5)
+    decisions = load_checkpoint(copy, device=CPU).spec.class_decisions
+    assert decisions == (Decision(threshold=0.5, min_segment_frames=5, temperature=1.0),) * 3
+    set_decisions(copy, dict.fromkeys(CLASSES, Decision(threshold=0.25)))
+    assert load_checkpoint(copy, device=CPU).spec.class_decisions == (Decision(threshold=0.25),) * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"groups": ["a", "b"]}, "groups: got 2, expected one for each of 3 classes"),
+        ({"groups": None}, "decisions: got some, expected none: the classes exclude each other"),
+        ({"decisions": {"idle": {}}}, "decisions: got idle, expected idle, left, right"),
+        ({"decisions__left__threshold": 1.5}, "threshold"),
+        ({"decisions__left__threshold": float("nan")}, "threshold"),
+        ({"decisions__left__min_segment_frames": 0}, "min_segment_frames"),
+        ({"decisions__left__temperature": 0}, "temperature"),
+        ({"decisions__left__temperature": 3.0}, "got several temperatures for the group of left, right"),
+        ({"decisions__left__color": "red"}, "color Extra inputs"),
+    ],
+)
+def test_impossible_groups_and_decisions_are_refused(copy, changes, cause):
+    overlapping(copy, **changes)
+    printed = refusal(copy)
+    assert printed.startswith(f"{copy / 'checkpoint.json'}: ")
+    assert cause in printed
+
+
+def test_the_data_must_have_the_same_groups(copy):
+    overlapping(copy)
+    assert "each frame has exactly one" in refusal(copy, label_space=LabelSpace(CLASSES))
