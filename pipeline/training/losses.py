@@ -5,6 +5,8 @@ from torch.nn import functional
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 
+LARGEST_LOG_PROBABILITY = -1e-7
+
 
 def masked_cross_entropy(
     logits: torch.Tensor,
@@ -40,29 +42,28 @@ def masked_cross_entropy(
         label_smoothing=label_smoothing,
     )
     if focal_gamma:
-        is_true = functional.one_hot(target.clamp(min=0), flat.shape[1]).bool()
-        total = (total * focal_factor(flat.log_softmax(-1), is_true, focal_gamma)).sum()
+        log_probability = flat.log_softmax(-1).gather(1, target.clamp(min=0)[:, None])[:, 0]
+        total = (total * focal_factor(log_probability, focal_gamma)).sum()
     labelled = target[target != IGNORE_INDEX]
     count = class_weights[labelled].sum() if class_weights is not None else torch.tensor(float(len(labelled)))
     return total / count.clamp(min=torch.finfo(torch.float32).tiny).to(total)
 
 
-def focal_factor(log_probabilities: torch.Tensor, is_true: torch.Tensor, gamma: float) -> torch.Tensor:
+def focal_factor(log_probability: torch.Tensor, gamma: float) -> torch.Tensor:
     """Return (1 - p)^gamma of what is true: what the network is sure of counts less.
 
-    Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002, equation 4. It is computed from the
-    logarithms of the other probabilities, so that its gradient is finite for every gamma > 0, also at p = 1.
+    Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002, equation 4.
 
     Args:
-        log_probabilities: [..., C], ln p of choices that exclude each other.
-        is_true: bool [..., C], True at the one that is true.
-        gamma: 0 or more.
+        log_probability: ln p, of any shape.
+        gamma: Above 0.
 
     Returns:
-        [...]; 1 where none is marked as true.
+        Of the same shape.
     """
-    lowest = torch.finfo(log_probabilities.dtype).min / 2  # not -inf, whose gradient is NaN where there is one choice
-    return (gamma * log_probabilities.masked_fill(is_true, lowest).logsumexp(-1)).exp()
+    # 1 - p is at least 1e-7, about what float32 can tell: below it, gradients of a gamma below 1 would be infinite.
+    others = -torch.expm1(log_probability.clamp(max=LARGEST_LOG_PROBABILITY))
+    return (gamma * others.log()).exp()
 
 
 def balanced_class_weights(labels: torch.Tensor, label_space: LabelSpace) -> torch.Tensor:

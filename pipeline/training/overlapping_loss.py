@@ -21,15 +21,25 @@ Groups = Sequence[Sequence[int]]
 
 
 class _SameSize(NamedTuple):
-    """The g groups of the same size, which are computed as one.
+    """The g groups of n classes each, which are computed as one.
 
     Attributes:
-        members: int64 [g, n], the classes of each.
-        weights: [g, n + 1], those of the classes and of none; None where all weigh the same.
+        columns: n times int64 [g], the first class of each group, the second one and so on.
+        weights: n + 1 times [g, 1], those of these classes and of none; None where all weigh the same.
     """
 
-    members: Tensor
-    weights: Tensor | None
+    columns: list[Tensor]
+    weights: list[Tensor] | None
+
+
+class _Outcomes(NamedTuple):
+    """What groups have: n + 1 times float32 [g, N], 1 at the class that is PRESENT, or at none, which is the last."""
+
+    of_classes: list[Tensor]
+    none: Tensor
+
+    def all(self) -> list[Tensor]:
+        return [*self.of_classes, self.none]
 
 
 class OverlappingLoss:
@@ -66,49 +76,73 @@ class OverlappingLoss:
         Returns:
             A scalar; 0 (with a gradient of 0) where nothing counts.
         """
-        flat, flat_labels = logits.flatten(0, -2).float(), labels.flatten(0, -2)
-        sums = [self._sum(flat, flat_labels, same) for same in self._sizes]
+        # Classes first, so that what belongs to one class lies together: several times as fast on a CPU.
+        of_classes = logits.flatten(0, -2).float().T.contiguous()
+        labels_of_classes = labels.flatten(0, -2).T.contiguous()
+        sums = [self._sum(of_classes, labels_of_classes, same) for same in self._sizes]
         total, count = (torch.stack(parts).sum() for parts in zip(*sums, strict=True))
         return total / count.clamp(min=torch.finfo(torch.float32).tiny)
 
     def _sum(self, logits: Tensor, labels: Tensor, same: _SameSize) -> tuple[Tensor, Tensor]:
-        """Return the sum of the cross-entropies of groups of one size over frames [N, K], and that of their weights."""
-        members = same.members.to(logits.device)
-        logs, outcomes = _log_probabilities(logits[:, members]), _outcomes(labels[:, members])
-        weighted = outcomes if same.weights is None else outcomes * same.weights.to(logits.device)
-        targets = weighted
-        if self._label_smoothing:
-            counts, share = outcomes.sum(-1, keepdim=True), self._label_smoothing / outcomes.shape[-1]
-            targets = (1 - self._label_smoothing) * outcomes + share * counts
-            targets = targets if same.weights is None else targets * same.weights.to(logits.device)
-        terms = -targets * logs
+        """Return the sum of the cross-entropies of groups of one size, from [K, N], and that of their weights.
+
+        With targets t and logits z, of which that of none is 0, a cross-entropy is sum(t) ln sum(exp z) - sum(t z).
+        """
+        columns = [column.to(logits.device) for column in same.columns]
+        z = [logits.index_select(0, column) for column in columns]
+        normalizer = functional.softplus(z[0])
+        for other in z[1:]:
+            normalizer = torch.logaddexp(normalizer, other)
+        outcomes = _outcomes([labels.index_select(0, column) for column in columns])
+        weighted = _weighted(outcomes.all(), same.weights)
+        targets = _weighted(self._smoothed(outcomes.all()), same.weights)
+        terms = _added(targets) * normalizer - _dot(targets, z)
         if self._focal_gamma:
-            terms = terms.sum(-1) * focal_factor(logs, outcomes.bool(), self._focal_gamma)
-        return terms.sum(), weighted.sum()
+            log_probability = _dot(outcomes.of_classes, z) - _added(outcomes.all()) * normalizer
+            terms = terms * focal_factor(log_probability, self._focal_gamma)
+        return terms.sum(), torch.stack([part.sum() for part in weighted]).sum()
+
+    def _smoothed(self, outcomes: list[Tensor]) -> list[Tensor]:
+        if not self._label_smoothing:
+            return outcomes
+        shared = _added(outcomes) * (self._label_smoothing / len(outcomes))
+        return [(1 - self._label_smoothing) * outcome + shared for outcome in outcomes]
 
 
 def _of_size(size: int, groups: Groups, weights: Tensor | None) -> _SameSize:
     indices = [index for index, members in enumerate(groups) if len(members) == size]
-    members = torch.tensor([list(groups[index]) for index in indices])
+    columns = list(torch.tensor([list(groups[index]) for index in indices]).T)
     if weights is None:
-        return _SameSize(members, None)
+        return _SameSize(columns, None)
     num_classes = sum(map(len, groups))
-    columns = torch.cat([members, num_classes + torch.tensor(indices)[:, None]], dim=1)
-    return _SameSize(members, weights[columns.to(weights.device)])
+    weighed = [*columns, num_classes + torch.tensor(indices)]
+    return _SameSize(columns, [weights[column.to(weights.device), None] for column in weighed])
 
 
-def _log_probabilities(logits: Tensor) -> Tensor:
-    """Return [N, g, n + 1], ln p of the classes of each group and of none, from logits [N, g, n]."""
-    if logits.shape[-1] == 1:
-        present = functional.logsigmoid(logits)
-        return torch.cat([present, present - logits], dim=-1)
-    return torch.cat([logits, torch.zeros_like(logits[..., :1])], dim=-1).log_softmax(-1)
+def _outcomes(labels: Sequence[Tensor]) -> _Outcomes:
+    """Return what each group has, from labels int8 [g, N] of its n classes: 0 everywhere where it does not count."""
+    none = labels[0] == ABSENT
+    for other in labels[1:]:
+        none = none & (other == ABSENT)
+    return _Outcomes([(of_class == PRESENT).float() for of_class in labels], none.float())
 
 
-def _outcomes(labels: Tensor) -> Tensor:
-    """Return float32 [N, g, n + 1] from labels [N, g, n]: 1 at what each group has, all 0 where it does not count."""
-    none = (labels == ABSENT).all(-1, keepdim=True)
-    return torch.cat([labels == PRESENT, none], dim=-1).float()
+def _weighted(parts: list[Tensor], weights: list[Tensor] | None) -> list[Tensor]:
+    if weights is None:
+        return parts
+    return [part * weight.to(part.device) for part, weight in zip(parts, weights, strict=True)]
+
+
+def _added(parts: Sequence[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _dot(factors: Sequence[Tensor], z: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the products; a factor for none has no partner, as its logit is 0."""
+    return _added([factor * of_class for factor, of_class in zip(factors, z, strict=False)])
 
 
 def balanced_group_weights(labels: Tensor, groups: Groups) -> Tensor:
@@ -127,7 +161,7 @@ def balanced_group_weights(labels: Tensor, groups: Groups) -> Tensor:
     of_classes, of_none = torch.zeros(flat.shape[1]), torch.zeros(len(groups))
     for index, members in enumerate(groups):
         columns = torch.tensor(list(members))
-        counts = _outcomes(flat[:, columns]).sum(0)
+        counts = torch.stack([outcome.sum() for outcome in _outcomes(flat[:, columns].unbind(1)).all()])
         weights = torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts.clamp(min=1)), 0.0)
         of_classes[columns], of_none[index] = weights[:-1], weights[-1]
     return torch.cat([of_classes, of_none])
