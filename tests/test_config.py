@@ -76,6 +76,12 @@ def test_pool_frames_auto_is_refused_for_one_class_per_video(tmp_path, params):
     assert "expected a number" in refuse(tmp_path, params | {"labeller": params["labeller"] | whole})
 
 
+def test_thresholds_by_segments_are_refused_for_labels_of_whole_videos(tmp_path, params):
+    params["labeller"]["head"] = "many_to_one"
+    params["training"]["threshold_score"] = "segment_f1"
+    assert "a segment is a whole video: choose f1" in refuse(tmp_path, params)
+
+
 def test_the_shortest_must_not_be_longer_than_the_longest(tmp_path, params):
     params["scenes"]["shortest_frames"] = 1000
     assert "shortest_frames 1000" in refuse(tmp_path, params)
@@ -121,6 +127,8 @@ def test_self_critical_training_needs_several_captions_per_image(tmp_path, param
         ("captioner.training.self_critical_learning_rate", 0.0),
         ("captioner.training.monitor", "frame_accuracy"),
         ("scenes.num_images", 0),
+        ("training.focal_gamma", -0.5),
+        ("training.threshold_score", "frame_accuracy"),
         ("search", "two words"),
         ("search", "a'b"),
         ("search", 3),
