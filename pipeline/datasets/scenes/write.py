@@ -1,10 +1,11 @@
 """`scenes`, the embedded data set: moving coloured shapes, drawn from a seed and written as real video files.
 
-`script` decides what happens. This module draws it, describes it in words and writes it in the layout of a data set on
-disk, together with `video_captions.csv` (video,start,stop,caption), which has one caption for each labelled segment.
-There are no `splits/`: the reader of the data set splits it by group. Every image of `captions.csv` is a frame of a
-scene and of a session that no other image shares, so that images can be split in any way. Each caption of an image
-names both shapes, both colours and the position of one figure relative to the other.
+`script` decides what happens, and `draw` draws it. This module describes it in words and writes it in the layout of a
+data set on disk, together with `video_captions.csv` (video,start,stop,caption), which has one caption for each labelled
+segment. There are no `splits/`: the reader of the data set splits it by group. Every image of `captions.csv` is a frame
+of a scene and of a session that no other image shares, so that images can be split in any way. Each caption of an image
+names both shapes, both colours and the position of one figure relative to the other. `overlapping` is a variant of the
+data set in which several figures act.
 
 Shapes: H x W pixels; images are uint8 [H, W, 3] RGB.
 """
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.annotations.segments import Segment
+from pipeline.datasets.scenes.draw import draw_actor, draw_background, draw_figure, film
 from pipeline.datasets.scenes.script import (
     CLASSES,
     COLORS,
@@ -76,8 +78,6 @@ _IMAGE_PATTERNS = [
 _STILL_GROUPS = 1 << 32  # groups with smaller numbers are those of videos; also the step between attempts at a still
 _JPEG_QUALITY = 95
 _MIN_GROWTH = 1.4
-_SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel, so that slow movement stays smooth
-_INK = (24, 24, 30)
 
 
 def make_scenes(
@@ -214,22 +214,16 @@ def draw_frames(
     Yields:
         uint8 [H, W, 3] of each frame, in the order of `frames`.
     """
-    behind = _draw_background(scene, rng)
-    _draw_figure(behind, scene.landmark, (scene.landmark_x, scene.landmark_y), scene.landmark_radius)
-    # A crop at a random place of one large field of noise looks like new noise, and is far cheaper to draw.
-    field = rng.normal(0, noise * scene.session.noise_factor, (2 * scene.height, 2 * scene.width, 3))
-    field = field.astype(np.float32)
-    flicker_phase = rng.uniform(0, 2 * math.pi)
-    for frame in frames:
-        x, y, radius, angle, visible = (values[frame] for values in scene.track)
+    behind = draw_background(scene.session, width=scene.width, height=scene.height, rng=rng)
+    draw_figure(behind, scene.landmark, (scene.landmark_x, scene.landmark_y), scene.landmark_radius)
+
+    def draw(frame: int) -> NDArray[np.uint8]:
         pixels = behind.copy()
-        if visible:
-            _draw_figure(pixels, scene.actor, (x, y), radius, angle)
-            _draw_marker(pixels, (x, y), radius, angle)
-        brightness = 1 + 0.02 * math.sin(flicker_phase + 3 * scene.pts_seconds[frame]) + rng.normal(0, 0.006)
-        top, left = rng.integers(scene.height), rng.integers(scene.width)
-        grain = field[top : top + scene.height, left : left + scene.width]
-        yield np.clip(pixels * np.float32(brightness) + grain, 0, 255).round().astype(np.uint8)
+        draw_actor(pixels, scene.actor, scene.track, frame)
+        return pixels
+
+    pictures = ((float(scene.pts_seconds[frame]), draw(frame)) for frame in frames)
+    return film(pictures, scene.session, noise=noise, rng=rng)
 
 
 def _check_arguments(
@@ -316,53 +310,3 @@ def _caption(template: str, scene: Scene, segment: Segment, relation: str | None
 
 def _noun_phrase(figure: Figure) -> str:
     return f"{'an' if figure.color[0] in 'aeiou' else 'a'} {figure.color} {figure.shape}"
-
-
-def _draw_background(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw the session's background colour, a quarter darker at one side of the picture than at the other."""
-    rows, columns = np.mgrid[-1 : 1 : scene.height * 1j, -1 : 1 : scene.width * 1j]
-    direction = rng.uniform(0, 2 * math.pi)
-    slope = (math.cos(direction) * columns + math.sin(direction) * rows) / math.sqrt(2)
-    return ((1 + 0.15 * slope[..., None]) * scene.session.background).astype(np.uint8)
-
-
-def _draw_figure(
-    pixels: NDArray[np.uint8], figure: Figure, center: tuple[float, float], radius: float, angle: float = 0.0
-) -> None:
-    """Draw a figure onto `pixels`, inside the circle of `radius`, with an outline in a darker shade."""
-    corners = radius * _unit_corners(figure.shape)
-    color = COLORS[figure.color]
-    _fill(pixels, corners, center, angle, tuple(0.6 * channel for channel in color))
-    _fill(pixels, 0.86 * corners, center, angle, color)
-
-
-def _draw_marker(pixels: NDArray[np.uint8], center: tuple[float, float], radius: float, angle: float) -> None:
-    """Draw a clock's hand, upright at angle 0 as the shapes are: without it, a turning circle would not be visible."""
-    corners = radius * np.array([(-0.1, -0.68), (0.1, -0.68), (0.1, 0.1), (-0.1, 0.1)])
-    _fill(pixels, corners, center, angle, _INK)
-
-
-def _unit_corners(shape: str) -> NDArray[np.float64]:
-    """Return the corners [N, 2] of a shape in the unit circle, standing upright."""
-    num_corners, first, inner = {
-        "circle": (48, 0.0, 1.0),
-        "square": (4, math.pi / 4, 1.0),
-        "triangle": (3, -math.pi / 2, 1.0),
-        "star": (10, -math.pi / 2, 0.45),
-    }[shape]
-    angles = first + 2 * math.pi * np.arange(num_corners) / num_corners
-    radii = np.where(np.arange(num_corners) % 2, inner, 1.0)
-    return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def _fill(
-    pixels: NDArray[np.uint8],
-    corners: NDArray[np.float64],
-    center: tuple[float, float],
-    angle: float,
-    color: Sequence[float],
-) -> None:
-    cos, sin = math.cos(angle), math.sin(angle)
-    turned = corners @ np.array([(cos, sin), (-sin, cos)]) + center
-    fixed_point = np.rint(turned * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    cv2.fillPoly(pixels, [fixed_point], tuple(color), lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
