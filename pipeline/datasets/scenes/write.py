@@ -17,7 +17,9 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -99,7 +101,7 @@ def make_scenes(
         InputError: A number is out of its range, or there is something at `root` already.
     """
     root = Path(root)
-    _check_arguments(root, num_videos=num_videos, num_images=num_images, num_frames=num_frames, noise=noise)
+    check_arguments(root, num_videos=num_videos, num_images=num_images, num_frames=num_frames, noise=noise)
     partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
     try:
         for folder in ("videos", "labels", "images"):
@@ -226,9 +228,8 @@ def draw_frames(
     return film(pictures, scene.session, noise=noise, rng=rng)
 
 
-def _check_arguments(
-    root: Path, *, num_videos: int, num_images: int, num_frames: tuple[int, int], noise: float
-) -> None:
+def check_arguments(root: Path, *, num_videos: int, num_images: int, num_frames: tuple[int, int], noise: float) -> None:
+    """Check the arguments of `make_scenes`; raise InputError with all that is wrong with them."""
     shortest, longest = num_frames
     problems = []
     if num_videos < 1:
@@ -252,20 +253,50 @@ def _write_videos(root: Path, *, num_videos: int, seed: int, num_frames: tuple[i
         scene = script_scene(seed, video_index, num_frames=num_frames)
         words_rng = np.random.default_rng([seed, 2, video_index])
         pixels_rng = np.random.default_rng([seed, 3, video_index])
-        _write_video(root, scene, draw_frames(scene, range(len(scene.labels)), noise=noise, rng=pixels_rng))
+        write_video(root, scene, draw_frames(scene, range(len(scene.labels)), noise=noise, rng=pixels_rng))
         rows = [(segment.start, segment.stop, CLASSES[segment.class_index]) for segment in scene.segments]
-        _write_csv(root / "labels" / f"{scene.stem}.csv", ("start", "stop", "class"), rows)
+        write_csv(root / "labels" / f"{scene.stem}.csv", ("start", "stop", "class"), rows)
         groups.append((scene.stem, scene.session.name))
         captions += [
             (scene.stem, segment.start, segment.stop, segment_caption(scene, segment, words_rng))
             for segment in scene.segments
         ]
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8", newline="\n")
-    _write_csv(root / "groups.csv", ("stem", "group"), groups)
-    _write_csv(root / "video_captions.csv", ("video", "start", "stop", "caption"), captions)
+    write_csv(root / "groups.csv", ("stem", "group"), groups)
+    write_csv(root / "video_captions.csv", ("video", "start", "stop", "caption"), captions)
 
 
-def _write_video(root: Path, scene: Scene, frames: Iterable[NDArray[np.uint8]]) -> None:
+class Filmed(Protocol):
+    """A scene of which a video is written."""
+
+    @property
+    def stem(self) -> str:
+        """The stem of the video's name."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        ...
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """The nominal frame rate, in frames per second."""
+        ...
+
+    @property
+    def pts_seconds(self) -> NDArray[np.float64]:
+        """The presentation time of each frame, float64 [T]."""
+        ...
+
+
+def write_video(root: Path, scene: Filmed, frames: Iterable[NDArray[np.uint8]]) -> None:
+    """Write videos/<stem>.mp4 below `root`, of frames uint8 [H, W, 3]."""
     path = root / "videos" / f"{scene.stem}.mp4"
     with VideoWriter(path, width=scene.width, height=scene.height, frame_rate=scene.frame_rate) as writer:
         for pixels, pts_seconds in zip(frames, scene.pts_seconds, strict=True):
@@ -280,7 +311,7 @@ def _write_images(root: Path, *, num_images: int, seed: int, noise: float) -> No
         name = f"still_{still_index:05d}.jpg"
         (root / "images" / name).write_bytes(_encode_jpeg(pixels))
         captions += [(name, text) for text in texts]
-    _write_csv(root / "captions.csv", ("image", "caption"), captions)
+    write_csv(root / "captions.csv", ("image", "caption"), captions)
 
 
 def _encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
@@ -289,7 +320,8 @@ def _encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table whose bytes do not depend on the machine."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
