@@ -22,8 +22,9 @@ $(BIN)/.complete: requirements.txt requirements-uv.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+# The last stages of labelling and captioning: without their names, DVC would make data sets that they do not need.
 run: setup
-	dvc repro
+	dvc repro evaluate_labeller label_samples evaluate_captioner
 	@python -m pipeline.cli.summary
 
 # Files of tests run in parallel, each with one thread of torch: more threads would wait for each other.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 SCENES = Path("data/scenes")
+OVERLAPPING_SCENES = Path("data/scenes_overlapping")
 PREPARED = Path("data/prepared")
 FEATURES = Path("data/features")
 ENCODER = Path("models/encoder")

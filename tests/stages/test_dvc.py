@@ -168,7 +168,7 @@ READ_BY = {
     "dataset.folds=2": ["prepare"],
     "dataset.reader=opencv": ["prepare"],
     "search=cells": ["evaluate_labeller", "evaluate_captioner"],
-    "scenes.seed=1": ["make_scenes"],
+    "scenes.seed=1": ["make_scenes", "make_overlapping_scenes"],
     "encoder.batch_size=64": ["finetune_encoder"],
 }
 

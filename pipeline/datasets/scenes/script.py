@@ -12,6 +12,7 @@ clockwise from upright.
 
 import colorsys
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from pipeline.annotations.segments import Segment, segments_from_frames
 # The first is the background class. An action is drawn with a probability in proportion to its weight, which is larger
 # for actions that fit into the picture less often. An action and its opposite have the same weight; otherwise a place
 # would be evidence for one of them.
-_WEIGHTS = {
+WEIGHTS = {
     "rests": 1.3,
     "moves_left": 2.2,
     "moves_right": 2.2,
@@ -37,7 +38,7 @@ _WEIGHTS = {
     "blinks": 1.0,
     "shakes": 1.0,
 }
-LABEL_SPACE = LabelSpace(tuple(_WEIGHTS), background="rests")
+LABEL_SPACE = LabelSpace(tuple(WEIGHTS), background="rests")
 CLASSES = LABEL_SPACE.classes
 SHAPES = ("circle", "square", "triangle", "star")
 COLORS = {
@@ -200,7 +201,7 @@ def script_scene(seed: int, video_index: int, *, num_frames: tuple[int, int]) ->
     total = int(rng.integers(num_frames[0], num_frames[1] + 1))
     variable = video_index % 32 == 3
     num_acted = total + total // 12 if variable else total
-    track, labels = _act(num_acted, width=width, height=height, frame_rate=frame_rate, rng=rng)
+    track, labels = act(num_acted, width=width, height=height, frame_rate=frame_rate, rng=rng)
     kept = np.sort(rng.choice(num_acted, total, replace=False))
     moments = kept + (rng.uniform(-0.2, 0.2, total) if variable else 0.0)
     actor_color, landmark_color = rng.choice(session.palette, 2, replace=False)
@@ -221,22 +222,40 @@ def script_scene(seed: int, video_index: int, *, num_frames: tuple[int, int]) ->
     )
 
 
-def _act(
-    num_frames: int, *, width: int, height: int, frame_rate: Fraction, rng: np.random.Generator
+def act(
+    num_frames: int,
+    *,
+    width: int,
+    height: int,
+    frame_rate: Fraction,
+    rng: np.random.Generator,
+    weights: Mapping[str, float] = WEIGHTS,
 ) -> tuple[Track, NDArray[np.int64]]:
-    """Draw one action after another, never the same twice in a row, until `num_frames` are filled."""
+    """Draw one action after another, never the same twice in a row, until `num_frames` are filled.
+
+    Args:
+        num_frames: T.
+        width: Of the picture, in pixels.
+        height: Of the picture, in pixels.
+        frame_rate: In frames per second.
+        rng: The source of the actions, their lengths and their speeds.
+        weights: The weight of each action, to which its probability is in proportion.
+
+    Returns:
+        The state of the actor in each frame, and int64 [T], the index of its action in `weights`.
+    """
     longest = min(round(SEGMENT_SECONDS[1] * frame_rate), MAX_SEGMENT_FRAMES, num_frames // 2)
     shortest = min(math.ceil(SEGMENT_SECONDS[0] * frame_rate), longest)
     track = _enter(width=width, height=height, rng=rng)
-    probabilities = np.array(list(_WEIGHTS.values())) / sum(_WEIGHTS.values())
+    actions, probabilities = list(weights), np.array(list(weights.values())) / sum(weights.values())
     tracks: list[Track] = []
     labels: list[int] = []
     while len(labels) < num_frames:
-        class_index = int(rng.choice(len(CLASSES), p=probabilities))
+        class_index = int(rng.choice(len(actions), p=probabilities))
         length = int(rng.integers(shortest, longest + 1))
         if num_frames - len(labels) - length < shortest:
             length = num_frames - len(labels)
-        candidate = _perform(CLASSES[class_index], track, length, width=width, rng=rng)
+        candidate = _perform(actions[class_index], track, length, width=width, rng=rng)
         if (labels and class_index == labels[-1]) or not _fits(candidate, width=width, height=height):
             continue
         track = candidate

@@ -1,10 +1,11 @@
 """`scenes`, the embedded data set: moving coloured shapes, drawn from a seed and written as real video files.
 
-`script` decides what happens. This module draws it, describes it in words and writes it in the layout of a data set on
-disk, together with `video_captions.csv` (video,start,stop,caption), which has one caption for each labelled segment.
-There are no `splits/`: the reader of the data set splits it by group. Every image of `captions.csv` is a frame of a
-scene and of a session that no other image shares, so that images can be split in any way. Each caption of an image
-names both shapes, both colours and the position of one figure relative to the other.
+`script` decides what happens, and `draw` draws it. This module describes it in words and writes it in the layout of a
+data set on disk, together with `video_captions.csv` (video,start,stop,caption), which has one caption for each labelled
+segment. There are no `splits/`: the reader of the data set splits it by group. Every image of `captions.csv` is a frame
+of a scene and of a session that no other image shares, so that images can be split in any way. Each caption of an image
+names both shapes, both colours and the position of one figure relative to the other. `overlapping` is a variant of the
+data set in which several figures act.
 
 Shapes: H x W pixels; images are uint8 [H, W, 3] RGB.
 """
@@ -16,7 +17,9 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.annotations.segments import Segment
+from pipeline.datasets.scenes.draw import draw_actor, draw_background, draw_figure, film
 from pipeline.datasets.scenes.script import (
     CLASSES,
     COLORS,
@@ -76,8 +80,6 @@ _IMAGE_PATTERNS = [
 _STILL_GROUPS = 1 << 32  # groups with smaller numbers are those of videos; also the step between attempts at a still
 _JPEG_QUALITY = 95
 _MIN_GROWTH = 1.4
-_SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel, so that slow movement stays smooth
-_INK = (24, 24, 30)
 
 
 def make_scenes(
@@ -99,7 +101,7 @@ def make_scenes(
         InputError: A number is out of its range, or there is something at `root` already.
     """
     root = Path(root)
-    _check_arguments(root, num_videos=num_videos, num_images=num_images, num_frames=num_frames, noise=noise)
+    check_arguments(root, num_videos=num_videos, num_images=num_images, num_frames=num_frames, noise=noise)
     partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
     try:
         for folder in ("videos", "labels", "images"):
@@ -214,27 +216,20 @@ def draw_frames(
     Yields:
         uint8 [H, W, 3] of each frame, in the order of `frames`.
     """
-    behind = _draw_background(scene, rng)
-    _draw_figure(behind, scene.landmark, (scene.landmark_x, scene.landmark_y), scene.landmark_radius)
-    # A crop at a random place of one large field of noise looks like new noise, and is far cheaper to draw.
-    field = rng.normal(0, noise * scene.session.noise_factor, (2 * scene.height, 2 * scene.width, 3))
-    field = field.astype(np.float32)
-    flicker_phase = rng.uniform(0, 2 * math.pi)
-    for frame in frames:
-        x, y, radius, angle, visible = (values[frame] for values in scene.track)
+    behind = draw_background(scene.session, width=scene.width, height=scene.height, rng=rng)
+    draw_figure(behind, scene.landmark, (scene.landmark_x, scene.landmark_y), scene.landmark_radius)
+
+    def draw(frame: int) -> NDArray[np.uint8]:
         pixels = behind.copy()
-        if visible:
-            _draw_figure(pixels, scene.actor, (x, y), radius, angle)
-            _draw_marker(pixels, (x, y), radius, angle)
-        brightness = 1 + 0.02 * math.sin(flicker_phase + 3 * scene.pts_seconds[frame]) + rng.normal(0, 0.006)
-        top, left = rng.integers(scene.height), rng.integers(scene.width)
-        grain = field[top : top + scene.height, left : left + scene.width]
-        yield np.clip(pixels * np.float32(brightness) + grain, 0, 255).round().astype(np.uint8)
+        draw_actor(pixels, scene.actor, scene.track, frame)
+        return pixels
+
+    pictures = ((float(scene.pts_seconds[frame]), draw(frame)) for frame in frames)
+    return film(pictures, scene.session, noise=noise, rng=rng)
 
 
-def _check_arguments(
-    root: Path, *, num_videos: int, num_images: int, num_frames: tuple[int, int], noise: float
-) -> None:
+def check_arguments(root: Path, *, num_videos: int, num_images: int, num_frames: tuple[int, int], noise: float) -> None:
+    """Check the arguments of `make_scenes`; raise InputError with all that is wrong with them."""
     shortest, longest = num_frames
     problems = []
     if num_videos < 1:
@@ -258,20 +253,50 @@ def _write_videos(root: Path, *, num_videos: int, seed: int, num_frames: tuple[i
         scene = script_scene(seed, video_index, num_frames=num_frames)
         words_rng = np.random.default_rng([seed, 2, video_index])
         pixels_rng = np.random.default_rng([seed, 3, video_index])
-        _write_video(root, scene, draw_frames(scene, range(len(scene.labels)), noise=noise, rng=pixels_rng))
+        write_video(root, scene, draw_frames(scene, range(len(scene.labels)), noise=noise, rng=pixels_rng))
         rows = [(segment.start, segment.stop, CLASSES[segment.class_index]) for segment in scene.segments]
-        _write_csv(root / "labels" / f"{scene.stem}.csv", ("start", "stop", "class"), rows)
+        write_csv(root / "labels" / f"{scene.stem}.csv", ("start", "stop", "class"), rows)
         groups.append((scene.stem, scene.session.name))
         captions += [
             (scene.stem, segment.start, segment.stop, segment_caption(scene, segment, words_rng))
             for segment in scene.segments
         ]
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8", newline="\n")
-    _write_csv(root / "groups.csv", ("stem", "group"), groups)
-    _write_csv(root / "video_captions.csv", ("video", "start", "stop", "caption"), captions)
+    write_csv(root / "groups.csv", ("stem", "group"), groups)
+    write_csv(root / "video_captions.csv", ("video", "start", "stop", "caption"), captions)
 
 
-def _write_video(root: Path, scene: Scene, frames: Iterable[NDArray[np.uint8]]) -> None:
+class Filmed(Protocol):
+    """A scene of which a video is written."""
+
+    @property
+    def stem(self) -> str:
+        """The stem of the video's name."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        ...
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """The nominal frame rate, in frames per second."""
+        ...
+
+    @property
+    def pts_seconds(self) -> NDArray[np.float64]:
+        """The presentation time of each frame, float64 [T]."""
+        ...
+
+
+def write_video(root: Path, scene: Filmed, frames: Iterable[NDArray[np.uint8]]) -> None:
+    """Write videos/<stem>.mp4 below `root`, of frames uint8 [H, W, 3]."""
     path = root / "videos" / f"{scene.stem}.mp4"
     with VideoWriter(path, width=scene.width, height=scene.height, frame_rate=scene.frame_rate) as writer:
         for pixels, pts_seconds in zip(frames, scene.pts_seconds, strict=True):
@@ -286,7 +311,7 @@ def _write_images(root: Path, *, num_images: int, seed: int, noise: float) -> No
         name = f"still_{still_index:05d}.jpg"
         (root / "images" / name).write_bytes(_encode_jpeg(pixels))
         captions += [(name, text) for text in texts]
-    _write_csv(root / "captions.csv", ("image", "caption"), captions)
+    write_csv(root / "captions.csv", ("image", "caption"), captions)
 
 
 def _encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
@@ -295,7 +320,8 @@ def _encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table whose bytes do not depend on the machine."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -316,53 +342,3 @@ def _caption(template: str, scene: Scene, segment: Segment, relation: str | None
 
 def _noun_phrase(figure: Figure) -> str:
     return f"{'an' if figure.color[0] in 'aeiou' else 'a'} {figure.color} {figure.shape}"
-
-
-def _draw_background(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw the session's background colour, a quarter darker at one side of the picture than at the other."""
-    rows, columns = np.mgrid[-1 : 1 : scene.height * 1j, -1 : 1 : scene.width * 1j]
-    direction = rng.uniform(0, 2 * math.pi)
-    slope = (math.cos(direction) * columns + math.sin(direction) * rows) / math.sqrt(2)
-    return ((1 + 0.15 * slope[..., None]) * scene.session.background).astype(np.uint8)
-
-
-def _draw_figure(
-    pixels: NDArray[np.uint8], figure: Figure, center: tuple[float, float], radius: float, angle: float = 0.0
-) -> None:
-    """Draw a figure onto `pixels`, inside the circle of `radius`, with an outline in a darker shade."""
-    corners = radius * _unit_corners(figure.shape)
-    color = COLORS[figure.color]
-    _fill(pixels, corners, center, angle, tuple(0.6 * channel for channel in color))
-    _fill(pixels, 0.86 * corners, center, angle, color)
-
-
-def _draw_marker(pixels: NDArray[np.uint8], center: tuple[float, float], radius: float, angle: float) -> None:
-    """Draw a clock's hand, upright at angle 0 as the shapes are: without it, a turning circle would not be visible."""
-    corners = radius * np.array([(-0.1, -0.68), (0.1, -0.68), (0.1, 0.1), (-0.1, 0.1)])
-    _fill(pixels, corners, center, angle, _INK)
-
-
-def _unit_corners(shape: str) -> NDArray[np.float64]:
-    """Return the corners [N, 2] of a shape in the unit circle, standing upright."""
-    num_corners, first, inner = {
-        "circle": (48, 0.0, 1.0),
-        "square": (4, math.pi / 4, 1.0),
-        "triangle": (3, -math.pi / 2, 1.0),
-        "star": (10, -math.pi / 2, 0.45),
-    }[shape]
-    angles = first + 2 * math.pi * np.arange(num_corners) / num_corners
-    radii = np.where(np.arange(num_corners) % 2, inner, 1.0)
-    return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def _fill(
-    pixels: NDArray[np.uint8],
-    corners: NDArray[np.float64],
-    center: tuple[float, float],
-    angle: float,
-    color: Sequence[float],
-) -> None:
-    cos, sin = math.cos(angle), math.sin(angle)
-    turned = corners @ np.array([(cos, sin), (-sin, cos)]) + center
-    fixed_point = np.rint(turned * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    cv2.fillPoly(pixels, [fixed_point], tuple(color), lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
