@@ -10,6 +10,7 @@ import av
 from pipeline.files import describe_absence
 from pipeline.video.side_messages import SideMessages
 from pipeline.video.types import VideoError
+from pipeline.video.units import Units
 
 # Problems of a file are reported once, in a VideoError. The value is None and not a level: with a level, FFmpeg's
 # threads acquire the GIL to log, and wait for it forever if the thread that holds it frees the decoder.
@@ -18,7 +19,8 @@ av.logging.set_level(None)
 # Options of a codec context, with FFmpeg's names: a decoder must report an error instead of repairing the frame.
 STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 
-# The exceptions of decoding: PyAV 19 raises a ValueError where a decoder could not be opened and gets another packet.
+# The exceptions of decoding. A ValueError is raised by PyAV 19, where a decoder could not be opened and gets another
+# packet, and by `StrictDecoder`.
 DECODING_ERRORS = (av.FFmpegError, ValueError)
 
 # FFmpeg's own decoder of VP9 turns nearly any bits into a picture. That of libvpx notices when a picture ends early,
@@ -116,7 +118,7 @@ class StrictDecoder:
             context.thread_type = "AUTO"
         else:
             context.thread_count = 1
-        self._context, self._messages = context, SideMessages(stream)
+        self._context, self._messages, self._units = context, SideMessages(stream), Units(stream)
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """Return the frames that the decoder gives for a packet; the last ones for an empty packet or None.
@@ -126,6 +128,8 @@ class StrictDecoder:
         """
         if packet is not None:
             self._messages.fill(packet)
+            if self._units.have_blank_part(packet):
+                raise ValueError("a part of a picture is blank; the packet is damaged")
         return self._context.decode(packet)
 
 
