@@ -9,6 +9,7 @@ import av
 
 from pipeline.files import describe_absence
 from pipeline.video.side_messages import SideMessages
+from pipeline.video.superframes import split_superframe
 from pipeline.video.types import VideoError
 from pipeline.video.units import Units
 
@@ -108,9 +109,10 @@ class StrictDecoder:
 
     def __init__(self, stream: av.VideoStream, *, frame_threads: bool) -> None:
         context, name = stream.codec_context, CHECKING_DECODERS.get(stream.codec_context.name)
-        if name in av.codecs_available and _has_8_bits(context):
-            context = av.VideoCodecContext.create(name, "r")
-            context.extradata = stream.codec_context.extradata
+        self._splits = name in av.codecs_available and _has_8_bits(context)
+        if self._splits:
+            assert name is not None
+            context = _other_decoder(stream, name)
         context.options = STRICT_DECODING
         if context.name == VP8:
             context.thread_type, context.thread_count = "SLICE", 2
@@ -130,7 +132,22 @@ class StrictDecoder:
             self._messages.fill(packet)
             if self._units.have_blank_part(packet):
                 raise ValueError("a part of a picture is blank; the packet is damaged")
+            if self._splits and packet.size:
+                return self._decode_pictures(packet)
         return self._context.decode(packet)
+
+    def _decode_pictures(self, packet: av.Packet) -> list[av.VideoFrame]:
+        """Decode the pictures of a packet one by one; of those that are shown, only the last one is a frame."""
+        frames: list[av.VideoFrame] = []
+        for picture in split_superframe(packet):
+            frames = self._context.decode(picture) or frames
+        return frames
+
+
+def _other_decoder(stream: av.VideoStream, name: str) -> av.VideoCodecContext:
+    context = av.VideoCodecContext.create(name, "r")
+    context.extradata = stream.codec_context.extradata
+    return context
 
 
 def _has_8_bits(context: av.VideoCodecContext) -> bool:
