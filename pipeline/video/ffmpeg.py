@@ -30,7 +30,7 @@ DECODING_ERRORS = (av.FFmpegError, ValueError)
 CHECKING_DECODERS = {"vp9": "libvpx-vp9"}
 
 # FFmpeg's decoder of this codec ignores errors, unless several threads decode one frame. That of libvpx finds others.
-# Of a whole file both give the same pixels, and of damaged pictures nearly always different ones.
+# Of a whole file both give the same pixels, and of damaged pictures often different ones.
 VP8, SECOND_VP8 = "vp8", "libvpx"
 
 # These demuxers skip damaged bytes silently; the duration in the header then shows that packets are missing.
@@ -121,7 +121,7 @@ class StrictDecoder:
             context.thread_type, context.thread_count = "SLICE", 2
             if SECOND_VP8 in av.codecs_available:
                 self._second = _other_decoder(stream, SECOND_VP8)
-                self._second.thread_count = 1  # several threads may decode damaged pictures otherwise each time
+                self._second.thread_count = 1  # several threads may decode damaged pictures differently each time
         elif frame_threads:
             context.thread_type = "AUTO"
         else:

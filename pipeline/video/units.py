@@ -8,7 +8,7 @@ from typing import NamedTuple
 import av
 
 _START = re.compile(rb"\x00\x00\x01")  # of a unit, in streams whose units do not state their lengths (Annex B)
-_BLANK = b"\0\0\0"
+_BLANK = re.compile(rb"\x00\x00\x00")  # an expression, as it is searched for without a copy of the packet
 
 
 class Codec(NamedTuple):
@@ -81,11 +81,11 @@ class Units:
         """
         if self.codec is None or not packet.size:
             return False
-        content = bytes(packet)
-        if _BLANK not in content:
+        content = memoryview(packet)
+        if _BLANK.search(content) is None:
             return False
         return any(
             content[start] >> self.codec.shift & self.codec.mask in self.codec.slices
-            and _BLANK in content[start:stop].rstrip(b"\0")
-            for start, stop in self.of(memoryview(content))
+            and _BLANK.search(bytes(content[start:stop]).rstrip(b"\0")) is not None
+            for start, stop in self.of(content)
         )
