@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 
 from pipeline.files import describe_absence
 from pipeline.video.side_messages import SideMessages
+from pipeline.video.superframes import split_superframe
 from pipeline.video.types import VideoError
+from pipeline.video.units import Units
 
 # Problems of a file are reported once, in a VideoError. The value is None and not a level: with a level, FFmpeg's
 # threads acquire the GIL to log, and wait for it forever if the thread that holds it frees the decoder.
@@ -18,15 +21,17 @@ av.logging.set_level(None)
 # Options of a codec context, with FFmpeg's names: a decoder must report an error instead of repairing the frame.
 STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 
-# The exceptions of decoding: PyAV 19 raises a ValueError where a decoder could not be opened and gets another packet.
+# The exceptions of decoding. A ValueError is raised by PyAV 19, where a decoder could not be opened and gets another
+# packet, and by `StrictDecoder`.
 DECODING_ERRORS = (av.FFmpegError, ValueError)
 
 # FFmpeg's own decoder of VP9 turns nearly any bits into a picture. That of libvpx notices when a picture ends early,
-# gives the same pixels and is as fast, but decodes 8 bits only. Of VP8, libvpx overlooks more than FFmpeg.
+# gives the same pixels and is as fast, but decodes 8 bits only.
 CHECKING_DECODERS = {"vp9": "libvpx-vp9"}
 
-# The decoder of this codec ignores errors, unless several threads decode one frame.
-VP8 = "vp8"
+# FFmpeg's decoder of this codec ignores errors, unless several threads decode one frame. That of libvpx finds others.
+# Of a whole file both give the same pixels, and of damaged pictures often different ones.
+VP8, SECOND_VP8 = "vp8", "libvpx"
 
 # These demuxers skip damaged bytes silently; the duration in the header then shows that packets are missing.
 SKIPPING_DEMUXERS = frozenset({"avi", "matroska,webm"})
@@ -106,17 +111,22 @@ class StrictDecoder:
 
     def __init__(self, stream: av.VideoStream, *, frame_threads: bool) -> None:
         context, name = stream.codec_context, CHECKING_DECODERS.get(stream.codec_context.name)
-        if name in av.codecs_available and _has_8_bits(context):
-            context = av.VideoCodecContext.create(name, "r")
-            context.extradata = stream.codec_context.extradata
+        self._splits = name in av.codecs_available and _has_8_bits(context)
+        if self._splits:
+            assert name is not None
+            context = _other_decoder(stream, name)
         context.options = STRICT_DECODING
+        self._second: av.VideoCodecContext | None = None
         if context.name == VP8:
             context.thread_type, context.thread_count = "SLICE", 2
+            if SECOND_VP8 in av.codecs_available:
+                self._second = _other_decoder(stream, SECOND_VP8)
+                self._second.thread_count = 1  # several threads may decode damaged pictures differently each time
         elif frame_threads:
             context.thread_type = "AUTO"
         else:
             context.thread_count = 1
-        self._context, self._messages = context, SideMessages(stream)
+        self._context, self._messages, self._units = context, SideMessages(stream), Units(stream)
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """Return the frames that the decoder gives for a packet; the last ones for an empty packet or None.
@@ -126,7 +136,46 @@ class StrictDecoder:
         """
         if packet is not None:
             self._messages.fill(packet)
+            if self._units.have_blank_part(packet):
+                raise ValueError("a part of a picture is blank; the packet is damaged")
+            if self._splits and packet.size:
+                return self._decode_pictures(packet)
+        if self._second is not None:
+            return self._decode_twice(self._second, packet)
         return self._context.decode(packet)
+
+    def _decode_pictures(self, packet: av.Packet) -> list[av.VideoFrame]:
+        """Decode the pictures of a packet one by one; of those that are shown, only the last one is a frame."""
+        frames: list[av.VideoFrame] = []
+        for picture in split_superframe(packet):
+            frames = self._context.decode(picture) or frames
+        return frames
+
+    def _decode_twice(self, second: av.VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame]:
+        """Decode a packet by two decoders, which must agree."""
+        try:
+            others = second.decode(packet)
+        finally:
+            frames = self._context.decode(packet)  # also after an error, as later frames refer to these
+        if len(frames) != len(others) or not all(map(_have_same_pixels, frames, others)):
+            raise ValueError("two decoders give different pictures; the packet is damaged")
+        return frames
+
+
+def _other_decoder(stream: av.VideoStream, name: str) -> av.VideoCodecContext:
+    context = av.VideoCodecContext.create(name, "r")
+    context.extradata = stream.codec_context.extradata
+    return context
+
+
+def _have_same_pixels(frame: av.VideoFrame, other: av.VideoFrame) -> bool:
+    return all(map(np.array_equal, _planes(frame), _planes(other)))
+
+
+def _planes(frame: av.VideoFrame) -> Iterator[np.ndarray]:
+    """Yield the three planes of a frame of 8 bits, uint8 [h, w]; without the transparency that only libvpx decodes."""
+    for plane in frame.planes[:3]:
+        yield np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, : plane.width]
 
 
 def _has_8_bits(context: av.VideoCodecContext) -> bool:

@@ -49,6 +49,7 @@ class _Packets(NamedTuple):
         num_corrupt: The number of those that are damaged.
         num_early: The number of those before the first key frame; 0 where there is no key frame.
         num_wrong_messages: The number of those with a side message of a wrong length.
+        num_misplaced: The number of further packets that are not shown, since their times are after the end.
         ticks: The presentation times, in decoding order, of the packets that have one, in units of the time base.
         end_seconds: The time at which the last packet of any stream ends.
         last_seconds: How long the frame that is shown last stands; 0 where its packet does not say.
@@ -58,9 +59,40 @@ class _Packets(NamedTuple):
     num_corrupt: int
     num_early: int
     num_wrong_messages: int
+    num_misplaced: int
     ticks: "array[int]"
     end_seconds: float
     last_seconds: float
+
+
+class CutOff:
+    """Follows the packets that an edit list cuts off from a video, which are decoded but not shown.
+
+    Those that it cuts off at the end are the last ones of the file, but for reordering. Others whose times are after
+    the end have damaged times.
+    """
+
+    def __init__(self) -> None:
+        self._num_shown = 0
+        self._last: int | None = None  # the time of the packet that is shown last, in ticks
+        self._cut: list[tuple[int, int]] = []  # the time of each packet that is cut off, and the number shown before it
+
+    def note(self, packet: av.Packet) -> None:
+        """Record a packet of the video stream."""
+        if packet.pts is None:
+            return
+        if packet.is_discard:
+            self._cut.append((packet.pts, self._num_shown))
+        else:
+            self._num_shown += 1
+            self._last = packet.pts if self._last is None else max(self._last, packet.pts)
+
+    def num_misplaced(self) -> int:
+        """Return the number of packets with damaged times, after the last packet was recorded."""
+        return sum(
+            self._last is not None and ticks > self._last and self._num_shown - num_before > MAX_EXCHANGED
+            for ticks, num_before in self._cut
+        )
 
 
 def probe_video(path: Path) -> VideoIndex:
@@ -103,6 +135,11 @@ def _index(path: Path, container: av.container.InputContainer, first: av.VideoFr
         raise VideoError(f"{path}: holds a video stream but no frames")
     if packets.num_corrupt:
         raise VideoError(f"{path}: {packets.num_corrupt} of {num_packets} frames are damaged or cut short")
+    if packets.num_misplaced:
+        raise VideoError(
+            f"{path}: is damaged, {packets.num_misplaced} of {num_packets + packets.num_misplaced} frames are to be"
+            " shown after its end"
+        )
     if packets.num_early:
         raise VideoError(f"{path}: {packets.num_early} of {num_packets} frames are before the first key frame")
     declared_seconds = (container.duration or 0) / av.time_base
@@ -166,9 +203,11 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
     ticks = array("q")
     end_seconds, last_seconds = 0.0, 0.0
     last_tick: int | None = None
-    messages = SideMessages(stream)
+    messages, cut_off = SideMessages(stream), CutOff()
     for packet in demux(container):
         end_seconds = max(end_seconds, packet_end_seconds(packet))
+        if packet.stream.index == stream.index and packet.size:
+            cut_off.note(packet)
         # The packet without size ends the stream; those that an edit list cuts off are decoded but not shown.
         if packet.stream.index == stream.index and packet.size and not packet.is_discard:
             if packet.is_keyframe and first_key is None:
@@ -180,7 +219,17 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
                 ticks.append(packet.pts)
                 if last_tick is None or packet.pts > last_tick:
                     last_tick, last_seconds = packet.pts, duration_seconds(packet)
-    return _Packets(num_packets, num_corrupt, first_key or 0, num_wrong_messages, ticks, end_seconds, last_seconds)
+    num_misplaced = cut_off.num_misplaced()
+    return _Packets(
+        num_packets,
+        num_corrupt,
+        first_key or 0,
+        num_wrong_messages,
+        num_misplaced,
+        ticks,
+        end_seconds,
+        last_seconds,
+    )
 
 
 def _frame_rate(stream: av.VideoStream, pts_seconds: np.ndarray, last_seconds: float) -> Fraction:

@@ -5,45 +5,15 @@ that refer to it, though their data are whole; IP cameras write such messages. B
 become filler data, which decoders pass over. So do messages without influence on pixels, as their content may be wrong.
 """
 
-import re
-from collections.abc import Iterator
-from itertools import pairwise
-from typing import NamedTuple
-
 import av
 
-_START = re.compile(rb"\x00\x00\x01")  # of a unit, in streams whose units do not state their lengths (Annex B)
+from pipeline.video.units import Units
+
 _ESCAPED = b"\0\0\3"  # how 00 00 is written inside a unit, so that no start code occurs there
 _USER_DATA, _UUID_BYTES = 5, 16
 # Messages that decoders need: of x264 (user data), whose old versions had errors that decoders repeat; where decoding
 # may begin (recovery point); film grain; orientation; transfer characteristics.
 _KEPT = frozenset({_USER_DATA, 6, 19, 47, 147})
-
-
-class _Codec(NamedTuple):
-    """How a codec marks the type of a unit, in its first byte.
-
-    Attributes:
-        header_bytes: The length of the header of a unit.
-        length_place: Where the description of the stream states the number of bytes of a length, minus one.
-        shift: The number of bits after the type.
-        mask: The bits of the type, shifted.
-        messages: The types of side messages.
-        filler: The type of filler data.
-    """
-
-    header_bytes: int
-    length_place: int
-    shift: int
-    mask: int
-    messages: frozenset[int]
-    filler: int
-
-
-_CODECS = {
-    "h264": _Codec(1, 4, 0, 0x1F, frozenset({6}), 12),
-    "hevc": _Codec(2, 21, 1, 0x3F, frozenset({39, 40}), 38),
-}
 
 
 class SideMessages:
@@ -54,19 +24,15 @@ class SideMessages:
     """
 
     def __init__(self, stream: av.VideoStream) -> None:
-        self._codec = _CODECS.get(stream.codec_context.name)
-        description = stream.codec_context.extradata or b""
-        self._length_bytes = 0  # Annex B
-        if self._codec and len(description) > self._codec.length_place and description[0] == 1:
-            self._length_bytes = (description[self._codec.length_place] & 3) + 1
+        self._units = Units(stream)
 
     def fill(self, packet: av.Packet) -> bool:
         """Change the messages in a packet, and return whether any of them states a wrong length."""
-        if self._codec is None or not packet.size:
+        codec, are_wrong = self._units.codec, False
+        if codec is None or not packet.size:
             return False
-        codec, are_wrong = self._codec, False
         content = memoryview(packet)
-        for start, stop in self._units(content):
+        for start, stop in self._units.of(content):
             if content[start] >> codec.shift & codec.mask not in codec.messages:
                 continue
             kinds = _kinds(bytes(content[start + codec.header_bytes : stop]))
@@ -75,23 +41,6 @@ class SideMessages:
                 cleared = content[start] & ~(codec.mask << codec.shift) & 0xFF
                 content[start] = cleared | codec.filler << codec.shift
         return are_wrong
-
-    def _units(self, content: memoryview) -> Iterator[tuple[int, int]]:
-        """Yield where the units of a packet start and stop; units without content are left out."""
-        if not self._length_bytes:
-            starts = [match.end() for match in _START.finditer(content)]
-            yield from (
-                (start, after - 3 if after < len(content) else after)
-                for start, after in pairwise([*starts, len(content)])
-                if start < after
-            )
-            return
-        start = 0
-        while start + self._length_bytes < len(content):
-            first = start + self._length_bytes
-            start = first + int.from_bytes(content[start:first], "big")
-            if start > first:
-                yield first, min(start, len(content))
 
 
 def _kinds(unit: bytes) -> set[int] | None:

@@ -28,6 +28,7 @@ from pipeline.video.ffmpeg import (
 )
 from pipeline.video.index import (
     MAX_EXCHANGED,
+    CutOff,
     describe_frames,
     describe_picture,
     describe_wrong_messages,
@@ -64,9 +65,12 @@ class _Decoded:
         self._num_early_errors = 0  # of packets before that frame
         self._has_reference = False  # whether later frames can refer to one that was whole
         self._num_packets_at_first = 0  # when the first whole frame came
+        self._cut_off = CutOff()
 
     def note_packet(self, packet: av.Packet) -> None:
         """Record a packet of the video stream before it is decoded."""
+        if packet.size:
+            self._cut_off.note(packet)
         if not packet.size or packet.is_discard:
             return
         self.num_packets += 1
@@ -101,9 +105,12 @@ class _Decoded:
         self.last_seconds = duration_seconds(frame)
 
     def finish(self) -> None:
-        """Conclude, after the last packet, what the errors mean: without any key frame, the first ones do matter."""
+        """Conclude, after the last packet, what was found: without any key frame, the first errors do matter."""
         if self._num_before_key is None:
             self.num_errors += self._num_early_errors
+        num_misplaced = self._cut_off.num_misplaced()
+        self.num_packets += num_misplaced
+        self.num_errors += num_misplaced
 
     def num_before(self, first_seconds: float) -> int:
         """Return the number of packets that gave no frame as they are before the first key frame, or refer to such.

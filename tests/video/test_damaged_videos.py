@@ -213,6 +213,21 @@ def test_a_frame_with_a_damaged_time_is_reported(seconds: float, make_video: Mak
     assert "are not in order; it is damaged" in index.problems[0]
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_frame_whose_time_is_after_the_end_is_reported(codec: str, make_video: MakeVideo) -> None:
+    parameters = {"x265-params": "log-level=none"} if codec == "libx265" else {"bf": "2"}
+    path = make_video("clip.mp4", codec=codec, num_frames=60, options=parameters)
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"ctts") + 12 + 8 * 5  # the number of samples, and by how much they are delayed
+    content[entry + 4] |= 0x10
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match="frames are to be shown after its end"):
+        index_video(path, surveyed=False)
+    index = survey_video(path)
+    assert index.num_failed >= 1
+    assert "frames cannot be decoded; the file is damaged" in index.problems[0]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_times_restart_only_where_they_go_back_further_than_a_reordering(data: st.DataObject) -> None:

@@ -12,6 +12,7 @@ from made_videos import MakeVideo
 from pipeline.video.ffmpeg import DECODING_ERRORS, StrictDecoder, decode_packets, open_file, video_stream
 
 QUICK = {"cpu-used": "8", "deadline": "realtime", "g": "12"}
+SAME_BYTES = {"cpu-used": "4", "deadline": "good", "g": "12", "b": "400k"}  # at each time, unlike QUICK
 
 
 def decode_by_default(path: Path) -> list[tuple]:
@@ -69,6 +70,33 @@ def test_pictures_of_vp9_that_end_too_early_are_noticed(make_video: MakeVideo):
                 decode = strict.decode if name == "strict" else stream.codec_context.decode
                 found[name] += fails(container, stream, decode, place)
     assert found["strict"] > found["default"] == 0
+
+
+def test_damage_of_vp8_on_which_two_decoders_differ_is_noticed(make_video: MakeVideo):
+    path = make_video("clip.webm", codec="libvpx", size=(192, 108), options=SAME_BYTES)
+    rng = np.random.default_rng(0)
+    found = {"vp8": 0, "libvpx": 0, "strict": 0}
+    for _ in range(20):
+        place = rng.uniform(0.2, 0.95)
+        for name in found:
+            with open_file(path) as container:
+                stream = video_stream(path, container)
+                if name == "strict":
+                    decode = StrictDecoder(stream, frame_threads=False).decode
+                else:
+                    decode = av.VideoCodecContext.create(name, "r").decode
+                found[name] += fails(container, stream, decode, place)
+    assert found["strict"] > max(found["vp8"], found["libvpx"])
+
+
+@pytest.mark.parametrize("options", [{"auto-alt-ref": "0"}, {"slices": "4"}, {"profile": "1"}, {"profile": "3"}])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuva420p"])
+def test_two_decoders_of_vp8_agree_on_whole_files(options: dict[str, str], pix_fmt: str, make_video: MakeVideo):
+    options = QUICK | {"auto-alt-ref": "0"} | options
+    path = make_video("clip.webm", codec="libvpx", pix_fmt=pix_fmt, size=(97, 63), options=options)
+    with open_file(path) as container:
+        stream = video_stream(path, container)
+        assert len(list(decode_packets(container, stream, frame_threads=True))) == 40
 
 
 def fails(container, stream, decode, place: float) -> bool:
