@@ -45,6 +45,7 @@ from pipeline.annotations.layouts import LIVE
 
 NUM_CLIPS = 6
 CLIP_SECONDS, RECORDING_SECONDS = 2, 6
+LOG = Path(tempfile.gettempdir()) / f"framescribe_kills_{os.getpid()}.log"  # what the last call printed
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = {  # settings of `repro`: the stages take seconds each
     "scenes": {"num_videos": 24, "num_images": 48, "shortest_frames": 24, "longest_frames": 32},
@@ -94,10 +95,10 @@ def _repro(work: Path) -> Run:
 
 def _start(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
     """Start a command in a folder. It leads a session, so that the processes that it starts can be killed too."""
-    quiet = subprocess.DEVNULL
     # Without it, Python would import the pipeline from where it is installed.
     environment = os.environ | {"PYTHONPATH": str(folder)}
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
+    with open(LOG, "wb") as log:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
 def _clone(folder: Path) -> None:
@@ -195,7 +196,8 @@ def count_differing(run: Run, work: Path, *, num_kills: int, seed: int) -> tuple
 
 def _finish(process: "subprocess.Popen[bytes]") -> None:
     if process.wait() != 0:
-        raise RuntimeError(f"got exit code {process.returncode} of {process.args!r}, expected 0")
+        printed = LOG.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"got exit code {process.returncode} of {process.args!r}, expected 0; it printed: {printed}")
 
 
 def is_right(found: dict[str, bytes], expected: dict[str, bytes]) -> bool:
