@@ -2,7 +2,7 @@
 
 The plan of the windows is the same for cached features and for frames that are read from the video.
 
-Shapes: B windows, T frames, F features, h x w pixels.
+Shapes: B windows, T frames, K classes, F features, h x w pixels.
 """
 
 import math
@@ -32,7 +32,8 @@ class Batch(NamedTuple):
     Attributes:
         inputs: [B, T, F] or [B, T, 3, h, w], zero after the end of a window.
         lengths: int64 [B], the number of frames of each window.
-        labels: int64 [B, T], IGNORE_INDEX after the end of a window; or [B], one class per video.
+        labels: int64 [B, T], IGNORE_INDEX after the end of a window; or [B], one class per video. Where classes
+            overlap, int8 [B, T, K]; or [B, K], the classes of each video.
         continues: int64 [B], for each row the row of the previous batch whose video it continues; None where the
             windows do not continue those of the previous batch.
     """
@@ -56,7 +57,7 @@ def plan_windows(
     out.
 
     Args:
-        labels: int64 [T] by the stem of each video.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each video.
         label_space: The classes.
         window_frames: The number of frames in a window; None for whole videos.
         generator: The source of the phases and of the order.
@@ -88,7 +89,7 @@ def plan_consecutive(
     time. A video without a labelled frame is not read.
 
     Args:
-        labels: int64 [T] by the stem of each video.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each video.
         label_space: The classes.
         window_frames: The number of frames in a window.
         batch_size: The maximum number of videos in a step.
@@ -121,17 +122,17 @@ def read_batches(
     labels: Mapping[str, np.ndarray],
     *,
     read: ReadFrames,
-    video_classes: Mapping[str, int] | None = None,
+    video_classes: Mapping[str, int | np.ndarray] | None = None,
     consecutive: bool = False,
 ) -> Iterator[Batch]:
     """Read the windows of each step and pad them into a batch.
 
     Args:
         steps: The windows of each step.
-        labels: int64 [T] by the stem of each video.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each video.
         read: Reads the inputs of a window.
-        video_classes: The class of each video, for a model that gives one label per video; None for one label per
-            frame.
+        video_classes: The class of each video, or int8 [K] where classes overlap, for a model that gives one label per
+            video; None for one label per frame.
         consecutive: Whether a batch continues the previous one where each of its windows begins at the end of one of
             the previous windows.
 
@@ -145,7 +146,7 @@ def read_batches(
             targets = [torch.from_numpy(labels[w.stem][w.start : w.stop]) for w in windows]
             target = pad_sequence(targets, batch_first=True, padding_value=IGNORE_INDEX)
         else:
-            target = torch.tensor([video_classes[window.stem] for window in windows])
+            target = torch.from_numpy(np.stack([video_classes[window.stem] for window in windows]))
         lengths = torch.tensor([len(frames) for frames in inputs])
         rows = [before.get((window.stem, window.start)) for window in windows]
         continues = torch.tensor(rows) if consecutive and None not in rows else None

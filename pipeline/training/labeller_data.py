@@ -158,7 +158,9 @@ def labels_of(training_data: TrainingData, split: str) -> dict[str, np.ndarray]:
     return {source.stem: training_data.labels[source.stem] for source in training_data.manifest.of_split(split)}
 
 
-def classes_of_videos(head: str, labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> dict[str, int] | None:
+def classes_of_videos(
+    head: str, labels: Mapping[str, np.ndarray], label_space: LabelSpace
+) -> dict[str, int | np.ndarray] | None:
     """Find the class of each video that has one, for many-to-one.
 
     Args:
