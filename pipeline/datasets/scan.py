@@ -18,7 +18,7 @@ from pipeline.annotations.classes import ClassList, find_class_list, read_class_
 from pipeline.annotations.formats import registry
 from pipeline.annotations.formats.base import VideoClasses
 from pipeline.annotations.formats.parsing import length_problem
-from pipeline.annotations.formats.scored import ScoredRange, keep_scored, read_scored
+from pipeline.annotations.formats.scored import ScoredRange, keep_scored, parse_scored
 from pipeline.annotations.formats.video_labels import read_video_labels
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.layouts import SCORED, VIDEO_LABELS
@@ -196,15 +196,18 @@ def _read_video_labels(scan: Scan, stems: Stems) -> VideoClasses | None:
 
 
 def _read_scored(scan: Scan, stems: Stems) -> dict[str, list[ScoredRange]]:
-    """Read <root>/scored.csv as the ranges of each stem that it names: empty where it is missing or at fault."""
+    """Read <root>/scored.csv as the ranges of each stem that it names: empty where it is missing."""
     path = scan.root / SCORED
     if not (path.exists() or is_dangling(path)) or not scan.label_space.classes or not scan.may_read(path):
         return {}
+    problems: list[Problem] = []
     try:
-        scored = read_scored(path, scan.label_space)
+        scored = parse_scored(path, scan.label_space, problems)
     except AnnotationError as error:
         scan.extend(None, error.problems)
         return {}
+    if problems:
+        scan.extend(None, sorted(problems, key=lambda problem: problem.line or 0))
     for name, ranges in scored.items():
         if stems.find(name) is None:
             scan.add(None, path, stems.unknown(name), ranges[0].line)

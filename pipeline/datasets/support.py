@@ -213,7 +213,7 @@ def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> li
     support = {name: of_class for name, of_class in table[learnt_from].items() if name not in (UNLABELLED, *reported)}
     labelled = {name for of_split in table.values() for name, of_class in of_split.items() if of_class.frames}
     conditions: list[tuple[Callable[[str], bool], str, str]] = [
-        (lambda name: name not in labelled, "in no label", IN_NO_LABEL),
+        (lambda name: name not in labelled, "in no label", _in_no_label(table)),
         (lambda name: support[name].videos == 0, f"in no {kind}video", NOT_LEARNT),
         (lambda name: support[name].is_everywhere, f"in all {kind}frames of which they are known", EVERYWHERE),
         (lambda name: support[name].videos == 1, f"in one {kind}video only", ONE_PLACE),
@@ -230,6 +230,11 @@ def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> li
         unscored = tuple(name for name in seen if not table[split][name].frames)
         shortages.append(Shortage(unscored, f"in training, but in no {split} video", NOT_SCORED))
     return [shortage for shortage in shortages if shortage.classes]
+
+
+def _in_no_label(table: SupportTable) -> str:
+    overlap = any(isinstance(support[UNLABELLED], OverlappingSupport) for support in table.values())
+    return IN_NO_LABEL.replace("classes.txt", "the class list") if overlap else IN_NO_LABEL
 
 
 def write_support(table: SupportTable, path: Path) -> None:

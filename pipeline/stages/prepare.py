@@ -137,10 +137,12 @@ def _check_reader(params: Params, scan: Scan) -> None:
 
 def _check_head(params: Params, scan: Scan) -> None:
     if params.labeller.head == "many_to_one":
+        needed = "has not exactly one class, which the head many_to_one needs"
+        if not scan.label_space.is_exclusive:
+            needed = "has several classes of one group, or no label, and the head many_to_one needs at most one"
         for stem, labels in scan.labels.items():
             if video_class(labels, scan.label_space) is None:
-                message = f"has not exactly one class, which the head many_to_one needs: {VIDEO_LABELS} can give it"
-                scan.add(stem, Path(scan.sources[stem].path), message)
+                scan.add(stem, Path(scan.sources[stem].path), f"{needed}: {VIDEO_LABELS} can give it")
     elif scan.num_video_labels:
         print(
             f"warning: {VIDEO_LABELS} gives {scan.num_video_labels} videos one class for all of their frames, and each"

@@ -27,7 +27,7 @@ from pipeline.annotations.problems import Problem
 
 FRAME_COLUMNS = ("", "frame")
 CELLS = {"0": ABSENT, "0.0": ABSENT, "1": PRESENT, "1.0": PRESENT, "": IGNORE_INDEX}  # pandas writes 1.0 beside gaps
-EXPECTED = "1 where the frame has the class, 0 where it has not, or an empty cell where nobody looked"
+EXPECTED = "1 (present), 0 (absent) or an empty cell (nobody looked)"
 
 
 class _Table(NamedTuple):

@@ -140,7 +140,8 @@ def label_frames(
         problems.append(Problem(path, None, "is empty: expected the label of each frame of the video"))
     elif num_frames is not None and len(frames) != num_frames and not problems:
         if len(frames) > num_frames and not any(name for _, name in frames[num_frames:]):
-            cause = "an empty line is an unlabelled frame, delete those at the end"
+            what = "an unlabelled frame" if label_space.is_exclusive else "a frame without a class"
+            cause = f"an empty line is {what}, delete those at the end"
         else:
             cause = length_cause(len(frames), num_frames)
         problems.append(length_problem(path, len(frames), num_frames, cause))
@@ -190,10 +191,16 @@ def report_clashes(
         is_present = labels[:, members] == PRESENT
         (frames,) = np.nonzero(is_present.sum(axis=1) > 1)
         if len(frames):
-            names = ", ".join(repr(label_space.classes[members[i]]) for i in np.flatnonzero(is_present[frames[0]]))
+            names = " and ".join(repr(label_space.classes[members[i]]) for i in np.flatnonzero(is_present[frames[0]]))
             others = f" (and {len(frames) - 1:,} more frames have several)" if len(frames) > 1 else ""
-            message = f"frame {frames[0]} has {names}{others}: classes of one group exclude each other, see classes.csv"
-            problems.append(Problem(path, lines[frames[0]], message))
+            cause = exclude_each_other(label_space, members[0])
+            problems.append(Problem(path, lines[frames[0]], f"frame {frames[0]} has {names}{others}: {cause}"))
+
+
+def exclude_each_other(label_space: LabelSpace, index: int) -> str:
+    """Say that the classes of the group of the class with this index exclude each other."""
+    group = label_space.groups[index] if label_space.groups else ""
+    return f"classes of the group {group!r} exclude each other, see classes.csv"
 
 
 def length_problem(path: Path, num_labels: int, num_frames: int, cause: str) -> Problem:
@@ -238,13 +245,17 @@ def class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace,
         indices.append(index or 0)
         if index is None:
             unknown.setdefault(name, []).append(line)
+    joined = {name: unknown.pop(name) for name in [*unknown] if _is_set(name, label_space)}
+    if joined:
+        num_lines = sum(map(len, joined.values()))
+        more = f" (as {num_lines - 1:,} more lines do)" if num_lines > 1 else ""
+        name, lines = next(iter(joined.items()))
+        problems.append(Problem(path, min(lines), f"got {name!r}, several classes{more}: {ASK_WHETHER_INDEPENDENT}"))
     for position, (name, lines) in enumerate(unknown.items()):
         more = f" (on {len(lines)} lines)" if len(lines) > 1 else ""
         is_index = name.isdigit() and not any(known.isdigit() for known in label_space.classes)
         cause = ": class names are expected, not numbers"
-        if _is_set(name, label_space):
-            cause = f": {ASK_WHETHER_INDEPENDENT}"
-        elif not is_index:  # a guess is slow, and more than the first problems are not printed
+        if not is_index:  # a guess is slow, and more than the first problems are not printed
             cause = did_you_mean(name, label_space.classes) if position < MAX_OF_KIND else ""
         what = f"unknown class {name!r}" if name else "no class name"
         problems.append(Problem(path, min(lines), what + more + cause))

@@ -51,8 +51,20 @@ def read_scored(path: Path, label_space: LabelSpace) -> dict[str, list[ScoredRan
         AnnotationError: Every problem of the file: it cannot be read, the header is wrong, a row has no stem or no
             frames, a class is unknown, or is named although the classes exclude each other.
     """
-    path = Path(path)
     problems: list[Problem] = []
+    ranges = parse_scored(Path(path), label_space, problems)
+    raise_problems(problems)
+    return ranges
+
+
+def parse_scored(path: Path, label_space: LabelSpace, problems: list[Problem]) -> dict[str, list[ScoredRange]]:
+    """Read the rows of a scored.csv that are not at fault, as `read_scored` does, which refuses a file with any fault.
+
+    The problems are appended to `problems`.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is not UTF-8.
+    """
     ranges: dict[str, list[ScoredRange]] = {}
     named: NamedFrames = []
     for line, (stem, start, stop, *names) in parse_rows(path, _header_of(path), problems):
@@ -62,15 +74,16 @@ def read_scored(path: Path, label_space: LabelSpace) -> dict[str, list[ScoredRan
             problems.append(Problem(path, line, "names no video: expected a stem and its frames"))
         if name:
             named.append((line, name))
-        if span is not None:
+        if stem and span is not None:
             index = label_space.index(name) if name else None
             ranges.setdefault(canonical(stem), []).append(ScoredRange(line, *span, index))
-    class_indices(path, named, label_space, problems)
     if named and label_space.is_exclusive:
         lines = f" (on {len(named)} lines)" if len(named) > 1 else ""
         cause = "a frame has one class, so who looked for one looked for all; leave the column empty"
         problems.append(Problem(path, named[0][0], f"names the class {named[0][1]!r}{lines}: {cause}"))
-    raise_problems(problems)
+        ranges = {stem: [of_video._replace(class_index=None) for of_video in found] for stem, found in ranges.items()}
+    else:
+        class_indices(path, named, label_space, problems)
     return ranges
 
 

@@ -15,6 +15,7 @@ from pipeline.annotations.formats.base import AnnotationFormat, HasLength
 from pipeline.annotations.formats.parsing import (
     ASK_WHETHER_INDEPENDENT,
     class_indices,
+    exclude_each_other,
     frame_number,
     is_otherwise_counted,
     parse_rows,
@@ -177,15 +178,15 @@ def _report_overlaps(path: Path, segments: NamedSegments, label_space: LabelSpac
         if other is not segment and start < other[2]:
             which = f"[{other[1]}, {other[2]}) {other[3]} of line {other[0]}"
             message = f"segment [{start}, {stop}) {name} overlaps {which}: "
-            cause = _cause_of_overlap(name, other[3], group, label_space)
+            cause = _cause_of_overlap(name, other[3], index, label_space)
             problems.append(Problem(path, line, message + cause, fault="segments overlap"))
         furthest[group] = max(segment, other, key=lambda of_group: of_group[2])
 
 
-def _cause_of_overlap(name: str, other: str, group: str, label_space: LabelSpace) -> str:
+def _cause_of_overlap(name: str, other: str, index: int | None, label_space: LabelSpace) -> str:
     is_same = canonical(name) == canonical(other)
     if label_space.is_exclusive:
         return "a frame has one class" if is_same else ASK_WHETHER_INDEPENDENT
-    if is_same:
+    if is_same or index is None:
         return "a frame has a class once, make one row of the two"
-    return f"classes of the group {group!r} exclude each other, see classes.csv"
+    return exclude_each_other(label_space, index)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.formats.base import VideoClasses, VideoTable
-from pipeline.annotations.formats.parsing import class_indices, parse_rows, raise_problems
+from pipeline.annotations.formats.parsing import class_indices, exclude_each_other, parse_rows, raise_problems
 from pipeline.annotations.label_space import ABSENT, PRESENT, LabelSpace
 from pipeline.annotations.layouts import VIDEO_LABELS, VIDEO_LABELS_HEADER
 from pipeline.annotations.problems import Problem
@@ -81,8 +81,8 @@ def _classes_of_video(path: Path, rows: _Rows, label_space: LabelSpace, problems
         group = label_space.groups[index]
         other, other_line = of_group.setdefault(group, (index, line))
         if other != index:
-            message = f"{stem!r} is already {label_space.classes[other]!r} on line {other_line}: classes of the group"
-            problems.append(Problem(path, line, f"{message} {group!r} exclude each other, see classes.csv"))
+            message = f"{stem!r} is already {label_space.classes[other]!r} on line {other_line}"
+            problems.append(Problem(path, line, f"{message}: {exclude_each_other(label_space, index)}"))
         elif other_line != line:
             problems.append(Problem(path, line, f"{stem!r} is already {name!r} on line {other_line}: delete one row"))
         labels[index] = PRESENT
