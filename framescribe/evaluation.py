@@ -16,7 +16,7 @@ class DatasetCheck(NamedTuple):
     """What a data set holds, and what is wrong with it.
 
     Attributes:
-        class_names: The classes of classes.txt.
+        class_names: The classes of classes.txt or classes.csv.
         num_videos: How many videos, or files of features, there are.
         num_frames: The frames of those that can be read.
         problems: Every problem that was found, each with its file, line and likely cause; `str(problem)` is a sentence.
@@ -28,11 +28,14 @@ class DatasetCheck(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-def check_dataset(root: str | os.PathLike[str], *, follow_links: bool = False) -> DatasetCheck:
+def check_dataset(
+    root: str | os.PathLike[str], *, independent_classes: bool = False, follow_links: bool = False
+) -> DatasetCheck:
     """List every problem of a data set of labelled videos or features, as `framescribe check` does.
 
     Args:
         root: The folder of the data set.
+        independent_classes: Whether a frame may have any number of classes; otherwise the class list decides.
         follow_links: Whether text files are read that are links out of the data set.
 
     Returns:
@@ -46,7 +49,7 @@ def check_dataset(root: str | os.PathLike[str], *, follow_links: bool = False) -
         >>> for problem in check.problems:
         ...     print(problem)
     """
-    scan = scan_dataset(Path(root), follow_links=follow_links)
+    scan = scan_dataset(Path(root), independent_classes=independent_classes, follow_links=follow_links)
     problems = (*scan.all_problems(), *scan.unused_class_problems())
     num_frames = sum(source.num_frames for source in scan.sources.values())
     return DatasetCheck(scan.label_space.classes, len(scan.sources), num_frames, problems)

@@ -85,6 +85,9 @@ class Dataset(Section):
     """The folder of the data set."""
     background: str | None
     """The class that is left out of the scores "without background". null leaves out no class."""
+    independent_classes: bool = False
+    """Whether a frame may have any number of classes. true: any classes may overlap. false: the class list decides.
+    Those of a classes.txt exclude each other, and a classes.csv says which of them do."""
     val_fraction: Fraction01
     """The share of the groups that becomes the validation split. A data set with splits/train.txt and without
     splits/val.txt takes it from its training split. It does not count where splits/val.txt names a split."""

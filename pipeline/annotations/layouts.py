@@ -15,12 +15,27 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import Segment, segments_from_frames
 
 FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # follow a stem; `framescribe label` writes them
+SCORED = "scored.csv"  # is beside the class list: which frames people looked at
 DECODE_REPORT = "decode_report.csv"  # is beside them, and beside the manifest of a data set
 VIDEO_LABELS = "labels.csv"  # is beside the folder labels/ of a data set, or replaces it
 SEGMENTS_HEADER = ("start", "stop", "class")
+SCORED_HEADER = ("stem", "start", "stop", "class")  # the last column may be missing
 VIDEO_LABELS_HEADER = ("stem", "class")
 PREDICTED_FRAMES_HEADER = ("frame", "time_seconds", "label", "probability")
+OVERLAPPING_FRAMES_START = ("frame", "time_seconds", "labels")  # a column for each class follows
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
+
+
+def predicted_frames_header(label_space: LabelSpace) -> tuple[str, ...]:
+    """Return the header of a `<stem>.frames.csv`.
+
+    Where classes overlap, the column `labels` has the names of the classes of a frame, joined by the SEPARATOR, and a
+    column for each class has its probability. All of them are empty for a frame that was not decoded.
+
+    >>> predicted_frames_header(LabelSpace.independent(("eats", "rears")))
+    ('frame', 'time_seconds', 'labels', 'eats', 'rears')
+    """
+    return PREDICTED_FRAMES_HEADER if label_space.is_exclusive else (*OVERLAPPING_FRAMES_START, *label_space.classes)
 
 
 class Span(NamedTuple):

@@ -5,14 +5,18 @@ each layout:
 
     <stem>.txt           one class name per line, one line per frame; an EMPTY line is an unlabelled frame
     <stem>.csv           start,stop,class; frames in no row are unlabelled; rows in any order
+    <stem>.csv           a column for each class, and one row per frame: 1, 0, or empty where nobody looked
     labels.csv           stem,class; one class for all frames of a video, instead of a file for each video
     <stem>.frames.csv    frame,time_seconds,label,probability                       one row per frame
     <name>.live.csv      the same, written row by row during the recording; dropped frames have no row
     <stem>.segments.csv  start,stop,start_seconds,stop_seconds,label,probability    every labelled frame is in a row
 
+Where classes overlap, names in a .txt are joined by the SEPARATOR, rows may overlap, a frame in no row has none of the
+classes, and a .frames.csv has a column for each class (`predicted_sets`).
+
 A reader collects all problems of a file and raises them as one AnnotationError.
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 from pathlib import Path
@@ -20,7 +24,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from pipeline.annotations.formats import registry
+from pipeline.annotations.formats import predicted_frames, predicted_sets, registry
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.files import find_named, is_dangling
@@ -57,12 +61,13 @@ def read_annotation(path: Path, label_space: LabelSpace, *, num_frames: int | No
         num_frames: T, the number of frames of the video. None: as many as the file has (of a .csv, the last stop).
 
     Returns:
-        Labels int64 [T] of `label_space`.
+        Labels of `label_space`: int64 [T], or int8 [T, K] where classes overlap.
 
     Raises:
         AnnotationError: Every problem of the file: it is not a label file or cannot be read, the header is wrong,
-            numbers are not integers, a segment is negative, empty, beyond the end of the video or overlaps another, a
-            class is unknown, there are more or fewer lines than frames.
+            numbers are not integers, a segment is negative, empty, beyond the end of the video or overlaps another that
+            it may not, a class is unknown, there are more or fewer lines than frames, a frame has classes that exclude
+            each other.
     """
     layout = registry.data_set_format_of(Path(path))
     if layout is None:
@@ -79,7 +84,7 @@ def read_predicted(path: Path, label_space: LabelSpace, *, num_frames: int | Non
         num_frames: T, the number of frames of the video. None: as many as the file has.
 
     Returns:
-        Labels int64 [T] of `label_space`.
+        Labels of `label_space`: int64 [T], or int8 [T, K] where classes overlap.
 
     Raises:
         AnnotationError: As for `read_annotation`, and where the frames of a .frames.csv are not 0, 1, 2, ...
@@ -88,6 +93,25 @@ def read_predicted(path: Path, label_space: LabelSpace, *, num_frames: int | Non
     if layout is None:
         _refuse(Path(path))
     return layout.read(Path(path), label_space, num_frames=num_frames)
+
+
+def read_probabilities(path: Path, label_space: LabelSpace) -> np.ndarray | None:
+    """Read the probabilities of classes that overlap from a label file that `framescribe label` wrote.
+
+    Args:
+        path: The file.
+        label_space: The classes.
+
+    Returns:
+        float32 [T, K], NaN where a frame was not decoded; None where the file has no probability of each class.
+
+    Raises:
+        AnnotationError: Every problem of the file: columns are missing or unknown, a cell is not a probability.
+    """
+    path = Path(path)
+    if label_space.is_exclusive or registry.format_of(path) is not predicted_frames.FORMAT:
+        return None
+    return predicted_sets.read_probabilities(path, label_space)
 
 
 def class_names_in(path: Path) -> set[str]:

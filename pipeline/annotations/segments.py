@@ -76,12 +76,38 @@ def presence_from_segments(segments: Iterable[Segment], num_frames: int, label_s
     >>> presence_from_segments([Segment(0, 2, 0), Segment(1, 3, 1)], 3, space).tolist()
     [[1, 0], [1, 1], [0, 1]]
     """
-    labels = np.full((num_frames, label_space.num_classes), ABSENT, dtype=np.int8)
+    labels = frames_in_no_row(num_frames, label_space)
     for segment in segments:
         _check_inside(segment, num_frames)
         labels[segment.start : segment.stop, segment.class_index] = PRESENT
     label_space.check(labels)
     return labels
+
+
+def frames_of_video(label: int | np.ndarray, num_frames: int) -> np.ndarray:
+    """Return the labels of a video whose frames all have the same label.
+
+    Args:
+        label: The index of a class; or int8 [K], where classes overlap.
+        num_frames: T.
+
+    Returns:
+        Labels int64 [T], or int8 [T, K].
+
+    >>> frames_of_video(2, 3).tolist()
+    [2, 2, 2]
+    """
+    return np.repeat(np.asarray(label)[None], num_frames, axis=0)
+
+
+def frames_in_no_row(num_frames: int, label_space: LabelSpace) -> np.ndarray:
+    """Return the labels of `num_frames` frames that are in no row of a table of segments.
+
+    They are unlabelled; where classes overlap, they have none of the classes.
+    """
+    if label_space.is_exclusive:
+        return label_space.unlabelled(num_frames)
+    return np.full((num_frames, label_space.num_classes), ABSENT, dtype=np.int8)
 
 
 def frames_from_segments(segments: Iterable[Segment], num_frames: int) -> np.ndarray:

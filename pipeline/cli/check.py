@@ -22,8 +22,9 @@ exit code: 0, there is no problem; 2, there is at least one
 A data set is a folder with
   videos/<stem>.mp4 (or .avi, .mkv, ...)   or   features/<stem>.npy, float [frames, features]
   labels/<stem>.csv: start,stop,class      or   labels/<stem>.txt: one class per line, one line per frame
-                                           or   labels.csv: stem,class, one class per video
-  classes.txt: one class per line
+  (or a column of 0 and 1 for each class)  or   labels.csv: stem,class, one class per video
+  classes.txt: one class per line          or   classes.csv: class,group, where classes overlap
+  scored.csv: stem,start,stop,class, which frames people looked at   (optional)
   splits/train.txt, val.txt, test.txt: one stem per line   (optional)
   groups.csv: stem,group                                   (optional)
 and, or, for captions
@@ -38,6 +39,11 @@ def add(commands: Commands) -> None:
     check.add_argument(
         "--follow-links", action="store_true", help="also read labels and other text that are links out of the folder"
     )
+    check.add_argument(
+        "--independent-classes",
+        action="store_true",
+        help="a frame may have any number of classes, as with dataset.independent_classes",
+    )
     check.set_defaults(run=run)
 
 
@@ -51,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     parts = [_check_videos] * (has_videos or not has_images) + [_check_images] * has_images
     num_problems = 0
     for check in parts:
-        problems, found = check(root, follow_links=options.follow_links)
+        problems, found = check(root, options)
         for problem in condense(problems):
             print(problem)
         num_problems += len(problems)
@@ -59,16 +65,25 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_REFUSED if num_problems else 0
 
 
-def _check_videos(root: Path, *, follow_links: bool) -> "tuple[list[Problem], str]":
+def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Problem], str]":
     from pipeline.annotations.problems import condense
+    from pipeline.datasets.co_occurrence import find_doubtful_pairs
     from pipeline.datasets.scan import scan_dataset
     from pipeline.datasets.support import count_support, find_shortages, format_support, unlabelled_percent
 
-    scan = scan_dataset(root, follow_links=follow_links, progress=_checking)
-    if support := count_support(scan.usable_sources(), scan.labels, scan.label_space):
+    scan = scan_dataset(
+        root,
+        independent_classes=options.independent_classes,
+        follow_links=options.follow_links,
+        progress=_checking,
+    )
+    usable = scan.usable_sources()
+    if support := count_support(usable, scan.labels, scan.label_space):
         print(format_support(support), end="\n\n")
     for shortage in find_shortages(support, reported=scan.unused_classes()):
         print(f"warning: {shortage}", file=sys.stderr)
+    for pairs in find_doubtful_pairs((scan.labels[source.stem] for source in usable), scan.label_space):
+        print(f"warning: {pairs}", file=sys.stderr)
     for warning in condense(scan.warnings()):
         print(f"warning: {warning}", file=sys.stderr)
     num_frames = sum(source.num_frames for source in scan.sources.values())
@@ -78,10 +93,10 @@ def _check_videos(root: Path, *, follow_links: bool) -> "tuple[list[Problem], st
     return scan.all_problems() + scan.unused_class_problems(), found
 
 
-def _check_images(root: Path, *, follow_links: bool) -> "tuple[list[Problem], str]":
+def _check_images(root: Path, options: argparse.Namespace) -> "tuple[list[Problem], str]":
     from pipeline.datasets.captions import scan_captions
 
-    scan = scan_captions(root, follow_links=follow_links, progress=_checking)
+    scan = scan_captions(root, follow_links=options.follow_links, progress=_checking)
     num_captions = sum(len(image.captions) for image in scan.images.values())
     return scan.all_problems(), f"{len(scan.images)} images, {num_captions} captions"
 

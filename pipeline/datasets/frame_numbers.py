@@ -3,7 +3,7 @@
 Three mistakes leave a trace in the labels: whole seconds instead of frames, stops that are the last frame of a segment
 instead of the one after it, and counting from 1. Each would lose or shift frames without any other sign.
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import Problem
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.datasets.manifest import Source
@@ -31,7 +30,8 @@ class _Marks(NamedTuple):
         start: The first frame with a label.
         stop: The frame after the last one with a label.
         num_frames: T.
-        gaps: The number of unlabelled frames between each segment and the next one; 0 where they touch.
+        gaps: The number of frames between each segment and the next one, in which no class is labelled; 0 where they
+            touch, and less where they overlap.
     """
 
     start: int
@@ -46,32 +46,30 @@ class _Marks(NamedTuple):
 
 
 def find_doubtful_numbers(
-    sources: Mapping[str, Source], labels: Mapping[str, np.ndarray], tables: Mapping[str, Path], space: LabelSpace
+    sources: Mapping[str, Source], labels: Mapping[str, np.ndarray], tables: Mapping[str, Path]
 ) -> list[Problem]:
     """Find label files whose numbers are probably not frames, counted from 0, with the stop after the last one.
 
     Args:
         sources: The videos, or files of features, by their stems.
-        labels: int64 [T] by stem.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by stem.
         tables: By stem, the files with start and stop of each segment.
-        space: The classes.
 
     Returns:
         At most one problem for each file, which is a warning: the labels can be used.
     """
-    marks = {stem: _marks(labels[stem], space) for stem in tables if stem in labels and stem in sources}
+    marks = {stem: _marks(labels[stem]) for stem in tables if stem in labels and stem in sources}
     marks = {stem: found for stem, found in marks.items() if found.stop}
     causes = dict(_find_counting(marks)) | dict(_find_seconds(marks, sources))
     return [Problem(tables[stem], None, causes[stem]) for stem in marks if stem in causes]
 
 
-def _marks(labels: np.ndarray, space: LabelSpace) -> _Marks:
-    is_labelled = space.is_labelled(labels)
-    if not is_labelled.any():
-        return _Marks(0, 0, len(labels), ())
+def _marks(labels: np.ndarray) -> _Marks:
     segments = segments_from_frames(labels)
+    if not segments:
+        return _Marks(0, 0, len(labels), ())
     gaps = tuple(after.start - before.stop for before, after in pairwise(segments))
-    return _Marks(segments[0].start, segments[-1].stop, len(labels), gaps)
+    return _Marks(segments[0].start, max(segment.stop for segment in segments), len(labels), gaps)
 
 
 def _find_seconds(marks: Mapping[str, _Marks], sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:

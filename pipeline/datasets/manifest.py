@@ -1,6 +1,6 @@
 """A data set as training sees it: its sources and labels, split by group, written for the stages that follow.
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.video.types import ReaderName
@@ -54,7 +54,7 @@ class Source:
         declared_frames: See `VideoProperties`; None for ready features.
         variable_frame_rate: See `VideoProperties`; None for ready features.
         sha256: The hexadecimal digest of the file.
-        labels_sha256: The hexadecimal digest of the labels, int64.
+        labels_sha256: The hexadecimal digest of the labels, int64; int8 where classes overlap.
         split: The split; None where no split names it, so that it is left out.
     """
 
@@ -101,7 +101,9 @@ class Manifest:
         The location of the files does not matter.
         """
         rows = [(source.stem, source.sha256, source.labels_sha256, source.split) for source in self.sources]
-        return hashlib.sha256(json.dumps([self.kind, self.label_space.classes, rows]).encode()).hexdigest()[:16]
+        groups = () if self.label_space.is_exclusive else (self.label_space.group_members,)
+        content = (self.kind, self.label_space.classes, rows, *groups)
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def assign_splits(
@@ -222,16 +224,18 @@ def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Pa
 
     Args:
         manifest: The data set.
-        labels: int64 [T] by the stem of each source.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each source.
         folder: The folder of both files.
     """
+    label_space = manifest.label_space
     with replacing(folder / "labels.safetensors") as path:
         save_file({source.stem: labels[source.stem] for source in manifest.sources}, path)
     fields = {
         "name": manifest.name,
         "kind": manifest.kind,
-        "classes": manifest.label_space.classes,
-        "background": manifest.label_space.background,
+        "classes": label_space.classes,
+        "background": label_space.background,
+        **({} if label_space.is_exclusive else {"groups": label_space.groups}),
         "reader": manifest.reader,
         "sources": [asdict(source) for source in manifest.sources],
     }
@@ -240,23 +244,37 @@ def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Pa
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
-    """Read what `write_manifest` wrote into `folder`: the data set, and labels int64 [T] by stem."""
+    """Read what `write_manifest` wrote into `folder`: the data set, and its labels by stem."""
     fields = json.loads((folder / "manifest.json").read_text())
-    label_space = LabelSpace(tuple(fields["classes"]), fields["background"])
+    groups = tuple(fields["groups"]) if "groups" in fields else None
+    label_space = LabelSpace(tuple(fields["classes"]), fields["background"], groups)
     sources = tuple(Source(**source) for source in fields["sources"])
     labels = load_file(folder / "labels.safetensors")
     return Manifest(fields["name"], fields["kind"], label_space, sources, fields["reader"]), labels
 
 
-def video_class(labels: np.ndarray, label_space: LabelSpace) -> int | None:
-    """Return the class of a video for a many-to-one model.
+def video_class(labels: np.ndarray, label_space: LabelSpace) -> int | np.ndarray | None:
+    """Return the class of a video for a many-to-one model; where classes overlap, the set of its classes.
 
     Args:
-        labels: int64 [T].
+        labels: int64 [T], or int8 [T, K] where classes overlap.
         label_space: The classes.
 
     Returns:
         The index of the only class of the labelled frames; None where they have no class or more than one.
+        Where classes overlap, int8 [K]: PRESENT for the classes of any frame, ABSENT for those that each labelled frame
+        lacks, IGNORE_INDEX for those that no frame is labelled for. None where no frame is labelled, or where a video
+        has several classes of one group.
     """
+    if not label_space.is_exclusive:
+        return _video_classes(labels, label_space)
     found = np.unique(labels[label_space.is_labelled(labels)])
     return int(found[0]) if len(found) == 1 else None
+
+
+def _video_classes(labels: np.ndarray, label_space: LabelSpace) -> np.ndarray | None:
+    is_known = label_space.is_labelled(labels).any(axis=0)
+    is_present = (labels == PRESENT).any(axis=0)
+    if not is_known.any() or any(is_present[list(members)].sum() > 1 for members in label_space.group_members):
+        return None
+    return np.where(is_present, PRESENT, np.where(is_known, ABSENT, IGNORE_INDEX)).astype(np.int8)

@@ -1,7 +1,9 @@
 """The scan of a data set on disk, which reports its content and all of its problems together.
 
-Layout (docs/users/data_format.md): `videos/` or `features/`, `labels/` or `labels.csv`, `classes.txt`, optionally
-`splits/` and `groups.csv`.
+Layout (docs/users/data_format.md): `videos/` or `features/`, `labels/` or `labels.csv`, `classes.txt` or
+`classes.csv`, optionally `scored.csv`, `splits/` and `groups.csv`.
+
+Shapes: T frames, K classes.
 """
 
 import hashlib
@@ -12,20 +14,23 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.classes import read_classes
+from pipeline.annotations.classes import ClassList, find_class_list, read_class_list
 from pipeline.annotations.formats import registry
+from pipeline.annotations.formats.base import VideoClasses
 from pipeline.annotations.formats.parsing import length_problem
+from pipeline.annotations.formats.scored import ScoredRange, keep_scored, parse_scored
 from pipeline.annotations.formats.video_labels import read_video_labels
-from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import VIDEO_LABELS
+from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
+from pipeline.annotations.layouts import SCORED, VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.annotations.read import find_annotation, read_annotation
+from pipeline.annotations.segments import frames_of_video, segments_from_frames
 from pipeline.datasets.features import describe_transposed, read_feature_file
 from pipeline.datasets.findings import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.datasets.frame_numbers import find_doubtful_numbers
 from pipeline.datasets.manifest import Kind, Source
 from pipeline.errors import InputError
-from pipeline.files import canonical, is_hidden
+from pipeline.files import canonical, is_dangling, is_hidden
 from pipeline.video.open import open_video
 from pipeline.video.types import VIDEO_SUFFIXES, Backend, ReaderName, scaling_reader
 
@@ -46,19 +51,25 @@ class Scan(Findings):
 
     Attributes:
         kind: "videos" or "features".
+        class_list: The class list; None where it cannot be read.
         label_space: The classes.
         sources: The sources that can be read, by stem.
-        labels: int64 [T] of each source, by stem.
-        num_video_labels: The number of videos to which labels.csv gives one class.
-        used_classes: The indices of the classes in the labels, including those of files that cannot be read.
+        labels: int64 [T], or int8 [T, K] where classes overlap, of each source, by stem.
+        num_video_labels: The number of videos to which labels.csv gives one class, or one set of classes.
+        has_labels: Whether any labels could be read, be they of files that cannot be read.
+        used_classes: The indices of the classes in these labels.
+        left_out: The label files of frames that nobody looked at, as scored.csv says, with how many they are.
         tables: The label files with start and stop of each segment, by stem.
     """
 
     kind: Kind = "videos"
+    class_list: ClassList | None = None
     label_space: LabelSpace = field(default_factory=lambda: LabelSpace(()))
     sources: dict[str, Source] = field(default_factory=dict)
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     num_video_labels: int = 0
+    has_labels: bool = False
+    left_out: list[Problem] = field(default_factory=list)
     used_classes: set[int] = field(default_factory=set)
     tables: dict[str, Path] = field(default_factory=dict)
 
@@ -69,9 +80,9 @@ class Scan(Findings):
         return [source for source in sources if source.split] or sources
 
     def warnings(self) -> list[Problem]:
-        """Return the label files that can be used, and whose numbers are probably not frames."""
+        """Return what is doubtful about label files that can be used."""
         sources = {source.stem: source for source in self.usable_sources()}
-        return find_doubtful_numbers(sources, self.labels, self.tables, self.label_space)
+        return find_doubtful_numbers(sources, self.labels, self.tables) + self.left_out
 
     def unused_classes(self) -> list[str]:
         """Return the classes that no frame is labelled with, as far as the labels could be read."""
@@ -79,16 +90,21 @@ class Scan(Findings):
 
     def unused_class_problems(self) -> list[Problem]:
         """Return a problem for each of `unused_classes`; none without any labels, which is reported otherwise."""
-        names = self.unused_classes() if self.used_classes else []
-        path, classes = self.root / "classes.txt", self.label_space.classes
+        if self.class_list is None or not self.has_labels:
+            return []
         cause = "is it spelt otherwise in the labels, or should it go?"
-        return [Problem(path, classes.index(name) + 1, f"no frame is labelled {name!r}: {cause}") for name in names]
+        lines = dict(zip(self.class_list.names, self.class_list.lines, strict=True))
+        return [
+            Problem(self.class_list.path, lines[name], f"no frame is labelled {name!r}: {cause}")
+            for name in self.unused_classes()
+        ]
 
 
 def scan_dataset(
     root: Path,
     *,
     reader: Backend = "auto",
+    independent_classes: bool = False,
     follow_links: bool = False,
     progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths,
 ) -> Scan:
@@ -97,6 +113,7 @@ def scan_dataset(
     Args:
         root: The folder of the data set.
         reader: The reader that will decode the videos: a video that it refuses is a problem.
+        independent_classes: Whether each class is a group of its own, see `ClassList.label_space`.
         follow_links: See `Findings`.
         progress: Wraps the list of media files, for a progress bar.
 
@@ -107,16 +124,17 @@ def scan_dataset(
     if not scan.root.is_dir():
         scan.add(None, scan.root, "is not a folder: a data set is a folder with videos/ or features/, and labels/")
         return scan
-    scan.label_space = _read_label_space(scan)
+    _read_label_space(scan, independent=independent_classes)
     media = _find_media(scan)
     if not media:
         return scan  # otherwise each remaining file would be reported as belonging to no source
     stems = Stems(scan.kind, {path.stem for path in media})
     groups = read_groups(scan, stems)
     video_labels = _read_video_labels(scan, stems)
+    scored = _read_scored(scan, stems)
     for path in progress(media):
         _scan_source(scan, path, groups.get(path.stem, path.stem), scaling_reader(reader))
-        _scan_labels(scan, path, video_labels)
+        _scan_labels(scan, path, video_labels, scored)
     _check_widths(scan)
     _check_strays(scan, stems)
     for stem, split in read_splits(scan, stems, groups).items():
@@ -125,13 +143,14 @@ def scan_dataset(
     return scan
 
 
-def _read_label_space(scan: Scan) -> LabelSpace:
-    path = scan.root / "classes.txt"
+def _read_label_space(scan: Scan, *, independent: bool) -> None:
     try:
-        return LabelSpace(read_classes(path) if scan.may_read(path) else ())
+        path = find_class_list(scan.root)
+        if scan.may_read(path):
+            scan.class_list = read_class_list(path)
+            scan.label_space = scan.class_list.label_space(independent=independent)
     except AnnotationError as error:
         scan.extend(None, error.problems)
-        return LabelSpace(())
 
 
 def _find_media(scan: Scan) -> list[Path]:
@@ -155,8 +174,8 @@ def _scan_source(scan: Scan, path: Path, group: str, reader: ReaderName) -> None
         scan.add(path.stem, path, f"cannot be read: {error.strerror}")
 
 
-def _read_video_labels(scan: Scan, stems: Stems) -> dict[str, tuple[int, int]] | None:
-    """Read <root>/labels.csv as stem -> (class, line): empty where it is missing, None where it cannot be parsed."""
+def _read_video_labels(scan: Scan, stems: Stems) -> VideoClasses | None:
+    """Read <root>/labels.csv as stem -> (label, line): empty where it is missing, None where it cannot be parsed."""
     path = scan.root / VIDEO_LABELS
     if not path.exists():
         if not (scan.root / "labels").is_dir():
@@ -176,29 +195,52 @@ def _read_video_labels(scan: Scan, stems: Stems) -> dict[str, tuple[int, int]] |
     return {stems.find(name) or name: of_video for name, of_video in video_labels.items()}
 
 
-def _scan_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
+def _read_scored(scan: Scan, stems: Stems) -> dict[str, list[ScoredRange]]:
+    """Read <root>/scored.csv as the ranges of each stem that it names: empty where it is missing."""
+    path = scan.root / SCORED
+    if not (path.exists() or is_dangling(path)) or not scan.label_space.classes or not scan.may_read(path):
+        return {}
+    problems: list[Problem] = []
+    try:
+        scored = parse_scored(path, scan.label_space, problems)
+    except AnnotationError as error:
+        scan.extend(None, error.problems)
+        return {}
+    if problems:
+        scan.extend(None, sorted(problems, key=lambda problem: problem.line or 0))
+    for name, ranges in scored.items():
+        if stems.find(name) is None:
+            scan.add(None, path, stems.unknown(name), ranges[0].line)
+    return {stems.find(name) or name: ranges for name, ranges in scored.items()}
+
+
+def _scan_labels(
+    scan: Scan, media: Path, video_labels: VideoClasses | None, scored: Mapping[str, list[ScoredRange]]
+) -> None:
     """Read the labels of a source, also of one that cannot be read, whose length is then unknown.
 
-    `video_labels` is the result of `_read_video_labels`.
+    `video_labels` and `scored` are the results of `_read_video_labels` and `_read_scored`.
     """
     source, annotation = scan.sources.get(media.stem), None
-    class_index, line = (video_labels or {}).get(media.stem, (None, None))
+    label, line = (video_labels or {}).get(media.stem, (None, None))
     try:
         annotation = find_annotation(scan.root / "labels", media.stem)
-        if annotation and class_index is not None:
+        if annotation and label is not None:
             scan.add(media.stem, annotation, f"and line {line} of {VIDEO_LABELS} both label it: keep one of them")
-        elif class_index is not None:
+        elif label is not None:
             scan.num_video_labels += 1
-            _keep_labels(scan, media.stem, np.full(source.num_frames if source else 1, class_index, dtype=np.int64))
+            labels = frames_of_video(label, source.num_frames if source else 1)
+            _keep_labels(scan, media.stem, labels, scored.get(media.stem, []))
         elif annotation is None:
             _report_missing_labels(scan, media, video_labels)
         elif scan.label_space.classes and scan.may_read(annotation, media.stem):
             labels = read_annotation(annotation, scan.label_space, num_frames=source.num_frames if source else None)
-            _keep_labels(scan, media.stem, labels)
+            kept = _keep_labels(scan, media.stem, labels, scored.get(media.stem, []))
+            _report_left_out(scan, annotation, labels, kept)
             layout = registry.data_set_format_of(annotation)
-            if layout and not layout.has_length:
+            if layout and not layout.has_length(annotation, scan.label_space):
                 scan.tables[media.stem] = annotation
-            if not scan.label_space.is_labelled(labels).any():
+            if not scan.label_space.is_labelled(kept).any():
                 scan.add(media.stem, annotation, "labels no frame: there is nothing to learn or to score")
     except AnnotationError as error:
         other = source and annotation and _explain_length(scan, source, annotation)
@@ -226,7 +268,7 @@ def _explain_length(scan: Scan, source: Source, annotation: Path) -> Problem | N
     return None
 
 
-def _report_missing_labels(scan: Scan, media: Path, video_labels: Mapping[str, tuple[int, int]] | None) -> None:
+def _report_missing_labels(scan: Scan, media: Path, video_labels: VideoClasses | None) -> None:
     folder, table = scan.root / "labels", scan.root / VIDEO_LABELS
     if video_labels is None:
         return  # they may be in labels.csv, whose problems are reported
@@ -251,11 +293,32 @@ def _describe_similar(folder: Path, media: Path) -> str:
     return f"; {path.name} lies there: {EXPORTS.get(suffix, 'export it as')} {path.stem}.csv: start,stop,class"
 
 
-def _keep_labels(scan: Scan, stem: str, labels: np.ndarray) -> None:
-    scan.used_classes.update(np.unique(labels).tolist())
-    if source := scan.sources.get(stem):
+def _keep_labels(scan: Scan, stem: str, labels: np.ndarray, ranges: list[ScoredRange]) -> np.ndarray:
+    """Keep the labels of a source, as far as people looked at it; return them."""
+    source, path = scan.sources.get(stem), scan.root / SCORED
+    if source:
+        try:
+            labels = keep_scored(path, labels, ranges, scan.label_space)
+        except AnnotationError as error:
+            scan.extend(stem, error.problems)
         scan.labels[stem] = labels
         scan.sources[stem] = replace(source, labels_sha256=hashlib.sha256(labels.tobytes()).hexdigest())
+    scan.has_labels |= len(labels) > 0
+    scan.used_classes.update(segment.class_index for segment in segments_from_frames(labels))
+    return labels
+
+
+def _report_left_out(scan: Scan, annotation: Path, given: np.ndarray, kept: np.ndarray) -> None:
+    """Report the frames that have a class in a label file, and were not looked at, as scored.csv says."""
+    lost = segments_from_frames(np.where(kept == given, IGNORE_INDEX, given))
+    if lost:
+        count = sum(segment.stop - segment.start for segment in lost)
+        name = scan.label_space.classes[lost[0].class_index]
+        message = (
+            f"has {count:,} labels of frames that nobody looked at, as {SCORED} says, and they are left out: the first"
+            f" is {name!r} at frame {lost[0].start}"
+        )
+        scan.left_out.append(Problem(annotation, None, message, fault="labels of what nobody looked at"))
 
 
 def _read_video(path: Path, group: str, reader: ReaderName) -> Source:

@@ -1,9 +1,10 @@
 """How much of each class there is in each split for training and for scoring, and where that is too little.
 
 Segments are those that are scored (`metrics.segments`): frames without a label are cut out before a video is split into
-segments. A video counts for each class of its frames, and a group for each class of its videos.
+segments. A video counts for each class of its frames, and a group for each class of its videos. Where classes overlap,
+all of this is counted for each class on its own, over the frames for which it is known.
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 import csv
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import PRESENT, LabelSpace
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.datasets.manifest import SPLITS, Source
 from pipeline.files import replacing
@@ -29,6 +30,7 @@ UNLABELLED = ""  # replaces the class name, as in label files
 # simulation study of the number of events per variable in logistic regression analysis", 1996).
 FEW_SEGMENTS = 10
 MAX_NAMES = 8  # in one warning
+TITLES = {"scored_frames": "scored"}  # of columns, where they are not the name of the field
 
 
 class Support(NamedTuple):
@@ -46,6 +48,35 @@ class Support(NamedTuple):
     videos: int
     groups: int
 
+    @property
+    def is_everywhere(self) -> bool:
+        """Return False: of exclusive classes, none says anything about frames without it."""
+        return False
+
+
+class OverlappingSupport(NamedTuple):
+    """The amount of a class in one split, where classes overlap.
+
+    Attributes:
+        frames: See `Support`; for UNLABELLED, the number of frames without a label for any class.
+        segments: See `Support`.
+        videos: See `Support`.
+        groups: See `Support`.
+        scored_frames: The number of frames of which it is known whether they have the class; for UNLABELLED, of frames
+            with a label for some class.
+    """
+
+    frames: int
+    segments: int
+    videos: int
+    groups: int
+    scored_frames: int
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether each frame of which it is known whether it has the class has it."""
+        return 0 < self.frames == self.scored_frames
+
 
 # What a shortage of a class means, and what to do about it
 IN_NO_LABEL = "Are they spelt otherwise in the labels, in videos that are left out, or should they go from classes.txt?"
@@ -56,10 +87,15 @@ ONE_PLACE = (
     "A network may learn the place, light or person that is seen there in place of the class: label them elsewhere too,"
     " or merge them with a class that they are like."
 )
+EVERYWHERE = (
+    "They cannot be learnt, as nothing shows what they are not: label frames without them, or say in scored.csv which"
+    " frames people looked at."
+)
 FEW = "So few are learnt badly, and may never be predicted: label more, or merge them with a class that they are like."
 NOT_SCORED = "They get no score there: choose splits, or another seed, that give it some."
 
-SupportTable = dict[str, dict[str, Support]]  # by split, in the order of SPLITS, and by class; UNLABELLED comes last
+OfClass = Support | OverlappingSupport
+SupportTable = dict[str, dict[str, OfClass]]  # by split, in the order of SPLITS, and by class; UNLABELLED comes last
 
 
 def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> SupportTable:
@@ -67,7 +103,7 @@ def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], l
 
     Args:
         sources: The sources; those without a split count as the split ALL.
-        labels: int64 [T] by the stem of each source.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each source.
         label_space: The classes.
 
     Returns:
@@ -76,10 +112,13 @@ def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], l
     of_split: dict[str, list[Source]] = {split: [] for split in (*SPLITS, ALL)}
     for source in sources:
         of_split[source.split or ALL].append(source)
-    return {split: _count(found, labels, label_space) for split, found in of_split.items() if found}
+    count = _count_exclusive if label_space.is_exclusive else _count_overlapping
+    return {split: count(found, labels, label_space) for split, found in of_split.items() if found}
 
 
-def _count(sources: list[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> dict[str, Support]:
+def _count_exclusive(
+    sources: list[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace
+) -> dict[str, OfClass]:
     unlabelled = label_space.num_classes  # the column after those of the classes
     num_frames, num_segments, num_videos = np.zeros((3, unlabelled + 1), dtype=np.int64)
     groups: list[set[str]] = [set() for _ in num_frames]
@@ -99,9 +138,39 @@ def _count(sources: list[Source], labels: Mapping[str, np.ndarray], label_space:
     return {name: Support(*row) for name, row in zip((*label_space.classes, UNLABELLED), columns, strict=True)}
 
 
-def unlabelled_percent(*splits: Mapping[str, Support]) -> float:
+def _count_overlapping(
+    sources: list[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace
+) -> dict[str, OfClass]:
+    table: dict[str, OfClass] = {}
+    for index, name in enumerate((*label_space.classes, UNLABELLED)):
+        runs: list[list[int]] = []  # for each video, the lengths of the runs of frames with the class
+        num_scored = 0
+        for source in sources:
+            of_video = labels[source.stem]
+            if name == UNLABELLED:
+                is_known = label_space.labelled_frames(of_video)
+                is_present = ~is_known
+            else:
+                is_known = label_space.is_labelled(of_video[:, index])
+                is_present = of_video[is_known, index] == PRESENT
+            runs.append([stop - start for start, stop, has_class in segments_from_frames(is_present) if has_class])
+            num_scored += int(is_known.sum())
+        groups = {source.group for source, of_video in zip(sources, runs, strict=True) if of_video}
+        num_frames, num_videos = sum(map(sum, runs)), sum(map(bool, runs))
+        table[name] = OverlappingSupport(num_frames, sum(map(len, runs)), num_videos, len(groups), num_scored)
+    return table
+
+
+def _total_frames(support: Mapping[str, OfClass]) -> int:
+    unlabelled = support[UNLABELLED]
+    if isinstance(unlabelled, OverlappingSupport):
+        return unlabelled.frames + unlabelled.scored_frames
+    return sum(of_class.frames for of_class in support.values())
+
+
+def unlabelled_percent(*splits: Mapping[str, OfClass]) -> float:
     """Return the percentage of the splits' frames that have no label; 0 where there are no frames."""
-    num_frames = sum(of_class.frames for support in splits for of_class in support.values())
+    num_frames = sum(map(_total_frames, splits))
     return 100.0 * sum(support[UNLABELLED].frames for support in splits) / max(1, num_frames)
 
 
@@ -144,8 +213,9 @@ def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> li
     support = {name: of_class for name, of_class in table[learnt_from].items() if name not in (UNLABELLED, *reported)}
     labelled = {name for of_split in table.values() for name, of_class in of_split.items() if of_class.frames}
     conditions: list[tuple[Callable[[str], bool], str, str]] = [
-        (lambda name: name not in labelled, "in no label", IN_NO_LABEL),
+        (lambda name: name not in labelled, "in no label", _in_no_label(table)),
         (lambda name: support[name].videos == 0, f"in no {kind}video", NOT_LEARNT),
+        (lambda name: support[name].is_everywhere, f"in all {kind}frames of which they are known", EVERYWHERE),
         (lambda name: support[name].videos == 1, f"in one {kind}video only", ONE_PLACE),
         (lambda name: support[name].groups == 1, f"in one {kind}group only", ONE_PLACE),
         (lambda name: support[name].segments < FEW_SEGMENTS, f"in fewer than {FEW_SEGMENTS} {kind}segments", FEW),
@@ -162,11 +232,17 @@ def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> li
     return [shortage for shortage in shortages if shortage.classes]
 
 
+def _in_no_label(table: SupportTable) -> str:
+    overlap = any(isinstance(support[UNLABELLED], OverlappingSupport) for support in table.values())
+    return IN_NO_LABEL.replace("classes.txt", "the class list") if overlap else IN_NO_LABEL
+
+
 def write_support(table: SupportTable, path: Path) -> None:
     """Write the counts and the shortages as a CSV file.
 
     It has one row per class, and one without a name for unlabelled frames. The columns are frames, segments, videos and
-    groups of each split, and what is too little of the class.
+    groups of each split, where classes overlap also the frames that are scored for the class, and what is too little
+    of the class.
 
     Args:
         table: The counts.
@@ -178,7 +254,7 @@ def write_support(table: SupportTable, path: Path) -> None:
             warnings.setdefault(name, []).append(shortage.what)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        columns = (f"{split}_{field}" for split in table for field in Support._fields)
+        columns = (f"{split}_{field}" for split, support in table.items() for field in support[UNLABELLED]._fields)
         writer.writerow(["class", *columns, "too_little"])
         for name in next(iter(table.values()), ()):
             cells = (count for support in table.values() for count in support[name])
@@ -188,15 +264,23 @@ def write_support(table: SupportTable, path: Path) -> None:
 def format_support(table: SupportTable) -> str:
     """Return the counts as lines of text for a terminal; groups only where their number differs from that of videos."""
     has_groups = any(of_class.groups != of_class.videos for support in table.values() for of_class in support.values())
-    fields = Support._fields if has_groups else Support._fields[:-1]
-    names = next(iter(table.values()))
-    width = max(12, *map(len, names))
+    first = next(iter(table.values()))
+    fields = [field for field in first[UNLABELLED]._fields if has_groups or field != "groups"]
+    width = max(12, *map(len, first))
+    titles = [TITLES.get(field, field) for field in fields]
     over_fields = [None] * (len(fields) - 1)
     rows: list[list[str | None]] = [
         ["", *(cell for split in table for cell in (*over_fields, split))],
-        ["class", *fields * len(table)],
+        ["class", *titles * len(table)],
     ]
-    for name in names:
-        counts = (getattr(support[name], field) for support in table.values() for field in fields)
-        rows.append([name or "(unlabelled)", *(f"{count:,}" for count in counts)])
+    for name in first:
+        cells = (_cell(support, name, field) for support in table.values() for field in fields)
+        rows.append([name or "(unlabelled)", *cells])
     return format_table(rows, widths=[width, *[10] * (len(fields) * len(table))], num_headers=2)
+
+
+def _cell(support: Mapping[str, OfClass], name: str, field: str) -> str:
+    count: int = getattr(support[name], field)
+    if field != "scored_frames":
+        return f"{count:,}"
+    return f"{100 * count / max(1, _total_frames(support)):.1f}%" if name else ""

@@ -2,7 +2,7 @@
 
 The plan of the windows is the same for cached features and for frames that are read from the video.
 
-Shapes: B windows, T frames, F features, h x w pixels.
+Shapes: B windows, T frames, K classes, F features, h x w pixels.
 """
 
 import math
@@ -57,7 +57,7 @@ def plan_windows(
     out.
 
     Args:
-        labels: int64 [T] by the stem of each video.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each video.
         label_space: The classes.
         window_frames: The number of frames in a window; None for whole videos.
         generator: The source of the phases and of the order.
@@ -89,7 +89,7 @@ def plan_consecutive(
     time. A video without a labelled frame is not read.
 
     Args:
-        labels: int64 [T] by the stem of each video.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each video.
         label_space: The classes.
         window_frames: The number of frames in a window.
         batch_size: The maximum number of videos in a step.
@@ -129,7 +129,7 @@ def read_batches(
 
     Args:
         steps: The windows of each step.
-        labels: int64 [T] by the stem of each video.
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each video.
         read: Reads the inputs of a window.
         video_classes: The class of each video, or int8 [K] where classes overlap, for a model that labels videos; None
             for a model that labels frames.

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.classes import read_classes
+from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
 from pipeline.annotations.formats import registry
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE
+from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SCORED
 from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines, without_content
 from pipeline.annotations.read import class_names_in, read_predicted
+from pipeline.annotations.segments import frames_in_no_row, frames_of_video
 from pipeline.errors import InputError
 from pipeline.files import canonical, is_dangling, is_hidden, leads_out
 from pipeline.metrics.report import evaluate
 from pipeline.metrics.videos import Report
 
-NO_LABELS = frozenset({"classes.txt", DECODE_REPORT})  # lie beside them
+NO_LABELS = frozenset({CLASSES, CLASSES_WITH_GROUPS, SCORED, DECODE_REPORT})  # lie beside them
 
 
 def evaluate_folders(
@@ -27,9 +28,10 @@ def evaluate_folders(
 ) -> Report:
     """Score a folder of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt` against another one.
 
-    The class list is the `classes.txt` in `truth` or beside it, as in a data set; failing that, the sorted names that
-    the files use. Where only one side says how long a video is (a .csv of segments does not), the other takes its
-    length. A video whose files cannot be read or do not fit each other is not scored, and costs no other video.
+    The class list is the `classes.txt` or `classes.csv` in `truth` or beside it, as in a data set; failing that, the
+    sorted names that the files use. Where only one side says how long a video is (a .csv of segments does not), the
+    other takes its length. A video whose files cannot be read or do not fit each other is not scored, and costs no
+    other video.
 
     Args:
         truth: The folder with the true labels; or a labels.csv, where the class of a video is that of all its frames
@@ -54,8 +56,8 @@ def evaluate_folders(
     table = registry.video_table_of(truth)
     true_files, predicted_files = {} if table else find_label_files(truth), find_label_files(predicted)
     files = [*([truth] if table else true_files.values()), *predicted_files.values()]
-    classes = _find_classes(truth, [path for path in files if follow_links or not _is_elsewhere(path)], follow_links)
-    label_space = LabelSpace(classes, background)
+    readable = [path for path in files if follow_links or not _is_elsewhere(path)]
+    label_space = _find_classes(truth, readable, follow_links, background)
     if table and not follow_links and _is_elsewhere(truth):
         raise AnnotationError([_elsewhere(truth)])
     of_videos = table.read(truth, label_space) if table else {}
@@ -103,19 +105,19 @@ class _Videos:
     num_left_out: dict[str, int] = field(default_factory=dict)
     problems: dict[str, list[Problem]] = field(default_factory=dict)
 
-    def read(self, stem: str, true_file: Path | int, predicted_file: Path) -> None:
+    def read(self, stem: str, true_file: Path | int | np.ndarray, predicted_file: Path) -> None:
         """Read the labels of a video.
 
         Args:
             stem: The stem of the video.
-            true_file: The file with its true labels, or the index of the class of all its frames.
+            true_file: The file with its true labels, or the label of all its frames.
             predicted_file: The file with its predicted labels.
         """
         predicted = self._read_file(stem, predicted_file)
         if isinstance(true_file, Path):
             true = self._read_file(stem, true_file)
         else:
-            true = None if predicted is None else np.full(len(predicted), true_file, dtype=np.int64)
+            true = None if predicted is None else frames_of_video(true_file, len(predicted))
         if true is None or predicted is None:
             return
         if isinstance(true_file, Path):
@@ -143,11 +145,14 @@ class _Videos:
             return None
 
     def _lengthen(self, labels: np.ndarray, path: Path | None, num_frames: int) -> np.ndarray:
-        """Add unlabelled frames up to `num_frames`, where the file at `path` does not say how many there are."""
+        """Add frames up to `num_frames`, where the file at `path` does not say how many there are."""
+        num_missing = max(0, num_frames - len(labels))
         layout = None if path is None else registry.format_of(path)
-        if layout is not None and layout.has_length:
+        if path is None or layout is None:
+            return np.concatenate([labels, self.label_space.unlabelled(num_missing)])
+        if layout.has_length(path, self.label_space):
             return labels
-        return np.concatenate([labels, self.label_space.unlabelled(max(0, num_frames - len(labels)))])
+        return np.concatenate([labels, frames_in_no_row(num_missing, self.label_space)])
 
     def _check(self, stem: str, true: np.ndarray, predicted: np.ndarray, path: Path) -> Problem | None:
         if len(true) != len(predicted):
@@ -223,13 +228,13 @@ def find_label_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _find_classes(truth: Path, files: Iterable[Path], follow_links: bool) -> tuple[str, ...]:
+def _find_classes(truth: Path, files: Iterable[Path], follow_links: bool, background: str | None) -> LabelSpace:
     for folder in (truth, truth.resolve().parent):
-        path = folder / "classes.txt"
+        path = find_class_list(folder)
         if path.is_file() and (follow_links or not _is_elsewhere(path)):
-            return read_classes(path)
+            return read_class_list(path).label_space(background=background)
     names: dict[str, str] = {}
     for path in files:
         with suppress(AnnotationError):  # it is reported where the labels are read
             names |= {canonical(name): name for name in class_names_in(path)}
-    return tuple(sorted(names.values()))
+    return LabelSpace(tuple(sorted(names.values())), background)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pipeline.annotations.classes import CLASSES
 from pipeline.annotations.layouts import DECODE_REPORT, VIDEO_LABELS
 from pipeline.annotations.problems import condense
 from pipeline.config import Params, load_params
+from pipeline.datasets.co_occurrence import find_doubtful_pairs
 from pipeline.datasets.manifest import (
     SPLITS,
     Manifest,
@@ -57,14 +59,21 @@ def prepare(params: Params, out: Path) -> Manifest:
             has no video to train on.
     """
     dataset = params.dataset
-    scan = scan_dataset(dataset.root, reader=dataset.reader, follow_links=dataset.follow_links, progress=_progress)
+    scan = scan_dataset(
+        dataset.root,
+        reader=dataset.reader,
+        independent_classes=dataset.independent_classes,
+        follow_links=dataset.follow_links,
+        progress=_progress,
+    )
     _check_encoder(params, scan)
     _check_reader(params, scan)
     _check_head(params, scan)
     _raise_or_skip(scan, skip_broken=params.dataset.skip_broken)
     background = params.dataset.background
     if background is not None and scan.label_space.index(background) is None:
-        raise InputError(f"dataset.background {background!r} is not a class of {scan.root / 'classes.txt'}")
+        path = scan.class_list.path if scan.class_list else scan.root / CLASSES
+        raise InputError(f"dataset.background {background!r} is not a class of {path}")
     sources = _split(params, scan)
     kept = tuple(source for source in sources if source.split)
     if not any(source.split == "train" for source in kept):
@@ -77,7 +86,8 @@ def prepare(params: Params, out: Path) -> Manifest:
     support = count_support(kept, scan.labels, label_space)
     write_support(support, out / CLASS_SUPPORT)
     _summarise(manifest, support, out, num_left_out=len(sources) - len(kept))
-    for warning in (*find_shortages(support), *condense(scan.warnings())):
+    pairs = find_doubtful_pairs((scan.labels[source.stem] for source in kept), label_space)
+    for warning in (*find_shortages(support), *pairs, *condense(scan.warnings())):
         print(f"warning: {warning}", file=sys.stderr)
     return manifest
 
@@ -127,10 +137,12 @@ def _check_reader(params: Params, scan: Scan) -> None:
 
 def _check_head(params: Params, scan: Scan) -> None:
     if params.labeller.head == "many_to_one":
+        needed = "has not exactly one class, which the head many_to_one needs"
+        if not scan.label_space.is_exclusive:
+            needed = "has several classes of one group, or no label, and the head many_to_one needs at most one"
         for stem, labels in scan.labels.items():
             if video_class(labels, scan.label_space) is None:
-                message = f"has not exactly one class, which the head many_to_one needs: {VIDEO_LABELS} can give it"
-                scan.add(stem, Path(scan.sources[stem].path), message)
+                scan.add(stem, Path(scan.sources[stem].path), f"{needed}: {VIDEO_LABELS} can give it")
     elif scan.num_video_labels:
         print(
             f"warning: {VIDEO_LABELS} gives {scan.num_video_labels} videos one class for all of their frames, and each"

@@ -17,9 +17,8 @@ from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
-from pipeline.datasets.manifest import Manifest, Source, read_manifest
+from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
 from pipeline.datasets.support import CLASS_SUPPORT
-from pipeline.datasets.video_target import video_target
 from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
 from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
@@ -174,7 +173,7 @@ def classes_of_videos(
     """
     if head != "many_to_one":
         return None
-    return {stem: found for stem in labels if (found := video_target(labels[stem], label_space)) is not None}
+    return {stem: found for stem in labels if (found := video_class(labels[stem], label_space)) is not None}
 
 
 def batch_targets(params: Params, labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> np.ndarray:

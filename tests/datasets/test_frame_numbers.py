@@ -21,7 +21,7 @@ def warnings_of(tmp_path, *videos, frame_rate="30"):
         sources[stem] = Source(stem, f"{stem}.mp4", stem, num_frames, frame_rate)
         labels[stem] = read_annotation(path, SPACE, num_frames=num_frames)
         tables[stem] = path
-    found = find_doubtful_numbers(sources, labels, tables, SPACE)
+    found = find_doubtful_numbers(sources, labels, tables)
     return [f"{problem.path.stem}: {problem.message}" for problem in found]
 
 

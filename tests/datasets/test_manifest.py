@@ -20,6 +20,8 @@ from pipeline.datasets.manifest import (
 )
 from pipeline.errors import InputError
 
+OVERLAPPING = LabelSpace(("eats", "sleeps", "rears"), groups=("state", "state", "posture"))
+
 
 def make_sources(groups: list[int], splits: list[str | None] | None = None) -> list[Source]:
     splits = splits or [None] * len(groups)
@@ -165,3 +167,42 @@ def test_the_fingerprint_covers_contents_labels_classes_and_splits_but_not_paths
 @pytest.mark.parametrize(("labels", "expected"), [([1, 1, -100], 1), ([-100, -100], None), ([0, 1], None), ([0], 0)])
 def test_the_class_of_a_video_is_that_of_all_its_labelled_frames(labels, expected):
     assert video_class(np.array(labels), LabelSpace(("rest", "walk"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([[1, 0, 0], [0, 0, -100]], [1, 0, 0]),
+        ([[-100, 0, -100], [-100, -100, -100]], [-100, 0, -100]),
+        ([[-100, 1, -100], [0, 0, 1]], [0, 1, 1]),
+        ([[-100] * 3] * 2, None),
+        ([[1, 0, 0], [0, 1, 0]], None),
+    ],
+    ids=["present in a frame", "known somewhere", "known in turns", "nothing known", "several of one group"],
+)
+def test_the_classes_of_a_video_are_those_of_any_of_its_frames(labels, expected):
+    found = video_class(np.array(labels, dtype=np.int8), OVERLAPPING)
+    assert (None if found is None else found.tolist()) == expected
+    assert found is None or found.dtype == np.int8
+
+
+def test_a_manifest_of_overlapping_classes_survives_writing(tmp_path):
+    sources = make_sources([0, 1], ["train", "val"])
+    manifest = Manifest("tiny", "videos", OVERLAPPING, tuple(sources))
+    labels = {
+        s.stem: np.random.default_rng(i).choice(np.array([1, 0, -100], np.int8), (5, 3)) for i, s in enumerate(sources)
+    }
+    write_manifest(manifest, labels, tmp_path)
+    again, labels_again = read_manifest(tmp_path)
+    assert again == manifest
+    for stem, expected in labels.items():
+        np.testing.assert_array_equal(labels_again[stem], expected, strict=True)
+
+
+def test_the_fingerprint_covers_the_groups_of_overlapping_classes():
+    classes, sources = ("eats", "sleeps", "rears"), tuple(make_sources([0, 1], ["train", "val"]))
+    spaces = [LabelSpace(classes), LabelSpace.independent(classes), OVERLAPPING]
+    assert len({Manifest("tiny", "videos", space, sources).fingerprint() for space in spaces}) == 3
+    renamed = LabelSpace(classes, groups=("one", "one", "other"))
+    of_groups = [Manifest("tiny", "videos", space, sources).fingerprint() for space in (OVERLAPPING, renamed)]
+    assert of_groups[0] == of_groups[1], "the names of the groups change nothing"

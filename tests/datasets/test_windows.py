@@ -9,6 +9,7 @@ from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.datasets.windows import plan_consecutive, plan_windows, read_batches
 
 SPACE = LabelSpace(("a", "b", "c"))
+OVERLAPPING = LabelSpace.independent(("a", "b", "c"))
 
 
 @given(
@@ -68,6 +69,45 @@ def test_many_to_one_batches_hold_the_class_of_the_video():
         video_classes={"a": 2, "b": 1},
     )
     assert batch.labels.tolist() == [{"a": 2, "b": 1}[window.stem] for window in windows]
+
+
+def test_batches_of_overlapping_classes_are_padded_with_unknown_labels():
+    labels = {
+        stem: np.random.default_rng(0).integers(0, 2, (length, 3), np.int8) for stem, length in (("a", 7), ("b", 4))
+    }
+    labels["a"][5:] = IGNORE_INDEX
+    windows = plan_windows(labels, OVERLAPPING, window_frames=5, generator=np.random.default_rng(1))
+    (batch,) = read_batches([windows], labels, read=lambda _, start, stop: torch.zeros(stop - start, 1))
+    assert batch.labels.dtype == torch.int8
+    assert batch.labels.shape == (len(windows), max(batch.lengths), 3)
+    for row, (stem, start, stop) in enumerate(windows):
+        assert batch.labels[row, : stop - start].tolist() == labels[stem][start:stop].tolist()
+        assert (batch.labels[row, stop - start :] == IGNORE_INDEX).all()
+
+
+def test_windows_in_which_no_class_is_known_are_left_out():
+    labels = {"v": OVERLAPPING.unlabelled(60), "unlabelled": OVERLAPPING.unlabelled(60)}
+    labels["v"][50:, 1] = 0
+    generator = np.random.default_rng(0)
+    windows = plan_windows(labels, OVERLAPPING, window_frames=20, generator=generator)
+    assert windows
+    assert all(window.stem == "v" and window.stop > 50 for window in windows)
+    steps = plan_consecutive(labels, OVERLAPPING, window_frames=20, batch_size=2, generator=generator)
+    assert {window.stem for step in steps for window in step} == {"v"}
+
+
+def test_many_to_one_batches_of_overlapping_classes_hold_a_set_for_each_video():
+    labels = {"a": np.zeros((4, 3), np.int8), "b": np.zeros((9, 3), np.int8)}
+    of_videos = {"a": np.array([1, 0, -100], np.int8), "b": np.array([0, 1, 1], np.int8)}
+    windows = plan_windows(labels, OVERLAPPING, window_frames=4, generator=np.random.default_rng(1))
+    (batch,) = read_batches(
+        [windows],
+        labels,
+        read=lambda _, start, stop: torch.zeros(stop - start, 1),
+        video_classes=of_videos,
+    )
+    assert batch.labels.dtype == torch.int8
+    assert batch.labels.tolist() == [of_videos[window.stem].tolist() for window in windows]
 
 
 @given(

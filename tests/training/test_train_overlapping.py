@@ -15,7 +15,6 @@ from pipeline.checkpoints.labeller import load_checkpoint, make_labeller
 from pipeline.config import LabellerSettings, Training, load_params
 from pipeline.datasets.features import SUFFIX, write_features
 from pipeline.datasets.manifest import Manifest, Source
-from pipeline.datasets.video_target import video_presence, video_target
 from pipeline.datasets.windows import Batch
 from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
@@ -186,17 +185,6 @@ def test_a_batch_without_a_known_label_changes_no_weight(workspace):
 
 
 # The set of classes of a video
-
-
-def test_the_set_of_classes_of_a_video_says_what_its_frames_say():
-    unknown = IGNORE_INDEX
-    labels = np.array([[1, 0, 0], [0, 0, unknown], [unknown, 0, 0]], dtype=np.int8)
-    assert video_presence(labels, GROUPED).tolist() == [PRESENT, ABSENT, ABSENT]
-    labels[1, 1] = PRESENT
-    assert video_presence(labels, GROUPED).tolist() == [unknown, unknown, ABSENT], "two classes of one group"
-    labels[:, 2] = unknown
-    assert video_target(labels, GROUPED) is None
-    assert video_target(np.array([1, 1, IGNORE_INDEX]), LabelSpace(("a", "b"))) == 1
 
 
 def test_balanced_weights_of_sets_count_windows(tmp_path):

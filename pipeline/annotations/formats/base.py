@@ -1,6 +1,6 @@
 """The interface of a layout of label files.
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,23 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 
 ClassNames = Callable[[Path], set[str]]
-VideoClasses = dict[str, tuple[int, int]]  # for each stem, `canonical`: the index of its class, the number of its line
+HasLength = Callable[[Path, LabelSpace], bool]
+# For each stem, `canonical`: the index of its class, or int8 [K] where classes overlap; the number of its first line
+VideoClasses = dict[str, tuple[int | np.ndarray, int]]
+
+
+def always(path: Path, label_space: LabelSpace) -> bool:
+    """Return True: the `has_length` of a layout whose files all give the number of frames."""
+    return True
+
+
+def never(path: Path, label_space: LabelSpace) -> bool:
+    """Return False: the `has_length` of a layout none of whose files gives the number of frames."""
+    return False
 
 
 class ReadLabels(Protocol):
-    """A function that reads a file as labels int64 [T].
+    """A function that reads a file as labels int64 [T], or int8 [T, K] where classes overlap.
 
     `num_frames` is T, the number of frames of the video; None takes it from the file. The function raises
     AnnotationError with every problem of the file.
@@ -38,14 +50,15 @@ class AnnotationFormat:
         class_names: Reads the class names that a file uses, with "" among them where a frame has none; it raises as
             `read` does.
         is_of_data_set: Whether people write files of this layout, so that they may be in labels/ of a data set.
-        has_length: Whether a file gives the number of frames of the video; otherwise frames at the end may be missing.
+        has_length: Returns whether a file gives the number of frames of the video; otherwise frames at the end may be
+            missing.
     """
 
     suffix: str
     read: ReadLabels
     class_names: ClassNames
     is_of_data_set: bool = True
-    has_length: bool = True
+    has_length: HasLength = always
 
     def matches(self, path: Path) -> bool:
         """Return whether the name of a file is that of a file of this layout."""
@@ -58,7 +71,7 @@ class AnnotationFormat:
 
 @dataclass(frozen=True)
 class VideoTable:
-    """A layout in which a single file with a fixed name gives each video of a data set one class.
+    """A layout in which a single file with a fixed name gives each video of a data set its class or classes.
 
     Attributes:
         file_name: The name of the file.

@@ -1,4 +1,8 @@
-"""`<stem>.txt`: one class name per line, one line for each frame; an EMPTY line is a frame without a label."""
+"""`<stem>.txt`: one class name per line, one line for each frame; an EMPTY line is a frame without a label.
+
+Where classes overlap, a line has the names of all classes of its frame, joined by the SEPARATOR; an EMPTY line is a
+frame that has none of them.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +12,7 @@ import numpy as np
 
 from pipeline.annotations.formats.base import AnnotationFormat
 from pipeline.annotations.formats.parsing import NamedFrames, label_frames, raise_problems
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", " ": "spaces"}
@@ -31,7 +35,7 @@ def _find_columns(frames: NamedFrames, label_space: LabelSpace) -> str | None:
 
     A table would give a problem for each of its lines.
     """
-    unknown = [name for _, name in frames if name and label_space.index(name) is None]
+    unknown = [name for _, name in frames if name and not _is_known(name, label_space)]
     if 2 * len(unknown) < sum(1 for _, name in frames if name):
         return None
     for separator, in_words in SEPARATORS.items():
@@ -48,6 +52,11 @@ def _find_columns(frames: NamedFrames, label_space: LabelSpace) -> str | None:
                 return f"{got}: segments belong into a .csv with the header 'start,stop,class'"
             return f"{got}: leave out the frame numbers"
     return None
+
+
+def _is_known(text: str, label_space: LabelSpace) -> bool:
+    names = [text] if label_space.is_exclusive else [name.strip() for name in text.split(SEPARATOR)]
+    return all(label_space.index(name) is not None for name in names)
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:

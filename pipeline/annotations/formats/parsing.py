@@ -1,34 +1,53 @@
-"""Parsing that the layouts of label files share: tables, numbers of frames, names of classes, segments.
+"""Parsing that the layouts of label files share: tables, numbers of frames, names of classes.
 
 A reader collects all problems of a file and raises them as one AnnotationError. Most functions therefore take a list,
 `problems`, to which they append.
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.formats.base import AnnotationFormat
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import ABSENT, PRESENT, SEPARATOR, LabelSpace
+from pipeline.annotations.layouts import OVERLAPPING_FRAMES_START
 from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem, did_you_mean, read_lines
-from pipeline.annotations.segments import Segment, frames_from_segments
 
 MAX_OTHERWISE_COUNTED = 2  # frames by which decoders differ over the same video
-MAX_FRAMES = 100_000_000  # 38 days at 30 frames per second: a larger number is a mistake and would fill the memory
+ASK_WHETHER_INDEPENDENT = (
+    "a frame has one class; should these classes be independent? set dataset.independent_classes, or write classes.csv"
+    " with groups"
+)
 
-NamedFrames = list[tuple[int, str]]  # (line, class name) of each frame
-NamedSegments = list[tuple[int, int, int, str]]  # (line, start, stop, class name)
+NamedFrames = list[tuple[int, str]]  # (line, class name) of each frame; names where classes overlap
 
 
 def raise_problems(problems: list[Problem]) -> None:
     """Raise an AnnotationError with the problems in the order of their lines, if there are any."""
     if problems:
         raise AnnotationError(sorted(problems, key=lambda problem: problem.line or 0))
+
+
+def iterate_rows(path: Path, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and the fields of each row of a CSV file; an empty line has no field.
+
+    Args:
+        path: The file.
+        problems: That the file is not CSV is appended to it, and ends the rows.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is not UTF-8.
+    """
+    reader = csv.reader(read_lines(path), strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, [field.strip() for field in row]
+    except csv.Error as error:
+        problems.append(Problem(path, reader.line_num, f"is not CSV: {error}, perhaps a double quote is left open"))
 
 
 def parse_rows(path: Path, header: Sequence[str], problems: list[Problem]) -> list[tuple[int, list[str]]]:
@@ -45,11 +64,9 @@ def parse_rows(path: Path, header: Sequence[str], problems: list[Problem]) -> li
     Raises:
         AnnotationError: The file cannot be read, or is not UTF-8.
     """
-    reader = csv.reader(read_lines(path), strict=True)
-    try:
-        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
-    except csv.Error as error:
-        problems.append(Problem(path, reader.line_num, f"is not CSV: {error}, perhaps a double quote is left open"))
+    num_before = len(problems)
+    rows = [(line, row) for line, row in iterate_rows(path, problems) if any(row)]
+    if len(problems) > num_before:
         return []
     expected = ",".join(header)
     if not rows:
@@ -78,6 +95,8 @@ def _header_cause(first: Sequence[str], header: Sequence[str]) -> str:
     columns = re.split("[;\t]", first[0]) if len(first) == 1 else first
     if len(columns) == 2 and len(header) == 3:
         return ": a class for each frame belongs into a .txt, the class alone on each line"
+    if tuple(first[:3]) == OVERLAPPING_FRAMES_START:
+        return ": the classes of these labels overlap, and those that are expected exclude each other"
     return ": separate the columns by commas" if len(columns) > len(first) else ""
 
 
@@ -101,113 +120,6 @@ def frame_number(path: Path, line: int, name: str, text: str, problems: list[Pro
     return None
 
 
-def segment_format(
-    suffix: str, header: Sequence[str], *, class_column: int, is_of_data_set: bool = True, has_length: bool = True
-) -> AnnotationFormat:
-    """Make a layout that is a table of segments, whose first two columns are start and stop.
-
-    Args:
-        suffix: The end of the file name, after the stem.
-        header: The names of the columns.
-        class_column: The index of the column with the class names.
-        is_of_data_set: See `AnnotationFormat`.
-        has_length: See `AnnotationFormat`.
-
-    Returns:
-        The layout.
-    """
-
-    def read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
-        problems: list[Problem] = []
-        segments = _parse_segments(path, header, problems, class_column=class_column)
-        labels = _label_segments(path, segments, label_space, num_frames=num_frames, problems=problems)
-        raise_problems(problems)
-        return labels
-
-    def class_names(path: Path) -> set[str]:
-        problems: list[Problem] = []
-        names = {name for *_, name in _parse_segments(path, header, problems, class_column=class_column)}
-        raise_problems(problems)
-        return names
-
-    return AnnotationFormat(suffix, read, class_names, is_of_data_set=is_of_data_set, has_length=has_length)
-
-
-def _parse_segments(path: Path, header: Sequence[str], problems: list[Problem], *, class_column: int) -> NamedSegments:
-    """Parse a table of segments, whose first two columns are start and stop.
-
-    Args:
-        path: The file.
-        header: The expected header.
-        problems: The rows that do not make a segment are appended to it.
-        class_column: The index of the column with the class names.
-
-    Returns:
-        The segments in their order in the file.
-
-    Raises:
-        AnnotationError: The file cannot be read, or is not UTF-8.
-    """
-    segments: NamedSegments = []
-    for line, row in parse_rows(path, header, problems):
-        start, stop = (frame_number(path, line, name, row[i], problems) for i, name in enumerate(("start", "stop")))
-        if start is None or stop is None:
-            continue
-        if start < 0:
-            problems.append(Problem(path, line, f"start {start} is negative: the first frame is 0"))
-        elif start >= stop:
-            cause = "is empty: stop is the frame after the last one" if start == stop else "ends before it starts"
-            problems.append(Problem(path, line, f"segment [{start}, {stop}) {cause}"))
-        elif stop > MAX_FRAMES:
-            problems.append(
-                Problem(path, line, f"stop {stop} is more frames than any video has: are these timestamps?")
-            )
-        else:
-            segments.append((line, start, stop, row[class_column]))
-    return segments
-
-
-def _label_segments(
-    path: Path, segments: NamedSegments, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
-) -> np.ndarray:
-    """Convert parsed segments to labels.
-
-    Args:
-        path: The file.
-        segments: The segments, in any order.
-        label_space: The classes.
-        num_frames: T, the number of frames of the video; None for the last stop.
-        problems: Segments that do not fit the classes, the video or each other are appended to it.
-
-    Returns:
-        Labels int64 [T]; empty where there are problems.
-    """
-    if num_frames is None:
-        num_frames = max((stop for _, _, stop, _ in segments), default=0)
-    for line, start, stop, name in segments:
-        if stop > num_frames:
-            message = f"segment [{start}, {stop}) {name} goes beyond the {num_frames} frames of the video"
-            cause = "it was labelled at another frame rate, in another video, or counting from 1"
-            if _is_otherwise_counted(stop, num_frames):
-                cause = "another decoder counted otherwise, or it was labelled counting from 1"
-            problems.append(Problem(path, line, f"{message}: {cause}", fault="segment beyond the end"))
-    segments = sorted(segments, key=lambda segment: segment[1:3])
-    furthest = None
-    for segment in segments:
-        line, start, stop, name = segment
-        if furthest is not None and start < furthest[2]:
-            other_line, other_start, other_stop, other_name = furthest
-            other = f"[{other_start}, {other_stop}) {other_name} of line {other_line}"
-            message = f"segment [{start}, {stop}) {name} overlaps {other}: a frame has one class"
-            problems.append(Problem(path, line, message, fault="segments overlap"))
-        furthest = segment if furthest is None or stop > furthest[2] else furthest
-    indices = class_indices(path, [(line, name) for line, _, _, name in segments], label_space, problems)
-    if problems:
-        return np.zeros(0, dtype=np.int64)
-    spans = zip(segments, indices, strict=True)
-    return frames_from_segments([Segment(start, stop, index) for (_, start, stop, _), index in spans], num_frames)
-
-
 def label_frames(
     path: Path, frames: NamedFrames, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
 ) -> np.ndarray:
@@ -215,26 +127,80 @@ def label_frames(
 
     Args:
         path: The file.
-        frames: The line and the class name of each frame; "" for an unlabelled frame.
+        frames: The line and the class name of each frame; "" for an unlabelled frame. Where classes overlap, the names
+            of all its classes, joined by the SEPARATOR; "" for a frame with none.
         label_space: The classes.
         num_frames: The number of frames of the video; None accepts any number of names.
         problems: Names that do not fit the classes or the video are appended to it.
 
     Returns:
-        Labels int64, one for each of `frames`.
+        Labels, int64 or int8 [.., K] where classes overlap, one for each of `frames`.
     """
     if not frames and not problems:
         problems.append(Problem(path, None, "is empty: expected the label of each frame of the video"))
     elif num_frames is not None and len(frames) != num_frames and not problems:
         if len(frames) > num_frames and not any(name for _, name in frames[num_frames:]):
-            cause = "an empty line is an unlabelled frame, delete those at the end"
+            what = "an unlabelled frame" if label_space.is_exclusive else "a frame without a class"
+            cause = f"an empty line is {what}, delete those at the end"
         else:
-            cause = _length_cause(len(frames), num_frames)
+            cause = length_cause(len(frames), num_frames)
         problems.append(length_problem(path, len(frames), num_frames, cause))
+    if not label_space.is_exclusive:
+        return _label_sets(path, frames, label_space, problems)
     named = [(line, name) for line, name in frames if name]
     labels = label_space.unlabelled(len(frames))
     labels[[bool(name) for _, name in frames]] = class_indices(path, named, label_space, problems)
     return labels
+
+
+def _label_sets(path: Path, frames: NamedFrames, label_space: LabelSpace, problems: list[Problem]) -> np.ndarray:
+    """Convert the joined names of classes that overlap to labels int8 [T, K]."""
+    rows: dict[str, np.ndarray] = {}
+    unknown: NamedFrames = []
+    for line, text in frames:
+        names = [name.strip() for name in text.split(SEPARATOR)] if text else []
+        if any(label_space.index(name) is None for name in names):
+            unknown += [(line, name) for name in names if label_space.index(name) is None]
+        elif text not in rows and len({label_space.index(name) for name in names}) < len(names):
+            problems.append(Problem(path, line, f"got {text!r}: expected each class once"))
+        if text not in rows:
+            indices = [index for name in names if (index := label_space.index(name)) is not None]
+            rows[text] = np.full(label_space.num_classes, ABSENT, dtype=np.int8)
+            rows[text][indices] = PRESENT
+    class_indices(path, unknown, label_space, problems)
+    if not frames:
+        return label_space.unlabelled(0)
+    labels = np.stack([rows[text] for _, text in frames])
+    report_clashes(path, [line for line, _ in frames], labels, label_space, problems)
+    return labels
+
+
+def report_clashes(
+    path: Path, lines: Sequence[int], labels: np.ndarray, label_space: LabelSpace, problems: list[Problem]
+) -> None:
+    """Report the frames that have several classes of one group, once for each group.
+
+    Args:
+        path: The file.
+        lines: The line of each frame.
+        labels: int8 [T, K], of classes that overlap.
+        label_space: The classes.
+        problems: The problems are appended to it.
+    """
+    for members in label_space.group_members:
+        is_present = labels[:, members] == PRESENT
+        (frames,) = np.nonzero(is_present.sum(axis=1) > 1)
+        if len(frames):
+            names = " and ".join(repr(label_space.classes[members[i]]) for i in np.flatnonzero(is_present[frames[0]]))
+            others = f" (and {len(frames) - 1:,} more frames have several)" if len(frames) > 1 else ""
+            cause = exclude_each_other(label_space, members[0])
+            problems.append(Problem(path, lines[frames[0]], f"frame {frames[0]} has {names}{others}: {cause}"))
+
+
+def exclude_each_other(label_space: LabelSpace, index: int) -> str:
+    """Say that the classes of the group of the class with this index exclude each other."""
+    group = label_space.groups[index] if label_space.groups else ""
+    return f"classes of the group {group!r} exclude each other, see classes.csv"
 
 
 def length_problem(path: Path, num_labels: int, num_frames: int, cause: str) -> Problem:
@@ -243,8 +209,9 @@ def length_problem(path: Path, num_labels: int, num_frames: int, cause: str) -> 
     return Problem(path, None, message, fault="labels of another length")
 
 
-def _length_cause(num_labels: int, num_frames: int) -> str:
-    if _is_otherwise_counted(num_labels, num_frames):
+def length_cause(num_labels: int, num_frames: int) -> str:
+    """Return the likely cause of another number of labels than frames."""
+    if is_otherwise_counted(num_labels, num_frames):
         return "another decoder counted otherwise"
     frames_per_label = round(num_frames / max(1, num_labels))
     is_whole = abs(num_frames - num_labels * frames_per_label) <= frames_per_label
@@ -253,7 +220,7 @@ def _length_cause(num_labels: int, num_frames: int) -> str:
     return "they were made at another frame rate or for another video"
 
 
-def _is_otherwise_counted(counted: int, num_frames: int) -> bool:
+def is_otherwise_counted(counted: int, num_frames: int) -> bool:
     """Return whether two counts are of the same video: decoders differ over frames at its start and at its end."""
     difference = abs(counted - num_frames)
     return difference <= MAX_OTHERWISE_COUNTED and 10 * difference <= num_frames
@@ -278,6 +245,12 @@ def class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace,
         indices.append(index or 0)
         if index is None:
             unknown.setdefault(name, []).append(line)
+    joined = {name: unknown.pop(name) for name in [*unknown] if _is_set(name, label_space)}
+    if joined:
+        num_lines = sum(map(len, joined.values()))
+        more = f" (as {num_lines - 1:,} more lines do)" if num_lines > 1 else ""
+        name, lines = next(iter(joined.items()))
+        problems.append(Problem(path, min(lines), f"got {name!r}, several classes{more}: {ASK_WHETHER_INDEPENDENT}"))
     for position, (name, lines) in enumerate(unknown.items()):
         more = f" (on {len(lines)} lines)" if len(lines) > 1 else ""
         is_index = name.isdigit() and not any(known.isdigit() for known in label_space.classes)
@@ -287,3 +260,9 @@ def class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace,
         what = f"unknown class {name!r}" if name else "no class name"
         problems.append(Problem(path, min(lines), what + more + cause))
     return indices
+
+
+def _is_set(text: str, label_space: LabelSpace) -> bool:
+    """Return whether a text joins several names of exclusive classes, as it would be if they overlapped."""
+    names = [name.strip() for name in text.split(SEPARATOR)]
+    return label_space.is_exclusive and len(names) > 1 and all(label_space.index(name) is not None for name in names)

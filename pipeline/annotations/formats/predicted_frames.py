@@ -1,9 +1,13 @@
-"""`<stem>.frames.csv`, which `framescribe label` writes: frame,time_seconds,label,probability; one row per frame."""
+"""`<stem>.frames.csv`, which `framescribe label` writes: frame,time_seconds,label,probability; one row per frame.
+
+Where classes overlap, it has other columns, see `predicted_sets`.
+"""
 
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.formats import predicted_sets
 from pipeline.annotations.formats.base import AnnotationFormat
 from pipeline.annotations.formats.parsing import NamedFrames, frame_number, label_frames, parse_rows, raise_problems
 from pipeline.annotations.label_space import LabelSpace
@@ -12,6 +16,8 @@ from pipeline.annotations.problems import Problem
 
 
 def _read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+    if not label_space.is_exclusive:
+        return predicted_sets.read(path, label_space, num_frames=num_frames)
     problems: list[Problem] = []
     frames = _parse(path, problems)
     labels = label_frames(path, frames, label_space, num_frames=num_frames, problems=problems)
@@ -20,6 +26,8 @@ def _read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.
 
 
 def _class_names(path: Path) -> set[str]:
+    if predicted_sets.has_sets(path):
+        return predicted_sets.class_names(path)
     problems: list[Problem] = []
     names = {name for _, name in _parse(path, problems)}
     raise_problems(problems)

@@ -6,7 +6,9 @@ start,stop,start_seconds,stop_seconds,label,probability. Every labelled frame is
 import math
 from pathlib import Path
 
-from pipeline.annotations.formats.parsing import parse_rows, raise_problems, segment_format
+from pipeline.annotations.formats.parsing import parse_rows, raise_problems
+from pipeline.annotations.formats.segment_rows import segment_format
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import PREDICTED_SEGMENTS_HEADER, SEGMENTS, Span
 from pipeline.annotations.problems import Problem
 
@@ -54,4 +56,10 @@ def _time(path: Path, line: int, name: str, text: str, problems: list[Problem]) 
     return None
 
 
-FORMAT = segment_format(SEGMENTS, PREDICTED_SEGMENTS_HEADER, class_column=4, is_of_data_set=False)
+def _has_length(path: Path, label_space: LabelSpace) -> bool:
+    return label_space.is_exclusive  # where classes overlap, the last frames may have none
+
+
+FORMAT = segment_format(
+    SEGMENTS, PREDICTED_SEGMENTS_HEADER, class_column=4, has_length=_has_length, is_of_data_set=False
+)

@@ -6,7 +6,7 @@ from pipeline.annotations.formats import (
     frame_list,
     predicted_frames,
     predicted_segments,
-    segment_table,
+    table,
     video_labels,
 )
 from pipeline.annotations.formats.base import AnnotationFormat, VideoTable
@@ -15,7 +15,7 @@ from pipeline.annotations.formats.base import AnnotationFormat, VideoTable
 FORMATS: tuple[AnnotationFormat, ...] = (
     predicted_frames.FORMAT,
     predicted_segments.FORMAT,
-    segment_table.FORMAT,
+    table.FORMAT,
     frame_list.FORMAT,
 )
 VIDEO_TABLES: tuple[VideoTable, ...] = (video_labels.FORMAT,)
@@ -37,5 +37,5 @@ def data_set_format_of(path: Path) -> AnnotationFormat | None:
 
 
 def video_table_of(path: Path) -> VideoTable | None:
-    """Return, by its name, the layout of a file that gives each video one class; None where it matches no layout."""
+    """Return, by its name, the layout of a file that gives each video its class; None where it matches no layout."""
     return next((table for table in VIDEO_TABLES if path.name == table.file_name), None)

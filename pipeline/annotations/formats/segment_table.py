@@ -1,6 +1,7 @@
-"""`<stem>.csv`: start,stop,class. The rows are in any order, and frames in no row have no label."""
+"""`<stem>.csv`: start,stop,class. The rows are in any order; for frames in no row, see `segment_rows`."""
 
-from pipeline.annotations.formats.parsing import segment_format
+from pipeline.annotations.formats.base import never
+from pipeline.annotations.formats.segment_rows import segment_format
 from pipeline.annotations.layouts import SEGMENTS_HEADER
 
-FORMAT = segment_format(".csv", SEGMENTS_HEADER, class_column=2, has_length=False)
+FORMAT = segment_format(".csv", SEGMENTS_HEADER, class_column=2, has_length=never)

@@ -1,0 +1,70 @@
+"""Columns of a table that are named after classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.problems import Problem, did_you_mean
+from pipeline.files import canonical
+
+MAX_NAMES = 8  # in one message
+
+
+class CellFaults:
+    """The cells of columns of classes that cannot be read: one problem for all cells of a column with the same text."""
+
+    def __init__(self, path: Path, expected: str) -> None:
+        """Collect the faults of a file.
+
+        Args:
+            path: The file.
+            expected: What the cells should have, for the message.
+        """
+        self._path, self._expected = path, expected
+        self._lines: dict[tuple[str, str], list[int]] = {}  # by the name of the column and the text
+
+    def add(self, line: int, name: str, text: str) -> None:
+        """Add the fault of a cell in the column `name`."""
+        self._lines.setdefault((name, text), []).append(line)
+
+    def problems(self) -> list[Problem]:
+        """Return the problems, each with the first line that has it."""
+        return [
+            Problem(self._path, lines[0], f"got {text!r} for {name!r}{_on(lines)}, expected {self._expected}", "cells")
+            for (name, text), lines in self._lines.items()
+        ]
+
+
+def _on(lines: Sequence[int]) -> str:
+    return f" (on {len(lines):,} lines)" if len(lines) > 1 else ""
+
+
+def find_columns(
+    path: Path, line: int, names: Sequence[str], label_space: LabelSpace, problems: list[Problem]
+) -> list[int]:
+    """Find the column of each class.
+
+    Args:
+        path: The file.
+        line: The line of the header.
+        names: The names of the columns, in any order.
+        label_space: The classes.
+        problems: Columns that are missing, unknown or there twice are appended to it.
+
+    Returns:
+        The index in `names` of each class; those that are missing are left out.
+    """
+    positions: dict[str, int] = {}
+    for position, name in enumerate(names):
+        if label_space.index(name) is None:
+            cause = did_you_mean(name, label_space.classes) if name else ": expected the name of a class"
+            problems.append(Problem(path, line, f"the column {name!r} is no class{cause}", fault="unknown column"))
+        elif canonical(name) in positions:
+            problems.append(Problem(path, line, f"the class {name!r} has two columns: delete one of them"))
+        positions.setdefault(canonical(name), position)
+    missing = [name for name in label_space.classes if canonical(name) not in positions]
+    if missing:
+        shown = ", ".join(map(repr, missing[:MAX_NAMES]))
+        shown += f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
+        problems.append(Problem(path, line, f"there is no column for {shown}: expected one for each class"))
+    return [positions[canonical(name)] for name in label_space.classes if canonical(name) in positions]
