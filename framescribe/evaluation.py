@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pipeline.annotations.problems import Problem
 from pipeline.datasets.scan import scan_dataset
 from pipeline.metrics.folders import evaluate_folders
-from pipeline.metrics.report import Report
+from pipeline.metrics.videos import Report
 
 __all__ = ["DatasetCheck", "check_dataset", "evaluate"]
 

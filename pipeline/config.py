@@ -157,7 +157,7 @@ class Training(Section):
     """Training stops after so many epochs without a better `monitor`. null never stops early."""
     monitor: LabelMonitor
     """The score on the validation split by which the best epoch is chosen. Without a validation split, the last epoch
-    is kept."""
+    is kept. `frame_macro_f1` and `mean_average_precision` are for classes that overlap."""
     device: Literal["auto", "cpu", "cuda"]
     """Where training computes. auto takes CUDA where there is a CUDA device."""
 

@@ -3,11 +3,12 @@
 import json
 import sys
 
-from pipeline.scores import CAPTION_SCORES, LABEL_SCORES
+from pipeline.scores import CAPTION_SCORES, LABEL_SCORES, LABELS
 from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, LABELLER, OUTPUTS, RESULTS
 from pipeline.text.wording import counted, format_table
 
 ROWS = {score.title: score.key for score in LABEL_SCORES if score.in_summary}
+OF_ALL_LABELS = {score.key for score in LABEL_SCORES if score.kinds == LABELS}
 CAPTION_ROWS = {score.title: score.key for score in CAPTION_SCORES if score.in_summary}
 BY_ITSELF = "_without_rnn"
 TITLE, COLUMN = 18, 12  # characters
@@ -43,7 +44,8 @@ def format_scores(metrics: dict[str, dict[str, float]]) -> str:
     for title, name in ROWS.items():
         scores = [metrics[column].get(name) for split in splits for column in (split, f"{split}{BY_ITSELF}")]
         cells = ["-" if score is None else f"{score:.1f}" for score in scores]  # "-": not defined
-        rows.append([title, *cells])
+        if name in OF_ALL_LABELS or any(score is not None for score in scores):
+            rows.append([title, *cells])
     return format_table(rows, widths=[TITLE, *[COLUMN] * (2 * len(splits))], num_headers=2)
 
 

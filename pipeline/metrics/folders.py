@@ -17,7 +17,8 @@ from pipeline.annotations.read import class_names_in, read_predicted
 from pipeline.annotations.segments import frames_in_no_row, frames_of_video
 from pipeline.errors import InputError
 from pipeline.files import canonical, is_dangling, is_hidden, leads_out
-from pipeline.metrics.report import Report, evaluate
+from pipeline.metrics.report import evaluate
+from pipeline.metrics.videos import Report
 
 NO_LABELS = frozenset({CLASSES, CLASSES_WITH_GROUPS, SCORED, DECODE_REPORT})  # lie beside them
 

@@ -72,16 +72,22 @@ def accuracy(confusion: np.ndarray, *, background: int | None = None) -> float |
 
 def class_scores(confusion: np.ndarray) -> list[ClassScores]:
     """Compute precision, recall, F1 and support of each of the K classes of a confusion matrix [K, K]."""
-    right = confusion.diagonal().tolist()
-    support, num_predicted = confusion.sum(axis=1).tolist(), confusion.sum(axis=0).tolist()
-    scores = []
-    for hits, num_true, num_claimed in zip(right, support, num_predicted, strict=True):
-        if num_true + num_claimed == 0:
-            scores.append(ClassScores(None, None, None, 0))
-            continue
-        precision, recall = 100.0 * hits / max(num_claimed, 1), 100.0 * hits / max(num_true, 1)
-        scores.append(ClassScores(precision, recall, 200.0 * hits / (num_true + num_claimed), num_true))
-    return scores
+    counts = (confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0))
+    return [scores_of_counts(*of_class) for of_class in zip(*(count.tolist() for count in counts), strict=True)]
+
+
+def scores_of_counts(num_right: int, num_true: int, num_predicted: int) -> ClassScores:
+    """Compute precision, recall, F1 and support.
+
+    Args:
+        num_right: The number of frames that have the class and are predicted so.
+        num_true: The number of frames that have the class.
+        num_predicted: The number of frames that are predicted so.
+    """
+    if num_true + num_predicted == 0:
+        return ClassScores(None, None, None, 0)
+    precision, recall = 100.0 * num_right / max(num_predicted, 1), 100.0 * num_right / max(num_true, 1)
+    return ClassScores(precision, recall, 200.0 * num_right / (num_true + num_predicted), num_true)
 
 
 def macro_f1(confusion: np.ndarray, *, background: int | None = None) -> float | None:

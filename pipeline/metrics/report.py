@@ -1,7 +1,8 @@
 """All scores of a set of videos as one plain dictionary, for JSON files, trackers and a terminal.
 
-T frames, K classes. The scores and their conventions are those of `frames` and `segments`: percentages, 100 being
-perfect, None where a score is not defined. A report holds only dict, list, str, int, float and None:
+T frames, K classes. The scores and their conventions are those of `frames` and `segments`, and of `overlapping` where
+classes overlap: percentages, 100 being perfect, None where a score is not defined. A report holds only dict, list, str,
+int, float and None:
 
     num_videos, num_frames (labelled ones), background (its name or None)
     frames               {"accuracy": pair, "macro_f1": pair}
@@ -13,84 +14,61 @@ perfect, None where a score is not defined. A report holds only dict, list, str,
     videos               {stem: {"num_frames", "frames", "segments", "without_background"}}, a score for each pair
 
 A pair is {"pooled": all videos counted as one, "per_video": the mean of the videos' scores}.
+
+Where classes overlap, a report also has, in the same places,
+
+    frames               "macro_precision", "macro_recall", "micro_f1", "micro_precision", "micro_recall"
+    mean_average_precision  pair; beside "frames" and "segments"
+    classes              "scored_frames" (those in which it is known), "average_precision", "edit", "f1_at_10",
+                         "f1_at_25", "f1_at_50", "calibration_error"
+    co_occurrence        in place of confusion: {"truth": [K][K], "predicted": [K][K]} frames that have both classes
 """
 
 import csv
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.metrics import frames, segments
-from pipeline.scores import IOU_PERCENTS, LABEL_SCORES
+from pipeline.metrics import exclusive, overlapping
+from pipeline.metrics.videos import Report
+from pipeline.scores import LABEL_SCORES
 from pipeline.text import wording
 
-Report = dict[str, Any]
 MAX_NAMES = 8  # in the line about classes that are never predicted
+# The scores of a class that are shown: their keys, and how they are called in tables.
+TABLE_COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1"}
+OVERLAPPING_TABLE_COLUMNS = {"average_precision": "AP", "edit": "edit", "f1_at_50": "F1@50"}
+OVERLAPPING_FILE_COLUMNS = ("average_precision", "edit", "f1_at_10", "f1_at_25", "f1_at_50", "calibration_error")
 
 
 def evaluate(
     truth: Mapping[str, np.ndarray],
     predicted: Mapping[str, np.ndarray],
     label_space: LabelSpace,
+    probabilities: Mapping[str, np.ndarray] | None = None,
 ) -> Report:
     """Score predicted labels against true ones.
 
     Args:
-        truth: int64 [T], the true labels of each video, by its stem.
-        predicted: int64 [T], the predicted labels likewise.
+        truth: The true labels of each video, by its stem: int64 [T], or int8 [T, K] where classes overlap.
+        predicted: The predicted labels likewise.
         label_space: The classes of both.
+        probabilities: float [T, K], the predicted probability of each class likewise. They are used where classes
+            overlap. None leaves the scores that need them undefined.
 
     Returns:
         The report, whose layout is at the top of this file. Videos without a labelled frame are not in it.
 
     Raises:
-        InputError: Videos are only on one side, differ in length, have a labelled frame that is not predicted, or an
-            index that is not a class (the message names all of them); or no frame is labelled at all.
+        InputError: Videos are only on one side, differ in length, have a labelled frame that is not predicted, or a
+            label that is not valid (the message names all of them); or no frame is labelled at all.
     """
-    _check_videos(truth, predicted, label_space)
-    stems = [stem for stem in sorted(truth) if label_space.is_labelled(truth[stem]).any()]
-    if not stems:
-        raise InputError(f"not one frame of the {len(truth)} videos is labelled, so there is nothing to evaluate")
-    pairs = [(truth[stem], predicted[stem]) for stem in stems]
-    counts = [frames.confusion_matrix(*pair, label_space) for pair in pairs]
-    confusion = np.sum(counts, axis=0)
-    with_background = _scores(pairs, counts, label_space, background=None)
-    without_background = None
-    if label_space.background is not None:
-        without_background = _scores(pairs, counts, label_space, background=label_space.background_index)
-    num_segments = Counter(s.class_index for pair in pairs for s in segments.scored_segments(*pair, label_space)[0])
-    of_classes = {
-        name: score._asdict() | {"segments": num_segments[index]}
-        for index, (name, score) in enumerate(zip(label_space.classes, frames.class_scores(confusion), strict=True))
-    }
-    return {
-        "num_videos": len(stems),
-        "num_frames": int(confusion.sum()),
-        "background": label_space.background,
-        **_summary(with_background),
-        "without_background": without_background and _summary(without_background),
-        "classes": of_classes,
-        "never_predicted": [
-            name
-            for name, column in zip(label_space.classes, confusion.T, strict=True)
-            if of_classes[name]["support"] and not column.any()
-        ],
-        "confusion": confusion.tolist(),
-        "videos": {
-            stem: {
-                "num_frames": int(counts[i].sum()),
-                **_of_video(with_background, i),
-                "without_background": without_background and _of_video(without_background, i),
-            }
-            for i, stem in enumerate(stems)
-        },
-    }
+    if label_space.is_exclusive:
+        return exclusive.evaluate(truth, predicted, label_space)
+    return overlapping.evaluate(truth, predicted, label_space, probabilities)
 
 
 def flatten(report: Report) -> dict[str, float]:
@@ -98,7 +76,9 @@ def flatten(report: Report) -> dict[str, float]:
 
     The names are frame_accuracy_pooled, frame_accuracy_per_video, frame_macro_f1_..., edit_..., f1_at_10_...,
     f1_at_25_..., f1_at_50_..., the same with _without_background at the end, classes_never_predicted (their number),
-    class_f1/<name> and, of classes that have support, class_recall/<name>.
+    class_f1/<name> and, of classes that have support, class_recall/<name>. Where classes overlap, they are also
+    frame_macro_precision_..., frame_macro_recall_..., frame_micro_f1_..., frame_micro_precision_...,
+    frame_micro_recall_..., mean_average_precision_... and class_average_precision/<name>.
     """
     flat: dict[str, float | None] = {}
     for part, ending in ((report, ""), (report["without_background"], "_without_background")):
@@ -108,6 +88,9 @@ def flatten(report: Report) -> dict[str, float]:
     flat |= {f"class_f1/{name}": scores["f1"] for name, scores in report["classes"].items()}
     flat |= {
         f"class_recall/{name}": scores["recall"] for name, scores in report["classes"].items() if scores["support"]
+    }
+    flat |= {
+        f"class_average_precision/{name}": scores.get("average_precision") for name, scores in report["classes"].items()
     }
     return {name: score for name, score in flat.items() if score is not None}
 
@@ -150,11 +133,16 @@ def _left_out(report: Report) -> str:
 
 def _class_table(report: Report) -> str:
     width = max(16, *(len(name) for name in report["classes"]))
-    rows = [["class", "precision", "recall", "F1", "frames", "segments"]]
+    columns = TABLE_COLUMNS | (OVERLAPPING_TABLE_COLUMNS if _is_of_overlapping(report) else {})
+    rows = [["class", *columns.values(), "frames", "segments"]]
     for name, scores in report["classes"].items():
-        cells = [_cell(scores[key]) for key in ("precision", "recall", "f1")]
+        cells = [_cell(scores[key]) for key in columns]
         rows.append([name, *cells, f"{scores['support']:,}", f"{scores['segments']:,}"])
-    return wording.format_table(rows, widths=[width, 12, 10, 10, 11, 11])
+    return wording.format_table(rows, widths=[width, 12, *[10] * (len(columns) - 1), 11, 11])
+
+
+def _is_of_overlapping(report: Report) -> bool:
+    return "co_occurrence" in report
 
 
 def never_predicted(report: Report) -> str:
@@ -175,97 +163,22 @@ def write_class_table(report: Report, path: Path) -> None:
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["class", "frames", "segments", "precision", "recall", "f1", "never_predicted"])
+        columns = [*TABLE_COLUMNS, *(OVERLAPPING_FILE_COLUMNS if _is_of_overlapping(report) else ())]
+        counts = ["scored_frames"] if _is_of_overlapping(report) else []
+        writer.writerow(["class", "frames", "segments", *counts, *columns, "never_predicted"])
         for name, scores in report["classes"].items():
-            cells = ["" if scores[key] is None else f"{scores[key]:.2f}" for key in ("precision", "recall", "f1")]
+            cells = ["" if scores[key] is None else f"{scores[key]:.2f}" for key in columns]
             is_never = "yes" if name in report["never_predicted"] else ""
-            writer.writerow([name, scores["support"], scores["segments"], *cells, is_never])
-
-
-def _check_videos(
-    truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], label_space: LabelSpace
-) -> None:
-    problems = []
-    for stems, side in ((set(truth) - set(predicted), "prediction"), (set(predicted) - set(truth), "truth")):
-        if stems:
-            problems.append(f"no {side} for {len(stems)} of the videos: {', '.join(sorted(stems))}")
-    for stem in sorted(set(truth) & set(predicted)):
-        true, claimed = truth[stem], predicted[stem]
-        if true.shape != claimed.shape:
-            cause = "they are of different videos or frame rates"
-            problems.append(f"got {len(claimed)} predicted labels for {len(true)} true ones of {stem}: {cause}")
-            continue
-        claimed = claimed[label_space.is_labelled(true)]
-        is_missing = ~label_space.is_labelled(claimed)
-        if is_missing.any():
-            missing = f"{is_missing.sum()} of {len(claimed)} labelled frames"
-            problems.append(
-                f"{missing} of {stem} have no prediction: give them a class, for example a background class"
-            )
-        try:
-            label_space.check(np.concatenate([true, claimed]))
-        except ValueError as error:
-            problems.append(f"{stem}: {error}")
-    if problems:
-        raise InputError("\n".join(problems))
-
-
-def _scores(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
-    counts: Sequence[np.ndarray],
-    label_space: LabelSpace,
-    *,
-    background: int | None,
-) -> dict[str, tuple[float | None, list[float | None]]]:
-    """Compute each score, by its flat name: of all videos pooled, and of each video."""
-    confusion = np.sum(counts, axis=0)
-    both = [segments.scored_segments(*pair, label_space, background=background) for pair in pairs]
-    edits = [segments.count_edits(*video) for video in both]
-    scores: dict[str, tuple[float | None, list[float | None]]] = {
-        "frame_accuracy": (
-            frames.accuracy(confusion, background=background),
-            [frames.accuracy(count, background=background) for count in counts],
-        ),
-        "frame_macro_f1": (
-            frames.macro_f1(confusion, background=background),
-            [frames.macro_f1(count, background=background) for count in counts],
-        ),
-        "edit": (segments.edit_score(segments.total_edits(edits)), [segments.edit_score(count) for count in edits]),
-    }
-    for percent in IOU_PERCENTS:
-        matches = [segments.count_matches(*video, min_iou=percent / 100) for video in both]
-        pooled = segments.f1_score(segments.total_matches(matches))
-        scores[f"f1_at_{percent}"] = (pooled, [segments.f1_score(count) for count in matches])
-    return scores
-
-
-def _nested(scores: Mapping[str, Any]) -> Report:
-    return {
-        "frames": {"accuracy": scores["frame_accuracy"], "macro_f1": scores["frame_macro_f1"]},
-        "segments": {
-            "edit": scores["edit"],
-            "f1": {str(percent): scores[f"f1_at_{percent}"] for percent in IOU_PERCENTS},
-        },
-    }
-
-
-def _summary(scores: Mapping[str, tuple[float | None, list[float | None]]]) -> Report:
-    pairs = {}
-    for name, (pooled, of_videos) in scores.items():
-        defined = [score for score in of_videos if score is not None]
-        pairs[name] = {"pooled": pooled, "per_video": sum(defined) / len(defined) if defined else None}
-    return _nested(pairs)
-
-
-def _of_video(scores: Mapping[str, tuple[float | None, list[float | None]]], video_index: int) -> Report:
-    return _nested({name: of_videos[video_index] for name, (_, of_videos) in scores.items()})
+            of_frames = [scores[key] for key in ("support", "segments", *counts)]
+            writer.writerow([name, *of_frames, *cells, is_never])
 
 
 def _named_pairs(part: Report) -> list[tuple[str, dict[str, float | None]]]:
     """Return (flat name, {"pooled", "per_video"}) of each score of a report, or of its `without_background`."""
     frame_pairs = [(f"frame_{name}", pair) for name, pair in part["frames"].items()]
     f1_pairs = [(f"f1_at_{percent}", pair) for percent, pair in part["segments"]["f1"].items()]
-    return [*frame_pairs, ("edit", part["segments"]["edit"]), *f1_pairs]
+    others = [(name, part[name]) for name in ("mean_average_precision",) if name in part]
+    return [*frame_pairs, *others, ("edit", part["segments"]["edit"]), *f1_pairs]
 
 
 def _cell(score: float | None) -> str:

@@ -22,7 +22,8 @@ from pipeline.files import replacing
 from pipeline.labelling.model import Model
 from pipeline.labelling.video import VideoLabels, label_video, postprocess
 from pipeline.metrics.calibration import calibration_error
-from pipeline.metrics.report import Report, evaluate, flatten, never_predicted, write_class_table
+from pipeline.metrics.report import evaluate, flatten, never_predicted, write_class_table
+from pipeline.metrics.videos import Report
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, PREPARED, RESULTS
 from pipeline.tracking import store

@@ -30,7 +30,7 @@ from pipeline.training.labeller_learner import Learner, ParameterGroups
 from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.losses import balanced_class_weights
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
-from pipeline.training.tuning import Split, watched_scores
+from pipeline.training.tuning import Split, check_monitor, watched_scores
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the maximum size of the batch on which gradients are diagnosed
 DRAWN_EPOCHS = 6
@@ -50,6 +50,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         out: The checkpoint folder.
         name: The kind of model, such as labeller or baseline. The name of the run begins with it.
     """
+    check_monitor(params.training.monitor, training_data.manifest.label_space)
     shortest_is_tuned = params.labeller.min_segment_frames == "auto"
     params = _with_lengths_in_frames(params, training_data)
     device = choose_device(params.training.device)

@@ -11,12 +11,14 @@ import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import median_segment_frames
+from pipeline.errors import InputError
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import fit_temperature
-from pipeline.scores import LABEL_SCORES, monitored
+from pipeline.scores import LABEL_SCORES, LOSS, kind_of_labels, monitored
 
 MAX_CANDIDATES = 16
+RANKING = "mean_average_precision"  # the score that needs probabilities
 
 
 class Split(NamedTuple):
@@ -67,22 +69,48 @@ class Split(NamedTuple):
 
 
 def watched_scores(
-    truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], label_space: LabelSpace
+    truth: Mapping[str, np.ndarray],
+    predicted: Mapping[str, np.ndarray],
+    label_space: LabelSpace,
+    probabilities: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, float]:
     """Compute the monitored scores, pooled over videos; those of segments are without the background.
 
     Args:
-        truth: int64 [T], the true labels of each video, by its stem.
-        predicted: int64 [T], the predicted labels likewise.
+        truth: The true labels of each video, by its stem: int64 [T], or int8 [T, K] where classes overlap.
+        predicted: The predicted labels likewise.
         label_space: The classes.
+        probabilities: [T, K], the probability of each class likewise. Without them, the mean average precision is left
+            out.
 
     Returns:
         The scores by name, in percent.
     """
-    scores = flatten(evaluate(truth, predicted, label_space))
+    scores = flatten(evaluate(truth, predicted, label_space, probabilities))
     suffix = "_without_background" if label_space.background else ""
-    nothing = 100.0  # undefined: there is no segment to find, and none was found
-    return {
-        score.name: scores.get(f"{score.name}_pooled{suffix if score.of == 'segments' else ''}", nothing)
-        for score in monitored(LABEL_SCORES)
+    nothing = 100.0  # undefined: there is nothing to find, and nothing was found
+    names = {
+        score.name: f"{score.name}_pooled{suffix if score.of == 'segments' else ''}"
+        for score in monitored(LABEL_SCORES, kind_of_labels(label_space.is_exclusive))
+        if score.name != RANKING or probabilities is not None
     }
+    return {name: scores.get(key, nothing) for name, key in names.items()}
+
+
+def check_monitor(monitor: str, label_space: LabelSpace) -> None:
+    """Check that training computes the score by which it is told to choose the best epoch.
+
+    Args:
+        monitor: The setting `monitor`.
+        label_space: The classes.
+
+    Raises:
+        InputError: The score is not computed for labels of this kind.
+    """
+    kind = kind_of_labels(label_space.is_exclusive)
+    names = (LOSS, *(score.name for score in monitored(LABEL_SCORES, kind)))
+    if monitor not in names:
+        raise InputError(
+            f"the setting monitor is {monitor}, which training does not compute where classes are {kind}:"
+            f" expected one of {', '.join(names)}"
+        )

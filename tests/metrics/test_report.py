@@ -146,3 +146,34 @@ def test_all_bad_videos_are_named_in_one_error():
 def test_truth_without_labels_is_refused():
     with pytest.raises(InputError, match="not one frame of the 1 videos is labelled"):
         evaluate({"c": TRUTH["c"]}, {"c": PREDICTED["c"]}, SPACE)
+
+
+@pytest.fixture
+def overlapping_report():
+    """A report of two classes that overlap; the background is never predicted."""
+    truth = {"a": np.array([[1, 0], [1, 1], [0, 1], [0, -100]], dtype=np.int8)}
+    predicted = {"a": np.array([[0, 0], [0, 1], [0, 1], [0, 1]], dtype=np.int8)}
+    probabilities = {"a": np.array([[0.4, 0.1], [0.2, 0.9], [0.3, 0.8], [0.1, 0.7]])}
+    return evaluate(truth, predicted, LabelSpace.independent(("eats", "rears"), "eats"), probabilities)
+
+
+def test_the_table_of_overlapping_classes_has_average_precision_and_scores_of_bouts(overlapping_report):
+    head, scores, by_class, swallowed = (part.split("\n") for part in format_table(overlapping_report).split("\n\n"))
+    assert head == ["videos 1   labelled frames 4   classes 2"]
+    assert len({len(line) for line in scores}) == len({len(line) for line in by_class}) == 1
+    assert ["mean", "AP", "91.7", "91.7", "100.0", "100.0"] in [line.split() for line in scores]
+    assert by_class[0].split() == ["class", "precision", "recall", "F1", "AP", "edit", "F1@50", "frames", "segments"]
+    assert by_class[2].split() == ["eats", "0.0", "0.0", "0.0", "83.3", "0.0", "0.0", "2", "1"]
+    assert swallowed == ["never predicted, though in the truth: eats (2 frames)"]
+    assert flatten(overlapping_report)["class_average_precision/eats"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+
+
+def test_the_file_of_overlapping_classes_has_the_values_of_the_report(overlapping_report, tmp_path):
+    write_class_table(overlapping_report, tmp_path / "classes.csv")
+    with (tmp_path / "classes.csv").open(newline="") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    counts = {key: rows["rears"][key] for key in ("frames", "segments", "scored_frames")}
+    assert counts == {"frames": "2", "segments": "1", "scored_frames": "3"}
+    for key in ("precision", "f1", "average_precision", "edit", "f1_at_10", "f1_at_50", "calibration_error"):
+        assert float(rows["eats"][key]) == pytest.approx(overlapping_report["classes"]["eats"][key], abs=0.005)
+    assert [row["never_predicted"] for row in rows.values()] == ["yes", ""]

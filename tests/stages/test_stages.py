@@ -262,7 +262,7 @@ def test_a_stage_run_as_a_process_prints_the_problem(workspace):
 
 
 def test_the_table_of_scores_has_aligned_columns():
-    scores = dict.fromkeys(summary.ROWS.values(), 81.25)
+    scores = dict.fromkeys(summary.OF_ALL_LABELS, 81.25)
     alone = {name: value / 2 for name, value in scores.items() if name != "edit_per_video"}
     one = summary.format_scores({"test": scores, "test_without_rnn": alone}).splitlines()
     assert one[0].split() == ["percent", "test", "videos"]
@@ -275,6 +275,14 @@ def test_the_table_of_scores_has_aligned_columns():
     assert {len(line) for line in two} == {66}
     assert "val videos" in two[0]
     assert "test videos" in two[0]
+
+
+def test_the_table_of_scores_has_the_mean_average_precision_where_classes_overlap():
+    scores = dict.fromkeys(summary.ROWS.values(), 81.25)
+    rows = [line.split() for line in summary.format_scores({"test": scores, "test_without_rnn": {}}).splitlines()]
+    assert ["mean", "AP", "81.2", "-"] in rows
+    del scores["mean_average_precision_pooled"]
+    assert "mean AP" not in summary.format_scores({"test": scores, "test_without_rnn": scores})
 
 
 def test_the_summary_names_only_classes_that_the_labeller_never_predicts():
