@@ -60,6 +60,7 @@ def evaluate(
     predicted: str | os.PathLike[str],
     *,
     background: str | None = None,
+    independent: bool = False,
     follow_links: bool = False,
 ) -> Report:
     """Score predicted labels against true ones, as `framescribe evaluate` does.
@@ -68,11 +69,13 @@ def evaluate(
         truth: A folder of true label files, or a labels.csv with one class per video.
         predicted: A folder of label files that `framescribe label` or `label_folder` wrote.
         background: A class that is left out of the segment scores when they are computed a second time.
+        independent: Whether any of the classes may overlap, also where a classes.txt says no more than their names.
         follow_links: Whether files are read that are links out of their folder.
 
     Returns:
         A nested dict of scores in percent: of all frames and segments, of each class and of each video. A video whose
         labels cannot be read or do not fit its truth is in `not_scored`, and `failures` has a sentence on each problem;
+        `without_prediction` and `without_truth` name the videos that have labels on one side only;
         `frames_without_prediction` counts, by video, the frames that could not be decoded and are left out.
 
     Raises:
@@ -84,4 +87,6 @@ def evaluate(
         >>> scores["frames"]["accuracy"]["pooled"]
         100.0
     """
-    return evaluate_folders(Path(truth), Path(predicted), background=background, follow_links=follow_links)
+    return evaluate_folders(
+        Path(truth), Path(predicted), background=background, independent=independent, follow_links=follow_links
+    )

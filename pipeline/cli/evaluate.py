@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from pipeline.cli.console import EXIT_SOME_FAILED, Commands, add_command
 
@@ -13,11 +14,17 @@ TEXT = """
 Score predicted labels against true ones: frame accuracy, edit score and F1 of the segments, and each class.
 Frames that could not be decoded have no label and are left out. A video whose labels cannot be read or do not fit its
 truth is named with the cause, and the others are scored.
+
+With --agreement, compare the labels of two annotators, neither of which is the truth: Cohen's kappa and F1 of each
+class, and the share of frames on which both agree.
 """
 END = """
-exit code: 0, all videos with labels on both sides were scored; 1, some could not be; 2, the call was refused
+exit code: 0, all videos with labels on both sides were scored, and those with labels on one side only are named;
+1, some with labels on both sides could not be scored; 2, the call was refused
 
-example: framescribe evaluate --truth mice/labels --predicted labels/ --background resting
+examples:
+  framescribe evaluate --truth mice/labels --predicted labels/ --background resting
+  framescribe evaluate --agreement annotator_1/ annotator_2/
 """
 
 
@@ -26,14 +33,23 @@ def add(commands: Commands) -> None:
     evaluate = add_command(commands, "evaluate", "score predicted labels against true ones", TEXT, END)
     evaluate.add_argument(
         "--truth",
-        required=True,
         type=Path,
         metavar="DIR|FILE",
         help="true labels, such as DATASET/labels or DATASET/labels.csv",
     )
-    evaluate.add_argument("--predicted", required=True, type=Path, metavar="DIR", help="what `framescribe label` wrote")
+    evaluate.add_argument("--predicted", type=Path, metavar="DIR", help="what `framescribe label` wrote")
     evaluate.add_argument(
-        "--background", metavar="NAME", help="score a second time with this class left out of edit and F1"
+        "--agreement",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="label files of two annotators instead: two folders of files with the same stems, or two files",
+    )
+    evaluate.add_argument("--background", metavar="NAME", help="score a second time with this class left out")
+    evaluate.add_argument(
+        "--independent",
+        action="store_true",
+        help="any classes may overlap, also where the list of classes does not say so",
     )
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report there")
     evaluate.add_argument(
@@ -43,21 +59,56 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Score the labels, print the table, and return the exit code."""
+    """Score the labels, print the tables, and return the exit code."""
+    from pipeline.errors import InputError
     from pipeline.files import replacing
+
+    if options.agreement and (options.truth or options.predicted or options.background):
+        raise InputError("--agreement has no truth: expected it without --truth, --predicted and --background")
+    if not options.agreement and not (options.truth and options.predicted):
+        raise InputError("expected --truth and --predicted, or --agreement with the labels of two annotators")
+    report, table, failed = _compare(options) if options.agreement else _score(options)
+    for failure in report["failures"]:
+        print(f"not scored: {failure}", file=sys.stderr)
+    print(table)
+    if options.json:
+        with replacing(options.json) as path:
+            path.write_text(json.dumps(report, indent=1) + "\n")
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def _score(options: argparse.Namespace) -> tuple[dict[str, Any], str, list[str]]:
+    """Score predicted labels: the report, the table, and the videos that could not be scored."""
     from pipeline.metrics.folders import evaluate_folders
     from pipeline.metrics.report import format_table
 
     report = evaluate_folders(
-        options.truth, options.predicted, background=options.background, follow_links=options.follow_links
+        options.truth,
+        options.predicted,
+        background=options.background,
+        independent=options.independent,
+        follow_links=options.follow_links,
     )
-    if skipped := report["without_prediction"]:
-        shown = ", ".join(skipped[:MAX_NAMES]) + (f" and {len(skipped) - MAX_NAMES} more" * (len(skipped) > MAX_NAMES))
-        print(f"not scored, as {options.predicted} has no labels for them: {shown}\n", file=sys.stderr)
-    for failure in report["failures"]:
-        print(f"not scored: {failure}", file=sys.stderr)
-    print(format_table(report))
-    if options.json:
-        with replacing(options.json) as path:
-            path.write_text(json.dumps(report, indent=1) + "\n")
-    return EXIT_SOME_FAILED if report["not_scored"] else 0
+    _name_skipped(report["without_prediction"], options.predicted)
+    _name_skipped(report["without_truth"], options.truth)
+    return report, format_table(report), report["not_scored"]
+
+
+def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str, list[str]]:
+    """Compare two annotators: the report, the tables, and the videos that could not be compared."""
+    from pipeline.metrics.agreement import format_agreement
+    from pipeline.metrics.folders import agreement_of
+
+    first, second = options.agreement
+    report = agreement_of(first, second, independent=options.independent, follow_links=options.follow_links)
+    _name_skipped(report["only_first"], second)
+    _name_skipped(report["only_second"], first)
+    return report, format_agreement(report), report["not_compared"]
+
+
+def _name_skipped(stems: list[str], folder: Path) -> None:
+    """Name the videos that have labels on the other side only."""
+    if stems:
+        more = f" and {len(stems) - MAX_NAMES} more" if len(stems) > MAX_NAMES else ""
+        shown = ", ".join(stems[:MAX_NAMES]) + more
+        print(f"not scored, as {folder} has no labels for them: {shown}\n", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Pictures of results: timelines of labels, confusion matrices, training curves, gradients, attention.
+"""Pictures of results: timelines of labels, training curves, gradients, attention; `matrices` has those of counts.
 
 Every function returns a matplotlib Figure and keeps no state (no pyplot, no window), so it runs in any thread and
 without a display. Save a figure with `figure.savefig(path)`.
@@ -64,7 +64,7 @@ def plot_timeline(
     handles.append(Patch(facecolor=WRONG, label="wrong frames"))
     num_legend_rows = -(-len(handles) // LEGEND_COLUMNS)
 
-    figure = _figure(TIMELINE_WIDTH, 0.34 * len(rows) + 0.75 + 0.18 * num_legend_rows + 0.9)
+    figure = empty_figure(TIMELINE_WIDTH, 0.34 * len(rows) + 0.75 + 0.18 * num_legend_rows + 0.9)
     row_axes, probability_axes = figure.subplots(2, 1, sharex=True, height_ratios=[0.34 * len(rows), 0.75])
     edges = _frame_edges(len(truth), times)
     for row_index, (name, labels) in enumerate(rows.items()):
@@ -79,42 +79,6 @@ def plot_timeline(
     _label_time(probability_axes, seconds=None if times is None else edges[-1] - edges[0])
     figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=8,
                   handlelength=1.1, handleheight=1.0, columnspacing=1.5)  # fmt: skip
-    return figure
-
-
-def plot_confusion(matrix: np.ndarray, label_space: LabelSpace) -> Figure:
-    """Plot a confusion matrix; the colour is the share of the row.
-
-    With up to 25 classes, each cell that is not 0 shows its number of frames.
-
-    Args:
-        matrix: [K, K], numbers of frames; a row for each true class, a column for each predicted class.
-        label_space: The classes.
-    """
-    num_classes, classes = label_space.num_classes, label_space.classes
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    cell = min(0.46, max(0.17, 7.5 / num_classes))  # inches
-    font_size = min(9.0, cell * 40)
-    names = font_size / 72 * 0.55 * max(len(name) for name in classes)
-    figure = _figure(cell * num_classes + names + 1.4, cell * num_classes + names + 0.5)
-    axes = figure.subplots()
-    picture = axes.imshow(shares, cmap=SHARE_COLORS, vmin=0, vmax=1)
-    axes.set_xticks(range(num_classes), list(classes), rotation=90, fontsize=font_size)
-    axes.set_yticks(range(num_classes), list(classes), fontsize=font_size)
-    axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=GRID, linewidth=0.6)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_color(FAINT)
-    axes.set(xlabel="predicted", ylabel="truth")
-    for row, column in zip(*np.nonzero(matrix), strict=True) if num_classes <= 25 else ():
-        color = "white" if shares[row, column] > 0.5 else INK
-        count = _short_count(int(matrix[row, column]))
-        axes.text(column, row, count, ha="center", va="center", color=color, fontsize=font_size * 0.8)
-    bar = figure.colorbar(picture, ax=axes, fraction=0.05, aspect=30, pad=0.02)
-    bar.set_label("share of the true class's frames", fontsize=8)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.outline.set_visible(False)
     return figure
 
 
@@ -135,7 +99,7 @@ def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: in
         panel = ("loss" if name.endswith("loss") else "score (%)") if of_split else name.replace("_", " ")
         panels.setdefault(panel, []).append(name)
     panels = {panel: names for panel, names in panels.items() if names}
-    figure = _figure(3.6 * max(len(panels), 1), 2.9)
+    figure = empty_figure(3.6 * max(len(panels), 1), 2.9)
     all_axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
     for axes, (panel, names) in zip(all_axes, panels.items(), strict=False):
         if best_epoch is not None:
@@ -168,7 +132,7 @@ def plot_gradients(norms: Mapping[int, np.ndarray], radii: np.ndarray, gates: Se
         gates: The names of the G gates.
     """
     num_layers, num_directions = radii.shape[1:3]
-    figure = _figure(3.6 * (num_layers + 1), 2.9 * num_directions)
+    figure = empty_figure(3.6 * (num_layers + 1), 2.9 * num_directions)
     all_axes = figure.subplots(num_directions, num_layers + 1, squeeze=False).tolist()
     shades = SHARE_COLORS(np.linspace(0.35, 1, len(norms)))
     for direction, layer in np.ndindex(num_directions, num_layers):
@@ -226,7 +190,7 @@ def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarr
     """
     columns = min(ATTENTION_COLUMNS, len(words) + 1)
     num_rows = -(-(len(words) + 1) // columns)
-    figure = _figure(1.45 * columns, 1.45 * num_rows * pixels.shape[0] / pixels.shape[1] + 0.45 * num_rows + 0.4)
+    figure = empty_figure(1.45 * columns, 1.45 * num_rows * pixels.shape[0] / pixels.shape[1] + 0.45 * num_rows + 0.4)
     panels = figure.subplots(num_rows, columns, squeeze=False).flatten()
     height, width = pixels.shape[:2]
     for axes in panels:
@@ -250,7 +214,7 @@ def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarr
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def empty_figure(width: float, height: float) -> Figure:
     """Make an empty white figure, with sizes in inches, in the style that all pictures share."""
     return Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
 
@@ -318,12 +282,3 @@ def _draw_probability(axes: Axes, probability: np.ndarray, wrong: np.ndarray, *,
 
 def _luminance(color: tuple[float, float, float]) -> float:
     return float(np.dot([0.299, 0.587, 0.114], color))
-
-
-def _short_count(count: int) -> str:
-    """Format a number so that it fits into a cell: 950, 1.2k, 35k, 1.2M."""
-    for unit, size in (("M", 1_000_000), ("k", 1_000)):
-        if count >= size:
-            scaled = count / size
-            return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
-    return str(count)

@@ -3,7 +3,7 @@
 N frames. The expected calibration error of Guo et al. 2017 (arXiv 1706.04599), section 2, is in percent, and 0 is
 perfect. Frames are put into NUM_BINS bins of equal width by the probability of their label. In each bin the share of
 right labels is compared with the mean probability, and the differences are averaged, weighted by how many frames a bin
-holds.
+holds. Where classes overlap, it is the probability of a class, and the share of frames that have the class.
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ def calibration_error(probabilities: np.ndarray, correct: np.ndarray) -> float |
     """Compute the expected calibration error.
 
     Args:
-        probabilities: [N], of the labels that were given.
-        correct: bool [N], whether these labels are right.
+        probabilities: [N], of the labels that were given; or of a class that may overlap others.
+        correct: bool [N], whether these labels are right; or whether the class is there.
 
     Returns:
         The error in percent; None where there is no frame.

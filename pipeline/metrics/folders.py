@@ -1,51 +1,67 @@
-"""`framescribe evaluate`: score a folder of predicted labels against a folder of true ones."""
+"""`framescribe evaluate`: score a folder of predicted labels against true ones, or compare two annotators.
+
+T frames, K classes.
+"""
 
 import csv
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
 from pipeline.annotations.formats import registry
-from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SCORED
-from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines, without_content
-from pipeline.annotations.read import class_names_in, read_predicted
-from pipeline.annotations.segments import frames_in_no_row, frames_of_video
+from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, SEGMENTS
+from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines
+from pipeline.annotations.segments import frames_of_video
 from pipeline.errors import InputError
-from pipeline.files import canonical, is_dangling, is_hidden, leads_out
+from pipeline.files import canonical
+from pipeline.metrics.agreement import compare_annotators
+from pipeline.metrics.label_files import (
+    LabelReader,
+    Scored,
+    elsewhere,
+    find_label_files,
+    find_label_space,
+    is_elsewhere,
+    other_length,
+)
 from pipeline.metrics.report import evaluate
 from pipeline.metrics.videos import Report
 
-NO_LABELS = frozenset({CLASSES, CLASSES_WITH_GROUPS, SCORED, DECODE_REPORT})  # lie beside them
-
 
 def evaluate_folders(
-    truth: Path, predicted: Path, *, background: str | None = None, follow_links: bool = False
+    truth: Path,
+    predicted: Path,
+    *,
+    background: str | None = None,
+    independent: bool = False,
+    follow_links: bool = False,
 ) -> Report:
     """Score a folder of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt` against another one.
 
     The class list is the `classes.txt` or `classes.csv` in `truth` or beside it, as in a data set; failing that, the
-    sorted names that the files use. Where only one side says how long a video is (a .csv of segments does not), the
-    other takes its length. A video whose files cannot be read or do not fit each other is not scored, and costs no
-    other video.
+    sorted names that the files use. What a `scored.csv` there says that nobody looked at is not scored. Where only one
+    side says how long a video is (a .csv of segments does not), the other takes its length. A video whose files cannot
+    be read or do not fit each other is not scored, and costs no other video.
+
+    Where classes overlap, average precision needs the probabilities of a `.frames.csv` of every video that is scored.
 
     Args:
-        truth: The folder with the true labels; or a labels.csv, where the class of a video is that of all its frames
+        truth: The folder with the true labels; or a labels.csv, where the label of a video is that of all its frames
             that are predicted.
         predicted: The folder with the predicted labels. Frames without a label in what `framescribe label` wrote could
             not be decoded, and are left out of the scores.
         background: See `LabelSpace`.
+        independent: Whether any of the classes may overlap, also where the class list does not say so.
         follow_links: Whether files are read that are links out of their folder.
 
     Returns:
         The report of `evaluate`, and:
             without_prediction         the stems of `truth` that have none
+            without_truth              the stems of `predicted` that have no true labels
             frames_without_prediction  {stem: labelled frames that are left out, as they could not be decoded}
-            not_scored                 the stems of `predicted` that are left out because of a problem
+            not_scored                 the stems on both sides that are left out because of a problem
             failures                   the problems, shortened by `condense`
 
     Raises:
@@ -56,54 +72,57 @@ def evaluate_folders(
     table = registry.video_table_of(truth)
     true_files, predicted_files = {} if table else find_label_files(truth), find_label_files(predicted)
     files = [*([truth] if table else true_files.values()), *predicted_files.values()]
-    readable = [path for path in files if follow_links or not _is_elsewhere(path)]
-    label_space = _find_classes(truth, readable, follow_links, background)
-    if table and not follow_links and _is_elsewhere(truth):
-        raise AnnotationError([_elsewhere(truth)])
+    label_space = find_label_space(
+        [truth], files, background=background, independent=independent, follow_links=follow_links
+    )
+    if table and not follow_links and is_elsewhere(truth):
+        raise AnnotationError([elsewhere(truth)])
     of_videos = table.read(truth, label_space) if table else {}
     stems = of_videos.keys() | true_files.keys()
     if not stems & predicted_files.keys():
         raise InputError(f"no video of {truth} has a prediction in {predicted}: do the stems differ?")
-    videos = _Videos(label_space, _partial_stems(predicted), follow_links)
+    scored = Scored.of(truth, label_space, follow_links=follow_links)
+    videos = _Videos(LabelReader(label_space, follow_links), _partial_stems(predicted), scored)
     for stem, path in sorted(predicted_files.items()):
-        if stem not in stems:
-            videos.problems[stem] = [Problem(path, None, f"{truth} has no labels of it: is it misspelt?")]
-        elif stem in true_files:
+        if stem in true_files:
             videos.read(stem, true_files[stem], path)
-        else:
+        elif stem in of_videos:
             videos.read(stem, of_videos[stem][0], path)
-    problems = [problem for of_video in videos.problems.values() for problem in of_video]
+    problems = [problem for of_video in videos.reader.problems.values() for problem in of_video]
     if not videos.true_labels:
         raise AnnotationError(problems)
-    return evaluate(videos.true_labels, videos.predicted_labels, label_space) | {
+    has_probabilities = videos.probabilities.keys() == videos.true_labels.keys()
+    probabilities = videos.probabilities if has_probabilities else None
+    return evaluate(videos.true_labels, videos.predicted_labels, label_space, probabilities) | {
         "without_prediction": sorted(stems - predicted_files.keys()),
+        "without_truth": sorted(predicted_files.keys() - stems),
         "frames_without_prediction": videos.num_left_out,
-        "not_scored": sorted(videos.problems),
+        "not_scored": sorted(videos.reader.problems),
         "failures": [str(problem) for problem in condense(problems)],
     }
 
 
 @dataclass
 class _Videos:
-    """The labels of the videos that can be scored, and the problems of those that cannot, by their stems.
+    """The labels of the videos that can be scored, by their stems.
 
     Attributes:
-        label_space: The classes.
+        reader: It reads their files, and has the problems of the videos that cannot be scored.
         partial: The stems of the videos that were labelled in part.
-        follow_links: See `evaluate_folders`.
-        true_labels: int64 [T].
-        predicted_labels: int64 [T].
+        scored: What people looked at.
+        true_labels: int64 [T], or int8 [T, K] where classes overlap.
+        predicted_labels: Likewise.
+        probabilities: float32 [T, K] where classes overlap, of the videos that have them.
         num_left_out: How many labelled frames are left out, as they have no prediction.
-        problems: Why videos are not scored.
     """
 
-    label_space: LabelSpace
+    reader: LabelReader
     partial: frozenset[str]
-    follow_links: bool
+    scored: Scored
     true_labels: dict[str, np.ndarray] = field(default_factory=dict)
     predicted_labels: dict[str, np.ndarray] = field(default_factory=dict)
+    probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     num_left_out: dict[str, int] = field(default_factory=dict)
-    problems: dict[str, list[Problem]] = field(default_factory=dict)
 
     def read(self, stem: str, true_file: Path | int | np.ndarray, predicted_file: Path) -> None:
         """Read the labels of a video.
@@ -113,73 +132,87 @@ class _Videos:
             true_file: The file with its true labels, or the label of all its frames.
             predicted_file: The file with its predicted labels.
         """
-        predicted = self._read_file(stem, predicted_file)
+        predicted = self.reader.read(stem, predicted_file)
         if isinstance(true_file, Path):
-            true = self._read_file(stem, true_file)
+            true = self.reader.read(stem, true_file)
         else:
             true = None if predicted is None else frames_of_video(true_file, len(predicted))
         if true is None or predicted is None:
             return
+        cause = ""
         if isinstance(true_file, Path):
-            true = self._lengthen(true, true_file, len(predicted))
-            predicted = self._lengthen(predicted, predicted_file, len(true))
-            if stem in self.partial and _begins_with_the_video(predicted_file):
-                predicted = self._lengthen(predicted, None, len(true))
-        if problem := self._check(stem, true, predicted, predicted_file):
-            self.problems[stem] = [problem]
+            true, predicted, cause = self._align(stem, true, true_file, predicted, predicted_file)
+        if problem := self._check(stem, true, predicted, predicted_file, cause):
+            self.reader.add(stem, [problem])
             return
-        is_left_out = self.label_space.is_labelled(true) & ~self.label_space.is_labelled(predicted)
-        if is_left_out.any():
-            self.num_left_out[stem] = int(is_left_out.sum())
-            true[is_left_out] = self.label_space.unlabelled(self.num_left_out[stem])
+        true = self.reader.keep_scored(stem, true, self.scored)
+        probabilities = self.reader.read_probabilities(stem, predicted_file)
+        if true is None or stem in self.reader.problems:
+            return
+        self._leave_out_undecoded(stem, true, predicted)
         self.true_labels[stem], self.predicted_labels[stem] = true, predicted
+        if probabilities is not None:
+            lost = ((0, len(true) - len(probabilities)), (0, 0))
+            self.probabilities[stem] = np.pad(probabilities, lost, constant_values=np.nan)
 
-    def _read_file(self, stem: str, path: Path) -> np.ndarray | None:
-        if not self.follow_links and _is_elsewhere(path):
-            self.problems.setdefault(stem, []).append(_elsewhere(path))
-            return None
-        try:
-            return read_predicted(path, self.label_space)
-        except AnnotationError as error:
-            self.problems.setdefault(stem, []).extend(without_content(error.problems, path.parent))
-            return None
+    def _align(
+        self, stem: str, true: np.ndarray, true_file: Path, predicted: np.ndarray, predicted_file: Path
+    ) -> tuple[np.ndarray, np.ndarray, str]:
+        """Bring both sides to the same length where one of them does not say it, or lacks the end of the video.
 
-    def _lengthen(self, labels: np.ndarray, path: Path | None, num_frames: int) -> np.ndarray:
-        """Add frames up to `num_frames`, where the file at `path` does not say how many there are."""
-        num_missing = max(0, num_frames - len(labels))
-        layout = None if path is None else registry.format_of(path)
-        if path is None or layout is None:
-            return np.concatenate([labels, self.label_space.unlabelled(num_missing)])
-        if layout.has_length(path, self.label_space):
-            return labels
-        return np.concatenate([labels, frames_in_no_row(num_missing, self.label_space)])
+        Returns:
+            The true and the predicted labels, and why they cannot be compared, "" where nothing is known against it.
+        """
+        knows_length, num_predicted = self.reader.has_length(true_file), len(predicted)
+        true, predicted = self.reader.same_length(true, true_file, predicted, predicted_file)
+        begins = _begins_with_the_video(predicted_file) if stem in self.partial else None
+        if begins:  # what is missing is the end
+            predicted = np.concatenate([predicted, self._unlabelled(len(true) - len(predicted))])
+        if begins is False and not (knows_length and len(true) == num_predicted):
+            return true, predicted, "its first frames could not be decoded, so the numbers of the others are not known"
+        return true, predicted, ""
 
-    def _check(self, stem: str, true: np.ndarray, predicted: np.ndarray, path: Path) -> Problem | None:
+    def _unlabelled(self, num_frames: int) -> np.ndarray:
+        return self.reader.label_space.unlabelled(max(0, num_frames))
+
+    def _is_missing(self, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Return which true labels have no prediction: bool, in the shape of the labels."""
+        is_labelled = self.reader.label_space.is_labelled
+        return is_labelled(true) & ~is_labelled(predicted)
+
+    def _leave_out_undecoded(self, stem: str, true: np.ndarray, predicted: np.ndarray) -> None:
+        """Take the true labels away where there is no prediction."""
+        is_missing = self._is_missing(true, predicted)
+        if is_missing.any():
+            self.num_left_out[stem] = _num_frames(is_missing)
+            true[is_missing] = self._unlabelled(len(true))[is_missing]
+
+    def _check(self, stem: str, true: np.ndarray, predicted: np.ndarray, path: Path, cause: str) -> Problem | None:
+        """Describe why the labels cannot be compared; `cause` is known already, or ""."""
         if len(true) != len(predicted):
-            cause = "they are of different videos or frame rates"
-            message = f"got {len(predicted)} predicted labels for {len(true)} true ones of {stem}: {cause}"
-            return Problem(path, None, message, fault="another number of predicted labels")
-        is_labelled = self.label_space.is_labelled(true)
-        num_missing = int((is_labelled & ~self.label_space.is_labelled(predicted)).sum())
+            return other_length(
+                path, f"got {len(predicted)} predicted labels for {len(true)} true ones of {stem}", cause
+            )
+        if cause:
+            return Problem(path, None, f"cannot be compared with the true labels of {stem}: {cause}")
+        is_missing = self._is_missing(true, predicted)
         layout = registry.format_of(path)
-        if num_missing and layout is not None and layout.is_of_data_set:  # no frame was lost: nobody gave it a class
-            missing = f"{num_missing} of {is_labelled.sum()} labelled frames have no prediction"
+        if is_missing.any() and layout is not None and layout.is_of_data_set:  # no frame was lost: nobody labelled it
+            num_labelled = _num_frames(self.reader.label_space.is_labelled(true))
+            missing = f"{_num_frames(is_missing)} of {num_labelled} labelled frames have no prediction"
             return Problem(path, None, f"{missing}: give them a class, for example a background class")
         return None
 
 
-def _is_elsewhere(path: Path) -> bool:
-    return leads_out(path, path.parent) and not is_dangling(path)
-
-
-def _elsewhere(path: Path) -> Problem:
-    return Problem(path, None, "is a link out of the folder, and is not read: --follow-links reads it, if you trust it")
+def _num_frames(is_chosen: np.ndarray) -> int:
+    """Return the number of frames with a chosen label, of bool [T] or [T, K]."""
+    return int(is_chosen.sum() if is_chosen.ndim == 1 else is_chosen.any(axis=1).sum())
 
 
 def _partial_stems(folder: Path) -> frozenset[str]:
     """Return the stems of the videos of which a decode_report.csv in `folder` says that frames could not be decoded."""
     path = folder / DECODE_REPORT
-    if not path.is_file() or _is_elsewhere(path):
+    if not path.is_file() or is_elsewhere(path):
         return frozenset()
     try:
         rows = list(csv.DictReader(read_lines(path)))
@@ -188,53 +221,95 @@ def _partial_stems(folder: Path) -> frozenset[str]:
     return frozenset(canonical(row["stem"]) for row in rows if row.get("stem") and row.get("outcome") == "partly")
 
 
-def _begins_with_the_video(path: Path) -> bool:
-    """Return whether the first row of a .frames.csv is the first frame of its video, which has the time 0.
+def _begins_with_the_video(path: Path) -> bool | None:
+    """Return whether frame 0 of a .frames.csv or .segments.csv is the first frame of its video, which has the time 0.
 
-    A decoder may lose frames at the start of a damaged video; the number of each frame is then unknown.
+    A decoder may lose frames at the start of a damaged video; the number of each frame is then unknown. None where the
+    file does not say at which times its frames are.
     """
-    if not path.name.endswith(FRAMES):
-        return False
-    times = [row["time_seconds"] for row, _ in zip(csv.DictReader(read_lines(path)), range(2), strict=False)]
+    if not path.name.endswith((FRAMES, SEGMENTS)):
+        return None
+    rows = list(islice(csv.DictReader(read_lines(path)), 2))
     try:
-        first, second = map(float, times)
-    except ValueError:
-        return False
+        if path.name.endswith(FRAMES):
+            first, second = (float(row["time_seconds"]) for row in rows)
+        else:
+            start, stop, first_seconds, last_seconds = (float(text) for text in list(rows[0].values())[:4])
+            frame_seconds = (last_seconds - first_seconds) / (stop - start)
+            first = first_seconds - start * frame_seconds
+            second = first + frame_seconds
+    except (ValueError, IndexError):
+        return None
     return abs(first) < (second - first) / 2
 
 
-def find_label_files(folder: Path) -> dict[str, Path]:
-    """Find the label file of each video in `folder`, without live ones.
+def agreement_of(first: Path, second: Path, *, independent: bool = False, follow_links: bool = False) -> Report:
+    """Compare the labels of two annotators.
+
+    The class list is that of the first side, or failing that of the second, in the folder or beside it; failing both,
+    the sorted names that the files use. What the scored.csv of a side says that its annotator did not look at is left
+    out.
+
+    Args:
+        first: The folder with the label files of the first annotator; or one label file.
+        second: That of the second one; a file where `first` is a file, whatever its stem.
+        independent: See `evaluate_folders`.
+        follow_links: See `evaluate_folders`.
 
     Returns:
-        The files by the `canonical` form of the stem.
+        The report of `compare_annotators`, and:
+            only_first, only_second   the stems that one of the annotators has not labelled
+            not_compared              the stems on both sides that are left out because of a problem
+            failures                  the problems, shortened by `condense`
 
     Raises:
-        InputError: There are none.
+        InputError: A folder has no label files, one side is a file and the other a folder, no video is on both sides,
+            or no video is left to be compared: then an AnnotationError with every problem of every file.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: expected one that holds label files")
-    files: dict[str, Path] = {}
-    found = [path for path in sorted(folder.iterdir()) if path.is_file() or is_dangling(path)]
-    for layout in registry.FORMATS:
-        for path in [path for path in found if registry.format_of(path) == layout]:
-            # live labels may have gaps, and be of what nobody has labelled
-            if path.name not in NO_LABELS and not path.name.endswith(LIVE) and not is_hidden(path):
-                files.setdefault(canonical(layout.stem(path)), path)
-    if not files:
-        cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""
-        expected = ", ".join(f"<stem>{layout.suffix}" for layout in registry.FORMATS)
-        raise InputError(f"{folder} holds no label files: expected {expected}{cause}")
-    return files
+    first, second = Path(first), Path(second)
+    one_files, two_files = _files_of_sides(first, second)
+    files = [*one_files.values(), *two_files.values()]
+    places = [first if first.is_dir() else first.parent, second if second.is_dir() else second.parent]
+    reader = LabelReader(
+        find_label_space(places, files, independent=independent, follow_links=follow_links), follow_links
+    )
+    both = sorted(one_files.keys() & two_files.keys())
+    if not both:
+        raise InputError(f"no video has labels in both {first} and {second}: do the stems differ?")
+    scored = [Scored.of(place, reader.label_space, follow_links=follow_links) for place in places]
+    sides: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
+    for stem in both:
+        one, two = reader.read(stem, one_files[stem]), reader.read(stem, two_files[stem])
+        if one is None or two is None:
+            continue
+        one, two = reader.same_length(one, one_files[stem], two, two_files[stem])
+        if len(one) != len(two):
+            message = f"got {len(two)} labels for {len(one)} of {one_files[stem]}"
+            reader.add(stem, [other_length(two_files[stem], message)])
+            continue
+        one, two = (reader.keep_scored(stem, *of_side) for of_side in zip((one, two), scored, strict=True))
+        if one is not None and two is not None:
+            sides[0][stem], sides[1][stem] = one, two
+    problems = [problem for of_video in reader.problems.values() for problem in of_video]
+    if not sides[0]:
+        raise AnnotationError(problems)
+    return compare_annotators(*sides, reader.label_space) | {
+        "only_first": sorted(one_files.keys() - two_files.keys()),
+        "only_second": sorted(two_files.keys() - one_files.keys()),
+        "not_compared": sorted(reader.problems),
+        "failures": [str(problem) for problem in condense(problems)],
+    }
 
 
-def _find_classes(truth: Path, files: Iterable[Path], follow_links: bool, background: str | None) -> LabelSpace:
-    for folder in (truth, truth.resolve().parent):
-        path = find_class_list(folder)
-        if path.is_file() and (follow_links or not _is_elsewhere(path)):
-            return read_class_list(path).label_space(background=background)
-    names: dict[str, str] = {}
-    for path in files:
-        with suppress(AnnotationError):  # it is reported where the labels are read
-            names |= {canonical(name): name for name in class_names_in(path)}
-    return LabelSpace(tuple(sorted(names.values())), background)
+def _files_of_sides(first: Path, second: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the label files of both sides by stem; two files are labels of one video."""
+    if not first.is_file() and not second.is_file():
+        return find_label_files(first), find_label_files(second)
+    if not (first.is_file() and second.is_file()):
+        file, other = (first, second) if first.is_file() else (second, first)
+        raise InputError(
+            f"{file} is a file and {other} is not: expected two folders of label files, or two label files"
+        )
+    layout = registry.format_of(first)
+    stem = canonical(layout.stem(first) if layout else first.stem)
+    return {stem: first}, {stem: second}

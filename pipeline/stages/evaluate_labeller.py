@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import PRESENT, LabelSpace
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
 from pipeline.datasets.features import SUFFIX, read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest
-from pipeline.drawing.plots import plot_confusion, plot_timeline
+from pipeline.drawing.matrices import plot_co_occurrence, plot_confusion
+from pipeline.drawing.plots import plot_timeline
 from pipeline.encoding.device import choose_device
 from pipeline.encoding.runtime import exports_beside
 from pipeline.errors import InputError
@@ -64,11 +65,11 @@ def main() -> None:
         metrics[split] = flatten(report) | calibration_of(truth, predicted, label_space)
         alone_report = _evaluate(truth, alone, label_space)
         metrics[f"{split}_{WITHOUT_RNN}"] = flatten(alone_report) | calibration_of(truth, alone, label_space)
-        _write_report(out / split, report, truth, predicted, label_space)
-        _write_pictures(
+        write_report(out / split, report, truth, predicted, label_space)
+        write_pictures(
             out / PICTURES / split,
-            labeller,
             report,
+            label_space,
             truth=truth,
             predicted=predicted,
             alone=alone,
@@ -105,14 +106,18 @@ def _predict(model: Model, source: Source) -> VideoLabels:
 
 def _evaluate(truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace) -> Report:
     labels = {stem: result.labels for stem, result in predicted.items()}
-    return evaluate(truth, labels, label_space)
+    probabilities = {stem: result.class_probabilities for stem, result in predicted.items()}
+    return evaluate(truth, labels, label_space, probabilities)
 
 
 def calibration_of(truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace) -> dict[str, float]:
     """Compute how far the probabilities of all labelled frames are from the frequency of right labels.
 
+    Where classes overlap, it is how far the probabilities of all classes are from the frequency of these classes, over
+    all labelled pairs of a frame and a class.
+
     Args:
-        truth: int64 [T] by stem.
+        truth: int64 [T] by stem, or int8 [T, K] where classes overlap.
         predicted: The predicted labels by stem.
         label_space: The classes.
 
@@ -123,16 +128,25 @@ def calibration_of(truth: dict[str, np.ndarray], predicted: Predictions, label_s
     labels = np.concatenate([predicted[stem].labels for stem in truth])
     probabilities = np.concatenate([predicted[stem].probabilities for stem in truth])
     labelled = label_space.is_labelled(actual)
-    error = calibration_error(probabilities[labelled], labels[labelled] == actual[labelled])
+    happens = labels == actual if label_space.is_exclusive else actual == PRESENT  # what the probability is of
+    error = calibration_error(probabilities[labelled], happens[labelled])
     return {} if error is None else {"calibration_error": error}
 
 
-def _write_report(
+def write_report(
     out: Path, report: Report, truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace
 ) -> None:
     """Write report.json, classes.csv, and confusion.csv for DVC's plot.
 
-    confusion.csv has a row for each labelled frame, and is that of the last split.
+    confusion.csv has a row for each labelled frame, and is that of the last split. Where classes overlap, it has a row
+    for each labelled pair of a frame and a class: whether the class is there.
+
+    Args:
+        out: The folder of the split.
+        report: The scores of the videos.
+        truth: The true labels by stem.
+        predicted: The predicted labels by stem.
+        label_space: The classes.
     """
     with replacing(out / "report.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n")
@@ -143,25 +157,47 @@ def _write_report(
         writer = csv.writer(file)
         writer.writerow(["actual", "predicted"])
         for stem, labels in truth.items():
-            labelled = label_space.is_labelled(labels)
-            sides = labels[labelled], predicted[stem].labels[labelled]
-            writer.writerows(zip(*map(label_space.names, sides), strict=True))
+            sides = (_answers(side, labels, label_space) for side in (labels, predicted[stem].labels))
+            writer.writerows(zip(*sides, strict=True))
 
 
-def _write_pictures(
+def _answers(labels: np.ndarray, truth: np.ndarray, label_space: LabelSpace) -> list[str | None]:
+    """Name labels where the truth is known: the class of each frame; or of each class whether it is there or not."""
+    labelled = label_space.is_labelled(truth)
+    if label_space.is_exclusive:
+        return label_space.names(labels[labelled])
+    frames, classes = np.nonzero(labelled)
+    names = [(f"not {name}", name) for name in label_space.classes]
+    return [names[index][int(labels[frame, index] == PRESENT)] for frame, index in zip(frames, classes, strict=True)]
+
+
+def write_pictures(
     out: Path,
-    model: Model,
     report: Report,
+    label_space: LabelSpace,
     *,
     truth: dict[str, np.ndarray],
     predicted: Predictions,
     alone: Predictions,
     num_timelines: int,
 ) -> None:
-    """Write confusion.png, and timelines/<stem>.png of the first `num_timelines` videos."""
-    label_space = model.spec.label_space
+    """Write confusion.png or co_occurrence.png, and timelines/<stem>.png of the first videos.
+
+    Args:
+        out: The folder, which does not exist yet.
+        report: The scores of the videos.
+        label_space: The classes.
+        truth: The true labels by stem.
+        predicted: The predicted labels by stem.
+        alone: Those of the model without a recurrent network.
+        num_timelines: The number of timelines.
+    """
     (out / "timelines").mkdir(parents=True)
-    plot_confusion(np.array(report["confusion"]), label_space).savefig(out / "confusion.png", dpi=120)
+    if label_space.is_exclusive:
+        plot_confusion(np.array(report["confusion"]), label_space).savefig(out / "confusion.png", dpi=120)
+    else:
+        true, claimed = (np.array(report["co_occurrence"][side]) for side in ("truth", "predicted"))
+        plot_co_occurrence(true, claimed, label_space).savefig(out / "co_occurrence.png", dpi=120)
     for stem in list(truth)[:num_timelines]:
         result = predicted[stem]
         figure = plot_timeline(

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.drawing.plots import plot_attention, plot_confusion, plot_curves, plot_gradients, plot_timeline
+from pipeline.drawing.plots import plot_attention, plot_curves, plot_gradients, plot_timeline
 
 SPACE = LabelSpace(("rest", "walk", "jump"))
 TRUTH = np.array([0, 0, 1, 1, -100, -100, 2, 0])
@@ -52,21 +52,6 @@ def test_the_probability_curve_of_a_long_video_is_averaged():
     assert len(values) == 600
     np.testing.assert_allclose(values, 0.4)
     assert (edges[0], edges[-1]) == (0, 6000)
-
-
-def test_the_confusion_matrix_shows_shares_of_rows_and_counts():
-    figure = plot_confusion(np.array([[3, 1, 0], [0, 1500, 0], [0, 0, 0]]), SPACE)
-    axes = figure.axes[0]
-    np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]])
-    assert {t.get_position(): t.get_text() for t in axes.texts} == {(0, 0): "3", (1, 0): "1", (1, 1): "1.5k"}
-    figure.savefig(io.BytesIO())
-
-
-def test_the_confusion_matrix_of_many_classes_names_them_all_without_counts():
-    names = [f"class {index}" for index in range(60)]
-    axes = plot_confusion(np.eye(60, dtype=int), LabelSpace(tuple(names))).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == names
-    assert not axes.texts
 
 
 def test_curves_have_a_panel_for_losses_one_for_scores_and_one_per_other_name():

@@ -112,29 +112,26 @@ def test_a_video_that_does_not_match_its_truth_costs_that_video_only(folders, ca
     truth, predicted = folders
     predict(predicted, [0, 0, 0, 1, 1, 1])
     for stem, true, claimed in (
-        ("stray", None, "rest\n"),
         ("short", "rest\nwalk\n", "rest\n"),
         ("misspelt", "rest\n", "rset\n"),
         ("truth", "rset\n", "rest\n"),
         ("gap", "rest\nwalk\n", "rest\n\n"),
     ):
-        if true is not None:
-            (truth / f"{stem}.txt").write_text(true)
+        (truth / f"{stem}.txt").write_text(true)
         (predicted / f"{stem}.txt").write_text(claimed)
     report = evaluate_folders(truth, predicted)
     assert (report["num_videos"], report["num_frames"]) == (1, 6)
     assert report["frames"]["accuracy"]["pooled"] == 100
-    assert report["not_scored"] == ["gap", "misspelt", "short", "stray", "truth"]
+    assert report["not_scored"] == ["gap", "misspelt", "short", "truth"]
     failures = dict(zip(report["not_scored"], report["failures"], strict=True))
     assert "1 of 2 labelled frames have no prediction: give them a class" in failures["gap"]
     assert "misspelt.txt:1: unknown class 'rset'" in failures["misspelt"]
     assert "got 1 predicted labels for 2 true ones of short" in failures["short"]
-    assert "has no labels of it: is it misspelt?" in failures["stray"]
     assert "labels/truth.txt:1: unknown class 'rset'" in failures["truth"]
     arguments = ["evaluate", "--truth", str(truth), "--predicted", str(predicted)]
     assert main(arguments) == 1
     printed = capsys.readouterr()
-    assert printed.err.count("not scored: ") == 5
+    assert printed.err.count("not scored: ") == 4
     assert "videos 1   labelled frames 6" in printed.out
     (predicted / "clip.frames.csv").unlink()
     assert main(arguments) == 2, "no video is left"
@@ -144,10 +141,54 @@ def test_no_more_than_ten_videos_are_named_for_one_kind_of_problem(folders):
     truth, predicted = folders
     predict(predicted, [0, 0, 0, 1, 1, 1])
     for index in range(30):
-        (predicted / f"stray {index}.txt").write_text("rest\n")
+        (truth / f"misspelt {index}.txt").write_text("rest\n")
+        (predicted / f"misspelt {index}.txt").write_text("rset\n")
     report = evaluate_folders(truth, predicted)
     assert (len(report["not_scored"]), len(report["failures"])) == (30, 11)
     assert report["failures"][-1] == f"{predicted}: 20 more problems of the same kind, in 20 files"
+
+
+def test_videos_with_labels_on_one_side_only_are_named_and_do_not_count_as_a_failure(folders, capsys):
+    truth, predicted = folders
+    predict(predicted, [0, 0, 0, 1, 1, 1])
+    arguments = ["evaluate", "--truth", str(truth), "--predicted", str(predicted)]
+    (truth / "unpredicted.txt").write_text("rest\n")
+    for index in range(12):
+        (predicted / f"stray{index:02}.txt").write_text("a class of nobody\n")
+    report = evaluate_folders(truth, predicted)
+    assert report["without_prediction"] == ["unpredicted"]
+    assert report["without_truth"] == [f"stray{index:02}" for index in range(12)]
+    assert (report["not_scored"], report["failures"], report["num_videos"]) == ([], [], 1)
+    assert main(arguments) == 0
+    printed = capsys.readouterr().err
+    assert f"not scored, as {predicted} has no labels for them: unpredicted\n" in printed
+    assert f"not scored, as {truth} has no labels for them: stray00, stray01" in printed
+    assert "stray09 and 2 more" in printed
+    (truth / "stray00.txt").write_text("rest\n")
+    assert main(arguments) == 1, "it has labels on both sides, and cannot be scored"
+
+
+@pytest.mark.parametrize("segments", [False, True])
+@pytest.mark.parametrize("first_frame", [0, 3])
+def test_labels_are_not_shifted_where_the_start_of_a_video_was_lost(folders, segments, first_frame):
+    truth, predicted = folders
+    predict(predicted, [0, 0, 0, 1, 1, 1, 2, 2], first_seconds=first_frame / 25, segments=segments)
+    (predicted / "decode_report.csv").write_text("stem,outcome\nclip,partly\n")
+    (truth / "other.txt").write_text("rest\nwalk\n")
+    (predicted / "other.txt").write_text("rest\nwalk\n")
+    report = evaluate_folders(truth, predicted)
+    if first_frame == 0:
+        assert (report["num_videos"], report["not_scored"]) == (2, [])
+        assert report["frames"]["accuracy"]["pooled"] == 100
+        return
+    assert (report["num_videos"], report["not_scored"]) == (1, ["clip"])
+    assert "cannot be compared with the true labels of clip: its first frames could not be" in report["failures"][0]
+    (truth / "clip.csv").unlink()
+    (truth / "clip.txt").write_text("rest\n" * 8)
+    assert evaluate_folders(truth, predicted)["not_scored"] == [], "the truth says that no frame is missing"
+    (truth / "clip.txt").write_text("rest\n" * 11)
+    (failure,) = evaluate_folders(truth, predicted)["failures"]
+    assert "got 8 predicted labels for 11 true ones of clip: its first frames could not be decoded" in failure
 
 
 def test_frames_that_could_not_be_decoded_are_left_out(folders, capsys):

@@ -13,10 +13,13 @@ import pytest
 from made_data import write_feature_dataset, write_params
 from mlflow import MlflowClient
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.cli import summary
 from pipeline.config import load_params
 from pipeline.datasets.support import CLASS_SUPPORT
 from pipeline.errors import InputError
+from pipeline.labelling.video import VideoLabels
+from pipeline.metrics.report import evaluate
 from pipeline.stages import (
     evaluate_labeller,
     extract_features,
@@ -84,6 +87,30 @@ def test_evaluation_gives_dvc_and_mlflow_the_same_scores(trained):
         pairs = list(csv.DictReader(file))
     right = sum(pair["actual"] == pair["predicted"] for pair in pairs)
     assert 100 * right / len(pairs) == pytest.approx(metrics["test"]["frame_accuracy_pooled"])
+
+
+def test_overlapping_classes_have_a_co_occurrence_and_a_row_for_each_pair(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    space = LabelSpace.independent(("eats", "rears"))
+    truth = {"a": np.array([[1, 0], [1, -100], [-100, -100]], dtype=np.int8)}
+    labels, chances = np.array([[1, 0], [0, 1], [1, 1]], dtype=np.int8), np.array([[0.75, 0.5], [0.5, 1], [1, 1]])
+    predicted = {"a": VideoLabels(labels, chances, chances, np.full(3, np.nan), float("nan"))}
+    report = evaluate(truth, {"a": labels}, space, {"a": chances})
+    evaluate_labeller.write_report(RESULTS / "evaluation" / "val", report, truth, predicted, space)
+    assert json.loads((RESULTS / "evaluation" / "val" / "report.json").read_text()) == report
+    assert (
+        (RESULTS / "evaluation" / "val" / "classes.csv").read_text().startswith("class,frames,segments,scored_frames")
+    )
+    with (RESULTS / "confusion.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["actual", "predicted"], ["eats", "eats"], ["not rears", "not rears"], ["eats", "not eats"]]
+    out = RESULTS / "evaluation" / "pictures" / "val"
+    evaluate_labeller.write_pictures(
+        out, report, space, truth=truth, predicted=predicted, alone=predicted, num_timelines=0
+    )
+    assert {path.name for path in out.iterdir()} == {"co_occurrence.png", "timelines"}
+    calibration = evaluate_labeller.calibration_of(truth, predicted, space)
+    assert calibration == {"calibration_error": pytest.approx(100 * (0.25 + 0) / 3)}, "0.5 is right for one of two"
 
 
 def test_a_class_that_is_never_predicted_is_reported_in_every_output(trained, capsys, monkeypatch):

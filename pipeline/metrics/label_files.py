@@ -1,0 +1,219 @@
+"""The label files of folders, and the labels of one video from two sides, brought to the same length.
+
+T frames, K classes.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
+from pipeline.annotations.formats import one_hot, predicted_frames, predicted_sets, registry, table
+from pipeline.annotations.formats.scored import ScoredRange, keep_scored, read_scored
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
+from pipeline.annotations.problems import AnnotationError, Problem, without_content
+from pipeline.annotations.read import class_names_in, read_predicted, read_probabilities
+from pipeline.annotations.segments import frames_in_no_row
+from pipeline.errors import InputError
+from pipeline.files import canonical, is_dangling, is_hidden, leads_out
+
+NO_LABELS = frozenset({CLASSES, CLASSES_WITH_GROUPS, SCORED, DECODE_REPORT})  # lie beside them
+
+
+def find_label_files(folder: Path) -> dict[str, Path]:
+    """Find the label file of each video in `folder`, without live ones.
+
+    Returns:
+        The files by the `canonical` form of the stem.
+
+    Raises:
+        InputError: There are none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: expected one that holds label files")
+    files: dict[str, Path] = {}
+    found = [path for path in sorted(folder.iterdir()) if path.is_file() or is_dangling(path)]
+    for layout in registry.FORMATS:
+        for path in [path for path in found if registry.format_of(path) == layout]:
+            # live labels may have gaps, and be of what nobody has labelled
+            if path.name not in NO_LABELS and not path.name.endswith(LIVE) and not is_hidden(path):
+                files.setdefault(canonical(layout.stem(path)), path)
+    if not files:
+        cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""
+        expected = ", ".join(f"<stem>{layout.suffix}" for layout in registry.FORMATS)
+        raise InputError(f"{folder} holds no label files: expected {expected}{cause}")
+    return files
+
+
+def find_label_space(
+    places: Sequence[Path],
+    files: Iterable[Path],
+    *,
+    background: str | None = None,
+    independent: bool = False,
+    follow_links: bool = False,
+) -> LabelSpace:
+    """Find the classes of label files, and which of them exclude each other.
+
+    Where there is no class list, the classes are the sorted names that the files use. They are exclusive, unless a
+    file has a column for each class: then any of them may overlap.
+
+    Args:
+        places: The folders of the label files, or a labels.csv. The first class list in one of them or beside counts.
+        files: All label files.
+        background: See `LabelSpace`.
+        independent: Whether any of the classes may overlap, whatever the class list says.
+        follow_links: Whether files are read that are links out of their folder.
+
+    Raises:
+        AnnotationError: Every problem of the class list.
+        InputError: The background is not a class.
+    """
+    for folder in (folder for place in places for folder in _folders_of(place)):
+        path = find_class_list(folder)
+        if path.is_file() and (follow_links or not is_elsewhere(path)):
+            return read_class_list(path).label_space(independent=independent, background=background)
+    names: dict[str, str] = {}
+    for path in files:
+        if follow_links or not is_elsewhere(path):
+            with suppress(AnnotationError):  # it is reported where the labels are read
+                names |= {canonical(name): name for name in class_names_in(path)}
+                independent |= _has_a_column_for_each_class(path)
+    classes = tuple(sorted(names.values()))
+    return LabelSpace.independent(classes, background) if independent else LabelSpace(classes, background)
+
+
+def _folders_of(place: Path) -> tuple[Path, Path]:
+    """Return the folders in which a class list of label files may be."""
+    return place, place.resolve().parent
+
+
+def _has_a_column_for_each_class(path: Path) -> bool:
+    layout = registry.format_of(path)
+    is_one_hot = layout is table.FORMAT and one_hot.is_one_hot(path)
+    return is_one_hot or (layout is predicted_frames.FORMAT and predicted_sets.has_sets(path))
+
+
+class Scored(NamedTuple):
+    """What people looked at.
+
+    Attributes:
+        path: The scored.csv.
+        ranges: The ranges of each video, see `read_scored`.
+    """
+
+    path: Path
+    ranges: dict[str, list[ScoredRange]]
+
+    @classmethod
+    def of(cls, place: Path, label_space: LabelSpace, *, follow_links: bool) -> "Scored":
+        """Read the scored.csv in a folder of label files or beside it; without one, people looked at everything.
+
+        Raises:
+            AnnotationError: Every problem of the file.
+        """
+        for path in (folder / SCORED for folder in _folders_of(place)):
+            if path.is_file() and (follow_links or not is_elsewhere(path)):
+                return cls(path, read_scored(path, label_space))
+        return cls(place / SCORED, {})
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Return whether a file is a link out of its folder, to something that is there."""
+    return leads_out(path, path.parent) and not is_dangling(path)
+
+
+def elsewhere(path: Path) -> Problem:
+    """Describe a file for which `is_elsewhere` holds, and which is therefore not read."""
+    return Problem(path, None, "is a link out of the folder, and is not read: --follow-links reads it, if you trust it")
+
+
+def other_length(path: Path, fault: str, cause: str = "") -> Problem:
+    """Describe that two sides have labels of different numbers of frames.
+
+    Args:
+        path: The file of one side.
+        fault: The numbers.
+        cause: The cause; "" for the likely one.
+    """
+    message = f"{fault}: {cause or 'they are of different videos or frame rates'}"
+    return Problem(path, None, message, fault="another number of labels")
+
+
+@dataclass
+class LabelReader:
+    """Reads label files, and collects their problems by the stem of the video.
+
+    Attributes:
+        label_space: The classes.
+        follow_links: Whether files are read that are links out of their folder.
+        problems: Why the labels of videos cannot be used.
+    """
+
+    label_space: LabelSpace
+    follow_links: bool
+    problems: dict[str, list[Problem]] = field(default_factory=dict)
+
+    def read(self, stem: str, path: Path) -> np.ndarray | None:
+        """Read the labels of a video: int64 [T], or int8 [T, K] where classes overlap; None where there are problems.
+
+        Args:
+            stem: The stem of the video.
+            path: The file.
+        """
+        if not self.follow_links and is_elsewhere(path):
+            self.add(stem, [elsewhere(path)])
+            return None
+        return self._try(stem, path, read_predicted)
+
+    def read_probabilities(self, stem: str, path: Path) -> np.ndarray | None:
+        """Read the probabilities of a video, see `annotations.read.read_probabilities`; None where there are none.
+
+        Args:
+            stem: The stem of the video.
+            path: A file whose labels were read.
+        """
+        return self._try(stem, path, read_probabilities)
+
+    def _try(self, stem: str, path: Path, read: Callable[[Path, LabelSpace], np.ndarray | None]) -> np.ndarray | None:
+        try:
+            return read(path, self.label_space)
+        except AnnotationError as error:
+            self.add(stem, without_content(error.problems, path.parent))
+            return None
+
+    def keep_scored(self, stem: str, labels: np.ndarray, scored: Scored) -> np.ndarray | None:
+        """Take away the labels of what nobody looked at; None where there are problems."""
+        try:
+            return keep_scored(scored.path, labels, scored.ranges.get(stem, []), self.label_space)
+        except AnnotationError as error:
+            self.add(stem, error.problems)
+            return None
+
+    def add(self, stem: str, problems: Iterable[Problem]) -> None:
+        """Add problems of a video."""
+        self.problems.setdefault(stem, []).extend(problems)
+
+    def has_length(self, path: Path) -> bool:
+        """Return whether the file says how many frames its video has."""
+        layout = registry.format_of(path)
+        return layout is not None and layout.has_length(path, self.label_space)
+
+    def same_length(
+        self, one: np.ndarray, one_file: Path, two: np.ndarray, two_file: Path
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lengthen the labels whose file does not say how many frames the video has to the length of the others."""
+        sides = ((one, one_file, len(two)), (two, two_file, len(one)))
+        first, second = (
+            labels if self.has_length(path) else self._lengthen(labels, num_frames)
+            for labels, path, num_frames in sides
+        )
+        return first, second
+
+    def _lengthen(self, labels: np.ndarray, num_frames: int) -> np.ndarray:
+        return np.concatenate([labels, frames_in_no_row(max(0, num_frames - len(labels)), self.label_space)])
