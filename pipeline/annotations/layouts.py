@@ -20,7 +20,7 @@ VIDEO_LABELS = "labels.csv"  # is beside the folder labels/ of a data set, or re
 SEGMENTS_HEADER = ("start", "stop", "class")
 VIDEO_LABELS_HEADER = ("stem", "class")
 PREDICTED_FRAMES_HEADER = ("frame", "time_seconds", "label", "probability")
-PREDICTED_LABELS_HEADER = ("frame", "time_seconds", "labels")  # the names of all classes follow, where they overlap
+OVERLAPPING_FRAMES_START = ("frame", "time_seconds", "labels")  # a column for each class follows
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
 
 
@@ -42,7 +42,7 @@ def predicted_frames_header(label_space: LabelSpace) -> tuple[str, ...]:
     """Return the header of `<stem>.frames.csv`: where classes overlap, each class has a column of probabilities."""
     if label_space.is_exclusive:
         return PREDICTED_FRAMES_HEADER
-    return (*PREDICTED_LABELS_HEADER, *label_space.classes)
+    return (*OVERLAPPING_FRAMES_START, *label_space.classes)
 
 
 def timed_segments(
