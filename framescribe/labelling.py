@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.annotations.exports import find_format_problems
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import timed_segments
+from pipeline.annotations.layouts import mean_probability, names_of_frame, timed_segments
 from pipeline.encoding.types import Precision
 from pipeline.errors import InputError
 from pipeline.labelling.folder import (
@@ -34,6 +34,8 @@ Labeller = Model
 class LabelledSegment(NamedTuple):
     """A run of frames of one class: from frame `start` up to, not including, frame `stop`.
 
+    Where classes overlap, so do segments.
+
     `start_seconds` and `stop_seconds` are its times in the video, NaN where a model reads ready features. `probability`
     is the mean of its frames' probabilities.
     """
@@ -52,11 +54,15 @@ class LabelledVideo:
 
     Attributes:
         class_names: The K classes of the labeller.
-        labels: int64 [T], the index of each frame's class; -100 for a frame that could not be decoded.
-        probabilities: float32 [T], the calibrated probability of each frame's label; NaN where there is none.
+        labels: int64 [T], the index of each frame's class; -100 for a frame that could not be decoded. Where classes
+            overlap: int8 [T, K], 1 for each class that the frame has and 0 for the others.
+        probabilities: float32 [T], the calibrated probability of each frame's label; NaN where there is none. Where
+            classes overlap: `class_probabilities`.
         class_probabilities: float32 [T, K], the calibrated probabilities of all classes.
         times_seconds: float64 [T], when each frame is shown, from the file; NaN for ready features.
         frame_seconds: How long the last frame is shown.
+        groups: The name of the group of each class, where classes overlap: those of one group exclude each other. None
+            where every frame has exactly one class.
     """
 
     class_names: tuple[str, ...]
@@ -65,35 +71,43 @@ class LabelledVideo:
     class_probabilities: np.ndarray
     times_seconds: np.ndarray
     frame_seconds: float
+    groups: tuple[str, ...] | None = None
 
     @property
-    def names(self) -> list[str | None]:
-        """The class name of each frame, None for a frame without a label."""
-        return LabelSpace(self.class_names).names(self.labels)
+    def names(self) -> list[str | None] | list[tuple[str, ...] | None]:
+        """The class name of each frame, None for a frame without a label.
+
+        Where classes overlap: the names of all classes that the frame has.
+        """
+        label_space = LabelSpace(self.class_names, groups=self.groups)
+        if label_space.is_exclusive:
+            return label_space.names(self.labels)
+        return [names_of_frame(label, label_space) for label in self.labels]
 
     @property
     def segments(self) -> list[LabelledSegment]:
-        """The runs of equal labels, in order; frames without a label are in none of them."""
+        """The runs of frames of one class, in the order of their starts; frames without a label are in none of them."""
         return [
             LabelledSegment(
                 segment.start,
                 segment.stop,
                 *times,
                 self.class_names[segment.class_index],
-                float(self.probabilities[segment.start : segment.stop].mean(dtype=np.float64)),
+                mean_probability(segment, self.probabilities),
             )
             for segment, times in timed_segments(self.labels, self.times_seconds, self.frame_seconds)
         ]
 
     @classmethod
-    def _of(cls, result: VideoLabels, class_names: tuple[str, ...]) -> "LabelledVideo":
+    def _of(cls, result: VideoLabels, label_space: LabelSpace) -> "LabelledVideo":
         return cls(
-            class_names,
+            label_space.classes,
             result.labels,
             result.probabilities,
             result.class_probabilities,
             result.pts_seconds,
             result.frame_seconds,
+            label_space.groups,
         )
 
 
@@ -178,7 +192,7 @@ def label_video(
         (0, True)
     """
     result = _label_video(Path(path), labeller, partial=partial, on_progress=on_progress or (lambda num_frames: None))
-    return LabelledVideo._of(result, labeller.spec.classes)
+    return LabelledVideo._of(result, labeller.spec.label_space)
 
 
 def label_folder(

@@ -4,25 +4,17 @@
 """
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pandas as pd
 
+from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.captioning.describe import caption_images, load_caption_model, plan_search
 from pipeline.checkpoints.storage import read_kind
 from pipeline.errors import InputError
 from pipeline.labelling.model import load_model
-from pipeline.labelling.video import label_video
+from pipeline.labelling.video import VideoLabels, label_video
 
-NO_FRAMES = pd.DataFrame(
-    {
-        "path": pd.Series(dtype="str"),
-        "frame": pd.Series(dtype="int64"),
-        "time_seconds": pd.Series(dtype="float64"),
-        "label": pd.Series(dtype="str"),
-        "probability": pd.Series(dtype="float64"),
-    }
-)
 NO_CAPTIONS = pd.DataFrame(
     {
         "path": pd.Series(dtype="str"),
@@ -49,23 +41,43 @@ class LabellingModel:
             table: Its column `path` names videos, or .npy files for a model of ready features.
 
         Returns:
-            One row per frame: path, frame, time_seconds (NaN for features), label, probability.
+            One row per frame: path, frame, time_seconds (NaN for features), label, probability. Where classes overlap:
+            labels, their names joined by ";", and probability_<class> of each class.
 
         Raises:
             InputError: A file cannot be labelled; the message names the first such file.
         """
-        tables = [NO_FRAMES]
+        label_space = self._model.spec.label_space
+        tables = [_no_frames(label_space)]
         for path in table["path"]:
             result = label_video(Path(path), self._model)
             columns = {
                 "path": path,
                 "frame": range(len(result.labels)),
                 "time_seconds": result.pts_seconds,
-                "label": self._model.spec.label_space.names(result.labels),
-                "probability": result.probabilities.astype("float64"),
+                **_label_columns(result, label_space),
             }
             tables.append(pd.DataFrame(columns))
         return pd.concat(tables, ignore_index=True)
+
+
+def _label_columns(result: VideoLabels, label_space: LabelSpace) -> dict[str, Any]:
+    """Return the columns of a video that say which classes its frames have."""
+    if label_space.is_exclusive:
+        return {"label": label_space.names(result.labels), "probability": result.probabilities.astype("float64")}
+    columns = zip(label_space.classes, result.probabilities.T.astype("float64"), strict=True)
+    names = [SEPARATOR.join(names) for names in label_space.class_names(result.labels)]
+    return {"labels": names, **{f"probability_{name}": column for name, column in columns}}
+
+
+def _no_frames(label_space: LabelSpace) -> pd.DataFrame:
+    """Return the table of no video, whose columns have the types of those of every video."""
+    if label_space.is_exclusive:
+        of_labels = {"label": "str", "probability": "float64"}
+    else:
+        of_labels = {"labels": "str", **{f"probability_{name}": "float64" for name in label_space.classes}}
+    types = {"path": "str", "frame": "int64", "time_seconds": "float64", **of_labels}
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in types.items()})
 
 
 class CaptioningModel:

@@ -77,6 +77,14 @@ def video_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def overlapping_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint that labels videos, whose classes overlap. Do not write to it."""
+    from made_models import save_overlapping_model  # torch, which few tests need
+
+    return save_overlapping_model(tmp_path_factory.mktemp("overlapping_model"))
+
+
+@pytest.fixture(scope="session")
 def feature_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint that labels ready features of 6 numbers per frame. Do not write to it."""
     from made_models import save_feature_model  # torch, which few tests need

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 import yaml
 from torch.nn import LayerNorm
-from torch.nn.functional import layer_norm
+from torch.nn.functional import interpolate, layer_norm
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.captioner import CaptionerSpec, make_captioner, save_captioner
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, PreprocessSpec
-from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint
+from pipeline.checkpoints.labeller import CheckpointSpec, Decision, make_labeller, save_checkpoint
 from pipeline.checkpoints.storage import Lineage
 from pipeline.config import CaptionerSettings, LabellerSettings
 from pipeline.models.encoders.encoder import build_encoder
@@ -21,6 +22,8 @@ from pipeline.text.vocabulary import SPECIAL_WORDS
 from pipeline.video.writer import VideoWriter
 
 CLASSES = ("idle", "left", "right")
+EXCLUSIVE = LabelSpace(CLASSES, background="idle")
+OVERLAPPING = LabelSpace(("eats", "sleeps", "rears"), groups=("state", "state", "posture"))
 LINEAGE = Lineage(run_id="0" * 32, git_commit="unknown", data_fingerprint="0" * 16, dvc_experiment=None)
 SETTINGS = LabellerSettings.model_validate(
     yaml.safe_load((Path(__file__).parents[1] / "configs" / "labeller" / "gru.yaml").read_text())
@@ -44,14 +47,25 @@ CAPTION_PREPROCESS = PREPROCESS.model_copy(update={"size": (64, 64)})  # 2 x 2 c
 
 
 def save_video_model(
-    folder: Path, *, settings: LabellerSettings = SETTINGS, preprocess: PreprocessSpec = PREPROCESS
+    folder: Path,
+    *,
+    settings: LabellerSettings = SETTINGS,
+    preprocess: PreprocessSpec = PREPROCESS,
+    label_space: LabelSpace = EXCLUSIVE,
+    decisions: dict[str, Decision] | None = None,
+    spread: bool = False,
 ) -> Path:
-    """Save an untrained checkpoint that labels videos: shufflenet_v2_x0_5 and a GRU of 8 units."""
+    """Save an untrained checkpoint that labels videos: shufflenet_v2_x0_5 and a GRU of 8 units.
+
+    With `spread` its logits differ from one random frame to the next; otherwise all frames have much the same.
+    """
     torch.manual_seed(0)
     encoder = build_encoder("shufflenet_v2_x0_5", weights=None)
     spec = CheckpointSpec(
-        classes=CLASSES,
-        background="idle",
+        classes=label_space.classes,
+        background=label_space.background,
+        groups=label_space.groups,
+        decisions=decisions,
         num_features=encoder.num_features,
         encoder=EncoderSpec(
             name="shufflenet_v2_x0_5", grid=1, batch_norm="frozen", batch_size=8, preprocess=preprocess
@@ -59,9 +73,26 @@ def save_video_model(
         labeller=settings,
         lineage=LINEAGE,
     )
-    labeller = Labeller(settings, num_features=encoder.num_features, num_classes=len(CLASSES))
+    labeller = make_labeller(settings, label_space, num_features=encoder.num_features)
+    if spread:
+        pixels = interpolate(torch.rand(96, 3, 48, 64), preprocess.size, mode="area")
+        with torch.no_grad():
+            logits, _ = labeller.eval()(encoder.eval()((pixels - 0.5) / 0.2)[None])
+            std, mean = torch.std_mean(logits[0, 32:], dim=0)
+            labeller.classifier.bias.sub_(mean).div_(std)
+            labeller.classifier.weight.div_(std[:, None])
     save_checkpoint(folder, spec, labeller, encoder)
     return folder
+
+
+def save_overlapping_model(folder: Path) -> Path:
+    """Save an untrained checkpoint of OVERLAPPING that labels videos, in whose frames classes come and go."""
+    decisions = {
+        "eats": Decision(threshold=0.3, min_segment_frames=2),
+        "sleeps": Decision(threshold=0.25),
+        "rears": Decision(threshold=0.4, min_segment_frames=3, temperature=2.0),
+    }
+    return save_video_model(folder, label_space=OVERLAPPING, decisions=decisions, spread=True)
 
 
 def save_caption_model(folder: Path, *, preprocess: PreprocessSpec = CAPTION_PREPROCESS) -> Path:

@@ -76,7 +76,7 @@ MAY_IMPORT = {
         *BOTTOM,
     },
     "captioning": {"annotations", "checkpoints", "encoding", "labelling", "text", "video", *BOTTOM},
-    "pyfunc": {"captioning", "checkpoints", "labelling", *BOTTOM},
+    "pyfunc": {"annotations", "captioning", "checkpoints", "labelling", *BOTTOM},
     "stages": {
         "annotations",
         "captioning",

@@ -7,7 +7,10 @@
 
 An unlabelled frame has null for its label and probability, and has no subtitle. An unknown time is null.
 
-Shapes: T frames.
+Where classes overlap, a frame has "labels", a list of names, and "probabilities", those of all classes by name; and
+several subtitles are shown at a time.
+
+Shapes: T frames, K classes.
 """
 
 import json
@@ -22,12 +25,12 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import FRAMES, SEGMENTS, check_predicted, timed_segments
+from pipeline.annotations.layouts import FRAMES, SEGMENTS, check_predicted, names_of_frame, timed_segments
 from pipeline.annotations.write import write_frames, write_segments
 from pipeline.files import replacing
 from pipeline.text.subtitles import Cue, write_srt, write_webvtt
 
-COLUMNS = ("frame", "time_seconds", "label", "probability")
+TEXT = pa.dictionary(pa.int32(), pa.string())
 CHUNK_ROWS = 1 << 16
 
 
@@ -49,8 +52,8 @@ class Predicted(NamedTuple):
     """The predicted labels of a video.
 
     Attributes:
-        labels: int64 [T], of `label_space`.
-        probabilities: float [T], the probability of each label.
+        labels: Of `label_space`: int64 [T], or int8 [T, K] where classes overlap.
+        probabilities: float [T], the probability of each label; or [T, K], of all classes, where they overlap.
         pts_seconds: float64 [T], the presentation time of each frame; NaN where it is not known.
         frame_seconds: The duration of the last frame.
         label_space: The classes.
@@ -75,10 +78,10 @@ def write_jsonl(path: Path, predicted: Predicted, source: LabelSource) -> None:
         ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
     """
     _check(predicted)
-    origin = source._asdict()
+    origin, columns = source._asdict(), _columns(predicted.label_space)
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         for row in _rows(predicted):
-            file.write(json.dumps(dict(zip(COLUMNS, row, strict=True)) | origin, ensure_ascii=False) + "\n")
+            file.write(json.dumps(dict(zip(columns, row, strict=True)) | origin, ensure_ascii=False) + "\n")
 
 
 def write_parquet(path: Path, predicted: Predicted, source: LabelSource) -> None:
@@ -93,14 +96,13 @@ def write_parquet(path: Path, predicted: Predicted, source: LabelSource) -> None
         ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
     """
     _check(predicted)
-    text = pa.dictionary(pa.int32(), pa.string())
-    types = dict(zip(COLUMNS, (pa.int64(), pa.float64(), text, pa.float64()), strict=True))
-    schema = pa.schema(types | dict.fromkeys(LabelSource._fields, text))
+    schema = pa.schema(_columns(predicted.label_space) | dict.fromkeys(LabelSource._fields, TEXT))
     rows = _rows(predicted)
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         while batch := list(islice(rows, CHUNK_ROWS)):
-            table = pa.table([*zip(*batch, strict=True), *([value] * len(batch) for value in source)], schema.names)
-            writer.write_table(table.cast(schema))
+            columns = [*zip(*batch, strict=True), *([value] * len(batch) for value in source)]
+            arrays = [pa.array(column, type) for column, type in zip(columns, schema.types, strict=True)]
+            writer.write_table(pa.table(arrays, schema=schema))
 
 
 def write_vtt(path: Path, predicted: Predicted, source: LabelSource) -> None:
@@ -115,7 +117,7 @@ def write_vtt(path: Path, predicted: Predicted, source: LabelSource) -> None:
         ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
     """
     note = ", ".join(f"{field} {value}" for field, value in source._asdict().items())
-    write_webvtt(path, _cues(predicted), note=note)
+    write_webvtt(path, _cues(predicted), note=note, may_overlap=not predicted.label_space.is_exclusive)
 
 
 def write_subrip(path: Path, predicted: Predicted, source: LabelSource) -> None:
@@ -129,7 +131,7 @@ def write_subrip(path: Path, predicted: Predicted, source: LabelSource) -> None:
     Raises:
         ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
     """
-    write_srt(path, _cues(predicted))
+    write_srt(path, _cues(predicted), may_overlap=not predicted.label_space.is_exclusive)
 
 
 def _write_frames_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
@@ -177,13 +179,37 @@ def _check(predicted: Predicted) -> None:
     check_predicted(predicted.labels, predicted.probabilities, predicted.pts_seconds, predicted.label_space)
 
 
-def _rows(predicted: Predicted) -> Iterator[tuple[int, float | None, str | None, float | None]]:
-    """Yield frame, time, label and probability of each frame, rounded as in the CSV files."""
+def _columns(label_space: LabelSpace) -> dict[str, pa.DataType]:
+    """Return the columns that describe a frame, with their types."""
+    if label_space.is_exclusive:
+        return {"frame": pa.int64(), "time_seconds": pa.float64(), "label": TEXT, "probability": pa.float64()}
+    of_classes = pa.struct([(name, pa.float64()) for name in label_space.classes])
+    labels = pa.list_(pa.string())
+    return {"frame": pa.int64(), "time_seconds": pa.float64(), "labels": labels, "probabilities": of_classes}
+
+
+def _rows(predicted: Predicted) -> Iterator[tuple[object, ...]]:
+    """Yield the cells of `_columns` of each frame, rounded as in the CSV files."""
+    of_frame = _exclusive_cells if predicted.label_space.is_exclusive else _overlapping_cells
     columns = zip(predicted.labels, predicted.probabilities, predicted.pts_seconds, strict=True)
     for frame, (label, probability, seconds) in enumerate(columns):
         time_seconds = None if math.isnan(seconds) else round(float(seconds), 6)
-        name = predicted.label_space.name(label)
-        yield frame, time_seconds, name, None if name is None else round(float(probability), 4)
+        yield frame, time_seconds, *of_frame(label, probability, predicted.label_space)
+
+
+def _exclusive_cells(label: int, probability: float, label_space: LabelSpace) -> tuple[str | None, float | None]:
+    name = label_space.name(label)
+    return name, None if name is None else round(float(probability), 4)
+
+
+def _overlapping_cells(
+    label: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace
+) -> tuple[list[str] | None, dict[str, float] | None]:
+    names = names_of_frame(label, label_space)
+    if names is None:
+        return None, None
+    rounded = (round(probability, 4) for probability in probabilities.tolist())
+    return list(names), dict(zip(label_space.classes, rounded, strict=True))
 
 
 def _cues(predicted: Predicted) -> Iterator[Cue]:

@@ -2,7 +2,7 @@
 
 Frames are numbered from 0; segments are half-open, [start, stop).
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 import math
@@ -61,7 +61,7 @@ def timed_segments(
     `frame_duration_seconds` after that frame begins.
 
     Args:
-        labels: int64 [T].
+        labels: int64 [T], or int8 [T, K] where classes overlap: then the segments do, in the order of their starts.
         pts_seconds: float64 [T], the presentation time of each frame.
         frame_duration_seconds: The duration of the last frame.
 
@@ -71,6 +71,25 @@ def timed_segments(
     seconds = np.append(pts_seconds, pts_seconds[-1] + frame_duration_seconds if len(labels) else 0.0)
     for segment in segments_from_frames(labels):
         yield segment, (float(seconds[segment.start]), float(seconds[segment.stop]))
+
+
+def mean_probability(segment: Segment, probabilities: np.ndarray) -> float:
+    """Return the mean probability of the class of a segment over its frames.
+
+    Args:
+        segment: The segment.
+        probabilities: float [T], of each frame's label; or [T, K], of all classes, where they overlap.
+    """
+    inside = probabilities[segment.start : segment.stop]
+    of_class = inside if inside.ndim == 1 else inside[:, segment.class_index]
+    return float(of_class.mean(dtype=np.float64))
+
+
+def names_of_frame(label: np.ndarray, label_space: LabelSpace) -> tuple[str, ...] | None:
+    """Return the names of the classes of a frame, of its labels int8 [K]; None where it is not labelled."""
+    if not label_space.is_labelled(label).any():
+        return None
+    return label_space.class_names(label[np.newaxis])[0]
 
 
 def seconds_cell(seconds: float) -> str:
@@ -84,15 +103,23 @@ def check_predicted(
     """Check predicted labels before they are written.
 
     Args:
-        labels: int64 [T].
-        probabilities: float [T].
+        labels: int64 [T], or int8 [T, K] where classes overlap.
+        probabilities: float, of the same shape.
         pts_seconds: float64 [T].
         label_space: The classes.
 
     Raises:
-        ValueError: The arrays are not one-dimensional and of the same length, or a label is not valid in `label_space`.
+        ValueError: The arrays differ in shape, or a label is not valid in `label_space`; or classes overlap, and a
+            frame is labelled for some of them only.
     """
-    if not labels.shape == probabilities.shape == pts_seconds.shape or labels.ndim != 1:
+    expected, ndim = ("[T] for each", 1) if label_space.is_exclusive else ("[T, K], [T, K] and [T]", 2)
+    if labels.shape != probabilities.shape or labels.shape[:1] != pts_seconds.shape or labels.ndim != ndim:
         shapes = f"{labels.shape}, {probabilities.shape} and {pts_seconds.shape}"
-        raise ValueError(f"got labels, probabilities and pts_seconds of shapes {shapes}, expected [T] for each")
+        raise ValueError(f"got labels, probabilities and pts_seconds of shapes {shapes}, expected {expected}")
     label_space.check(labels)
+    if label_space.is_exclusive:
+        return
+    is_labelled = label_space.is_labelled(labels)
+    in_part = is_labelled.any(axis=1) & ~is_labelled.all(axis=1)
+    if in_part.any():
+        raise ValueError(f"frame {in_part.argmax()} is labelled for some classes only, expected all of them or none")

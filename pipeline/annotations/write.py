@@ -1,6 +1,6 @@
 """Writing predicted labels as CSV files.
 
-Shapes: T frames.
+Shapes: T frames, K classes.
 """
 
 import csv
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.annotations.layouts import (
-    PREDICTED_FRAMES_HEADER,
     PREDICTED_SEGMENTS_HEADER,
     check_predicted,
+    mean_probability,
+    names_of_frame,
+    predicted_frames_header,
     seconds_cell,
     timed_segments,
 )
@@ -27,8 +29,8 @@ def write_frames(
 
     Args:
         path: The file.
-        labels: int64 [T].
-        probabilities: float [T], the probability of each label.
+        labels: int64 [T], or int8 [T, K] where classes overlap.
+        probabilities: float [T], the probability of each label; or [T, K], of all classes, where they overlap.
         pts_seconds: float64 [T], the presentation time of each frame; NaN leaves the cell empty.
         label_space: The classes.
 
@@ -38,22 +40,33 @@ def write_frames(
     check_predicted(labels, probabilities, pts_seconds, label_space)
     columns = zip(labels, probabilities, pts_seconds, strict=True)
     rows = (
-        frame_row(frame, seconds, label_space.name(label) or "", probability)
+        frame_row(frame, seconds, label, probability, label_space)
         for frame, (label, probability, seconds) in enumerate(columns)
     )
-    _write_rows(path, PREDICTED_FRAMES_HEADER, rows)
+    _write_rows(path, predicted_frames_header(label_space), rows)
 
 
-def frame_row(frame: int, seconds: float, name: str, probability: float) -> tuple[object, ...]:
-    """Make a row of PREDICTED_FRAMES_HEADER.
+def frame_row(
+    frame: int, seconds: float, label: int | np.ndarray, probability: float | np.ndarray, label_space: LabelSpace
+) -> tuple[object, ...]:
+    """Make a row of `predicted_frames_header`.
 
     Args:
         frame: The number of the frame, from 0.
         seconds: The presentation time; NaN leaves the cell empty.
-        name: The name of the class; "" for an unlabelled frame.
-        probability: The probability of the class, which an unlabelled frame's row leaves out.
+        label: The index of the class; or the labels int8 [K] of all classes, where they overlap.
+        probability: The probability of the class; or those [K] of all classes. An unlabelled frame's row has none.
+        label_space: The classes.
     """
-    return frame, seconds_cell(seconds), name, f"{probability:.4f}" if name else ""
+    place = frame, seconds_cell(seconds)
+    if not label_space.is_exclusive:
+        label = np.asarray(label)
+        names = names_of_frame(label, label_space)
+        if names is None:
+            return *place, "", *[""] * len(label)
+        return *place, SEPARATOR.join(names), *(f"{p:.4f}" for p in np.asarray(probability))
+    name = label_space.name(int(label))
+    return *place, name or "", f"{probability:.4f}" if name else ""
 
 
 def write_segments(
@@ -71,8 +84,8 @@ def write_segments(
 
     Args:
         path: The file.
-        labels: int64 [T].
-        probabilities: float [T], the probability of each label.
+        labels: int64 [T], or int8 [T, K] where classes overlap: then the rows do, in the order of their starts.
+        probabilities: float [T], the probability of each label; or [T, K], of all classes, where they overlap.
         pts_seconds: float64 [T], the presentation time of each frame; NaN leaves cells empty.
         label_space: The classes.
         frame_duration_seconds: The duration of the last frame.
@@ -87,7 +100,7 @@ def write_segments(
             segment.stop,
             *map(seconds_cell, times),
             label_space.classes[segment.class_index],
-            f"{probabilities[segment.start : segment.stop].mean(dtype=np.float64):.4f}",
+            f"{mean_probability(segment, probabilities):.4f}",
         )
         for segment, times in timed_segments(labels, pts_seconds, frame_duration_seconds)
     )

@@ -10,17 +10,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, groupby, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from pipeline.annotations.formats.predicted_segments import read_spans
-from pipeline.annotations.layouts import SEGMENTS, Span
-from pipeline.annotations.problems import AnnotationError, without_content
 from pipeline.captioning.files import CaptionRow, write_video_captions
+from pipeline.captioning.spans import LabelledSpans, check_end, even_spans, place_spans, spans_beside
 from pipeline.captioning.summary import VideoCaption
 from pipeline.checkpoints.captioner import CaptionCheckpoint, load_captioner
 from pipeline.encoding.device import choose_device
@@ -28,7 +26,7 @@ from pipeline.encoding.images import RegionEncoder, RuntimeRegions, TorchRegions
 from pipeline.encoding.runtime import open_compiled
 from pipeline.encoding.types import Runtime
 from pipeline.errors import InputError, name_failure
-from pipeline.files import check_is_regular, check_name, find_files, find_named, read_unchanged
+from pipeline.files import check_name, find_files, read_unchanged
 from pipeline.labelling.location import find_checkpoint, find_exports
 from pipeline.text.vocabulary import START, detokenize, tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
@@ -38,10 +36,7 @@ from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES, Backend, VideoReader
 
 EVERY_SECONDS = 5.0
-MAX_SEGMENTS_BYTES = 1 << 28
 UNDESCRIBED = "could not be described"
-# The maximum difference between the ends of a video and of its segments, which may be of a copy in another format.
-MAX_DISTANCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -226,7 +221,7 @@ def caption_video(
     model: CaptionModel,
     search: Search,
     *,
-    spans: Sequence[Span] | None = None,
+    spans: LabelledSpans | None = None,
     every_seconds: float = EVERY_SECONDS,
     reader: Backend = "auto",
     on_progress: Callable[[str], None] = lambda progress: None,
@@ -234,8 +229,9 @@ def caption_video(
     """Describe each span of a video, in order of time, by the frame nearest to its middle.
 
     Without `spans` they last about `every_seconds`: the last one, half to one and a half times as long, ends with the
-    video. Spans with the same nearest frame become one, so that each frame has at most one caption. `reader` decodes
-    it, as the backend of `open_video`. `on_progress` is given the progress in words.
+    video. Spans with the same nearest frame become one, so that each frame has at most one caption; but where classes
+    overlap each keeps its own, and what is between them is described too. `reader` decodes it, as the backend of
+    `open_video`. `on_progress` is given the progress in words.
 
     Raises:
         InputError: The video cannot be read or is smaller than the model's region of interest, or the spans do not end
@@ -243,17 +239,18 @@ def caption_video(
     """
     index = index_video(path)
     times, properties = index.pts_seconds, index.properties
-    stop_seconds = float(times[-1]) + float(1 / properties.frame_rate)
+    duration = float(1 / properties.frame_rate)
+    stop_seconds = float(times[-1]) + duration
     if spans is None:
-        spans = _even_spans(float(times[0]), stop_seconds, every_seconds)
-    _check_end(path, spans[-1].stop_seconds, stop_seconds)
+        spans = even_spans(float(times[0]), stop_seconds, every_seconds)
+    check_end(path, spans, stop_seconds)
     _check_size(path, model.frame_encoder.preprocess, width=properties.width, height=properties.height)
-    middles = np.array([(span.start_seconds + span.stop_seconds) / 2 for span in spans])
-    spans, positions = _merge_spans(spans, _nearest(times, middles))
+    described, positions = place_spans(spans, times, frame_seconds=duration)
+    frames_read, of_span = np.unique(positions, return_inverse=True)
     with open_indexed(index, backend=reader) as opened:
-        frames = _frames(opened, positions, model.frame_encoder.spec.batch_size, on_progress)
+        frames = _frames(opened, frames_read, model.frame_encoder.spec.batch_size, on_progress)
         captions = [best for best, *_ in _describe(frames, model, search)]
-    return [VideoCaption(*span, *caption) for span, caption in zip(spans, captions, strict=True)]
+    return [VideoCaption(*span, *captions[position]) for span, position in zip(described, of_span, strict=True)]
 
 
 def caption_files(
@@ -283,7 +280,7 @@ def caption_files(
         try:
             check_name(path)
             _check_is_first(path, described.get(path.stem))
-            spans = None if labels is None else _spans_beside(path, labels)
+            spans = None if labels is None else spans_beside(path, labels)
             describe = partial(
                 caption_video,
                 path,
@@ -345,62 +342,9 @@ def _check_size(path: Path, preprocess: Preprocess, *, width: int, height: int) 
         raise InputError(f"{path}: {error}") from None
 
 
-def _check_end(path: Path, spans_end_seconds: float, video_ends_seconds: float) -> None:
-    if abs(spans_end_seconds - video_ends_seconds) > MAX_DISTANCE_SECONDS:
-        raise InputError(
-            f"{path}: ends at {video_ends_seconds:.2f} s, its segments at {spans_end_seconds:.2f} s: were they made"
-            " from another video?"
-        )
-
-
 def _check_is_first(path: Path, other: Path | None) -> None:
     if other is not None:
         raise InputError(f"{path}: its captions would replace those of {other}: describe it in a call of its own")
-
-
-def _spans_beside(path: Path, labels: Path) -> list[Span]:
-    name = f"{path.stem}{SEGMENTS}"
-    segments = find_named(labels, name)
-    if segments is None:
-        raise InputError(
-            f"{path}: there is no {labels / name}: write it with `framescribe label`, or leave out --labels"
-        )
-    check_is_regular(segments, max_bytes=MAX_SEGMENTS_BYTES)
-    try:
-        return read_spans(segments)
-    except AnnotationError as error:
-        raise AnnotationError(without_content(error.problems, labels)) from None
-
-
-def _even_spans(start_seconds: float, stop_seconds: float, every_seconds: float) -> list[Span]:
-    num_spans = max(1, round((stop_seconds - start_seconds) / every_seconds))
-    edges = [start_seconds + span_index * every_seconds for span_index in range(num_spans)] + [stop_seconds]
-    return [Span(start, stop, None) for start, stop in pairwise(edges)]
-
-
-def _nearest(times: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Find the index in times [T], ascending, nearest to each of `targets` [S], the earlier of two: int64 [S]."""
-    after = np.searchsorted(times, targets).clip(max=len(times) - 1)
-    before = (after - 1).clip(min=0)
-    return np.where(targets - times[before] <= times[after] - targets, before, after)
-
-
-def _merge_spans(spans: Sequence[Span], positions: np.ndarray) -> tuple[list[Span], np.ndarray]:
-    """Merge the spans, in order of time, that the same frame would describe.
-
-    Args:
-        spans: The spans.
-        positions: int64 [S], ascending, the frame of each span.
-
-    Returns:
-        The spans, each with the label of the longest that became part of it, and their frames, each of them once.
-    """
-    merged = []
-    for _, group in groupby(zip(spans, positions.tolist(), strict=True), key=lambda pair: pair[1]):
-        run = [span for span, _ in group]
-        longest = max(run, key=lambda span: span.stop_seconds - span.start_seconds)
-        merged.append(Span(run[0].start_seconds, run[-1].stop_seconds, longest.label))
-    return merged, np.unique(positions)
 
 
 def _frames(

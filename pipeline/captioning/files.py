@@ -10,8 +10,10 @@ An image has no start, stop and label: they are null in JSON and empty in CSV. A
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -67,14 +69,32 @@ def write_video_captions(folder: Path, stem: str, captions: Sequence[VideoCaptio
     Args:
         folder: The folder.
         stem: The stem of the video's name.
-        captions: At least one, in order of time.
+        captions: At least one, in the order of their starts. Where they overlap, the subtitles show one at a time.
     """
     # In some files the first frame has a time before 0, where no player begins.
-    cues = [Cue(max(0, caption.start_seconds), max(0, caption.stop_seconds), caption.text) for caption in captions]
+    cues = [Cue(max(0, start), max(0, stop), text) for start, stop, text in _one_at_a_time(captions)]
     write_webvtt(folder / f"{stem}{WEBVTT}", cues)
     write_srt(folder / f"{stem}{SRT}", cues)
     with replacing(folder / f"{stem}{SUMMARY}") as temporary:
         temporary.write_text(summarise(captions) + "\n", encoding="utf-8")
+
+
+def _one_at_a_time(captions: Sequence[VideoCaption]) -> Iterator[tuple[float, float, str]]:
+    """Yield start, stop and text of what is shown: where captions overlap, the one that started last."""
+    edges = sorted({edge for caption in captions for edge in caption[:2]})
+    started: list[int] = []  # a heap of captions that may still last, the latest first, as numbers below 0
+    waiting = deque(range(len(captions)))
+    shown: list[tuple[float, float, int]] = []
+    for start, stop in pairwise(edges):
+        while waiting and captions[waiting[0]].start_seconds <= start:
+            heappush(started, -waiting.popleft())
+        while started and captions[-started[0]].stop_seconds <= start:
+            heappop(started)
+        if started and shown and shown[-1][1:] == (start, -started[0]):
+            shown[-1] = (shown[-1][0], stop, -started[0])
+        elif started:
+            shown.append((start, stop, -started[0]))
+    return ((start, stop, captions[position].text) for start, stop, position in shown)
 
 
 def _write_jsonl(file: TextIO, rows: Iterable[CaptionRow]) -> None:

@@ -5,7 +5,7 @@ the time, and those of its captions that differ most, in the order of time.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from pipeline.text.vocabulary import tokenize
@@ -46,34 +46,44 @@ def summarise(captions: Sequence[VideoCaption]) -> str:
     """Summarise a video in at most four sentences.
 
     Args:
-        captions: The captions of all spans of the video, one or more, in the order of time.
+        captions: The captions of all spans of the video, one or more, in the order of their starts.
 
     >>> summarise([VideoCaption(0, 9, None, "a dog runs", 0.1), VideoCaption(9, 15, None, "two men sit", 0.1)])
     'The video is 15 seconds long. At first a dog runs; at the end, from 0:09, two men sit.'
     """
-    sentences = [f"The video is {_length(captions[-1].stop_seconds - captions[0].start_seconds)} long."]
+    sentences = [f"The video is {_length(_total_seconds(captions))} long."]
     sentences += _on_labels(captions)
     sentences += _on_scenes(captions)
     return " ".join(sentences)
 
 
 def _on_labels(captions: Sequence[VideoCaption]) -> list[str]:
-    """Return a sentence on the labels and their shares of the labelled time, the largest first; none without labels."""
+    """Return a sentence on the labels and their shares, the largest first; none without labels.
+
+    The shares are of the labelled time; but of all time where labels overlap, or leave gaps.
+    """
     seconds: dict[str, float] = {}
     for start, stop, label, *_ in captions:
         if label is not None:
             seconds[label] = seconds.get(label, 0) + stop - start
-    if len(seconds) < 2:
+    is_partition = all(caption.label is not None for caption in captions) and all(
+        before.stop_seconds <= after.start_seconds for before, after in pairwise(captions)
+    )
+    if len(seconds) < 2 and (is_partition or not seconds):
         return [f"All of it is labelled {label}." for label in seconds]
     ranked = sorted(seconds, key=lambda label: -seconds[label])
     if len(ranked) > MAX_LABELS + 1:
         rest = ranked[MAX_LABELS:]
         ranked = [*ranked[:MAX_LABELS], f"{len(rest)} other labels"]
         seconds[ranked[-1]] = sum(seconds[label] for label in rest)
-    total = sum(seconds[label] for label in ranked)
+    total = sum(seconds[label] for label in ranked) if is_partition else _total_seconds(captions)
     first, *others = (f"{label} ({_percent(seconds[label] / total)}" for label in ranked)
     parts = [f"{first} of the time)", *(f"{other})" for other in others)]
     return [f"It is labelled {_listed(parts)}."]
+
+
+def _total_seconds(captions: Sequence[VideoCaption]) -> float:
+    return max(caption.stop_seconds for caption in captions) - captions[0].start_seconds
 
 
 def _on_scenes(captions: Sequence[VideoCaption]) -> list[str]:
@@ -116,7 +126,7 @@ def _distance(one: _Scene, other: _Scene) -> float:
 
 
 def _listed(parts: Sequence[str]) -> str:
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
 def _percent(share: float) -> str:

@@ -27,6 +27,8 @@ Write, for each video, into the folder --out:
   <stem>.frames.csv      frame,time_seconds,label,probability        one row per frame
   <stem>.segments.csv    start,stop,start_seconds,stop_seconds,label,probability
                          frames from start up to, but not including, stop
+                         where classes overlap: frame,time_seconds,labels and a probability for each class, with the
+                         labels of a frame joined by ";", and segments that overlap
   <stem>.report.json     the run, data and commit that the model comes from, and what was decoded
   decode_report.csv      for all videos: frames declared, decoded, failed, substituted; what is wrong with a file;
                          the reader that decoded it

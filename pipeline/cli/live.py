@@ -223,7 +223,7 @@ class _Status:
         self._shown, self._num_shown = now, session.num_labelled
         parts = [] if session.source.connected else ["LOST"]
         if (latest := session.latest) is not None:
-            parts.append(f"{self._label_space.name(latest.class_index)} {latest.probability:.2f}")
+            parts.append(latest.describe(self._label_space))
             parts.append(f"delay {1000 * latest.delay_seconds:.0f} ms")
         parts.append(f"{rate:.1f} frames/s")
         parts.append(f"{session.num_dropped} dropped")

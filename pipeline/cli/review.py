@@ -22,7 +22,8 @@ Rank the stretches of videos by how much it is worth to look at them: where nobo
 model is to be wrong; where there is a given label, by how surprised the model is by it. Write, into --out:
   review.html            the list for a browser: frames, what the model thinks, the given label
   review.csv             rank,stem,start,stop,start_seconds,stop_seconds,predicted,given,why,score,picture
-                         frames from start up to, but not including, stop; why: uncertain or disagrees
+                         frames from start up to, but not including, stop; why: uncertain or disagrees;
+                         where classes overlap, a column class before predicted names the one that is doubted
   strips/                pictures of the frames of each stretch
 Scores are from 0 to 1. Uncertain: the share of frames that the model expects to get wrong. Disagrees: how surprised it
 is by the given label, 1 where it gives it a probability of 0.001 or less. A given label that it agrees with scores

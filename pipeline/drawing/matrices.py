@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.drawing.plots import FAINT, GRID, INK, SHARE_COLORS, empty_figure
+from pipeline.drawing.plots import SHARE_COLORS
+from pipeline.drawing.style import FAINT, GRID, INK, make_figure
 
 MAX_COUNTED = 25  # classes; of more, the cells are too small for their counts
 ITSELF = "#eceff3"  # the ground of a class beside itself
@@ -27,7 +28,7 @@ def plot_confusion(matrix: np.ndarray, label_space: LabelSpace) -> Figure:
     cell, names = _sizes(label_space)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     width = cell * label_space.num_classes + names
-    figure = empty_figure(width + 1.4, width + 0.5)
+    figure = make_figure(width + 1.4, width + 0.5)
     axes = figure.subplots()
     picture = _draw(axes, matrix, shares, label_space)
     axes.set(xlabel="predicted", ylabel="truth")
@@ -48,7 +49,7 @@ def plot_co_occurrence(truth: np.ndarray, predicted: np.ndarray, label_space: La
     """
     cell, names = _sizes(label_space)
     width = cell * label_space.num_classes
-    figure = empty_figure(max(2 * width + names + 1.8, 3.2), max(width + names + 0.8, 2.2))
+    figure = make_figure(max(2 * width + names + 1.8, 3.2), max(width + names + 0.8, 2.2))
     panels = figure.subplots(1, 2).tolist()
     for axes, matrix, title in zip(panels, (truth, predicted), ("truth", "prediction"), strict=True):
         shares = matrix / np.maximum(matrix.diagonal()[:, None], 1)

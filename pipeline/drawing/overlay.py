@@ -1,29 +1,32 @@
 """Labels drawn on a video: a bar with the class above each frame, a timeline of all classes with a cursor below it.
 
-Nothing covers the picture, and a small picture is enlarged until the text is legible.
-
 Shapes: T frames, H x W pixels, K classes.
 """
 
 from collections.abc import Callable
-from functools import cache
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.drawing.colors import class_colors
+from pipeline.drawing.overlay_frame import (
+    FOREGROUND,
+    MIN_SHOWN_WIDTH,
+    UNLABELLED_COLOR,
+    bar_height,
+    draw_frame,
+    load_font,
+    shorten,
+)
+from pipeline.drawing.overlay_overlapping import draw_class_timeline, draw_classes, shown_classes
 from pipeline.errors import InputError
 from pipeline.video.types import VideoReader
 from pipeline.video.writer import VideoWriter
 
-MIN_SHOWN_WIDTH = 320
-MIN_TEXT_HEIGHT = 16
-BACKGROUND = (24, 24, 24)
-FOREGROUND = (255, 255, 255)
-UNLABELLED_COLOR = (96, 96, 96)
+DrawFrame = Callable[[np.ndarray, int], np.ndarray]  # of the pixels of a frame, and its number
 
 
 def draw_timeline(labels: np.ndarray, label_space: LabelSpace, *, width: int, height: int) -> np.ndarray:
@@ -68,53 +71,22 @@ def draw_overlay(
     Returns:
         uint8 [H', W', 3]; the size depends only on the size of `pixels`.
     """
-    scale = -(-MIN_SHOWN_WIDTH // pixels.shape[1])
-    shown = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
-    height, width = shown.shape[:2]
-    text_height = max(MIN_TEXT_HEIGHT, min(height, width) // 22)
-    bar_height = text_height * 3 // 2
-    canvas = Image.new("RGB", (width, height + 2 * bar_height), BACKGROUND)
-    canvas.paste(Image.fromarray(shown), (0, bar_height))
-    _draw_label(canvas, label, color, probability, text_height)
-    strip = Image.fromarray(timeline).resize((width, bar_height), Image.Resampling.NEAREST)
-    canvas.paste(strip, (0, height + bar_height))
-    _draw_cursor(canvas, position, top=height + bar_height, thickness=max(3, text_height // 5))
-    return np.asarray(canvas)
+    draw_bar = partial(_draw_label, label=label, color=color, probability=probability)
+    return draw_frame(pixels, draw_bar=draw_bar, timeline=timeline, position=position)
 
 
 def _draw_label(
-    canvas: Image.Image, label: str, color: tuple[int, int, int], probability: float | None, text_height: int
+    canvas: Image.Image, text_height: int, *, label: str, color: tuple[int, int, int], probability: float | None
 ) -> None:
     draw = ImageDraw.Draw(canvas)
-    font = _font(text_height)
-    bar_height, margin = text_height * 3 // 2, text_height // 2
-    draw.rectangle((0, 0, bar_height - 1, bar_height - 1), fill=color)
+    font = load_font(text_height)
+    height, margin = bar_height(text_height), text_height // 2
+    draw.rectangle((0, 0, height - 1, height - 1), fill=color)
     text = "" if probability is None else f"{probability:.0%}"
     probability_left = canvas.width - margin - font.getlength(text)
-    draw.text((probability_left, bar_height // 2), text, FOREGROUND, font, anchor="lm")
-    available = probability_left - bar_height - 2 * margin
-    shortened = label
-    while shortened and font.getlength(shortened) > available:
-        label = label[:-1]
-        shortened = label and f"{label}..."
-    draw.text((bar_height + margin, bar_height // 2), shortened, FOREGROUND, font, anchor="lm")
-
-
-@cache
-def _font(text_height: int) -> ImageFont.FreeTypeFont:
-    """Load DejaVu Sans, which matplotlib contains: class names are not all English, and Pillow's own font is."""
-    matplotlib = find_spec("matplotlib")
-    assert matplotlib is not None
-    assert matplotlib.origin is not None
-    return ImageFont.truetype(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", text_height)
-
-
-def _draw_cursor(canvas: Image.Image, position: float, *, top: int, thickness: int) -> None:
-    """Draw a white bar with a black edge, which is visible on every colour."""
-    draw = ImageDraw.Draw(canvas)
-    left = round(position * (canvas.width - thickness))
-    draw.rectangle((left - 1, top, left + thickness, canvas.height), fill=(0, 0, 0))
-    draw.rectangle((left, top, left + thickness - 1, canvas.height), fill=FOREGROUND)
+    draw.text((probability_left, height // 2), text, FOREGROUND, font, anchor="lm")
+    available = probability_left - height - 2 * margin
+    draw.text((height + margin, height // 2), shorten(label, font, available), FOREGROUND, font, anchor="lm")
 
 
 def write_overlay(
@@ -132,8 +104,8 @@ def write_overlay(
     Args:
         video: An open reader; it stays open.
         out_path: An mp4 file; it is replaced only when all of it is written.
-        labels: int64 [T].
-        probabilities: float [T], the probability of each label.
+        labels: int64 [T], or int8 [T, K] where classes overlap.
+        probabilities: float [T], the probability of each label; or [T, K], of all classes, where they overlap.
         label_space: The classes.
         longest_step_seconds: The longest time between two frames, see `VideoWriter`.
         on_frames: It is called after each batch with the number of frames drawn so far.
@@ -153,20 +125,8 @@ def write_overlay(
         label_space.check(labels)
     except ValueError as error:
         raise InputError(f"{properties.path}: {error}") from None
-    colors = class_colors(label_space)
-    timeline = draw_timeline(labels, label_space, width=max(MIN_SHOWN_WIDTH, properties.width), height=1)
-
-    def draw(pixels: np.ndarray, index: int) -> np.ndarray:
-        name = label_space.name(labels[index])
-        return draw_overlay(
-            pixels,
-            label=name or "",
-            color=UNLABELLED_COLOR if name is None else tuple(colors[labels[index]].tolist()),
-            probability=None if name is None else float(probabilities[index]),
-            timeline=timeline,
-            position=index / max(1, properties.num_frames - 1),
-        )
-
+    draw_frames = _draw_exclusive if label_space.is_exclusive else _draw_overlapping
+    draw = draw_frames(labels, probabilities, label_space, max(MIN_SHOWN_WIDTH, properties.width))
     height, width = draw(np.zeros((properties.height, properties.width, 3), np.uint8), 0).shape[:2]
     writer = VideoWriter(
         out_path,
@@ -180,3 +140,38 @@ def write_overlay(
             for pixels, index, pts_seconds in zip(*batch, strict=True):
                 writer.write(draw(pixels, int(index)), float(pts_seconds))
             on_frames(int(batch.index[-1]) + 1)
+
+
+def _draw_exclusive(labels: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace, width: int) -> DrawFrame:
+    """Return what draws a frame of a video; the timeline is drawn once, with a width in pixels."""
+    colors = class_colors(label_space)
+    timeline = draw_timeline(labels, label_space, width=width, height=1)
+
+    def draw(pixels: np.ndarray, index: int) -> np.ndarray:
+        name = label_space.name(labels[index])
+        return draw_overlay(
+            pixels,
+            label=name or "",
+            color=UNLABELLED_COLOR if name is None else tuple(colors[labels[index]].tolist()),
+            probability=None if name is None else float(probabilities[index]),
+            timeline=timeline,
+            position=_position(index, len(labels)),
+        )
+
+    return draw
+
+
+def _draw_overlapping(labels: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace, width: int) -> DrawFrame:
+    """As `_draw_exclusive`, where classes overlap."""
+    colors = class_colors(label_space)
+    timeline = draw_class_timeline(labels, colors, width=width)
+
+    def draw(pixels: np.ndarray, index: int) -> np.ndarray:
+        shown = shown_classes(labels[index], probabilities[index], colors, label_space)
+        return draw_classes(pixels, shown=shown, timeline=timeline, position=_position(index, len(labels)))
+
+    return draw
+
+
+def _position(index: int, num_frames: int) -> float:
+    return index / max(1, num_frames - 1)

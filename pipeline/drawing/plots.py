@@ -14,19 +14,28 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.drawing.colors import class_colors, palette
+from pipeline.drawing.overlapping_timeline import plot_overlapping_timeline
+from pipeline.drawing.style import (
+    FAINT,
+    GRID,
+    INK,
+    LEGEND_COLUMNS,
+    TIMELINE_WIDTH,
+    WRONG,
+    Colors,
+    frame_edges,
+    label_time,
+    make_figure,
+    plain_colors,
+    probability_steps,
+)
 
-Colors = list[tuple[float, float, float]]
-
-INK, FAINT, GRID, WRONG = "#22272e", "#b9c0c9", "#eceff3", "#f4c7c3"
-TIMELINE_WIDTH = 10.0  # inches
-LEGEND_COLUMNS = 7
 ATTENTION_COLUMNS = 7
-MAX_STEPS = 600  # of the probability: more steps look like a solid block
 SHARE_COLORS = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfe0f0", "#6fa3cf", "#2a639b", "#123a66"])
 
 
@@ -45,17 +54,22 @@ def plot_timeline(
     Unlabelled frames are hatched, and the background class is grey. The ground of the probability is tinted where a
     labelled frame is predicted wrongly. For long videos the probability is the mean of neighbouring frames.
 
+    Where classes overlap, each class has these rows, and a probability of its own.
+
     Args:
-        truth: int64 [T], T >= 1.
-        predicted: int64 [T].
-        probability: [T], of the predicted labels.
+        truth: int64 [T], T >= 1; or int8 [T, K] where classes overlap.
+        predicted: As `truth`.
+        probability: [T], of the predicted labels; or [T, K], of all classes, where they overlap.
         label_space: The classes.
         times: [T], in seconds, for the axis; None for the numbers of the frames.
         title: The title of the figure.
-        more_rows: Other labels int64 [T] by the name of their row.
+        more_rows: Other labels, as `truth`, by the name of their row.
     """
+    if not label_space.is_exclusive:
+        rows = {"truth": truth, "prediction": predicted, **(more_rows or {})}
+        return plot_overlapping_timeline(rows, probability, label_space, times=times, title=title)
     rows = {"truth": truth, "prediction": predicted, **(more_rows or {})}
-    colors = _colors(class_colors(label_space))
+    colors = plain_colors(class_colors(label_space))
     present = np.unique(np.concatenate(list(rows.values())))
     is_labelled = label_space.is_labelled(present)
     handles = [Patch(facecolor=colors[index], label=label_space.name(index)) for index in present[is_labelled].tolist()]
@@ -64,9 +78,9 @@ def plot_timeline(
     handles.append(Patch(facecolor=WRONG, label="wrong frames"))
     num_legend_rows = -(-len(handles) // LEGEND_COLUMNS)
 
-    figure = empty_figure(TIMELINE_WIDTH, 0.34 * len(rows) + 0.75 + 0.18 * num_legend_rows + 0.9)
+    figure = make_figure(TIMELINE_WIDTH, 0.34 * len(rows) + 0.75 + 0.18 * num_legend_rows + 0.9)
     row_axes, probability_axes = figure.subplots(2, 1, sharex=True, height_ratios=[0.34 * len(rows), 0.75])
-    edges = _frame_edges(len(truth), times)
+    edges = frame_edges(len(truth), times)
     for row_index, (name, labels) in enumerate(rows.items()):
         _draw_row(row_axes, labels, row_index=row_index, name=name, edges=edges, colors=colors, label_space=label_space)
     row_axes.set_yticks(range(len(rows)), list(rows), fontsize=9)
@@ -76,7 +90,7 @@ def plot_timeline(
     row_axes.spines[:].set_visible(False)
     wrong = label_space.is_labelled(truth) & (truth != predicted)
     _draw_probability(probability_axes, probability, wrong, edges=edges)
-    _label_time(probability_axes, seconds=None if times is None else edges[-1] - edges[0])
+    label_time(probability_axes, seconds=None if times is None else edges[-1] - edges[0])
     figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=8,
                   handlelength=1.1, handleheight=1.0, columnspacing=1.5)  # fmt: skip
     return figure
@@ -99,14 +113,14 @@ def plot_curves(history: Sequence[Mapping[str, float | None]], *, best_epoch: in
         panel = ("loss" if name.endswith("loss") else "score (%)") if of_split else name.replace("_", " ")
         panels.setdefault(panel, []).append(name)
     panels = {panel: names for panel, names in panels.items() if names}
-    figure = empty_figure(3.6 * max(len(panels), 1), 2.9)
+    figure = make_figure(3.6 * max(len(panels), 1), 2.9)
     all_axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
     for axes, (panel, names) in zip(all_axes, panels.items(), strict=False):
         if best_epoch is not None:
             axes.axvline(
                 best_epoch, color="#8b949e", linewidth=0.9, linestyle=(0, (4, 3)), label="best epoch", zorder=0
             )
-        for name, color in zip(names, _colors(palette(len(names))), strict=True):
+        for name, color in zip(names, plain_colors(palette(len(names))), strict=True):
             points = [(epoch, scores[name]) for epoch, scores in enumerate(history) if scores.get(name) is not None]
             marker = "o" if len(points) < 25 else None
             axes.plot(*zip(*points, strict=True), color=color, label=_curve_label(name), marker=marker)
@@ -132,7 +146,7 @@ def plot_gradients(norms: Mapping[int, np.ndarray], radii: np.ndarray, gates: Se
         gates: The names of the G gates.
     """
     num_layers, num_directions = radii.shape[1:3]
-    figure = empty_figure(3.6 * (num_layers + 1), 2.9 * num_directions)
+    figure = make_figure(3.6 * (num_layers + 1), 2.9 * num_directions)
     all_axes = figure.subplots(num_directions, num_layers + 1, squeeze=False).tolist()
     shades = SHARE_COLORS(np.linspace(0.35, 1, len(norms)))
     for direction, layer in np.ndindex(num_directions, num_layers):
@@ -146,7 +160,7 @@ def plot_gradients(norms: Mapping[int, np.ndarray], radii: np.ndarray, gates: Se
     all_axes[0][0].legend(frameon=False, fontsize=8)
     axes = all_axes[0][-1]
     axes.axhline(1, color="#8b949e", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-    for gate, values, color in zip(gates, radii.max(axis=(1, 2)).T, _colors(palette(len(gates))), strict=True):
+    for gate, values, color in zip(gates, radii.max(axis=(1, 2)).T, plain_colors(palette(len(gates))), strict=True):
         axes.plot(values, color=color, label=gate, marker="o" if len(values) < 25 else None)
     _finish_panel(axes, "spectral radius of W_hh", x_label="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -167,11 +181,6 @@ def _finish_panel(axes: Axes, title: str, *, x_label: str, y_label: str = "") ->
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _colors(colors: np.ndarray) -> Colors:
-    """Convert colours uint8 [K, 3] to those of matplotlib, in [0, 1]."""
-    return [tuple(color) for color in (colors / 255).tolist()]
-
-
 def _curve_label(name: str) -> str:
     return re.sub(r" at (\d+)", r"@\1", name.replace("_", " ")).replace(" f1", " F1").replace("val ", "validation ")
 
@@ -190,7 +199,7 @@ def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarr
     """
     columns = min(ATTENTION_COLUMNS, len(words) + 1)
     num_rows = -(-(len(words) + 1) // columns)
-    figure = empty_figure(1.45 * columns, 1.45 * num_rows * pixels.shape[0] / pixels.shape[1] + 0.45 * num_rows + 0.4)
+    figure = make_figure(1.45 * columns, 1.45 * num_rows * pixels.shape[0] / pixels.shape[1] + 0.45 * num_rows + 0.4)
     panels = figure.subplots(num_rows, columns, squeeze=False).flatten()
     height, width = pixels.shape[:2]
     for axes in panels:
@@ -212,19 +221,6 @@ def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarr
         axes.set_title(f"{word}\n{100 * weights[-1]:.0f}% unseen", fontsize=8, color=INK)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
     return figure
-
-
-def empty_figure(width: float, height: float) -> Figure:
-    """Make an empty white figure, with sizes in inches, in the style that all pictures share."""
-    return Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
-
-
-def _frame_edges(num_frames: int, times: np.ndarray | None) -> np.ndarray:
-    """Return where each frame begins on the axis, and where the last one ends: [T + 1]."""
-    if times is None:
-        return np.arange(num_frames + 1, dtype=np.float64)
-    duration = float(np.median(np.diff(times))) if num_frames > 1 else 1.0
-    return np.append(times, times[-1] + duration)
 
 
 def _draw_row(
@@ -255,23 +251,12 @@ def _draw_row(
             axes.text(middle, row_index, text, ha="center", va="center", fontsize=7.5, color=color, clip_on=True)
 
 
-def _label_time(axes: Axes, *, seconds: float | None) -> None:
-    """Set ticks in frames, in seconds, or from two minutes on as minutes:seconds."""
-    axes.set_xlabel("frame" if seconds is None else "time (s)" if seconds < 120 else "time (min:s)", fontsize=8)
-    if seconds is not None and seconds >= 120:
-        step = next((step for step in (15, 30, 60, 120, 300, 600, 1800) if seconds / step <= 14), 3600)
-        axes.xaxis.set_major_locator(MultipleLocator(step))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{int(t) // 60}:{int(t) % 60:02d}"))
-
-
 def _draw_probability(axes: Axes, probability: np.ndarray, wrong: np.ndarray, *, edges: np.ndarray) -> None:
     """Draw the probability [T] as steps, one per frame, on a ground that is tinted where `wrong`, bool [T]."""
     spans = [(edges[s.start], edges[s.stop] - edges[s.start]) for s in segments_from_frames(wrong) if s.class_index]
     tint = axes.broken_barh(spans, (0, 1), facecolor=WRONG, linewidth=0, antialiased=False)
     tint.set_gid("wrong")
-    firsts = np.unique(np.linspace(0, len(probability), MAX_STEPS + 1).astype(int)[:-1])
-    means = np.add.reduceat(probability, firsts) / np.diff(firsts, append=len(probability))
-    steps = np.append(edges[firsts], edges[-1])
+    means, steps = probability_steps(probability, edges)
     axes.stairs(means, steps, fill=True, color="#4a5563", alpha=0.22, linewidth=0)
     axes.stairs(means, steps, color="#3b4652", linewidth=0.9, baseline=None)
     axes.set(ylim=(0, 1), yticks=[0, 0.5, 1])

@@ -20,14 +20,13 @@ import numpy as np
 import torch
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import LIVE, PREDICTED_FRAMES_HEADER
+from pipeline.annotations.layouts import LIVE, names_of_frame, predicted_frames_header
 from pipeline.annotations.write import frame_row
 from pipeline.errors import InputError
+from pipeline.labelling.live_decisions import live_decisions
 from pipeline.labelling.model import Model
 from pipeline.labelling.video import check_numbers
 from pipeline.models.labeller import LabellerState
-from pipeline.postprocessing.smoothing import CausalSmoother
-from pipeline.postprocessing.temperature import tempered
 from pipeline.video.sources.base import LiveFrame, LiveSource
 
 BUFFER_FRAMES = 16
@@ -41,16 +40,24 @@ class LiveLabel(NamedTuple):
     Attributes:
         frame_index: The number of the frame among those captured, from 0; frames that were dropped have no label.
         seconds: The time of the frame.
-        class_index: The class.
-        probability: Its tempered probability.
+        label: The index of the class; or int8 [K], where classes overlap.
+        probability: The tempered probability of the class; or [K], of all classes, where they overlap.
         delay_seconds: The time from the capture of the frame to its label.
     """
 
     frame_index: int
     seconds: float
-    class_index: int
-    probability: float
+    label: int | np.ndarray
+    probability: float | np.ndarray
     delay_seconds: float
+
+    def describe(self, label_space: LabelSpace) -> str:
+        """Name the classes of the frame with their probabilities."""
+        if label_space.is_exclusive:
+            return f"{label_space.name(int(self.label))} {self.probability:.2f}"
+        names = names_of_frame(np.asarray(self.label), label_space)
+        of_class = dict(zip(label_space.classes, np.asarray(self.probability).tolist(), strict=True))
+        return ", ".join(f"{name} {of_class[name]:.2f}" for name in names or ()) or "no class"
 
 
 class Captured(NamedTuple):
@@ -161,8 +168,7 @@ class LiveSession:
         self.latest: LiveLabel | None = None
         self._delays: Counter[int] = Counter()  # frames, by milliseconds: a session may last for months
         self._runtime, self._labeller = model.runtime, model.checkpoint.labeller
-        self._smoother = CausalSmoother(model.spec.min_segment_frames)
-        self._temperature = model.spec.temperature
+        self._decisions = live_decisions(model.spec)
         self._state: LabellerState | None = None
         self._unlabelled: deque[tuple[Captured, np.ndarray]] = deque()  # with their probabilities [K]
         self._stop = stop
@@ -205,7 +211,7 @@ class LiveSession:
                     self._stop.set()
                 if self._stop.is_set():
                     self._buffer.close()
-            yield self._named(self._smoother.end())
+            yield self._named(self._decisions.end())
             if self._buffer.error is not None:
                 raise self._buffer.error
         finally:
@@ -258,16 +264,18 @@ class LiveSession:
         pixels = np.stack([captured.frame.pixels for captured in taken])
         probabilities, self._state = self._network(pixels, self._state)
         check_numbers(self.source.name, probabilities)
-        self._unlabelled.extend(zip(taken, tempered(probabilities, self._temperature), strict=True))
-        return self._named([label for best in probabilities.argmax(1).tolist() for label in self._smoother.add(best)])
+        probabilities, found = self._decisions.add(probabilities)
+        self._unlabelled.extend(zip(taken, probabilities, strict=True))
+        return self._named(found)
 
-    def _named(self, class_indices: Sequence[int]) -> list[LiveLabel]:
-        """Return the labels of the oldest frames without one, from their classes."""
+    def _named(self, found: Sequence[int | np.ndarray]) -> list[LiveLabel]:
+        """Return the labels of the oldest frames without one, as they were found."""
         now, named = time.monotonic(), []
-        for class_index in class_indices:
+        for label in found:
             (frame_index, frame), probabilities = self._unlabelled.popleft()
             delay = now - frame.captured
-            named.append(LiveLabel(frame_index, frame.seconds, class_index, float(probabilities[class_index]), delay))
+            probability = self._decisions.of_label(label, probabilities)
+            named.append(LiveLabel(frame_index, frame.seconds, label, probability, delay))
             self._delays[round(delay * 1000)] += 1
         self.num_labelled += len(named)
         self.latest = named[-1] if named else self.latest
@@ -292,16 +300,14 @@ class LiveFile:
         self._label_space = label_space
         self.path, self._file = _create(folder, stem)
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(PREDICTED_FRAMES_HEADER)
+        self._writer.writerow(predicted_frames_header(label_space))
         self._file.flush()
 
     def append(self, labels: Sequence[LiveLabel]) -> None:
         """Write the rows of `labels`, so that other programs can read them immediately."""
         self._writer.writerows(
-            frame_row(
-                label.frame_index, label.seconds, self._label_space.name(label.class_index) or "", label.probability
-            )
-            for label in labels
+            frame_row(live.frame_index, live.seconds, live.label, live.probability, self._label_space)
+            for live in labels
         )
         self._file.flush()
 

@@ -22,6 +22,7 @@ from pipeline.labelling.model import Model
 from pipeline.video.types import DecodeReport
 
 REPORT = ".report.json"  # after a video's stem
+GROUPS = "groups"  # of the model in a report
 # The columns that older versions did not write: it was always PyAV that read, and nothing was noted.
 ABSENT_IN_OLDER = {"reader": "pyav", "notes": ""}
 DECODED = tuple(field.name for field in fields(DecodeReport))
@@ -37,7 +38,7 @@ class LabelReport:
     Attributes:
         video: The name, bytes and modified_ns of the file.
         model: The run_id, data_fingerprint and git_commit of the model (`LabelSource`), its dvc_experiment, precision,
-            still and fingerprint.
+            still and fingerprint; where classes overlap also GROUPS, the group of each class.
         files: The names of the files that were written.
         num_frames: The number of frames of the video.
         decoding: What became of the frames; None for ready features.
@@ -53,6 +54,11 @@ class LabelReport:
     def is_partial(self) -> bool:
         """Whether the video is damaged: frames of it are missing, or could not be decoded and have no label."""
         return self.decoding is not None and bool(self.decoding.problems)
+
+    @property
+    def classes_overlap(self) -> bool:
+        """Whether a frame may have any number of classes, so that segments overlap and leave gaps."""
+        return GROUPS in self.model
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
@@ -88,7 +94,9 @@ def describe_model(model: Model) -> dict[str, Any]:
     origin = source_of(model)._asdict()
     experiment = model.spec.lineage.dvc_experiment
     settings = {"precision": model.precision, "still": model.static_threshold}
-    return origin | {"dvc_experiment": experiment, **settings, "fingerprint": model.fingerprint}
+    label_space = model.spec.label_space
+    groups = {GROUPS: dict(zip(label_space.classes, label_space.groups, strict=True))} if label_space.groups else {}
+    return origin | {"dvc_experiment": experiment, **settings, "fingerprint": model.fingerprint} | groups
 
 
 def source_of(model: Model) -> LabelSource:

@@ -19,9 +19,10 @@ from pipeline.annotations.read import find_annotation, read_annotation
 from pipeline.drawing.strips import is_strip, read_strips, spread_frames, write_jpeg
 from pipeline.errors import InputError, name_failure
 from pipeline.files import check_is_no_folder
+from pipeline.labelling.doubts import find_doubt
 from pipeline.labelling.model import Model
 from pipeline.labelling.review_page import PAGE, TABLE, ReviewItem, write_page, write_table
-from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains, name_stretch
+from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains
 from pipeline.labelling.video import VideoLabels, label_video
 from pipeline.text.wording import counted
 
@@ -191,29 +192,35 @@ def review_video(
         max(1, round(seconds * frame_rate)) for seconds in (listing.shortest_seconds, listing.longest_seconds)
     )
     most = min(listing.top, listing.per_video)
-    stretches = find_stretches(gains, shortest_frames=shortest, longest_frames=longest, most=most)
-    named = [name_stretch(stretch, gains, result.labels, given_labels, label_space) for stretch in stretches]
-    return [
-        _listed(path.stem, stretch, result, given_labels, name) for stretch, name in zip(stretches, named, strict=True)
-    ]
+    of_frames = gains if gains.ndim == 1 else gains.max(axis=1)
+    stretches = find_stretches(of_frames, shortest_frames=shortest, longest_frames=longest, most=most)
+    return [_listed(path.stem, stretch, result, given_labels, gains, label_space) for stretch in stretches]
 
 
 def _listed(
-    stem: str, stretch: Stretch, result: VideoLabels, given_labels: np.ndarray, named: tuple[int, int | None]
+    stem: str,
+    stretch: Stretch,
+    result: VideoLabels,
+    given_labels: np.ndarray,
+    gains: np.ndarray,
+    label_space: LabelSpace,
 ) -> ReviewItem:
     """Copy the parts of a video's arrays that a stretch needs; a view would keep the whole arrays in memory."""
     inside = slice(stretch.start, stretch.stop)
+    labels, given = result.labels[inside].copy(), given_labels[inside].copy()
+    doubt = find_doubt(gains[inside], labels, given, label_space)
+    is_doubted = doubt.frames(labels, given)
     times = np.append(result.pts_seconds, result.pts_seconds[-1] + result.frame_seconds)
     return ReviewItem(
         stem=stem,
         stretch=stretch,
         start_seconds=float(times[stretch.start]),
         stop_seconds=float(times[stretch.stop]),
-        label=named[0],
-        given=named[1],
-        probabilities=result.class_probabilities[inside].mean(axis=0, dtype=np.float64),
-        labels=result.labels[inside].copy(),
-        given_labels=given_labels[inside].copy(),
+        doubt=doubt,
+        num_doubted=int(is_doubted.sum()),
+        probabilities=result.class_probabilities[inside][is_doubted].mean(axis=0, dtype=np.float64),
+        labels=labels,
+        given_labels=given,
     )
 
 

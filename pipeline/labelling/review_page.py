@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TextIO
 from urllib.parse import quote
@@ -20,6 +19,8 @@ from pipeline.annotations.layouts import seconds_cell
 from pipeline.drawing.colors import class_colors
 from pipeline.drawing.page import make_page
 from pipeline.files import replacing
+from pipeline.labelling.doubts import Doubt
+from pipeline.labelling.review_lanes import Lane, make_lanes
 from pipeline.labelling.stretches import Stretch
 from pipeline.text.wording import clock
 
@@ -37,9 +38,10 @@ HEADER = (
     "score",
     "picture",
 )
+CLASS_COLUMN = HEADER.index("predicted")  # where classes overlap, the doubted one is named before this column
 MAX_CLASSES = 3  # of each stretch, by probability; a given label is added to them
 MIN_SHOWN = 0.01  # a class of a lower probability is not worth a line
-NOT_LABELLED = "#9aa0a6"
+STATES = ("absent", "present")  # the labels of a class where they overlap: ABSENT is 0, PRESENT is 1
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ class ReviewItem:
         stretch: The frames, and their score.
         start_seconds: The time of the first frame; NaN for ready features.
         stop_seconds: The time at which the last frame ends; NaN for ready features.
-        label: The label of the model for which it is listed, see `name_stretch`.
-        given: The given label for which it is listed; None where nobody labelled it.
-        probabilities: float [K], the means over the stretch.
-        labels: int64 [n], the labels of the model.
-        given_labels: int64 [n], the labels that people gave.
+        doubt: The label for which it is listed.
+        num_doubted: The number of its frames that have this label, and this given label.
+        probabilities: float [K], the means over these frames.
+        labels: int64 [n], or int8 [n, K] where classes overlap, the labels of the model in all of its frames.
+        given_labels: As `labels`, the labels that people gave.
         video: The file, as a path from the page; "" for ready features.
         picture: The picture of its frames, as a path from the page; "" where there is none.
     """
@@ -64,8 +66,8 @@ class ReviewItem:
     stretch: Stretch
     start_seconds: float
     stop_seconds: float
-    label: int
-    given: int | None
+    doubt: Doubt
+    num_doubted: int
     probabilities: np.ndarray
     labels: np.ndarray
     given_labels: np.ndarray
@@ -75,20 +77,23 @@ class ReviewItem:
     @property
     def why(self) -> str:
         """Why it is listed: uncertain (it has no given label) or disagrees."""
-        return "uncertain" if self.given is None else "disagrees"
+        return "uncertain" if self.doubt.given is None else "disagrees"
 
 
 def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpace) -> None:
     """Write review.csv: a row of HEADER for each stretch, in order.
+
+    Where classes overlap, a column more names the class that is doubted, and its labels are "present" and "absent".
 
     Args:
         path: The file.
         listed: The stretches. The given label of an uncertain one is an empty cell.
         label_space: The classes.
     """
+    named = () if label_space.is_exclusive else ("class",)
     with replacing(path) as temporary, _open(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
+        writer.writerow((*HEADER[:CLASS_COLUMN], *named, *HEADER[CLASS_COLUMN:]))
         for rank, item in enumerate(listed, start=1):
             writer.writerow(
                 (
@@ -98,8 +103,7 @@ def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpac
                     item.stretch.stop,
                     seconds_cell(item.start_seconds),
                     seconds_cell(item.stop_seconds),
-                    label_space.classes[item.label],
-                    "" if item.given is None else label_space.classes[item.given],
+                    *_doubt_cells(item.doubt, label_space),
                     item.why,
                     f"{item.stretch.score:.4f}",
                     item.picture,
@@ -107,18 +111,11 @@ def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpac
             )
 
 
-class Run(NamedTuple):
-    """Consecutive frames of one class, in a bar over the width of the strip.
-
-    Attributes:
-        num_frames: The number of frames.
-        color: The colour of the class, as #rrggbb.
-        name: The name of the class, or "not labelled".
-    """
-
-    num_frames: int
-    color: str
-    name: str
+def _doubt_cells(doubt: Doubt, label_space: LabelSpace) -> tuple[str, ...]:
+    """Return the name of the class, where classes overlap, the label of the model and the given one, "" for none."""
+    names = label_space.classes if doubt.class_index is None else STATES
+    labels = names[doubt.label], "" if doubt.given is None else names[doubt.given]
+    return labels if doubt.class_index is None else (label_space.classes[doubt.class_index], *labels)
 
 
 class Likely(NamedTuple):
@@ -148,13 +145,15 @@ class Card(NamedTuple):
         frames: The numbers of its frames, in words.
         why: See `ReviewItem`.
         score: See `Stretch`.
-        label: The name of the label.
+        class_name: The class that is doubted, where classes overlap; "" where they are exclusive.
+        label: The name of the label, or yes or no where classes overlap.
         given: The name of the given label; "" for an uncertain stretch.
-        share: The share of these frames that the model expects to get wrong.
+        probability: The mean probability of the label, or of the class that is doubted.
+        share: The share of the doubted frames that the model expects to get wrong.
+        num_doubted: The number of frames with these labels; 0 where it is all of them.
         picture: The address of the picture; "" where there is none.
-        runs: The labels of the model.
-        given_runs: The labels that people gave; empty where there are none.
-        likely: The likeliest classes, and the given one.
+        lanes: The labels over time: one lane, or one for each class where they overlap.
+        likely: The likeliest classes in the doubted frames, the label and the given one; empty where classes overlap.
     """
 
     rank: int
@@ -164,12 +163,14 @@ class Card(NamedTuple):
     frames: str
     why: str
     score: float
+    class_name: str
     label: str
     given: str
+    probability: float
     share: str
+    num_doubted: int
     picture: str
-    runs: list[Run]
-    given_runs: list[Run]
+    lanes: list[Lane]
     likely: list[Likely]
 
 
@@ -186,7 +187,8 @@ def write_page(path: Path, listed: Sequence[ReviewItem], label_space: LabelSpace
     cards = (_card(rank, item, label_space, hexes) for rank, item in enumerate(listed, start=1))
     has_videos = any(item.video for item in listed)
     with replacing(path) as temporary, _open(temporary) as file:
-        file.writelines(make_page("review.html", summary=summary, has_videos=has_videos, cards=cards))
+        values = {"summary": summary, "has_videos": has_videos, "by_class": not label_space.is_exclusive}
+        file.writelines(make_page("review.html", cards=cards, **values))
 
 
 def _open(path: Path) -> TextIO:
@@ -203,6 +205,9 @@ def _card(rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[
         times = _clock(seconds[0]), _clock(seconds[1])
         if item.video:  # times in an address: Media Fragments URI 1.0, W3C 2012
             address = f"{_address(item.video)}#t={seconds[0]:.2f},{seconds[1]:.2f}"
+    names = label_space.classes if item.doubt.class_index is None else ("no", "yes")
+    doubted = item.doubt.label if item.doubt.class_index is None else item.doubt.class_index
+    probability = float(item.probabilities[doubted])
     return Card(
         rank=rank,
         name=item.stem,
@@ -211,15 +216,15 @@ def _card(rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[
         frames=f"frames {first} to {stop - 1}" if stop - first > 1 else f"frame {first}",
         why=item.why,
         score=score,
-        label=label_space.classes[item.label],
-        given="" if item.given is None else label_space.classes[item.given],
-        share=f"{score:.0%}",
+        class_name="" if item.doubt.class_index is None else label_space.classes[item.doubt.class_index],
+        label=names[item.doubt.label],
+        given="" if item.doubt.given is None else names[item.doubt.given],
+        probability=probability,
+        share=f"{1 - probability:.0%}",
+        num_doubted=item.num_doubted if item.num_doubted < stop - first else 0,
         picture=_address(item.picture),
-        runs=_runs(item.labels, label_space, hexes),
-        given_runs=_runs(item.given_labels, label_space, hexes)
-        if label_space.is_labelled(item.given_labels).any()
-        else [],
-        likely=_likely(item, label_space, hexes),
+        lanes=make_lanes(item.doubt, item.labels, item.given_labels, item.probabilities, label_space),
+        likely=_likely(item, label_space, hexes) if label_space.is_exclusive else [],
     )
 
 
@@ -231,28 +236,16 @@ def _clock(seconds: float) -> str:
     return clock(round(10 * seconds), decimals=1)
 
 
-def _runs(labels: np.ndarray, label_space: LabelSpace, hexes: Sequence[str]) -> list[Run]:
-    edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
-    runs = []
-    for start, stop in pairwise(edges):
-        class_index = int(labels[start])
-        name = label_space.name(class_index)
-        color = NOT_LABELLED if name is None else hexes[class_index]
-        runs.append(Run(stop - start, color, name or "not labelled"))
-    return runs
-
-
 def _likely(item: ReviewItem, label_space: LabelSpace, hexes: Sequence[str]) -> list[Likely]:
     likeliest = np.argsort(-item.probabilities, kind="stable")[:MAX_CLASSES].tolist()
     shown = [index for index in likeliest if item.probabilities[index] >= MIN_SHOWN]
-    if item.given is not None and item.given not in shown:
-        shown.append(item.given)
+    shown += [index for index in (item.doubt.label, item.doubt.given) if index is not None and index not in shown]
     return [
         Likely(
             label_space.classes[index],
             100 * float(item.probabilities[index]),
             hexes[index],
-            is_given=index == item.given,
+            is_given=index == item.doubt.given,
         )
         for index in shown
     ]

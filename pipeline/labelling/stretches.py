@@ -12,6 +12,11 @@ T frames, K classes. Every frame has a gain from 0 to 1, which says how much it 
   are often wrong.
 - A frame with a given label that the model agrees with: 0.
 
+Where classes overlap, the gain of a frame is that of its most doubted class: see `doubts`.
+
+A stretch is as long as a person needs to see what happens. So the one around a few frames with a high gain has other
+frames too, also such on which the model and a given label agree; they lower its score.
+
 docs/results/experiments/2026-11.md shows how these gains were chosen.
 """
 
@@ -20,8 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
-
-SMALLEST_PROBABILITY = 1e-3  # of a given label: below it the surprise grows no more
+from pipeline.labelling.doubts import class_gains, surprise
 
 
 class Stretch(NamedTuple):
@@ -41,26 +45,27 @@ class Stretch(NamedTuple):
 def frame_gains(
     probabilities: np.ndarray, labels: np.ndarray, given: np.ndarray, label_space: LabelSpace
 ) -> np.ndarray:
-    """Compute the gain of each frame.
+    """Compute the gain of each frame, or of each of its classes where they overlap.
 
     Args:
         probabilities: [T, K], tempered.
-        labels: int64 [T], the labels of the model.
-        given: int64 [T], the labels that people gave; frames that nobody labelled have none.
+        labels: int64 [T], the labels of the model; or int8 [T, K], where classes overlap.
+        given: As `labels`, the labels that people gave; frames that nobody labelled have none.
         label_space: The classes.
 
     Returns:
-        float [T], from 0 to 1.
+        float [T], from 0 to 1; or [T, K], see `class_gains`, where classes overlap.
 
     >>> probabilities = np.array([[0.7, 0.3], [0.99, 0.01], [0.99, 0.01]])
     >>> space = LabelSpace(("rest", "walk"))
     >>> frame_gains(probabilities, np.array([0, 0, 0]), np.array([-100, 1, 0]), space).round(2).tolist()
     [0.3, 0.67, 0.0]
     """
+    if not label_space.is_exclusive:
+        return class_gains(probabilities, labels, given, label_space)
     is_given = label_space.is_labelled(given)
     of_given = _chosen(probabilities, np.where(is_given, given, labels))
-    surprise = np.log(np.maximum(of_given, SMALLEST_PROBABILITY)) / np.log(SMALLEST_PROBABILITY)
-    return np.where(is_given, np.where(given == labels, 0, surprise), 1 - of_given)
+    return np.where(is_given, np.where(given == labels, 0, surprise(of_given)), 1 - of_given)
 
 
 def _chosen(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -131,26 +136,3 @@ def _best_part(gained: np.ndarray, least: float) -> tuple[float, int]:
     """
     surplus = gained - least * np.arange(1, len(gained) + 1)
     return (float(surplus.max()), int(surplus.argmax()) + 1) if len(surplus) else (0.0, 0)
-
-
-def name_stretch(
-    stretch: Stretch, gains: np.ndarray, labels: np.ndarray, given: np.ndarray, label_space: LabelSpace
-) -> tuple[int, int | None]:
-    """Find the label and the given label for which a stretch is listed.
-
-    Of all pairs of both in the stretch, it is the pair whose gains sum up to most.
-
-    Args:
-        stretch: The stretch.
-        gains: float [T], of the whole video.
-        labels: int64 [T], the labels of the model, of the whole video.
-        given: int64 [T], the labels that people gave, of the whole video.
-        label_space: The classes.
-
-    Returns:
-        The label, and the given label; None where nobody gave one.
-    """
-    inside = slice(stretch.start, stretch.stop)
-    pairs, pair_indices = np.unique(np.stack([labels[inside], given[inside]]), axis=1, return_inverse=True)
-    label, given_label = pairs[:, np.bincount(pair_indices.ravel(), gains[inside]).argmax()].tolist()
-    return label, None if label_space.name(given_label) is None else given_label

@@ -26,53 +26,57 @@ class Cue(NamedTuple):
     text: str
 
 
-def write_webvtt(path: Path, cues: Iterable[Cue], *, note: str = "") -> None:
+def write_webvtt(path: Path, cues: Iterable[Cue], *, note: str = "", may_overlap: bool = False) -> None:
     """Write a WebVTT file, completely or not at all.
 
     Line breaks in a text become spaces. A cue is left out if it has no text, or is shorter than a millisecond.
 
     Args:
         path: The file.
-        cues: The cues in order of time.
+        cues: The cues in the order of their starts.
         note: A comment of one line, which no player shows; "" for none.
+        may_overlap: Whether a cue may start before the previous one stops: players show both, one above the other.
 
     Raises:
         ValueError: A time is negative or not finite, a cue stops before it starts, or starts before the previous one
-            stops.
+            stops, or where cues may overlap, before the previous one starts.
     """
-    blocks = [f"{_time(start, '.')} --> {_time(stop, '.')}\n{_escape(text)}\n" for start, stop, text in _rounded(cues)]
+    visible = _rounded(cues, may_overlap=may_overlap)
+    blocks = [f"{_time(start, '.')} --> {_time(stop, '.')}\n{_escape(text)}\n" for start, stop, text in visible]
     notes = [f"NOTE {_escape(note)}\n"] if note else []
     _write(path, ["WEBVTT\n", *notes, *blocks])
 
 
-def write_srt(path: Path, cues: Iterable[Cue]) -> None:
+def write_srt(path: Path, cues: Iterable[Cue], *, may_overlap: bool = False) -> None:
     """Write a SubRip file, as `write_webvtt` does.
 
     In a text, "-->", which would be read as a time, becomes "->".
 
     Args:
         path: The file.
-        cues: The cues in order of time.
+        cues: The cues in the order of their starts.
+        may_overlap: See `write_webvtt`.
 
     Raises:
         ValueError: See `write_webvtt`.
     """
     blocks = [
         f"{number}\n{_time(start, ',')} --> {_time(stop, ',')}\n{text.replace('-->', '->')}\n"
-        for number, (start, stop, text) in enumerate(_rounded(cues), start=1)
+        for number, (start, stop, text) in enumerate(_rounded(cues, may_overlap=may_overlap), start=1)
     ]
     _write(path, blocks)
 
 
-def _rounded(cues: Iterable[Cue]) -> Iterator[tuple[int, int, str]]:
+def _rounded(cues: Iterable[Cue], *, may_overlap: bool) -> Iterator[tuple[int, int, str]]:
     """Yield (start, stop, text) of each cue that is visible, with times in milliseconds and the text on one line."""
-    shown_until = 0.0
+    earliest = 0.0
     for cue_index, (start, stop, text) in enumerate(cues):
         if not (0 <= start <= stop and math.isfinite(stop)):
             raise ValueError(f"cue {cue_index}: got {start} to {stop} seconds, expected 0 <= start <= stop, finite")
-        if start < shown_until:
-            raise ValueError(f"cue {cue_index}: starts at {start} seconds, before the last one stops at {shown_until}")
-        shown_until = stop
+        if start < earliest:
+            event = "starts" if may_overlap else "stops"
+            raise ValueError(f"cue {cue_index}: starts at {start} seconds, before the last one {event} at {earliest}")
+        earliest = start if may_overlap else stop
         start_milliseconds, stop_milliseconds = round(1000 * start), round(1000 * stop)
         line = " ".join(text.split())
         if line and start_milliseconds < stop_milliseconds:

@@ -34,22 +34,24 @@ EXPERIMENT = "framescribe"
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow's page shows one run below another
 SEARCH, MODEL, TRAINED_BY, EXPERIMENT_TAG, TRAINING = "search", "model", "trained_by", "dvc_experiment", "training"
 LONGEST_METRIC_NAME = 250  # MLflow's limit
+OF_FRAMES = (ColSpec("string", "path"), ColSpec("long", "frame"), ColSpec("double", "time_seconds"))
 LABELS_SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "path")]),
-    outputs=Schema(
-        [
-            ColSpec("string", "path"),
-            ColSpec("long", "frame"),
-            ColSpec("double", "time_seconds"),
-            ColSpec("string", "label"),
-            ColSpec("double", "probability"),
-        ]
-    ),
+    outputs=Schema([*OF_FRAMES, ColSpec("string", "label"), ColSpec("double", "probability")]),
 )
 CAPTIONS_SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "path")]),
     outputs=Schema([ColSpec("string", "path"), ColSpec("string", "caption"), ColSpec("double", "probability")]),
 )
+
+
+def overlapping_signature(classes: Iterable[str]) -> ModelSignature:
+    """Return what LABELS_SIGNATURE is where the classes overlap: the names of a frame, and a probability of each."""
+    of_classes = [ColSpec("double", f"probability_{name}") for name in classes]
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", "path")]),
+        outputs=Schema([*OF_FRAMES, ColSpec("string", "labels"), *of_classes]),
+    )
 
 
 def store_folder() -> Path:

@@ -92,7 +92,9 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
         example = training_data.manifest.sources[0].path
-        store.log_model(run_id, out, name=name, example=example, signature=store.LABELS_SIGNATURE)
+        space = training_data.manifest.label_space
+        signature = store.LABELS_SIGNATURE if space.is_exclusive else store.overlapping_signature(space.classes)
+        store.log_model(run_id, out, name=name, example=example, signature=signature)
         state.finish()
 
 

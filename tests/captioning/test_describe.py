@@ -25,6 +25,7 @@ from pipeline.captioning.describe import (
     load_caption_model,
     plan_search,
 )
+from pipeline.captioning.spans import LabelledSpans
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.encoding import openvino as openvino_runtime
 from pipeline.encoding.images import MAX_PARALLEL_BATCHES, RuntimeRegions, encode_images
@@ -273,14 +274,16 @@ def test_a_frame_has_at_most_one_caption(model, tmp_path):
     assert all(one.stop_seconds == after.start_seconds for one, after in pairwise(captions))
     end = captions[-1].stop_seconds
     spans = [Span(0.0, 0.8, "idle"), Span(0.8, 1.2, "left"), Span(1.2, 1.3, "idle"), Span(1.3, end, "right")]
-    captions = caption_video(video, model, plan_search(model), spans=spans)
+    captions = caption_video(video, model, plan_search(model), spans=LabelledSpans(spans, may_overlap=False))
     assert [Span(*caption[:3]) for caption in captions] == [spans[0], Span(0.8, 1.3, "left"), spans[3]]
 
 
 def test_given_spans_keep_their_times_and_labels(video, model, captions_of_frames):
     spans = [Span(0.5, 1.3, "idle"), Span(1.3, 2.0, "left"), Span(2.0, 3.1, "idle")]
     progress: list[str] = []
-    captions = caption_video(video, model, plan_search(model), spans=spans, on_progress=progress.append)
+    captions = caption_video(
+        video, model, plan_search(model), spans=LabelledSpans(spans, may_overlap=False), on_progress=progress.append
+    )
     assert [Span(*caption[:3]) for caption in captions] == spans
     for caption, frame_index in zip(captions, (2, 4, 7), strict=True):
         assert_same([Caption(*caption[3:])], [captions_of_frames[frame_index][1]])
@@ -295,7 +298,9 @@ def test_a_video_of_one_frame_has_one_span(model, tmp_path):
 @pytest.mark.parametrize("stop_seconds", [1.0, 7.0])
 def test_segments_of_another_video_are_refused(stop_seconds, video, model):
     with pytest.raises(InputError, match=rf"clip\.mp4: ends at 2\.94 s, its segments at {stop_seconds:.2f} s"):
-        caption_video(video, model, plan_search(model), spans=[Span(0.5, stop_seconds, "idle")])
+        caption_video(
+            video, model, plan_search(model), spans=LabelledSpans([Span(0.5, stop_seconds, "idle")], may_overlap=False)
+        )
 
 
 def files_of(images: list[Path], videos: list[Path], model, out: Path, refused: list[str], labels: Path | None = None):

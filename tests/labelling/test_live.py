@@ -127,7 +127,7 @@ def test_a_growing_file_gets_the_labels_of_the_finished_file(model, tmp_path, st
     recording.join()
     expected = label_video(finished, model)
     assert [label.frame_index for label in labels] == list(range(len(expected.labels)))
-    assert [label.class_index for label in labels] == expected.labels.tolist()
+    assert [label.label for label in labels] == expected.labels.tolist()
     np.testing.assert_allclose([label.probability for label in labels], expected.probabilities, atol=1e-5)
     np.testing.assert_array_equal([label.seconds for label in labels], expected.pts_seconds)
     assert (session.num_captured, session.num_dropped) == (len(labels), 0)
@@ -152,7 +152,7 @@ def test_a_slow_network_gets_the_newest_frames_and_dropped_frames_are_counted(mo
     assert (session.num_captured, session.num_labelled, session.num_dropped) == (60, len(kept), 59 - buffer_frames)
     probabilities = expected_probabilities(model, source.pixels[kept])
     np.testing.assert_allclose([label.probability for label in labels], probabilities.max(1), atol=1e-5)
-    assert [label.class_index for label in labels] == probabilities.argmax(1).tolist()
+    assert [label.label for label in labels] == probabilities.argmax(1).tolist()
 
 
 def test_a_source_that_can_wait_loses_no_frame_with_a_slow_network(model, stop):
@@ -201,7 +201,7 @@ def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(
     smoother = CausalSmoother(3)
     expected = [label for best in of_frames.argmax(1) for label in smoother.add(int(best))] + smoother.end()
     assert expected != of_frames.argmax(1).tolist()
-    assert [label.class_index for label in labels] == expected
+    assert [label.label for label in labels] == expected
     assert [label.frame_index for label in labels] == list(range(40))
     chances = tempered(of_frames, 2.0)[range(40), expected]
     np.testing.assert_allclose([label.probability for label in labels], chances, atol=1e-6)

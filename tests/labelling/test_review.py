@@ -70,7 +70,7 @@ def test_a_planted_uncertain_stretch_is_listed_first(model, features_as_probabil
     write_probabilities(paths[1], seed=9, unsure=slice(123, 160))
     outcome, printed = run(paths, model, tmp_path / "out")
     first, second = outcome.listed[:2]
-    assert (first.stem, first.why, first.given) == ("clip1", "uncertain", None)
+    assert (first.stem, first.why, first.doubt.given) == ("clip1", "uncertain", None)
     assert (first.stretch.start, first.stretch.stop) == (123, 160)
     assert first.stretch.score == pytest.approx(2 / 3, abs=0.02)
     np.testing.assert_allclose(first.probabilities, 1 / 3, atol=0.02)
@@ -92,7 +92,7 @@ def test_planted_wrong_labels_are_found_and_right_ones_are_not_listed(model, fea
     found = {(item.stem, item.stretch.start, item.stretch.stop): item for item in outcome.listed}
     assert found.keys() == planted.keys()
     for place, item in found.items():
-        assert (item.why, item.given, item.label) == ("disagrees", planted[place], says[place[1]])
+        assert (item.why, item.doubt.given, item.doubt.label) == ("disagrees", planted[place], says[place[1]])
         assert (item.given_labels == planted[place]).all()
         assert item.stretch.score > 0.4
 

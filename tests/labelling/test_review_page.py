@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
+from pipeline.labelling.doubts import Doubt
 from pipeline.labelling.review_page import ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch
 
@@ -17,8 +18,8 @@ DISAGREES = ReviewItem(
     stretch=Stretch(10, 14, 0.75),
     start_seconds=0.4,
     stop_seconds=0.56,
-    label=1,
-    given=2,
+    doubt=Doubt(1, 2),
+    num_doubted=3,
     probabilities=np.array([0.095, 0.9, 0.005]),
     labels=np.array([1, 1, 1, 0]),
     given_labels=np.array([2, 2, 2, IGNORE_INDEX]),
@@ -30,8 +31,8 @@ UNCERTAIN = ReviewItem(
     stretch=Stretch(0, 3, 0.5),
     start_seconds=math.nan,
     stop_seconds=math.nan,
-    label=0,
-    given=None,
+    doubt=Doubt(0, None),
+    num_doubted=3,
     probabilities=np.array([0.5, 0.5, 0.0]),
     labels=np.zeros(3, int),
     given_labels=np.full(3, IGNORE_INDEX),
@@ -83,6 +84,8 @@ def test_the_page_shows_names_unchanged_and_loads_only_pictures_beside_it(tmp_pa
         assert shown in text
     assert 'say, "hi" (given)<1%' in text
     assert "not labelled" in text  # the frame without a given label
+    assert 'Labelled as say, "hi", but the model says <b>eat</b> in 3 of these frames.' in text
+    assert "The model says rest, and expects to be wrong in 50% of these frames." in text
 
 
 def test_a_page_of_features_or_without_stretches_links_to_no_video(tmp_path):

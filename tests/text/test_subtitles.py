@@ -3,7 +3,7 @@
 import html
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.text.subtitles import Cue, write_srt, write_webvtt
 
-Write = Callable[[Path, Iterable[Cue]], None]
+Write = Callable[..., None]
 Read = Callable[[Path], list[tuple[int, int, str]]]
 WRITERS = [(".vtt", write_webvtt), (".srt", write_srt)]
 
@@ -105,6 +105,17 @@ def test_cues_without_text_or_duration_are_left_out(tmp_path: Path, suffix: str,
     assert read_back(path) == [(1000, 1001, "seen")]
     write(path, [])
     assert path.read_text() == ("WEBVTT\n" if suffix == ".vtt" else "")
+
+
+@pytest.mark.parametrize(("suffix", "write"), WRITERS)
+def test_cues_that_overlap_are_all_readable(tmp_path: Path, suffix: str, write: Write) -> None:
+    cues = [Cue(0, 5, "long"), Cue(0, 2, "two"), Cue(1, 3, "three"), Cue(6, 7, "last")]
+    write(tmp_path / f"clip{suffix}", cues, may_overlap=True)
+    expected = [(1000 * start, 1000 * stop, text) for start, stop, text in cues]
+    assert read_back(tmp_path / f"clip{suffix}") == expected
+    assert read_by_pysubs2(tmp_path / f"clip{suffix}") == expected
+    with pytest.raises(ValueError, match="cue 1: starts at 0 seconds, before the last one starts at 1"):
+        write(tmp_path / f"clip{suffix}", [Cue(1, 2, "one"), Cue(0, 2, "two")], may_overlap=True)
 
 
 @pytest.mark.parametrize("write", [write_webvtt, write_srt])

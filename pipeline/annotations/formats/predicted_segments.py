@@ -13,15 +13,20 @@ from pipeline.annotations.layouts import PREDICTED_SEGMENTS_HEADER, SEGMENTS, Sp
 from pipeline.annotations.problems import Problem
 
 
-def read_spans(path: Path) -> list[Span]:
+def read_spans(path: Path, *, may_overlap: bool = False) -> list[Span]:
     """Read the segments of a `<stem>.segments.csv` by their times.
 
+    Args:
+        path: The file.
+        may_overlap: Whether its classes overlap: then so do segments, and there may be none.
+
     Returns:
-        The segments in order; at least one.
+        The segments in the order of their starts; at least one.
 
     Raises:
         AnnotationError: Every problem of the file: it cannot be read, the header is wrong, there is no segment, a time
-            is not a number, a segment stops before it starts, or starts before the previous one stops.
+            is not a number, a segment stops before it starts, or starts before the previous one stops, or starts where
+            they may overlap.
     """
     path = Path(path)
     problems: list[Problem] = []
@@ -32,13 +37,13 @@ def read_spans(path: Path) -> list[Span]:
             continue
         if start > stop:
             problems.append(Problem(path, line, f"the segment ends at {stop} s, before it starts at {start} s"))
-        elif spans and start < spans[-1].stop_seconds:
-            above = spans[-1].stop_seconds
+        elif spans and start < (earliest := spans[-1].start_seconds if may_overlap else spans[-1].stop_seconds):
+            event = "starts" if may_overlap else "ends"
             problems.append(
-                Problem(path, line, f"the segment starts at {start} s, before the last one ends at {above} s")
+                Problem(path, line, f"the segment starts at {start} s, before the last one {event} at {earliest} s")
             )
         spans.append(Span(start, stop, row[4]))
-    if not spans and not problems:
+    if not spans and not problems and not may_overlap:
         problems.append(Problem(path, None, "has no segment: expected a row below the header"))
     raise_problems(problems)
     return spans

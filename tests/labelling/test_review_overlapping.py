@@ -1,0 +1,159 @@
+"""Where classes overlap, the review finds the doubted class, and its table and page name it."""
+
+import csv
+import doctest
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_models import OVERLAPPING as SPACE
+from made_models import write_video
+from test_review_page import Page
+
+from pipeline.annotations.label_space import IGNORE_INDEX
+from pipeline.labelling import doubts, review
+from pipeline.labelling.doubts import Doubt, class_gains
+from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.review import Listing, review_files, review_video
+from pipeline.labelling.review_lanes import make_lanes
+from pipeline.labelling.review_page import ReviewItem, write_page, write_table
+from pipeline.labelling.stretches import Stretch
+from pipeline.labelling.video import VideoLabels
+
+NUM_FRAMES = 400
+LISTING = Listing(top=5, per_video=5, shortest_seconds=0.4, longest_seconds=2.0)  # 10 and 50 frames
+
+
+@pytest.fixture(scope="module")
+def model(overlapping_model) -> Model:
+    return load_model(str(overlapping_model), device="cpu")
+
+
+@pytest.fixture
+def features_as_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaces a trained model: the features of a frame are the probabilities of its classes."""
+
+    def label(path: Path, model: Model, *, on_progress) -> VideoLabels:
+        probabilities = np.load(path)
+        labels = (probabilities >= 0.5).astype(np.int8)
+        times = np.full(len(labels), np.nan)
+        return VideoLabels(labels, probabilities, probabilities, times, float("nan"))
+
+    monkeypatch.setattr(review, "label_video", label)
+
+
+def write_probabilities(path: Path, *, unsure: tuple[slice, int] | None = None) -> np.ndarray:
+    """Write sure probabilities, and for one class unsure ones in some frames; return them."""
+    rng = np.random.default_rng(0)
+    probabilities = rng.uniform(0, 0.05, (NUM_FRAMES, 3))
+    probabilities[100:200, 2] += 0.94
+    if unsure:
+        probabilities[unsure] = rng.uniform(0.45, 0.55, probabilities[unsure].shape)
+    np.save(path, probabilities)
+    return probabilities
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_doubt_of_a_class_equals_its_definition(seed):
+    rng = np.random.default_rng(seed)
+    probabilities, labels = rng.uniform(0, 1, (50, 3)), rng.integers(0, 2, (50, 3))
+    given = rng.choice([0, 1, IGNORE_INDEX], (50, 3))
+    gains = class_gains(probabilities, labels, given, SPACE)
+    for gain, p, label, given_label in zip(*(a.ravel() for a in (gains, probabilities, labels, given)), strict=True):
+        if given_label == IGNORE_INDEX:
+            assert gain == pytest.approx(1 - max(p, 1 - p))
+        elif given_label == label:
+            assert gain == 0
+        else:
+            of_given = p if given_label else 1 - p
+            assert 0.001**gain == pytest.approx(max(of_given, 0.001))
+
+
+def test_docstring_examples():
+    assert doctest.testmod(doubts).failed == 0
+
+
+def test_a_planted_uncertain_class_is_found(model, features_as_probabilities, tmp_path):
+    probabilities = write_probabilities(tmp_path / "clip.npy", unsure=(slice(123, 160), 1))
+    first, *others = review_video(tmp_path / "clip.npy", model, listing=LISTING)
+    assert (first.why, first.doubt.class_index) == ("uncertain", 1)
+    assert (first.stretch.start, first.stretch.stop) == (123, 160)
+    assert first.stretch.score == pytest.approx(0.475, abs=0.02)
+    assert all(item.stretch.score < 0.1 for item in others)
+    is_doubted = first.labels[:, 1] == first.doubt.label
+    assert first.num_doubted == is_doubted.sum()
+    np.testing.assert_allclose(first.probabilities, probabilities[123:160][is_doubted].mean(axis=0))
+
+
+def test_a_planted_wrong_label_of_one_class_is_found_and_agreement_is_not(
+    model, features_as_probabilities, tmp_path, monkeypatch
+):
+    truth = (write_probabilities(tmp_path / "clip.npy", unsure=(slice(20, 60), 0)) >= 0.5).astype(np.int8)
+    given = truth.copy()  # the model agrees with the unsure ones
+    given[110:140, 2] = 0
+    monkeypatch.setattr(review, "read_annotation", lambda path, space, num_frames: given)
+    (item,) = review_video(tmp_path / "clip.npy", model, listing=LISTING, given=tmp_path / "clip.csv")
+    assert (item.stretch.start, item.stretch.stop) == (110, 140)
+    assert item.doubt == Doubt(label=1, given=0, class_index=2)
+    assert item.num_doubted == 30
+
+
+ITEM = ReviewItem(
+    stem="clip",
+    stretch=Stretch(10, 14, 0.75),
+    start_seconds=0.4,
+    stop_seconds=0.56,
+    doubt=Doubt(1, 0, 2),
+    num_doubted=3,
+    probabilities=np.array([0.4, 0.001, 0.81]),
+    labels=np.array([[1, 0, 1], [1, 0, 1], [0, 0, 1], [0, 0, 0]], np.int8),
+    given_labels=np.array([[1, 0, 0], [1, 0, 0], [IGNORE_INDEX, 0, 0], [0, 0, 0]], np.int8),
+)
+UNSURE = ReviewItem(
+    **vars(ITEM)
+    | {"doubt": Doubt(0, None, 1), "num_doubted": 4, "given_labels": np.full((4, 3), IGNORE_INDEX, np.int8)}
+)
+
+
+def test_the_table_names_the_class(tmp_path):
+    write_table(tmp_path / "review.csv", [ITEM, UNSURE], SPACE)
+    with (tmp_path / "review.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert ",".join(first) == (
+        "rank,stem,start,stop,start_seconds,stop_seconds,class,predicted,given,why,score,picture"
+    )
+    assert (first["class"], first["predicted"], first["given"]) == ("rears", "present", "absent")
+    assert (second["class"], second["predicted"], second["given"]) == ("sleeps", "absent", "")
+
+
+def test_the_page_says_which_class_is_doubted(tmp_path):
+    write_page(tmp_path / "review.html", [ITEM, UNSURE], SPACE, summary="all")
+    page = Page((tmp_path / "review.html").read_text(encoding="utf-8"))
+    text = "".join(page.shown)
+    assert "rears: the model says yes (0.81) in 3 of these frames, the label says no." in text
+    assert "sleeps: the model says no (0.00), and nobody labelled it." in text
+    text = "".join(text.split())
+    assert text.index("rears81%") < text.index("eats40%")
+    assert text.count("sleeps<1%") == 1  # only where it is doubted
+
+
+def test_each_class_that_occurs_has_a_lane_and_the_doubted_one_is_the_first():
+    first, second = make_lanes(ITEM.doubt, ITEM.labels, ITEM.given_labels, ITEM.probabilities, SPACE)
+    assert (first.name, second.name) == ("rears", "eats")
+    assert [(run.num_frames, run.name) for run in first.runs] == [(3, "yes"), (1, "no")]
+    assert [(run.num_frames, run.name) for run in first.given_runs] == [(4, "no")]
+    assert [(run.num_frames, run.name) for run in second.given_runs] == [(2, "yes"), (1, "not labelled"), (1, "no")]
+    lanes = make_lanes(UNSURE.doubt, UNSURE.labels, UNSURE.given_labels, UNSURE.probabilities, SPACE)
+    assert [lane.name for lane in lanes] == ["sleeps", "eats", "rears"]
+    assert not any(lane.given_runs for lane in lanes)
+
+
+def test_a_folder_of_videos_is_reviewed(model, tmp_path):
+    paths = [write_video(tmp_path / f"clip{i}.mp4", num_frames=30 + i) for i in range(2)]
+    outcome = review_files(
+        paths, model, tmp_path / "out", listing=Listing(4, 2, 0.2, 0.4), given={}, on_failure=pytest.fail
+    )
+    assert len(outcome.listed) == 4
+    assert all((tmp_path / "out" / item.picture).is_file() for item in outcome.listed)
+    with (tmp_path / "out" / "review.csv").open(newline="") as file:
+        assert {row["class"] for row in csv.DictReader(file)} <= set(SPACE.classes)
