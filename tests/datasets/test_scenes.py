@@ -442,7 +442,7 @@ def test_a_failure_leaves_no_files_behind(tmp_path: Path, monkeypatch: pytest.Mo
     def full_disk(*args: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(write, "_write_csv", full_disk)
+    monkeypatch.setattr(write, "write_csv", full_disk)
     with pytest.raises(OSError, match="no space"):
         make_scenes(tmp_path / "scenes", num_videos=1, num_images=1, seed=0, num_frames=(16, 16), noise=0.0)
     assert list(tmp_path.iterdir()) == []
