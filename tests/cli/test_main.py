@@ -515,6 +515,17 @@ def test_check_lists_problems_and_ends_with_exit_code_2(feature_dataset, capsys)
     assert printed[-1].endswith("4 problems")
 
 
+def test_check_takes_the_classes_of_a_plain_list_as_independent(feature_dataset, capsys):
+    path = feature_dataset / "labels" / "clip0.csv"
+    path.write_text(path.read_text() + "0,1,left\n0,1,right\n")
+    assert main(["check", str(feature_dataset)]) == 2
+    assert "should these classes be independent?" in capsys.readouterr().out
+    main(["check", "--independent-classes", str(feature_dataset)])
+    shown = capsys.readouterr()
+    assert "should these classes be independent?" not in shown.out
+    assert "scored" in shown.out.splitlines()[1]
+
+
 def test_check_shows_the_support_of_each_class(feature_dataset, capsys):
     """A partly labelled data set with a class in one video only is a warning and not a problem: exit code 0."""
     labels = feature_dataset / "labels" / "clip0.csv"
