@@ -106,9 +106,11 @@ class StrictDecoder:
 
     def __init__(self, stream: av.VideoStream, *, frame_threads: bool) -> None:
         context, name = stream.codec_context, CHECKING_DECODERS.get(stream.codec_context.name)
+        self._messages = SideMessages(stream)
         if name in av.codecs_available and _has_8_bits(context):
             context = av.VideoCodecContext.create(name, "r")
-            context.extradata = stream.codec_context.extradata
+        if self._messages.description != context.extradata:
+            context.extradata = self._messages.description
         context.options = STRICT_DECODING
         if context.name == VP8:
             context.thread_type, context.thread_count = "SLICE", 2
@@ -116,7 +118,7 @@ class StrictDecoder:
             context.thread_type = "AUTO"
         else:
             context.thread_count = 1
-        self._context, self._messages = context, SideMessages(stream)
+        self._context = context
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """Return the frames that the decoder gives for a packet; the last ones for an empty packet or None.
