@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pipeline.errors import InputError
 from pipeline.files import describe_absence, is_dangling, leads_out
 
+MAX_NAME = 100  # characters of a name that a message shows
 MAX_OF_KIND = 10  # problems that are printed of one kind
 MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
 # What differs between messages of one kind: text in quotes, in parentheses, names of files, numbers.
@@ -147,6 +148,11 @@ def _read_bytes(path: Path) -> bytes:
     return content
 
 
+def shorten(name: str) -> str:
+    """Return a name, or its beginning where it is too long for a message."""
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
+
+
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """Suggest a known name for an unknown one.
 
@@ -159,8 +165,9 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
         known names, the first 8 of them.
     """
     folded = {candidate.casefold(): candidate for candidate in reversed(known)}
-    nearest = difflib.get_close_matches(name.casefold(), folded, n=1)
+    is_short = len(name) <= MAX_NAME  # comparing long names takes hours
+    nearest = difflib.get_close_matches(name.casefold(), folded, n=1) if is_short else []
     if nearest:
-        return f": did you mean {folded[nearest[0]]!r}?"
-    shown = ", ".join(repr(candidate) for candidate in known[:8])
+        return f": did you mean {shorten(folded[nearest[0]])!r}?"
+    shown = ", ".join(repr(shorten(candidate)) for candidate in known[:8])
     return f": there are {shown}{', ...' if len(known) > 8 else ''}"
