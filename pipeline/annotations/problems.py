@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, describe_reason
 from pipeline.files import describe_absence, is_dangling, leads_out
 
 MAX_NAME = 100  # characters of a name that a message shows
@@ -139,8 +139,10 @@ def _read_bytes(path: Path) -> bytes:
             raise AnnotationError([Problem(path, None, "is a folder, expected text")])
         with path.open("rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)
+    except FileNotFoundError:
+        raise AnnotationError([Problem(path, None, "is missing: expected a text file")]) from None
     except (OSError, MemoryError) as error:
-        reason = getattr(error, "strerror", None) or "it does not fit the memory"
+        reason = describe_reason(error) if isinstance(error, OSError) else "it does not fit the memory"
         raise AnnotationError([Problem(path, None, f"cannot be read: {reason}")]) from None
     if len(content) > MAX_TEXT_BYTES:
         message = f"has more than {MAX_TEXT_BYTES >> 20} MB, more than any such file: is it another file?"
