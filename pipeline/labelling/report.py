@@ -54,6 +54,20 @@ class LabelReport:
         """Whether the video is damaged: frames of it are missing, or could not be decoded and have no label."""
         return self.decoding is not None and bool(self.decoding.problems)
 
+    @property
+    def overlay(self) -> tuple[str, ...]:
+        """The name of the overlay, where there is one."""
+        return tuple(name for name in self.files if name.endswith(OVERLAY))
+
+    @property
+    def files_but_overlay(self) -> tuple[str, ...]:
+        """The names of all other files."""
+        return tuple(name for name in self.files if not name.endswith(OVERLAY))
+
+    def is_of(self, other: Self) -> bool:
+        """Whether both reports are of the same labels: of one file and one model."""
+        return bool(self.video) and (self.video, self.model) == (other.video, other.model)
+
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
         with replacing(path) as temporary:
