@@ -120,6 +120,7 @@ class FolderResult(NamedTuple):
         num_finished_before: How many an earlier call had finished; they were left alone.
         num_failed: How many could not be labelled.
         failures: One sentence for each video that could not be labelled, or only in part.
+        notes: One sentence for each video whose output replaced that of another video, or whose overlay was removed.
     """
 
     num_labelled: int
@@ -127,6 +128,7 @@ class FolderResult(NamedTuple):
     num_finished_before: int
     num_failed: int
     failures: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def load_labeller(
@@ -239,6 +241,7 @@ def label_folder(
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     outputs = OutputOptions(tuple(formats), overlay, on_error, overwrite)
     failures: list[str] = []
+    notes: list[str] = []
     videos = find_inputs([Path(path) for path in given], labeller)
     Path(out).mkdir(parents=True, exist_ok=True)
     outcome = label_videos(
@@ -250,8 +253,9 @@ def label_folder(
         decoder_processes=labeller.device.type == "cuda",
         on_failure=failures.append,
         on_progress=on_progress or (lambda progress: None),
+        on_note=notes.append,
     )
-    return FolderResult(*outcome, tuple(failures))
+    return FolderResult(*outcome, tuple(failures), tuple(notes))
 
 
 def _check_options(formats: Sequence[str], on_error: OnError, jobs: int | None) -> None:

@@ -29,6 +29,8 @@ Stride = Annotated[int, Field(ge=1, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 NumBeams = Annotated[int, Field(ge=1, le=1000)]
 NumWords = Annotated[int, Field(ge=1, le=1000)]
+LengthPenalty = Annotated[float, Field(ge=0, le=100)]
+Edge = Annotated[float, Field(ge=0, le=1_000_000)]  # pixels
 
 
 class Section(BaseModel):
@@ -65,7 +67,7 @@ class Scenes(Section):
 class Pixels(Section):
     """The region of interest, the size and the colour of the frames that the encoder takes; kept in the checkpoint."""
 
-    crop: tuple[float, float, float, float] | None
+    crop: tuple[Edge, Edge, Edge, Edge] | None
     """The region of interest: x, y, width and height. null takes the whole frame."""
     crop_unit: Literal["pixels", "fractions"]
     """The unit of `crop`: pixels, or fractions of the width and the height of the frame."""
@@ -379,7 +381,7 @@ class Decoding(Section):
     """The number of beginnings of sentences that the beam search keeps."""
     max_words: NumWords = Field(validation_alias=AliasChoices("max_words", "most_words"))
     """The longest caption, in words. The words of a prefix do not count."""
-    length_penalty: Annotated[float, Field(ge=0)]
+    length_penalty: LengthPenalty
     """How much the length of a sentence counts. 0 compares sums of log-probabilities, 1 compares their means."""
 
 

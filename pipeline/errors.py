@@ -1,5 +1,6 @@
 """The error for bad input, as opposed to a defect of the program, and how failures are described to the user."""
 
+import errno
 import os
 import stat
 import time
@@ -7,6 +8,23 @@ import traceback
 from pathlib import Path
 
 ERROR_LOG = "framescribe_errors.log"  # in the folder that a command writes into
+REASONS = {
+    errno.ENOENT: "there is no such file or folder",
+    errno.EACCES: "you have no permission",
+    errno.EPERM: "you have no permission",
+    errno.EROFS: "the disk can only be read",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your share of the disk is full",
+    errno.EIO: "the disk reports an error",
+    errno.EISDIR: "it is a folder",
+    errno.ENOTDIR: "a file is in the place of a folder",
+    errno.EEXIST: "something else is there",
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+    errno.ESTALE: "the network drive has lost it",
+}
 MAX_CAUSE = 200  # characters of another library's message
 
 
@@ -18,10 +36,15 @@ class InputError(ValueError):
     """
 
 
+def describe_reason(error: OSError) -> str:
+    """Say in plain words why the system refused a file, as a part of a sentence."""
+    return REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
+
+
 def describe_os_error(error: OSError) -> str:
     """Describe an error of the system for the user: the file and the reason, without Python's error number."""
     path = error.filename2 or error.filename
-    reason = error.strerror or type(error).__name__
+    reason = describe_reason(error)
     return f"cannot read or write {path} ({reason})" if path else f"cannot read or write ({reason})"
 
 

@@ -107,6 +107,8 @@ def test_problems_of_a_data_set_are_returned(project):
     check = framescribe.check_dataset("dataset")
     assert any("flies" in str(problem) and "clip0.csv:2" in str(problem) for problem in check.problems)
     assert check.num_videos == 6
+    assert check.warnings
+    assert all("\n" not in warning for warning in check.warnings)
 
 
 def test_an_unreadable_image_is_refused(project):

@@ -12,7 +12,7 @@ def test_input_errors_and_errors_of_the_system_explain_themselves(tmp_path):
         "a.mp4: is empty"
     )
     assert describe_failure(OSError(errno.ENOSPC, "No space left on device", "b"), tmp_path) == (
-        "cannot read or write b (No space left on device)"
+        "cannot read or write b (the disk is full)"
     )
     assert not list(tmp_path.iterdir())
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from pipeline.annotations.problems import did_you_mean
+from pipeline.annotations.problems import did_you_mean, shorten
 from pipeline.errors import InputError
 from pipeline.files import canonical
 
@@ -70,10 +70,10 @@ class LabelSpace:
             raise ValueError(f"got {len(self.groups)} groups, expected one for each of {len(self.classes)} classes")
         if len(self._indices) < len(self.classes):
             twice = next(name for index, name in enumerate(self.classes) if self._indices[canonical(name)] != index)
-            raise InputError(f"a class is listed twice: {twice!r}")
+            raise InputError(f"a class is listed twice: {shorten(twice)!r}")
         if self.background is not None and self.index(self.background) is None:
             guess = did_you_mean(self.background, self.classes)
-            raise InputError(f"the background class {self.background!r} is not a class{guess}")
+            raise InputError(f"the background class {shorten(self.background)!r} is not a class{guess}")
         joined = [name for name in self.classes if SEPARATOR in name]
         if self.groups is not None and joined:
             raise InputError(
@@ -212,7 +212,11 @@ class LabelSpace:
             return f"was trained on classes of which {self._describe_groups()}; in the data, {data._describe_groups()}"
         missing = [name for name in self.classes if data.index(name) is None]
         new = [name for name in data.classes if self.index(name) is None]
-        parts = [f"the data {verb} {', '.join(names)}" for verb, names in (("lacks", missing), ("adds", new)) if names]
+        parts = [
+            f"the data {verb} {', '.join(map(shorten, names))}"
+            for verb, names in (("lacks", missing), ("adds", new))
+            if names
+        ]
         change = "; ".join(parts) or "the order differs"
         return (
             f"was trained on another class list ({self.num_classes} classes, the data has {data.num_classes}): {change}"

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, describe_reason
 from pipeline.files import describe_absence, is_dangling, leads_out
 
+MAX_NAME = 100  # characters of a name that a message shows
 MAX_OF_KIND = 10  # problems that are printed of one kind
 MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
 # What differs between messages of one kind: text in quotes, in parentheses, names of files, numbers.
@@ -138,13 +139,20 @@ def _read_bytes(path: Path) -> bytes:
             raise AnnotationError([Problem(path, None, "is a folder, expected text")])
         with path.open("rb") as file:
             content = file.read(MAX_TEXT_BYTES + 1)
+    except FileNotFoundError:
+        raise AnnotationError([Problem(path, None, "is missing: expected a text file")]) from None
     except (OSError, MemoryError) as error:
-        reason = getattr(error, "strerror", None) or "it does not fit the memory"
+        reason = describe_reason(error) if isinstance(error, OSError) else "it does not fit the memory"
         raise AnnotationError([Problem(path, None, f"cannot be read: {reason}")]) from None
     if len(content) > MAX_TEXT_BYTES:
         message = f"has more than {MAX_TEXT_BYTES >> 20} MB, more than any such file: is it another file?"
         raise AnnotationError([Problem(path, None, message)])
     return content
+
+
+def shorten(name: str) -> str:
+    """Return a name, or its beginning where it is too long for a message."""
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -159,8 +167,9 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
         known names, the first 8 of them.
     """
     folded = {candidate.casefold(): candidate for candidate in reversed(known)}
-    nearest = difflib.get_close_matches(name.casefold(), folded, n=1)
+    is_short = len(name) <= MAX_NAME  # comparing long names takes hours
+    nearest = difflib.get_close_matches(name.casefold(), folded, n=1) if is_short else []
     if nearest:
-        return f": did you mean {folded[nearest[0]]!r}?"
-    shown = ", ".join(repr(candidate) for candidate in known[:8])
+        return f": did you mean {shorten(folded[nearest[0]])!r}?"
+    shown = ", ".join(repr(shorten(candidate)) for candidate in known[:8])
     return f": there are {shown}{', ...' if len(known) > 8 else ''}"

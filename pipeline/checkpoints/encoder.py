@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 
 from pipeline.checkpoints.storage import (
     ENCODER_SPEC,
@@ -18,7 +19,7 @@ from pipeline.checkpoints.storage import (
     read_text,
     save_weights,
 )
-from pipeline.config import BatchSize, Grid, Pixels, Section, Side, Stride
+from pipeline.config import BatchSize, Edge, Grid, Pixels, Section, Side, Stride
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.models.encoders.encoder import LITE0, SMALL_CNN, BatchNormMode, Encoder, build_encoder, encoder_names
@@ -27,15 +28,20 @@ from pipeline.video.preprocess import Preprocess
 SMALL_ENCODER = 2_000_000  # weights, which are built in no time
 
 
+# Pixels have values from 0 to 1. An encoder that takes values from 0 to 255 has a std of 1/255.
+Mean = Annotated[float, Field(ge=-1000, le=1000)]
+Std = Annotated[float, Field(ge=1e-6, le=1000)]
+
+
 class PreprocessSpec(Section):
     """The fields of `Preprocess`, which documents them."""
 
     size: tuple[Side, Side]
-    crop: tuple[float, float, float, float] | None
+    crop: tuple[Edge, Edge, Edge, Edge] | None
     crop_unit: Literal["pixels", "fractions"]
     color: Literal["rgb", "grey"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Std, Std, Std]
 
 
 class EncoderSpec(Section):

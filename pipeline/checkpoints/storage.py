@@ -6,11 +6,12 @@ nothing else.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -20,6 +21,7 @@ from pipeline.config import Section
 from pipeline.errors import InputError
 from pipeline.files import check_is_regular, read_bounded, replacing
 
+KINDS = ("labeller", "captioner")
 SPEC, ENCODER_SPEC, WEIGHTS = "checkpoint.json", "encoder.json", "weights.safetensors"
 MAX_SPEC_BYTES = 1 << 24  # a vocabulary of 100,000 words takes 2 MB
 MAX_WEIGHTS_BYTES = 1 << 33  # the largest network of torchvision takes 2.6 GB
@@ -83,7 +85,7 @@ def _read_spec_text(folder: Path) -> str:
 
 
 def _kind(text: str) -> str | None:
-    """Return the kind of the model that a checkpoint.json describes; None where it is broken.
+    """Return the kind of the model that a checkpoint.json describes, one of KINDS; None where it is broken.
 
     A description without a kind is older than captioners, and describes a labeller.
     """
@@ -91,7 +93,8 @@ def _kind(text: str) -> str | None:
         fields = json.loads(text)
     except (ValueError, RecursionError):  # also a number of too many digits, or brackets within brackets
         return None
-    return fields.get("kind", "labeller") if isinstance(fields, dict) else None
+    kind = fields.get("kind", KINDS[0]) if isinstance(fields, dict) else None
+    return kind if kind in KINDS else None
 
 
 def read_text(path: Path, *, missing: str) -> str:
@@ -197,8 +200,20 @@ def check_num_weights(folder: Path, module: str, described: int) -> None:
         )
 
 
+def _are_zero(prefix: str, names: Iterable[str], tensors: dict[str, torch.Tensor]) -> bool:
+    """Tell whether a module has tensors and none of them has another number than 0."""
+    own = [tensors[name] for name in names if name.startswith(f"{prefix}.") and name in tensors]
+    return bool(own) and not any(bool((tensor != 0).any()) for tensor in own)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
     """Load the tensors that `save_weights` wrote, strictly.
+
+    Numbers of another precision, such as float16 and float64, are converted. No other kind of numbers is.
 
     Args:
         folder: The checkpoint.
@@ -219,8 +234,15 @@ def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
     for name in expected.keys() & tensors.keys():
         if tensors[name].shape != expected[name].shape:
             problems.append(f"{name} has shape {list(tensors[name].shape)}, expected {list(expected[name].shape)}")
+        elif (found := tensors[name].dtype) != (dtype := expected[name].dtype) and not (
+            found.is_floating_point and dtype.is_floating_point
+        ):
+            problems.append(f"{name} holds {_name(found)}, expected {_name(dtype)}")
         elif not tensors[name].isfinite().all():
             problems.append(f"{name} holds NaN or infinity")
+        elif not tensors[name].to(dtype).isfinite().all():
+            problems.append(f"{name} holds numbers that are too large for {_name(dtype)}")
+    problems += [f"all weights of the {prefix} are 0" for prefix in modules if _are_zero(prefix, expected, tensors)]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         shown = "; ".join(sorted(problems)[:3])

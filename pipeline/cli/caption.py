@@ -64,7 +64,8 @@ def _add_arguments(caption: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="how many captions of each image (default: 1), at most --beam",
+        help="how many captions of each image (default: 1), at most --beam; without --beam, the search keeps at least"
+        " N captions",
     )
     caption.add_argument(
         "--beam",
@@ -108,6 +109,11 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     model = load_caption_model(options.model, device=options.device)
     search = plan_search(model, beam_size=options.beam, num_captions=options.captions, prefix=options.prefix)
+    if options.beam is None and search.beam_size > (trained := model.spec.captioner.decoding.beam_size):
+        report_note(
+            f"--captions {options.captions}: the search keeps so many captions, instead of {trained} as set in"
+            " training; the best one may differ"
+        )
     images, videos = find_pictures(options.inputs, on_note=report_note)
     out = options.labels or options.out.parent
     for folder in (options.out.parent, out):

@@ -16,7 +16,7 @@ from pipeline.annotations.problems import AnnotationError, read_lines
 from pipeline.datasets.caption_manifest import CaptionedImage
 from pipeline.datasets.findings import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.datasets.manifest import SPLITS
-from pipeline.errors import InputError
+from pipeline.errors import InputError, describe_reason
 from pipeline.files import canonical, leads_out
 from pipeline.text.vocabulary import tokenize
 from pipeline.video.image import IMAGE_SUFFIXES, read_image
@@ -82,7 +82,7 @@ def _check_image(scan: CaptionScan, path: Path) -> str | None:
     except InputError as error:
         scan.add(path.stem, path, str(error).removeprefix(f"{path}: "))
     except OSError as error:
-        scan.add(path.stem, path, f"cannot be read: {error.strerror}")
+        scan.add(path.stem, path, f"cannot be read: {describe_reason(error)}")
     return None
 
 

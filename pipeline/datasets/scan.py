@@ -29,7 +29,7 @@ from pipeline.datasets.features import describe_transposed, read_feature_file
 from pipeline.datasets.findings import Findings, Stems, digest, find_files, read_groups, read_splits
 from pipeline.datasets.frame_numbers import find_doubtful_numbers
 from pipeline.datasets.manifest import Kind, Source
-from pipeline.errors import InputError
+from pipeline.errors import InputError, describe_reason
 from pipeline.files import canonical, is_dangling, is_hidden
 from pipeline.video.open import open_video
 from pipeline.video.types import VIDEO_SUFFIXES, Backend, ReaderName, scaling_reader
@@ -171,7 +171,7 @@ def _scan_source(scan: Scan, path: Path, group: str, reader: ReaderName) -> None
     except InputError as error:
         scan.add(path.stem, path, str(error).removeprefix(f"{path}: "))
     except OSError as error:
-        scan.add(path.stem, path, f"cannot be read: {error.strerror}")
+        scan.add(path.stem, path, f"cannot be read: {describe_reason(error)}")
 
 
 def _read_video_labels(scan: Scan, stems: Stems) -> VideoClasses | None:

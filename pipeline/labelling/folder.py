@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -150,6 +150,7 @@ def label_videos(
     decoder_processes: bool = False,
     on_failure: Callable[[str], None],
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> LabellingOutcome:
     """Label files and write the output of each, with a report; finished ones are left alone.
 
@@ -165,11 +166,13 @@ def label_videos(
         on_failure: It is called with one sentence for each file that cannot be labelled, or only in part, in the order
             of `paths`. What an earlier call wrote for the file stays.
         on_progress: It is called by the threads that label the videos, one after the other.
+        on_note: So it is, with one sentence where output of an earlier call was replaced by that of another video, or
+            was removed.
     """
     check_is_no_folder(out / DECODE_REPORT)  # before there is work to lose
     remove_abandoned(out)
     check_outputs(outputs, model)
-    videos = _Videos(model, out, outputs, on_progress)
+    videos = _Videos(model, out, outputs, on_progress, on_note)
     rows: list[DecodeRow] = []
     try:
         for row, message in videos.label(paths, num_parallel, decoder_processes=decoder_processes):
@@ -215,9 +218,15 @@ class _Videos:
     """One call of `label_videos`."""
 
     def __init__(
-        self, model: Model, out: Path, outputs: OutputOptions, on_progress: Callable[[Progress], None]
+        self,
+        model: Model,
+        out: Path,
+        outputs: OutputOptions,
+        on_progress: Callable[[Progress], None],
+        on_note: Callable[[str], None],
     ) -> None:
-        self._model, self._out, self._outputs, self._on_progress = model, out, outputs, on_progress
+        self._model, self._out, self._outputs = model, out, outputs
+        self._on_progress, self._on_note = on_progress, on_note
         self._described_model = describe_model(model)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -267,7 +276,8 @@ class _Videos:
             video = describe_video(path)
         except OSError:  # reported when the video is read
             return None
-        same = (report.video, report.model, report.files) == (video, self._described_model, files)
+        written = report.files if self._outputs.overlay else report.files_but_overlay
+        same = (report.video, report.model, written) == (video, self._described_model, files)
         allowed = not report.is_partial or self._outputs.on_error == "partial"
         return report if same and allowed and all((self._out / name).is_file() for name in files) else None
 
@@ -317,13 +327,36 @@ class _Videos:
             if video and describe_video(path) != video:  # nothing was replaced so far
                 raise InputError(f"{path}: changed while it was read")
             before = LabelReport.read(report_path)
+            kept = () if before is None or self._outputs.overlay else self._kept_overlay(before, report)
+            report = replace(report, files=files + kept)
             report_path.unlink(missing_ok=True)  # the video is not finished until the report is written again
             for name in files:
                 (staging / name).replace(self._out / name)
-        for name in set(before.files if before else ()) - set(files):
+        for name in set(before.files if before else ()) - set(report.files):
             (self._out / name).unlink(missing_ok=True)
         report.write(report_path)
+        if before:
+            self._note_replaced(path, before, report)
         return report, overlay_failure
+
+    def _kept_overlay(self, before: LabelReport, report: LabelReport) -> tuple[str, ...]:
+        """Return the name of an earlier overlay that shows the labels of the new report, where there is one."""
+        return tuple(name for name in before.overlay if before.is_of(report) and (self._out / name).is_file())
+
+    def _note_replaced(self, path: Path, before: LabelReport, report: LabelReport) -> None:
+        """Say where labels of another video were replaced, and where an overlay was removed that nobody asked for."""
+        notes = []
+        if before.video and before.video != report.video:
+            notes.append(
+                f"{path}: its labels replaced those of another {before.video.get('name')}, of"
+                f" {before.video.get('bytes')} bytes, in {self._out}: was that file changed, or another one meant?"
+            )
+        if before.overlay and not report.overlay and not self._outputs.overlay:
+            overlay = self._out / before.overlay[0]
+            notes.append(f"{overlay}: was removed, as it showed earlier labels; --overlay draws it again")
+        with self._lock:
+            for note in notes:
+                self._on_note(note)
 
     def _write_labels(self, folder: Path, path: Path, result: VideoLabels) -> None:
         """Write the labels of the video at `path`, in each format that is asked for, into a folder."""

@@ -60,6 +60,20 @@ class LabelReport:
         """Whether a frame may have any number of classes, so that segments overlap and leave gaps."""
         return GROUPS in self.model
 
+    @property
+    def overlay(self) -> tuple[str, ...]:
+        """The name of the overlay, where there is one."""
+        return tuple(name for name in self.files if name.endswith(OVERLAY))
+
+    @property
+    def files_but_overlay(self) -> tuple[str, ...]:
+        """The names of all other files."""
+        return tuple(name for name in self.files if not name.endswith(OVERLAY))
+
+    def is_of(self, other: Self) -> bool:
+        """Whether both reports are of the same labels: of one file and one model."""
+        return bool(self.video) and (self.video, self.model) == (other.video, other.model)
+
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
         with replacing(path) as temporary:

@@ -111,10 +111,13 @@ class StrictDecoder:
 
     def __init__(self, stream: av.VideoStream, *, frame_threads: bool) -> None:
         context, name = stream.codec_context, CHECKING_DECODERS.get(stream.codec_context.name)
+        self._messages, self._units = SideMessages(stream), Units(stream)
         self._splits = name in av.codecs_available and _has_8_bits(context)
         if self._splits:
             assert name is not None
             context = _other_decoder(stream, name)
+        if self._messages.description != context.extradata:
+            context.extradata = self._messages.description
         context.options = STRICT_DECODING
         self._second: av.VideoCodecContext | None = None
         if context.name == VP8:
@@ -126,7 +129,7 @@ class StrictDecoder:
             context.thread_type = "AUTO"
         else:
             context.thread_count = 1
-        self._context, self._messages, self._units = context, SideMessages(stream), Units(stream)
+        self._context = context
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """Return the frames that the decoder gives for a packet; the last ones for an empty packet or None.

@@ -48,21 +48,21 @@ class _Packets(NamedTuple):
         num_packets: The number of packets.
         num_corrupt: The number of those that are damaged.
         num_early: The number of those before the first key frame; 0 where there is no key frame.
-        num_wrong_messages: The number of those with a side message of a wrong length.
         num_misplaced: The number of further packets that are not shown, since their times are after the end.
         ticks: The presentation times, in decoding order, of the packets that have one, in units of the time base.
         end_seconds: The time at which the last packet of any stream ends.
         last_seconds: How long the frame that is shown last stands; 0 where its packet does not say.
+        notes: What does not fit together, but concerns no frame.
     """
 
     num_packets: int
     num_corrupt: int
     num_early: int
-    num_wrong_messages: int
     num_misplaced: int
     ticks: "array[int]"
     end_seconds: float
     last_seconds: float
+    notes: tuple[str, ...]
 
 
 class CutOff:
@@ -152,8 +152,7 @@ def _index(path: Path, container: av.container.InputContainer, first: av.VideoFr
     numerator, denominator = stream.time_base.numerator, stream.time_base.denominator
     pts_seconds = np.fromiter((int(tick) * numerator / denominator for tick in ticks), np.float64, len(ticks))
     properties = describe_frames(path, stream, pts_seconds, first, last_seconds=packets.last_seconds)
-    notes = describe_wrong_messages(packets.num_wrong_messages)
-    return VideoIndex(properties, pts_seconds, container.format.name, describe_picture(first), notes=notes)
+    return VideoIndex(properties, pts_seconds, container.format.name, describe_picture(first), notes=packets.notes)
 
 
 def describe_frames(
@@ -183,13 +182,6 @@ def describe_frames(
     )
 
 
-def describe_wrong_messages(num_packets: int) -> tuple[str, ...]:
-    """Return the note on a number of packets with side messages of a wrong length."""
-    if not num_packets:
-        return ()
-    return (f"a side message (SEI) of {num_packets} of its frames states a wrong length; pixels do not depend on it",)
-
-
 def describe_picture(first: av.VideoFrame) -> Picture:
     """Describe how the first frame, decoded, is stored."""
     orientation = orientation_of(first)
@@ -198,7 +190,7 @@ def describe_picture(first: av.VideoFrame) -> Picture:
 
 
 def _video_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:
-    num_packets, num_corrupt, num_wrong_messages = 0, 0, 0
+    num_packets, num_corrupt = 0, 0
     first_key: int | None = None
     ticks = array("q")
     end_seconds, last_seconds = 0.0, 0.0
@@ -214,21 +206,14 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
                 first_key = num_packets
             num_packets += 1
             num_corrupt += packet.is_corrupt
-            num_wrong_messages += messages.fill(packet)
+            messages.fill(packet)
             if packet.pts is not None:
                 ticks.append(packet.pts)
                 if last_tick is None or packet.pts > last_tick:
                     last_tick, last_seconds = packet.pts, duration_seconds(packet)
     num_misplaced = cut_off.num_misplaced()
     return _Packets(
-        num_packets,
-        num_corrupt,
-        first_key or 0,
-        num_wrong_messages,
-        num_misplaced,
-        ticks,
-        end_seconds,
-        last_seconds,
+        num_packets, num_corrupt, first_key or 0, num_misplaced, ticks, end_seconds, last_seconds, messages.notes
     )
 
 

@@ -3,7 +3,10 @@
 A decoder that reports errors gives up a whole picture for a side message that states a wrong length, and the pictures
 that refer to it, though their data are whole; IP cameras write such messages. Before decoding, those messages therefore
 become filler data, which decoders pass over. So do messages without influence on pixels, as their content may be wrong.
+They are in the packets of a stream, and of HEVC also in its description, which the header of a file contains.
 """
+
+from collections.abc import Iterable
 
 import av
 
@@ -21,18 +24,40 @@ class SideMessages:
 
     Args:
         stream: The video stream; of a codec without such messages no packet is changed.
+
+    Attributes:
+        description: The description of the stream (extradata), with its messages changed; None where it has none.
     """
 
     def __init__(self, stream: av.VideoStream) -> None:
         self._units = Units(stream)
+        self._num_wrong, self._is_description_wrong = 0, False
+        self.description = stream.codec_context.extradata
+        if self._units.codec is not None and self.description:
+            content = memoryview(bytearray(self.description))
+            self._is_description_wrong = self._fill(content, self._units.of_description(content))
+            self.description = bytes(content)
 
-    def fill(self, packet: av.Packet) -> bool:
-        """Change the messages in a packet, and return whether any of them states a wrong length."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be noted of the messages so far."""
+        places = ["in its header"] * self._is_description_wrong
+        places += [f"of {self._num_wrong} of its frames"] * bool(self._num_wrong)
+        return tuple(
+            f"a side message (SEI) {place} states a wrong length; pixels do not depend on it" for place in places
+        )
+
+    def fill(self, packet: av.Packet) -> None:
+        """Change the messages in a packet."""
+        if self._units.codec is not None and packet.size:
+            content = memoryview(packet)
+            self._num_wrong += self._fill(content, self._units.of(content))
+
+    def _fill(self, content: memoryview, units: Iterable[tuple[int, int]]) -> bool:
+        """Change the messages in some units, and return whether any of them states a wrong length."""
         codec, are_wrong = self._units.codec, False
-        if codec is None or not packet.size:
-            return False
-        content = memoryview(packet)
-        for start, stop in self._units.of(content):
+        assert codec is not None
+        for start, stop in units:
             if content[start] >> codec.shift & codec.mask not in codec.messages:
                 continue
             kinds = _kinds(bytes(content[start + codec.header_bytes : stop]))

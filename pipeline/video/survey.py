@@ -31,7 +31,6 @@ from pipeline.video.index import (
     CutOff,
     describe_frames,
     describe_picture,
-    describe_wrong_messages,
     probe_video,
 )
 from pipeline.video.side_messages import SideMessages
@@ -57,7 +56,7 @@ class _Decoded:
         self.num_packets = 0
         self.num_errors = 0
         self.is_joined = False  # from several videos, each with its own times
-        self.num_wrong_messages = 0
+        self.messages: SideMessages | None = None
         self.first: av.VideoFrame | None = None
         self.last_seconds = 0.0  # how long the latest whole frame stands; 0 where it does not say
         self._num_before_key: int | None = None  # packets before the first key frame; None before that
@@ -188,7 +187,8 @@ def whole_frames(
         seen: The frames, errors and packets are recorded in it; None for a caller that does not need them.
     """
     seen = seen or _Decoded()
-    decoder, messages = StrictDecoder(stream, frame_threads=False), SideMessages(stream)
+    messages = seen.messages = SideMessages(stream)
+    decoder = StrictDecoder(stream, frame_threads=False)
     lenient = _lenient_decoder(stream)
     packets = demux(container, stream)
     while True:
@@ -199,7 +199,7 @@ def whole_frames(
             return
         if packet is None:
             return
-        seen.num_wrong_messages += messages.fill(packet)
+        messages.fill(packet)
         seen.note_packet(packet)
         is_acceptable = seen.first is None and _is_acceptable(lenient, packet)
         try:
@@ -249,7 +249,7 @@ def _index(
         seen.notes.append(
             f"{num_failed} frames before its first key frame cannot be decoded: it was cut from the middle of a video"
         )
-    seen.notes += describe_wrong_messages(seen.num_wrong_messages)
+    seen.notes += seen.messages.notes if seen.messages else ()
     if stream.codec.canonical_name in ONE_FRAME_PER_PACKET:
         seen.num_errors += max(0, seen.num_packets - len(times) - num_failed - seen.num_errors)
     if seen.num_errors or seen.problems:  # otherwise packets without a frame do not matter

@@ -1,13 +1,14 @@
 """The units in the packets of H.264 and HEVC: pictures in slices, parameters, side messages and others."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 import av
 
 _START = re.compile(rb"\x00\x00\x01")  # of a unit, in streams whose units do not state their lengths (Annex B)
+_ARRAYS_PLACE = 22  # where a description of HEVC states the number of its arrays of units
 _BLANK = re.compile(rb"\x00\x00\x00")  # an expression, as it is searched for without a copy of the packet
 
 
@@ -73,6 +74,15 @@ class Units:
             if start > first:
                 yield first, min(start, len(content))
 
+    def of_description(self, content: memoryview) -> Iterable[tuple[int, int]]:
+        """Return where the units in the description of the stream (its extradata) start and stop.
+
+        Of a description of H.264 whose units state their lengths, none are returned.
+        """
+        if content[0] != 1:
+            return self.of(content)
+        return _units_of_description(content) if self.codec is _CODECS["hevc"] else ()
+
     def have_blank_part(self, packet: av.Packet) -> bool:
         """Tell whether a slice in a packet has three zeros inside, which no encoder writes there.
 
@@ -89,3 +99,21 @@ class Units:
             and _BLANK.search(bytes(content[start:stop]).rstrip(b"\0")) is not None
             for start, stop in self.of(content)
         )
+
+
+def _units_of_description(content: memoryview) -> Iterator[tuple[int, int]]:
+    """Yield where the units in a description of HEVC start and stop (ISO/IEC 14496-15, 8.3.3.1.2).
+
+    They are in arrays, each of which has a type, the number of its units, and the length of each before it.
+    """
+    place = _ARRAYS_PLACE + 1
+    for _ in range(content[_ARRAYS_PLACE] if len(content) > _ARRAYS_PLACE else 0):
+        num_units = int.from_bytes(content[place + 1 : place + 3], "big")
+        place += 3
+        for _ in range(num_units):
+            start = place + 2
+            place = start + int.from_bytes(content[place:start], "big")
+            if place > len(content):
+                return
+            if place > start:
+                yield start, place

@@ -30,7 +30,7 @@ def test_unusable_files_are_refused(tmp_path, content, line):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(AnnotationError, match=r"classes\.txt: cannot be read: No such file"):
+    with pytest.raises(AnnotationError, match=r"classes\.txt: is missing"):
         read_classes(tmp_path / "classes.txt")
 
 

@@ -342,7 +342,7 @@ def test_errors_of_the_operating_system_are_reported(model, video, tmp_path, mon
     monkeypatch.setattr("pipeline.captioning.describe.write_video_captions", fail)
     refused: list[str] = []
     assert files_of([], [video], model, tmp_path, refused) == []
-    expected = "could not be described: cannot read or write clip.captions.vtt (No space left on device)"
+    expected = "could not be described: cannot read or write clip.captions.vtt (the disk is full)"
     assert refused == [f"{video}: {expected}"]
 
 

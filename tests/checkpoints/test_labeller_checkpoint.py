@@ -92,7 +92,7 @@ def test_a_broken_description_is_refused(copy, content, cause):
         ({"classes": ["idle", "idle", "left"]}, "a class is listed twice"),
         ({"background": "nothing"}, "the background class 'nothing' is not a class"),
         ({"encoder__name": "shufflenet"}, "unknown encoder 'shufflenet'; did you mean"),
-        ({"encoder__preprocess__std": [0, 1, 1]}, "std positive"),
+        ({"encoder__preprocess__std": [0, 1, 1]}, "encoder.preprocess.std.0 "),
         ({"encoder__grid": 2}, "fewer than grid=2 asks for"),
         ({"num_features": 7}, "its encoder gives 1024 features per frame, its labeller takes 7"),
     ],

@@ -6,17 +6,21 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from import_graph import ROOT
+from safetensors.torch import load_file, save_file
 
 from pipeline.checkpoints.captioner import load_captioner
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.checkpoints.storage import read_kind
 from pipeline.config import LabellerSettings
+from pipeline.encoding.runtime import open_runtime
 from pipeline.errors import InputError
 from pipeline.models import captioner as captioner_model
 from pipeline.models import labeller as labeller_model
@@ -74,6 +78,17 @@ SIZES = [
     {"encoder.preprocess.std": [0, 0, 0]},
     {"encoder.name": "vit_h_14"},
     {"encoder.name": "convnext_large", "encoder.grid": 2},
+    {"encoder.preprocess.mean": [1e38, 0, 0]},
+    {"encoder.preprocess.mean": [0, 0]},
+    {"encoder.preprocess.std": [1e38, 1, 1]},
+    {"encoder.preprocess.std": [1e-30, 1, 1]},
+    {"encoder.preprocess.crop": [0, 0, 1e308, 1e308]},
+    {"encoder.preprocess.crop": [1e308, 0, 1, 1]},
+    {"kind": {"a": 1}},
+    {"kind": ["labeller"]},
+    {"kind": "x" * 1_000_000},
+    {"classes": ["x" * 1_000_000] * 3, "background": None},
+    {"background": "x" * 1_000_000},
     {"temperature": 1e-300},
     {"temperature": float("inf")},
     {"temperature": float("nan")},
@@ -98,6 +113,9 @@ def test_a_labeller_with_impossible_sizes_is_refused(video_model, tmp_path, chan
         {"captioner.num_heads": 10**9},
         {"captioner.decoding.beam_size": 10**9},
         {"captioner.decoding.max_words": 10**9},
+        {"captioner.decoding.length_penalty": 1e308},
+        {"captioner.decoding.length_penalty": -1},
+        {"kind": {"a": 1}},
         {"encoder.grid": 10**9},
         {"encoder.preprocess.size": [10**9, 1]},
     ],
@@ -106,6 +124,71 @@ def test_a_labeller_with_impossible_sizes_is_refused(video_model, tmp_path, chan
 def test_a_captioner_with_impossible_sizes_is_refused(caption_model, tmp_path, changes, little_memory):
     with pytest.raises(InputError):
         load_captioner(changed(caption_model, tmp_path, changes), device=CPU)
+
+
+def test_all_impossible_values_are_named_at_once(video_model, tmp_path):
+    changes = {"kind": {"a": 1}, "encoder.preprocess.std": [0, 1, 1], "temperature": 1e300}
+    with pytest.raises(InputError) as refused:
+        load_checkpoint(changed(video_model, tmp_path, changes), device=CPU)
+    assert all(name in str(refused.value) for name in ("kind", "encoder.preprocess.std.0", "temperature"))
+
+
+def with_weights(folder: Path, tmp_path: Path, change: Callable[[str, torch.Tensor], torch.Tensor]) -> Path:
+    """A copy of a checkpoint with each of its tensors changed."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    tensors = load_file(copy / "weights.safetensors")
+    save_file({name: change(name, tensor) for name, tensor in tensors.items()}, copy / "weights.safetensors")
+    return copy
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int64, torch.complex64], ids=str)
+def test_weights_that_are_no_real_numbers_are_refused(video_model, tmp_path, dtype):
+    folder = with_weights(video_model, tmp_path, lambda name, tensor: tensor.to(dtype))
+    with pytest.raises(InputError, match=rf"holds {str(dtype).removeprefix('torch.')}, expected float32"):
+        load_checkpoint(folder, device=CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_weights_of_another_precision_are_converted(video_model, tmp_path, dtype):
+    folder = with_weights(
+        video_model, tmp_path, lambda name, tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
+    )
+    labeller = load_checkpoint(folder, device=CPU).labeller
+    original = load_checkpoint(video_model, device=CPU).labeller.state_dict()
+    assert {tensor.dtype for tensor in labeller.parameters()} == {torch.float32}
+    for name, tensor in labeller.state_dict().items():
+        torch.testing.assert_close(tensor, original[name].to(dtype).to(original[name].dtype), rtol=0, atol=0)
+
+
+def test_weights_that_are_too_large_for_their_precision_are_refused(video_model, tmp_path):
+    name = "labeller.classifier.bias"
+    folder = with_weights(
+        video_model,
+        tmp_path,
+        lambda key, tensor: torch.full_like(tensor, 1e300, dtype=torch.float64) if key == name else tensor,
+    )
+    with pytest.raises(InputError, match=r"labeller\.classifier\.bias holds numbers that are too large for float32"):
+        load_checkpoint(folder, device=CPU)
+
+
+@pytest.mark.parametrize("module", ["encoder", "labeller"])
+def test_a_module_of_zeros_is_refused(video_model, tmp_path, module):
+    folder = with_weights(video_model, tmp_path, lambda name, tensor: tensor * 0 if name.startswith(module) else tensor)
+    with pytest.raises(InputError, match=f"all weights of the {module} are 0"):
+        load_checkpoint(folder, device=CPU)
+
+
+def test_an_encoder_that_gives_zeros_is_exported_without_a_warning(video_model, tmp_path):
+    """As its last layer is 0: then labels say nothing, but they are those of the model."""
+    folder = with_weights(
+        video_model,
+        tmp_path,
+        lambda name, tensor: tensor * 0 if name.startswith("encoder") and "running" not in name else tensor,
+    )
+    frame_encoder = load_checkpoint(folder, device=CPU).frame_encoder
+    runtime = open_runtime(frame_encoder, precision="full", exports=None, batch_frames=1)
+    height, width = frame_encoder.preprocess.size
+    assert not runtime.submit(np.zeros((2, height, width, 3), np.uint8)).result().any()
 
 
 @pytest.mark.parametrize("name", ["checkpoint.json", "weights.safetensors"])

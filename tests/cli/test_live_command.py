@@ -163,7 +163,7 @@ def test_the_terminal_shows_a_status_line(video_model, tmp_path, monkeypatch):
         (["--follow", "clip.mp4", "--idle", "nan"], "--idle: got nan, expected more than 0 seconds"),
         (["--camera", "0", "--seconds", "0"], "--seconds: got 0.0, expected more than 0 seconds"),
         (["--camera", "0", "--buffer", "0"], "--buffer: got 0, expected at least 1 frame"),
-        (["--follow", "gone.mkv"], "gone.mkv: No such file or directory"),
+        (["--follow", "gone.mkv"], "gone.mkv: there is no such file or folder"),
         (["http://me:secret@127.0.0.1:9/live"], "http://127.0.0.1:9/live: no frame came within"),
         (["nonsense://127.0.0.1"], "nonsense://127.0.0.1: no frame came within"),
         (["--camera", "87"], "camera 87: no frame came within"),

@@ -133,6 +133,9 @@ def test_the_overlay_has_every_frame_at_its_time_and_is_removed_when_outdated(vi
         assert (context.name, context.pix_fmt) == ("h264", "yuv420p")  # what every browser plays
     np.testing.assert_allclose(drawn, TIMES, atol=2e-5)
     assert label(video, model=video_model, out=out) == 0
+    assert (out / "clip.overlay.mp4").exists(), "the labels are the same"
+    write_video(video, num_frames=5)
+    assert label(video, model=video_model, out=out) == 0
     assert not (out / "clip.overlay.mp4").exists()
 
 
@@ -277,7 +280,7 @@ def test_errors_of_the_operating_system_are_reported(video_model, tmp_path, caps
     monkeypatch.setattr("pipeline.annotations.exports.write_frames", fail)
     video, out = write_video(tmp_path / "clip.mp4", num_frames=3), tmp_path / "out"
     assert label(video, model=video_model, out=out) == 1
-    expected = "could not be labelled: cannot read or write clip.frames.csv (No space left on device)"
+    expected = "could not be labelled: cannot read or write clip.frames.csv (the disk is full)"
     assert capsys.readouterr().err.strip() == f"framescribe: {video}: {expected}"
     assert names_in(out) == []
 
@@ -416,6 +419,15 @@ def test_a_file_that_cannot_be_described_is_reported_and_the_others_are_describe
     assert [line.split(": ")[1] for line in sentences] == [str(path) for path in bad]
     assert all(line.startswith("framescribe: ") for line in sentences)
     assert {Path(row["path"]).name for row in rows_of(out)} == {"a.png", "b.jpg", "c.webp", "clip.mp4"}
+
+
+def test_a_wider_search_for_many_captions_is_said(caption_model, pictures, tmp_path, capsys):
+    trained = json.loads((caption_model / "checkpoint.json").read_text())["captioner"]["decoding"]["beam_size"]
+    for number, is_said in ((trained, False), (trained + 1, True)):
+        more = ("--captions", str(number))
+        assert caption(pictures, model=caption_model, out=tmp_path / "out" / "captions.csv", more=more) == 0
+        expected = f"--captions {number}: the search keeps so many captions, instead of {trained} as set in training"
+        assert (expected in capsys.readouterr().err) == is_said
 
 
 def test_all_impossible_options_are_reported_together(caption_model, pictures, tmp_path, capsys):

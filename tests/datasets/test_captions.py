@@ -143,7 +143,7 @@ def test_every_fault_is_reported_once_with_its_place_and_nothing_else_is(dataset
     ("remove", "sentence"),
     [
         ("images", "dataset/images: is not a folder"),
-        ("captions.csv", "dataset/captions.csv: cannot be read"),
+        ("captions.csv", "dataset/captions.csv: is missing"),
         (".", "dataset/images: is not a folder"),
     ],
 )

@@ -165,7 +165,7 @@ def test_the_hash_of_labels_depends_on_their_content_and_not_on_their_layout(dat
     [
         ("features", "dataset: has neither videos/ nor features/"),
         ("labels", "dataset/labels: is missing"),
-        ("classes.txt", "dataset/classes.txt: cannot be read"),
+        ("classes.txt", "dataset/classes.txt: is missing"),
         (".", "dataset: is not a folder"),
     ],
 )

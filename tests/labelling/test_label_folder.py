@@ -130,6 +130,41 @@ def test_finished_videos_are_left_alone_until_something_changes(model, videos, t
     assert not list(out.glob("*.vtt")), "formats that are no longer requested would become outdated"
 
 
+def test_an_overlay_of_the_same_labels_stays_and_one_of_others_is_removed_with_a_note(model, videos, tmp_path):
+    out, notes = tmp_path / "out", []
+    label(videos, model, out, OutputOptions(overlay=True))
+    overlays = {path: path.read_bytes() for path in out.glob("*.overlay.mp4")}
+    assert label(videos, model, out, on_note=notes.append)[0] == LabellingOutcome(0, 0, 4, 0)
+    again = OutputOptions(formats=("csv", "vtt"), overwrite=True)
+    assert label(videos, model, out, again, on_note=notes.append)[0] == LabellingOutcome(4, 0, 0, 0)
+    assert {path: path.read_bytes() for path in out.glob("*.overlay.mp4")} == overlays
+    assert len(overlays) == 4
+    assert notes == []
+    both = OutputOptions(formats=("csv", "vtt"), overlay=True)
+    assert label(videos, model, out, both)[0] == LabellingOutcome(0, 0, 4, 0)
+
+    write_video(videos / "clip0.mp4", num_frames=7)
+    assert label(videos, model, out, OutputOptions(formats=("csv", "vtt")), on_note=notes.append)[0].num_labelled == 1
+    assert len(list(out.glob("*.overlay.mp4"))) == 3
+    assert "labels replaced those of another clip0.mp4" in notes[0]
+    assert notes[1].startswith(f"{out / 'clip0.overlay.mp4'}: was removed")
+    assert len(notes) == 2
+
+
+def test_labels_of_another_video_of_that_name_are_replaced_with_a_note(model, videos, tmp_path):
+    out, notes = tmp_path / "out", []
+    label(videos, model, out, on_note=notes.append)
+    (tmp_path / "others").mkdir()
+    other = tmp_path / "others" / "clip1.mkv"
+    write_video(other, num_frames=5)
+    num_bytes = (videos / "clip1.mp4").stat().st_size
+    assert label(other, model, out, on_note=notes.append) == (LabellingOutcome(1, 0, 0, 0), [])
+    assert notes == [
+        f"{other}: its labels replaced those of another clip1.mp4, of {num_bytes} bytes, in {out}: was that file"
+        " changed, or another one meant?"
+    ]
+
+
 def test_another_model_labels_finished_videos_again(model, videos, tmp_path):
     out = tmp_path / "out"
     label(videos, model, out)

@@ -1,5 +1,6 @@
 """Side messages (SEI) that state a wrong length cost no frame of H.264 and HEVC, in files and in live sources."""
 
+import struct
 from pathlib import Path
 from threading import Event
 
@@ -64,6 +65,62 @@ def test_a_message_of_a_wrong_length_costs_no_frame(
     frames = [] if suffix == ".mp4" else [frame.pixels for frame in growing.frames(Event())]
     assert len(frames) in (0, 20)
     assert suffix == ".mp4" or np.array_equal(np.stack(frames), whole)
+
+
+def add_to_description(source: Path, target: Path, kind: int, unit: bytes) -> None:
+    """Copy a video of HEVC, with another unit in its description, in an array of its own."""
+    with av.open(str(source)) as given, av.open(str(target), "w") as made:
+        stream = made.add_stream_from_template(given.streams.video[0])
+        description = bytearray(given.streams.video[0].codec_context.extradata or b"")
+        description[22] += 1
+        stream.codec_context.extradata = bytes(description) + struct.pack(">BHH", 0x80 | kind, 1, len(unit)) + unit
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                made.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".flv"])
+@pytest.mark.parametrize("message", WRONG)
+@pytest.mark.parametrize(("kind", "header"), [(39, b"\x4e\x01"), (40, b"\x50\x01")])
+def test_a_message_of_a_wrong_length_in_the_description_costs_no_frame(
+    kind: int, header: bytes, message: str, suffix: str, make_video: MakeVideo
+) -> None:
+    source = make_video("source.mp4", codec="libx265", num_frames=12, options=OPTIONS["libx265"])
+    whole, _ = decode_fully(source)
+    path = source.with_name(f"camera{suffix}")
+    add_to_description(source, path, kind, header + WRONG[message])
+    for surveyed in (False, True):
+        with PyAVReader(index_video(path, surveyed=surveyed)) as video:
+            np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in video.read()]), whole)
+            report = video.report()
+        assert report.problems == ()
+        assert report.notes == ("a side message (SEI) in its header states a wrong length; pixels do not depend on it",)
+    with av.open(str(path)) as container:
+        largest = max((bytes(packet) for packet in container.demux(video=0)), key=len)
+    path.write_bytes(path.read_bytes().replace(largest, b"\xff" * len(largest)))
+    assert index_video(path, surveyed=True).problems
+
+
+# Units that hold no picture, by their types: unspecified and reserved ones, delimiters, ends, filler, extensions.
+WITHOUT_PICTURE = {
+    "libx264": [bytes([kind]) for kind in (0, 9, 11, 12, 14, 16, 18, 22, 24, 31)],
+    "libx265": [bytes([kind << 1, 1]) for kind in (35, 38, 41, 47, 48, 63)],
+}
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x80", b"\xff\x17\x99\x80", bytes(range(1, 100)) + b"\x80"])
+@pytest.mark.parametrize("codec", HEADERS)
+def test_units_without_a_picture_cost_no_frame(codec: str, payload: bytes, make_video: MakeVideo) -> None:
+    source = make_video("source.mp4", codec=codec, num_frames=12, options=OPTIONS[codec])
+    whole, _ = decode_fully(source)
+    path = source.with_name("camera.mp4")
+    for header in WITHOUT_PICTURE[codec]:
+        add_messages(source, path, header + payload, every=1)
+        for surveyed in (False, True):
+            with PyAVReader(index_video(path, surveyed=surveyed)) as video:
+                np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in video.read()]), whole)
+                assert video.report().problems == ()
 
 
 @pytest.mark.parametrize("codec", HEADERS)

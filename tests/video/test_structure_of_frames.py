@@ -17,7 +17,7 @@ from pipeline.video.containers.registry import check_structure
 MAKINGS: dict[str, dict] = {
     "clip.dv": {"codec": "dvvideo", "size": (720, 576), "num_frames": 3},
     "clip.gif": {"codec": "gif", "pix_fmt": "rgb8", "num_frames": 12},
-    "clip.wmv": {"codec": "wmv2", "options": {"g": "12"}},
+    "clip.wmv": {"codec": "wmv2", "options": {"g": "12"}, "num_frames": 60, "size": (128, 96)},
     "clip.avi": {"codec": "mpeg4"},
 }
 

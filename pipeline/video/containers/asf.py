@@ -1,13 +1,26 @@
 """The check of the objects and packets of ASF files (wmv)."""
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from pipeline.video.containers.errors import BrokenStructure, check_end
+from pipeline.video.containers.errors import BrokenStructure, check_end, check_rest
 
 ASF_NO_PACKETS = 50  # the size of a data object without a packet, in bytes
 ASF_HEADER, ASF_DATA = (bytes.fromhex(name + "26b2758e66cf11a6d900aa0062ce6c") for name in ("30", "36"))
+# What may follow the data: the indexes, and an object without meaning.
+ASF_INDEXES = frozenset(
+    bytes.fromhex(name)
+    for name in (
+        "90080033b1e5cf1189f400a0c90349cb",  # of frames by time
+        "d329e2d6da35d111903400a0c90349be",
+        "f803b1fead12644c840f2a1d2f7ad48c",  # of media objects
+        "d03fb73c4a0c0348953dedf7b6228f0c",  # of time codes
+        "74d40618dfca0945a4ba9aabcb96aae8",  # padding
+    )
+)
+OWING = re.compile(re.escape(ASF_HEADER) + b"|" + re.escape(ASF_DATA))
 FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 NUMBERS = {1: "<B", 2: "<H", 3: "<I"}  # of the sizes that a packet names: 0 for a field that is not there
 
@@ -30,20 +43,23 @@ class Payload(NamedTuple):
     object_size: int | None
 
 
-def check_asf(file: BinaryIO, size: int) -> None:
+def check_asf(file: BinaryIO, size: int) -> list[str]:
     """Check a wmv or asf file.
 
     It consists of objects, each with an id of 16 bytes and a 64-bit size that includes both. One object is the data; a
-    live recording does not state its size.
+    live recording does not state its size. Indexes may follow, without which players do.
 
     Args:
         file: The file.
         size: Its size in bytes.
 
+    Returns:
+        What does not fit together, but concerns no frame.
+
     Raises:
         BrokenStructure: The file is damaged or cut short, or is several files that were joined byte by byte.
     """
-    end, has_data, packet_bytes = 0, False, 0
+    end, has_data, is_complete, packet_bytes = 0, False, False, 0
     while end + 24 <= size:
         file.seek(end)
         name, object_size = struct.unpack("<16sQ", file.read(24))
@@ -54,7 +70,9 @@ def check_asf(file: BinaryIO, size: int) -> None:
             )
         has_data |= name == ASF_DATA
         if name == ASF_DATA and object_size <= ASF_NO_PACKETS:
-            return
+            return []
+        if is_complete and name not in ASF_INDEXES and not 24 <= object_size <= size - end:
+            break
         if object_size < 24:
             raise BrokenStructure(f"is damaged: there is no object at byte {end}")
         check_end(end + object_size, size)
@@ -62,10 +80,15 @@ def check_asf(file: BinaryIO, size: int) -> None:
             packet_bytes = _packet_bytes(file.read(object_size - 24))
         elif name == ASF_DATA and packet_bytes:
             file.seek(end + ASF_NO_PACKETS)
-            _check_packets(file, (object_size - ASF_NO_PACKETS) // packet_bytes, packet_bytes)
+            num_packets, num_behind = divmod(object_size - ASF_NO_PACKETS, packet_bytes)
+            _check_packets(file, num_packets, packet_bytes)
+            file.seek(end + 40)
+            (stated,) = struct.unpack("<Q", file.read(8))
+            is_complete = stated == num_packets and not num_behind
         end += object_size
     if not has_data:
         raise BrokenStructure("is cut short: it ends before its first frame; copy or record it again")
+    return [check_rest(file, end, size, part="object", owing=OWING, longest=16)] if end < size else []
 
 
 def _packet_bytes(header: bytes) -> int:
@@ -95,6 +118,9 @@ def _check_packets(file: BinaryIO, num_packets: int, packet_bytes: int) -> None:
                     f"is damaged: in packet {index} of {num_packets}, a part of stream {payload.stream} is missing"
                 )
             latest[payload.stream] = payload
+    for stream, last in latest.items():
+        if last.object_size not in (None, last.offset + last.length):
+            raise BrokenStructure(f"is damaged: a part of stream {stream} is missing in its last packet")
 
 
 def _follows(last: Payload, payload: Payload) -> bool:
@@ -123,6 +149,8 @@ def _payloads(packet: bytes) -> Iterator[Payload]:
     place += flags & 1
     for _ in range(count):
         stream = packet[place] & 0x7F
+        if stream == 0:
+            raise IndexError("a payload is of no stream")
         number, place = _number(packet, place + 1, sizes >> 4)
         offset, place = _number(packet, place, sizes >> 2)
         replicated, place = _number(packet, place, sizes)

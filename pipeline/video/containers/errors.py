@@ -1,4 +1,11 @@
-"""The error of the checks of containers, and constants that they share."""
+"""What the checks of containers share: their error, constants, and the check of what lies behind a complete file.
+
+Programs append bytes to whole files: pictures, archives, text, or zeros up to a full block. They are noted. Bytes that
+are no part of the format are damage, however, where the file is not complete before them, or where frames follow.
+"""
+
+import re
+from typing import BinaryIO
 
 CHUNK_BYTES = 1 << 20
 UNKNOWN = -1
@@ -20,3 +27,24 @@ def check_end(end: int, size: int) -> None:
     """
     if end > size:
         raise BrokenStructure(f"is cut short, {size} of {end} bytes are there; copy or record it again")
+
+
+def check_rest(file: BinaryIO, start: int, size: int, *, part: str, owing: "re.Pattern[bytes]", longest: int) -> str:
+    """Check that no frame follows in the rest of a file that is complete before it, and return the note on the rest.
+
+    Args:
+        file: The file.
+        start: Where the rest begins, in bytes from the start of the file.
+        size: The size of the file in bytes.
+        part: What the file consists of, such as "box".
+        owing: How a part begins that has to do with frames.
+        longest: The number of bytes that `owing` looks at, at most.
+
+    Raises:
+        BrokenStructure: Such a part follows: the bytes before it are damaged.
+    """
+    for place in range(start, size, CHUNK_BYTES):  # in overlapping blocks
+        file.seek(place)
+        if owing.search(file.read(CHUNK_BYTES + longest - 1)):
+            raise BrokenStructure(f"is damaged: there is no {part} at byte {start}, and frames follow")
+    return f"the {size - start} bytes after its last {part} are no {part}; no frame is in them"

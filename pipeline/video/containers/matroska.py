@@ -1,10 +1,11 @@
 """The check of the elements of Matroska and WebM files, and of their checksums."""
 
+import re
 import struct
 from typing import BinaryIO
 from zlib import crc32
 
-from pipeline.video.containers.errors import CHUNK_BYTES, UNKNOWN, BrokenStructure, check_end
+from pipeline.video.containers.errors import CHUNK_BYTES, UNKNOWN, BrokenStructure, check_end, check_rest
 
 EBML_MAGIC, GIF_MAGIC = b"\x1a\x45\xdf\xa3", b"GIF8"
 SEGMENT, CLUSTER, BLOCK_GROUP, TRACKS = 0x18538067, 0x1F43B675, 0xA0, 0x1654AE6B  # of Matroska, RFC 9559
@@ -21,13 +22,15 @@ OTHERS = {
 # A cluster of unknown size ends where the next of them begins.
 SEGMENT_CHILDREN = frozenset({CLUSTER, TRACKS, *OTHERS})
 EBML_CRC = b"\xbf\x84"  # the id and the length of a CRC-32
+EBML_HEADER, VOID = 0x1A45DFA3, 0xEC
+OWING = re.compile(rb"\x18\x53\x80\x67|\x1f\x43\xb6\x75")  # a Segment or a Cluster
 
 
 def check_ebml(file: BinaryIO, size: int) -> list[str]:
     """Check an mkv or webm file.
 
     It consists of elements, each with an id, a size and a content (RFC 8794). Elements that hold frames are checked
-    inside too.
+    inside too. The Segment holds all frames, so that a file is complete which has it.
 
     Args:
         file: The file.
@@ -39,16 +42,19 @@ def check_ebml(file: BinaryIO, size: int) -> list[str]:
     Raises:
         BrokenStructure: The file is damaged or cut short.
     """
-    end = 0
+    end, has_segment = 0, False
     notes: list[str] = []
     while end < size:
         file.seek(end)
+        if has_segment and not _begins_top_element(file):
+            return [*notes, check_rest(file, end, size, part="element", owing=OWING, longest=4)]
         identity, length = _element(file)
         start = file.tell()
         if length != UNKNOWN:
             check_end(start + length, size)
         end = size if length == UNKNOWN else start + length
         if identity == SEGMENT:
+            has_segment = True
             notes += _check_elements(file, start, end)
     return notes
 
@@ -80,6 +86,14 @@ def _check_elements(file: BinaryIO, start: int, stop: int) -> list[str]:
         else:
             start = end
     return notes
+
+
+def _begins_top_element(file: BinaryIO) -> bool:
+    """Tell whether an element begins here that can be at the top of a file; the place in the file stays."""
+    place = file.tell()
+    head = file.read(4)
+    file.seek(place)
+    return int.from_bytes(head, "big") in (EBML_HEADER, SEGMENT) or head[:1] == bytes([VOID])
 
 
 def _fits_checksum(file: BinaryIO, start: int, stop: int) -> bool:

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from pipeline.video.containers.errors import CHUNK_BYTES, BrokenStructure, check_end
+from pipeline.video.containers.errors import BrokenStructure, check_end, check_rest
 from pipeline.video.containers.mp4_samples import end_of_samples
 
 MP4_TYPES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
@@ -57,18 +57,7 @@ def check_boxes(file: BinaryIO, size: int) -> list[str]:
         return []
     if is_fragmented and size - end < 8:
         raise BrokenStructure("is cut short: its last fragment is not complete; copy or record it again")
-    if _has_box_later(file, end, size):
-        raise BrokenStructure(f"is damaged: there is no box at byte {end}")
-    return [f"the {size - end} bytes after its last box are no box; no frame is in them"]
-
-
-def _has_box_later(file: BinaryIO, start: int, size: int) -> bool:
-    """Search the rest of the file, in overlapping parts, for the start of a box that has to do with frames."""
-    for place in range(start, size, CHUNK_BYTES):
-        file.seek(place)
-        if _OWING.search(file.read(CHUNK_BYTES + 8)):
-            return True
-    return False
+    return [check_rest(file, end, size, part="box", owing=_OWING, longest=8)]
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[_Box]:

@@ -8,6 +8,7 @@ from threading import Event
 
 import av
 
+from pipeline.errors import describe_reason
 from pipeline.video.ffmpeg import StrictDecoder, demux, open_input, video_stream
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
@@ -53,7 +54,9 @@ class GrowingFile:
                     yield LiveFrame(self._scale(frame), float(frame.time), time.monotonic())
                     num_frames += 1
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise VideoError(f"{self._path}: {error.strerror}, expected the file that is being recorded") from None
+            raise VideoError(
+                f"{self._path}: {describe_reason(error)}, expected the file that is being recorded"
+            ) from None
         except (av.FFmpegError, _DamageError) as error:
             if stop.is_set():
                 return

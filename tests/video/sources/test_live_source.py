@@ -159,8 +159,8 @@ def folder(make_video: MakeVideo) -> Path:
         (sound, "holds sound only"),
         (empty, "is it being written"),
         (damaged, "is damaged, or was cut off"),
-        (missing, "No such file"),
-        (folder, "Is a directory"),
+        (missing, "there is no such file"),
+        (folder, "it is a folder"),
     ],
 )
 def test_a_file_that_cannot_be_followed_is_reported(make, cause: str, make_video: MakeVideo, stop: Event) -> None:
