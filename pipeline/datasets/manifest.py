@@ -229,7 +229,8 @@ def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Pa
     """
     label_space = manifest.label_space
     with replacing(folder / "labels.safetensors") as path:
-        save_file({source.stem: labels[source.stem] for source in manifest.sources}, path)
+        # safetensors writes the memory of an array as it is, whatever the order of its axes there.
+        save_file({source.stem: np.ascontiguousarray(labels[source.stem]) for source in manifest.sources}, path)
     fields = {
         "name": manifest.name,
         "kind": manifest.kind,

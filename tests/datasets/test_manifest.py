@@ -206,3 +206,13 @@ def test_the_fingerprint_covers_the_groups_of_overlapping_classes():
     renamed = LabelSpace(classes, groups=("one", "one", "other"))
     of_groups = [Manifest("tiny", "videos", space, sources).fingerprint() for space in (OVERLAPPING, renamed)]
     assert of_groups[0] == of_groups[1], "the names of the groups change nothing"
+
+
+def test_labels_come_back_whatever_the_order_of_their_axes_in_memory(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 2, (10, 3), dtype=np.int8)
+    rows[:, 1] = 0  # of one group
+    labels = {"clip0": np.asfortranarray(rows), "clip1": rows[::-1]}
+    write_manifest(Manifest("tiny", "videos", OVERLAPPING, tuple(make_sources([0, 1]))), labels, tmp_path)
+    _, found = read_manifest(tmp_path)
+    for stem, expected in labels.items():
+        np.testing.assert_array_equal(found[stem], expected)
