@@ -52,3 +52,22 @@ def group_labels(labels: np.ndarray, members: Sequence[int]) -> np.ndarray:
     is_present = of_group == PRESENT
     without = np.where((of_group == ABSENT).all(axis=1), len(members), IGNORE_INDEX)
     return np.where(is_present.any(axis=1), is_present.argmax(axis=1), without)
+
+
+def possible_outcomes(labels: np.ndarray, members: Sequence[int]) -> np.ndarray:
+    """Return which of the classes of a group each frame may have, or none of them, by what is known.
+
+    Args:
+        labels: int8 [T, K].
+        members: The indices of the n classes of the group.
+
+    Returns:
+        bool [T, n + 1]: all True where nothing is known.
+
+    >>> possible_outcomes(np.array([[1, -100], [0, -100], [0, 0]], dtype=np.int8), (0, 1)).tolist()
+    [[True, False, False], [False, True, True], [False, False, True]]
+    """
+    of_group = labels[:, members]
+    is_present = of_group == PRESENT
+    has_present = is_present.any(axis=1, keepdims=True)
+    return np.concatenate([np.where(has_present, is_present, of_group != ABSENT), ~has_present], axis=1)

@@ -53,9 +53,11 @@ class ClassSplit(NamedTuple):
     label_space: LabelSpace
 
     def num_bouts(self) -> list[int]:
-        """Count the true bouts of each class."""
-        found = [segment.class_index for labels in self.truth.values() for segment in segments_from_frames(labels)]
-        return np.bincount(found, minlength=self.label_space.num_classes).tolist()
+        """Count the true bouts of each class. Frames in which it is unknown are cut out, as in its scores."""
+        return [
+            sum(len(segments_from_frames(column[self.label_space.is_labelled(column)][:, None])) for column in columns)
+            for columns in zip(*(labels.T for labels in self.truth.values()), strict=True)
+        ]
 
     def untuned(self) -> tuple[str, ...]:
         """Return the names of the classes that have too few bouts."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.postprocessing.groups import group_labels, group_probabilities
+from pipeline.postprocessing.groups import group_probabilities, possible_outcomes
 from pipeline.training.losses import balanced_class_weights, masked_cross_entropy
 from pipeline.training.overlapping_loss import OverlappingLoss, balanced_group_weights
 
@@ -73,9 +73,10 @@ def summed_cross_entropy(probabilities: np.ndarray, labels: np.ndarray, label_sp
         chosen = probabilities[labelled, labels[labelled]]
         return -float(np.log(np.maximum(chosen, SMALLEST_PROBABILITY)).sum()), int(labelled.sum())
     total, count = 0.0, 0
-    exclusive = LabelSpace(label_space.classes)
     for members in label_space.group_members:
-        of_group = group_probabilities(probabilities, members), group_labels(labels, members)
-        of_group_total, of_group_count = summed_cross_entropy(*of_group, exclusive)
-        total, count = total + of_group_total, count + of_group_count
+        possible = possible_outcomes(labels, members)
+        known = ~possible.all(axis=1)
+        of_possible = (group_probabilities(probabilities[known], members) * possible[known]).sum(axis=1)
+        total -= float(np.log(np.maximum(of_possible, SMALLEST_PROBABILITY)).sum())
+        count += int(known.sum())
     return total, count

@@ -1,8 +1,10 @@
 """The loss of classes that overlap: a cross-entropy for each group, masked where nobody has said what the group has.
 
 The n classes of a group and "none" exclude each other; the logit of none is 0. For a group of one class the
-cross-entropy is the binary cross-entropy of its logit. A group counts in a frame where one of its classes is known to
-be PRESENT, or all of them are known to be ABSENT.
+cross-entropy is the binary cross-entropy of its logit. A group counts in a frame where something is known of one of its
+classes. Where a class is known to be PRESENT, or all of them are known to be ABSENT, that is what the group has. Where
+only some are known to be ABSENT, the group has one of the other classes, or none: its term is -ln of the sum of their
+probabilities.
 
 B videos, T frames, K classes, G groups, n classes in a group.
 """
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.annotations.label_space import ABSENT, PRESENT
+from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
 from pipeline.training.losses import focal_factor
 
 Groups = Sequence[Sequence[int]]
@@ -93,14 +95,39 @@ class OverlappingLoss:
         normalizer = functional.softplus(z[0])
         for other in z[1:]:
             normalizer = torch.logaddexp(normalizer, other)
-        outcomes = _outcomes([labels.index_select(0, column) for column in columns])
+        labels_of_group = [labels.index_select(0, column) for column in columns]
+        outcomes = _outcomes(labels_of_group)
         weighted = _weighted(outcomes.all(), same.weights)
         targets = _weighted(self._smoothed(outcomes.all()), same.weights)
         terms = _added(targets) * normalizer - _dot(targets, z)
         if self._focal_gamma:
             log_probability = _dot(outcomes.of_classes, z) - _added(outcomes.all()) * normalizer
             terms = terms * focal_factor(log_probability, self._focal_gamma)
-        return terms.sum(), torch.stack([part.sum() for part in weighted]).sum()
+        total, count = terms.sum(), torch.stack([part.sum() for part in weighted]).sum()
+        if len(z) > 1:
+            more_total, more_count = self._sum_of_excluded(labels_of_group, z, normalizer, same)
+            total, count = total + more_total, count + more_count
+        return total, count
+
+    def _sum_of_excluded(
+        self, labels: list[Tensor], z: list[Tensor], normalizer: Tensor, same: _SameSize
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sums as `_sum` does, of the frames in which some classes of a group are known to be ABSENT only.
+
+        They weigh as much as frames in which the group has none.
+        """
+        is_excluded = [of_class == ABSENT for of_class in labels]
+        is_partly_known = torch.stack(is_excluded).any(0) & torch.stack([c == IGNORE_INDEX for c in labels]).any(0)
+        is_partly_known &= ~torch.stack([of_class == PRESENT for of_class in labels]).any(0)
+        possible = [of_class.masked_fill(out, -torch.inf) for of_class, out in zip(z, is_excluded, strict=True)]
+        log_probability = torch.stack([torch.zeros_like(z[0]), *possible]).logsumexp(0) - normalizer
+        weight = is_partly_known.float()
+        if same.weights is not None:
+            weight = weight * same.weights[-1].to(weight.device)
+        terms = -weight * log_probability
+        if self._focal_gamma:
+            terms = terms * focal_factor(log_probability, self._focal_gamma)
+        return terms.sum(), weight.sum()
 
     def _smoothed(self, outcomes: list[Tensor]) -> list[Tensor]:
         if not self._label_smoothing:
@@ -120,7 +147,7 @@ def _of_size(size: int, groups: Groups, weights: Tensor | None) -> _SameSize:
 
 
 def _outcomes(labels: Sequence[Tensor]) -> _Outcomes:
-    """Return what each group has, from labels int8 [g, N] of its n classes: 0 everywhere where it does not count."""
+    """Return what each group has, from labels int8 [g, N] of its n classes: 0 everywhere where that is not known."""
     none = labels[0] == ABSENT
     for other in labels[1:]:
         none = none & (other == ABSENT)

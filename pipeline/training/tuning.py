@@ -88,13 +88,15 @@ def watched_scores(
     """
     scores = flatten(evaluate(truth, predicted, label_space, probabilities))
     suffix = "_without_background" if label_space.background else ""
-    nothing = 100.0  # undefined: there is nothing to find, and nothing was found
+    # Undefined scores: where there is no segment to find and none was found, all is right; where no frame has a class,
+    # the ranking of the frames was not put to a test.
+    undefined = {score.name: 100.0 if score.of == "segments" else 0.0 for score in LABEL_SCORES}
     names = {
         score.name: f"{score.name}_pooled{suffix if score.of == 'segments' else ''}"
         for score in monitored(LABEL_SCORES, kind_of_labels(label_space.is_exclusive))
         if score.name != RANKING or probabilities is not None
     }
-    return {name: scores.get(key, nothing) for name, key in names.items()}
+    return {name: scores.get(key, undefined[name]) for name, key in names.items()}
 
 
 def check_monitor(monitor: str, label_space: LabelSpace) -> None:

@@ -39,12 +39,19 @@ def by_loops(logits, labels, space, weights=None, smoothing=0.0, gamma=0.0) -> f
     for scores, row in zip(flat, rows, strict=True):
         for group, members in enumerate(space.group_members):
             present = [i for i, index in enumerate(members) if row[index] == PRESENT]
-            if not present and any(row[index] != ABSENT for index in members):
+            absent = [i for i, index in enumerate(members) if row[index] == ABSENT]
+            if not present and not absent:
+                continue
+            exponents = [math.exp(scores[index]) for index in members] + [1.0]
+            columns = [*members, space.num_classes + group]
+            if not present and len(absent) < len(members):  # one of the others, or none
+                possible = sum(e for outcome, e in enumerate(exponents) if outcome not in absent) / sum(exponents)
+                weight_of_none = 1.0 if weights is None else weights[columns[-1]].item()
+                total -= weight_of_none * math.log(possible) * (1 - possible) ** gamma
+                count += weight_of_none
                 continue
             true = present[0] if present else len(members)
-            exponents = [math.exp(scores[index]) for index in members] + [1.0]
             logs = [math.log(e / sum(exponents)) for e in exponents]
-            columns = [*members, space.num_classes + group]
             weight = [1.0 if weights is None else weights[column].item() for column in columns]
             size = len(columns)
             targets = [smoothing / size + (1 - smoothing) * (outcome == true) for outcome in range(size)]
@@ -97,13 +104,33 @@ def test_a_group_with_none_has_the_loss_of_exclusive_classes_with_a_logit_of_zer
     torch.testing.assert_close(make_objective(space, weights=weights, **options)(logits, labels), expected)
 
 
-def test_a_group_counts_only_where_its_class_or_the_lack_of_all_is_known():
+def test_a_group_counts_where_something_is_known_of_one_of_its_classes():
     space = LabelSpace(("a", "b"), groups=("x", "x"))
     rows = [[PRESENT, IGNORE_INDEX], [ABSENT, ABSENT], [ABSENT, IGNORE_INDEX], [IGNORE_INDEX, IGNORE_INDEX]]
     logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
     make_objective(space)(logits, torch.tensor(rows, dtype=torch.int8)).backward()
-    assert (logits.grad[:2] != 0).all()
-    assert (logits.grad[2:] == 0).all()
+    assert (logits.grad[:3] != 0).all()
+    assert (logits.grad[3] == 0).all()
+    assert logits.grad[2, 0] > 0 > logits.grad[2, 1], "not a, and perhaps b"
+
+
+def test_a_class_that_alone_is_scored_in_its_group_learns_where_it_is_absent():
+    """The network that gives the share of frames with the class is the best one."""
+    space = LabelSpace(("a", "b"), groups=("x", "x"))
+    labels = torch.full((8, 2), IGNORE_INDEX, dtype=torch.int8)
+    labels[:2, 0], labels[2:, 0] = PRESENT, ABSENT
+    logits = torch.zeros(2, requires_grad=True)
+    optimizer, objective = torch.optim.LBFGS([logits], max_iter=100), make_objective(space)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = objective(logits.expand(8, 2), labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    probability = class_probabilities(logits.detach()[None], space.group_members)[0, 0]
+    assert probability.item() == pytest.approx(0.25, abs=1e-3)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
