@@ -104,21 +104,20 @@ class OverlappingLoss:
             log_probability = _dot(outcomes.of_classes, z) - _added(outcomes.all()) * normalizer
             terms = terms * focal_factor(log_probability, self._focal_gamma)
         total, count = terms.sum(), torch.stack([part.sum() for part in weighted]).sum()
-        if len(z) > 1:
-            more_total, more_count = self._sum_of_excluded(labels_of_group, z, normalizer, same)
+        is_partly_known = _is_partly_known(labels_of_group)
+        if is_partly_known.any():
+            more_total, more_count = self._sum_of_rest(labels_of_group, is_partly_known, z, normalizer, same)
             total, count = total + more_total, count + more_count
         return total, count
 
-    def _sum_of_excluded(
-        self, labels: list[Tensor], z: list[Tensor], normalizer: Tensor, same: _SameSize
+    def _sum_of_rest(
+        self, labels: list[Tensor], is_partly_known: Tensor, z: list[Tensor], normalizer: Tensor, same: _SameSize
     ) -> tuple[Tensor, Tensor]:
-        """Return the sums as `_sum` does, of the frames in which some classes of a group are known to be ABSENT only.
+        """Return the sums as `_sum` does, of the frames in which a group has one of the classes that are left, or none.
 
         They weigh as much as frames in which the group has none.
         """
         is_excluded = [of_class == ABSENT for of_class in labels]
-        is_partly_known = torch.stack(is_excluded).any(0) & torch.stack([c == IGNORE_INDEX for c in labels]).any(0)
-        is_partly_known &= ~torch.stack([of_class == PRESENT for of_class in labels]).any(0)
         possible = [of_class.masked_fill(out, -torch.inf) for of_class, out in zip(z, is_excluded, strict=True)]
         log_probability = torch.stack([torch.zeros_like(z[0]), *possible]).logsumexp(0) - normalizer
         weight = is_partly_known.float()
@@ -152,6 +151,14 @@ def _outcomes(labels: Sequence[Tensor]) -> _Outcomes:
     for other in labels[1:]:
         none = none & (other == ABSENT)
     return _Outcomes([(of_class == PRESENT).float() for of_class in labels], none.float())
+
+
+def _is_partly_known(labels: Sequence[Tensor]) -> Tensor:
+    """Return bool [g, N]: where some of the n classes of a group are ABSENT, and the others unknown."""
+    smallest, largest = labels[0], labels[0]
+    for other in labels[1:]:
+        smallest, largest = torch.minimum(smallest, other), torch.maximum(largest, other)
+    return (smallest == IGNORE_INDEX) & (largest == ABSENT)  # -100 < 0 < 1
 
 
 def _weighted(parts: list[Tensor], weights: list[Tensor] | None) -> list[Tensor]:
