@@ -187,14 +187,11 @@ def report_clashes(
         label_space: The classes.
         problems: The problems are appended to it.
     """
-    for members in label_space.group_members:
-        is_present = labels[:, members] == PRESENT
-        (frames,) = np.nonzero(is_present.sum(axis=1) > 1)
-        if len(frames):
-            names = " and ".join(repr(label_space.classes[members[i]]) for i in np.flatnonzero(is_present[frames[0]]))
-            others = f" (and {len(frames) - 1:,} more frames have several)" if len(frames) > 1 else ""
-            cause = exclude_each_other(label_space, members[0])
-            problems.append(Problem(path, lines[frames[0]], f"frame {frames[0]} has {names}{others}: {cause}"))
+    for num_frames, first, members in label_space.find_clashes(labels):
+        names = " and ".join(repr(label_space.classes[index]) for index in members)
+        others = f" (and {num_frames - 1:,} more frames have several)" if num_frames > 1 else ""
+        cause = exclude_each_other(label_space, members[0])
+        problems.append(Problem(path, lines[first], f"frame {first} has {names}{others}: {cause}"))
 
 
 def exclude_each_other(label_space: LabelSpace, index: int) -> str:
