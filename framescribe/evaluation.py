@@ -35,13 +35,13 @@ class DatasetCheck(NamedTuple):
 
 
 def check_dataset(
-    root: str | os.PathLike[str], *, independent_classes: bool = False, follow_links: bool = False
+    root: str | os.PathLike[str], *, independent: bool = False, follow_links: bool = False
 ) -> DatasetCheck:
     """List every problem of a data set of labelled videos or features, as `framescribe check` does.
 
     Args:
         root: The folder of the data set.
-        independent_classes: Whether a frame may have any number of classes; otherwise the class list decides.
+        independent: Whether any of the classes may overlap, also where a classes.txt says no more than their names.
         follow_links: Whether text files are read that are links out of the data set.
 
     Returns:
@@ -55,7 +55,7 @@ def check_dataset(
         >>> for problem in check.problems:
         ...     print(problem)
     """
-    scan = scan_dataset(Path(root), independent_classes=independent_classes, follow_links=follow_links)
+    scan = scan_dataset(Path(root), independent=independent, follow_links=follow_links)
     problems = (*scan.all_problems(), *scan.unused_class_problems())
     num_frames = sum(source.num_frames for source in scan.sources.values())
     usable = scan.usable_sources()

@@ -40,9 +40,10 @@ def add(commands: Commands) -> None:
         "--follow-links", action="store_true", help="also read labels and other text that are links out of the folder"
     )
     check.add_argument(
-        "--independent-classes",
+        "--independent",
         action="store_true",
-        help="a frame may have any number of classes, as with dataset.independent_classes",
+        help="any classes may overlap, also where the list of classes does not say so, as with"
+        " dataset.independent_classes",
     )
     check.set_defaults(run=run)
 
@@ -72,7 +73,7 @@ def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Proble
 
     scan = scan_dataset(
         root,
-        independent_classes=options.independent_classes,
+        independent=options.independent,
         follow_links=options.follow_links,
         progress=_checking,
     )

@@ -61,7 +61,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     scan = scan_dataset(
         dataset.root,
         reader=dataset.reader,
-        independent_classes=dataset.independent_classes,
+        independent=dataset.independent_classes,
         follow_links=dataset.follow_links,
         progress=_progress,
     )

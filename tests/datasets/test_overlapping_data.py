@@ -121,7 +121,9 @@ def test_a_setting_makes_the_classes_of_a_plain_list_independent(dataset):
     (dataset / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     asked = {line.split(":")[0] for line in printed(dataset) if "should these classes be independent?" in line}
     assert len(asked) == 6, "each file"
-    assert printed(dataset, independent_classes=True) == []
+    assert printed(dataset, independent=True) == []
+    assert framescribe.check_dataset(dataset).problems != ()
+    assert framescribe.check_dataset(dataset, independent=True).problems == ()
 
 
 @pytest.mark.parametrize("name", ["classes.csv", "scored.csv"])

@@ -19,8 +19,8 @@ from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem,
 
 MAX_OTHERWISE_COUNTED = 2  # frames by which decoders differ over the same video
 ASK_WHETHER_INDEPENDENT = (
-    "a frame has one class; should these classes be independent? set dataset.independent_classes, or write classes.csv"
-    " with groups"
+    "a frame has one class; should these classes be independent? write classes.csv with groups, or set"
+    " dataset.independent_classes (framescribe check and evaluate: --independent)"
 )
 
 NamedFrames = list[tuple[int, str]]  # (line, class name) of each frame; names where classes overlap
