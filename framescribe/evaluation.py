@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.annotations.problems import Problem, condense
+from pipeline.annotations.problems import Problem
 from pipeline.datasets.scan import scan_dataset
-from pipeline.datasets.support import count_support, find_shortages
+from pipeline.datasets.support import count_support
+from pipeline.datasets.warnings import find_warnings
 from pipeline.metrics.folders import evaluate_folders
 from pipeline.metrics.videos import Report
 
@@ -22,7 +23,8 @@ class DatasetCheck(NamedTuple):
         num_frames: The frames of those that can be read.
         problems: Every problem that was found, each with its file, line and likely cause; `str(problem)` is a sentence.
         warnings: What does not keep anybody from training, but probably is a mistake or too little, a sentence each:
-            classes of which there are few videos or segments, and numbers of frames that are probably seconds.
+            classes of which there are few videos or segments, classes that always or never occur together, numbers of
+            frames that are probably seconds, and labels of frames that nobody looked at.
     """
 
     class_names: tuple[str, ...]
@@ -33,13 +35,13 @@ class DatasetCheck(NamedTuple):
 
 
 def check_dataset(
-    root: str | os.PathLike[str], *, independent_classes: bool = False, follow_links: bool = False
+    root: str | os.PathLike[str], *, independent: bool = False, follow_links: bool = False
 ) -> DatasetCheck:
     """List every problem of a data set of labelled videos or features, as `framescribe check` does.
 
     Args:
         root: The folder of the data set.
-        independent_classes: Whether a frame may have any number of classes; otherwise the class list decides.
+        independent: Whether any of the classes may overlap, also where a classes.txt says no more than their names.
         follow_links: Whether text files are read that are links out of the data set.
 
     Returns:
@@ -53,13 +55,13 @@ def check_dataset(
         >>> for problem in check.problems:
         ...     print(problem)
     """
-    scan = scan_dataset(Path(root), independent_classes=independent_classes, follow_links=follow_links)
+    scan = scan_dataset(Path(root), independent=independent, follow_links=follow_links)
     problems = (*scan.all_problems(), *scan.unused_class_problems())
     num_frames = sum(source.num_frames for source in scan.sources.values())
-    support = count_support(scan.usable_sources(), scan.labels, scan.label_space)
-    shortages = find_shortages(support, reported=scan.unused_classes())
-    warnings = (*map(str, shortages), *map(str, condense(scan.warnings())))
-    return DatasetCheck(scan.label_space.classes, len(scan.sources), num_frames, problems, warnings)
+    usable = scan.usable_sources()
+    support = count_support(usable, scan.labels, scan.label_space)
+    warnings = find_warnings(scan, usable, support, reported=scan.unused_classes())
+    return DatasetCheck(scan.label_space.classes, len(scan.sources), num_frames, problems, tuple(warnings))
 
 
 def evaluate(

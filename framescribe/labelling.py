@@ -56,9 +56,10 @@ class LabelledVideo:
         class_names: The K classes of the labeller.
         labels: int64 [T], the index of each frame's class; -100 for a frame that could not be decoded. Where classes
             overlap: int8 [T, K], 1 for each class that the frame has and 0 for the others.
-        probabilities: float32 [T], the calibrated probability of each frame's label; NaN where there is none. Where
-            classes overlap: `class_probabilities`.
-        class_probabilities: float32 [T, K], the calibrated probabilities of all classes.
+        probabilities: float32 [T], the calibrated probability of each frame's label; NaN for a frame that could not be
+            decoded. Where classes overlap: `class_probabilities`.
+        class_probabilities: float32 [T, K], the calibrated probabilities of all classes; NaN for a frame that could not
+            be decoded.
         times_seconds: float64 [T], when each frame is shown, from the file; NaN for ready features.
         frame_seconds: How long the last frame is shown.
         groups: The name of the group of each class, where classes overlap: those of one group exclude each other. None

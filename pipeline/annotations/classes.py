@@ -58,22 +58,6 @@ class ClassList:
         return LabelSpace(self.names, background, groups)
 
 
-def read_label_space(folder: Path, *, independent: bool = False, background: str | None = None) -> LabelSpace:
-    """Read the class list of a data set.
-
-    Args:
-        folder: The folder of the class list.
-        independent: See `ClassList.label_space`.
-        background: See `LabelSpace`.
-
-    Raises:
-        AnnotationError: Every problem of the class list, see `find_class_list`, `read_class_list` and
-            `ClassList.label_space`.
-        InputError: The background is not a class.
-    """
-    return read_class_list(find_class_list(folder)).label_space(independent=independent, background=background)
-
-
 def find_class_list(folder: Path) -> Path:
     """Return the class list in a folder: the classes.csv if there is one, otherwise a classes.txt that may be missing.
 
@@ -97,11 +81,6 @@ def read_class_list(path: Path) -> ClassList:
     """
     path = Path(path)
     return _read_groups(path) if path.suffix == ".csv" else _read_names(path)
-
-
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Read the class names of a class list, in the order of their indices; see `read_class_list`."""
-    return read_class_list(path).names
 
 
 def _read_names(path: Path) -> ClassList:

@@ -16,7 +16,7 @@ Shapes: T frames, K classes.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,20 @@ IGNORE_INDEX = -100  # the label of an unlabelled frame: torch's cross-entropy i
 PRESENT, ABSENT = 1, 0  # the other labels of a class, where classes overlap
 SEPARATOR = ";"  # joins the names of the classes of one frame, where classes overlap
 Labels = TypeVar("Labels", np.ndarray, "torch.Tensor")
+
+
+class Clash(NamedTuple):
+    """Frames that have several classes of one group, although these exclude each other.
+
+    Attributes:
+        num_frames: The number of these frames.
+        first: The first of them.
+        members: The indices of the classes of the group that it has.
+    """
+
+    num_frames: int
+    first: int
+    members: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -184,12 +198,27 @@ class LabelSpace:
             raise ValueError(f"got labels of shape {labels.shape}, expected [frames, {self.num_classes} classes]")
         if not np.isin(labels, (PRESENT, ABSENT, IGNORE_INDEX)).all():
             raise ValueError(f"got other labels than present {PRESENT}, absent {ABSENT} and unlabelled {IGNORE_INDEX}")
+        for clash in self.find_clashes(labels):
+            names = ", ".join(self.classes[index] for index in clash.members)
+            raise ValueError(f"frame {clash.first} has several classes of one group: {names}")
+
+    def find_clashes(self, labels: np.ndarray) -> list[Clash]:
+        """Find the frames that have several classes of one group.
+
+        Args:
+            labels: int8 [T, K], of classes that overlap.
+
+        Returns:
+            A clash for each group with such frames, in the order of `group_members`.
+        """
+        clashes = []
         for members in self.group_members:
             is_present = labels[:, members] == PRESENT
             (frames,) = np.nonzero(is_present.sum(axis=1) > 1)
             if len(frames):
-                names = ", ".join(self.classes[members[i]] for i in np.flatnonzero(is_present[frames[0]]))
-                raise ValueError(f"frame {frames[0]} has several classes of one group: {names}")
+                found = tuple(members[i] for i in np.flatnonzero(is_present[frames[0]]))
+                clashes.append(Clash(len(frames), int(frames[0]), found))
+        return clashes
 
     def describe_change(self, data: "LabelSpace") -> str | None:
         """Describe how the classes of the caller's data differ from these, on which a model was trained.

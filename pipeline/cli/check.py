@@ -40,9 +40,10 @@ def add(commands: Commands) -> None:
         "--follow-links", action="store_true", help="also read labels and other text that are links out of the folder"
     )
     check.add_argument(
-        "--independent-classes",
+        "--independent",
         action="store_true",
-        help="a frame may have any number of classes, as with dataset.independent_classes",
+        help="any classes may overlap, also where the list of classes does not say so, as with"
+        " dataset.independent_classes",
     )
     check.set_defaults(run=run)
 
@@ -66,25 +67,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Problem], str]":
-    from pipeline.annotations.problems import condense
-    from pipeline.datasets.co_occurrence import find_doubtful_pairs
     from pipeline.datasets.scan import scan_dataset
-    from pipeline.datasets.support import count_support, find_shortages, format_support, unlabelled_percent
+    from pipeline.datasets.support import count_support, format_support, unlabelled_percent
+    from pipeline.datasets.warnings import find_warnings
 
     scan = scan_dataset(
         root,
-        independent_classes=options.independent_classes,
+        independent=options.independent,
         follow_links=options.follow_links,
         progress=_checking,
     )
     usable = scan.usable_sources()
     if support := count_support(usable, scan.labels, scan.label_space):
         print(format_support(support), end="\n\n")
-    for shortage in find_shortages(support, reported=scan.unused_classes()):
-        print(f"warning: {shortage}", file=sys.stderr)
-    for pairs in find_doubtful_pairs((scan.labels[source.stem] for source in usable), scan.label_space):
-        print(f"warning: {pairs}", file=sys.stderr)
-    for warning in condense(scan.warnings()):
+    for warning in find_warnings(scan, usable, support, reported=scan.unused_classes()):
         print(f"warning: {warning}", file=sys.stderr)
     num_frames = sum(source.num_frames for source in scan.sources.values())
     found = f"{len(scan.sources)} {scan.kind}, {num_frames} frames, {scan.label_space.num_classes} classes"

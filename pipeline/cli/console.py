@@ -104,12 +104,16 @@ def make_writable(folder: Path) -> None:
 
 
 def report_failure(message: str) -> None:
-    """Print a message to stderr, above a progress bar if there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(f"framescribe: {message}", file=sys.stderr)
+    """Print to stderr what failed, above a progress bar if there is one."""
+    _print_above_bar(message)
 
 
 def report_note(message: str) -> None:
-    """Print to stderr what the user should know, although nothing failed."""
-    print(f"framescribe: {message}", file=sys.stderr)
+    """Print to stderr what the user should know, although nothing failed, above a progress bar if there is one."""
+    _print_above_bar(message)
+
+
+def _print_above_bar(message: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"framescribe: {message}", file=sys.stderr)

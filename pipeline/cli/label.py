@@ -158,7 +158,7 @@ def run(options: argparse.Namespace) -> int:
             decoder_processes=model.device.type == "cuda",
             on_failure=report_failure,
             on_progress=show,
-            on_note=report_failure,
+            on_note=report_note,
         )
     print(_describe_outcome(outcome, len(paths), options.out))
     if options.track:

@@ -276,6 +276,5 @@ def video_class(labels: np.ndarray, label_space: LabelSpace) -> int | np.ndarray
 def _video_classes(labels: np.ndarray, label_space: LabelSpace) -> np.ndarray | None:
     is_known = label_space.is_labelled(labels).any(axis=0)
     is_present = (labels == PRESENT).any(axis=0)
-    if not is_known.any() or any(is_present[list(members)].sum() > 1 for members in label_space.group_members):
-        return None
-    return np.where(is_present, PRESENT, np.where(is_known, ABSENT, IGNORE_INDEX)).astype(np.int8)
+    found = np.where(is_present, PRESENT, np.where(is_known, ABSENT, IGNORE_INDEX)).astype(np.int8)
+    return found if is_known.any() and not label_space.find_clashes(found[None]) else None

@@ -104,7 +104,7 @@ def scan_dataset(
     root: Path,
     *,
     reader: Backend = "auto",
-    independent_classes: bool = False,
+    independent: bool = False,
     follow_links: bool = False,
     progress: Callable[[list[Path]], Iterable[Path]] = lambda paths: paths,
 ) -> Scan:
@@ -113,7 +113,7 @@ def scan_dataset(
     Args:
         root: The folder of the data set.
         reader: The reader that will decode the videos: a video that it refuses is a problem.
-        independent_classes: Whether each class is a group of its own, see `ClassList.label_space`.
+        independent: Whether each class is a group of its own, see `ClassList.label_space`.
         follow_links: See `Findings`.
         progress: Wraps the list of media files, for a progress bar.
 
@@ -124,7 +124,7 @@ def scan_dataset(
     if not scan.root.is_dir():
         scan.add(None, scan.root, "is not a folder: a data set is a folder with videos/ or features/, and labels/")
         return scan
-    _read_label_space(scan, independent=independent_classes)
+    _read_label_space(scan, independent=independent)
     media = _find_media(scan)
     if not media:
         return scan  # otherwise each remaining file would be reported as belonging to no source

@@ -48,8 +48,9 @@ class VideoLabels:
 
     Attributes:
         labels: int64 [T], or int8 [T, K] where classes overlap; a frame that was not decoded has none.
-        probabilities: float32 [T], of each frame's label, tempered. Where classes overlap: `class_probabilities`.
-        class_probabilities: float32 [T, K], of all classes, tempered.
+        probabilities: float32 [T], of each frame's label, tempered; NaN for a frame that was not decoded. Where classes
+            overlap: `class_probabilities`.
+        class_probabilities: float32 [T, K], of all classes, tempered; NaN for a frame that was not decoded.
         pts_seconds: float64 [T], the times of the frames; NaN for ready features.
         frame_seconds: How long the last frame is shown; NaN for ready features.
         report: What became of the frames; None for ready features.
@@ -184,6 +185,7 @@ def _label_frames(
     if is_lost is not None:
         postprocessed.labels[is_lost] = model.spec.label_space.unlabelled(int(is_lost.sum()))
         postprocessed.probabilities[is_lost] = np.nan
+        postprocessed.class_probabilities[is_lost] = np.nan
     return replace(postprocessed, report=reader.report(), index=reader.index)
 
 

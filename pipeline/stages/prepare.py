@@ -13,7 +13,6 @@ from pipeline.annotations.classes import CLASSES
 from pipeline.annotations.layouts import DECODE_REPORT, VIDEO_LABELS
 from pipeline.annotations.problems import condense
 from pipeline.config import Params, load_params
-from pipeline.datasets.co_occurrence import find_doubtful_pairs
 from pipeline.datasets.manifest import (
     SPLITS,
     Manifest,
@@ -28,10 +27,10 @@ from pipeline.datasets.support import (
     CLASS_SUPPORT,
     SupportTable,
     count_support,
-    find_shortages,
     unlabelled_percent,
     write_support,
 )
+from pipeline.datasets.warnings import find_warnings
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.stages import run_stage
@@ -62,7 +61,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     scan = scan_dataset(
         dataset.root,
         reader=dataset.reader,
-        independent_classes=dataset.independent_classes,
+        independent=dataset.independent_classes,
         follow_links=dataset.follow_links,
         progress=_progress,
     )
@@ -86,8 +85,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     support = count_support(kept, scan.labels, label_space)
     write_support(support, out / CLASS_SUPPORT)
     _summarise(manifest, support, out, num_left_out=len(sources) - len(kept))
-    pairs = find_doubtful_pairs((scan.labels[source.stem] for source in kept), label_space)
-    for warning in (*find_shortages(support), *pairs, *condense(scan.warnings())):
+    for warning in find_warnings(scan, kept, support):
         print(f"warning: {warning}", file=sys.stderr)
     return manifest
 

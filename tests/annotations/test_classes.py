@@ -1,21 +1,25 @@
 import pytest
 
-from pipeline.annotations.classes import read_classes, read_label_space
+from pipeline.annotations.classes import find_class_list, read_class_list
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError
+
+
+def read_label_space(folder, **options):
+    return read_class_list(find_class_list(folder)).label_space(**options)
 
 
 def test_the_line_number_is_the_class_index(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_bytes("\ufeffrest\r\n  move left \r\nça, va".encode())
-    assert read_classes(path) == ("rest", "move left", "ça, va")
+    assert read_class_list(path).names == ("rest", "move left", "ça, va")
 
 
 def test_every_problem_is_reported_with_its_line(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_text("rest\n\nmove\nrest\nmove\n")
     with pytest.raises(AnnotationError) as caught:
-        read_classes(path)
+        read_class_list(path)
     assert [problem.line for problem in caught.value.problems] == [2, 4, 5]
     assert f"{path}:4: class 'rest' is already on line 1" in str(caught.value)
 
@@ -25,20 +29,20 @@ def test_unusable_files_are_refused(tmp_path, content, line):
     path = tmp_path / "classes.txt"
     path.write_bytes(content)
     with pytest.raises(AnnotationError) as caught:
-        read_classes(path)
+        read_class_list(path)
     assert [problem.line for problem in caught.value.problems] == [line]
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(AnnotationError, match=r"classes\.txt: is missing"):
-        read_classes(tmp_path / "classes.txt")
+        read_class_list(tmp_path / "classes.txt")
 
 
 def test_classes_of_different_groups_may_overlap(tmp_path):
     (tmp_path / "classes.csv").write_text("class,group\neats,state\n rears ,posture\nsleeps,state\n")
     space = read_label_space(tmp_path, background="sleeps")
     assert space == LabelSpace(("eats", "rears", "sleeps"), "sleeps", ("state", "posture", "state"))
-    assert read_classes(tmp_path / "classes.csv") == space.classes
+    assert read_class_list(tmp_path / "classes.csv").names == space.classes
     independent = read_label_space(tmp_path, independent=True)
     assert independent == LabelSpace.independent(("eats", "rears", "sleeps"))
 
@@ -100,5 +104,5 @@ def test_two_class_lists_are_refused(tmp_path):
 
 
 def test_a_folder_without_a_class_list_is_refused(tmp_path):
-    with pytest.raises(AnnotationError, match=r"classes\.txt: cannot be read: No such file"):
+    with pytest.raises(AnnotationError, match=r"classes\.txt: is missing"):
         read_label_space(tmp_path)

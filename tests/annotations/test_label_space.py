@@ -121,6 +121,13 @@ def test_labels_that_cannot_overlap_so_are_refused(labels, message):
         MICE.check(np.array(labels, dtype=np.int8))
 
 
+def test_the_frames_with_several_classes_of_a_group_are_found_group_by_group():
+    space = LabelSpace(("a", "b", "c", "d"), groups=("x", "y", "x", "y"))
+    labels = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, -100, 1, 1], [0, 1, 0, 1]], dtype=np.int8)
+    assert space.find_clashes(labels) == [(2, 1, (0, 2)), (1, 3, (1, 3))]
+    assert space.find_clashes(labels[:1]) == []
+
+
 def test_the_difference_between_groups_is_described():
     assert MICE.describe_change(LabelSpace(MICE.classes, groups=("x", "x", "y", "z"))) is None, "names of groups"
     change = MICE.describe_change(LabelSpace(MICE.classes))

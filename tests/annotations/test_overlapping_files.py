@@ -16,7 +16,10 @@ from pipeline.annotations.segments import segments_from_frames
 CLASSES = ("eats", "sleeps", "rears")
 SPACE = LabelSpace(CLASSES, groups=("state", "state", "posture"))
 EXCLUSIVE = LabelSpace(CLASSES)
-QUESTION = "a frame has one class; should these classes be independent? set dataset.independent_classes, or write"
+QUESTION = (
+    "a frame has one class; should these classes be independent? write classes.csv with groups, or set"
+    " dataset.independent_classes (framescribe check and evaluate: --independent)"
+)
 
 # frames of which each class is present, absent or unknown, and no two of one group are present
 known_rows = st.sampled_from([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1)])
@@ -192,7 +195,7 @@ def test_overlaps_of_a_class_and_of_a_group_are_named_with_both_lines(tmp_path):
 def test_overlaps_in_an_exclusive_data_set_ask_whether_they_are_meant_so(tmp_path):
     path = written(tmp_path / "clip.csv", "start,stop,class\n0,10,eats\n5,20,rears\n15,30,rears\n")
     other, same = problems_of(path, EXCLUSIVE, num_frames=30)
-    assert other == (3, f"segment [5, 20) rears overlaps [0, 10) eats of line 2: {QUESTION} classes.csv with groups")
+    assert other == (3, f"segment [5, 20) rears overlaps [0, 10) eats of line 2: {QUESTION}")
     assert same == (4, "segment [15, 30) rears overlaps [5, 20) rears of line 3: a frame has one class")
 
 
@@ -213,7 +216,7 @@ def test_joined_names_that_are_wrong_are_named_once(tmp_path):
 def test_joined_names_in_an_exclusive_data_set_ask_whether_they_are_meant_so(tmp_path):
     path = written(tmp_path / "clip.txt", "eats;rears\neats\neats;rears\nsleeps;rears\n")
     (problem,) = problems_of(path, EXCLUSIVE)
-    assert problem == (1, f"got 'eats;rears', several classes (as 2 more lines do): {QUESTION} classes.csv with groups")
+    assert problem == (1, f"got 'eats;rears', several classes (as 2 more lines do): {QUESTION}")
 
 
 def test_numbered_frames_are_named_as_a_table(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.annotations import problems
-from pipeline.annotations.classes import read_classes
+from pipeline.annotations.classes import read_class_list
 from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem, condense, read_lines
 
 
@@ -43,7 +43,7 @@ def test_devices_and_pipes_are_not_read(tmp_path):
     expected = {"classes.txt": "is a pipe or a device", "pipe.txt": "is a pipe or a device", ".": "is a folder"}
     for name, kind in expected.items():
         with pytest.raises(AnnotationError, match=f"{kind}, expected"):
-            read_classes(tmp_path / name)
+            read_class_list(tmp_path / name)
 
 
 def test_a_text_file_is_read_up_to_a_bound(tmp_path, monkeypatch):

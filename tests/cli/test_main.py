@@ -532,7 +532,7 @@ def test_check_takes_the_classes_of_a_plain_list_as_independent(feature_dataset,
     path.write_text(path.read_text() + "0,1,left\n0,1,right\n")
     assert main(["check", str(feature_dataset)]) == 2
     assert "should these classes be independent?" in capsys.readouterr().out
-    main(["check", "--independent-classes", str(feature_dataset)])
+    main(["check", "--independent", str(feature_dataset)])
     shown = capsys.readouterr()
     assert "should these classes be independent?" not in shown.out
     assert "scored" in shown.out.splitlines()[1]

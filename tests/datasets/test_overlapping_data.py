@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from made_data import write_params
 
+import framescribe
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
+from pipeline.cli.main import main
 from pipeline.config import load_params
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.datasets.scan import scan_dataset
@@ -119,7 +121,9 @@ def test_a_setting_makes_the_classes_of_a_plain_list_independent(dataset):
     (dataset / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     asked = {line.split(":")[0] for line in printed(dataset) if "should these classes be independent?" in line}
     assert len(asked) == 6, "each file"
-    assert printed(dataset, independent_classes=True) == []
+    assert printed(dataset, independent=True) == []
+    assert framescribe.check_dataset(dataset).problems != ()
+    assert framescribe.check_dataset(dataset, independent=True).problems == ()
 
 
 @pytest.mark.parametrize("name", ["classes.csv", "scored.csv"])
@@ -190,6 +194,30 @@ def test_a_prepared_data_set_has_its_groups_and_labels(dataset, capsys):
     scored = sum(int(rows["eats"][f"{split}_scored_frames"]) for split in ("train", "val", "test"))
     assert scored == 6 * NUM_FRAMES - 10
     assert "unlabelled" in capsys.readouterr().out
+
+
+def test_the_command_python_and_training_give_the_same_warnings(dataset, capsys):
+    for path in dataset.glob("labels/*"):
+        path.unlink()
+    for i in range(6):
+        (dataset / "labels" / f"clip{i}.csv").write_text("start,stop,class\n0,10,eats\n0,10,rears\n20,30,sleeps\n")
+    (dataset / "scored.csv").write_text("stem,start,stop\nclip2,0,25\n")
+    write_params(dataset.parent, dataset__root=str(dataset), dataset__background=None)
+
+    def printed_warnings():
+        lines = capsys.readouterr().err.splitlines()
+        return [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
+
+    assert main(["check", str(dataset)]) == 0
+    of_command = printed_warnings()
+    prepare(load_params(dataset.parent / "params.yaml"), dataset.parent / "prepared")
+    of_training = printed_warnings()
+    assert of_command == [*framescribe.check_dataset(dataset).warnings]
+    shortage, pairs, left_out = of_command
+    assert "in fewer than 10 segments" in shortage
+    assert pairs.startswith("'eats' and 'rears' are always in the same frames.")
+    assert "labels of frames that nobody looked at" in left_out
+    assert of_training[-2:] == [pairs, left_out]
 
 
 def test_a_model_of_whole_videos_learns_one_class_of_each_group_at_most(dataset):

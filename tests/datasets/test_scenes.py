@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.annotations.classes import read_classes
+from pipeline.annotations.classes import read_class_list
 from pipeline.annotations.label_space import IGNORE_INDEX
 from pipeline.annotations.read import read_annotation
 from pipeline.datasets.scenes import write
@@ -105,7 +105,7 @@ def test_the_files_have_the_layout_of_a_data_set(root: Path, scenes: list[Scene]
     assert names == {"videos", "labels", "images", "classes.txt", "groups.csv", "captions.csv", "video_captions.csv"}
     stems = [f"scene_{index:03d}" for index in range(NUM_VIDEOS)]
     assert sorted(path.name for path in (root / "videos").iterdir()) == [f"{stem}.mp4" for stem in stems]
-    assert read_classes(root / "classes.txt") == CLASSES
+    assert read_class_list(root / "classes.txt").names == CLASSES
     assert [row["stem"] for row in read_rows(root / "groups.csv")] == stems
     for scene in scenes:
         labels = read_annotation(root / "labels" / f"{scene.stem}.csv", LABEL_SPACE, num_frames=len(scene.labels))

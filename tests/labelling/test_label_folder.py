@@ -35,6 +35,7 @@ from pipeline.labelling.folder import (
     track_call,
 )
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.video import label_video
 
 EVERYTHING = OutputOptions(formats=("csv", "jsonl", "parquet", "vtt", "srt"), overlay=True)
 
@@ -248,6 +249,10 @@ def test_a_damaged_video_is_skipped_labelled_in_part_or_ends_the_call(model, vid
     row = rows.loc["clip1"]
     assert (row["outcome"], row["declared_frames"]) == ("partly", 60)
     assert (labels == IGNORE_INDEX).sum() == row["substituted_frames"] > 0
+    found = label_video(path, model, partial=True)
+    assert np.isnan(found.probabilities).tolist() == (labels == IGNORE_INDEX).tolist()
+    assert np.isnan(found.class_probabilities).all(axis=1).tolist() == (labels == IGNORE_INDEX).tolist()
+    assert np.isfinite(found.class_probabilities[labels != IGNORE_INDEX]).all()
     assert row["decoded_frames"] + row["failed_frames"] == 60
     segments = pd.read_csv(tmp_path / "partial" / "clip1.segments.csv")
     assert (segments["stop"] - segments["start"]).sum() == row["decoded_frames"]

@@ -19,8 +19,8 @@ from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem,
 
 MAX_OTHERWISE_COUNTED = 2  # frames by which decoders differ over the same video
 ASK_WHETHER_INDEPENDENT = (
-    "a frame has one class; should these classes be independent? set dataset.independent_classes, or write classes.csv"
-    " with groups"
+    "a frame has one class; should these classes be independent? write classes.csv with groups, or set"
+    " dataset.independent_classes (framescribe check and evaluate: --independent)"
 )
 
 NamedFrames = list[tuple[int, str]]  # (line, class name) of each frame; names where classes overlap
@@ -187,14 +187,11 @@ def report_clashes(
         label_space: The classes.
         problems: The problems are appended to it.
     """
-    for members in label_space.group_members:
-        is_present = labels[:, members] == PRESENT
-        (frames,) = np.nonzero(is_present.sum(axis=1) > 1)
-        if len(frames):
-            names = " and ".join(repr(label_space.classes[members[i]]) for i in np.flatnonzero(is_present[frames[0]]))
-            others = f" (and {len(frames) - 1:,} more frames have several)" if len(frames) > 1 else ""
-            cause = exclude_each_other(label_space, members[0])
-            problems.append(Problem(path, lines[frames[0]], f"frame {frames[0]} has {names}{others}: {cause}"))
+    for num_frames, first, members in label_space.find_clashes(labels):
+        names = " and ".join(repr(label_space.classes[index]) for index in members)
+        others = f" (and {num_frames - 1:,} more frames have several)" if num_frames > 1 else ""
+        cause = exclude_each_other(label_space, members[0])
+        problems.append(Problem(path, lines[first], f"frame {first} has {names}{others}: {cause}"))
 
 
 def exclude_each_other(label_space: LabelSpace, index: int) -> str:

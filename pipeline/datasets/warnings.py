@@ -1,0 +1,29 @@
+"""The warnings about a data set: what keeps nobody from training, but probably is a mistake or too little."""
+
+from collections.abc import Collection, Sequence
+
+from pipeline.annotations.problems import condense
+from pipeline.datasets.co_occurrence import find_doubtful_pairs
+from pipeline.datasets.manifest import Source
+from pipeline.datasets.scan import Scan
+from pipeline.datasets.support import SupportTable, find_shortages
+
+
+def find_warnings(
+    scan: Scan, sources: Sequence[Source], support: SupportTable, *, reported: Collection[str] = ()
+) -> list[str]:
+    """Find what is doubtful about a data set.
+
+    Args:
+        scan: The content of the data set.
+        sources: The sources of it that are used.
+        support: How much of each class these have.
+        reported: Classes that are known to be in no label and are not reported again.
+
+    Returns:
+        A sentence for each warning: of classes there is too little, classes always or never occur together, label files
+        have numbers that are probably not frames or labels of what nobody looked at.
+    """
+    shortages = find_shortages(support, reported=reported)
+    pairs = find_doubtful_pairs((scan.labels[source.stem] for source in sources), scan.label_space)
+    return [*map(str, shortages), *map(str, pairs), *map(str, condense(scan.warnings()))]
