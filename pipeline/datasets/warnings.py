@@ -2,11 +2,15 @@
 
 from collections.abc import Collection, Sequence
 
+from pipeline.annotations.label_space import PRESENT
 from pipeline.annotations.problems import condense
 from pipeline.datasets.co_occurrence import find_doubtful_pairs
 from pipeline.datasets.manifest import Source
 from pipeline.datasets.scan import Scan
 from pipeline.datasets.support import SupportTable, find_shortages
+from pipeline.text.wording import counted
+
+MAX_NAMES = 8  # in one warning
 
 
 def find_warnings(
@@ -26,4 +30,16 @@ def find_warnings(
     """
     shortages = find_shortages(support, reported=reported)
     pairs = find_doubtful_pairs((scan.labels[source.stem] for source in sources), scan.label_space)
-    return [*map(str, shortages), *map(str, pairs), *map(str, condense(scan.warnings()))]
+    empty = _describe_empty(scan, [source.stem for source in sources])
+    return [*map(str, shortages), *map(str, pairs), *empty, *map(str, condense(scan.warnings()))]
+
+
+def _describe_empty(scan: Scan, stems: Sequence[str]) -> list[str]:
+    """Name the videos without any class, where classes overlap: there, a forgotten label file says "none of them"."""
+    if scan.label_space.is_exclusive:
+        return []
+    empty = [stem for stem in stems if not (scan.labels[stem] == PRESENT).any()]
+    if not empty:
+        return []
+    names = ", ".join(map(repr, empty[:MAX_NAMES])) + f" and {len(empty) - MAX_NAMES} more" * (len(empty) > MAX_NAMES)
+    return [f"no frame of {counted(len(empty), 'video')} has a class: {names}. Is that so, or are labels missing?"]

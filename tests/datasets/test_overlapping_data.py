@@ -224,3 +224,9 @@ def test_a_model_of_whole_videos_learns_one_class_of_each_group_at_most(dataset)
     write_params(dataset.parent, dataset__root=str(dataset), dataset__background=None, labeller__head="many_to_one")
     with pytest.raises(InputError, match=r"has several classes of one group, or no label, .*labels\.csv can give it"):
         prepare(load_params(dataset.parent / "params.yaml"), dataset.parent / "prepared")
+
+
+def test_a_video_without_any_class_is_reported(dataset):
+    (dataset / "labels" / "clip0.csv").write_text("start,stop,class\n")
+    warnings = framescribe.check_dataset(dataset).warnings
+    assert "no frame of 1 video has a class: 'clip0'. Is that so, or are labels missing?" in warnings
