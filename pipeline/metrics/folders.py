@@ -139,6 +139,9 @@ class _Videos:
             true = None if predicted is None else frames_of_video(true_file, len(predicted))
         if true is None or predicted is None:
             return
+        if problem := self._check_gaps(stem, predicted_file):
+            self.reader.add(stem, [problem])
+            return
         cause = ""
         if isinstance(true_file, Path):
             true, predicted, cause = self._align(stem, true, true_file, predicted, predicted_file)
@@ -186,6 +189,13 @@ class _Videos:
         if is_missing.any():
             self.num_left_out[stem] = _num_frames(is_missing)
             true[is_missing] = self._unlabelled(len(true))[is_missing]
+
+    def _check_gaps(self, stem: str, path: Path) -> Problem | None:
+        """Describe that lost frames of a video cannot be told from frames without a class, as its file has neither."""
+        if stem not in self.partial or not path.name.endswith(SEGMENTS) or self.reader.has_length(path):
+            return None
+        fault = "does not tell frames that could not be decoded from frames without a class"
+        return Problem(path, None, f"{fault}: label {stem} with --formats csv, whose {stem}{FRAMES} tells them apart")
 
     def _check(self, stem: str, true: np.ndarray, predicted: np.ndarray, path: Path, cause: str) -> Problem | None:
         """Describe why the labels cannot be compared; `cause` is known already, or ""."""

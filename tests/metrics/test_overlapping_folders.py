@@ -127,6 +127,23 @@ def test_frames_that_could_not_be_decoded_are_left_out(folders):
     assert report["classes"]["eats"]["average_precision"] == 100
 
 
+@pytest.mark.parametrize("of_all_frames", [False, True])
+def test_lost_frames_are_not_absent_where_only_segments_are_there(folders, of_all_frames):
+    truth, predicted = folders
+    if of_all_frames:
+        truth = truth.parent / "labels.csv"
+        truth.write_text("stem,class\nclip,eats\nclip,rears\n")
+    path = predicted / "clip.segments.csv"
+    path.write_text("start,stop,start_seconds,stop_seconds,label,probability\n0,2,0,0.08,eats,0.9\n")
+    assert evaluate_folders(truth, predicted)["num_videos"] == 1
+    (predicted / "decode_report.csv").write_text("stem,outcome\nclip,partly\n")
+    with pytest.raises(AnnotationError, match=r"clip\.segments\.csv: does not tell .* clip\.frames\.csv") as caught:
+        evaluate_folders(truth, predicted)
+    assert len(caught.value.problems) == 1
+    (predicted / "clip.frames.csv").write_text(FRAMES)
+    assert evaluate_folders(truth, predicted)["num_videos"] == 1
+
+
 def test_labels_of_people_that_lack_a_class_are_no_prediction_of_it(folders):
     truth, predicted = folders
     (predicted / "clip.csv").write_text("eats,rears\n1,0\n1,\n0,1\n")
