@@ -297,7 +297,8 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
             message = f"got {len(two)} labels for {len(one)} of {one_files[stem]}"
             reader.add(stem, [other_length(two_files[stem], message)])
             continue
-        one, two = (reader.keep_scored(stem, *of_side) for of_side in zip((one, two), scored, strict=True))
+        one = reader.keep_scored(stem, one, scored[0], stem_of_file=_stem_of(one_files[stem]))
+        two = reader.keep_scored(stem, two, scored[1], stem_of_file=_stem_of(two_files[stem]))
         if one is not None and two is not None:
             sides[0][stem], sides[1][stem] = one, two
     problems = [problem for of_video in reader.problems.values() for problem in of_video]
@@ -320,6 +321,11 @@ def _files_of_sides(first: Path, second: Path) -> tuple[dict[str, Path], dict[st
         raise InputError(
             f"{file} is a file and {other} is not: expected two folders of label files, or two label files"
         )
-    layout = registry.format_of(first)
-    stem = canonical(layout.stem(first) if layout else first.stem)
+    stem = _stem_of(first)
     return {stem: first}, {stem: second}
+
+
+def _stem_of(path: Path) -> str:
+    """Return the stem in the name of a label file."""
+    layout = registry.format_of(path)
+    return canonical(layout.stem(path) if layout else path.stem)

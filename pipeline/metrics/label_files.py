@@ -196,10 +196,19 @@ class LabelReader:
             self.add(stem, without_content(error.problems, path.parent))
             return None
 
-    def keep_scored(self, stem: str, labels: np.ndarray, scored: Scored) -> np.ndarray | None:
-        """Take away the labels of what nobody looked at; None where there are problems."""
+    def keep_scored(
+        self, stem: str, labels: np.ndarray, scored: Scored, *, stem_of_file: str | None = None
+    ) -> np.ndarray | None:
+        """Take away the labels of what nobody looked at; None where there are problems.
+
+        Args:
+            stem: The stem of the video.
+            labels: The labels.
+            scored: What people looked at.
+            stem_of_file: The stem under which it is listed there; None for that of the video.
+        """
         try:
-            return keep_scored(scored.path, labels, scored.ranges.get(stem, []), self.label_space)
+            return keep_scored(scored.path, labels, scored.ranges.get(stem_of_file or stem, []), self.label_space)
         except AnnotationError as error:
             self.add(stem, error.problems)
             return None
