@@ -108,7 +108,8 @@ def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str, list[str
 
 def _name_skipped(stems: list[str], folder: Path) -> None:
     """Name the videos that have labels on the other side only."""
+    from pipeline.text.wording import listed
+
     if stems:
-        more = f" and {len(stems) - MAX_NAMES} more" if len(stems) > MAX_NAMES else ""
-        shown = ", ".join(stems[:MAX_NAMES]) + more
+        shown = listed(stems, MAX_NAMES)
         print(f"not scored, as {folder} has no labels for them: {shown}\n", file=sys.stderr)

@@ -11,6 +11,7 @@ from pipeline.annotations.problems import AnnotationError, Problem, condense, di
 from pipeline.datasets.manifest import SPLITS
 from pipeline.errors import InputError
 from pipeline.files import canonical, check_name, is_dangling, is_hidden, leads_out
+from pipeline.text.wording import listed
 
 # Of the files that cameras and their programs write beside a video: thumbnails, previews, positions, settings.
 SIDE_SUFFIXES = frozenset(
@@ -196,7 +197,7 @@ def read_groups(findings: Findings, stems: Stems) -> dict[str, str]:
     if is_of_others:
         return groups
     if missing := sorted(stems.own - groups.keys()):
-        shown = ", ".join(map(repr, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        shown = listed([*map(repr, missing)], 5)
         findings.add(None, path, f"has no row for {shown}: without its group a file could leak between splits")
     return groups
 

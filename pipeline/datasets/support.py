@@ -19,7 +19,7 @@ from pipeline.annotations.label_space import PRESENT, LabelSpace
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.datasets.manifest import SPLITS, Source
 from pipeline.files import replacing
-from pipeline.text.wording import format_table
+from pipeline.text.wording import format_table, listed
 
 CLASS_SUPPORT = "class_support.csv"  # is beside the manifest of a data set
 ALL = "all"  # the split of sources that are not split yet
@@ -190,9 +190,7 @@ class Shortage:
 
     def __str__(self) -> str:
         """Return one sentence, which names some of the classes where there are many, and the advice."""
-        names = ", ".join(map(repr, self.classes[:MAX_NAMES]))
-        if len(self.classes) > MAX_NAMES:
-            names += f" and {len(self.classes) - MAX_NAMES} more"
+        names = listed([*map(repr, self.classes)], MAX_NAMES)
         subject = "1 class is" if len(self.classes) == 1 else f"{len(self.classes)} classes are"
         return f"{subject} {self.what}: {names}. {self.advice}"
 

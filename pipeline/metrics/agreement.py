@@ -47,6 +47,7 @@ def compare_annotators(
         A report of dict, list, str, int, float and None:
 
             num_videos, num_frames (labelled on both sides)
+            is_exclusive (see `LabelSpace`)
             overall   {"agreement", "kappa" (None where classes overlap), "mean_kappa" and "macro_f1" (the means over
                       the classes that have one)}, each {"pooled", "per_video"}
             classes   {name: {"agreement", "kappa", "f1", "num_frames", "first", "second" (frames in which each
@@ -68,6 +69,7 @@ def compare_annotators(
     return {
         "num_videos": len(scored),
         "num_frames": pooled["num_frames"],
+        "is_exclusive": label_space.is_exclusive,
         "overall": {
             name: {"pooled": pooled[name], "per_video": mean([video[name] for video in scored.values()])}
             for name in OVERALL
@@ -150,8 +152,7 @@ def _counts(one: np.ndarray, two: np.ndarray, num_answers: int) -> np.ndarray:
 
 def format_agreement(report: Report) -> str:
     """Format a report of `compare_annotators` as lines of text for a terminal."""
-    has_kappa = report["overall"]["kappa"]["pooled"] is not None  # of all classes
-    titles = {name: title for name, title in OVERALL.items() if has_kappa or name != "kappa"}
+    titles = {name: title for name, title in OVERALL.items() if report["is_exclusive"] or name != "kappa"}
     overall = [["", "pooled", "per video"]]
     for name, title in titles.items():
         overall.append([title, *(_cell(name, score) for score in report["overall"][name].values())])

@@ -139,6 +139,9 @@ class _Videos:
             true = None if predicted is None else frames_of_video(true_file, len(predicted))
         if true is None or predicted is None:
             return
+        if problem := self._check_gaps(stem, predicted_file):
+            self.reader.add(stem, [problem])
+            return
         cause = ""
         if isinstance(true_file, Path):
             true, predicted, cause = self._align(stem, true, true_file, predicted, predicted_file)
@@ -186,6 +189,13 @@ class _Videos:
         if is_missing.any():
             self.num_left_out[stem] = _num_frames(is_missing)
             true[is_missing] = self._unlabelled(len(true))[is_missing]
+
+    def _check_gaps(self, stem: str, path: Path) -> Problem | None:
+        """Describe that lost frames of a video cannot be told from frames without a class, as its file has neither."""
+        if stem not in self.partial or not path.name.endswith(SEGMENTS) or self.reader.has_length(path):
+            return None
+        fault = "does not tell frames that could not be decoded from frames without a class"
+        return Problem(path, None, f"{fault}: label {stem} with --formats csv, whose {stem}{FRAMES} tells them apart")
 
     def _check(self, stem: str, true: np.ndarray, predicted: np.ndarray, path: Path, cause: str) -> Problem | None:
         """Describe why the labels cannot be compared; `cause` is known already, or ""."""
@@ -287,7 +297,8 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
             message = f"got {len(two)} labels for {len(one)} of {one_files[stem]}"
             reader.add(stem, [other_length(two_files[stem], message)])
             continue
-        one, two = (reader.keep_scored(stem, *of_side) for of_side in zip((one, two), scored, strict=True))
+        one = reader.keep_scored(stem, one, scored[0], stem_of_file=_stem_of(one_files[stem]))
+        two = reader.keep_scored(stem, two, scored[1], stem_of_file=_stem_of(two_files[stem]))
         if one is not None and two is not None:
             sides[0][stem], sides[1][stem] = one, two
     problems = [problem for of_video in reader.problems.values() for problem in of_video]
@@ -310,6 +321,11 @@ def _files_of_sides(first: Path, second: Path) -> tuple[dict[str, Path], dict[st
         raise InputError(
             f"{file} is a file and {other} is not: expected two folders of label files, or two label files"
         )
-    layout = registry.format_of(first)
-    stem = canonical(layout.stem(first) if layout else first.stem)
+    stem = _stem_of(first)
     return {stem: first}, {stem: second}
+
+
+def _stem_of(path: Path) -> str:
+    """Return the stem in the name of a label file."""
+    layout = registry.format_of(path)
+    return canonical(layout.stem(path) if layout else path.stem)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
-from pipeline.annotations.formats import one_hot, predicted_frames, predicted_sets, registry, table
+from pipeline.annotations.formats import frame_list, one_hot, predicted_frames, predicted_sets, registry, table
 from pipeline.annotations.formats.scored import ScoredRange, keep_scored, read_scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
@@ -61,7 +61,7 @@ def find_label_space(
     """Find the classes of label files, and which of them exclude each other.
 
     Where there is no class list, the classes are the sorted names that the files use. They are exclusive, unless a
-    file has a column for each class: then any of them may overlap.
+    file has a column for each class: then any of them may overlap, and a line of a .txt may have several.
 
     Args:
         places: The folders of the label files, or a labels.csv. The first class list in one of them or beside counts.
@@ -71,19 +71,28 @@ def find_label_space(
         follow_links: Whether files are read that are links out of their folder.
 
     Raises:
-        AnnotationError: Every problem of the class list.
+        AnnotationError: Every problem of the class list; or there is none, classes are exclusive, and a line of a .txt
+            has several.
         InputError: The background is not a class.
     """
     for folder in (folder for place in places for folder in _folders_of(place)):
         path = find_class_list(folder)
         if path.is_file() and (follow_links or not is_elsewhere(path)):
             return read_class_list(path).label_space(independent=independent, background=background)
-    names: dict[str, str] = {}
+    names_in: dict[Path, set[str]] = {}
     for path in files:
         if follow_links or not is_elsewhere(path):
             with suppress(AnnotationError):  # it is reported where the labels are read
-                names |= {canonical(name): name for name in class_names_in(path)}
+                names_in[path] = class_names_in(path)
                 independent |= _has_a_column_for_each_class(path)
+    lists = [path for path in names_in if registry.format_of(path) is frame_list.FORMAT]
+    if independent:
+        names_in |= {path: frame_list.split_sets(names_in[path]) for path in lists}
+    elif problems := [problem for path in lists if (problem := frame_list.find_set(path))]:
+        raise AnnotationError(
+            hidden for problem in problems for hidden in without_content([problem], problem.path.parent)
+        )
+    names = {canonical(name): name for found in names_in.values() for name in found}
     classes = tuple(sorted(names.values()))
     return LabelSpace.independent(classes, background) if independent else LabelSpace(classes, background)
 
@@ -187,10 +196,19 @@ class LabelReader:
             self.add(stem, without_content(error.problems, path.parent))
             return None
 
-    def keep_scored(self, stem: str, labels: np.ndarray, scored: Scored) -> np.ndarray | None:
-        """Take away the labels of what nobody looked at; None where there are problems."""
+    def keep_scored(
+        self, stem: str, labels: np.ndarray, scored: Scored, *, stem_of_file: str | None = None
+    ) -> np.ndarray | None:
+        """Take away the labels of what nobody looked at; None where there are problems.
+
+        Args:
+            stem: The stem of the video.
+            labels: The labels.
+            scored: What people looked at.
+            stem_of_file: The stem under which it is listed there; None for that of the video.
+        """
         try:
-            return keep_scored(scored.path, labels, scored.ranges.get(stem, []), self.label_space)
+            return keep_scored(scored.path, labels, scored.ranges.get(stem_of_file or stem, []), self.label_space)
         except AnnotationError as error:
             self.add(stem, error.problems)
             return None

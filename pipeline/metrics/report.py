@@ -149,9 +149,8 @@ def never_predicted(report: Report) -> str:
     """Name in one line the classes that are never predicted and yet have support, the most of it first."""
     support = {name: report["classes"][name]["support"] for name in report["never_predicted"]}
     names = sorted(support, key=lambda name: (-support[name], name))
-    shown = [f"{name} ({wording.counted(support[name], 'frame', separator=',')})" for name in names[:MAX_NAMES]]
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f"never predicted, though in the truth: {', '.join(shown)}{more}"
+    shown = [f"{name} ({wording.counted(support[name], 'frame', separator=',')})" for name in names]
+    return f"never predicted, though in the truth: {wording.listed(shown, MAX_NAMES)}"
 
 
 def write_class_table(report: Report, path: Path) -> None:

@@ -18,6 +18,20 @@ def counted(count: int, noun: str, plural: str | None = None, *, separator: str 
     return f"{count:{separator}} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """List names in one line, and say how many are left out.
+
+    Args:
+        names: The names.
+        most: The number of names that are shown.
+
+    >>> listed(["rest", "walk"], 2), listed(["rest", "walk", "jump"], 1)
+    ('rest, walk', 'rest and 2 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def clock(ticks: int, *, decimals: int = 0, mark: str = ".", full: bool = False) -> str:
     """Format a time as a player shows it, with hours only where there are any.
 

@@ -90,6 +90,9 @@ def test_two_files_are_labels_of_one_video_whatever_their_stems(tmp_path, capsys
     assert list(report["videos"]) == ["annotator_1"]
     assert report["overall"]["agreement"]["pooled"] == 50
     assert ["agreement", "(%)", "50.0", "50.0"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    (tmp_path / "scored.csv").write_text("stem,start,stop,class\nannotator_2,0,1,\nannotator_1,0,2,eats\n")
+    classes = agreement_of(one, two)["classes"]
+    assert {name: scores["num_frames"] for name, scores in classes.items()} == {"eats": 1, "rears": 0}
     with pytest.raises(InputError, match=r"is a file and .* is not: expected two folders"):
         agreement_of(tmp_path, one)
 

@@ -142,3 +142,13 @@ def test_the_table_names_classes_and_videos_in_aligned_columns(overlap):
     assert [line.split()[0] for line in tables[1][2:]] == list(CLASSES)
     assert [line.split()[0] for line in tables[2][2:]] == ["a", "b"]
     assert any(line.startswith("Cohen's kappa ") for line in tables[0]) != overlap
+
+
+def test_a_kappa_of_all_classes_that_is_not_defined_is_a_dash():
+    labels = {"a": np.zeros(3, dtype=np.int64)}
+    (line,) = [
+        line
+        for line in format_agreement(compare_annotators(labels, labels, EXCLUSIVE)).split("\n")
+        if line.startswith("Cohen's kappa ")
+    ]
+    assert line.split() == ["Cohen's", "kappa", "-", "-"]

@@ -91,8 +91,31 @@ def test_classes_of_a_list_without_groups_overlap_if_the_user_says_so(folders, c
     assert main([*arguments, "--independent"]) == 0
     assert "mean AP" in capsys.readouterr().out
     (truth.parent / "classes.txt").unlink()
-    (predicted / "clip.txt").write_text("eats\neats\nrears\n")
-    assert evaluate_folders(truth, predicted, independent=True)["frames"]["micro_f1"]["pooled"] > 80
+    assert evaluate_folders(truth, predicted, independent=True) == report, "the names are those in the lines"
+
+
+def test_several_classes_in_a_line_are_no_class_of_their_own(folders):
+    truth, predicted = folders
+    (truth.parent / "classes.csv").unlink()
+    (truth / "clip.csv").unlink()
+    (truth / "clip.txt").write_text("eats\n\nrears\n")
+    (predicted / "clip.txt").write_text("eats\neats;rears\neats; rears\n")
+    with pytest.raises(AnnotationError, match=r"clip\.txt:2: got 'eats;rears' .*--independent") as caught:
+        evaluate_folders(truth, predicted)
+    assert len(caught.value.problems) == 1
+    assert list(evaluate_folders(truth, predicted, independent=True)["classes"]) == ["eats", "rears"]
+    (predicted / "other.csv").write_text("eats,rears\n1,1\n")
+    assert "co_occurrence" in evaluate_folders(truth, predicted), "another file says that they overlap"
+    (predicted / "other.csv").unlink()
+    (predicted / "clip.txt").rename(truth.parent / "secret.txt")
+    (predicted / "clip.txt").symlink_to(truth.parent / "secret.txt")
+    with pytest.raises(AnnotationError, match=r"clip\.txt:2: .* what it holds is not shown"):
+        evaluate_folders(truth, predicted, follow_links=True)
+    (predicted / "clip.txt").unlink()
+    (truth.parent / "secret.txt").rename(predicted / "clip.txt")
+    (truth.parent / "classes.txt").write_text("eats\nrears\neats;rears\neats; rears\n")
+    (truth / "clip.txt").write_text("eats\neats;rears\nrears\n")
+    assert evaluate_folders(truth, predicted)["num_frames"] == 3, "a class list may have such a name"
 
 
 def test_what_nobody_looked_at_is_not_scored(folders):
@@ -125,6 +148,23 @@ def test_frames_that_could_not_be_decoded_are_left_out(folders):
     report = evaluate_folders(truth, predicted)
     assert (report["num_frames"], report["frames_without_prediction"]) == (4, {"clip": 3}), "the end was lost"
     assert report["classes"]["eats"]["average_precision"] == 100
+
+
+@pytest.mark.parametrize("of_all_frames", [False, True])
+def test_lost_frames_are_not_absent_where_only_segments_are_there(folders, of_all_frames):
+    truth, predicted = folders
+    if of_all_frames:
+        truth = truth.parent / "labels.csv"
+        truth.write_text("stem,class\nclip,eats\nclip,rears\n")
+    path = predicted / "clip.segments.csv"
+    path.write_text("start,stop,start_seconds,stop_seconds,label,probability\n0,2,0,0.08,eats,0.9\n")
+    assert evaluate_folders(truth, predicted)["num_videos"] == 1
+    (predicted / "decode_report.csv").write_text("stem,outcome\nclip,partly\n")
+    with pytest.raises(AnnotationError, match=r"clip\.segments\.csv: does not tell .* clip\.frames\.csv") as caught:
+        evaluate_folders(truth, predicted)
+    assert len(caught.value.problems) == 1
+    (predicted / "clip.frames.csv").write_text(FRAMES)
+    assert evaluate_folders(truth, predicted)["num_videos"] == 1
 
 
 def test_labels_of_people_that_lack_a_class_are_no_prediction_of_it(folders):

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import Problem, did_you_mean
 from pipeline.files import canonical
+from pipeline.text.wording import listed
 
 MAX_NAMES = 8  # in one message
 
@@ -64,7 +65,6 @@ def find_columns(
         positions.setdefault(canonical(name), position)
     missing = [name for name in label_space.classes if canonical(name) not in positions]
     if missing:
-        shown = ", ".join(map(repr, missing[:MAX_NAMES]))
-        shown += f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
+        shown = listed([*map(repr, missing)], MAX_NAMES)
         problems.append(Problem(path, line, f"there is no column for {shown}: expected one for each class"))
     return [positions[canonical(name)] for name in label_space.classes if canonical(name) in positions]

@@ -5,7 +5,7 @@ frame that has none of them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.annotations.formats.base import AnnotationFormat
 from pipeline.annotations.formats.parsing import NamedFrames, label_frames, raise_problems
 from pipeline.annotations.label_space import SEPARATOR, LabelSpace
-from pipeline.annotations.problems import AnnotationError, Problem, read_lines
+from pipeline.annotations.problems import AnnotationError, Problem, read_lines, shorten
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", " ": "spaces"}
 NUMBER = re.compile(r"[+-]?[0-9]+([.:][0-9]*)*")
@@ -61,6 +61,26 @@ def _is_known(text: str, label_space: LabelSpace) -> bool:
 
 def _are_numbers(cells: Sequence[str]) -> bool:
     return sum(NUMBER.fullmatch(cell) is not None for cell in cells) >= MIN_SHARE * len(cells)
+
+
+def split_sets(texts: Iterable[str]) -> set[str]:
+    """Return the class names in lines of files, where classes overlap."""
+    return {name.strip() for text in texts for name in text.split(SEPARATOR)} - {""}
+
+
+def find_set(path: Path) -> Problem | None:
+    """Describe the first line that seems to have several classes, for labels without a class list.
+
+    Args:
+        path: A file that can be read.
+    """
+    sets = [(line, text.strip()) for line, text in enumerate(read_lines(path), start=1) if SEPARATOR in text]
+    if not sets:
+        return None
+    line, text = sets[0]
+    more = f" (as {len(sets) - 1:,} more lines do)" if len(sets) > 1 else ""
+    cause = "if they are several, --independent lets them overlap; otherwise write a classes.txt with this name"
+    return Problem(path, line, f"got {shorten(text)!r}{more}, expected one class: {cause}")
 
 
 def _class_names(path: Path) -> set[str]:
