@@ -127,6 +127,18 @@ def test_frames_that_could_not_be_decoded_are_left_out(folders):
     assert report["classes"]["eats"]["average_precision"] == 100
 
 
+def test_a_labelled_frame_without_a_probability_costs_its_video_alone(folders, capsys):
+    truth, predicted = folders
+    for stem, text in (("clip", FRAMES), ("other", FRAMES.replace("0.9000,0.1000", "0.9000,"))):
+        (truth / f"{stem}.csv").write_text("start,stop,class\n0,2,eats\n1,3,rears\n")
+        (predicted / f"{stem}.frames.csv").write_text(text)
+    report = evaluate_folders(truth, predicted)
+    assert (report["num_videos"], report["not_scored"]) == (1, ["other"])
+    assert report["classes"]["eats"]["average_precision"] == 100
+    assert main(["evaluate", "--truth", str(truth), "--predicted", str(predicted)]) == 1
+    assert "other.frames.csv:2: got '' for 'rears', expected a probability" in capsys.readouterr().err
+
+
 def test_labels_of_people_that_lack_a_class_are_no_prediction_of_it(folders):
     truth, predicted = folders
     (predicted / "clip.csv").write_text("eats,rears\n1,0\n1,\n0,1\n")
