@@ -11,19 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.formats import registry
+from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, SEGMENTS
 from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines
 from pipeline.annotations.segments import frames_of_video
 from pipeline.errors import InputError
-from pipeline.files import canonical
+from pipeline.files import canonical, is_elsewhere
 from pipeline.metrics.agreement import compare_annotators
 from pipeline.metrics.label_files import (
     LabelReader,
-    Scored,
     elsewhere,
     find_label_files,
     find_label_space,
-    is_elsewhere,
     other_length,
 )
 from pipeline.metrics.report import evaluate

@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
 from pipeline.annotations.formats import one_hot, predicted_frames, predicted_sets, registry, table
-from pipeline.annotations.formats.scored import ScoredRange, keep_scored, read_scored
+from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
 from pipeline.annotations.read import class_names_in, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
 from pipeline.errors import InputError
-from pipeline.files import canonical, is_dangling, is_hidden, leads_out
+from pipeline.files import canonical, folders_of, is_dangling, is_elsewhere, is_hidden
 
 NO_LABELS = frozenset({CLASSES, CLASSES_WITH_GROUPS, SCORED, DECODE_REPORT})  # lie beside them
 
@@ -74,7 +73,7 @@ def find_label_space(
         AnnotationError: Every problem of the class list.
         InputError: The background is not a class.
     """
-    for folder in (folder for place in places for folder in _folders_of(place)):
+    for folder in (folder for place in places for folder in folders_of(place)):
         path = find_class_list(folder)
         if path.is_file() and (follow_links or not is_elsewhere(path)):
             return read_class_list(path).label_space(independent=independent, background=background)
@@ -88,44 +87,10 @@ def find_label_space(
     return LabelSpace.independent(classes, background) if independent else LabelSpace(classes, background)
 
 
-def _folders_of(place: Path) -> tuple[Path, Path]:
-    """Return the folders in which a class list of label files may be."""
-    return place, place.resolve().parent
-
-
 def _has_a_column_for_each_class(path: Path) -> bool:
     layout = registry.format_of(path)
     is_one_hot = layout is table.FORMAT and one_hot.is_one_hot(path)
     return is_one_hot or (layout is predicted_frames.FORMAT and predicted_sets.has_sets(path))
-
-
-class Scored(NamedTuple):
-    """What people looked at.
-
-    Attributes:
-        path: The scored.csv.
-        ranges: The ranges of each video, see `read_scored`.
-    """
-
-    path: Path
-    ranges: dict[str, list[ScoredRange]]
-
-    @classmethod
-    def of(cls, place: Path, label_space: LabelSpace, *, follow_links: bool) -> "Scored":
-        """Read the scored.csv in a folder of label files or beside it; without one, people looked at everything.
-
-        Raises:
-            AnnotationError: Every problem of the file.
-        """
-        for path in (folder / SCORED for folder in _folders_of(place)):
-            if path.is_file() and (follow_links or not is_elsewhere(path)):
-                return cls(path, read_scored(path, label_space))
-        return cls(place / SCORED, {})
-
-
-def is_elsewhere(path: Path) -> bool:
-    """Return whether a file is a link out of its folder, to something that is there."""
-    return leads_out(path, path.parent) and not is_dangling(path)
 
 
 def elsewhere(path: Path) -> Problem:
@@ -190,7 +155,7 @@ class LabelReader:
     def keep_scored(self, stem: str, labels: np.ndarray, scored: Scored) -> np.ndarray | None:
         """Take away the labels of what nobody looked at; None where there are problems."""
         try:
-            return keep_scored(scored.path, labels, scored.ranges.get(stem, []), self.label_space)
+            return scored.keep(stem, labels, self.label_space)
         except AnnotationError as error:
             self.add(stem, error.problems)
             return None
