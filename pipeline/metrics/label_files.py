@@ -118,11 +118,13 @@ class LabelReader:
         label_space: The classes.
         follow_links: Whether files are read that are links out of their folder.
         problems: Why the labels of videos cannot be used.
+        without_length: The videos of classes that overlap of which nothing says how long they are.
     """
 
     label_space: LabelSpace
     follow_links: bool
     problems: dict[str, list[Problem]] = field(default_factory=dict)
+    without_length: set[str] = field(default_factory=set)
 
     def read(self, stem: str, path: Path) -> np.ndarray | None:
         """Read the labels of a video: int64 [T], or int8 [T, K] where classes overlap; None where there are problems.
@@ -164,8 +166,10 @@ class LabelReader:
         """Add problems of a video."""
         self.problems.setdefault(stem, []).extend(problems)
 
-    def has_length(self, path: Path) -> bool:
-        """Return whether the file says how many frames its video has."""
+    def has_length(self, path: Path | int | np.ndarray) -> bool:
+        """Return whether a file says how many frames its video has; the label of a whole video does not."""
+        if not isinstance(path, Path):
+            return False
         layout = registry.format_of(path)
         return layout is not None and layout.has_length(path, self.label_space)
 
@@ -180,5 +184,20 @@ class LabelReader:
         )
         return first, second
 
+    def lengthen_to_scored(
+        self, stem: str, labels: np.ndarray, sides: Sequence[Path | int | np.ndarray], scored: Sequence[Scored]
+    ) -> np.ndarray:
+        """Lengthen labels up to the last frame that people looked at, where neither side says how long the video is.
+
+        Where people do not say at which frames they looked either, nothing says it, see `without_length`.
+        """
+        if any(self.has_length(side) for side in sides):
+            return labels
+        num_frames = max(of_side.last_frame(stem) for of_side in scored)
+        if not num_frames and not self.label_space.is_exclusive:
+            self.without_length.add(stem)
+        return self._lengthen(labels, num_frames)
+
     def _lengthen(self, labels: np.ndarray, num_frames: int) -> np.ndarray:
+        """Add frames that are in no row to the labels of a table of segments, up to `num_frames`."""
         return np.concatenate([labels, frames_in_no_row(max(0, num_frames - len(labels)), self.label_space)])

@@ -7,7 +7,7 @@ the video are unknown.
 Shapes: T frames, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from pipeline.annotations.formats.parsing import NamedFrames, class_indices, ite
 from pipeline.annotations.formats.segment_rows import beyond_the_end, parse_span
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import SCORED, SCORED_HEADER
-from pipeline.annotations.problems import Problem
+from pipeline.annotations.problems import Problem, did_you_mean
 from pipeline.files import canonical, folders_of, is_elsewhere
 
 
@@ -63,6 +63,20 @@ class Scored(NamedTuple):
     def keep(self, stem: str, labels: np.ndarray, label_space: LabelSpace) -> np.ndarray:
         """Take away the labels of the video `stem` that nobody looked at, see `keep_scored`."""
         return keep_scored(self.path, labels, self.ranges.get(canonical(stem), []), label_space)
+
+    def last_frame(self, stem: str) -> int:
+        """Return the frame after the last one that people looked at in a video; 0 where the file does not name it."""
+        return max((found.stop for found in self.ranges.get(canonical(stem), [])), default=0)
+
+    def find_unknown(self, stems: Collection[str]) -> list[Problem]:
+        """Describe the videos that the file names and that are not among `stems`, in `canonical` form."""
+        problems = []
+        for name, (first, *_) in self.ranges.items():
+            if name not in stems:
+                stem = canonical(Path(name).stem)
+                guess = f": did you mean {stem!r}?" if stem in stems else did_you_mean(name, sorted(stems))
+                problems.append(Problem(self.path, first.line, f"{name!r} is not the stem of a label file{guess}"))
+        return problems
 
 
 def read_scored(path: Path, label_space: LabelSpace) -> dict[str, list[ScoredRange]]:
