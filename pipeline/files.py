@@ -221,6 +221,16 @@ def leads_out(path: Path, root: Path) -> bool:
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
+def is_elsewhere(path: Path) -> bool:
+    """Return whether a file is a link out of its folder, to something that is there."""
+    return leads_out(path, path.parent) and not is_dangling(path)
+
+
+def folders_of(place: Path) -> tuple[Path, Path]:
+    """Return the folders in which a file about all files of a folder may be: in the folder, or beside it."""
+    return place, place.resolve().parent
+
+
 def describe_absence(path: Path) -> str | None:
     """Describe why a file cannot be read although its name is there.
 

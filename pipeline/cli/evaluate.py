@@ -20,7 +20,8 @@ class, and the share of frames on which both agree.
 """
 END = """
 exit code: 0, all videos with labels on both sides were scored, and those with labels on one side only are named;
-1, some with labels on both sides could not be scored; 2, the call was refused
+1, some with labels on both sides could not be scored, or scored.csv names a video that has none; 2, the call was
+refused
 
 examples:
   framescribe evaluate --truth mice/labels --predicted labels/ --background resting
@@ -67,18 +68,19 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--agreement has no truth: expected it without --truth, --predicted and --background")
     if not options.agreement and not (options.truth and options.predicted):
         raise InputError("expected --truth and --predicted, or --agreement with the labels of two annotators")
-    report, table, failed = _compare(options) if options.agreement else _score(options)
+    report, table = _compare(options) if options.agreement else _score(options)
     for failure in report["failures"]:
         print(f"not scored: {failure}", file=sys.stderr)
+    _note_lengths(report["length_not_known"])
     print(table)
     if options.json:
         with replacing(options.json) as path:
             path.write_text(json.dumps(report, indent=1) + "\n")
-    return EXIT_SOME_FAILED if failed else 0
+    return EXIT_SOME_FAILED if report["failures"] else 0
 
 
-def _score(options: argparse.Namespace) -> tuple[dict[str, Any], str, list[str]]:
-    """Score predicted labels: the report, the table, and the videos that could not be scored."""
+def _score(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Score predicted labels: the report and the table."""
     from pipeline.metrics.folders import evaluate_folders
     from pipeline.metrics.report import format_table
 
@@ -91,11 +93,11 @@ def _score(options: argparse.Namespace) -> tuple[dict[str, Any], str, list[str]]
     )
     _name_skipped(report["without_prediction"], options.predicted)
     _name_skipped(report["without_truth"], options.truth)
-    return report, format_table(report), report["not_scored"]
+    return report, format_table(report)
 
 
-def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str, list[str]]:
-    """Compare two annotators: the report, the tables, and the videos that could not be compared."""
+def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Compare two annotators: the report and the tables."""
     from pipeline.metrics.agreement import format_agreement
     from pipeline.metrics.folders import agreement_of
 
@@ -103,7 +105,7 @@ def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str, list[str
     report = agreement_of(first, second, independent=options.independent, follow_links=options.follow_links)
     _name_skipped(report["only_first"], second)
     _name_skipped(report["only_second"], first)
-    return report, format_agreement(report), report["not_compared"]
+    return report, format_agreement(report)
 
 
 def _name_skipped(stems: list[str], folder: Path) -> None:
@@ -113,3 +115,17 @@ def _name_skipped(stems: list[str], folder: Path) -> None:
     if stems:
         shown = listed(stems, MAX_NAMES)
         print(f"not scored, as {folder} has no labels for them: {shown}\n", file=sys.stderr)
+
+
+def _note_lengths(stems: list[str]) -> None:
+    """Name the videos of which nothing says how long they are, which changes the scores of classes that overlap."""
+    from pipeline.text.wording import counted, listed
+
+    if stems:
+        frames = f"frames after {'its' if len(stems) == 1 else 'their'} last segment"
+        videos = f"{counted(len(stems), 'video')} is not known ({listed(stems, MAX_NAMES)})"
+        print(
+            f"the length of {videos}: {frames} do not count; scored.csv or a label file with a row per frame gives"
+            " it\n",
+            file=sys.stderr,
+        )

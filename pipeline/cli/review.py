@@ -55,7 +55,8 @@ def _add_arguments(review: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="DIR",
-        help="labels that people gave, as in DATASET/labels; some videos or frames may have none",
+        help="labels that people gave, as in DATASET/labels; some videos or frames may have none,"
+        " and what a scored.csv there says that nobody looked at has none",
     )
     review.add_argument("--top", type=int, default=20, metavar="N", help="how many stretches (default: 20)")
     review.add_argument(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
 from pipeline.annotations.read import find_annotation, read_annotation
@@ -87,8 +88,8 @@ def find_given(paths: Sequence[Path], folder: Path, label_space: LabelSpace) -> 
 
     Raises:
         InputError: No video has a label file.
-        AnnotationError: Every problem of every file that shows without the video: a class that the model does not know,
-            for example.
+        AnnotationError: Every problem of every file, and of a scored.csv, that shows without the video: a class that
+            the model does not know, for example.
     """
     found: dict[str, Path] = {}
     problems: list[Problem] = []
@@ -100,6 +101,10 @@ def find_given(paths: Sequence[Path], folder: Path, label_space: LabelSpace) -> 
                 found[path.stem] = annotation
         except AnnotationError as error:
             problems += without_content(error.problems, folder)
+    try:
+        Scored.of(folder, label_space, follow_links=True)
+    except AnnotationError as error:
+        problems += without_content(error.problems, folder.resolve().parent)
     if problems:
         raise AnnotationError(dict.fromkeys(problems))
     if not found:
@@ -171,7 +176,8 @@ def review_video(
         path: The file.
         model: The labeller.
         listing: The limits of the list.
-        given: Its labels by people, in a layout of a data set, which may leave out frames; None where there are none.
+        given: Its labels by people, in a layout of a data set, which may leave out frames, as may a scored.csv in their
+            folder or beside it; None where there are none.
         on_progress: As in `review_files`.
 
     Returns:
@@ -179,13 +185,14 @@ def review_video(
 
     Raises:
         InputError: As in `label_video`.
-        AnnotationError: As in `read_annotation`.
+        AnnotationError: As in `read_annotation` and `Scored`.
     """
     result = label_video(path, model, on_progress=lambda num_frames: on_progress(path, num_frames))
     num_frames, label_space = len(result.labels), model.spec.label_space
     given_labels = label_space.unlabelled(num_frames)
     if given is not None:
-        given_labels = read_annotation(given, label_space, num_frames=num_frames)
+        scored = Scored.of(given.parent, label_space, follow_links=True)
+        given_labels = scored.keep(path.stem, read_annotation(given, label_space, num_frames=num_frames), label_space)
     gains = frame_gains(result.class_probabilities, result.labels, given_labels, label_space)
     frame_rate = FEATURE_FRAME_RATE if np.isnan(result.frame_seconds) else 1 / result.frame_seconds
     shortest, longest = (

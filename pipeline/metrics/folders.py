@@ -11,19 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.formats import registry
+from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, SEGMENTS
 from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines
 from pipeline.annotations.segments import frames_of_video
 from pipeline.errors import InputError
-from pipeline.files import canonical
+from pipeline.files import canonical, is_elsewhere
 from pipeline.metrics.agreement import compare_annotators
 from pipeline.metrics.label_files import (
     LabelReader,
-    Scored,
     elsewhere,
     find_label_files,
     find_label_space,
-    is_elsewhere,
     other_length,
 )
 from pipeline.metrics.report import evaluate
@@ -61,8 +60,9 @@ def evaluate_folders(
             without_prediction         the stems of `truth` that have none
             without_truth              the stems of `predicted` that have no true labels
             frames_without_prediction  {stem: labelled frames that are left out, as they could not be decoded}
+            length_not_known           the stems of overlapping classes of which nothing says how long the video is
             not_scored                 the stems on both sides that are left out because of a problem
-            failures                   the problems, shortened by `condense`
+            failures                   the problems, and those of a scored.csv, shortened by `condense`
 
     Raises:
         InputError: A folder has no label files, no video has both, or no video is left to be scored: then an
@@ -88,7 +88,10 @@ def evaluate_folders(
             videos.read(stem, true_files[stem], path)
         elif stem in of_videos:
             videos.read(stem, of_videos[stem][0], path)
-    problems = [problem for of_video in videos.reader.problems.values() for problem in of_video]
+    problems = [
+        *scored.find_unknown(stems | predicted_files.keys()),
+        *(problem for of_video in videos.reader.problems.values() for problem in of_video),
+    ]
     if not videos.true_labels:
         raise AnnotationError(problems)
     has_probabilities = videos.probabilities.keys() == videos.true_labels.keys()
@@ -97,6 +100,7 @@ def evaluate_folders(
         "without_prediction": sorted(stems - predicted_files.keys()),
         "without_truth": sorted(predicted_files.keys() - stems),
         "frames_without_prediction": videos.num_left_out,
+        "length_not_known": [stem for stem in videos.true_labels if stem in videos.reader.without_length],
         "not_scored": sorted(videos.reader.problems),
         "failures": [str(problem) for problem in condense(problems)],
     }
@@ -133,6 +137,8 @@ class _Videos:
             predicted_file: The file with its predicted labels.
         """
         predicted = self.reader.read(stem, predicted_file)
+        if predicted is not None:
+            predicted = self.reader.lengthen_to_scored(stem, predicted, (true_file, predicted_file), [self.scored])
         if isinstance(true_file, Path):
             true = self.reader.read(stem, true_file)
         else:
@@ -269,8 +275,9 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
     Returns:
         The report of `compare_annotators`, and:
             only_first, only_second   the stems that one of the annotators has not labelled
+            length_not_known          as in `evaluate_folders`
             not_compared              the stems on both sides that are left out because of a problem
-            failures                  the problems, shortened by `condense`
+            failures                  the problems, and those of a scored.csv, shortened by `condense`
 
     Raises:
         InputError: A folder has no label files, one side is a file and the other a folder, no video is on both sides,
@@ -292,6 +299,7 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
         one, two = reader.read(stem, one_files[stem]), reader.read(stem, two_files[stem])
         if one is None or two is None:
             continue
+        one = reader.lengthen_to_scored(stem, one, (one_files[stem], two_files[stem]), scored)
         one, two = reader.same_length(one, one_files[stem], two, two_files[stem])
         if len(one) != len(two):
             message = f"got {len(two)} labels for {len(one)} of {one_files[stem]}"
@@ -301,12 +309,17 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
         two = reader.keep_scored(stem, two, scored[1], stem_of_file=_stem_of(two_files[stem]))
         if one is not None and two is not None:
             sides[0][stem], sides[1][stem] = one, two
-    problems = [problem for of_video in reader.problems.values() for problem in of_video]
+    unknown = [problem for of_side in scored for problem in of_side.find_unknown(one_files.keys() | two_files.keys())]
+    problems = [
+        *(dict.fromkeys(unknown) if first.is_dir() else ()),  # beside a file there may be other videos
+        *(problem for of_video in reader.problems.values() for problem in of_video),
+    ]
     if not sides[0]:
         raise AnnotationError(problems)
     return compare_annotators(*sides, reader.label_space) | {
         "only_first": sorted(one_files.keys() - two_files.keys()),
         "only_second": sorted(two_files.keys() - one_files.keys()),
+        "length_not_known": [stem for stem in sides[0] if stem in reader.without_length],
         "not_compared": sorted(reader.problems),
         "failures": [str(problem) for problem in condense(problems)],
     }

@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
 from pipeline.annotations.formats import frame_list, one_hot, predicted_frames, predicted_sets, registry, table
-from pipeline.annotations.formats.scored import ScoredRange, keep_scored, read_scored
+from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
 from pipeline.annotations.read import class_names_in, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
 from pipeline.errors import InputError
-from pipeline.files import canonical, is_dangling, is_hidden, leads_out
+from pipeline.files import canonical, folders_of, is_dangling, is_elsewhere, is_hidden
 
 NO_LABELS = frozenset({CLASSES, CLASSES_WITH_GROUPS, SCORED, DECODE_REPORT})  # lie beside them
 
@@ -75,7 +74,7 @@ def find_label_space(
             has several.
         InputError: The background is not a class.
     """
-    for folder in (folder for place in places for folder in _folders_of(place)):
+    for folder in (folder for place in places for folder in folders_of(place)):
         path = find_class_list(folder)
         if path.is_file() and (follow_links or not is_elsewhere(path)):
             return read_class_list(path).label_space(independent=independent, background=background)
@@ -97,44 +96,10 @@ def find_label_space(
     return LabelSpace.independent(classes, background) if independent else LabelSpace(classes, background)
 
 
-def _folders_of(place: Path) -> tuple[Path, Path]:
-    """Return the folders in which a class list of label files may be."""
-    return place, place.resolve().parent
-
-
 def _has_a_column_for_each_class(path: Path) -> bool:
     layout = registry.format_of(path)
     is_one_hot = layout is table.FORMAT and one_hot.is_one_hot(path)
     return is_one_hot or (layout is predicted_frames.FORMAT and predicted_sets.has_sets(path))
-
-
-class Scored(NamedTuple):
-    """What people looked at.
-
-    Attributes:
-        path: The scored.csv.
-        ranges: The ranges of each video, see `read_scored`.
-    """
-
-    path: Path
-    ranges: dict[str, list[ScoredRange]]
-
-    @classmethod
-    def of(cls, place: Path, label_space: LabelSpace, *, follow_links: bool) -> "Scored":
-        """Read the scored.csv in a folder of label files or beside it; without one, people looked at everything.
-
-        Raises:
-            AnnotationError: Every problem of the file.
-        """
-        for path in (folder / SCORED for folder in _folders_of(place)):
-            if path.is_file() and (follow_links or not is_elsewhere(path)):
-                return cls(path, read_scored(path, label_space))
-        return cls(place / SCORED, {})
-
-
-def is_elsewhere(path: Path) -> bool:
-    """Return whether a file is a link out of its folder, to something that is there."""
-    return leads_out(path, path.parent) and not is_dangling(path)
 
 
 def elsewhere(path: Path) -> Problem:
@@ -162,11 +127,13 @@ class LabelReader:
         label_space: The classes.
         follow_links: Whether files are read that are links out of their folder.
         problems: Why the labels of videos cannot be used.
+        without_length: The videos of classes that overlap of which nothing says how long they are.
     """
 
     label_space: LabelSpace
     follow_links: bool
     problems: dict[str, list[Problem]] = field(default_factory=dict)
+    without_length: set[str] = field(default_factory=set)
 
     def read(self, stem: str, path: Path) -> np.ndarray | None:
         """Read the labels of a video: int64 [T], or int8 [T, K] where classes overlap; None where there are problems.
@@ -208,7 +175,7 @@ class LabelReader:
             stem_of_file: The stem under which it is listed there; None for that of the video.
         """
         try:
-            return keep_scored(scored.path, labels, scored.ranges.get(stem_of_file or stem, []), self.label_space)
+            return scored.keep(stem_of_file or stem, labels, self.label_space)
         except AnnotationError as error:
             self.add(stem, error.problems)
             return None
@@ -217,8 +184,10 @@ class LabelReader:
         """Add problems of a video."""
         self.problems.setdefault(stem, []).extend(problems)
 
-    def has_length(self, path: Path) -> bool:
-        """Return whether the file says how many frames its video has."""
+    def has_length(self, path: Path | int | np.ndarray) -> bool:
+        """Return whether a file says how many frames its video has; the label of a whole video does not."""
+        if not isinstance(path, Path):
+            return False
         layout = registry.format_of(path)
         return layout is not None and layout.has_length(path, self.label_space)
 
@@ -233,5 +202,20 @@ class LabelReader:
         )
         return first, second
 
+    def lengthen_to_scored(
+        self, stem: str, labels: np.ndarray, sides: Sequence[Path | int | np.ndarray], scored: Sequence[Scored]
+    ) -> np.ndarray:
+        """Lengthen labels up to the last frame that people looked at, where neither side says how long the video is.
+
+        Where people do not say at which frames they looked either, nothing says it, see `without_length`.
+        """
+        if any(self.has_length(side) for side in sides):
+            return labels
+        num_frames = max(of_side.last_frame(stem) for of_side in scored)
+        if not num_frames and not self.label_space.is_exclusive:
+            self.without_length.add(stem)
+        return self._lengthen(labels, num_frames)
+
     def _lengthen(self, labels: np.ndarray, num_frames: int) -> np.ndarray:
+        """Add frames that are in no row to the labels of a table of segments, up to `num_frames`."""
         return np.concatenate([labels, frames_in_no_row(max(0, num_frames - len(labels)), self.label_space)])

@@ -350,6 +350,16 @@ def test_every_mistake_in_predicted_frames_is_named(tmp_path):
     assert problems_of(path, read=read) == columns + cells + rows
 
 
+def test_a_decoded_frame_has_every_probability(tmp_path):
+    path = tmp_path / "clip.frames.csv"
+    written(path, "frame,time_seconds,labels,eats,sleeps,rears\n0,,eats,.9,,0\n1,,,,,\n2,,,.1,,0\n3,,eats,.9,0,\n")
+    read = lambda path, space, num_frames: read_probabilities(path, space)  # noqa: E731
+    assert problems_of(path, read=read) == [
+        (2, "got '' for 'sleeps' (on 2 lines), expected a probability from 0 to 1"),
+        (5, "got '' for 'rears', expected a probability from 0 to 1"),
+    ]
+
+
 def test_predicted_frames_of_the_other_kind_of_classes_are_named_as_such(tmp_path):
     path = written(tmp_path / "clip.frames.csv", "frame,time_seconds,label,probability\n0,0,eats,1\n")
     ((line, message),) = problems_of(path, read=read_predicted)

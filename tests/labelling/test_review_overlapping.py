@@ -11,10 +11,11 @@ from made_models import write_video
 from test_review_page import Page
 
 from pipeline.annotations.label_space import IGNORE_INDEX
+from pipeline.annotations.problems import AnnotationError
 from pipeline.labelling import doubts, review
 from pipeline.labelling.doubts import Doubt, class_gains
 from pipeline.labelling.model import Model, load_model
-from pipeline.labelling.review import Listing, review_files, review_video
+from pipeline.labelling.review import Listing, find_given, review_files, review_video
 from pipeline.labelling.review_lanes import make_lanes
 from pipeline.labelling.review_page import ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch
@@ -96,6 +97,27 @@ def test_a_planted_wrong_label_of_one_class_is_found_and_agreement_is_not(
     assert (item.stretch.start, item.stretch.stop) == (110, 140)
     assert item.doubt == Doubt(label=1, given=0, class_index=2)
     assert item.num_doubted == 30
+
+
+def test_labels_of_what_nobody_looked_at_are_unknown(model, features_as_probabilities, tmp_path):
+    write_probabilities(tmp_path / "clip.npy", unsure=(slice(20, 60), 0))
+    labels, scored = tmp_path / "labels", tmp_path / "scored.csv"
+    labels.mkdir()
+    (labels / "clip.csv").write_text("start,stop,class\n")  # the model sees the class 2 in frames 100 to 200
+    scored.write_text(f"stem,start,stop,class\nclip,0,{NUM_FRAMES},{SPACE.classes[1]}\nclip,110,140,\n")
+    paths = [tmp_path / "clip.npy"]
+    given = find_given(paths, labels, SPACE)["clip"]
+    found = review_video(paths[0], model, listing=LISTING, given=given)
+    assert {(item.doubt.class_index, item.why) for item in found if item.why == "disagrees"} == {(2, "disagrees")}
+    assert (found[0].stretch.start, found[0].stretch.stop) == (110, 140)
+    known = np.concatenate([item.given_labels for item in found if item.stretch.stop <= 100])
+    assert (known == (IGNORE_INDEX, 0, IGNORE_INDEX)).all()
+    scored.write_text("stem,start,stop,class\nclip,0,9,flies\n")
+    with pytest.raises(AnnotationError, match=r"scored\.csv:2: unknown class 'flies'"):
+        find_given(paths, labels, SPACE)
+    scored.write_text("stem,start,stop\nclip,0,900\n")
+    with pytest.raises(AnnotationError, match=r"scored\.csv:2: range \[0, 900\) goes beyond the 400 frames"):
+        review_video(paths[0], model, listing=LISTING, given=given)
 
 
 ITEM = ReviewItem(

@@ -76,6 +76,8 @@ def test_the_class_list_of_either_side_counts_and_classes_may_overlap(sides):
     (sides[0] / "scored.csv").write_text("stem,start,stop\nclip,0,2\n")
     assert agreement_of(*sides)["num_frames"] == 2
     (sides[0] / "scored.csv").write_text("stem,start,stop\nclip,0,9\n")
+    assert agreement_of(*sides)["num_frames"] == 9, "the tables of segments do not say how long the video is"
+    (sides[1] / "clip.csv").write_text("eats,rears\n1,0\n1,0\n1,0\n")
     with pytest.raises(AnnotationError, match=r"range \[0, 9\) goes beyond the 3 frames"):
         agreement_of(*sides)
 

@@ -122,7 +122,7 @@ def test_what_nobody_looked_at_is_not_scored(folders):
     truth, predicted = folders
     (predicted / "clip.frames.csv").write_text(FRAMES)
     scored = truth.parent / "scored.csv"
-    scored.write_text("stem,start,stop,class\nclip,0,2,\nclip,3,4,rears\nother,0,9,\n")
+    scored.write_text("stem,start,stop,class\nclip,0,2,\nclip,3,4,rears\n")
     report = evaluate_folders(truth, predicted)
     assert report["num_frames"] == 3
     assert [scores["scored_frames"] for scores in report["classes"].values()] == [2, 3]
@@ -132,6 +132,40 @@ def test_what_nobody_looked_at_is_not_scored(folders):
     scored.write_text("stem,start,stop,class\nclip,0,5,sleeps\n")
     with pytest.raises(AnnotationError, match=r"scored\.csv:2: unknown class 'sleeps'"):
         evaluate_folders(truth, predicted)
+
+
+def test_a_video_that_scored_names_and_nobody_labelled_is_reported(folders, capsys):
+    truth, predicted = folders
+    (predicted / "clip.frames.csv").write_text(FRAMES)
+    (truth.parent / "scored.csv").write_text("stem,start,stop\nclip.mp4,0,2\nclip.mp4,2,3\nother,0,9\n")
+    report = evaluate_folders(truth, predicted)
+    assert (report["num_videos"], report["num_frames"], report["not_scored"]) == (1, 4, [])
+    assert [failure.partition("scored.csv")[2] for failure in report["failures"]] == [
+        ":2: 'clip.mp4' is not the stem of a label file: did you mean 'clip'?",
+        ":4: 'other' is not the stem of a label file: there are 'clip'",
+    ]
+    assert main(["evaluate", "--truth", str(truth), "--predicted", str(predicted)]) == 1
+    assert "scored.csv:2: 'clip.mp4' is not the stem" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_of_videos", [False, True])
+def test_what_people_looked_at_says_how_long_a_video_is_at_least(folders, capsys, is_of_videos):
+    truth, predicted = folders
+    (predicted / "clip.segments.csv").write_text(
+        "start,stop,start_seconds,stop_seconds,label,probability\n0,2,0,0.08,eats,0.9\n"
+    )
+    if is_of_videos:
+        (truth.parent / "labels.csv").write_text("stem,class\nclip,eats\n")
+        truth = truth.parent / "labels.csv"
+    arguments = ["evaluate", "--truth", str(truth), "--predicted", str(predicted)]
+    assert main(arguments) == 0
+    message = "the length of 1 video is not known (clip): frames after its last segment do not count"
+    assert message in capsys.readouterr().err
+    (predicted.parent / "dataset" / "scored.csv").write_text("stem,start,stop\nclip,0,50\n")
+    report = evaluate_folders(truth, predicted)
+    assert (report["num_frames"], report["length_not_known"]) == (50, [])
+    assert main(arguments) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_frames_that_could_not_be_decoded_are_left_out(folders):
@@ -165,6 +199,18 @@ def test_lost_frames_are_not_absent_where_only_segments_are_there(folders, of_al
     assert len(caught.value.problems) == 1
     (predicted / "clip.frames.csv").write_text(FRAMES)
     assert evaluate_folders(truth, predicted)["num_videos"] == 1
+
+
+def test_a_labelled_frame_without_a_probability_costs_its_video_alone(folders, capsys):
+    truth, predicted = folders
+    for stem, text in (("clip", FRAMES), ("other", FRAMES.replace("0.9000,0.1000", "0.9000,"))):
+        (truth / f"{stem}.csv").write_text("start,stop,class\n0,2,eats\n1,3,rears\n")
+        (predicted / f"{stem}.frames.csv").write_text(text)
+    report = evaluate_folders(truth, predicted)
+    assert (report["num_videos"], report["not_scored"]) == (1, ["other"])
+    assert report["classes"]["eats"]["average_precision"] == 100
+    assert main(["evaluate", "--truth", str(truth), "--predicted", str(predicted)]) == 1
+    assert "other.frames.csv:2: got '' for 'rears', expected a probability" in capsys.readouterr().err
 
 
 def test_labels_of_people_that_lack_a_class_are_no_prediction_of_it(folders):

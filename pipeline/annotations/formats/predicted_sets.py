@@ -6,7 +6,7 @@ probability. A frame that was not decoded has neither.
 Shapes: T frames, K classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.n
     is_decoded: list[bool] = []
     for line, row in rows:
         frames.append((line, row[FIRST_CLASS - 1]))
-        is_decoded.append(any(row[FIRST_CLASS - 1 :]))
+        is_decoded.append(_is_decoded(row))
     labels = label_frames(path, frames, label_space, num_frames=num_frames, problems=problems)
     raise_problems(problems)
     labels[~np.array(is_decoded, dtype=bool)] = label_space.unlabelled(1)
@@ -82,11 +82,11 @@ def read_probabilities(path: Path, label_space: LabelSpace) -> np.ndarray:
         label_space: The K classes.
 
     Returns:
-        float32 [T, K]; NaN where a cell is empty.
+        float32 [T, K]; NaN where a frame was not decoded.
 
     Raises:
         AnnotationError: Every problem of the file: it cannot be read, columns are missing or unknown, frames are
-            missing, a cell is not a probability.
+            missing, a cell is not a probability, or is empty although the frame was decoded.
     """
     problems: list[Problem] = []
     header, rows = _open(path, problems)
@@ -95,13 +95,19 @@ def read_probabilities(path: Path, label_space: LabelSpace) -> np.ndarray:
     values = []
     for line, row in rows:
         cells = row[FIRST_CLASS:]
-        of_frame = [_probability(cells[column]) for column in columns]
+        is_decoded = _is_decoded(row)
+        of_frame = [None if is_decoded and not cells[column] else _probability(cells[column]) for column in columns]
         for column, value in zip(columns, of_frame, strict=True):
             if value is None:
                 faults.add(line, header.names[column], cells[column])
         values.append([np.nan if value is None else value for value in of_frame])
     raise_problems(problems + faults.problems())
     return np.array(values, dtype=np.float32).reshape(-1, label_space.num_classes)
+
+
+def _is_decoded(row: Sequence[str]) -> bool:
+    """Return whether a row has labels or a probability."""
+    return any(row[FIRST_CLASS - 1 :])
 
 
 def _probability(text: str) -> float | None:

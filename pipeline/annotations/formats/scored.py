@@ -7,7 +7,7 @@ the video are unknown.
 Shapes: T frames, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ import numpy as np
 from pipeline.annotations.formats.parsing import NamedFrames, class_indices, iterate_rows, parse_rows, raise_problems
 from pipeline.annotations.formats.segment_rows import beyond_the_end, parse_span
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import SCORED_HEADER
-from pipeline.annotations.problems import Problem
-from pipeline.files import canonical
+from pipeline.annotations.layouts import SCORED, SCORED_HEADER
+from pipeline.annotations.problems import Problem, did_you_mean
+from pipeline.files import canonical, folders_of, is_elsewhere
 
 
 class ScoredRange(NamedTuple):
@@ -35,6 +35,48 @@ class ScoredRange(NamedTuple):
     start: int
     stop: int
     class_index: int | None
+
+
+class Scored(NamedTuple):
+    """What people looked at, of all videos of a folder of label files.
+
+    Attributes:
+        path: The scored.csv.
+        ranges: The ranges of each video, see `read_scored`.
+    """
+
+    path: Path
+    ranges: dict[str, list[ScoredRange]]
+
+    @classmethod
+    def of(cls, place: Path, label_space: LabelSpace, *, follow_links: bool) -> "Scored":
+        """Read the scored.csv in a folder of label files or beside it; without one, people looked at everything.
+
+        Raises:
+            AnnotationError: Every problem of the file.
+        """
+        for path in (folder / SCORED for folder in folders_of(place)):
+            if path.is_file() and (follow_links or not is_elsewhere(path)):
+                return cls(path, read_scored(path, label_space))
+        return cls(place / SCORED, {})
+
+    def keep(self, stem: str, labels: np.ndarray, label_space: LabelSpace) -> np.ndarray:
+        """Take away the labels of the video `stem` that nobody looked at, see `keep_scored`."""
+        return keep_scored(self.path, labels, self.ranges.get(canonical(stem), []), label_space)
+
+    def last_frame(self, stem: str) -> int:
+        """Return the frame after the last one that people looked at in a video; 0 where the file does not name it."""
+        return max((found.stop for found in self.ranges.get(canonical(stem), [])), default=0)
+
+    def find_unknown(self, stems: Collection[str]) -> list[Problem]:
+        """Describe the videos that the file names and that are not among `stems`, in `canonical` form."""
+        problems = []
+        for name, (first, *_) in self.ranges.items():
+            if name not in stems:
+                stem = canonical(Path(name).stem)
+                guess = f": did you mean {stem!r}?" if stem in stems else did_you_mean(name, sorted(stems))
+                problems.append(Problem(self.path, first.line, f"{name!r} is not the stem of a label file{guess}"))
+        return problems
 
 
 def read_scored(path: Path, label_space: LabelSpace) -> dict[str, list[ScoredRange]]:
