@@ -23,6 +23,10 @@ SCORED_HEADER = ("stem", "start", "stop", "class")  # the last column may be mis
 VIDEO_LABELS_HEADER = ("stem", "class")
 PREDICTED_FRAMES_HEADER = ("frame", "time_seconds", "label", "probability")
 OVERLAPPING_FRAMES_START = RESERVED_NAMES  # a column for each class follows
+PROBABILITY_DECIMALS = 4
+# Where classes overlap, their ranking is scored from the files (average precision), so that probabilities near 0 and 1
+# should not become ties.
+OVERLAPPING_PROBABILITY_DECIMALS = 6
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
 
 
