@@ -243,8 +243,9 @@ class LabellerSettings(Section):
     """The number of frames over which a change of the features is taken."""
     min_segment_frames: SegmentFrames | Literal["auto"] = 1
     """Predicted segments that are shorter are merged into a neighbour. 1 merges none. auto takes the length with the
-    best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment. Training
-    writes the number that it found into the checkpoint."""
+    best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment; where
+    classes overlap, each class by itself, and also where it has too few bouts there. Training writes what it found into
+    the checkpoint."""
     normalize: Literal["frame", "video"] = "frame"
     """How features are brought to one scale. frame: each frame by itself. video: each feature over its video, which
     takes out what all frames of a video share. With video, train on whole videos (`training.window_frames` null)."""

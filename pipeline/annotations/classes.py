@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.annotations.formats.parsing import parse_rows, raise_problems
-from pipeline.annotations.label_space import SEPARATOR, LabelSpace
+from pipeline.annotations.label_space import SEPARATOR, LabelSpace, find_column_clash, find_control_character
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines
 from pipeline.files import canonical, is_dangling
 
@@ -45,7 +45,8 @@ class ClassList:
             background: See `LabelSpace`.
 
         Raises:
-            AnnotationError: A class that may overlap another one has a name with the SEPARATOR in it.
+            AnnotationError: A class that may overlap another one has a name with the SEPARATOR in it, or that of
+                another column of .frames.csv.
             InputError: The background is not a class.
         """
         groups = self.names if independent else self.groups
@@ -53,8 +54,11 @@ class ClassList:
             groups = None
         if groups is not None:
             joined = f"has a {SEPARATOR!r}, which joins the names of classes that overlap: rename it"
-            named = zip(self.names, self.lines, strict=True)
-            raise_problems([Problem(self.path, line, f"class {n!r} {joined}") for n, line in named if SEPARATOR in n])
+            faults = [joined if SEPARATOR in name else find_column_clash(name) for name in self.names]
+            found = zip(self.names, self.lines, faults, strict=True)
+            raise_problems(
+                [Problem(self.path, line, f"class {name!r} {fault}") for name, line, fault in found if fault]
+            )
         return LabelSpace(self.names, background, groups)
 
 
@@ -77,7 +81,7 @@ def read_class_list(path: Path) -> ClassList:
 
     Raises:
         AnnotationError: Every problem of the file: it cannot be read or has no class, a name or a group is empty, a
-            name is given twice, the header of the classes.csv is wrong.
+            name has a control character or is given twice, the header of the classes.csv is wrong.
     """
     path = Path(path)
     return _read_groups(path) if path.suffix == ".csv" else _read_names(path)
@@ -93,6 +97,8 @@ def _read_names(path: Path) -> ClassList:
         if not name:
             message = "is an empty line: a line number is a class index, so no line may be left out; delete the line"
             problems.append(Problem(path, line, message))
+        elif fault := find_control_character(name):
+            problems.append(Problem(path, line, f"class {name!r} {fault}"))
         elif (other := first_lines.setdefault(canonical(name), line)) != line:
             problems.append(Problem(path, line, f"class {name!r} is already on line {other}"))
     raise_problems(problems)
@@ -108,6 +114,8 @@ def _read_groups(path: Path) -> ClassList:
     for line, (name, group) in rows:
         if not name:
             problems.append(Problem(path, line, f"names no class: expected one of the group {group!r}"))
+        elif fault := find_control_character(name):
+            problems.append(Problem(path, line, f"class {name!r} {fault}"))
         elif not group:
             message = f"class {name!r} has no group: one that may overlap all others needs a group of its own"
             problems.append(Problem(path, line, message))

@@ -25,7 +25,15 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import FRAMES, SEGMENTS, check_predicted, names_of_frame, timed_segments
+from pipeline.annotations.layouts import (
+    FRAMES,
+    OVERLAPPING_PROBABILITY_DECIMALS,
+    PROBABILITY_DECIMALS,
+    SEGMENTS,
+    check_predicted,
+    names_of_frame,
+    timed_segments,
+)
 from pipeline.annotations.write import write_frames, write_segments
 from pipeline.files import replacing
 from pipeline.text.subtitles import Cue, write_srt, write_webvtt
@@ -199,7 +207,7 @@ def _rows(predicted: Predicted) -> Iterator[tuple[object, ...]]:
 
 def _exclusive_cells(label: int, probability: float, label_space: LabelSpace) -> tuple[str | None, float | None]:
     name = label_space.name(label)
-    return name, None if name is None else round(float(probability), 4)
+    return name, None if name is None else round(float(probability), PROBABILITY_DECIMALS)
 
 
 def _overlapping_cells(
@@ -208,7 +216,7 @@ def _overlapping_cells(
     names = names_of_frame(label, label_space)
     if names is None:
         return None, None
-    rounded = (round(probability, 4) for probability in probabilities.tolist())
+    rounded = (round(probability, OVERLAPPING_PROBABILITY_DECIMALS) for probability in probabilities.tolist())
     return list(names), dict(zip(label_space.classes, rounded, strict=True))
 
 

@@ -14,6 +14,7 @@ A label space is one of two kinds, and labels have one of two forms:
 Shapes: T frames, K classes.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 IGNORE_INDEX = -100  # the label of an unlabelled frame: torch's cross-entropy ignores it
 PRESENT, ABSENT = 1, 0  # the other labels of a class, where classes overlap
 SEPARATOR = ";"  # joins the names of the classes of one frame, where classes overlap
+# Where classes overlap, these columns of .frames.csv stand before those of the classes, which have their names.
+RESERVED_NAMES = ("frame", "time_seconds", "labels")
 Labels = TypeVar("Labels", np.ndarray, "torch.Tensor")
 
 
@@ -47,6 +50,29 @@ class Clash(NamedTuple):
     members: tuple[int, ...]
 
 
+def find_control_character(name: str) -> str | None:
+    r"""Describe what is wrong with the name of a class that is not one line of plain text; None where nothing is.
+
+    >>> find_control_character("wild\tboar")
+    "has the control character '\\t': a name is one line of plain text"
+    """
+    found = [character for character in name if unicodedata.category(character) in ("Cc", "Zl", "Zp")]
+    return f"has the control character {found[0]!r}: a name is one line of plain text" if found else None
+
+
+def find_column_clash(name: str) -> str | None:
+    """Describe why a class that may overlap others cannot have this name, as a column has it; None where it can.
+
+    >>> find_column_clash("labels")
+    'has the name of another column of .frames.csv, where each class has one: rename it'
+    """
+    if not name:
+        return "has no name, but a column of .frames.csv needs one: name it"
+    if name in RESERVED_NAMES:
+        return "has the name of another column of .frames.csv, where each class has one: rename it"
+    return None
+
+
 @dataclass(frozen=True)
 class LabelSpace:
     """The classes of a data set or a model.
@@ -57,8 +83,8 @@ class LabelSpace:
         groups: The name of the group of each class, where classes overlap; None where they are exclusive.
 
     Raises:
-        InputError: A class is listed twice, or `background` is not one of them; or classes overlap, and a name contains
-            the SEPARATOR.
+        InputError: A class is listed twice, or `background` is not one of them, or a name is not one line; or classes
+            overlap, and a name contains the SEPARATOR, is empty or is one of the RESERVED_NAMES.
         ValueError: There is not one group for each class.
 
     Example:
@@ -88,6 +114,10 @@ class LabelSpace:
         if self.background is not None and self.index(self.background) is None:
             guess = did_you_mean(self.background, self.classes)
             raise InputError(f"the background class {shorten(self.background)!r} is not a class{guess}")
+        for name in self.classes:
+            fault = find_control_character(name) or (None if self.is_exclusive else find_column_clash(name))
+            if fault:
+                raise InputError(f"class {shorten(name)!r} {fault}")
         joined = [name for name in self.classes if SEPARATOR in name]
         if self.groups is not None and joined:
             raise InputError(

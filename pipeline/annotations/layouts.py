@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import RESERVED_NAMES, LabelSpace
 from pipeline.annotations.segments import Segment, segments_from_frames
 
 FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # follow a stem; `framescribe label` writes them
@@ -22,7 +22,11 @@ SEGMENTS_HEADER = ("start", "stop", "class")
 SCORED_HEADER = ("stem", "start", "stop", "class")  # the last column may be missing
 VIDEO_LABELS_HEADER = ("stem", "class")
 PREDICTED_FRAMES_HEADER = ("frame", "time_seconds", "label", "probability")
-OVERLAPPING_FRAMES_START = ("frame", "time_seconds", "labels")  # a column for each class follows
+OVERLAPPING_FRAMES_START = RESERVED_NAMES  # a column for each class follows
+PROBABILITY_DECIMALS = 4
+# Where classes overlap, their ranking is scored from the files (average precision), so that probabilities near 0 and 1
+# should not become ties.
+OVERLAPPING_PROBABILITY_DECIMALS = 6
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
 
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.annotations.layouts import (
+    OVERLAPPING_PROBABILITY_DECIMALS,
     PREDICTED_SEGMENTS_HEADER,
+    PROBABILITY_DECIMALS,
     check_predicted,
     mean_probability,
     names_of_frame,
@@ -64,9 +66,13 @@ def frame_row(
         names = names_of_frame(label, label_space)
         if names is None:
             return *place, "", *[""] * len(label)
-        return *place, SEPARATOR.join(names), *(f"{p:.4f}" for p in np.asarray(probability))
+        return (
+            *place,
+            SEPARATOR.join(names),
+            *(f"{p:.{OVERLAPPING_PROBABILITY_DECIMALS}f}" for p in np.asarray(probability)),
+        )
     name = label_space.name(int(label))
-    return *place, name or "", f"{probability:.4f}" if name else ""
+    return *place, name or "", f"{probability:.{PROBABILITY_DECIMALS}f}" if name else ""
 
 
 def write_segments(
@@ -100,7 +106,7 @@ def write_segments(
             segment.stop,
             *map(seconds_cell, times),
             label_space.classes[segment.class_index],
-            f"{mean_probability(segment, probabilities):.4f}",
+            f"{mean_probability(segment, probabilities):.{PROBABILITY_DECIMALS}f}",
         )
         for segment, times in timed_segments(labels, pts_seconds, frame_duration_seconds)
     )

@@ -1,33 +1,64 @@
 """What is tuned on the validation split, written into the checkpoint and into the run."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.labeller import Decision, set_decisions, set_tuned
 from pipeline.config import Params
 from pipeline.tracking import store
-from pipeline.training.class_tuning import MIN_BOUTS, ClassSplit
+from pipeline.training.class_tuning import MIN_BOUTS, ClassSplit, shortest_bouts
 from pipeline.training.tuning import Split, watched_scores
 
 
-def tune_checkpoint(out: Path, split: Split, params: Params, *, shortest: bool, run_id: str) -> None:
+def tune_checkpoint(
+    out: Path,
+    split: Split,
+    params: Params,
+    *,
+    training_labels: Mapping[str, np.ndarray],
+    shortest: bool,
+    run_id: str,
+) -> None:
     """Tune the steps from probabilities to labels, and write what is found into the checkpoint and the open run.
 
     Args:
         out: The checkpoint.
         split: The validation split, with the probabilities of that checkpoint.
         params: The settings, whose labeller.min_segment_frames is a number.
+        training_labels: The labels of the training videos by their stems.
         shortest: Whether to tune the shortest segment too.
         run_id: The run.
     """
     if split.label_space.is_exclusive:
         found = _tune_exclusive(out, split, shortest=shortest)
     else:
-        found = _tune_classes(out, ClassSplit(*split), params, shortest=shortest)
+        num_classes, set_length = split.label_space.num_classes, params.labeller.min_segment_frames
+        assert set_length != "auto"
+        lengths = (
+            shortest_bouts(training_labels.values(), split.label_space) if shortest else [set_length] * num_classes
+        )
+        found = _tune_classes(out, ClassSplit(*split), params, min_segment_frames=lengths, shortest=shortest)
     store.log_scores_once(run_id, {f"tuning/{name}": value for name, value in found.items()})
+
+
+def set_shortest_bouts(out: Path, training_labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> None:
+    """Write the shortest bout of each class into the checkpoint where there is no validation split to tune it on.
+
+    Exclusive classes keep the one of the settings, which all of them share.
+
+    Args:
+        out: The checkpoint.
+        training_labels: The labels of the training videos by their stems.
+        label_space: The classes.
+    """
+    if not label_space.is_exclusive:
+        lengths = shortest_bouts(training_labels.values(), label_space)
+        named = zip(label_space.classes, lengths, strict=True)
+        set_decisions(out, {name: Decision(min_segment_frames=frames) for name, frames in named})
 
 
 def _tune_exclusive(out: Path, split: Split, *, shortest: bool) -> dict[str, float]:
@@ -41,11 +72,12 @@ def _tune_exclusive(out: Path, split: Split, *, shortest: bool) -> dict[str, flo
     return found
 
 
-def _tune_classes(out: Path, split: ClassSplit, params: Params, *, shortest: bool) -> dict[str, float]:
+def _tune_classes(
+    out: Path, split: ClassSplit, params: Params, *, min_segment_frames: Sequence[int], shortest: bool
+) -> dict[str, float]:
     """Fit the values of each class; return them, with the scores before (at 0.5, nothing merged) and after."""
-    default = params.labeller.min_segment_frames
-    assert default != "auto"
-    tuned = split.tune(min_segment_frames=default, shortest=shortest, threshold_score=params.training.threshold_score)
+    score = params.training.threshold_score
+    tuned = split.tune(min_segment_frames=min_segment_frames, shortest=shortest, threshold_score=score)
     names = split.label_space.classes
     decisions = {
         name: Decision(threshold=threshold, min_segment_frames=frames, temperature=temperature)
@@ -55,7 +87,7 @@ def _tune_classes(out: Path, split: ClassSplit, params: Params, *, shortest: boo
     if untuned := split.untuned():
         print(
             f"warning: fewer than {MIN_BOUTS} bouts in the validation split, so that threshold and shortest bout"
-            f" keep their defaults: {', '.join(untuned)}",
+            f" keep their defaults: {', '.join(_describe(name, decisions[name]) for name in untuned)}",
             file=sys.stderr,
         )
         store.log_found({"tuning.untuned": ", ".join(untuned)})
@@ -64,6 +96,12 @@ def _tune_classes(out: Path, split: ClassSplit, params: Params, *, shortest: boo
     }
     before, after = (_class_scores(split, predicted) for predicted in (split.plain(), split.decide(tuned)))
     return found | _before_and_after(before, after)
+
+
+def _describe(name: str, decision: Decision) -> str:
+    frames = decision.min_segment_frames
+    plural = "" if frames == 1 else "s"
+    return f"{name} (threshold {decision.threshold:g}, shortest bout {frames} frame{plural})"
 
 
 def _class_scores(split: ClassSplit, predicted: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -6,12 +6,13 @@
 - The shortest bout, and gap, of a class is the one with the best F1@50 of its segments.
 
 A class of fewer than MIN_BOUTS bouts says too little: it keeps the defaults, and the temperature of all groups together
-where its group has too few bouts too.
+where its group has too few bouts too. The default of its shortest bout comes from its own training bouts, as that of
+all classes would erase a rare class of short bouts.
 
 Shapes: N frames, K classes, n classes in a group.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from pipeline.metrics.segments import count_matches, f1_score, scored_segments, 
 from pipeline.postprocessing.decisions import DEFAULT_THRESHOLD, decide, decide_group, plain_labels, reached_thresholds
 from pipeline.postprocessing.groups import group_labels, group_probabilities
 from pipeline.postprocessing.temperature import fit_common_temperature, tempered_groups
+from pipeline.training.tuning import MIN_SEGMENT_SHARE
 
 MIN_BOUTS = 3
 MAX_LENGTHS = 16  # candidates for the shortest bout
@@ -54,10 +56,7 @@ class ClassSplit(NamedTuple):
 
     def num_bouts(self) -> list[int]:
         """Count the true bouts of each class. Frames in which it is unknown are cut out, as in its scores."""
-        return [
-            sum(len(segments_from_frames(column[self.label_space.is_labelled(column)][:, None])) for column in columns)
-            for columns in zip(*(labels.T for labels in self.truth.values()), strict=True)
-        ]
+        return [len(lengths) for lengths in bout_lengths(self.truth.values(), self.label_space)]
 
     def untuned(self) -> tuple[str, ...]:
         """Return the names of the classes that have too few bouts."""
@@ -65,18 +64,18 @@ class ClassSplit(NamedTuple):
             name for name, num in zip(self.label_space.classes, self.num_bouts(), strict=True) if num < MIN_BOUTS
         )
 
-    def tune(self, *, min_segment_frames: int, shortest: bool, threshold_score: ThresholdScore) -> Decisions:
+    def tune(self, *, min_segment_frames: Sequence[int], shortest: bool, threshold_score: ThresholdScore) -> Decisions:
         """Find the values of all classes.
 
         Args:
-            min_segment_frames: The shortest bout where it is not tuned.
+            min_segment_frames: The shortest bout of each class where it is not tuned.
             shortest: Whether to tune the shortest bouts.
             threshold_score: The score by which thresholds are chosen.
         """
         num_classes, num_bouts = self.label_space.num_classes, self.num_bouts()
         temperatures = self._temperatures(num_bouts)
         tempered = self._replace(probabilities=self._tempered(temperatures))
-        found = Decisions([DEFAULT_THRESHOLD] * num_classes, [min_segment_frames] * num_classes, temperatures)
+        found = Decisions([DEFAULT_THRESHOLD] * num_classes, list(min_segment_frames), temperatures)
         for members in self.label_space.group_members:
             tuned = [index for index in members if num_bouts[index] >= MIN_BOUTS]
             for index in tuned:
@@ -172,6 +171,40 @@ class ClassSplit(NamedTuple):
             decided = decide_group(self.probabilities[stem][:, members], thresholds, lengths)
             columns.append((labels[:, index], (decided == members.index(index)).astype(np.int8)))
         return segment_f1(columns)
+
+
+def bout_lengths(videos: Iterable[np.ndarray], label_space: LabelSpace) -> list[list[int]]:
+    """Return the lengths of the bouts of each class in frames. Frames in which it is unknown are cut out.
+
+    Args:
+        videos: The labels int8 [T, K] of each video.
+        label_space: The classes, which overlap.
+    """
+    lengths: list[list[int]] = [[] for _ in label_space.classes]
+    for labels in videos:
+        for of_class, column in zip(lengths, labels.T, strict=True):
+            bouts = segments_from_frames(column[label_space.is_labelled(column)][:, None])
+            of_class += [bout.stop - bout.start for bout in bouts]
+    return lengths
+
+
+def shortest_bouts(videos: Iterable[np.ndarray], label_space: LabelSpace) -> list[int]:
+    """Return the shortest bout of each class in frames, where it is not tuned.
+
+    It is MIN_SEGMENT_SHARE of the median of the bouts of the class, and 1 at least, as for a class without a bout.
+
+    Args:
+        videos: The labels int8 [T, K] of each training video.
+        label_space: The classes, which overlap.
+
+    >>> videos = [np.array([[1, 0]] * 10, dtype=np.int8)]
+    >>> shortest_bouts(videos, LabelSpace.independent(("mounts", "ejaculates")))
+    [4, 1]
+    """
+    return [
+        max(1, round(MIN_SEGMENT_SHARE * float(np.median(lengths)))) if lengths else 1
+        for lengths in bout_lengths(videos, label_space)
+    ]
 
 
 def best_f1_threshold(scores: np.ndarray, is_present: np.ndarray) -> float:

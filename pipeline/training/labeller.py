@@ -24,7 +24,7 @@ from pipeline.models.augmentation import Augmentation
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.postprocessing.decisions import plain_labels
 from pipeline.tracking import store
-from pipeline.training.checkpoint_tuning import tune_checkpoint
+from pipeline.training.checkpoint_tuning import set_shortest_bouts, tune_checkpoint
 from pipeline.training.diagnosis import Diagnosis
 from pipeline.training.gradient_report import diagnose
 from pipeline.training.labeller_data import TrainingData, batch_targets, classes_of_videos, labels_of, training_batches
@@ -32,12 +32,11 @@ from pipeline.training.labeller_learner import Learner, ParameterGroups
 from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.objective import balanced_weights, make_objective, summed_cross_entropy
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
-from pipeline.training.tuning import Split, check_monitor, watched_scores
+from pipeline.training.tuning import MIN_SEGMENT_SHARE, Split, check_monitor, watched_scores
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the maximum size of the batch on which gradients are diagnosed
 DRAWN_EPOCHS = 6
-# Shares of the median training segment: `auto` for labeller.min_segment_frames and for labeller.pool_frames.
-MIN_SEGMENT_SHARE, POOL_SHARE = 0.4, 0.2
+POOL_SHARE = 0.2  # of the median training segment: `auto` for labeller.pool_frames
 
 
 def train(params: Params, training_data: TrainingData, out: Path, *, name: str) -> None:
@@ -87,7 +86,16 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             if training_data.manifest.of_split("val"):
                 split = _validation_split(out, labeller, training_data)
-                tune_checkpoint(out, split, params, shortest=shortest_is_tuned, run_id=run_id)
+                tune_checkpoint(
+                    out,
+                    split,
+                    params,
+                    training_labels=labels_of(training_data, "train"),
+                    shortest=shortest_is_tuned,
+                    run_id=run_id,
+                )
+            elif shortest_is_tuned:
+                set_shortest_bouts(out, labels_of(training_data, "train"), training_data.manifest.label_space)
         log_history(progress, out, run_id=run_id)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
@@ -101,7 +109,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
 def _with_lengths_in_frames(params: Params, training_data: TrainingData) -> Params:
     """Replace the `auto` lengths of the labeller by numbers of frames, at least 1.
 
-    That of the shortest segment holds until `tune_checkpoint` has found the best.
+    That of the shortest segment holds until `tune_checkpoint` or `set_shortest_bouts` has found better ones.
     """
     median = median_segment_frames(labels_of(training_data, "train").values())
     settings = params.labeller

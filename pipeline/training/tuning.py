@@ -18,6 +18,7 @@ from pipeline.postprocessing.temperature import fit_temperature
 from pipeline.scores import LABEL_SCORES, LOSS, kind_of_labels, monitored
 
 MAX_CANDIDATES = 16
+MIN_SEGMENT_SHARE = 0.4  # of the median training segment: the shortest segment where it is `auto` and not tuned
 RANKING = "mean_average_precision"  # the score that needs probabilities
 
 

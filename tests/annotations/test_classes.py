@@ -96,6 +96,34 @@ def test_a_name_that_joins_others_is_fine_where_classes_exclude_each_other(tmp_p
         read_label_space(tmp_path, independent=True)
 
 
+@pytest.mark.parametrize("name", ["frame", "time_seconds", "labels"])
+def test_a_class_that_overlaps_has_no_name_of_another_column(tmp_path, name):
+    (tmp_path / "classes.txt").write_text(f"rests\n{name}\n")
+    assert read_label_space(tmp_path).classes == ("rests", name), "a frame has one column for exclusive classes"
+    fault = f"class '{name}' has the name of another column of .frames.csv"
+    with pytest.raises(AnnotationError, match=rf"classes\.txt:2: {fault}"):
+        read_label_space(tmp_path, independent=True)
+    (tmp_path / "classes.txt").unlink()
+    (tmp_path / "classes.csv").write_text(f"class,group\nrests,a\n{name},b\n")
+    with pytest.raises(AnnotationError, match=rf"classes\.csv:3: {fault}"):
+        read_label_space(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "place"),
+    [
+        ("classes.txt", "rests\nwild\tboar\n", "classes.txt:2: class 'wild\\tboar' has the control character '\\t'"),
+        ("classes.csv", "class,group\na,x\nwild\tboar,y\n", "classes.csv:3: class 'wild\\tboar' has the control"),
+        ("classes.csv", 'class,group\n"wild\nboar",y\n', "class 'wild\\nboar' has the control character '\\n': a name"),
+    ],
+)
+def test_a_name_is_one_line_of_plain_text(tmp_path, file, text, place):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(AnnotationError) as caught:
+        read_label_space(tmp_path)
+    assert place in str(caught.value)
+
+
 def test_two_class_lists_are_refused(tmp_path):
     (tmp_path / "classes.csv").write_text("class,group\na,b\n")
     (tmp_path / "classes.txt").write_text("a\n")

@@ -16,7 +16,8 @@ from pipeline.errors import InputError
 
 SPACE = LabelSpace(("rest", "walk", "jump"), "walk")
 MICE = LabelSpace(("a_eats", "a_sleeps", "b_eats", "play"), groups=("a", "a", "b", "both"))
-NAMES = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=8, unique=True).map(tuple)
+ONE_LINE = st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp"))
+NAMES = st.lists(st.text(ONE_LINE, min_size=1, max_size=4), min_size=1, max_size=8, unique=True).map(tuple)
 
 
 def test_docstring_examples():
@@ -93,6 +94,20 @@ def test_groups_that_do_not_fit_the_classes_are_refused():
     with pytest.raises(InputError, match="classes that overlap are joined by ';': got 'eats;drinks', expected a name"):
         LabelSpace.independent(("rears", "eats;drinks"))
     assert LabelSpace(("rears", "eats;drinks")).is_exclusive, "exclusive classes are never joined"
+
+
+@pytest.mark.parametrize("name", ["frame", "time_seconds", "labels", ""])
+def test_overlapping_classes_do_not_have_the_names_of_other_columns(name):
+    with pytest.raises(InputError, match=f"class '{name}' has .* column of .frames.csv"):
+        LabelSpace.independent(("rears", name))
+    assert LabelSpace(("rears", name)).is_exclusive
+
+
+@pytest.mark.parametrize("name", ["wild\tboar", "wild\nboar", "wild\u2028boar", "\x00"])
+@pytest.mark.parametrize("make", [LabelSpace, LabelSpace.independent])
+def test_names_are_one_line(name, make):
+    with pytest.raises(InputError, match=r"has the control character .*: a name is one line of plain text"):
+        make(("rears", name))
 
 
 def test_frames_of_overlapping_classes_have_any_number_of_names():

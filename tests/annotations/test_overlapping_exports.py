@@ -50,10 +50,10 @@ def test_the_tables_are_written_to_the_byte(tmp_path):
     frames, segments = write("csv", tmp_path, PREDICTED)
     assert frames.read_bytes().decode() == (
         'frame,time_seconds,labels,rears,"says ""hi"", waves",frisst Käse\n'
-        "0,0.000000,rears,0.9000,0.2000,0.1000\n"
-        '1,0.250000,"rears;says ""hi"", waves",0.7500,0.8000,0.1000\n'
-        '2,0.500000,"says ""hi"", waves;frisst Käse",0.2500,0.6000,0.5000\n'
-        "3,0.750000,,0.0000,0.0000,0.3333\n"
+        "0,0.000000,rears,0.900000,0.200000,0.100000\n"
+        '1,0.250000,"rears;says ""hi"", waves",0.750000,0.800000,0.100000\n'
+        '2,0.500000,"says ""hi"", waves;frisst Käse",0.250000,0.600000,0.500000\n'
+        "3,0.750000,,0.000000,0.000000,0.333333\n"
         "4,1.000000,,,,\n"
     )
     assert segments.read_bytes().decode() == (
@@ -70,6 +70,20 @@ def test_json_has_lists_and_probabilities_by_name_and_null_where_nothing_was_dec
     assert [row["labels"] for row in rows] == [[*names] for names in SPACE.class_names(LABELS[:4])] + [None]
     assert rows[1]["probabilities"] == {"rears": 0.75, 'says "hi", waves': 0.8, "frisst Käse": 0.1}
     assert rows[4] == {"frame": 4, "time_seconds": 1.0, "labels": None, "probabilities": None, **SOURCE._asdict()}
+
+
+def test_probabilities_near_one_are_told_apart_in_every_file_of_frames(tmp_path):
+    """Rounded to 4 decimals they would be ties, and average precision would be another."""
+    space = LabelSpace.independent(("eats",))
+    probabilities = np.array([[0.99999], [0.99998], [0.00001]], np.float32)
+    near = Predicted(np.array([[1], [1], [0]], np.int8), probabilities, np.arange(3) / 25, 0.04, space)
+    expected = [0.99999, 0.99998, 0.00001]
+    frames, _ = write("csv", tmp_path, near)
+    assert [float(line.split(",")[3]) for line in frames.read_text().splitlines()[1:]] == expected
+    (jsonl,) = write("jsonl", tmp_path, near)
+    rows = [json.loads(line)["probabilities"] for line in jsonl.read_text().splitlines()]
+    (table,) = write("parquet", tmp_path, near)
+    assert rows == parquet.read_table(table)["probabilities"].to_pylist() == [{"eats": value} for value in expected]
 
 
 @settings(max_examples=25, deadline=None)
@@ -124,7 +138,7 @@ def test_a_single_class_has_both_tables(tmp_path):
     columns = {"probabilities": probabilities, "pts_seconds": np.full(2, np.nan), "label_space": space}
     write_frames(tmp_path / "frames.csv", labels, **columns)
     write_segments(tmp_path / "segments.csv", labels, **columns, frame_duration_seconds=np.nan)
-    assert (tmp_path / "frames.csv").read_text() == "frame,time_seconds,labels,eats\n0,,eats,0.9000\n1,,,0.2000\n"
+    assert (tmp_path / "frames.csv").read_text() == "frame,time_seconds,labels,eats\n0,,eats,0.900000\n1,,,0.200000\n"
     assert (tmp_path / "segments.csv").read_text().splitlines()[1:] == ["0,1,,,eats,0.9000"]
 
 

@@ -300,7 +300,7 @@ def predicted(labels, probabilities, classes=CLASSES):
     header = ",".join(predicted_frames_header(LabelSpace.independent(classes)))
     lines = [header]
     for frame, (names, row) in enumerate(zip(SPACE.class_names(labels), probabilities, strict=True)):
-        cells = [f"{row[CLASSES.index(name)]:.4f}".replace("nan", "") for name in classes]
+        cells = [f"{row[CLASSES.index(name)]:.6f}".replace("nan", "") for name in classes]
         lines.append(f"{frame},{frame / 25:.6f},{';'.join(names)},{','.join(cells)}")
     return "\n".join(lines) + "\n"
 

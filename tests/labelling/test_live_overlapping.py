@@ -69,8 +69,8 @@ def test_rows_have_the_columns_of_frames_csv(tmp_path):
             assert len(rows(file.path)) == frame - 1
     assert rows(file.path) == [
         ["frame", "time_seconds", "labels", "eats", "sleeps", "rears"],
-        ["3", "0.120000", "eats;rears", "0.7500", "0.1000", "0.5000"],
-        ["4", "0.160000", "", "0.7500", "0.1000", "0.5000"],
+        ["3", "0.120000", "eats;rears", "0.750000", "0.100000", "0.500000"],
+        ["4", "0.160000", "", "0.750000", "0.100000", "0.500000"],
     ]
 
 

@@ -9,10 +9,10 @@ from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, Labe
 from pipeline.postprocessing.decisions import decide
 from pipeline.postprocessing.groups import group_labels, group_probabilities
 from pipeline.postprocessing.temperature import fit_temperature, tempered_groups
-from pipeline.training.class_tuning import ClassSplit, best_f1_threshold, frame_f1, segment_f1
+from pipeline.training.class_tuning import ClassSplit, best_f1_threshold, frame_f1, segment_f1, shortest_bouts
 
 SPACE = LabelSpace(("eats", "sleeps", "rears", "rare"), groups=("state", "state", "posture", "rare"))
-OPTIONS = {"min_segment_frames": 2, "shortest": True, "threshold_score": "f1"}
+OPTIONS = {"min_segment_frames": [2] * 4, "shortest": True, "threshold_score": "f1"}
 
 
 def made_split(seed: int, *, space: LabelSpace = SPACE) -> ClassSplit:
@@ -53,7 +53,7 @@ def test_no_threshold_has_a_better_f1_of_frames(frames: list[tuple[float, bool]]
 @pytest.mark.parametrize("seed", range(3))
 def test_the_threshold_of_a_class_alone_is_the_best_of_all(seed: int) -> None:
     split = made_split(seed)
-    found = split.tune(min_segment_frames=1, shortest=False, threshold_score="f1")
+    found = split.tune(min_segment_frames=[1] * 4, shortest=False, threshold_score="f1")
     probabilities = tempered_groups(np.concatenate(list(split.probabilities.values())), SPACE, found.temperatures)
     truth, column = np.concatenate(list(split.truth.values())), SPACE.index("rears")
     known = truth[:, column] != IGNORE_INDEX
@@ -69,7 +69,7 @@ def test_the_threshold_of_a_class_alone_is_the_best_of_all(seed: int) -> None:
 def test_no_other_threshold_of_the_class_tuned_last_is_better(threshold_score: str) -> None:
     """The classes of a group are tuned in turn: of the last one, no other value is better with those of the others."""
     split = made_split(4)
-    found = split.tune(min_segment_frames=2, shortest=False, threshold_score=threshold_score)
+    found = split.tune(min_segment_frames=[2] * 4, shortest=False, threshold_score=threshold_score)
     index = SPACE.index("sleeps")
     reached = split.class_scores(split.decide(found))[f"{threshold_score}/sleeps"]
     lengths = [1] * 4 if threshold_score == "f1" else found.min_segment_frames
@@ -118,12 +118,29 @@ def test_a_class_of_few_bouts_keeps_the_defaults_and_the_temperature_of_all() ->
         {stem: of_all[:, 3:] for stem, of_all in split.probabilities.items()},
         LabelSpace.independent(("rare",)),
     )
-    assert alone.tune(**OPTIONS).temperatures != found.temperatures[3:], "that of all groups is another"
+    assert alone.tune(**OPTIONS | {"min_segment_frames": [2]}).temperatures != found.temperatures[3:], (
+        "that of all groups is another"
+    )
 
 
 def test_lengths_that_were_set_are_kept() -> None:
-    found = made_split(8).tune(min_segment_frames=3, shortest=False, threshold_score="f1")
+    found = made_split(8).tune(min_segment_frames=[3] * 4, shortest=False, threshold_score="f1")
     assert found.min_segment_frames == [3] * 4
+
+
+def test_the_shortest_bout_of_an_untuned_class_is_a_share_of_its_own_bouts() -> None:
+    """Unknown frames are cut out: the second class has a bout of 30 frames, not two of 15."""
+    videos = [np.zeros((200, 3), dtype=np.int8), np.zeros((50, 3), dtype=np.int8)]
+    for start, length in ((0, 60), (80, 80), (170, 20)):
+        videos[0][start : start + length, 0] = PRESENT
+    videos[0][10:60, 1] = PRESENT
+    videos[0][25:45, 1] = IGNORE_INDEX
+    videos[1][4:10, 1] = PRESENT
+    space = LabelSpace.independent(("long", "interrupted", "never"))
+    assert shortest_bouts(videos, space) == [24, 7, 1], "0.4 of 60, 0.4 of the median of 30 and 6, none"
+    lengths = [24, 7, 1, 3]
+    found = made_split(7).tune(min_segment_frames=lengths, shortest=True, threshold_score="f1")
+    assert found.min_segment_frames[3] == 3, "the others have enough bouts"
 
 
 def test_unknown_frames_count_for_nothing() -> None:

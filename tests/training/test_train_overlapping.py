@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,11 +148,31 @@ def test_classes_of_few_bouts_are_named_in_one_sentence_and_in_the_run(workspace
         data.labels[source.stem][:, 1] = ABSENT
     trained(workspace, data, training__epochs=2)
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: fewer")]
-    assert warning.endswith(": rears")
+    assert warning.endswith(": rears (threshold 0.5, shortest bout 4 frames)")
     spec = load_checkpoint(Path("model"), device=CPU).spec
     assert (spec.class_decisions[1].threshold, spec.class_decisions[1].min_segment_frames) == (0.5, 4)
     store.connect()
     assert MlflowClient().get_run(spec.lineage.run_id).data.params["tuning.untuned"] == "rears"
+
+
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_an_automatic_shortest_bout_comes_from_the_bouts_of_the_class_itself(workspace, capsys, has_validation):
+    """The bouts of the other class, which are as long as the videos, have no part in it."""
+    data = made_data(PAIR)
+    for source in data.manifest.sources:
+        data.labels[source.stem][:] = [PRESENT, ABSENT]
+        if source.split == "train":
+            data.labels[source.stem][7:12, 1] = PRESENT
+    if not has_validation:
+        manifest = replace(data.manifest, sources=data.manifest.of_split("train"))
+        data = replace(data, manifest=manifest)
+    trained(workspace, data, labeller__min_segment_frames="auto", training__epochs=1)
+    decisions = load_checkpoint(Path("model"), device=CPU).spec.decisions
+    assert decisions["rears"].min_segment_frames == 2
+    untuned = "rears (threshold 0.5, shortest bout 2 frames)"
+    assert (untuned in capsys.readouterr().err) == has_validation
+    if not has_validation:
+        assert decisions["eats"].min_segment_frames == 16
 
 
 def test_an_encoder_learns_from_classes_that_overlap(workspace):

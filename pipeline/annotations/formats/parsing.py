@@ -42,7 +42,8 @@ def iterate_rows(path: Path, problems: list[Problem]) -> Iterator[tuple[int, lis
     Raises:
         AnnotationError: The file cannot be read, or is not UTF-8.
     """
-    reader = csv.reader(read_lines(path), strict=True)
+    # With their ends: a cell in quotes that goes over two lines is not joined to a name that nobody wrote.
+    reader = csv.reader((f"{line}\n" for line in read_lines(path)), strict=True)
     try:
         for row in reader:
             yield reader.line_num, [field.strip() for field in row]
