@@ -37,45 +37,20 @@ class Support(NamedTuple):
     """The amount of a class in one split.
 
     Attributes:
-        frames: The number of frames; for UNLABELLED, of frames without a label.
+        frames: The number of frames; for UNLABELLED, of frames without a label for any class.
         segments: The number of segments; for UNLABELLED, of runs of frames without a label.
         videos: The number of videos with such a frame.
         groups: The number of groups with such a video.
+        scored_frames: Where classes overlap, the number of frames of which it is known whether they have the class; for
+            UNLABELLED, of frames with a label for some class. None where classes are exclusive: one label says it of
+            all classes.
     """
 
     frames: int
     segments: int
     videos: int
     groups: int
-
-    @property
-    def is_everywhere(self) -> bool:
-        """Return False: of exclusive classes, none says anything about frames without it."""
-        return False
-
-
-class OverlappingSupport(NamedTuple):
-    """The amount of a class in one split, where classes overlap.
-
-    Attributes:
-        frames: See `Support`; for UNLABELLED, the number of frames without a label for any class.
-        segments: See `Support`.
-        videos: See `Support`.
-        groups: See `Support`.
-        scored_frames: The number of frames of which it is known whether they have the class; for UNLABELLED, of frames
-            with a label for some class.
-    """
-
-    frames: int
-    segments: int
-    videos: int
-    groups: int
-    scored_frames: int
-
-    @property
-    def is_everywhere(self) -> bool:
-        """Whether each frame of which it is known whether it has the class has it."""
-        return 0 < self.frames == self.scored_frames
+    scored_frames: int | None = None
 
 
 # What a shortage of a class means, and what to do about it
@@ -94,8 +69,7 @@ EVERYWHERE = (
 FEW = "So few are learnt badly, and may never be predicted: label more, or merge them with a class that they are like."
 NOT_SCORED = "They get no score there: choose splits, or another seed, that give it some."
 
-OfClass = Support | OverlappingSupport
-SupportTable = dict[str, dict[str, OfClass]]  # by split, in the order of SPLITS, and by class; UNLABELLED comes last
+SupportTable = dict[str, dict[str, Support]]  # by split, in the order of SPLITS, and by class; UNLABELLED comes last
 
 
 def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace) -> SupportTable:
@@ -118,7 +92,7 @@ def count_support(sources: Iterable[Source], labels: Mapping[str, np.ndarray], l
 
 def _count_exclusive(
     sources: list[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace
-) -> dict[str, OfClass]:
+) -> dict[str, Support]:
     unlabelled = label_space.num_classes  # the column after those of the classes
     num_frames, num_segments, num_videos = np.zeros((3, unlabelled + 1), dtype=np.int64)
     groups: list[set[str]] = [set() for _ in num_frames]
@@ -140,8 +114,8 @@ def _count_exclusive(
 
 def _count_overlapping(
     sources: list[Source], labels: Mapping[str, np.ndarray], label_space: LabelSpace
-) -> dict[str, OfClass]:
-    table: dict[str, OfClass] = {}
+) -> dict[str, Support]:
+    table: dict[str, Support] = {}
     for index, name in enumerate((*label_space.classes, UNLABELLED)):
         runs: list[list[int]] = []  # for each video, the lengths of the runs of frames with the class
         num_scored = 0
@@ -157,18 +131,18 @@ def _count_overlapping(
             num_scored += int(is_known.sum())
         groups = {source.group for source, of_video in zip(sources, runs, strict=True) if of_video}
         num_frames, num_videos = sum(map(sum, runs)), sum(map(bool, runs))
-        table[name] = OverlappingSupport(num_frames, sum(map(len, runs)), num_videos, len(groups), num_scored)
+        table[name] = Support(num_frames, sum(map(len, runs)), num_videos, len(groups), num_scored)
     return table
 
 
-def _total_frames(support: Mapping[str, OfClass]) -> int:
+def _total_frames(support: Mapping[str, Support]) -> int:
     unlabelled = support[UNLABELLED]
-    if isinstance(unlabelled, OverlappingSupport):
-        return unlabelled.frames + unlabelled.scored_frames
-    return sum(of_class.frames for of_class in support.values())
+    if unlabelled.scored_frames is None:
+        return sum(of_class.frames for of_class in support.values())
+    return unlabelled.frames + unlabelled.scored_frames
 
 
-def unlabelled_percent(*splits: Mapping[str, OfClass]) -> float:
+def unlabelled_percent(*splits: Mapping[str, Support]) -> float:
     """Return the percentage of the splits' frames that have no label; 0 where there are no frames."""
     num_frames = sum(map(_total_frames, splits))
     return 100.0 * sum(support[UNLABELLED].frames for support in splits) / max(1, num_frames)
@@ -213,7 +187,11 @@ def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> li
     conditions: list[tuple[Callable[[str], bool], str, str]] = [
         (lambda name: name not in labelled, "in no label", _in_no_label(table)),
         (lambda name: support[name].videos == 0, f"in no {kind}video", NOT_LEARNT),
-        (lambda name: support[name].is_everywhere, f"in all {kind}frames of which they are known", EVERYWHERE),
+        (
+            lambda name: support[name].frames == support[name].scored_frames,
+            f"in all {kind}frames of which they are known",
+            EVERYWHERE,
+        ),
         (lambda name: support[name].videos == 1, f"in one {kind}video only", ONE_PLACE),
         (lambda name: support[name].groups == 1, f"in one {kind}group only", ONE_PLACE),
         (lambda name: support[name].segments < FEW_SEGMENTS, f"in fewer than {FEW_SEGMENTS} {kind}segments", FEW),
@@ -231,8 +209,14 @@ def find_shortages(table: SupportTable, *, reported: Collection[str] = ()) -> li
 
 
 def _in_no_label(table: SupportTable) -> str:
-    overlap = any(isinstance(support[UNLABELLED], OverlappingSupport) for support in table.values())
+    overlap = "scored_frames" in _fields(table)
     return IN_NO_LABEL.replace("classes.txt", "the class list") if overlap else IN_NO_LABEL
+
+
+def _fields(table: SupportTable) -> list[str]:
+    """Return the names of the counts that a class has."""
+    of_class = next(iter(table.values()))[UNLABELLED]
+    return [field for field, count in zip(of_class._fields, of_class, strict=True) if count is not None]
 
 
 def write_support(table: SupportTable, path: Path) -> None:
@@ -252,10 +236,11 @@ def write_support(table: SupportTable, path: Path) -> None:
             warnings.setdefault(name, []).append(shortage.what)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        columns = (f"{split}_{field}" for split, support in table.items() for field in support[UNLABELLED]._fields)
+        fields = _fields(table) if table else []
+        columns = (f"{split}_{field}" for split in table for field in fields)
         writer.writerow(["class", *columns, "too_little"])
         for name in next(iter(table.values()), ()):
-            cells = (count for support in table.values() for count in support[name])
+            cells = (getattr(support[name], field) for support in table.values() for field in fields)
             writer.writerow([name, *cells, "; ".join(warnings.get(name, []))])
 
 
@@ -263,7 +248,7 @@ def format_support(table: SupportTable) -> str:
     """Return the counts as lines of text for a terminal; groups only where their number differs from that of videos."""
     has_groups = any(of_class.groups != of_class.videos for support in table.values() for of_class in support.values())
     first = next(iter(table.values()))
-    fields = [field for field in first[UNLABELLED]._fields if has_groups or field != "groups"]
+    fields = [field for field in _fields(table) if has_groups or field != "groups"]
     width = max(12, *map(len, first))
     titles = [TITLES.get(field, field) for field in fields]
     over_fields = [None] * (len(fields) - 1)
@@ -277,7 +262,7 @@ def format_support(table: SupportTable) -> str:
     return format_table(rows, widths=[width, *[10] * (len(fields) * len(table))], num_headers=2)
 
 
-def _cell(support: Mapping[str, OfClass], name: str, field: str) -> str:
+def _cell(support: Mapping[str, Support], name: str, field: str) -> str:
     count: int = getattr(support[name], field)
     if field != "scored_frames":
         return f"{count:,}"

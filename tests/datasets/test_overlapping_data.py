@@ -18,7 +18,7 @@ from pipeline.datasets.scan import scan_dataset
 from pipeline.datasets.support import (
     CLASS_SUPPORT,
     UNLABELLED,
-    OverlappingSupport,
+    Support,
     count_support,
     find_shortages,
     format_support,
@@ -158,7 +158,7 @@ def test_counts_of_a_class_equal_those_of_counting_one_by_one(videos):
         ]
         groups = {i // 2 for i, column in enumerate(known) if any(column)}
         expected = (sum(map(sum, known)), sum(starts), sum(map(any, known)), len(groups), sum(map(len, known)))
-        assert support[name] == OverlappingSupport(*expected)
+        assert support[name] == Support(*expected)
     num_unlabelled = sum((labels == IGNORE_INDEX).all(axis=1).sum() for labels in videos)
     assert support[UNLABELLED].frames == num_unlabelled
     assert unlabelled_percent(support) == pytest.approx(100 * num_unlabelled / sum(map(len, videos)))

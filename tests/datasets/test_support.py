@@ -144,7 +144,7 @@ def test_the_table_has_the_same_counts_on_disk_and_in_a_terminal(tmp_path):
     assert [row["class"] for row in rows] == [*CLASSES, ""]
     for row in rows:
         for split, support in table.items():
-            cells = (int(row[f"{split}_{field}"]) for field in Support._fields)
+            cells = (int(row[f"{split}_{field}"]) for field in Support._fields[:4])
             assert Support(*cells) == support[row["class"]]
     assert [row["too_little"] for row in rows] == [
         "in training, but in no val video",
