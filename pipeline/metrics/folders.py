@@ -138,7 +138,9 @@ class _Videos:
         """
         predicted = self.reader.read(stem, predicted_file)
         if predicted is not None:
-            predicted = self.reader.lengthen_to_scored(stem, predicted, (true_file, predicted_file), [self.scored])
+            predicted = self.reader.lengthen_to_scored(
+                stem, predicted, (true_file, predicted_file), [(self.scored, stem)]
+            )
         if isinstance(true_file, Path):
             true = self.reader.read(stem, true_file)
         else:
@@ -299,7 +301,9 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
         one, two = reader.read(stem, one_files[stem]), reader.read(stem, two_files[stem])
         if one is None or two is None:
             continue
-        one = reader.lengthen_to_scored(stem, one, (one_files[stem], two_files[stem]), scored)
+        files_of_video = (one_files[stem], two_files[stem])
+        stems_of_files = map(_stem_of, files_of_video)
+        one = reader.lengthen_to_scored(stem, one, files_of_video, list(zip(scored, stems_of_files, strict=True)))
         one, two = reader.same_length(one, one_files[stem], two, two_files[stem])
         if len(one) != len(two):
             message = f"got {len(two)} labels for {len(one)} of {one_files[stem]}"

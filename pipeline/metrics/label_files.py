@@ -203,15 +203,20 @@ class LabelReader:
         return first, second
 
     def lengthen_to_scored(
-        self, stem: str, labels: np.ndarray, sides: Sequence[Path | int | np.ndarray], scored: Sequence[Scored]
+        self,
+        stem: str,
+        labels: np.ndarray,
+        sides: Sequence[Path | int | np.ndarray],
+        scored: Sequence[tuple[Scored, str]],
     ) -> np.ndarray:
         """Lengthen labels up to the last frame that people looked at, where neither side says how long the video is.
 
-        Where people do not say at which frames they looked either, nothing says it, see `without_length`.
+        Where people do not say at which frames they looked either, nothing says it, see `without_length`. Each of
+        `scored` comes with the stem under which it has the video.
         """
         if any(self.has_length(side) for side in sides):
             return labels
-        num_frames = max(of_side.last_frame(stem) for of_side in scored)
+        num_frames = max(of_side.last_frame(listed_as) for of_side, listed_as in scored)
         if not num_frames and not self.label_space.is_exclusive:
             self.without_length.add(stem)
         return self._lengthen(labels, num_frames)
