@@ -14,6 +14,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from pipeline.video.containers.errors import Structure
 from pipeline.video.containers.registry import check_structure
 from pipeline.video.ffmpeg import (
     DURATION_TOLERANCE_SECONDS,
@@ -102,17 +103,17 @@ def probe_video(path: Path) -> VideoIndex:
         VideoError: The file is missing, not a video or damaged, or its packets do not give the time of every frame.
     """
     check_is_file(path)
-    damage, notes = check_structure(path)
-    if damage:
-        raise VideoError(f"{path}: {damage}")
+    structure = check_structure(path)
+    if structure.damage:
+        raise VideoError(f"{path}: {structure.damage}")
     with naming_errors(path):
         with open_file(path) as container:
             first = next(container.decode(video_stream(path, container)), None)
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded; the file has no frames or is damaged")
         with open_file(path) as container:
-            index = _index(path, container, first)
-            return replace(index, notes=(*notes, *index.notes))
+            index = _index(path, container, first, structure)
+            return replace(index, notes=(*structure.notes, *index.notes))
 
 
 def estimate_num_frames(path: Path) -> int:
@@ -127,7 +128,9 @@ def estimate_num_frames(path: Path) -> int:
         return 0
 
 
-def _index(path: Path, container: av.container.InputContainer, first: av.VideoFrame) -> VideoIndex:
+def _index(
+    path: Path, container: av.container.InputContainer, first: av.VideoFrame, structure: Structure
+) -> VideoIndex:
     stream = video_stream(path, container)
     packets = _video_packets(container, stream)
     num_packets, end_seconds = packets.num_packets, packets.end_seconds
@@ -135,6 +138,8 @@ def _index(path: Path, container: av.container.InputContainer, first: av.VideoFr
         raise VideoError(f"{path}: holds a video stream but no frames")
     if packets.num_corrupt:
         raise VideoError(f"{path}: {packets.num_corrupt} of {num_packets} frames are damaged or cut short")
+    if missing := structure.missing(stream.index, num_packets):
+        raise VideoError(f"{path}: {missing}")
     if packets.num_misplaced:
         raise VideoError(
             f"{path}: is damaged, {packets.num_misplaced} of {num_packets + packets.num_misplaced} frames are to be"

@@ -161,14 +161,16 @@ def survey_video(path: Path) -> VideoIndex:
     """
     check_is_file(path)
     seen = _Decoded()
-    damage, notes = check_structure(path)
-    seen.problems += [damage] if damage else []
-    seen.notes += notes
+    structure = check_structure(path)
+    seen.problems += [structure.damage] if structure.damage else []
+    seen.notes += structure.notes
     with naming_errors(path), open_file(path) as container:
         stream = video_stream(path, container)
         for _ in whole_frames(container, stream, seen):
             pass
         seen.finish()
+        missing = structure.missing(stream.index, seen.num_packets)
+        seen.problems += [missing] if missing else []
         if seen.first is None:
             raise VideoError(f"{path}: no frame can be decoded; the file has no frames or is damaged")
         return _index(path, container, stream, seen.first, seen)

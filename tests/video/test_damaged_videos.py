@@ -16,7 +16,8 @@ from import_graph import ROOT
 from made_videos import MakeVideo, decode_fully, moving_scene
 
 from pipeline.video.containers.asf import ASF_DATA
-from pipeline.video.containers.registry import Structure, check_structure
+from pipeline.video.containers.errors import Structure
+from pipeline.video.containers.registry import check_structure
 from pipeline.video.index import MAX_EXCHANGED
 from pipeline.video.open import open_scaled, open_video
 from pipeline.video.preprocess import Preprocess

@@ -14,7 +14,8 @@ from PIL import Image
 
 from pipeline.video.containers.registry import check_structure
 from pipeline.video.readers.pyav import PyAVReader
-from pipeline.video.survey import index_video
+from pipeline.video.survey import index_video, survey_video
+from pipeline.video.types import VideoError
 
 QUICK = {"cpu-used": "8", "deadline": "realtime", "g": "12"}
 H264 = {"options": {"bf": "2", "g": "12"}}
@@ -206,3 +207,17 @@ def test_wrong_sizes_of_what_holds_no_picture_cost_no_frame(name: str, size: str
     notes = check_is_whole(path, whole)
     assert all(re.search("its header says|before its frames, is wrong", note) for note in notes)
     assert bool(notes) == (name == "JUNK" or (name == "AVI " and size.startswith("too")))
+
+
+@pytest.mark.parametrize("num_lost", [1, 2, 100, 250, 615, 900])
+def test_frames_that_a_wrong_length_before_them_hides_are_damage(num_lost: int, make_video: MakeVideo) -> None:
+    path = make_video("clip.avi", num_frames=30, size=(96, 64), codec="mpeg4", options={"g": "12"})
+    content = path.read_bytes()
+    last_before_frames = [place for place, name, _ in chunks(content) if name == b"JUNK"][-1]
+    path.write_bytes(content[: last_before_frames + 8] + content[last_before_frames + 8 + num_lost :])
+    index = survey_video(path)
+    assert bool(index.problems) == (index.properties.num_frames < 30)
+    if num_lost == 615:
+        assert index.problems == ("is damaged, 29 of 30 frames can be found",)
+        with pytest.raises(VideoError, match="is damaged, 29 of 30 frames can be found"):
+            index_video(path)

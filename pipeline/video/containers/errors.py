@@ -1,14 +1,37 @@
-"""What the checks of containers share: their error, constants, and the check of what lies behind a complete file.
+"""What the checks of containers share: their result, their error, and the check of what lies behind a complete file.
 
 Programs append bytes to whole files: pictures, archives, text, or zeros up to a full block. They are noted. Bytes that
 are no part of the format are damage, however, where the file is not complete before them, or where frames follow.
 """
 
 import re
-from typing import BinaryIO
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import BinaryIO, NamedTuple
 
 CHUNK_BYTES = 1 << 20
 UNKNOWN = -1
+
+
+class Structure(NamedTuple):
+    """What a check of the structure of a file found, in words that continue a sentence beginning with the file's name.
+
+    Attributes:
+        damage: What is wrong, so that frames may be missing or wrong; None where nothing is.
+        notes: What does not fit together, but concerns no frame.
+        num_frames: The number of frames of each stream, by its index, where FFmpeg may find fewer; empty elsewhere.
+    """
+
+    damage: str | None
+    notes: tuple[str, ...] = ()
+    num_frames: Mapping[int, int] = MappingProxyType({})
+
+    def missing(self, stream_index: int, num_packets: int) -> str | None:
+        """Return what is wrong where FFmpeg finds fewer packets of a stream than it has frames; None elsewhere."""
+        num_frames = self.num_frames.get(stream_index, 0)
+        if num_packets >= num_frames:
+            return None
+        return f"is damaged, {num_packets} of {num_frames} frames can be found"
 
 
 class BrokenStructure(Exception):

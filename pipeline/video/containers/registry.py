@@ -4,11 +4,11 @@ import struct
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from pipeline.video.containers.asf import ASF_HEADER, check_asf
 from pipeline.video.containers.dv import DV_MAGIC, check_dv
-from pipeline.video.containers.errors import BrokenStructure
+from pipeline.video.containers.errors import BrokenStructure, Structure
 from pipeline.video.containers.flv import FLV_MAGIC, check_flv
 from pipeline.video.containers.gif import check_gif
 from pipeline.video.containers.h264 import check_h264, is_h264
@@ -19,20 +19,7 @@ from pipeline.video.containers.ogg import OGG_MAGIC, check_ogg
 from pipeline.video.containers.riff import check_riff
 from pipeline.video.containers.transport_stream import TS_PACKET, TS_SYNC, TS_TIMED_PACKET, check_transport_stream
 
-
-class Structure(NamedTuple):
-    """What a check of the structure of a file found, in words that continue a sentence beginning with the file's name.
-
-    Attributes:
-        damage: What is wrong, so that frames may be missing or wrong; None where nothing is.
-        notes: What does not fit together, but concerns no frame.
-    """
-
-    damage: str | None
-    notes: tuple[str, ...] = ()
-
-
-Check = Callable[[BinaryIO, int], Iterable[str] | None]
+Check = Callable[[BinaryIO, int], Structure | Iterable[str] | None]
 
 
 def check_structure(path: Path) -> Structure:
@@ -44,12 +31,12 @@ def check_structure(path: Path) -> Structure:
         check = _check_of(file.read(3 * TS_PACKET))
         file.seek(0)
         try:
-            notes = check(file, size) if check is not None else None
+            found = check(file, size) if check is not None else None
         except BrokenStructure as damage:
             return Structure(str(damage))
         except (struct.error, IndexError, ValueError):
             return Structure("is damaged: one of its blocks ends in the middle")
-    return Structure(None, tuple(notes or ()))
+    return found if isinstance(found, Structure) else Structure(None, tuple(found or ()))
 
 
 def _check_of(head: bytes) -> Check | None:
