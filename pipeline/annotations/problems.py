@@ -117,7 +117,7 @@ def read_lines(path: Path) -> list[str]:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, is larger than any such
             file, or is not UTF-8.
     """
-    content = _read_bytes(Path(path))
+    content = read_content(Path(path))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -131,7 +131,13 @@ def read_lines(path: Path) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines  # a line end closes a line and does not open another
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """Read the content of a file of text, within a bound.
+
+    Raises:
+        AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, or is larger than any such
+            file.
+    """
     if absence := describe_absence(path):
         raise AnnotationError([Problem(path, None, absence)])
     try:
