@@ -1,4 +1,4 @@
-"""The command line: `framescribe label | review | caption | check | evaluate | compare`.
+"""The command line: `framescribe label | review | caption | import | check | evaluate | compare | export`.
 
 Each command has its own module, which parses its arguments and makes one call. Nothing heavy is imported before a
 command runs, so that --help answers immediately.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from pipeline.cli import caption, check, compare, evaluate, label, review
+from pipeline.cli import caption, check, compare, evaluate, export_labels, import_labels, label, review
 from pipeline.cli.console import EXIT_REFUSED, EXIT_SIGNAL
 
 
@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     label.add(commands)
     review.add(commands)
     caption.add(commands)
+    import_labels.add(commands)
     check.add(commands)
     evaluate.add(commands)
     compare.add(commands)
+    export_labels.add(commands)
     return parser

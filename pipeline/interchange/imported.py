@@ -1,0 +1,108 @@
+"""What an import gives: the labels of videos, their classes, and what does not become a label."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.annotations.foreign.document import Loss
+from pipeline.annotations.foreign.placing import Choices, PlacedSegment
+from pipeline.annotations.label_space import LabelSpace
+
+MAX_KINDS = 20  # lines about what is lost
+MAX_EXAMPLE = 300  # characters of an example
+
+
+class ScoredFrames(NamedTuple):
+    """The frames [start, stop) at which people looked, for one class, or for all (None)."""
+
+    start: int
+    stop: int
+    name: str | None
+
+
+@dataclass
+class ImportedVideo:
+    """The labels of a video.
+
+    Attributes:
+        path: The video.
+        stem: Its name in the data set.
+        num_frames: T.
+        segments: The segments, sorted; none of one class overlaps another.
+        scored: At which frames people looked; None for all.
+        split: "train", "val" or "test"; None where the file does not say.
+        source: The file, and the recording in it.
+    """
+
+    path: Path
+    stem: str
+    num_frames: int
+    segments: list[PlacedSegment]
+    scored: list[ScoredFrames] | None
+    split: str | None
+    source: tuple[Path, str]
+
+
+class FoundLoss(NamedTuple):
+    """A loss, and the file and the recording in which it is."""
+
+    path: Path
+    recording: str
+    loss: Loss
+
+    @property
+    def place(self) -> str:
+        """Where it is, such as "day1.boris, observation 3, event 7"."""
+        return ", ".join(part for part in (self.path.name, self.recording, self.loss.place) if part)
+
+
+def describe_losses(losses: Sequence[FoundLoss]) -> list[str]:
+    """Describe losses, in a line for each kind, the commonest first."""
+    counts = Counter(found.loss.kind for found in losses)
+    first: dict[str, FoundLoss] = {}
+    for found in losses:
+        first.setdefault(found.loss.kind, found)
+    lines = []
+    for kind, count in counts.most_common(MAX_KINDS):
+        what = first[kind].loss.what
+        lines.append(f"{count:,} {kind}; the first: {first[kind].place}{': ' if what else ''}{what[:MAX_EXAMPLE]}")
+    if len(counts) > MAX_KINDS:
+        lines.append(f"{len(counts) - MAX_KINDS} more kinds of losses")
+    return lines
+
+
+@dataclass
+class Imported:
+    """The labels of files of other programs.
+
+    Attributes:
+        videos: The videos by stem.
+        label_space: The classes.
+        losses: Everything that does not become a label, or not as it was.
+        notes: What a user should know, in whole sentences.
+    """
+
+    videos: dict[str, ImportedVideo] = field(default_factory=dict)
+    label_space: LabelSpace = field(default_factory=lambda: LabelSpace(()))
+    losses: list[FoundLoss] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the caller decides.
+
+    Attributes:
+        choices: What becomes of subjects, modifiers, point events and names.
+        recordings: The names of the recordings that are taken; empty for all.
+        independent: Whether any classes may overlap, also where none does.
+        background: The class of the frames that are in no event, where classes exclude each other; None leaves them
+            unlabelled.
+    """
+
+    choices: Choices = field(default_factory=Choices)
+    recordings: tuple[str, ...] = ()
+    independent: bool = False
+    background: str | None = None
