@@ -1,17 +1,15 @@
 """`framescribe import`: make a data set from annotation files of other programs."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.console import Commands, add_command
+from pipeline.cli.console import Commands, add_command, print_losses
 
 if TYPE_CHECKING:
     from pipeline.interchange.imported import Imported, ImportOptions
 
-MAX_NOTES = 20  # lines
 
 TEXT = """
 Make a data set from annotation files of other programs: BORIS, ELAN, Label Studio and others. Times belong to
@@ -107,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     imported = read_files(options.format, options.files, options.videos, options)
     num_copied = write_dataset(options.out, imported)
     print_losses(imported)
-    print(f"{options.out}: {describe(imported)}")
+    print(f"{options.out}: {imported.describe()}")
     if num_copied:
         print(f"the videos are on another disk: {num_copied / 1e9:.1f} GB were copied")
     if imported.losses:
@@ -163,31 +161,6 @@ def import_options(options: argparse.Namespace) -> "ImportOptions":
         class_map=read_class_map(options.classes) if options.classes else None,
     )
     return ImportOptions(choices, tuple(options.recording), options.independent, options.background)
-
-
-def print_losses(imported: "Imported") -> None:
-    """Print the notes, and how often each kind of loss occurs, to stderr."""
-    from pipeline.interchange.imported import describe_losses
-
-    for note in imported.notes[:MAX_NOTES]:
-        print(f"note: {note}", file=sys.stderr)
-    if len(imported.notes) > MAX_NOTES:
-        print(f"note: {len(imported.notes) - MAX_NOTES} more notes", file=sys.stderr)
-    for line in describe_losses(imported.losses):
-        print(line, file=sys.stderr)
-
-
-def describe(imported: "Imported") -> str:
-    """Describe in a line what was imported."""
-    from pipeline.text.wording import counted
-
-    num_segments = sum(len(video.segments) for video in imported.videos.values())
-    space = imported.label_space
-    how = "exclude each other" if space.is_exclusive else "may overlap"
-    return (
-        f"{counted(len(imported.videos), 'video')}, {counted(num_segments, 'segment', separator=',')},"
-        f" {counted(space.num_classes, 'class', 'classes')} that {how}"
-    )
 
 
 def describe_formats() -> str:

@@ -48,11 +48,9 @@ def write_dataset(out: Path, imported: Imported) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
+        write_labels(staging, imported)
         (staging / "videos").mkdir()
-        (staging / "labels").mkdir()
-        num_copied = sum(_write_video(staging, video) for video in imported.videos.values())
-        _write_classes(staging, imported)
-        _write_scored(staging, imported.videos.values())
+        num_copied = sum(_link_video(staging, video) for video in imported.videos.values())
         _write_splits(staging, imported.videos.values())
         write_report(staging / REPORT, imported.losses)
         staging.chmod(0o777 & ~_umask())
@@ -69,10 +67,18 @@ def _umask() -> int:
     return mask
 
 
-def _write_video(folder: Path, video: ImportedVideo) -> int:
-    """Write the labels of a video, and link or copy it; return the number of bytes that were copied."""
-    rows = ((segment.start, segment.stop, segment.name) for segment in video.segments)
-    _write_table(folder / "labels" / f"{video.stem}.csv", SEGMENTS_HEADER, rows)
+def write_labels(folder: Path, imported: Imported) -> None:
+    """Write the label files of a data set into a folder that has none, without the videos."""
+    (folder / "labels").mkdir()
+    for video in imported.videos.values():
+        rows = ((segment.start, segment.stop, segment.name) for segment in video.segments)
+        _write_table(folder / "labels" / f"{video.stem}.csv", SEGMENTS_HEADER, rows)
+    _write_classes(folder, imported)
+    _write_scored(folder, imported.videos.values())
+
+
+def _link_video(folder: Path, video: ImportedVideo) -> int:
+    """Link a video into a data set, or copy it; return the number of bytes that were copied."""
     target = folder / "videos" / f"{video.stem}{video.path.suffix}"
     source = video.path.resolve()
     try:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pipeline.annotations.foreign.document import Loss
 from pipeline.annotations.foreign.placing import Choices, PlacedSegment
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.text.wording import counted
 
 MAX_KINDS = 20  # lines about what is lost
 MAX_EXAMPLE = 300  # characters of an example
@@ -88,6 +89,15 @@ class Imported:
     label_space: LabelSpace = field(default_factory=lambda: LabelSpace(()))
     losses: list[FoundLoss] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """Describe in a line what was imported."""
+        num_segments = sum(len(video.segments) for video in self.videos.values())
+        how = "exclude each other" if self.label_space.is_exclusive else "may overlap"
+        return (
+            f"{counted(len(self.videos), 'video')}, {counted(num_segments, 'segment', separator=',')},"
+            f" {counted(self.label_space.num_classes, 'class', 'classes')} that {how}"
+        )
 
 
 @dataclass(frozen=True)

@@ -66,23 +66,26 @@ def read_times(path: Path) -> TimedVideo:
 
 
 class VideoFolder:
-    """The videos in a folder and in the folders below it.
+    """The videos in folders, and in the folders below them.
 
     Args:
-        folder: The folder.
+        places: The folders; a file stands for itself.
 
     Raises:
-        InputError: It is not a folder, or has no video.
+        InputError: A place is missing, or there is no video.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise InputError(f"{folder}: is not a folder: expected that of the videos")
-        found = (path for path in sorted(self.folder.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES)
-        self.paths = [path for path in found if path.is_file() and not is_hidden(path)]
+    def __init__(self, *places: Path) -> None:
+        self.paths: list[Path] = []
+        self._name = listed([str(place) for place in places], MAX_SHOWN)
+        for place in map(Path, places):
+            if not place.exists():
+                raise InputError(f"{place}: is missing: expected the folder of the videos")
+            found = sorted(place.rglob("*")) if place.is_dir() else [place]
+            of_video = (path for path in found if path.suffix.lower() in VIDEO_SUFFIXES and not is_hidden(path))
+            self.paths += [path for path in of_video if path.is_file()]
         if not self.paths:
-            raise InputError(f"{folder}: has no video: expected one of {', '.join(sorted(VIDEO_SUFFIXES))}")
+            raise InputError(f"{self._name}: has no video: expected one of {', '.join(sorted(VIDEO_SUFFIXES))}")
 
     def find(self, media: Media) -> Path:
         """Find a video by its name; where the suffix differs, by its stem; where several have the name, by its length.
@@ -100,7 +103,7 @@ class VideoFolder:
         known = {canonical(path.name).casefold(): path.name for path in self.paths}
         similar = [known[key] for key in difflib.get_close_matches(canonical(name).casefold()[:200], known, n=3)]
         hint = f": did you mean {listed([repr(other) for other in similar], MAX_SHOWN)}?" if similar else ""
-        raise InputError(f"there is no video {name[:200]!r} in {self.folder}{hint}")
+        raise InputError(f"there is no video {name[:200]!r} in {self._name}{hint}")
 
     def _by_length(self, media: Media, found: Sequence[Path]) -> Path:
         """Tell videos of one name apart by the length that the file states."""
