@@ -66,7 +66,8 @@ class Media:
     Attributes:
         name: The path or the address in the file, perhaps of another machine.
         start: When it begins on the clock of its recording, in the recording's unit; several files that were annotated
-            one after the other begin where the one before ended.
+            one after the other begin where the one before ended. NaN where the file does not state the lengths of
+            those before.
         seconds: Its length; None where the file does not state it.
         frame_rate: Its frames per second; None where the file does not state them.
     """

@@ -16,6 +16,8 @@ MAX_DEPTH = 100  # of nested elements or objects: annotations have ten
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 XML_DECLARATION = re.compile(r"""^\s*<\?xml[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["'][^>]*)?\?>""", re.ASCII)
 XML_ENCODINGS = {"utf-8", "utf-16", "us-ascii", "iso-8859-1", "windows-1252"}
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character in JSON; two of them are a character
+SURROGATE_CHARACTER = re.compile("[\ud800-\udfff]")
 DOCUMENT_TYPE = re.compile(r"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
@@ -54,17 +56,22 @@ def read_text(path: Path, *, encoding: str = "utf-8") -> str:
     return text
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, nan_is_null: bool = False) -> Any:
     """Read a JSON file.
 
+    Args:
+        path: The file.
+        nan_is_null: Whether NaN and the infinities, which JSON does not have, are read as null, and not refused.
+
     Raises:
-        AnnotationError: The file cannot be read, is not JSON, is nested too deeply, or has a number that is no number.
+        AnnotationError: The file cannot be read, is not JSON, is nested too deeply, has a number that is no number, or
+            half of a character.
     """
     text = read_text(path)
     if not text.strip():
         refuse(path, "is empty, expected JSON")
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content = json.loads(text, parse_constant=_null if nan_is_null else _refuse_constant)
     except RecursionError:
         refuse(path, "is nested too deeply to be annotations: is it another file?")
     except json.JSONDecodeError as error:
@@ -73,11 +80,17 @@ def read_json(path: Path) -> Any:
         refuse(path, f"is not JSON at column {error.colno}: {cause}", error.lineno)
     except ValueError as error:
         refuse(path, f"is not JSON: {error}")
+    if SURROGATE.search(text) and SURROGATE_CHARACTER.search(json.dumps(content, ensure_ascii=False)):
+        refuse(path, "has half of a character (\\ud800 to \\udfff): another program has cut a text in the middle")
     return content
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"got {name}, expected a number")
+
+
+def _null(_: str) -> None:
+    return None
 
 
 def read_xml(path: Path) -> ElementTree.Element:
