@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from pipeline.annotations.foreign.base import ForeignFormat
+from pipeline.annotations.foreign.elan import ELAN
 from pipeline.annotations.problems import read_content
 
-FOREIGN_FORMATS: tuple[ForeignFormat, ...] = ()
+FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (ELAN,)
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
 
 
