@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.boris import BORIS
+from pipeline.annotations.foreign.elan import ELAN
 from pipeline.annotations.problems import read_content
 
-FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (BORIS,)
+FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (BORIS, ELAN,)
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
 
 
