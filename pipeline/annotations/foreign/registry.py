@@ -2,10 +2,16 @@
 
 from pathlib import Path
 
+from pipeline.annotations.foreign import class_table, feral, frame_table, frame_text
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.problems import read_content
 
-FOREIGN_FORMATS: tuple[ForeignFormat, ...] = ()
+FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (
+    feral.FORMAT,
+    class_table.FORMAT,
+    frame_table.FORMAT,
+    frame_text.FORMAT,
+)
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
 
 
