@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+from pipeline.annotations.foreign import boris, class_table, elan, feral, frame_table, frame_text
 from pipeline.annotations.foreign.base import ForeignFormat
-from pipeline.annotations.foreign.boris import BORIS
-from pipeline.annotations.foreign.elan import ELAN
 from pipeline.annotations.problems import read_content
 
-FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (BORIS, ELAN,)
+FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (
+    boris.BORIS,
+    elan.ELAN,
+    feral.FORMAT,
+    class_table.FORMAT,
+    frame_text.FORMAT,
+    frame_table.FORMAT,
+)
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
 
 
