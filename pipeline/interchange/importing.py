@@ -12,6 +12,7 @@ from pipeline.annotations.foreign.placing import (
     NamedEvent,
     PlacedSegment,
     class_name,
+    join_segments,
     name_events,
     place_events,
 )
@@ -32,6 +33,7 @@ NOT_FOUND = "media files whose video is not found are left out"
 NOT_READ = "media files whose video cannot be read are left out"
 OTHER_LENGTH = "recordings whose labels have another number of frames than the video are left out"
 LABELLED_TWICE = "recordings of a video that another recording labels are left out (see --recording)"
+TOGETHER = "recordings of a video that another recording labels count together with it (see --recording)"
 OTHER_RECORDINGS = "recordings that were not asked for are left out"
 WITHOUT_EVENT = "videos in which no frame is labelled are left out"
 RATE_TOLERANCE = 0.01
@@ -115,7 +117,10 @@ class _Work:
             for media, video, segments in zip(recording.media, found, placed, strict=True):
                 if video is not None:
                     scored = _scored_frames(recording, media, video, events)
-                    self._keep(path, recording, video, segments, scored)
+                    if video.path in self._stems:
+                        self._add_to(self._imported.videos[self._stems[video.path]], segments, scored, losses)
+                    else:
+                        self._keep(path, recording, video, segments, scored)
         self._lose(path, recording.name, losses)
 
     def _find(self, media: Media, recording: Recording, losses: list[Loss]) -> TimedVideo | None:
@@ -139,8 +144,12 @@ class _Work:
             return None
         if video in self._stems:
             other = self._imported.videos[self._stems[video]].source
-            losses.append(Loss(LABELLED_TWICE, media.name, f"{other[1]!r} of {other[0]} labels it"))
-            return None
+            # Labels of all frames are those of another annotator; events may be those of another subject.
+            is_whole = recording.num_frames is not None
+            what = f"{other[1]!r} of {other[0].name} labels it"
+            losses.append(Loss(LABELLED_TWICE if is_whole else TOGETHER, media.name, what))
+            if is_whole:
+                return None
         self._compare_rates(media, recording, timed)
         return timed
 
@@ -174,6 +183,17 @@ class _Work:
         self._imported.videos[stem] = ImportedVideo(
             video.path, stem, video.times.num_frames, segments, scored, recording.split, source
         )
+
+    def _add_to(
+        self,
+        video: ImportedVideo,
+        segments: list[PlacedSegment],
+        scored: list[ScoredFrames] | None,
+        losses: list[Loss],
+    ) -> None:
+        """Add the labels of another recording to those of a video."""
+        video.segments = join_segments([*video.segments, *segments], losses)
+        video.scored = None if video.scored is None or scored is None else [*video.scored, *scored]
 
     def _free_stem(self, video: Path) -> str:
         """Return the name of a video in the data set: its stem, after its folder's name where that is taken."""
@@ -284,10 +304,11 @@ def _scored_frames(
 
 
 def _describe_nothing(imported: Imported) -> str:
-    """Describe why no label is left, by the commonest loss."""
+    """Describe why no label is left: that videos are missing, or the commonest loss."""
     kinds = Counter(found.loss.kind for found in imported.losses)
     if not kinds:
         return "there is nothing to import: the files have no event"
-    (kind, count), *_ = kinds.most_common(1)
-    example = next(found.loss for found in imported.losses if found.loss.kind == kind)
-    return f"there is nothing to import: {kind} ({count:,}; the first is {example.what or example.place})"
+    of_videos = [kind for kind in (NOT_FOUND, NO_MEDIA, NOT_READ, OTHER_LENGTH) if kind in kinds]
+    kind = of_videos[0] if of_videos else kinds.most_common(1)[0][0]
+    first = next(found.loss for found in imported.losses if found.loss.kind == kind)
+    return f"there is nothing to import: {kind} ({kinds[kind]:,}; the first: {first.what or first.place})"

@@ -31,12 +31,14 @@ class ForeignFile(NamedTuple):
         try:
             return self.layout.read(self.path)
         except AnnotationError as error:
+            other = None
             with suppress(AnnotationError):
                 other = recognise(self.path)
-                if other is not None and other is not self.layout:
-                    hint = f"it looks like {other.title}: use the format {other.name!r}"
-                    raise AnnotationError([*error.problems[:1], Problem(self.path, None, hint)]) from None
-            raise
+            if other is None or other is self.layout:
+                raise
+            problem = error.problems[0]
+            hint = f"{problem.message}; it looks like {other.title}: use the format {other.name!r}"
+            raise AnnotationError([problem._replace(message=hint)]) from None
 
 
 def readable_format(name: str) -> ForeignFormat:

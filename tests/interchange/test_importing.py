@@ -152,7 +152,7 @@ def test_frames_scored_parts_and_splits_are_kept(videos: Path, tmp_path: Path) -
     assert scan.labels["clip"][29:31].tolist() == [[0, 0], [0, -100]]
     assert scan.sources["clip"].split == "val"
     other = Document(Path("day.test"), [replace(recording, num_frames=41)])
-    with pytest.raises(InputError, match=r"another number of frames .* got labels for 41 frames, the video has 40"):
+    with pytest.raises(InputError, match=r"another number of frames .*: got labels for 41 frames, the video has 40"):
         imported(videos, other)
 
 
@@ -175,15 +175,16 @@ def test_what_is_not_found_is_counted_and_named(videos: Path) -> None:
         videos,
         document(Event(0.0, 0.4, "walk"), Event(5.0, 6.0, "walk"), Event(0.5, 0.501, "walk")),
         Document(Path("b.test"), [Recording("live", ()), Recording("far", (Media("clap.mp4"),))], losses=[lost]),
-        document(Event(0.0, 0.4, "walk"), name="c.test"),
+        document(Event(0.6, 0.8, "rest"), name="c.test"),
     )
+    assert segments(found) == [(0, 10, "walk"), (15, 20, "rest")]
     assert kinds(found) == {
         "events before the first frame or after the last one are left out": 1,
         "events shorter than a frame are left out": 1,
         "lost": 1,
         "recordings that name no media file are left out": 1,
         "media files whose video is not found are left out": 1,
-        "recordings of a video that another recording labels are left out (see --recording)": 1,
+        "recordings of a video that another recording labels count together with it (see --recording)": 1,
     }
     (missing,) = [loss for loss in found.losses if loss.loss.kind.startswith("media")]
     assert missing.loss.what == f"there is no video 'clap.mp4' in {videos}: did you mean 'clip.mp4'?"

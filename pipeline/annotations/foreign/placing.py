@@ -176,7 +176,7 @@ def place_events(
                 found[index] += [segment] if segment else []
         if not is_in_any:
             losses.append(Loss(OUTSIDE, event.event.place, event.event.label))
-    return [_joined(segments, losses) for segments in found]
+    return [join_segments(segments, losses) for segments in found]
 
 
 def _place(
@@ -201,8 +201,8 @@ def _place(
     return PlacedSegment(start, stop, event.name, event.group)
 
 
-def _joined(segments: list[PlacedSegment], losses: list[Loss]) -> list[PlacedSegment]:
-    """Join the segments of one class that overlap, and sort."""
+def join_segments(segments: Sequence[PlacedSegment], losses: list[Loss]) -> list[PlacedSegment]:
+    """Join the segments of one class that overlap, with a Loss for each, and sort them."""
     joined: list[PlacedSegment] = []
     latest: dict[str, int] = {}  # the place in `joined` of the last segment of each class
     for segment in sorted(segments):
