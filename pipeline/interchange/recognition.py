@@ -68,8 +68,8 @@ def find_foreign_files(name: str, paths: Sequence[Path]) -> list[ForeignFile]:
         AnnotationError: The format of files is not recognised, or there is no such file.
     """
     layout = None if name == AUTO else readable_format(name)
-    suffixes = [suffix for each in ([layout] if layout else FOREIGN_FORMATS) if each.read for suffix in each.suffixes]
-    files = [file for path in paths for file in _files_of(path, suffixes)]
+    layouts = [layout] if layout is not None else [each for each in FOREIGN_FORMATS if each.read is not None]
+    files = [file for path in paths for file in _files_of(path, layouts)]
     if layout is not None:
         return [ForeignFile(path, layout) for path in files]
     found: list[ForeignFile] = []
@@ -90,11 +90,14 @@ def find_foreign_files(name: str, paths: Sequence[Path]) -> list[ForeignFile]:
     return found
 
 
-def _files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
+def _files_of(path: Path, layouts: Sequence[ForeignFormat]) -> list[Path]:
+    """Return a file, or the files in a folder that may be of one of the formats."""
     if not path.is_dir():
         return [path]
+    suffixes = tuple(dict.fromkeys(suffix for layout in layouts for suffix in layout.suffixes))
+    side_files = {name for layout in layouts for name in layout.side_files}
     found = [file for file in sorted(path.iterdir()) if file.is_file() and not is_hidden(file)]
-    files = [file for file in found if file.name.lower().endswith(tuple(suffixes))]
+    files = [file for file in found if file.name.lower().endswith(suffixes) and file.name not in side_files]
     if not files:
-        raise InputError(f"{path}: has no file with one of the suffixes {', '.join(dict.fromkeys(suffixes))}")
+        raise InputError(f"{path}: has no file with one of the suffixes {', '.join(suffixes)}")
     return files

@@ -95,11 +95,11 @@ class VideoFolder:
         """
         name = media.file_name
         for candidate in (name, UPLOADED.sub("", name)):
-            named = [path for path in self.paths if _is_same(path.name, candidate)]
-            stem = candidate if Path(candidate).suffix.lower() not in VIDEO_SUFFIXES else Path(candidate).stem
-            found = named or [path for path in self.paths if _is_same(path.stem, stem)]
-            if found:
-                return found[0] if len(found) == 1 else self._by_length(media, found)
+            # The name itself; the stem of another file, such as the sound that was cut out of the video.
+            for attribute, wanted in (("name", candidate), ("stem", candidate), ("stem", Path(candidate).stem)):
+                found = [path for path in self.paths if _is_same(getattr(path, attribute), wanted)]
+                if found:
+                    return found[0] if len(found) == 1 else self._by_length(media, found)
         known = {canonical(path.name).casefold(): path.name for path in self.paths}
         similar = [known[key] for key in difflib.get_close_matches(canonical(name).casefold()[:200], known, n=3)]
         hint = f": did you mean {listed([repr(other) for other in similar], MAX_SHOWN)}?" if similar else ""

@@ -152,4 +152,5 @@ FORMAT = ForeignFormat(
     looks_like=_looks_like,
     read=_read,
     write=_write,
+    side_files=("mapping.txt",),
 )
