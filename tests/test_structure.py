@@ -98,6 +98,7 @@ MAY_IMPORT = {
         "annotations",
         "captioning",
         "datasets",
+        "drawing",
         "labelling",
         "metrics",
         "scores",

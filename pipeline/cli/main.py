@@ -1,4 +1,4 @@
-"""The command line: `framescribe label | review | caption | check | evaluate | compare`.
+"""The command line: `framescribe label | review | caption | check | evaluate | summarize | compare`.
 
 Each command has its own module, which parses its arguments and makes one call. Nothing heavy is imported before a
 command runs, so that --help answers immediately.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from pipeline.cli import caption, check, compare, evaluate, label, review
+from pipeline.cli import caption, check, compare, evaluate, label, review, summarize
 from pipeline.cli.console import EXIT_REFUSED, EXIT_SIGNAL
 
 
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="framescribe",
         description="Label every frame of a video, list what is worth annotating, describe images and videos in words,"
-        " and score the labels.",
+        " score the labels, and summarize them.",
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -81,5 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     caption.add(commands)
     check.add(commands)
     evaluate.add(commands)
+    summarize.add(commands)
     compare.add(commands)
     return parser
