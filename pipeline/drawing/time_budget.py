@@ -39,7 +39,8 @@ def plot_time_budget(shares: Mapping[str, Sequence[float]], transitions: np.ndar
     columns = max(1, LEGEND_LETTERS // (max(map(len, classes)) + 6))
     legend = 0.2 * -(-len(classes) // columns)
     bars = row * len(shares) + 0.7 + legend
-    figure = make_figure(max(WIDTH, matrix + names + 1.6), bars + matrix + 0.9)
+    used = matrix + names + 1.3
+    figure = make_figure(max(WIDTH, used + 0.3), bars + matrix + 0.9)
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[bars, matrix + 0.9])[:, 0].tolist()
     axes = upper.subplots()
     (_draw_stacked if label_space.is_exclusive else _draw_beside)(axes, np.array([*shares.values()]), colors)
@@ -47,10 +48,12 @@ def plot_time_budget(shares: Mapping[str, Sequence[float]], transitions: np.ndar
     handles = [Patch(facecolor=color, label=name) for color, name in zip(colors, classes, strict=True)]
     upper.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8,
                  handlelength=1.1, handleheight=1.0, columnspacing=1.5)  # fmt: skip
-    below = lower.subplots()
+    below, beside = lower.subplots(1, 2, width_ratios=[used, max(WIDTH - used, 0.01)]).tolist()
+    beside.set_axis_off()  # the matrix is as wide as its cells need
     picture = draw_matrix(below, transitions, transitions / np.maximum(transitions.sum(axis=1, keepdims=True), 1),
                           label_space)  # fmt: skip
-    below.set(xlabel="next bout", ylabel="bout")
+    below.set_xlabel("next bout", fontsize=8)
+    below.set_ylabel("bout", fontsize=8)
     below.set_title("transitions of all videos", loc="left", fontsize=10, fontweight="bold", color=INK)
     add_bar(lower, picture, below, "share of the row's transitions")
     return figure

@@ -165,7 +165,9 @@ def _summarize(stem: str, path: Path, reader: LabelReader, scored: Scored, edges
         else:
             labels = reader.lengthen_to_scored(stem, labels, [path], [(scored, stem)])
         if of_video is not None and len(of_video) != len(labels) + 1:
-            raise AnnotationError([other_length(path, f"got {len(labels)} labels for {len(of_video) - 1} frames")])
+            raise AnnotationError(
+                [other_length(path, f"got {len(labels)} labels for {len(of_video) - 1} frames of its video")]
+            )
         of_video = read_edges(path, len(labels)) if of_video is None else of_video
     except AnnotationError as error:
         reader.add(stem, error.problems)
