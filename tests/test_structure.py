@@ -99,6 +99,7 @@ MAY_IMPORT = {
         "annotations",
         "captioning",
         "datasets",
+        "drawing",
         "interchange",
         "labelling",
         "metrics",

@@ -24,7 +24,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from pipeline.annotations.formats import predicted_frames, predicted_sets, registry
+from pipeline.annotations.formats import predicted_frames, predicted_segments, predicted_sets, predicted_times, registry
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.files import find_named, is_dangling
@@ -112,6 +112,28 @@ def read_probabilities(path: Path, label_space: LabelSpace) -> np.ndarray | None
     if label_space.is_exclusive or registry.format_of(path) is not predicted_frames.FORMAT:
         return None
     return predicted_sets.read_probabilities(path, label_space)
+
+
+def read_edges(path: Path, num_frames: int) -> np.ndarray | None:
+    """Read when the frames of a video are shown from a label file that `framescribe label` wrote.
+
+    Args:
+        path: A file whose labels can be read.
+        num_frames: T, the number of its frames.
+
+    Returns:
+        float64 [T + 1], in seconds: when each frame starts, and when the last one ends; None where the file does not
+        say it.
+
+    Raises:
+        AnnotationError: A time is not a number, or the times do not ascend.
+    """
+    layout = registry.format_of(Path(path))
+    if layout is predicted_frames.FORMAT:
+        return predicted_times.edges_of_frames(Path(path), num_frames)
+    if layout is predicted_segments.FORMAT:
+        return predicted_times.edges_of_segments(Path(path), num_frames)
+    return None
 
 
 def class_names_in(path: Path) -> set[str]:

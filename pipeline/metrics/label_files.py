@@ -197,8 +197,7 @@ class LabelReader:
         """Lengthen the labels whose file does not say how many frames the video has to the length of the others."""
         sides = ((one, one_file, len(two)), (two, two_file, len(one)))
         first, second = (
-            labels if self.has_length(path) else self._lengthen(labels, num_frames)
-            for labels, path, num_frames in sides
+            labels if self.has_length(path) else self.lengthen(labels, num_frames) for labels, path, num_frames in sides
         )
         return first, second
 
@@ -219,8 +218,8 @@ class LabelReader:
         num_frames = max(of_side.last_frame(listed_as) for of_side, listed_as in scored)
         if not num_frames and not self.label_space.is_exclusive:
             self.without_length.add(stem)
-        return self._lengthen(labels, num_frames)
+        return self.lengthen(labels, num_frames)
 
-    def _lengthen(self, labels: np.ndarray, num_frames: int) -> np.ndarray:
+    def lengthen(self, labels: np.ndarray, num_frames: int) -> np.ndarray:
         """Add frames that are in no row to the labels of a table of segments, up to `num_frames`."""
         return np.concatenate([labels, frames_in_no_row(max(0, num_frames - len(labels)), self.label_space)])

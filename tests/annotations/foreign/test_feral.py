@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.annotations.foreign.base import LabelledVideo
 from pipeline.annotations.foreign.document import Document, Event, Span
@@ -96,6 +99,37 @@ def test_another_structure_is_refused(changes: dict, expected: str, tmp_path: Pa
     with pytest.raises(AnnotationError) as refused:
         read(tmp_path, **changes)
     assert expected in str(refused.value)
+
+
+VALUES = st.sampled_from([None, True, -1, 7, 1.5, 10**400, "", "0", [], [[]], [[0, 1]], {}, {"0": "a"}, {"a": [0]}])
+
+
+def mutated(value: object, data: st.DataObject) -> object:
+    """Replace, delete or add something somewhere in a JSON value."""
+    if not isinstance(value, dict | list) or not value or data.draw(st.integers(0, 3)) == 0:
+        return data.draw(VALUES)
+    items = [*value.items()] if isinstance(value, dict) else [*enumerate(value)]
+    key, inner = data.draw(st.sampled_from(items))
+    others = [item for item in items if item[0] != key]
+    change = data.draw(st.sampled_from(["delete", "replace", "add"]))
+    new = {"delete": [], "replace": [(key, mutated(inner, data))], "add": [(key, inner), ("9", data.draw(VALUES))]}
+    changed = [*others, *new[change]]
+    return dict(changed) if isinstance(value, dict) else [item for _, item in changed]
+
+
+@given(st.sampled_from([{}, {"is_multilabel": True, "labels": {"a.mp4": [[1, 0], [1, 1], -1]}}]), st.data())
+def test_any_other_structure_is_refused_or_read(changes: dict, data: st.DataObject) -> None:
+    content: object = CONTENT | changes
+    for _ in range(data.draw(st.integers(1, 3))):
+        content = mutated(content, data)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "labels.json"
+        path.write_text(json.dumps(content))
+        try:
+            document = FORMAT.read(path)
+        except AnnotationError:
+            return
+    assert {event.label for r in document.recordings for event in r.events} <= {*document.classes}
 
 
 def video(name: str, labels: list[int]) -> LabelledVideo:
