@@ -8,7 +8,8 @@ a number or a path of an image may follow. The structure is that of BORIS' own s
 - A time is that of the players, plus the "time offset" of the observation, plus the creation time of the media file
   where "media_creation_date_as_offset" is set. The files of a player follow one another, each as long as
   `media_info` says, cut to whole milliseconds.
-- A behaviour that is `excluded` by another one is stopped one millisecond before the other one starts.
+- A behaviour that is `excluded` by another one is stopped one millisecond before the other one starts. It is taken to
+  end at that start, as the frame between them would have no class. A frame that lasts 1 ms cannot be told from that.
 """
 
 import math
@@ -28,6 +29,8 @@ from pipeline.annotations.problems import shorten
 
 RESOLUTION = 0.001
 EVENT_CELLS = 3  # time, subject and behaviour; the cells after them may be missing
+# The events that start at a millisecond, by subject; one for each behaviour and choice of modifiers.
+_Starts = dict[tuple[str, int], dict[tuple[str, tuple[str, ...]], Event]]
 UNREADABLE = "events are not as BORIS writes them and are left out"
 
 
@@ -215,16 +218,28 @@ def _marks(rows: list[Any], place: str, project: _Project) -> Iterator[Mark]:
 
 def _join_excluded(events: list[Event], project: _Project) -> list[Event]:
     """Let a behaviour end when the next one starts, where BORIS stopped it for that one, a millisecond before."""
-    starts: dict[tuple[str, int], list[Event]] = defaultdict(list)
+    starts: _Starts = defaultdict(dict)
     for event in events:
-        starts[event.subject, round(event.start * 1000)].append(event)
+        starts[event.subject, round(event.start * 1000)].setdefault((event.label, event.modifiers), event)
     joined = []
     for event in events:
-        nexts = () if event.stop is None else starts.get((event.subject, round(event.stop * 1000) + 1), ())
-        following = next((other for other in nexts if _stops(other, event, project.ethogram)), None)
+        following = None if event.stop is None else _following_event(event, event.stop, starts, project.ethogram)
         joined.append(event if following is None else replace(event, stop=following.start))
         project.num_joined += following is not None
     return joined
+
+
+def _following_event(event: Event, stop: float, starts: _Starts, ethogram: dict[str, Behaviour]) -> Event | None:
+    """Return the event that starts 1 ms after a stop, and excludes the stopped one; None where one starts at it."""
+    now, then = (
+        [
+            other
+            for other in starts.get((event.subject, round(stop * 1000) + later), {}).values()
+            if _stops(other, event, ethogram)
+        ]
+        for later in (0, 1)
+    )
+    return then[0] if then and not now else None
 
 
 def _stops(other: Event, event: Event, ethogram: dict[str, Behaviour]) -> bool:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.boris import BORIS
+from pipeline.annotations.foreign.boris_tables import BORIS_TABLE
 from pipeline.annotations.problems import read_content
 
-FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (BORIS,)
+FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (BORIS, BORIS_TABLE)
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
 
 
