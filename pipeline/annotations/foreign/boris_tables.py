@@ -15,9 +15,17 @@ from typing import NamedTuple
 
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.boris_aggregated import write_boris_table
-from pipeline.annotations.foreign.cells import is_empty, number, seconds, split_score, why_no_time
+from pipeline.annotations.foreign.cells import is_empty, number, seconds, split_score
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
-from pipeline.annotations.foreign.pairs import Kind, Mark, events_from_marks, named_modifiers, refuse_unusable
+from pipeline.annotations.foreign.pairs import (
+    NO_TIME,
+    Kind,
+    Mark,
+    events_from_marks,
+    lose_time,
+    named_modifiers,
+    refuse_unusable,
+)
 from pipeline.annotations.foreign.sources import refuse
 from pipeline.annotations.foreign.tables import Header, Row, Table, find_header, peek, read_tables
 from pipeline.annotations.problems import shorten
@@ -33,7 +41,6 @@ COMMENTS = ("comment start", "comment stop", "comment")
 TABULAR, AGGREGATED = (BEHAVIOUR, TIME, TYPE), (BEHAVIOUR, START, STOP)
 NO_SUBJECT, NOT_DEFINED = "No focal subject", "Not defined"
 STATUSES = {"START": Kind.START, "STOP": Kind.STOP, "POINT": Kind.POINT}
-NO_TIME = "rows have no time in seconds and are left out"
 NO_BEHAVIOUR = "rows name no behaviour and are left out"
 NO_STATUS = "rows have another status than START, STOP and POINT and are left out"
 BACKWARDS = "rows have a stop before their start and are left out"
@@ -73,8 +80,7 @@ class _Reader(NamedTuple):
         return self.header.cell(row, *names)
 
     def place(self, row: Row) -> str:
-        sheet = f"sheet {self.table.name!r}, " if self.table.name else ""
-        return f"{sheet}{self.table.unit} {row.number}"
+        return f"{self.table.where}{self.table.unit} {row.number}"
 
     def seconds(self, row: Row, names: Sequence[str]) -> float | None:
         return seconds(self.cell(row, names), decimal_comma=self.table.decimal_comma)
@@ -187,7 +193,7 @@ def _event(reader: _Reader, row: Row, label: str) -> Iterator[Event]:
     is_point = reader.cell(row, TYPE).upper() == "POINT"
     if start is None or (stop is None and not is_point):
         text = reader.cell(row, START if start is None else STOP)
-        reader.lose(NO_TIME, row, f"got {why_no_time(text)}")
+        reader.losses.append(lose_time(reader.place(row), text))
     elif stop is not None and stop < start:
         reader.lose(BACKWARDS, row, f"{shorten(label)} from {start} to {stop}")
     else:
@@ -201,7 +207,7 @@ def _mark(reader: _Reader, row: Row, label: str) -> Iterator[Mark]:
     moment, status = reader.seconds(row, TIME), reader.cell(row, TYPE)
     kind = STATUSES.get(status.upper())
     if moment is None:
-        reader.lose(NO_TIME, row, f"got {why_no_time(reader.cell(row, TIME))}")
+        reader.losses.append(lose_time(reader.place(row), reader.cell(row, TIME)))
     elif kind is None:
         reader.lose(NO_STATUS, row, f"got {shorten(status)!r}")
     else:

@@ -5,11 +5,12 @@ from enum import Enum
 from operator import attrgetter
 from typing import NamedTuple
 
-from pipeline.annotations.foreign.cells import split_score
+from pipeline.annotations.foreign.cells import split_score, why_no_time
 from pipeline.annotations.foreign.document import Document, Event, Loss
 from pipeline.annotations.foreign.sources import refuse
 
 NO_STOP = "state events have no end and are left out"
+NO_TIME = "rows have no time in seconds and are left out"
 NO_START = "state events have no start and are left out"
 
 
@@ -99,6 +100,16 @@ def _event(start: Mark, stop: Mark | None) -> Event:
 
 def _loss(kind: str, mark: Mark) -> Loss:
     return Loss(kind, mark.place, f"{mark.label} at {mark.seconds:.3f} s")
+
+
+def lose_time(place: str, text: str) -> Loss:
+    """Return the loss of a row whose time is none.
+
+    Args:
+        place: Where the row is.
+        text: The cell that should have a time.
+    """
+    return Loss(NO_TIME, place, f"got {why_no_time(text)}")
 
 
 def named_modifiers(modifiers: Iterable[str]) -> tuple[str, ...]:

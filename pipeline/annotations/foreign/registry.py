@@ -5,9 +5,11 @@ from pathlib import Path
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.boris import BORIS
 from pipeline.annotations.foreign.boris_tables import BORIS_TABLE
+from pipeline.annotations.foreign.observer import OBSERVER
+from pipeline.annotations.foreign.solomon import SOLOMON
 from pipeline.annotations.problems import read_content
 
-FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (BORIS, BORIS_TABLE)
+FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (BORIS, BORIS_TABLE, OBSERVER, SOLOMON)
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
 
 
