@@ -119,7 +119,7 @@ def mutate_json(draw: st.DrawFn, content: Any) -> Any:
                 del parent[key]
                 break
             else:
-                parent[key] = draw(st.sampled_from(WRONG))
+                parent[key] = copy.deepcopy(draw(st.sampled_from(WRONG)))
                 break
     return content
 

@@ -23,7 +23,7 @@ from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.boris_project import write_boris
 from pipeline.annotations.foreign.cells import MAX_SECONDS
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording, Span
-from pipeline.annotations.foreign.pairs import Kind, Mark, events_from_marks
+from pipeline.annotations.foreign.pairs import FURTHER_PLAYERS, Kind, Mark, events_from_marks
 from pipeline.annotations.foreign.sources import read_json, refuse
 from pipeline.annotations.problems import shorten
 
@@ -161,8 +161,8 @@ def _media(observation: dict[str, Any], offset: float, place: str, project: _Pro
     labelled = next(iter(players), None)
     for player, names in players.items():
         if player != labelled:
-            kind = f"media files are left out, as they show the same time as those of player {labelled}"
-            project.losses += [Loss(kind, f"{place}, player {player}", str(name)) for name in names]
+            kind = FURTHER_PLAYERS.format(labelled)
+            project.losses += [Loss(kind, f"{place}, player {player}", shorten(str(name))) for name in names]
     if labelled is None:
         return ()
     info = _object(observation.get("media_info"))

@@ -98,7 +98,7 @@ def _rows(path: Path, name: str, video: LabelledVideo) -> Iterator[list[str]]:
         probabilities = video.probabilities
         comment = "" if probabilities is None else score_comment(mean_probability(segment, probabilities))
         subject = ["No focal subject", duration, behaviour, "Not defined", "STATE"]
-        yield [*observation, *subject, *times, protect(media), "NA", "NA", "NA", "NA", comment, ""]
+        yield [*observation, *subject, *times, protect(media), "NA", "NA", "", "", comment, ""]
 
 
 def _seconds(seconds: float) -> str:

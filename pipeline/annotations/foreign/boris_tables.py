@@ -18,6 +18,7 @@ from pipeline.annotations.foreign.boris_aggregated import write_boris_table
 from pipeline.annotations.foreign.cells import is_empty, number, seconds, split_score
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
 from pipeline.annotations.foreign.pairs import (
+    FURTHER_PLAYERS,
     NO_TIME,
     Kind,
     Mark,
@@ -52,6 +53,7 @@ class _Preamble(NamedTuple):
     name: str = ""
     offset: float = 0.0
     files: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()  # the files of the players after the first one
 
 
 @dataclass
@@ -141,16 +143,18 @@ def read_boris_table(path: Path) -> Document:
 
 
 def _read_preamble(table: Table, header: Header) -> _Preamble:
-    name, offset, files = "", 0.0, []
+    name, offset = "", 0.0
+    files: list[str] = []
+    further: list[str] = []
     for row in table.rows[: header.position]:
         key, value = (*row.cells, "", "")[:2]
         if key.casefold() == NAME[0]:
             name = value
         elif key.casefold() == OFFSET[0]:
             offset = seconds(value, decimal_comma=table.decimal_comma) or 0.0
-        elif key.casefold() == "player #1" and value:
-            files.append(value)
-    return _Preamble(name, offset, tuple(files))
+        elif key.casefold().startswith("player #") and value:
+            (files if key.endswith("#1") else further).append(value)
+    return _Preamble(name, offset, tuple(files), tuple(further))
 
 
 def _read_rows(reader: _Reader, document: Document) -> None:
@@ -251,6 +255,7 @@ def _media(reader: _Reader, observation: _Observation) -> tuple[Media, ...]:
     lengths, rates = (
         [reader.number(text) for text in _of_first_player(reader.cell(first, of))] for of in (LENGTHS, RATES)
     )
+    _lose_further_players(reader, first)
     if not names:
         names = [*files] if not files.keys() <= {*reader.preamble.files} else [*reader.preamble.files]
         rates = [reader.number(reader.cell(files.get(name, first), RATES)) for name in names]
@@ -261,6 +266,14 @@ def _media(reader: _Reader, observation: _Observation) -> tuple[Media, ...]:
         media.append(Media(name, round(start, 6), length or None, rate or None))
         start += math.nan if not length else int(length * 1000) / 1000
     return tuple(media)
+
+
+def _lose_further_players(reader: _Reader, row: Row) -> None:
+    """Count the media of the players after the first one, which show the same time."""
+    further = (part.split(":", 1)[-1] for part in reader.cell(row, SOURCE).split("|")[1:])
+    names = [name for part in further for name in part.split(";")] + [*reader.preamble.further]
+    for name in names:
+        reader.lose(FURTHER_PLAYERS.format(1), row, shorten(name.strip()))
 
 
 def _of_first_player(cell: str) -> list[str]:

@@ -9,6 +9,7 @@ from pipeline.annotations.foreign.cells import split_score, why_no_time
 from pipeline.annotations.foreign.document import Document, Event, Loss
 from pipeline.annotations.foreign.sources import refuse
 
+FURTHER_PLAYERS = "media files are left out, as they show the same time as those of player {}"
 NO_STOP = "state events have no end and are left out"
 NO_TIME = "rows have no time in seconds and are left out"
 NO_START = "state events have no start and are left out"

@@ -109,7 +109,8 @@ def test_a_new_tabular_export_states_its_media(tmp_path: Path) -> None:
     assert recording.media == (Media("C:\\a.mp4", 100.0, 60.0009, 25.0), Media("C:\\b.mp4", 160.0, 30.0, 50.0))
     assert recording.events == [Event(101.5, 103.0, "walk", "ann", ("fast",), "a; b", place="line 2")]
     assert [(loss.kind, loss.place) for loss in document.losses] == [
-        ("state events have no end and are left out", "line 3")
+        ("state events have no end and are left out", "line 3"),
+        ("media files are left out, as they show the same time as those of player 1", "line 2"),
     ]
 
 
@@ -120,6 +121,7 @@ def test_a_preamble_has_the_offset_and_the_media_in_their_order(tmp_path: Path) 
     first, second = document.recordings[0].media
     assert (first.name, first.start, second.name, second.frame_rate) == ("b.mp4", 5.5, "a.mp4", 30.0)
     assert document.recordings[0].events == [Event(7.25, None, "peck", place="line 8")]
+    assert [loss.what for loss in document.losses] == ["c.mp4"]
 
 
 def test_a_row_that_cannot_be_used_is_counted_beside_good_ones(tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_what_no_row_can_say_is_counted(tmp_path: Path) -> None:
         ("a class and are not in the table"[-32:], ""),
         ("no frame and are not in the table"[-32:], "rest"),
     ]
-    assert (tmp_path / "a.csv").read_bytes().endswith(b"NA,NA,NA,NA,,\r\n")
+    assert (tmp_path / "a.csv").read_bytes().endswith(b"NA,NA,,,,\r\n")
 
 
 @needs_real_files
