@@ -8,7 +8,8 @@ a number or a path of an image may follow. The structure is that of BORIS' own s
 - A time is that of the players, plus the "time offset" of the observation, plus the creation time of the media file
   where "media_creation_date_as_offset" is set. The files of a player follow one another, each as long as
   `media_info` says, cut to whole milliseconds.
-- A behaviour that is `excluded` by another one is stopped one millisecond before the other one starts.
+- A behaviour that is `excluded` by another one is stopped one millisecond before the other one starts. It is taken to
+  end at that start, as the frame between them would have no class. A frame that lasts 1 ms cannot be told from that.
 """
 
 import math
@@ -22,12 +23,14 @@ from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.boris_project import write_boris
 from pipeline.annotations.foreign.cells import MAX_SECONDS
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording, Span
-from pipeline.annotations.foreign.pairs import Kind, Mark, events_from_marks
+from pipeline.annotations.foreign.pairs import FURTHER_PLAYERS, Kind, Mark, events_from_marks
 from pipeline.annotations.foreign.sources import read_json, refuse
 from pipeline.annotations.problems import shorten
 
 RESOLUTION = 0.001
 EVENT_CELLS = 3  # time, subject and behaviour; the cells after them may be missing
+# The events that start at a millisecond, by subject; one for each behaviour and choice of modifiers.
+_Starts = dict[tuple[str, int], dict[tuple[str, tuple[str, ...]], Event]]
 UNREADABLE = "events are not as BORIS writes them and are left out"
 
 
@@ -158,8 +161,8 @@ def _media(observation: dict[str, Any], offset: float, place: str, project: _Pro
     labelled = next(iter(players), None)
     for player, names in players.items():
         if player != labelled:
-            kind = f"media files are left out, as they show the same time as those of player {labelled}"
-            project.losses += [Loss(kind, f"{place}, player {player}", str(name)) for name in names]
+            kind = FURTHER_PLAYERS.format(labelled)
+            project.losses += [Loss(kind, f"{place}, player {player}", shorten(str(name))) for name in names]
     if labelled is None:
         return ()
     info = _object(observation.get("media_info"))
@@ -215,16 +218,28 @@ def _marks(rows: list[Any], place: str, project: _Project) -> Iterator[Mark]:
 
 def _join_excluded(events: list[Event], project: _Project) -> list[Event]:
     """Let a behaviour end when the next one starts, where BORIS stopped it for that one, a millisecond before."""
-    starts: dict[tuple[str, int], list[Event]] = defaultdict(list)
+    starts: _Starts = defaultdict(dict)
     for event in events:
-        starts[event.subject, round(event.start * 1000)].append(event)
+        starts[event.subject, round(event.start * 1000)].setdefault((event.label, event.modifiers), event)
     joined = []
     for event in events:
-        nexts = () if event.stop is None else starts.get((event.subject, round(event.stop * 1000) + 1), ())
-        following = next((other for other in nexts if _stops(other, event, project.ethogram)), None)
+        following = None if event.stop is None else _following_event(event, event.stop, starts, project.ethogram)
         joined.append(event if following is None else replace(event, stop=following.start))
         project.num_joined += following is not None
     return joined
+
+
+def _following_event(event: Event, stop: float, starts: _Starts, ethogram: dict[str, Behaviour]) -> Event | None:
+    """Return the event that starts 1 ms after a stop, and excludes the stopped one; None where one starts at it."""
+    now, then = (
+        [
+            other
+            for other in starts.get((event.subject, round(stop * 1000) + later), {}).values()
+            if _stops(other, event, ethogram)
+        ]
+        for later in (0, 1)
+    )
+    return then[0] if then and not now else None
 
 
 def _stops(other: Event, event: Event, ethogram: dict[str, Behaviour]) -> bool:

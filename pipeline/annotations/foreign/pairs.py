@@ -1,14 +1,17 @@
 """Events from marks: programs that log keys write the start and the stop of a behaviour as two rows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from operator import attrgetter
 from typing import NamedTuple
 
-from pipeline.annotations.foreign.cells import split_score
-from pipeline.annotations.foreign.document import Event, Loss
+from pipeline.annotations.foreign.cells import split_score, why_no_time
+from pipeline.annotations.foreign.document import Document, Event, Loss
+from pipeline.annotations.foreign.sources import refuse
 
+FURTHER_PLAYERS = "media files are left out, as they show the same time as those of player {}"
 NO_STOP = "state events have no end and are left out"
+NO_TIME = "rows have no time in seconds and are left out"
 NO_START = "state events have no start and are left out"
 
 
@@ -100,6 +103,16 @@ def _loss(kind: str, mark: Mark) -> Loss:
     return Loss(kind, mark.place, f"{mark.label} at {mark.seconds:.3f} s")
 
 
+def lose_time(place: str, text: str) -> Loss:
+    """Return the loss of a row whose time is none.
+
+    Args:
+        place: Where the row is.
+        text: The cell that should have a time.
+    """
+    return Loss(NO_TIME, place, f"got {why_no_time(text)}")
+
+
 def named_modifiers(modifiers: Iterable[str]) -> tuple[str, ...]:
     """Return the modifiers that are named: BORIS writes "None" for a set of which none was chosen.
 
@@ -107,3 +120,20 @@ def named_modifiers(modifiers: Iterable[str]) -> tuple[str, ...]:
     ('fast',)
     """
     return tuple(modifier for modifier in map(str.strip, modifiers) if modifier not in ("", "None"))
+
+
+def refuse_unusable(document: Document, kinds: Collection[str]) -> None:
+    """Refuse a file of which no row became an event.
+
+    Args:
+        document: What was read.
+        kinds: The kinds of its losses that are rows.
+
+    Raises:
+        AnnotationError: There is no event, and a row was lost: then the file is probably another one.
+    """
+    lost = next((loss for loss in document.losses if loss.kind in kinds), None)
+    if lost is not None and not any(recording.events for recording in document.recordings):
+        refuse(
+            document.path, f"has no row that can be used; of the first one, the cause is: {lost.what} ({lost.place})"
+        )

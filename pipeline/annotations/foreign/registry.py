@@ -2,12 +2,25 @@
 
 from pathlib import Path
 
-from pipeline.annotations.foreign import boris, class_table, elan, feral, frame_table, frame_text
+from pipeline.annotations.foreign import (
+    boris,
+    boris_tables,
+    class_table,
+    elan,
+    feral,
+    frame_table,
+    frame_text,
+    observer,
+    solomon,
+)
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.problems import read_content
 
 FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (
     boris.BORIS,
+    boris_tables.BORIS_TABLE,
+    observer.OBSERVER,
+    solomon.SOLOMON,
     elan.ELAN,
     feral.FORMAT,
     class_table.FORMAT,

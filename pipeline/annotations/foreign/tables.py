@@ -24,7 +24,7 @@ from pipeline.annotations.problems import AnnotationError, read_content
 DELIMITERS = "\t;,"  # in the order in which they are preferred
 MAX_UNPACKED_BYTES = 200 << 20  # of a workbook; 50,000 events have 30 MB
 MAX_HEADER_ROW = 200  # no preamble is longer
-SNIFFED_LINES = 100
+SNIFFED_LINES, SNIFFED_CHARACTERS = 100, 1 << 16
 PEEKED_ROWS = 80
 ZIP, OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 DOCUMENT_TYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -63,6 +63,11 @@ class Table:
     def decimal_comma(self) -> bool:
         """Whether a comma in a number is a decimal point, as it cannot separate cells."""
         return self.delimiter != ","
+
+    @property
+    def where(self) -> str:
+        """The beginning of a place in it: its sheet, where it has a name."""
+        return f"sheet {self.name!r}, " if self.name else ""
 
     @property
     def unit(self) -> str:
@@ -170,7 +175,7 @@ def _read_text_table(path: Path) -> Table:
     text, notes = _decode(path)
     if not text.strip():
         refuse(path, "is empty, expected a table")
-    delimiter = _sniff(text.split("\n", SNIFFED_LINES)[:SNIFFED_LINES])
+    delimiter = _sniff(text[:SNIFFED_CHARACTERS].splitlines()[:SNIFFED_LINES])
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
     rows: list[Row] = []
     line = 1
