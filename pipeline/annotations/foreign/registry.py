@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.elan import ELAN
+from pipeline.annotations.foreign.label_studio import LABEL_STUDIO
 from pipeline.annotations.problems import read_content
 
-FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (ELAN,)
+FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (ELAN, LABEL_STUDIO)
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
 
 

@@ -65,7 +65,8 @@ def one_line(value: object) -> str:
     """
     if not isinstance(value, str):
         return ""
-    return " ".join(value.split()) if find_control_character(value.strip()) else value.strip()
+    text = value.strip()
+    return text if text.isprintable() or not find_control_character(text) else " ".join(text.split())
 
 
 def shown(value: object) -> str:
