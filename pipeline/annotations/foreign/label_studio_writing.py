@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from pipeline.annotations.foreign.base import LabelledVideo
 from pipeline.annotations.foreign.document import Loss
+from pipeline.annotations.foreign.values import distinct_names
 from pipeline.annotations.layouts import PROBABILITY_DECIMALS, mean_probability
 from pipeline.annotations.segments import Segment, segments_from_frames
 from pipeline.files import replacing
@@ -39,15 +40,16 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
     """
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.write("[")
-        for index, video in enumerate(videos):
+        names = distinct_names([video.video for video in videos])
+        for index, (video, name) in enumerate(zip(videos, names, strict=True)):
             file.write(",\n" if index else "\n")
-            json.dump(_task(video), file, ensure_ascii=True)
+            json.dump(_task(video, name), file)
         file.write("\n]\n")
     return []
 
 
-def _task(video: LabelledVideo) -> dict[str, Any]:
-    address = LOCAL_FILES + quote(video.video.name, errors="surrogateescape")
+def _task(video: LabelledVideo, name: str) -> dict[str, Any]:
+    address = LOCAL_FILES + quote(name, errors="surrogateescape")
     data = {"video": address, "fps": round(video.frame_rate, 6)}
     regions = [_region(video, number, segment) for number, segment in enumerate(segments_from_frames(video.labels), 1)]
     if video.probabilities is None:

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from made_exchanges import check_is_read_or_refused, damaged_json, labelled_videos, placed, presence, refusal
 
+from pipeline.annotations.foreign.base import LabelledVideo
 from pipeline.annotations.foreign.document import Media, Unit
 from pipeline.annotations.foreign.label_studio import LABEL_STUDIO, read
 from pipeline.annotations.foreign.registry import recognise
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.times import FrameTimes
 
 
 def timeline(start, end, *labels, **more) -> dict:
@@ -132,20 +135,30 @@ def test_a_task_without_a_video_is_a_loss(tmp_path):
     ]
 
 
-@given(labelled_videos())
-def test_what_is_written_is_read_back_with_the_same_frames(video):
+@given(labelled_videos(), labelled_videos(name="clip 2.mp4"))
+def test_what_is_written_is_read_back_with_the_same_frames(first, second):
+    videos = [first, second]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.json"
-        assert LABEL_STUDIO.write(path, [video, video]) == []
+        assert LABEL_STUDIO.write(path, videos) == []
         document = read(path)
         content = json.loads(path.read_text())
-    assert document.losses == []
-    assert len(document.recordings) == 2
-    for recording, written_task in zip(document.recordings, content, strict=True):
+    is_predicted = all(video.probabilities is not None for video in videos)
+    for recording, written_task, video in zip(document.recordings, content, videos, strict=True):
         assert recording.media == (Media(video.video.name, frame_rate=25.0),)
-        assert np.array_equal(placed(recording, video), presence(video)) or not recording.events
         assert len(written_task["predictions"]) == (video.probabilities is not None)
+        if is_predicted or video.probabilities is None:
+            assert np.array_equal(placed(recording, video), presence(video))
         assert all((event.score is None) == (video.probabilities is None) for event in recording.events)
+
+
+def test_names_that_are_not_distinct_are_written_as_paths(tmp_path):
+    times = FrameTimes(np.array([0.0]), 0.04)
+    paths = [Path("a/clip.mp4"), Path("b/clip.mp4"), Path("a/other.mp4")]
+    videos = [LabelledVideo(path, np.array([0]), LabelSpace(("walk",)), times, 25.0) for path in paths]
+    LABEL_STUDIO.write(tmp_path / "x.json", videos)
+    names = [recording.media[0].name for recording in read(tmp_path / "x.json").recordings]
+    assert names == ["a/clip.mp4", "b/clip.mp4", "other.mp4"]
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "3", '[{"a": 1}]', "null"])
