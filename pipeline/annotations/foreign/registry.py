@@ -4,13 +4,14 @@ from pathlib import Path
 
 from pipeline.annotations.foreign.activitynet import ACTIVITYNET
 from pipeline.annotations.foreign.base import ForeignFormat
+from pipeline.annotations.foreign.cvat import CVAT
 from pipeline.annotations.foreign.elan import ELAN
 from pipeline.annotations.foreign.label_studio import LABEL_STUDIO
 from pipeline.annotations.foreign.praat import PRAAT
 from pipeline.annotations.foreign.via3 import VIA
 from pipeline.annotations.problems import read_content
 
-FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (ACTIVITYNET, ELAN, LABEL_STUDIO, PRAAT, VIA)
+FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (ACTIVITYNET, CVAT, ELAN, LABEL_STUDIO, PRAAT, VIA)
 HEAD_BYTES = 1 << 16  # of a file, by which its format is recognised
 
 

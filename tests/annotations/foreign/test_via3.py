@@ -162,7 +162,7 @@ def test_damaged_files_are_read_or_refused(tmp_path):
         "view": {"1": {"fid_list": ["1", "2"]}},
     }
     rng = random.Random(1)
-    for _ in range(400):
+    for _ in range(250):
         check_is_read_or_refused(damaged_text(text, rng).encode(), tmp_path / "y.csv", read)
         check_is_read_or_refused(json.dumps(damaged_json(project, rng)).encode(), tmp_path / "y.json", read)
 
