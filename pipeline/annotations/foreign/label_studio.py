@@ -139,7 +139,7 @@ def _file_of(address: str) -> str:
     except ValueError:
         return media_name(address)
     if parts.path.rstrip("/").endswith("/data/local-files"):
-        return (parse_qs(parts.query).get("d") or [address])[0]
+        return (parse_qs(parts.query).get("d") or [parts.path])[0]
     uploaded = UPLOADED.search(unquote(parts.path))
     return uploaded["name"] if uploaded else media_name(address)
 
