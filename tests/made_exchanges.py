@@ -25,7 +25,7 @@ NAMES = (
     "-",
     "@x",
     "a, \"b\" 'c'",
-    "<b>&amp;",
+    "<b>&c",
     "[1.5]",
     "Grüße 😀",
     "a  b",
@@ -91,7 +91,7 @@ def refusal(path: Path, read: Callable[[Path], Document]) -> str:
 
 ODD_VALUES: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1.5, 10**400),
-    *("", "x", "1,5", "-3", "2016-12-01", "1e999", "a\nb"),
+    *("", "x", "1,5", "-3", "2016-12-01", "1e999", "a\nb", "file://[", "http://["),
     *([], {}, [[]], [None], {"a": 1}),
 )
 
@@ -172,6 +172,7 @@ def check_is_read_or_refused(content: bytes, path: Path, read: Callable[[Path], 
     except AnnotationError:
         return
     for recording in document.recordings:
+        assert all(isinstance(media.file_name, str) for media in recording.media)
         for event in recording.events:
             assert isinstance(event.label, str)
             assert event.label

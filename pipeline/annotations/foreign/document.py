@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 
 class Unit(Enum):
@@ -84,7 +84,8 @@ class Media:
         >>> Media(r"C:\videos\day 1.mp4").file_name, Media("file:///home/me/day%201.mp4").file_name
         ('day 1.mp4', 'day 1.mp4')
         """
-        path = unquote(urlsplit(self.name).path) if self.name.lower().startswith("file:") else self.name
+        # An address is not split: a name may have a # that is not encoded, or a [, which no host has.
+        path = unquote(self.name[len("file:") :].lstrip("/")) if self.name.lower().startswith("file:") else self.name
         windows = PureWindowsPath(path)
         return windows.name if windows.drive or "\\" in path else PurePosixPath(path).name
 

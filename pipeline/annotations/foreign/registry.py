@@ -3,15 +3,20 @@
 from pathlib import Path
 
 from pipeline.annotations.foreign import (
+    activitynet,
     boris,
     boris_tables,
     class_table,
+    cvat,
     elan,
     feral,
     frame_table,
     frame_text,
+    label_studio,
     observer,
+    praat,
     solomon,
+    via3,
 )
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.problems import read_content
@@ -22,6 +27,11 @@ FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (
     observer.OBSERVER,
     solomon.SOLOMON,
     elan.ELAN,
+    label_studio.LABEL_STUDIO,
+    praat.PRAAT,
+    via3.VIA,
+    activitynet.ACTIVITYNET,
+    cvat.CVAT,
     feral.FORMAT,
     class_table.FORMAT,
     frame_text.FORMAT,

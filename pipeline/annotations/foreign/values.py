@@ -4,8 +4,9 @@ Files may have anything in the place of a value; what cannot be used becomes a L
 """
 
 import re
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -65,7 +66,8 @@ def one_line(value: object) -> str:
     """
     if not isinstance(value, str):
         return ""
-    return " ".join(value.split()) if find_control_character(value.strip()) else value.strip()
+    text = value.strip()
+    return text if text.isprintable() or not find_control_character(text) else " ".join(text.split())
 
 
 def shown(value: object) -> str:
@@ -121,6 +123,21 @@ def media_name(address: str) -> str:
     except ValueError:  # such as "http://["
         return PurePosixPath(address).name
     return unquote(parts.path) if parts.scheme.lower() in REMOTE else address
+
+
+def distinct_names(videos: Sequence[Path], *, stems: bool = False) -> list[str]:
+    """Return the names by which a file of several videos calls them: whole paths where short ones are not distinct.
+
+    Args:
+        videos: The video files.
+        stems: Whether names have no suffix.
+
+    >>> distinct_names([Path("a/1.mp4"), Path("a/2.mp4")]), distinct_names([Path("a/1.mp4"), Path("b/1.mp4")])
+    (['1.mp4', '2.mp4'], ['a/1.mp4', 'b/1.mp4'])
+    """
+    names = [video.stem if stems else video.name for video in videos]
+    counts = Counter(names)
+    return [name if counts[name] == 1 else str(video) for name, video in zip(names, videos, strict=True)]
 
 
 def classes_of_tiers(tiers: dict[str, set[str]]) -> list[str]:

@@ -75,3 +75,4 @@ def test_text_is_utf_8_or_says_otherwise(encoding: str, tmp_path: Path) -> None:
 def test_the_file_name_is_the_last_part_of_a_path_of_any_system(name: str) -> None:
     assert Media(name).file_name == "clip 1.mp4"
     assert Media("file:///C:/me/clip%201.mp4").file_name == "clip 1.mp4"
+    assert Media("file:///me/clip #[1.mp4").file_name == "clip #[1.mp4"
