@@ -26,8 +26,10 @@ from pipeline.annotations.foreign.document import Document, Event, Loss, Media, 
 from pipeline.annotations.foreign.pairs import FURTHER_PLAYERS, Kind, Mark, events_from_marks
 from pipeline.annotations.foreign.sources import read_json, refuse
 from pipeline.annotations.problems import shorten
+from pipeline.text.wording import counted, listed
 
 RESOLUTION = 0.001
+MAX_NAMES = 8  # in a note
 EVENT_CELLS = 3  # time, subject and behaviour; the cells after them may be missing
 # The events that start at a millisecond, by subject; one for each behaviour and choice of modifiers.
 _Starts = dict[tuple[str, int], dict[tuple[str, tuple[str, ...]], Event]]
@@ -79,6 +81,9 @@ def read_boris(path: Path) -> Document:
             refuse(path, f"is not a BORIS project: got {got}, expected an object {key!r}")
     project = _Project({})
     _read_ethogram(content["behaviors_conf"], project)
+    for key, variable in _object(content.get("independent_variables")).items():
+        name = shorten(str(_object(variable).get("label", key)))
+        project.losses.append(Loss("independent variables are left out", f"variable {name!r}"))
     recordings = [*_recordings(content["observations"], project)]
     return Document(
         path,
@@ -251,13 +256,15 @@ def _stops(other: Event, event: Event, ethogram: dict[str, Behaviour]) -> bool:
 def _notes(path: Path, project: _Project) -> list[str]:
     notes = []
     if project.num_live:
-        notes.append(f"{path.name}: {project.num_live} observations are live ones, or name no media file.")
+        count = counted(project.num_live, "observation is a live one or names", "observations are live ones or name")
+        notes.append(f"{path.name}: {count} no media file.")
     if project.unknown:
-        names = ", ".join(map(shorten, [*project.unknown][:8]))
+        names = listed([*map(shorten, project.unknown)], MAX_NAMES)
         notes.append(f"{path.name}: behaviours that are not declared are point events, as in BORIS: {names}.")
     if project.num_joined:
-        count = f"{project.num_joined:,} events that BORIS stopped 1 ms before a behaviour that excludes them"
-        notes.append(f"{path.name}: {count} end when that one starts.")
+        count = counted(project.num_joined, "event reaches", "events reach", separator=",")
+        reason = "as BORIS had cut off the last millisecond before a behaviour that excludes theirs"
+        notes.append(f"{path.name}: {count} to the start of the next one, {reason}.")
     return notes
 
 

@@ -90,10 +90,14 @@ def test_what_a_real_project_has_besides_events_is_counted() -> None:
     kinds = [loss.kind for loss in document.losses]
     assert kinds.count("media files are left out, as they show the same time as those of player 1") == 4
     assert kinds.count("state events have no end and are left out") == 1
-    assert document.notes == ["test.boris: 5 observations are live ones, or name no media file."]
+    assert kinds.count("independent variables are left out") == 3
+    assert document.notes == ["test.boris: 5 observations are live ones or name no media file."]
     other = read_boris(OTHER)
     assert len(other.classes) == 22
-    assert {loss.kind for loss in other.losses} == {"categories are left out"}
+    assert {loss.kind for loss in other.losses} == {
+        "categories are left out",
+        "independent variables are left out",
+    }
 
 
 def test_states_are_two_rows_in_turn_in_any_order(tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_a_behaviour_that_boris_stopped_for_another_ends_where_that_one_starts(t
     rows = [[1.0, "", "walk", "", ""], [1.999, "", "walk", "", ""], [2.0, "", "run", "", ""], [3.0, "", "run", "", ""]]
     document, events = read_made(tmp_path, rows, behaviors=(WALK | {"excluded": "run"}, run))
     assert [(event.start, event.stop) for event in events] == [(1.0, 2.0), (2.0, 3.0)]
-    assert "1 events that BORIS stopped 1 ms before" in document.notes[0]
+    assert "made.boris: 1 event reaches to the start of the next one" in document.notes[0]
     assert document.may_overlap is False
     document, events = read_made(tmp_path, rows, behaviors=(WALK, run | {"excluded": ""}))
     assert [(event.start, event.stop) for event in events] == [(1.0, 1.999), (2.0, 3.0)]
@@ -223,6 +227,38 @@ def test_a_project_has_the_keys_of_a_real_one(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="got different classes of"):
         BORIS.write(path, [video, video._replace(label_space=LabelSpace(("a",)))])
+
+
+def test_pieces_that_boris_does_not_write_are_counted(tmp_path: Path) -> None:
+    path = made_project(
+        tmp_path / "a.boris", [[1.0, "", "jump", "", ""]], behaviors=(WALK, {"type": 3}), file={"1": [7]}
+    )
+    project = json.loads(path.read_text())
+    project["observations"] |= {"list": [], "null": {"events": None}}
+    path.write_text(json.dumps(project))
+    document = read_boris(path)
+    assert [event.stop for event in document.recordings[0].events] == [None]
+    assert [(loss.kind, loss.place) for loss in document.losses] == [
+        ("behaviours have no name and are left out", "behaviour '1'"),
+        ("media files have no name and are left out", "observation 'day 1'"),
+        ("observations are not as BORIS writes them and are left out", "observation 'list'"),
+        ("observations are not as BORIS writes them and are left out", "observation 'null'"),
+    ]
+    assert document.notes == [
+        "a.boris: 1 observation is a live one or names no media file.",
+        "a.boris: behaviours that are not declared are point events, as in BORIS: jump.",
+    ]
+
+
+def test_each_class_has_a_key_of_its_own_while_there_are_some(tmp_path: Path) -> None:
+    space = LabelSpace(tuple(f"class {number}" for number in range(80)))
+    video = labelled_video(Made(np.array([0]), space, FrameTimes(np.array([0.0]), 0.04), None))
+    assert BORIS.write is not None
+    BORIS.write(tmp_path / "a.boris", [video])
+    conf = json.loads((tmp_path / "a.boris").read_text())["behaviors_conf"].values()
+    keys = [entry["key"] for entry in conf]
+    assert len({*keys[:74]}) == 74
+    assert keys[74:] == [""] * 6
 
 
 @needs_real_files
