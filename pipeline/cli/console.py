@@ -125,11 +125,9 @@ def _print_above_bar(message: str) -> None:
 
 def print_losses(imported: "Imported") -> None:
     """Print the notes, and how often each kind of loss occurs, to stderr."""
-    from pipeline.interchange.imported import describe_losses
-
     for note in imported.notes[:MAX_NOTES]:
         print(f"note: {note}", file=sys.stderr)
     if len(imported.notes) > MAX_NOTES:
         print(f"note: {len(imported.notes) - MAX_NOTES} more notes", file=sys.stderr)
-    for line in describe_losses(imported.losses):
+    for line in imported.losses.describe():
         print(line, file=sys.stderr)

@@ -48,7 +48,6 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.annotations.problems import condense, did_you_mean
     from pipeline.errors import InputError
     from pipeline.interchange.exporting import export_labels
-    from pipeline.interchange.imported import describe_losses
     from pipeline.interchange.videos import VideoFolder
     from pipeline.text.wording import counted
 
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     )
     for problem in condense(exported.failures):
         print(f"not exported: {problem}", file=sys.stderr)
-    for line in describe_losses(exported.losses):
+    for line in exported.losses.describe():
         print(line, file=sys.stderr)
     files = counted(len(exported.paths), "file")
     print(f"{options.out}: {counted(exported.num_videos, 'video')} in {files} for {layout.title}")

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, CLASSES_WITH_GROUPS_HEADER
+from pipeline.annotations.foreign.cells import protect
 from pipeline.annotations.layouts import SCORED, SCORED_HEADER, SEGMENTS_HEADER
 from pipeline.errors import InputError
-from pipeline.interchange.imported import FoundLoss, Imported, ImportedVideo
-from pipeline.text.cells import as_text
+from pipeline.interchange.imported import Imported, ImportedVideo
+from pipeline.interchange.losses import Losses
 
 REPORT = "import_report.csv"
 REPORT_HEADER = ("file", "recording", "what", "count", "first_place", "first")
@@ -116,20 +117,17 @@ def _write_splits(folder: Path, videos: Iterable[ImportedVideo]) -> None:
             path.write_text("".join(f"{stem}\n" for stem in of_split), encoding="utf-8")
 
 
-def write_report(path: Path, losses: Sequence[FoundLoss]) -> None:
+def write_report(path: Path, losses: Losses) -> None:
     """Write `import_report.csv`: a row for each kind of loss of a recording, with its count and its first example."""
-    rows = ([cell if isinstance(cell, int) else as_text(cell) for cell in row] for row in count_losses(losses))
+    rows = (
+        (
+            *map(protect, (str(found.path), found.recording, found.kind)),
+            found.count,
+            *map(protect, (found.first.place, found.first.what)),
+        )
+        for found in losses.by_recording()
+    )
     _write_table(path, REPORT_HEADER, rows)
-
-
-def count_losses(losses: Sequence[FoundLoss]) -> list[tuple[str, str, str, int, str, str]]:
-    """Count the losses of each kind in each recording: the cells of REPORT_HEADER, in the order of first occurrence."""
-    counts: dict[tuple[str, str, str], tuple[int, str, str]] = {}
-    for path, recording, loss in losses:
-        key = str(path), recording, loss.kind
-        count, place, what = counts.get(key, (0, loss.place, loss.what))
-        counts[key] = count + 1, place, what
-    return [(*key, *value) for key, value in counts.items()]
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

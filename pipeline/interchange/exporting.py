@@ -19,7 +19,7 @@ from pipeline.annotations.layouts import FRAMES
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines
 from pipeline.annotations.segments import frames_in_no_row
 from pipeline.errors import InputError
-from pipeline.interchange.imported import FoundLoss
+from pipeline.interchange.losses import Losses
 from pipeline.interchange.videos import VideoFolder, read_times
 from pipeline.metrics.label_files import LabelReader, find_label_files, find_label_space
 
@@ -38,7 +38,7 @@ class Exported(NamedTuple):
 
     paths: list[Path]
     num_videos: int
-    losses: list[FoundLoss]
+    losses: Losses
     failures: list[Problem]
 
 
@@ -69,7 +69,6 @@ def export_labels(
     assert layout.write is not None, layout.name
     source = _Source(labels, videos, independent=independent)
     name_file = _file_names(layout, out, num_videos=len(source.files))
-    losses: list[FoundLoss] = []
     written: list[Path] = []
     found = source.read(progress)
     batches: Iterable[list[LabelledVideo]] = ([video] for video in found) if layout.is_per_video else [list(found)]
@@ -79,18 +78,18 @@ def export_labels(
             path = name_file(batch[0])
             if path.exists() or path.is_symlink():
                 raise InputError(f"{path}: exists, and is not overwritten: it may have work of yours; name another one")
-            losses += [FoundLoss(path, "", loss) for loss in layout.write(path, batch)]
+            source.losses.add(path, "", layout.write(path, batch))
             written.append(path)
             num_videos += len(batch)
     if not num_videos:
         raise AnnotationError(source.problems())
-    return Exported(written, num_videos, losses + source.losses, source.problems())
+    return Exported(written, num_videos, source.losses, source.problems())
 
 
 def _file_names(layout: ForeignFormat, out: Path, *, num_videos: int) -> Callable[[LabelledVideo], Path]:
     """Make the folder of the output, and return the function that names the file of a video."""
     suffix = layout.suffixes[0]
-    is_one_file = not layout.is_per_video or (num_videos == 1 and out.suffix.lower() == suffix)
+    is_one_file = not layout.is_per_video or (num_videos == 1 and out.name.casefold().endswith(suffix.casefold()))
     if is_one_file and out.is_dir():
         raise InputError(f"{out}: is a folder, expected a file such as {out / ('labels' + suffix)}: it has all videos")
     if not is_one_file and out.exists() and not out.is_dir():
@@ -106,7 +105,7 @@ class _Source:
         folder = labels / "labels" if (labels / "labels").is_dir() else labels
         self.files = find_label_files(folder)
         self.label_space = find_label_space([folder], self.files.values(), independent=independent)
-        self.losses: list[FoundLoss] = []
+        self.losses = Losses()
         self._videos = videos
         self._scored = Scored.of(folder, self.label_space, follow_links=False)
         self._reader = LabelReader(self.label_space, follow_links=False)
@@ -146,7 +145,7 @@ class _Source:
         if kept is not None and not self.label_space.is_exclusive:
             num_unknown = int((~self.label_space.is_labelled(kept)).any(axis=1).sum())
             if num_unknown:
-                self.losses.append(FoundLoss(path, stem, Loss(UNKNOWN, f"{num_unknown} frames")))
+                self.losses.add(path, "", [Loss(UNKNOWN, f"{num_unknown} frames")])
         return kept
 
     def _probabilities(self, stem: str, path: Path) -> np.ndarray | None:

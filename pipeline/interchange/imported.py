@@ -1,18 +1,13 @@
 """What an import gives: the labels of videos, their classes, and what does not become a label."""
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.annotations.foreign.document import Loss
 from pipeline.annotations.foreign.placing import Choices, PlacedSegment
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.interchange.losses import Losses
 from pipeline.text.wording import counted
-
-MAX_KINDS = 20  # lines about what is lost
-MAX_EXAMPLE = 300  # characters of an example
 
 
 class ScoredFrames(NamedTuple):
@@ -46,34 +41,6 @@ class ImportedVideo:
     source: tuple[Path, str]
 
 
-class FoundLoss(NamedTuple):
-    """A loss, and the file and the recording in which it is."""
-
-    path: Path
-    recording: str
-    loss: Loss
-
-    @property
-    def place(self) -> str:
-        """Where it is, such as "day1.boris, observation 3, event 7"."""
-        return ", ".join(part for part in (self.path.name, self.recording, self.loss.place) if part)
-
-
-def describe_losses(losses: Sequence[FoundLoss]) -> list[str]:
-    """Describe losses, in a line for each kind, the commonest first."""
-    counts = Counter(found.loss.kind for found in losses)
-    first: dict[str, FoundLoss] = {}
-    for found in losses:
-        first.setdefault(found.loss.kind, found)
-    lines = []
-    for kind, count in counts.most_common(MAX_KINDS):
-        what = first[kind].loss.what
-        lines.append(f"{count:,} {kind}; the first: {first[kind].place}{': ' if what else ''}{what[:MAX_EXAMPLE]}")
-    if len(counts) > MAX_KINDS:
-        lines.append(f"{len(counts) - MAX_KINDS} more kinds of losses")
-    return lines
-
-
 @dataclass
 class Imported:
     """The labels of files of other programs.
@@ -87,7 +54,7 @@ class Imported:
 
     videos: dict[str, ImportedVideo] = field(default_factory=dict)
     label_space: LabelSpace = field(default_factory=lambda: LabelSpace(()))
-    losses: list[FoundLoss] = field(default_factory=list)
+    losses: Losses = field(default_factory=Losses)
     notes: list[str] = field(default_factory=list)
 
     def describe(self) -> str:

@@ -1,7 +1,8 @@
 """Annotation files of other programs, placed on the frames of the videos on this machine."""
 
-from collections import Counter
+import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.errors import InputError
 from pipeline.files import canonical
-from pipeline.interchange.imported import FoundLoss, Imported, ImportedVideo, ImportOptions, ScoredFrames
+from pipeline.interchange.imported import Imported, ImportedVideo, ImportOptions, ScoredFrames
 from pipeline.interchange.label_spaces import ClassOrder, find_overlap, make_label_space
 from pipeline.interchange.recognition import ForeignFile
 from pipeline.interchange.videos import TimedVideo, VideoFolder, read_times
@@ -85,7 +86,7 @@ class _Work:
 
     def add(self, document: Document) -> None:
         """Place the recordings of a file."""
-        self._lose(document.path, "", document.losses)
+        self._imported.losses.add(document.path, "", document.losses)
         self._imported.notes += [f"{document.path}: {note}" for note in document.notes]
         self._may_overlap.add(document.may_overlap)
         labels = document.labels()
@@ -96,18 +97,17 @@ class _Work:
             self._backgrounds.add(class_name(document.background, self._options.choices))
         for recording in document.recordings:
             if self._options.recordings and recording.name not in self._options.recordings:
-                self._lose(document.path, recording.name, [Loss(OTHER_RECORDINGS, recording.name)])
+                self._imported.losses.add(document.path, recording.name, [Loss(OTHER_RECORDINGS, recording.name)])
             else:
                 self._add_recording(document.path, recording)
 
-    def _lose(self, path: Path, recording: str, losses: Iterable[Loss]) -> None:
-        self._imported.losses += [FoundLoss(path, recording, loss) for loss in losses]
-
     def _add_recording(self, path: Path, recording: Recording) -> None:
         losses: list[Loss] = []
+        recording = self._with_media(path, recording)
         if not recording.media:
             losses.append(Loss(NO_MEDIA, recording.name))
         found = [self._find(media, recording, losses) for media in recording.media]
+        recording = _with_starts(recording, found)
         if any(found):
             events = list(name_events(recording, self._options.choices, losses))
             for event in events:
@@ -117,11 +117,20 @@ class _Work:
             for media, video, segments in zip(recording.media, found, placed, strict=True):
                 if video is not None:
                     scored = _scored_frames(recording, media, video, events)
-                    if video.path in self._stems:
-                        self._add_to(self._imported.videos[self._stems[video.path]], segments, scored, losses)
-                    else:
-                        self._keep(path, recording, video, segments, scored)
-        self._lose(path, recording.name, losses)
+                    self._keep(path, recording, video, segments, scored, losses)
+        self._imported.losses.add(path, recording.name, losses)
+
+    def _with_media(self, path: Path, recording: Recording) -> Recording:
+        """Return a recording that names no video, or that has the name of its file, with the video of its own name.
+
+        Some formats do not name the video. Then the recording has its name, the file, or the folder of the file.
+        """
+        names = [media.name for media in recording.media]
+        if len(names) > 1 or (names and names[0] != recording.name):
+            return recording
+        candidates = [*names, recording.name, path.stem, path.parent.name]
+        name = next((name for name in candidates if name and self._videos.has(name)), None)
+        return recording if name is None else replace(recording, media=(Media(name),))
 
     def _find(self, media: Media, recording: Recording, losses: list[Loss]) -> TimedVideo | None:
         """Find the video of a media file; a Loss where it is not there, does not fit, or has labels already."""
@@ -176,24 +185,20 @@ class _Work:
         video: TimedVideo,
         segments: list[PlacedSegment],
         scored: list[ScoredFrames] | None,
+        losses: list[Loss],
     ) -> None:
+        """Keep the labels of a video, beside those that another recording gave it."""
+        if video.path in self._stems:
+            before = self._imported.videos[self._stems[video.path]]
+            before.segments = join_segments([*before.segments, *segments], losses)
+            before.scored = None if before.scored is None or scored is None else [*before.scored, *scored]
+            return
         stem = self._free_stem(video.path)
         self._stems[video.path] = stem
         source = (path, recording.name)
         self._imported.videos[stem] = ImportedVideo(
             video.path, stem, video.times.num_frames, segments, scored, recording.split, source
         )
-
-    def _add_to(
-        self,
-        video: ImportedVideo,
-        segments: list[PlacedSegment],
-        scored: list[ScoredFrames] | None,
-        losses: list[Loss],
-    ) -> None:
-        """Add the labels of another recording to those of a video."""
-        video.segments = join_segments([*video.segments, *segments], losses)
-        video.scored = None if video.scored is None or scored is None else [*video.scored, *scored]
 
     def _free_stem(self, video: Path) -> str:
         """Return the name of a video in the data set: its stem, after its folder's name where that is taken."""
@@ -241,7 +246,7 @@ class _Work:
             if self._options.background is not None:
                 video.segments = _filled(video, self._options.background)
             if not video.segments:
-                self._lose(*video.source, [Loss(WITHOUT_EVENT, video.path.name)])
+                self._imported.losses.add(*video.source, [Loss(WITHOUT_EVENT, video.path.name)])
                 del self._imported.videos[video.stem]
             num_frames += video.num_frames
             num_labelled += sum(segment.stop - segment.start for segment in video.segments)
@@ -281,6 +286,21 @@ def _filled(video: ImportedVideo, background: str) -> list[PlacedSegment]:
     return sorted([*video.segments, *added])
 
 
+def _with_starts(recording: Recording, videos: Sequence[TimedVideo | None]) -> Recording:
+    """Return a recording with the starts of its media files, where the file does not state them: by the real lengths.
+
+    Like BORIS, whose tables do not state them, the length of each counts in whole milliseconds.
+    """
+    if not any(math.isnan(media.start) for media in recording.media):
+        return recording
+    starts = [0.0]
+    for media, video in zip(recording.media, videos, strict=True):
+        seconds = video.times.end_seconds if video else media.seconds if media.seconds is not None else math.nan
+        starts.append(starts[-1] + (math.floor(1000 * seconds) / 1000 if math.isfinite(seconds) else math.nan))
+    media_files = zip(recording.media, starts, strict=False)
+    return replace(recording, media=tuple(replace(media, start=start) for media, start in media_files))
+
+
 def _scored_frames(
     recording: Recording, media: Media, video: TimedVideo, events: Sequence[NamedEvent]
 ) -> list[ScoredFrames] | None:
@@ -305,10 +325,9 @@ def _scored_frames(
 
 def _describe_nothing(imported: Imported) -> str:
     """Describe why no label is left: that videos are missing, or the commonest loss."""
-    kinds = Counter(found.loss.kind for found in imported.losses)
+    kinds = imported.losses.by_kind()
     if not kinds:
         return "there is nothing to import: the files have no event"
     of_videos = [kind for kind in (NOT_FOUND, NO_MEDIA, NOT_READ, OTHER_LENGTH) if kind in kinds]
-    kind = of_videos[0] if of_videos else kinds.most_common(1)[0][0]
-    first = next(found.loss for found in imported.losses if found.loss.kind == kind)
-    return f"there is nothing to import: {kind} ({kinds[kind]:,}; the first: {first.what or first.place})"
+    found = kinds[of_videos[0]] if of_videos else next(iter(kinds.values()))
+    return f"there is nothing to import: {found.kind} ({found.count:,}; the first: {found.describe_first()})"

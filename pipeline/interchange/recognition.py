@@ -95,9 +95,10 @@ def _files_of(path: Path, layouts: Sequence[ForeignFormat]) -> list[Path]:
     if not path.is_dir():
         return [path]
     suffixes = tuple(dict.fromkeys(suffix for layout in layouts for suffix in layout.suffixes))
+    folded = tuple(suffix.casefold() for suffix in suffixes)
     side_files = {name for layout in layouts for name in layout.side_files}
     found = [file for file in sorted(path.iterdir()) if file.is_file() and not is_hidden(file)]
-    files = [file for file in found if file.name.lower().endswith(suffixes) and file.name not in side_files]
+    files = [file for file in found if file.name.casefold().endswith(folded) and file.name not in side_files]
     if not files:
         raise InputError(f"{path}: has no file with one of the suffixes {', '.join(suffixes)}")
     return files

@@ -87,6 +87,10 @@ class VideoFolder:
         if not self.paths:
             raise InputError(f"{self._name}: has no video: expected one of {', '.join(sorted(VIDEO_SUFFIXES))}")
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a video with this name or this stem."""
+        return any(_is_same(part, name) for path in self.paths for part in (path.name, path.stem))
+
     def find(self, media: Media) -> Path:
         """Find a video by its name; where the suffix differs, by its stem; where several have the name, by its length.
 

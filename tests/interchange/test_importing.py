@@ -51,10 +51,7 @@ def segments(found: Imported, stem: str = "clip") -> list[tuple[int, int, str]]:
 
 
 def kinds(found: Imported) -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for loss in found.losses:
-        counted[loss.loss.kind.partition(":")[0]] = counted.get(loss.loss.kind.partition(":")[0], 0) + 1
-    return counted
+    return {kind.partition(":")[0]: loss.count for kind, loss in found.losses.by_kind().items()}
 
 
 def written(folder: Path, found: Imported) -> Scan:
@@ -152,7 +149,7 @@ def test_frames_scored_parts_and_splits_are_kept(videos: Path, tmp_path: Path) -
     assert scan.labels["clip"][29:31].tolist() == [[0, 0], [0, -100]]
     assert scan.sources["clip"].split == "val"
     other = Document(Path("day.test"), [replace(recording, num_frames=41)])
-    with pytest.raises(InputError, match=r"another number of frames .*: got labels for 41 frames, the video has 40"):
+    with pytest.raises(InputError, match=r"another number of frames .*got labels for 41 frames, the video has 40"):
         imported(videos, other)
 
 
@@ -186,8 +183,8 @@ def test_what_is_not_found_is_counted_and_named(videos: Path) -> None:
         "media files whose video is not found are left out": 1,
         "recordings of a video that another recording labels count together with it (see --recording)": 1,
     }
-    (missing,) = [loss for loss in found.losses if loss.loss.kind.startswith("media")]
-    assert missing.loss.what == f"there is no video 'clap.mp4' in {videos}: did you mean 'clip.mp4'?"
+    (missing,) = [loss for loss in found.losses.by_recording() if loss.kind.startswith("media")]
+    assert missing.first.what == f"there is no video 'clap.mp4' in {videos}: did you mean 'clip.mp4'?"
 
 
 def test_videos_of_one_name_are_told_apart_by_their_length(videos: Path, make_video: MakeVideo) -> None:

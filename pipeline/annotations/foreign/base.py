@@ -52,7 +52,7 @@ class ForeignFormat:
     Attributes:
         name: How the command line calls it, such as "boris".
         title: What it is, such as "BORIS project".
-        suffixes: The ends of its file names, in lower case, such as (".boris",).
+        suffixes: The ends of its file names, such as (".boris",), in any case; the first is that of what is written.
         keeps: What is kept when such a file is imported, in the words of a list.
         loses: What is not.
         looks_like: Whether the content of a file looks like this format, by its name and the beginning of its text; it

@@ -214,7 +214,7 @@ def _looks_like(path: Path, text: str) -> bool:
 PRAAT = ForeignFormat(
     name="praat",
     title="Praat TextGrid",
-    suffixes=(".textgrid",),
+    suffixes=(".TextGrid",),
     keeps="intervals and points with a label, of all tiers",
     loses="the names of tiers, intervals without a label; written files have no probabilities",
     looks_like=_looks_like,

@@ -3,20 +3,18 @@
 Files may have anything in the place of a value; what cannot be used becomes a Loss and never an error.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from pipeline.annotations.foreign.cells import DATE, NUMBER
 from pipeline.annotations.foreign.document import Event, Loss
 from pipeline.annotations.label_space import find_control_character
 from pipeline.annotations.problems import shorten
 
 MAX_TIME = float(1 << 40)  # in any unit; more is no time of a video
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
-DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{2,4}", re.ASCII)
 COARSEST, FINEST = 3, 6  # decimals: fewer may be chance, and more are not measured
 REMOTE = frozenset({"http", "https", "ftp", "s3", "gs", "azure-blob", "azure-spi", "redis"})
 
