@@ -230,3 +230,17 @@ def test_a_video_without_any_class_is_reported(dataset):
     (dataset / "labels" / "clip0.csv").write_text("start,stop,class\n")
     warnings = framescribe.check_dataset(dataset).warnings
     assert "no frame of 1 video has a class: 'clip0'. Is that so, or are labels missing?" in warnings
+
+
+def test_the_groups_are_shown_and_a_misspelt_one_is_named(dataset, capsys):
+    assert main(["check", str(dataset)]) == 0
+    shown = capsys.readouterr()
+    assert "one at most in a frame, group 'state': eats, sleeps\nindependent of all others: rears\n" in shown.out
+    assert "spelt almost like" not in shown.err
+    (dataset / "classes.csv").write_text("class,group\neats,state\nsleeps,staet\nrears,posture\n")
+    assert main(["check", str(dataset)]) == 0
+    shown = capsys.readouterr()
+    assert "independent of all others: eats, sleeps, rears\n" in shown.out
+    assert "classes.csv:3: group 'staet' is spelt almost like 'state'" in shown.err
+    assert main(["check", "--independent", str(dataset)]) == 0
+    assert "spelt almost like" not in capsys.readouterr().err, "the groups do not count"
