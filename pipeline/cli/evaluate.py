@@ -99,7 +99,7 @@ def _score(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Compare two annotators: the report and the tables."""
     from pipeline.metrics.agreement import format_agreement
-    from pipeline.metrics.folders import agreement_of
+    from pipeline.metrics.agreement_folders import agreement_of
 
     first, second = options.agreement
     report = agreement_of(first, second, independent=options.independent, follow_links=options.follow_links)

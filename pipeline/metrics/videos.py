@@ -75,7 +75,8 @@ def _problems_of_video(stem: str, true: np.ndarray, claimed: np.ndarray, label_s
             missing = f"{is_missing.sum()} of {is_labelled.sum()} labelled frames"
             cause = "give them a class, for example a background class"
             if not label_space.is_exclusive:
-                missing, cause = f"{is_missing.sum()} of {is_labelled.sum()} labels", "say which classes are absent"
+                missing = f"{is_missing.sum()} of {is_labelled.sum()} pairs of a frame and a class"
+                cause = "say which classes are absent"
             problems.append(f"{missing} of {stem} have no prediction: {cause}")
         label_space.check(np.concatenate([true, counted]))
     except ValueError as error:
