@@ -101,12 +101,12 @@ class _Videos:
             message = f"got {len(two)} labels for {len(one)} of {files[0]}"
             self.reader.add(stem, [other_length(files[1], message)])
             return
-        kept = [
+        first, second = (
             self.reader.keep_scored(stem, labels, scored, stem_of_file=stem_of_file)
             for labels, scored, stem_of_file in zip((one, two), self.scored, stems_of_files, strict=True)
-        ]
-        if kept[0] is not None and kept[1] is not None:
-            self.first[stem], self.second[stem] = kept
+        )
+        if first is not None and second is not None:
+            self.first[stem], self.second[stem] = first, second
 
 
 def _files_of_sides(first: Path, second: Path) -> tuple[dict[str, Path], dict[str, Path]]:
