@@ -19,7 +19,7 @@ from pipeline.annotations.problems import Problem
 from pipeline.annotations.segments import Segment, segments_from_frames
 from pipeline.datasets.manifest import Source
 
-USUAL_RATES = (15, 24, 25, 30, 50, 60)  # frames per second, of features, which do not tell theirs
+USUAL_RATES = (15, 24, 25, 30, 50, 60)  # frames per second, of features, whose files do not have theirs
 MIN_RATE = 4  # below, seconds and frames are too much alike
 MIN_GAPS = 2  # of a single frame, before they are no chance
 

@@ -1,4 +1,4 @@
-"""The warnings about a data set: what keeps nobody from training, but probably is a mistake or too little."""
+"""The warnings about a data set: what does not prevent training, but probably is a mistake or too little."""
 
 from collections.abc import Collection, Sequence
 

@@ -97,7 +97,7 @@ def kappa(counts: np.ndarray) -> float | None:
     0.4
     """
     num_frames = int(counts.sum())
-    by_chance = int((counts.sum(axis=0) * counts.sum(axis=1)).sum())  # p_e N^2; whole, so that p_e = 1 is told exactly
+    by_chance = int((counts.sum(axis=0) * counts.sum(axis=1)).sum())  # p_e N^2; whole, so that p_e = 1 is found exactly
     if by_chance == num_frames**2:
         return None
     return (int(counts.trace()) * num_frames - by_chance) / (num_frames**2 - by_chance)

@@ -44,7 +44,7 @@ def evaluate_folders(
     The class list is the `classes.txt` or `classes.csv` in `truth` or beside it, as in a data set; failing that, the
     sorted names that the files use. What a `scored.csv` there says that nobody looked at is not scored. Where only one
     side says how long a video is (a .csv of segments does not), the other takes its length. A video whose files cannot
-    be read or do not fit each other is not scored, and costs no other video.
+    be read or do not fit each other is not scored; the other videos are.
 
     Where classes overlap, average precision needs the probabilities of a `.frames.csv` of every video that is scored.
 
@@ -208,11 +208,11 @@ class _Videos:
             true[is_missing] = self._unlabelled(len(true))[is_missing]
 
     def _check_gaps(self, stem: str, path: Path) -> Problem | None:
-        """Describe that lost frames of a video cannot be told from frames without a class, as its file has neither."""
+        """Describe that a file does not distinguish lost frames from frames without a class, as it has neither."""
         if stem not in self.partial or not path.name.endswith(SEGMENTS) or self.reader.has_length(path):
             return None
-        fault = "does not tell frames that could not be decoded from frames without a class"
-        return Problem(path, None, f"{fault}: label {stem} with --formats csv, whose {stem}{FRAMES} tells them apart")
+        fault = "does not distinguish frames that could not be decoded from frames without a class"
+        return Problem(path, None, f"{fault}: label {stem} with --formats csv, whose {stem}{FRAMES} distinguishes them")
 
     def _check(self, stem: str, true: np.ndarray, predicted: np.ndarray, path: Path, cause: str) -> Problem | None:
         """Describe why the labels cannot be compared; `cause` is known already, or ""."""

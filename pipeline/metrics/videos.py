@@ -105,7 +105,7 @@ def assemble(
         without_background: Those of all classes but the background; None where there is no background class.
         classes: The scores of each class.
         never_predicted: The classes that have support and are predicted for no labelled frame.
-        counts: What tells which classes occur together, by its key.
+        counts: The counts of classes that occur together, by their key.
     """
     return {
         "num_videos": len(stems),

@@ -194,7 +194,7 @@ def test_lost_frames_are_not_absent_where_only_segments_are_there(folders, of_al
     path.write_text("start,stop,start_seconds,stop_seconds,label,probability\n0,2,0,0.08,eats,0.9\n")
     assert evaluate_folders(truth, predicted)["num_videos"] == 1
     (predicted / "decode_report.csv").write_text("stem,outcome\nclip,partly\n")
-    with pytest.raises(AnnotationError, match=r"clip\.segments\.csv: does not tell .* clip\.frames\.csv") as caught:
+    with pytest.raises(AnnotationError, match=r"clip\.segments\.csv: does not .* clip\.frames\.csv") as caught:
         evaluate_folders(truth, predicted)
     assert len(caught.value.problems) == 1
     (predicted / "clip.frames.csv").write_text(FRAMES)
