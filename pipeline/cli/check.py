@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 TEXT = """
 Look at every file of a data set and list all of its problems: file, line, likely cause. For videos, also show
-how much there is of each class, and warn where that is too little.
+how much there is of each class, and warn where that is too little. Where classes overlap, show which exclude each
+other.
 """
 END = """
 exit code: 0, there is no problem; 2, there is at least one
@@ -78,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Problem], str]":
+    from pipeline.datasets.class_groups import format_groups
     from pipeline.datasets.scan import scan_dataset
     from pipeline.datasets.support import count_support, format_support, unlabelled_percent
     from pipeline.datasets.warnings import find_warnings
@@ -91,6 +93,8 @@ def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Proble
     usable = scan.usable_sources()
     if support := count_support(usable, scan.labels, scan.label_space):
         print(format_support(support), end="\n\n")
+    if groups := format_groups(scan.label_space):
+        print(groups, end="\n\n")
     for warning in find_warnings(scan, usable, support, reported=scan.unused_classes()):
         print(f"warning: {warning}", file=sys.stderr)
     num_frames = sum(source.num_frames for source in scan.sources.values())

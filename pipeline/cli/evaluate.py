@@ -105,7 +105,7 @@ def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Compare two annotators: the report and the tables."""
     from pipeline.interchange.direct import label_files_of
     from pipeline.metrics.agreement import format_agreement
-    from pipeline.metrics.folders import agreement_of
+    from pipeline.metrics.agreement_folders import agreement_of
 
     first, second = options.agreement
     with (

@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.drawing.plots import SHARE_COLORS
-from pipeline.drawing.style import FAINT, GRID, INK, make_figure
+from pipeline.drawing.style import FAINT, GRID, INK, make_figure, plain_text
 
 MAX_COUNTED = 25  # classes; of more, the cells are too small for their counts
 ITSELF = "#eceff3"  # the ground of a class beside itself
@@ -74,11 +74,11 @@ def _font_size(cell: float) -> float:
 
 def draw_matrix(axes: Axes, counts: np.ndarray, shares: np.ndarray, label_space: LabelSpace) -> AxesImage:
     """Draw [K, K] shares as colours, with the counts that are not 0; a share of NaN has no colour."""
-    num_classes, classes = label_space.num_classes, label_space.classes
+    num_classes, classes = label_space.num_classes, [plain_text(name) for name in label_space.classes]
     font_size = _font_size(cell_sizes(label_space)[0])
     picture = axes.imshow(shares, cmap=SHARE_COLORS, vmin=0, vmax=1)
-    axes.set_xticks(range(num_classes), list(classes), rotation=90, fontsize=font_size)
-    axes.set_yticks(range(num_classes), list(classes), fontsize=font_size)
+    axes.set_xticks(range(num_classes), classes, rotation=90, fontsize=font_size)
+    axes.set_yticks(range(num_classes), classes, fontsize=font_size)
     axes.set_xticks(np.arange(num_classes + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(num_classes + 1) - 0.5, minor=True)
     axes.grid(which="minor", color=GRID, linewidth=0.6)

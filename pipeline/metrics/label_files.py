@@ -3,7 +3,7 @@
 T frames, K classes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +13,9 @@ import numpy as np
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
 from pipeline.annotations.formats import frame_list, one_hot, predicted_frames, predicted_sets, registry, table
 from pipeline.annotations.formats.scored import Scored
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
-from pipeline.annotations.problems import AnnotationError, Problem, without_content
+from pipeline.annotations.problems import AnnotationError, Problem, shorten, without_content
 from pipeline.annotations.read import class_names_in, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
 from pipeline.errors import InputError
@@ -71,19 +71,23 @@ def find_label_space(
 
     Raises:
         AnnotationError: Every problem of the class list; or there is none, classes are exclusive, and a line of a .txt
-            has several.
+            has several; or some files say that classes overlap, and others that they exclude each other.
         InputError: The background is not a class.
     """
-    for folder in (folder for place in places for folder in folders_of(place)):
-        path = find_class_list(folder)
-        if path.is_file() and (follow_links or not is_elsewhere(path)):
-            return read_class_list(path).label_space(independent=independent, background=background)
+    path = find_list(places, follow_links=follow_links)
+    if path is not None:
+        return read_class_list(path).label_space(independent=independent, background=background)
     names_in: dict[Path, set[str]] = {}
+    has_columns: dict[Path, bool | None] = {}
     for path in files:
         if follow_links or not is_elsewhere(path):
             with suppress(AnnotationError):  # it is reported where the labels are read
                 names_in[path] = class_names_in(path)
-                independent |= _has_a_column_for_each_class(path)
+                has_columns[path] = _has_a_column_for_each_class(path)
+    if not independent:
+        _check_kinds(has_columns)
+        independent = any(has_columns.values())
+    _check_one_class_a_row(names_in)
     lists = [path for path in names_in if registry.format_of(path) is frame_list.FORMAT]
     if independent:
         names_in |= {path: frame_list.split_sets(names_in[path]) for path in lists}
@@ -96,10 +100,45 @@ def find_label_space(
     return LabelSpace.independent(classes, background) if independent else LabelSpace(classes, background)
 
 
-def _has_a_column_for_each_class(path: Path) -> bool:
+def find_list(places: Sequence[Path], *, follow_links: bool) -> Path | None:
+    """Return the first class list in one of the places or beside it, see `find_label_space`; None where there is none.
+
+    Raises:
+        AnnotationError: A folder has both a classes.txt and a classes.csv.
+    """
+    for folder in (folder for place in places for folder in folders_of(place)):
+        path = find_class_list(folder)
+        if path.is_file() and (follow_links or not is_elsewhere(path)):
+            return path
+    return None
+
+
+def _has_a_column_for_each_class(path: Path) -> bool | None:
+    """Return whether a file has a column for each class; None where this does not say whether classes overlap."""
     layout = registry.format_of(path)
-    is_one_hot = layout is table.FORMAT and one_hot.is_one_hot(path)
-    return is_one_hot or (layout is predicted_frames.FORMAT and predicted_sets.has_sets(path))
+    if layout is predicted_frames.FORMAT:
+        return predicted_sets.has_sets(path)
+    return True if layout is table.FORMAT and one_hot.is_one_hot(path) else None
+
+
+def _check_kinds(has_columns: Mapping[Path, bool | None]) -> None:
+    """Raise AnnotationError where some files say that classes overlap, and others that they exclude each other."""
+    overlapping, exclusive = (
+        [path for path, found in has_columns.items() if found is wanted] for wanted in (True, False)
+    )
+    if overlapping and exclusive:
+        cause = f"a frame has one class in {exclusive[0]}: write {CLASSES} beside the labels, with a class a line"
+        message = f"has a column for each class, so that any may overlap, but {cause}"
+        raise AnnotationError(without_content([Problem(overlapping[0], None, message)], overlapping[0].parent))
+
+
+def _check_one_class_a_row(names_in: Mapping[Path, set[str]]) -> None:
+    """Raise AnnotationError where a row of a labels.csv seems to give a video several classes."""
+    for path, names in names_in.items():
+        if registry.video_table_of(path) and (joined := sorted(name for name in names if SEPARATOR in name)):
+            cause = "give a video a row for each of its classes; if it is one class, write a classes.txt with this name"
+            problem = Problem(path, None, f"got {shorten(joined[0])!r}, expected one class in a row: {cause}")
+            raise AnnotationError(without_content([problem], path.parent))
 
 
 def elsewhere(path: Path) -> Problem:
@@ -183,6 +222,10 @@ class LabelReader:
     def add(self, stem: str, problems: Iterable[Problem]) -> None:
         """Add problems of a video."""
         self.problems.setdefault(stem, []).extend(problems)
+
+    def all_problems(self) -> list[Problem]:
+        """Return the problems of all videos."""
+        return [problem for of_video in self.problems.values() for problem in of_video]
 
     def has_length(self, path: Path | int | np.ndarray) -> bool:
         """Return whether a file says how many frames its video has; the label of a whole video does not."""
