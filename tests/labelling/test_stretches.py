@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.labelling import stretches as module
-from pipeline.labelling.doubts import find_doubt
+from pipeline.labelling.doubts import find_doubts
 from pipeline.labelling.stretches import find_stretches, frame_gains
 
 GAINS = st.lists(st.sampled_from([0.0, 0.0, 0.1, 0.3, 1.0]), max_size=60).map(lambda values: np.array(values, float))
@@ -112,7 +112,7 @@ def test_a_stretch_is_named_after_the_pair_of_classes_with_the_largest_gain(seed
         sums[int(labels[frame]), int(given_labels[frame])] += gains[frame]
     (label, given_label), _ = sums.most_common(1)[0]
     inside = slice(10, 40)
-    doubt = find_doubt(gains[inside], labels[inside], given_labels[inside], SPACE)
+    (doubt,) = find_doubts(gains[inside], labels[inside], given_labels[inside], SPACE)
     assert doubt == (label, None if given_label == IGNORE_INDEX else given_label, None)
     expected = (labels[inside] == label) & (given_labels[inside] == given_label)
     np.testing.assert_array_equal(doubt.frames(labels[inside], given_labels[inside]), expected)
