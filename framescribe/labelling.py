@@ -216,7 +216,8 @@ def label_folder(
         paths: A folder or a file, or several of them.
         labeller: What `load_labeller` returned.
         out: The folder to write into; it is made if it does not exist.
-        formats: Some of "csv", "jsonl", "parquet", "vtt", "srt".
+        formats: Some of "csv", "jsonl", "parquet", "vtt", "srt", and of the programs "boris", "elan", "label-studio",
+            "praat", "activitynet", "feral".
         overlay: Also write each video with its labels drawn on it.
         on_error: Of a damaged video: "skip" leaves it out, "partial" labels the frames that can be decoded, "stop" ends
             the call.

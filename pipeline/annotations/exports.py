@@ -4,6 +4,7 @@
     <stem>.frames.parquet   the same as a table; values that are the same in all rows take no space
     <stem>.segments.vtt     WebVTT: the class of each segment as a subtitle; the LabelSource is a comment
     <stem>.segments.srt     SubRip, which has no comments: the LabelSource is in the report beside it
+    <stem>.boris, ...       files of other programs, see `foreign`
 
 An unlabelled frame has null for its label and probability, and has no subtitle. An unknown time is null.
 
@@ -24,6 +25,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
+from pipeline.annotations.foreign.registry import FOREIGN_FORMATS
 from pipeline.annotations.frame_layout import FrameLayout, check_predicted, frame_layout
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import (
@@ -31,12 +34,14 @@ from pipeline.annotations.layouts import (
     SEGMENTS,
     timed_segments,
 )
+from pipeline.annotations.times import FrameTimes
 from pipeline.annotations.write import write_frames, write_segments
 from pipeline.files import replacing
 from pipeline.text.subtitles import Cue, write_srt, write_webvtt
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 CHUNK_ROWS = 1 << 16
+TEXT_SUFFIXES = (".csv", ".txt")  # of label files
 # The type of each field of a layout, of its classes.
 TYPES: dict[str, Callable[[Sequence[str]], pa.DataType]] = {
     "label": lambda classes: TEXT,
@@ -69,6 +74,8 @@ class Predicted(NamedTuple):
         pts_seconds: float64 [T], the presentation time of each frame; NaN where it is not known.
         frame_seconds: The duration of the last frame.
         label_space: The classes.
+        video: The video file, which files of other programs name; None where no such file is written.
+        clock_start: The time stamp at which players show the time 0.
     """
 
     labels: np.ndarray
@@ -76,6 +83,8 @@ class Predicted(NamedTuple):
     pts_seconds: np.ndarray
     frame_seconds: float
     label_space: LabelSpace
+    video: Path | None = None
+    clock_start: float = 0.0
 
     @property
     def layout(self) -> FrameLayout:
@@ -152,12 +161,12 @@ def write_subrip(path: Path, predicted: Predicted, source: LabelSource) -> None:
 
 
 def _write_frames_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
-    labels, probabilities, pts_seconds, _, label_space = predicted
+    labels, probabilities, pts_seconds, _, label_space = predicted[:5]
     write_frames(path, labels, probabilities=probabilities, pts_seconds=pts_seconds, label_space=label_space)
 
 
 def _write_segments_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
-    labels, probabilities, pts_seconds, frame_seconds, label_space = predicted
+    labels, probabilities, pts_seconds, frame_seconds, label_space = predicted[:5]
     write_segments(
         path,
         labels,
@@ -169,6 +178,35 @@ def _write_segments_csv(path: Path, predicted: Predicted, source: LabelSource) -
 
 
 Write = Callable[[Path, Predicted, LabelSource], None]
+
+
+def _foreign_writer(layout: ForeignFormat) -> Write:
+    def write(path: Path, predicted: Predicted, source: LabelSource) -> None:
+        _check(predicted)
+        assert predicted.video is not None, path
+        assert layout.write is not None, layout.name
+        times = FrameTimes(predicted.pts_seconds - predicted.clock_start, predicted.frame_seconds)
+        frame_rate = 1 / predicted.frame_seconds
+        labelled = LabelledVideo(
+            predicted.video, predicted.labels, predicted.label_space, times, frame_rate, predicted.probabilities
+        )
+        layout.write(path, [labelled])
+
+    return write
+
+
+def _suffix(layout: ForeignFormat) -> str:
+    """Return what follows the stem of the video in the name of a file of another program."""
+    suffix = layout.suffixes[0]
+    return f".{layout.name}{suffix}" if suffix == ".json" else suffix
+
+
+# Files of other programs whose names are not those of label files, which lie in the same folder.
+FOREIGN: dict[str, dict[str, Write]] = {
+    layout.name: {_suffix(layout): _foreign_writer(layout)}
+    for layout in FOREIGN_FORMATS
+    if layout.write is not None and not layout.suffixes[0].endswith(TEXT_SUFFIXES)
+}
 # For each format, the function that writes each of its files, by what follows the stem of the video in the file name.
 FORMATS: dict[str, dict[str, Write]] = {
     "csv": {FRAMES: _write_frames_csv, SEGMENTS: _write_segments_csv},
@@ -176,8 +214,9 @@ FORMATS: dict[str, dict[str, Write]] = {
     "parquet": {".frames.parquet": write_parquet},
     "vtt": {".segments.vtt": write_vtt},
     "srt": {".segments.srt": write_subrip},
+    **FOREIGN,
 }
-TIMED_FORMATS = frozenset({"vtt", "srt"})  # these need the time of each frame
+TIMED_FORMATS = frozenset({"vtt", "srt", *FOREIGN})  # these need the time of each frame
 
 
 def find_format_problems(names: Sequence[str]) -> list[str]:

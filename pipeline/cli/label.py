@@ -70,7 +70,10 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
     )
     label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
     label.add_argument(
-        "--formats", default="csv", metavar="LIST", help="one or more of csv,jsonl,parquet,vtt,srt (default: csv)"
+        "--formats",
+        default="csv",
+        metavar="LIST",
+        help="one or more of csv,jsonl,parquet,vtt,srt,boris,elan,label-studio,praat,activitynet,feral (default: csv)",
     )
     label.add_argument("--overlay", action="store_true", help="also draw the labels on the video")
     label.add_argument(

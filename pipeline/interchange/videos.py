@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
 
 from pipeline.annotations.foreign.document import Media
@@ -18,6 +17,7 @@ from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
 from pipeline.files import canonical, is_hidden
 from pipeline.text.wording import listed
+from pipeline.video.ffmpeg import clock_start_seconds
 from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES
 
@@ -25,8 +25,6 @@ UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # Label Studio puts it before the name 
 MAX_SHOWN = 3
 LENGTH_TOLERANCE = 0.01  # programs state the length of the sound, or that of another decoder
 LENGTH_TOLERANCE_SECONDS = 0.5
-# Their clock starts anywhere: players show the start of such a file as 0.
-BROADCAST_FORMATS = frozenset({"mpeg", "mpegts"})
 
 
 class TimedVideo(NamedTuple):
@@ -56,12 +54,8 @@ def read_times(path: Path) -> TimedVideo:
         InputError: The video is damaged or no video.
     """
     index = index_video(path)
-    start_seconds = 0.0
-    if index.container in BROADCAST_FORMATS:
-        with av.open(str(path)) as container:
-            start_seconds = (container.start_time or 0) / av.time_base
     frame_rate = float(index.properties.frame_rate)
-    times = FrameTimes(np.asarray(index.pts_seconds) - start_seconds, 1 / frame_rate)
+    times = FrameTimes(np.asarray(index.pts_seconds) - clock_start_seconds(path), 1 / frame_rate)
     return TimedVideo(path, times, frame_rate, index.properties.variable_frame_rate)
 
 

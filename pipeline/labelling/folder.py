@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.exports import FORMATS, TIMED_FORMATS, Predicted
+from pipeline.annotations.exports import FOREIGN, FORMATS, TIMED_FORMATS, Predicted
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.datasets.features import count_feature_frames
 from pipeline.drawing.overlay import write_overlay
@@ -30,6 +30,7 @@ from pipeline.labelling.report import (
 from pipeline.labelling.staging import remove_abandoned, staging_folder
 from pipeline.labelling.video import FEATURE_SUFFIX, VideoLabels, label_video_once
 from pipeline.video.decoder_process import DecoderProcesses
+from pipeline.video.ffmpeg import clock_start_seconds
 from pipeline.video.index import estimate_num_frames
 from pipeline.video.open import open_scaled
 from pipeline.video.readers.pyav import PyAVReader
@@ -362,7 +363,13 @@ class _Videos:
         """Write the labels of the video at `path`, in each format that is asked for, into a folder."""
         label_space = self._model.spec.label_space
         predicted = Predicted(
-            result.labels, result.probabilities, result.pts_seconds, result.frame_seconds, label_space
+            result.labels,
+            result.probabilities,
+            result.pts_seconds,
+            result.frame_seconds,
+            label_space,
+            path.resolve(),
+            clock_start_seconds(path) if FOREIGN.keys() & set(self._outputs.formats) else 0.0,
         )
         for name in self._outputs.formats:
             for suffix, write in FORMATS[name].items():

@@ -34,6 +34,7 @@ CHECKING_DECODERS = {"vp9": "libvpx-vp9"}
 VP8, SECOND_VP8 = "vp8", "libvpx"
 
 # These demuxers skip damaged bytes silently; the duration in the header then shows that packets are missing.
+BROADCAST_FORMATS = frozenset({"mpeg", "mpegts"})
 SKIPPING_DEMUXERS = frozenset({"avi", "matroska,webm"})
 DURATION_TOLERANCE_SECONDS = 0.5
 
@@ -229,3 +230,17 @@ def check_is_file(path: Path) -> None:
         raise VideoError(f"{path}: no such file")
     if path.is_dir():
         raise VideoError(f"{path}: is a folder, expected a video file")
+
+
+def clock_start_seconds(path: Path) -> float:
+    """Return the time stamp at which players show the time 0.
+
+    The clock of broadcast formats starts anywhere, and players show the start of such a file as 0. In other formats it
+    is 0, so that a video which starts late does so in players too.
+
+    Raises:
+        VideoError: The file cannot be opened.
+    """
+    with naming_errors(path), open_file(path) as container:
+        is_broadcast = container.format.name in BROADCAST_FORMATS
+        return (container.start_time or 0) / av.time_base if is_broadcast else 0.0

@@ -22,7 +22,7 @@ SOURCE = LabelSource("run", "data", "commit")
 LABELS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0], [IGNORE_INDEX] * 3], dtype=np.int8)
 PROBABILITIES = np.array([[0.9, 0.2, 0.1], [0.75, 0.8, 0.1], [0.25, 0.6, 0.5], [0, 0, 1 / 3], [np.nan] * 3], np.float32)
 SECONDS = np.arange(5) / 4
-PREDICTED = Predicted(LABELS, PROBABILITIES, SECONDS, 0.25, SPACE)
+PREDICTED = Predicted(LABELS, PROBABILITIES, SECONDS, 0.25, SPACE, Path("clip.mp4"))
 
 
 @st.composite
@@ -37,7 +37,7 @@ def made_labels(draw: st.DrawFn) -> np.ndarray:
 def predict(labels: np.ndarray) -> Predicted:
     probabilities = np.random.default_rng(0).random(labels.shape).astype(np.float32)
     probabilities[labels == IGNORE_INDEX] = np.nan
-    return Predicted(labels, probabilities, np.arange(len(labels)) / 25, 0.04, SPACE)
+    return Predicted(labels, probabilities, np.arange(len(labels)) / 25, 0.04, SPACE, Path("clip.mp4"))
 
 
 def write(format_name: str, folder: Path, predicted: Predicted) -> list[Path]:

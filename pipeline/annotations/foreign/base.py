@@ -5,6 +5,7 @@ Shapes: T frames, K classes.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,3 +76,14 @@ class ForeignFormat:
     write: Write | None = None
     is_per_video: bool = True
     side_files: tuple[str, ...] = ()
+
+
+def written_at(video: Path) -> datetime:
+    """Return when a video was last written, 1970 where it is not there: the date that files of other programs state.
+
+    The date of today would make each call write another file.
+    """
+    try:
+        return datetime.fromtimestamp(int(video.stat().st_mtime))
+    except OSError:
+        return datetime(1970, 1, 1)

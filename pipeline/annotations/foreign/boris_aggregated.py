@@ -4,11 +4,10 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.annotations.foreign.base import LabelledVideo
+from pipeline.annotations.foreign.base import LabelledVideo, written_at
 from pipeline.annotations.foreign.boris_project import (
     DECIMALS,
     common_label_space,
-    observation_date,
     observation_names,
     rounded,
     shown_path,
@@ -87,7 +86,7 @@ def _absent(videos: Sequence[LabelledVideo]) -> list[Loss]:
 def _rows(path: Path, name: str, video: LabelledVideo) -> Iterator[list[str]]:
     media = shown_path(video.video, path)
     length = _seconds(video.times.end_seconds)
-    date = observation_date(video.video).isoformat(sep=" ")
+    date = written_at(video.video).isoformat(sep=" ")
     segments = [*video.timed_segments()]
     duration = _seconds(sum(stop - start for _, (start, stop) in segments))
     rate = f"{video.frame_rate:.3f}"

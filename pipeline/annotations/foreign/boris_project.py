@@ -6,11 +6,10 @@ The keys are those with which BORIS' own source starts a project and an observat
 import json
 import string
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.annotations.foreign.base import LabelledVideo
+from pipeline.annotations.foreign.base import LabelledVideo, written_at
 from pipeline.annotations.foreign.cells import score_comment
 from pipeline.annotations.foreign.document import Loss
 from pipeline.annotations.label_space import LabelSpace
@@ -107,21 +106,13 @@ def shown_path(video: Path, project: Path) -> str:
     return (absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix()
 
 
-def observation_date(video: Path) -> datetime:
-    """Return when a video was last written; 1970 where it is not there."""
-    try:
-        return datetime.fromtimestamp(int(video.stat().st_mtime))
-    except OSError:
-        return datetime(1970, 1, 1)
-
-
 def rounded(seconds: float) -> float:
     """Return a time with the decimals of BORIS, half to even, and never a negative zero."""
     return round(seconds, DECIMALS) + 0.0
 
 
 def _date(video: Path) -> str:
-    return observation_date(video).isoformat(timespec="seconds")
+    return written_at(video).isoformat(timespec="seconds")
 
 
 def _ethogram(label_space: LabelSpace) -> dict[str, Any]:

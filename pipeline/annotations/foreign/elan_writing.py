@@ -3,7 +3,6 @@
 The order of the elements and their attributes are those of the schema, https://www.mpi.nl/tools/elan/EAFv3.0.xsd.
 """
 
-import datetime
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from pipeline.annotations.foreign.base import LabelledVideo
+from pipeline.annotations.foreign.base import LabelledVideo, written_at
 from pipeline.annotations.foreign.document import Loss
 from pipeline.files import replacing
 
@@ -51,7 +50,7 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
     spans, losses = _spans(video)
     origin = min([0, *(span.start for span in spans)])
     spans = [_Span(start - origin, stop - origin, index) for start, stop, index in spans]
-    root = _document(path, video, spans, origin)
+    root = _document(video, spans, origin)
     ElementTree.indent(root, "    ")
     with replacing(path) as temporary:
         ElementTree.ElementTree(root).write(temporary, encoding="UTF-8", xml_declaration=True)
@@ -84,12 +83,12 @@ def is_writable(name: str) -> bool:
     return bool(name.strip()) and not NOT_IN_XML.search(name)
 
 
-def _document(path: Path, video: LabelledVideo, spans: Sequence[_Span], origin: int) -> Element:
-    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    root = Element("ANNOTATION_DOCUMENT", AUTHOR="Framescribe", DATE=now, FORMAT="3.0", VERSION="3.0")
+def _document(video: LabelledVideo, spans: Sequence[_Span], origin: int) -> Element:
+    date = written_at(video.video).astimezone().isoformat(timespec="seconds")
+    root = Element("ANNOTATION_DOCUMENT", AUTHOR="Framescribe", DATE=date, FORMAT="3.0", VERSION="3.0")
     root.set(f"{{{SCHEMA_INSTANCE}}}noNamespaceSchemaLocation", SCHEMA)
     header = SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    header.append(_media_descriptor(path, video.video, origin))
+    header.append(_media_descriptor(video.video, origin))
     SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId").text = str(len(spans))
     order = SubElement(root, "TIME_ORDER")
     slots_of_class: dict[int, list[tuple[str, str]]] = {}
@@ -110,15 +109,15 @@ def _document(path: Path, video: LabelledVideo, spans: Sequence[_Span], origin: 
     return root
 
 
-def _media_descriptor(path: Path, video: Path, origin: int) -> Element:
+def _media_descriptor(video: Path, origin: int) -> Element:
+    """Describe the video: where it is, and, for another machine, that it may lie beside the file."""
     absolute = Path(os.path.abspath(video))
-    relative = Path(os.path.relpath(absolute, os.path.abspath(path.parent))).as_posix()
     mime_type, _ = MimeTypes().guess_type(video.name)  # not those of this machine
     descriptor = Element(
         "MEDIA_DESCRIPTOR",
         MEDIA_URL=absolute.as_uri(),
         MIME_TYPE=mime_type or ANY_VIDEO,
-        RELATIVE_MEDIA_URL=quote(os.fsencode(relative if relative.startswith("../") else f"./{relative}")),
+        RELATIVE_MEDIA_URL=quote(os.fsencode(f"./{video.name}")),
     )
     if origin:
         descriptor.set("TIME_ORIGIN", str(origin))

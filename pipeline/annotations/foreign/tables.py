@@ -15,8 +15,6 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import openpyxl
-
 from pipeline.annotations.foreign.cells import column_name, unprotect
 from pipeline.annotations.foreign.sources import read_text, refuse
 from pipeline.annotations.problems import AnnotationError, read_content
@@ -258,6 +256,8 @@ def _sheets(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about styles and extensions, which are not read
+            import openpyxl  # it is slow to import, and few tables are workbooks
+
             book = openpyxl.load_workbook(BytesIO(content), read_only=True, data_only=True)
             for sheet in book.worksheets:
                 if only is None or sheet.title in only:
