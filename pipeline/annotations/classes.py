@@ -10,7 +10,8 @@ A data set has one of the two.
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.annotations.formats.parsing import parse_rows, raise_problems
+from pipeline.annotations.formats.parsing import raise_problems
+from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.label_space import SEPARATOR, LabelSpace, find_column_clash, find_control_character
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines
 from pipeline.files import canonical, is_dangling

@@ -4,19 +4,18 @@ T frames, K classes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
-from pipeline.annotations.formats import frame_list, one_hot, predicted_frames, predicted_sets, registry, table
+from pipeline.annotations.formats import registry
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
-from pipeline.annotations.read import class_names_in, read_predicted, read_probabilities
+from pipeline.annotations.read import label_space_of_files, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
 from pipeline.errors import InputError
 from pipeline.files import canonical, folders_of, is_dangling, is_elsewhere, is_hidden
@@ -59,8 +58,7 @@ def find_label_space(
 ) -> LabelSpace:
     """Find the classes of label files, and which of them exclude each other.
 
-    Where there is no class list, the classes are the sorted names that the files use. They are exclusive, unless a
-    file has a column for each class: then any of them may overlap, and a line of a .txt may have several.
+    Where there is no class list, the classes are those that the files use, see `label_space_of_files`.
 
     Args:
         places: The folders of the label files, or a labels.csv. The first class list in one of them or beside counts.
@@ -78,28 +76,8 @@ def find_label_space(
         path = find_class_list(folder)
         if path.is_file() and (follow_links or not is_elsewhere(path)):
             return read_class_list(path).label_space(independent=independent, background=background)
-    names_in: dict[Path, set[str]] = {}
-    for path in files:
-        if follow_links or not is_elsewhere(path):
-            with suppress(AnnotationError):  # it is reported where the labels are read
-                names_in[path] = class_names_in(path)
-                independent |= _has_a_column_for_each_class(path)
-    lists = [path for path in names_in if registry.format_of(path) is frame_list.FORMAT]
-    if independent:
-        names_in |= {path: frame_list.split_sets(names_in[path]) for path in lists}
-    elif problems := [problem for path in lists if (problem := frame_list.find_set(path))]:
-        raise AnnotationError(
-            hidden for problem in problems for hidden in without_content([problem], problem.path.parent)
-        )
-    names = {canonical(name): name for found in names_in.values() for name in found}
-    classes = tuple(sorted(names.values()))
-    return LabelSpace.independent(classes, background) if independent else LabelSpace(classes, background)
-
-
-def _has_a_column_for_each_class(path: Path) -> bool:
-    layout = registry.format_of(path)
-    is_one_hot = layout is table.FORMAT and one_hot.is_one_hot(path)
-    return is_one_hot or (layout is predicted_frames.FORMAT and predicted_sets.has_sets(path))
+    readable = [path for path in files if follow_links or not is_elsewhere(path)]
+    return label_space_of_files(readable, independent=independent, background=background)
 
 
 def elsewhere(path: Path) -> Problem:

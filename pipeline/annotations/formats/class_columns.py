@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.annotations.formats.parsing import unknown_cause
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.problems import Problem, did_you_mean
+from pipeline.annotations.problems import Problem
 from pipeline.files import canonical
 from pipeline.text.wording import listed
 
@@ -12,7 +13,7 @@ MAX_NAMES = 8  # in one message
 
 
 class CellFaults:
-    """The cells of columns of classes that cannot be read: one problem for all cells of a column with the same text."""
+    """The cells of columns of classes that cannot be read: one problem for all cells of a column."""
 
     def __init__(self, path: Path, expected: str) -> None:
         """Collect the faults of a file.
@@ -22,21 +23,24 @@ class CellFaults:
             expected: What the cells should have, for the message.
         """
         self._path, self._expected = path, expected
-        self._lines: dict[tuple[str, str], list[int]] = {}  # by the name of the column and the text
+        self._cells: dict[str, list[tuple[int, str]]] = {}  # line and text, by the name of the column
 
     def add(self, line: int, name: str, text: str) -> None:
         """Add the fault of a cell in the column `name`."""
-        self._lines.setdefault((name, text), []).append(line)
+        self._cells.setdefault(name, []).append((line, text))
 
     def problems(self) -> list[Problem]:
         """Return the problems, each with the first line that has it."""
-        return [
-            Problem(self._path, lines[0], f"got {text!r} for {name!r}{_on(lines)}, expected {self._expected}", "cells")
-            for (name, text), lines in self._lines.items()
-        ]
+        return [self._problem(name, cells) for name, cells in self._cells.items()]
+
+    def _problem(self, name: str, cells: Sequence[tuple[int, str]]) -> Problem:
+        line, text = cells[0]
+        others = " and others" if len({text for _, text in cells}) > 1 else ""
+        message = f"got {text!r}{others} for {name!r}{_on(cells)}, expected {self._expected}"
+        return Problem(self._path, line, message, "cells")
 
 
-def _on(lines: Sequence[int]) -> str:
+def _on(lines: Sequence[object]) -> str:
     return f" (on {len(lines):,} lines)" if len(lines) > 1 else ""
 
 
@@ -58,7 +62,7 @@ def find_columns(
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
         if label_space.index(name) is None:
-            cause = did_you_mean(name, label_space.classes) if name else ": expected the name of a class"
+            cause = unknown_cause(name, label_space) if name else ": expected the name of a class"
             problems.append(Problem(path, line, f"the column {name!r} is no class{cause}", fault="unknown column"))
         elif canonical(name) in positions:
             problems.append(Problem(path, line, f"the class {name!r} has two columns: delete one of them"))

@@ -2,6 +2,8 @@
 
 Where classes overlap, a line has the names of all classes of its frame, joined by the SEPARATOR; an EMPTY line is a
 frame that has none of them.
+
+A table of the number and the class of each frame, with or without a header, is read too.
 """
 
 import re
@@ -10,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.formats.base import AnnotationFormat
+from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames
+from pipeline.annotations.formats.delimited import Row, iterate_rows
+from pipeline.annotations.formats.frame_table import number_frames
 from pipeline.annotations.formats.parsing import NamedFrames, label_frames, raise_problems
 from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines, shorten
@@ -20,14 +24,27 @@ NUMBER = re.compile(r"[+-]?[0-9]+([.:][0-9]*)*")
 MIN_SHARE = 0.9  # of the lines, from which on a file is a table: the other lines may be damaged
 
 
-def _read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+def _read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
     problems: list[Problem] = []
     frames = [(line, name.strip()) for line, name in enumerate(read_lines(path), start=1)]
     if fault := _find_columns(frames, label_space):
-        raise AnnotationError([Problem(path, None, fault)])
-    labels = label_frames(path, frames, label_space, num_frames=num_frames, problems=problems)
+        rows = _numbered_rows(path)
+        if rows is None:
+            raise AnnotationError([Problem(path, None, fault)])
+        frames = number_frames(path, rows, problems, notes)
+    labels = label_frames(path, frames, label_space, num_frames=video.num_frames, problems=problems)
     raise_problems(problems)
     return labels
+
+
+def _numbered_rows(path: Path) -> list[Row] | None:
+    """Return the rows of a table of frame numbers and classes, without a header; None where it is no such table."""
+    rows = [(line, row) for line, row in iterate_rows(path, []) if any(row)]
+    if rows and not _are_numbers(rows[0][1][:1]):
+        rows = rows[1:]
+    if not rows or not all(len(row) == 2 and _are_numbers(row[:1]) for _, row in rows):
+        return None
+    return None if all(_are_numbers(row[1:]) for _, row in rows) else rows
 
 
 def _find_columns(frames: NamedFrames, label_space: LabelSpace) -> str | None:
@@ -84,7 +101,8 @@ def find_set(path: Path) -> Problem | None:
 
 
 def _class_names(path: Path) -> set[str]:
-    return {line.strip() for line in read_lines(path)}
+    rows = _numbered_rows(path)
+    return {line.strip() for line in read_lines(path)} if rows is None else {row[1] for _, row in rows}
 
 
 FORMAT = AnnotationFormat(".txt", _read, _class_names)

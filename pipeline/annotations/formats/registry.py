@@ -15,7 +15,8 @@ from pipeline.annotations.formats.base import AnnotationFormat, VideoTable
 FORMATS: tuple[AnnotationFormat, ...] = (
     predicted_frames.FORMAT,
     predicted_segments.FORMAT,
-    table.FORMAT,
+    predicted_frames.LIVE_FORMAT,
+    *table.FORMATS,
     frame_list.FORMAT,
 )
 VIDEO_TABLES: tuple[VideoTable, ...] = (video_labels.FORMAT,)
@@ -26,14 +27,28 @@ def format_of(path: Path) -> AnnotationFormat | None:
     return next((layout for layout in FORMATS if layout.matches(path)), None)
 
 
-def data_set_formats() -> list[AnnotationFormat]:
-    """Return the layouts of the files that may be in labels/ of a data set."""
-    return [layout for layout in FORMATS if layout.is_of_data_set]
+def formats_of_people() -> list[AnnotationFormat]:
+    """Return the layouts of the files that people write."""
+    return [layout for layout in FORMATS if layout.is_of_people]
 
 
-def data_set_format_of(path: Path) -> AnnotationFormat | None:
-    """Return the layout of a file in labels/ of a data set by its name; None where the name matches no layout."""
-    return next((layout for layout in data_set_formats() if layout.matches(path)), None)
+def stems_in(path: Path) -> list[str]:
+    """Return the stems that a label file may be of, by its name: `clip.frames.csv` is of clip, or of clip.frames."""
+    return [layout.stem(path) for layout in FORMATS if layout.matches(path)]
+
+
+def content_format_of(path: Path) -> AnnotationFormat | None:
+    """Return the layout of a label file in a data set; None where its name matches none.
+
+    Where its name is that of a file that `framescribe label` writes, the header decides.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is in another encoding.
+    """
+    layout = format_of(path)
+    if layout is None or layout.is_of_people or table.predicted_format(path) is not None:
+        return layout
+    return table.FORMATS[0]
 
 
 def video_table_of(path: Path) -> VideoTable | None:
