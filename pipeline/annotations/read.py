@@ -34,6 +34,7 @@ import numpy as np
 
 from pipeline.annotations.formats import frame_list, predicted_frames, predicted_sets, registry, table
 from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames
+from pipeline.annotations.formats.segment_rows import is_in_seconds
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
 from pipeline.annotations.times import FrameTimes
@@ -155,6 +156,25 @@ def read_probabilities(path: Path, label_space: LabelSpace) -> np.ndarray | None
     if label_space.is_exclusive or registry.format_of(path) is not predicted_frames.FORMAT:
         return None
     return predicted_sets.read_probabilities(path, label_space)
+
+
+def needs_times(path: Path) -> bool:
+    """Return whether a label file gives times in seconds, so that only the times of the video give its frames.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is in another encoding.
+    """
+    return registry.content_format_of(Path(path)) in table.FORMATS and is_in_seconds(Path(path))
+
+
+def has_length(path: Path, label_space: LabelSpace) -> bool:
+    """Return whether a label file in a data set gives the number of frames of its video.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is in another encoding.
+    """
+    layout = registry.content_format_of(Path(path))
+    return layout is not None and layout.has_length(Path(path), label_space)
 
 
 def class_names_in(path: Path) -> set[str]:

@@ -6,7 +6,7 @@ from pipeline.annotations.label_space import PRESENT
 from pipeline.annotations.problems import condense
 from pipeline.datasets.co_occurrence import find_doubtful_pairs
 from pipeline.datasets.manifest import Source
-from pipeline.datasets.scan import Scan
+from pipeline.datasets.scanned import Scan
 from pipeline.datasets.support import SupportTable, find_shortages
 from pipeline.text.wording import counted
 

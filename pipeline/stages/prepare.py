@@ -22,7 +22,8 @@ from pipeline.datasets.manifest import (
     video_class,
     write_manifest,
 )
-from pipeline.datasets.scan import Scan, scan_dataset
+from pipeline.datasets.scan import scan_dataset
+from pipeline.datasets.scanned import Scan
 from pipeline.datasets.support import (
     CLASS_SUPPORT,
     SupportTable,

@@ -165,7 +165,6 @@ def test_the_hash_of_labels_depends_on_their_content_and_not_on_their_layout(dat
     [
         ("features", "dataset: has neither videos/ nor features/"),
         ("labels", "dataset/labels: is missing"),
-        ("classes.txt", "dataset/classes.txt: is missing"),
         (".", "dataset: is not a folder"),
     ],
 )
@@ -220,7 +219,9 @@ def test_a_video_with_labels_in_two_places_is_a_problem(labelled_by_video):
     assert problems_of(labelled_by_video) == [], "some videos by frames, the others by one class"
     table.write_text(table.read_text().replace("clip1,left\n", ""))
     (line,) = problems_of(labelled_by_video)
-    assert line.endswith("clip1.csv: is missing (or .txt): clip1.npy has no labels, and labels.csv no row for it")
+    assert line.endswith(
+        "clip1.csv: is missing (or .tsv, .xlsx, .txt): clip1.npy has no labels, and labels.csv no row for it"
+    )
 
 
 @pytest.mark.parametrize(

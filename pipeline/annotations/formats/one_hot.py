@@ -234,7 +234,7 @@ def _one_class_each(
     for is_wrong, what in ((num_present > 1, "several classes"), (is_labelled & (num_present == 0), "no class")):
         (frames,) = np.nonzero(is_wrong)
         if len(frames):
-            shown = ", ".join(repr(names[index]) for index in np.flatnonzero(is_present[frames[0]]))
+            shown = ", ".join(repr(names[index]) for index in np.flatnonzero(is_present[frames[0]]).tolist())
             which = f" ({shown})" if shown else ""
             others = f", as {len(frames) - 1:,} more have" if len(frames) > 1 else ""
             message = f"frame {frames[0]} has {what}{which}{others}: {ASK_WHETHER_INDEPENDENT}"

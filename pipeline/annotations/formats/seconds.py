@@ -58,11 +58,11 @@ def to_frames(
     if any("," in text for row in rows for text in (row.start, row.stop)):
         notes.append(Problem(path, None, "a comma in a time is read as a decimal comma"))
     resolution = _resolution(path, [time for _, *times in spans for time in times], video.times, notes)
-    found = []
+    found: list[tuple[int, int, int, str]] = []
     for row, start, stop in spans:
-        span = _find_frames(path, row, (start, stop), video.times, resolution, problems)
-        if span is not None:
-            found.append((row.line, *span, row.name))
+        frames = _find_frames(path, row, (start, stop), video.times, resolution, problems)
+        if frames is not None:
+            found.append((row.line, *frames, row.name))
     return found
 
 
