@@ -34,6 +34,7 @@ import numpy as np
 
 from pipeline.annotations.formats import frame_list, predicted_frames, predicted_sets, registry, table
 from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames
+from pipeline.annotations.formats.parsing import raise_problems, unknown_cause
 from pipeline.annotations.formats.segment_rows import is_in_seconds
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
@@ -99,6 +100,21 @@ def read_annotation(
     """
     layout = registry.content_format_of(Path(path))
     return _read(layout, path, label_space, VideoFrames(num_frames, times), notes)
+
+
+def check_without_video(path: Path, label_space: LabelSpace) -> None:
+    """Check a label file of a data set as far as that is possible without its video.
+
+    Raises:
+        AnnotationError: As in `read_annotation`. Of labels in seconds, only the classes are checked.
+    """
+    if not needs_times(path):
+        read_annotation(path, label_space, num_frames=None)
+        return
+    unknown = [name for name in sorted(class_names_in(path)) if label_space.index(name) is None]
+    raise_problems(
+        [Problem(path, None, f"unknown class {name!r}{unknown_cause(name, label_space)}") for name in unknown]
+    )
 
 
 def read_predicted(
@@ -175,6 +191,19 @@ def has_length(path: Path, label_space: LabelSpace) -> bool:
     """
     layout = registry.content_format_of(Path(path))
     return layout is not None and layout.has_length(Path(path), label_space)
+
+
+def read_times(path: Path) -> FrameTimes | None:
+    """Read when the frames of a video are shown from a .frames.csv; None for another file, and where times are missing.
+
+    The last frame is taken to be shown as long as most others.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is in another encoding.
+    """
+    if registry.format_of(Path(path)) is not predicted_frames.FORMAT:
+        return None
+    return predicted_frames.read_times(Path(path))
 
 
 def class_names_in(path: Path) -> set[str]:

@@ -35,7 +35,6 @@ from pipeline.datasets.manifest import Source
 from pipeline.datasets.scanned import Scan
 from pipeline.files import canonical, is_dangling, is_hidden, leads_out
 from pipeline.text.wording import listed
-from pipeline.video.types import VIDEO_SUFFIXES
 
 # How to get a table of segments from the files of other programs.
 EXPORTS = {
@@ -264,6 +263,5 @@ def check_strays(scan: Scan, stems: Stems) -> None:
         return
     for path in sorted(path for path in folder.iterdir() if not is_hidden(path)):
         names = registry.stems_in(path)
-        names += [Path(name).stem for name in names if Path(name).suffix.lower() in {".npy", *VIDEO_SUFFIXES}]
         if names and all(stems.find(name) is None for name in names):
             scan.add(None, path, f"labels no file of {scan.kind}/: is it misspelt, or is the file missing?")

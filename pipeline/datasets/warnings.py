@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from pipeline.annotations.label_space import PRESENT
-from pipeline.annotations.problems import condense
+from pipeline.annotations.problems import MAX_OF_KIND, Problem, condense
 from pipeline.datasets.co_occurrence import find_doubtful_pairs
 from pipeline.datasets.manifest import Source
 from pipeline.datasets.scanned import Scan
@@ -32,6 +32,28 @@ def find_warnings(
     pairs = find_doubtful_pairs((scan.labels[source.stem] for source in sources), scan.label_space)
     empty = _describe_empty(scan, [source.stem for source in sources])
     return [*map(str, shortages), *map(str, pairs), *empty, *map(str, condense(scan.warnings()))]
+
+
+def find_notes(scan: Scan) -> list[str]:
+    """Say what of a data set is read in a way that a user may not expect.
+
+    Returns:
+        A sentence for each kind of note and each file, at most MAX_OF_KIND of a kind; files of which the same is to be
+        said are one sentence.
+    """
+    paths: dict[str, list[Problem]] = {}
+    for note in scan.notes:
+        paths.setdefault(note.message, []).append(note)
+    of_kind: dict[str, list[str]] = {}
+    for first, *others in paths.values():
+        more = f" (and so in {counted(len(others), 'more file', separator=',')})" if others else ""
+        of_kind.setdefault(first.kind, []).append(f"{first}{more}")
+    return [sentence for sentences in of_kind.values() for sentence in _shortened(sentences)]
+
+
+def _shortened(sentences: Sequence[str]) -> list[str]:
+    num_more = len(sentences) - MAX_OF_KIND
+    return [*sentences[:MAX_OF_KIND], *[f"{num_more:,} more notes of the same kind"] * (num_more > 0)]
 
 
 def _describe_empty(scan: Scan, stems: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from pipeline.metrics.label_files import (
     find_label_files,
     find_label_space,
     other_length,
+    stem_of,
 )
 from pipeline.metrics.report import evaluate
 from pipeline.metrics.videos import Report
@@ -142,7 +143,7 @@ class _Videos:
                 stem, predicted, (true_file, predicted_file), [(self.scored, stem)]
             )
         if isinstance(true_file, Path):
-            true = self.reader.read(stem, true_file)
+            true = self.reader.read(stem, true_file, other=predicted_file)
         else:
             true = None if predicted is None else frames_of_video(true_file, len(predicted))
         if true is None or predicted is None:
@@ -298,19 +299,20 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
     scored = [Scored.of(place, reader.label_space, follow_links=follow_links) for place in places]
     sides: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
     for stem in both:
-        one, two = reader.read(stem, one_files[stem]), reader.read(stem, two_files[stem])
+        one = reader.read(stem, one_files[stem], other=two_files[stem])
+        two = reader.read(stem, two_files[stem], other=one_files[stem])
         if one is None or two is None:
             continue
         files_of_video = (one_files[stem], two_files[stem])
-        stems_of_files = map(_stem_of, files_of_video)
+        stems_of_files = map(stem_of, files_of_video)
         one = reader.lengthen_to_scored(stem, one, files_of_video, list(zip(scored, stems_of_files, strict=True)))
         one, two = reader.same_length(one, one_files[stem], two, two_files[stem])
         if len(one) != len(two):
             message = f"got {len(two)} labels for {len(one)} of {one_files[stem]}"
             reader.add(stem, [other_length(two_files[stem], message)])
             continue
-        one = reader.keep_scored(stem, one, scored[0], stem_of_file=_stem_of(one_files[stem]))
-        two = reader.keep_scored(stem, two, scored[1], stem_of_file=_stem_of(two_files[stem]))
+        one = reader.keep_scored(stem, one, scored[0], stem_of_file=stem_of(one_files[stem]))
+        two = reader.keep_scored(stem, two, scored[1], stem_of_file=stem_of(two_files[stem]))
         if one is not None and two is not None:
             sides[0][stem], sides[1][stem] = one, two
     unknown = [problem for of_side in scored for problem in of_side.find_unknown(one_files.keys() | two_files.keys())]
@@ -338,11 +340,5 @@ def _files_of_sides(first: Path, second: Path) -> tuple[dict[str, Path], dict[st
         raise InputError(
             f"{file} is a file and {other} is not: expected two folders of label files, or two label files"
         )
-    stem = _stem_of(first)
+    stem = stem_of(first)
     return {stem: first}, {stem: second}
-
-
-def _stem_of(path: Path) -> str:
-    """Return the stem in the name of a label file."""
-    layout = registry.format_of(path)
-    return canonical(layout.stem(path) if layout else path.stem)

@@ -4,6 +4,7 @@ T frames, K classes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
-from pipeline.annotations.read import label_space_of_files, read_predicted, read_probabilities
+from pipeline.annotations.read import label_space_of_files, needs_times, read_predicted, read_probabilities, read_times
 from pipeline.annotations.segments import frames_in_no_row
+from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
 from pipeline.files import canonical, folders_of, is_dangling, is_elsewhere, is_hidden
 
@@ -34,18 +36,27 @@ def find_label_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected one that holds label files")
-    files: dict[str, Path] = {}
+    named: dict[Path, str] = {}
     found = [path for path in sorted(folder.iterdir()) if path.is_file() or is_dangling(path)]
     for layout in registry.FORMATS:
         for path in [path for path in found if registry.format_of(path) == layout]:
             # live labels may have gaps, and be of what nobody has labelled
             if path.name not in NO_LABELS and not path.name.endswith(LIVE) and not is_hidden(path):
-                files.setdefault(canonical(layout.stem(path)), path)
+                named.setdefault(path, canonical(layout.stem(path)))
+    files: dict[str, Path] = {}
+    for path, stem in named.items():
+        shorter = stem_of(path)  # of clip.mp4.csv it is clip, unless that has a file of its own
+        files.setdefault(stem if shorter in named.values() else shorter, path)
     if not files:
         cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""
         expected = ", ".join(f"<stem>{layout.suffix}" for layout in registry.FORMATS)
         raise InputError(f"{folder} holds no label files: expected {expected}{cause}")
     return files
+
+
+def stem_of(path: Path) -> str:
+    """Return the stem of the video in the name of a label file."""
+    return canonical(next(iter(registry.stems_in(path)), path.stem))
 
 
 def find_label_space(
@@ -113,17 +124,26 @@ class LabelReader:
     problems: dict[str, list[Problem]] = field(default_factory=dict)
     without_length: set[str] = field(default_factory=set)
 
-    def read(self, stem: str, path: Path) -> np.ndarray | None:
+    def read(self, stem: str, path: Path, *, other: Path | None = None) -> np.ndarray | None:
         """Read the labels of a video: int64 [T], or int8 [T, K] where classes overlap; None where there are problems.
 
         Args:
             stem: The stem of the video.
             path: The file.
+            other: The file of the other side. A .frames.csv has the times of the frames, by which labels in seconds are
+                read; its own problems show where it is read.
         """
         if not self.follow_links and is_elsewhere(path):
             self.add(stem, [elsewhere(path)])
             return None
-        return self._try(stem, path, read_predicted)
+        return self._try(stem, path, lambda path, space: read_predicted(path, space, times=self._times(path, other)))
+
+    def _times(self, path: Path, other: Path | None) -> FrameTimes | None:
+        if other is None or not needs_times(path) or (not self.follow_links and is_elsewhere(other)):
+            return None
+        with suppress(AnnotationError):
+            return read_times(other)
+        return None
 
     def read_probabilities(self, stem: str, path: Path) -> np.ndarray | None:
         """Read the probabilities of a video, see `annotations.read.read_probabilities`; None where there are none.

@@ -110,6 +110,7 @@ def test_the_name_of_a_file_gives_its_layout_and_stem(layout, stem):
         ("clip.segments.csv", ".segments.csv", ["clip", "clip.segments"]),
         ("clip.live.csv", ".live.csv", ["clip", "clip.live"]),
         ("clip.csv", ".csv", ["clip"]),
+        ("clip.mp4.csv", ".csv", ["clip", "clip.mp4"]),
         ("clip.tsv", ".tsv", ["clip"]),
         ("clip.xlsx", ".xlsx", ["clip"]),
         ("clip.txt", ".txt", ["clip"]),

@@ -10,6 +10,7 @@ from pipeline.annotations.formats import (
     video_labels,
 )
 from pipeline.annotations.formats.base import AnnotationFormat, VideoTable
+from pipeline.files import VIDEO_SUFFIXES
 
 # In order of precedence: the first counts where the name of a file matches several, or a video has files of several.
 FORMATS: tuple[AnnotationFormat, ...] = (
@@ -19,6 +20,7 @@ FORMATS: tuple[AnnotationFormat, ...] = (
     *table.FORMATS,
     frame_list.FORMAT,
 )
+MEDIA_SUFFIXES = frozenset({*VIDEO_SUFFIXES, ".npy"})  # of files with labels, whose names may be whole in theirs
 VIDEO_TABLES: tuple[VideoTable, ...] = (video_labels.FORMAT,)
 
 
@@ -33,8 +35,17 @@ def formats_of_people() -> list[AnnotationFormat]:
 
 
 def stems_in(path: Path) -> list[str]:
-    """Return the stems that a label file may be of, by its name: `clip.frames.csv` is of clip, or of clip.frames."""
-    return [layout.stem(path) for layout in FORMATS if layout.matches(path)]
+    """Return the stems of the videos that a label file may be of, by its name; the likeliest is the first.
+
+    >>> stems_in(Path("clip.frames.csv")), stems_in(Path("clip.mp4.csv"))
+    (['clip', 'clip.frames'], ['clip', 'clip.mp4'])
+    """
+    stems: list[str] = []
+    for layout in FORMATS:
+        if layout.matches(path):
+            stem = layout.stem(path)
+            stems += [Path(stem).stem, stem] if Path(stem).suffix.lower() in MEDIA_SUFFIXES else [stem]
+    return stems
 
 
 def content_format_of(path: Path) -> AnnotationFormat | None:
