@@ -32,7 +32,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from pipeline.annotations.formats import frame_list, predicted_frames, predicted_sets, registry, table
+from pipeline.annotations.formats import frame_list, predicted_frames, predicted_pair, predicted_sets, registry, table
 from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames
 from pipeline.annotations.formats.parsing import raise_problems, unknown_cause
 from pipeline.annotations.formats.segment_rows import is_in_seconds
@@ -51,7 +51,8 @@ def find_annotation(folder: Path, stem: str, *, file_name: str | None = None) ->
         file_name: Its name with its suffix, after which a label file may be named too, such as `clip.mp4.csv`.
 
     Returns:
-        The file, which may be a link to what is not there; None where there is none.
+        The file, which may be a link to what is not there; None where there is none. A .frames.csv counts as one with
+        the .segments.csv of the same labels, which is written together with it.
 
     Raises:
         AnnotationError: There are several.
@@ -59,8 +60,8 @@ def find_annotation(folder: Path, stem: str, *, file_name: str | None = None) ->
     names = [f"{name}{layout.suffix}" for name in (stem, file_name) if name for layout in registry.FORMATS]
     paths = [find_named(Path(folder), name) for name in dict.fromkeys(names)]
     found = [path for path in paths if path is not None and (path.is_file() or is_dangling(path))]
-    found = sorted(found, key=lambda path: not _is_of_people(path))
-    if len(found) > 1:
+    if len(found) > 1 and not (predicted_pair.is_pair(found) and predicted_pair.agree(*found)):
+        found.sort(key=lambda path: not _is_of_people(path))
         others = " and ".join(path.name for path in found[1:])
         both = "both" if len(found) == 2 else "all"
         raise AnnotationError([Problem(found[0], None, f"and {others} {both} label {stem!r}: keep one of them")])

@@ -26,15 +26,25 @@ MIN_SHARE = 0.9  # of the lines, from which on a file is a table: the other line
 
 def _read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
     problems: list[Problem] = []
-    frames = [(line, name.strip()) for line, name in enumerate(read_lines(path), start=1)]
-    if fault := _find_columns(frames, label_space):
-        rows = _numbered_rows(path)
-        if rows is None:
+    frames = _lines(path)
+    if _are_mostly_unknown(frames, label_space):
+        if (rows := _numbered_rows(path)) is not None:
+            frames = number_frames(path, rows, problems, notes)
+        elif fault := _find_columns(frames, label_space):
             raise AnnotationError([Problem(path, None, fault)])
-        frames = number_frames(path, rows, problems, notes)
     labels = label_frames(path, frames, label_space, num_frames=video.num_frames, problems=problems)
     raise_problems(problems)
     return labels
+
+
+def _lines(path: Path) -> NamedFrames:
+    return [(line, name.strip()) for line, name in enumerate(read_lines(path), start=1)]
+
+
+def _are_mostly_unknown(frames: NamedFrames, label_space: LabelSpace) -> bool:
+    """Return whether most lines with a text name other than classes, as those of a table do."""
+    named = [name for _, name in frames if name]
+    return bool(named) and 2 * sum(not _is_known(name, label_space) for name in named) >= len(named)
 
 
 def _numbered_rows(path: Path) -> list[Row] | None:
@@ -53,8 +63,6 @@ def _find_columns(frames: NamedFrames, label_space: LabelSpace) -> str | None:
     A table would give a problem for each of its lines.
     """
     unknown = [name for _, name in frames if name and not _is_known(name, label_space)]
-    if 2 * len(unknown) < sum(1 for _, name in frames if name):
-        return None
     for separator, in_words in SEPARATORS.items():
         rows = [[cell.strip() for cell in name.split(separator)] for name in unknown]
         num_columns = len(rows[-1]) if rows else 1
@@ -91,7 +99,9 @@ def find_set(path: Path) -> Problem | None:
     Args:
         path: A file that can be read.
     """
-    sets = [(line, text.strip()) for line, text in enumerate(read_lines(path), start=1) if SEPARATOR in text]
+    rows = _numbered_rows(path)
+    frames = _lines(path) if rows is None else [(line, row[1]) for line, row in rows]
+    sets = [(line, text) for line, text in frames if SEPARATOR in text]
     if not sets:
         return None
     line, text = sets[0]
@@ -102,7 +112,7 @@ def find_set(path: Path) -> Problem | None:
 
 def _class_names(path: Path) -> set[str]:
     rows = _numbered_rows(path)
-    return {line.strip() for line in read_lines(path)} if rows is None else {row[1] for _, row in rows}
+    return {name for _, name in _lines(path)} if rows is None else {row[1] for _, row in rows}
 
 
 FORMAT = AnnotationFormat(".txt", _read, _class_names)

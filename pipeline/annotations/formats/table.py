@@ -20,7 +20,7 @@ from pipeline.annotations.formats import (
 from pipeline.annotations.formats.base import AnnotationFormat, ClassNames, ReadLabels, VideoFrames
 from pipeline.annotations.formats.columns import find_segment_columns
 from pipeline.annotations.formats.delimited import iterate_rows
-from pipeline.annotations.formats.workbook import WORKBOOK
+from pipeline.annotations.formats.workbook import WORKBOOK, sheet_notes
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import OVERLAPPING_FRAMES_START, PREDICTED_FRAMES_HEADER, PREDICTED_SEGMENTS_HEADER
 from pipeline.annotations.problems import Problem
@@ -71,7 +71,10 @@ def _content(path: Path, label_space: LabelSpace | None) -> Content:
 
 
 def _read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
-    return _content(path, label_space).read(path, label_space, video=video, notes=notes)
+    labels = _content(path, label_space).read(path, label_space, video=video, notes=notes)
+    if path.suffix == WORKBOOK:
+        notes += sheet_notes(path)
+    return labels
 
 
 def _class_names(path: Path) -> set[str]:

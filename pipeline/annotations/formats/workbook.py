@@ -46,6 +46,14 @@ def read_workbook(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise _refused(path, f"cannot be read as a workbook ({type(error).__name__}): is it damaged?") from None
 
 
+def sheet_notes(path: Path) -> list[Problem]:
+    """Say that a workbook which was read has sheets that were not, if it has."""
+    with zipfile.ZipFile(path) as parts:
+        count = sum(name.startswith("xl/worksheets/") and name.endswith(".xml") for name in parts.namelist())
+    message = f"has {count} sheets: the first one is read, and the others are passed over"
+    return [Problem(path, None, message)] if count > 1 else []
+
+
 def _check(path: Path, content: BytesIO) -> None:
     """Raise an AnnotationError where a file is no workbook, or its parts could fill the memory."""
     try:
