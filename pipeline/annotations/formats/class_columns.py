@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.annotations.formats.parsing import unknown_cause
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.problems import Problem
+from pipeline.annotations.problems import Problem, shorten
 from pipeline.files import canonical
 from pipeline.text.wording import listed
 
@@ -59,16 +59,25 @@ def find_columns(
     Returns:
         The index in `names` of each class; those that are missing are left out.
     """
+    unknown = [name for name in names if label_space.index(name) is None]
+    if unknown:
+        problems.append(Problem(path, line, _describe_unknown(unknown, label_space), fault="unknown column"))
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
-        if label_space.index(name) is None:
-            cause = unknown_cause(name, label_space) if name else ": expected the name of a class"
-            problems.append(Problem(path, line, f"the column {name!r} is no class{cause}", fault="unknown column"))
-        elif canonical(name) in positions:
+        if positions.setdefault(canonical(name), position) != position and name not in unknown:
             problems.append(Problem(path, line, f"the class {name!r} has two columns: delete one of them"))
-        positions.setdefault(canonical(name), position)
     missing = [name for name in label_space.classes if canonical(name) not in positions]
     if missing:
         shown = listed([*map(repr, missing)], MAX_NAMES)
         problems.append(Problem(path, line, f"there is no column for {shown}: expected one for each class"))
     return [positions[canonical(name)] for name in label_space.classes if canonical(name) in positions]
+
+
+def _describe_unknown(names: Sequence[str], label_space: LabelSpace) -> str:
+    if len(names) == 1:
+        (name,) = names
+        cause = unknown_cause(name, label_space) if name else ": expected the name of a class"
+        return f"the column {name!r} is no class{cause}"
+    known = listed([*map(repr, label_space.classes)], MAX_NAMES)
+    shown = listed([repr(shorten(name)) for name in names], MAX_NAMES)
+    return f"the columns {shown} are no classes: there are {known}"
