@@ -11,6 +11,8 @@ from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.read import class_names_in, needs_times, read_annotation
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.annotations.times import FrameTimes
+from pipeline.files import VIDEO_SUFFIXES
+from pipeline.video.survey import index_video
 
 CLASSES = ("rest", "walk", "rear")
 SPACE, OVERLAPPING = LabelSpace(CLASSES), LabelSpace.independent(CLASSES)
@@ -144,3 +146,18 @@ def test_coarse_times_a_late_first_frame_and_decimal_commas_are_noted(tmp_path):
     path.write_text("start_s,stop_s,class\n0.60,1.00,walk\n")
     read(path, FrameTimes(np.arange(50) / 25, 0.04), notes=notes)
     assert notes == []
+
+
+@pytest.mark.slow
+def test_times_of_real_videos_give_back_their_frames(real_data, tmp_path):
+    generator = np.random.default_rng(0)
+    for video in sorted((real_data / "media").iterdir()):
+        if video.suffix.lower() not in VIDEO_SUFFIXES:
+            continue
+        index = index_video(video)
+        times = FrameTimes(index.pts_seconds, float(1 / index.properties.frame_rate))
+        labels = generator.choice([0, 1, 2, -100], times.num_frames)
+        for decimals in (3, 6):
+            rows = ["onset,offset,class", *(",".join(row) for row in rows_of(labels, times, decimals))]
+            (tmp_path / "clip.csv").write_text("\n".join(rows) + "\n")
+            np.testing.assert_array_equal(read(tmp_path / "clip.csv", times), labels, err_msg=video.name)

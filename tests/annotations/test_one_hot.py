@@ -1,7 +1,5 @@
 """Tables with a column for each class are read as other programs write them, and each mistake is one line."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ from pipeline.annotations.read import class_names_in, read_annotation
 
 CLASSES = ("eats", "rears")
 SPACE, EXCLUSIVE = LabelSpace.independent(CLASSES), LabelSpace(CLASSES)
-REAL = Path("/work/shared/data/annotations/banos")
 
 
 def read(path, text, space=SPACE, *, num_frames=None, notes=None):
@@ -96,10 +93,10 @@ def test_empty_lines_at_the_end_of_a_single_column_are_no_frames(tmp_path):
     assert read(tmp_path / "clip.csv", "rears\n1\n\n", space, num_frames=2) == [[1], [IGNORE_INDEX]]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="real annotations are not on this machine")
-def test_real_tables_are_read_as_they_are():
-    paths = sorted(REAL.rglob("*.csv"))
-    assert len(paths) == 10
+@pytest.mark.slow
+def test_real_tables_are_read_as_they_are(real_data):
+    paths = sorted((real_data / "annotations" / "banos").rglob("*.csv"))
+    assert paths
     for path in paths:
         text = path.read_text().splitlines()
         names = text[0].split(",")

@@ -69,7 +69,9 @@ def test_frames_that_were_dropped_live_are_unlabelled(tmp_path, space):
     assert len(read_annotation(path, space, num_frames=None)) == 5
     assert not has_length(path, space)
     assert class_names_in(path) == ({"walk"} if space.is_exclusive else {"rest", "walk"})
-    with pytest.raises(AnnotationError, match=r"got 5 labels for 4 frames in clip\.live\.csv: the labels are of another"):
+    with pytest.raises(
+        AnnotationError, match=r"got 5 labels for 4 frames in clip\.live\.csv: the labels are of another"
+    ):
         read_annotation(path, space, num_frames=4)
     path.write_text("\n".join([header, *rows[::-1]]) + "\n")
     with pytest.raises(AnnotationError, match="got frame 1, expected 5: rows are missing or not in order"):
