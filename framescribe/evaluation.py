@@ -22,9 +22,10 @@ class DatasetCheck(NamedTuple):
         num_videos: How many videos, or files of features, there are.
         num_frames: The frames of those that can be read.
         problems: Every problem that was found, each with its file, line and likely cause; `str(problem)` is a sentence.
-        warnings: What does not keep anybody from training, but probably is a mistake or too little, a sentence each:
-            classes of which there are few videos or segments, classes that always or never occur together, numbers of
-            frames that are probably seconds, and labels of frames that nobody looked at.
+        warnings: What does not prevent training, but probably is a mistake or too little, a sentence each:
+            classes of which there are few videos or segments, classes that always or never occur together, groups of
+            classes that are spelt almost alike, videos that are in no split, files in labels/ that are not read,
+            numbers of frames that are probably seconds, and labels of frames that nobody looked at.
         notes: What is read in a way that you may not expect, a sentence each: columns that are passed over, frames that
             are counted from 1, classes that no class list names.
     """

@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "checkpoints": {"annotations", "config", "models", "text", "video", *BOTTOM},
     "encoding": {"checkpoints", "models", "rnn", "video", *BOTTOM},
     "tracking": {"checkpoints", "scores", "text", *BOTTOM},
+    "interchange": {"annotations", "metrics", "text", "video", *BOTTOM},
     "labelling": {
         "annotations",
         "checkpoints",
@@ -98,6 +99,8 @@ MAY_IMPORT = {
         "annotations",
         "captioning",
         "datasets",
+        "drawing",
+        "interchange",
         "labelling",
         "metrics",
         "scores",

@@ -98,8 +98,8 @@ def _read_names(path: Path) -> ClassList:
         if not name:
             message = "is an empty line: a line number is a class index, so no line may be left out; delete the line"
             problems.append(Problem(path, line, message))
-        elif "\t" in name and (fault := describe_list_fault([name])):
-            problems.append(Problem(path, line, fault))
+        elif "\t" in name and (numbered := describe_list_fault([name])):
+            problems.append(Problem(path, line, numbered))
         elif fault := find_control_character(name):
             problems.append(Problem(path, line, f"class {name!r} {fault}"))
         elif (other := first_lines.setdefault(canonical(name), line)) != line:

@@ -24,14 +24,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from pipeline.annotations.frame_layout import FrameLayout, check_predicted, frame_layout
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import (
     FRAMES,
-    OVERLAPPING_PROBABILITY_DECIMALS,
-    PROBABILITY_DECIMALS,
     SEGMENTS,
-    check_predicted,
-    names_of_frame,
     timed_segments,
 )
 from pipeline.annotations.write import write_frames, write_segments
@@ -40,6 +37,13 @@ from pipeline.text.subtitles import Cue, write_srt, write_webvtt
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 CHUNK_ROWS = 1 << 16
+# The type of each field of a layout, of its classes.
+TYPES: dict[str, Callable[[Sequence[str]], pa.DataType]] = {
+    "label": lambda classes: TEXT,
+    "probability": lambda classes: pa.float64(),
+    "labels": lambda classes: pa.list_(pa.string()),
+    "probabilities": lambda classes: pa.struct([(name, pa.float64()) for name in classes]),
+}
 
 
 class LabelSource(NamedTuple):
@@ -73,6 +77,11 @@ class Predicted(NamedTuple):
     frame_seconds: float
     label_space: LabelSpace
 
+    @property
+    def layout(self) -> FrameLayout:
+        """How its frames are written."""
+        return frame_layout(self.label_space)
+
 
 def write_jsonl(path: Path, predicted: Predicted, source: LabelSource) -> None:
     """Write `<stem>.frames.jsonl`: one JSON object per frame.
@@ -86,7 +95,7 @@ def write_jsonl(path: Path, predicted: Predicted, source: LabelSource) -> None:
         ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
     """
     _check(predicted)
-    origin, columns = source._asdict(), _columns(predicted.label_space)
+    origin, columns = source._asdict(), _columns(predicted)
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         for row in _rows(predicted):
             file.write(json.dumps(dict(zip(columns, row, strict=True)) | origin, ensure_ascii=False) + "\n")
@@ -104,7 +113,7 @@ def write_parquet(path: Path, predicted: Predicted, source: LabelSource) -> None
         ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
     """
     _check(predicted)
-    schema = pa.schema(_columns(predicted.label_space) | dict.fromkeys(LabelSource._fields, TEXT))
+    schema = pa.schema(_columns(predicted) | dict.fromkeys(LabelSource._fields, TEXT))
     rows = _rows(predicted)
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         while batch := list(islice(rows, CHUNK_ROWS)):
@@ -125,7 +134,7 @@ def write_vtt(path: Path, predicted: Predicted, source: LabelSource) -> None:
         ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
     """
     note = ", ".join(f"{field} {value}" for field, value in source._asdict().items())
-    write_webvtt(path, _cues(predicted), note=note, may_overlap=not predicted.label_space.is_exclusive)
+    write_webvtt(path, _cues(predicted), note=note, may_overlap=predicted.layout.may_overlap)
 
 
 def write_subrip(path: Path, predicted: Predicted, source: LabelSource) -> None:
@@ -139,7 +148,7 @@ def write_subrip(path: Path, predicted: Predicted, source: LabelSource) -> None:
     Raises:
         ValueError: The arrays of `predicted` differ in shape, or a label is not valid in its label space.
     """
-    write_srt(path, _cues(predicted), may_overlap=not predicted.label_space.is_exclusive)
+    write_srt(path, _cues(predicted), may_overlap=predicted.layout.may_overlap)
 
 
 def _write_frames_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
@@ -187,37 +196,18 @@ def _check(predicted: Predicted) -> None:
     check_predicted(predicted.labels, predicted.probabilities, predicted.pts_seconds, predicted.label_space)
 
 
-def _columns(label_space: LabelSpace) -> dict[str, pa.DataType]:
+def _columns(predicted: Predicted) -> dict[str, pa.DataType]:
     """Return the columns that describe a frame, with their types."""
-    if label_space.is_exclusive:
-        return {"frame": pa.int64(), "time_seconds": pa.float64(), "label": TEXT, "probability": pa.float64()}
-    of_classes = pa.struct([(name, pa.float64()) for name in label_space.classes])
-    labels = pa.list_(pa.string())
-    return {"frame": pa.int64(), "time_seconds": pa.float64(), "labels": labels, "probabilities": of_classes}
+    of_labels = {field: TYPES[field](predicted.label_space.classes) for field in predicted.layout.fields}
+    return {"frame": pa.int64(), "time_seconds": pa.float64(), **of_labels}
 
 
 def _rows(predicted: Predicted) -> Iterator[tuple[object, ...]]:
     """Yield the cells of `_columns` of each frame, rounded as in the CSV files."""
-    of_frame = _exclusive_cells if predicted.label_space.is_exclusive else _overlapping_cells
-    columns = zip(predicted.labels, predicted.probabilities, predicted.pts_seconds, strict=True)
+    layout, columns = predicted.layout, zip(*predicted[:3], strict=True)
     for frame, (label, probability, seconds) in enumerate(columns):
         time_seconds = None if math.isnan(seconds) else round(float(seconds), 6)
-        yield frame, time_seconds, *of_frame(label, probability, predicted.label_space)
-
-
-def _exclusive_cells(label: int, probability: float, label_space: LabelSpace) -> tuple[str | None, float | None]:
-    name = label_space.name(label)
-    return name, None if name is None else round(float(probability), PROBABILITY_DECIMALS)
-
-
-def _overlapping_cells(
-    label: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace
-) -> tuple[list[str] | None, dict[str, float] | None]:
-    names = names_of_frame(label, label_space)
-    if names is None:
-        return None, None
-    rounded = (round(probability, OVERLAPPING_PROBABILITY_DECIMALS) for probability in probabilities.tolist())
-    return list(names), dict(zip(label_space.classes, rounded, strict=True))
+        yield frame, time_seconds, *layout.values(label, probability)
 
 
 def _cues(predicted: Predicted) -> Iterator[Cue]:

@@ -30,18 +30,6 @@ OVERLAPPING_PROBABILITY_DECIMALS = 6
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
 
 
-def predicted_frames_header(label_space: LabelSpace) -> tuple[str, ...]:
-    """Return the header of a `<stem>.frames.csv`.
-
-    Where classes overlap, the column `labels` has the names of the classes of a frame, joined by the SEPARATOR, and a
-    column for each class has its probability. All of them are empty for a frame that was not decoded.
-
-    >>> predicted_frames_header(LabelSpace.independent(("eats", "rears")))
-    ('frame', 'time_seconds', 'labels', 'eats', 'rears')
-    """
-    return PREDICTED_FRAMES_HEADER if label_space.is_exclusive else (*OVERLAPPING_FRAMES_START, *label_space.classes)
-
-
 class Span(NamedTuple):
     """A part of a video, given by its times.
 
@@ -99,31 +87,3 @@ def names_of_frame(label: np.ndarray, label_space: LabelSpace) -> tuple[str, ...
 def seconds_cell(seconds: float) -> str:
     """Format a time for a cell; empty where there is none (NaN), as ready features have no times."""
     return "" if math.isnan(seconds) else f"{seconds:.6f}"
-
-
-def check_predicted(
-    labels: np.ndarray, probabilities: np.ndarray, pts_seconds: np.ndarray, label_space: LabelSpace
-) -> None:
-    """Check predicted labels before they are written.
-
-    Args:
-        labels: int64 [T], or int8 [T, K] where classes overlap.
-        probabilities: float, of the same shape.
-        pts_seconds: float64 [T].
-        label_space: The classes.
-
-    Raises:
-        ValueError: The arrays differ in shape, or a label is not valid in `label_space`; or classes overlap, and a
-            frame is labelled for some of them only.
-    """
-    expected, ndim = ("[T] for each", 1) if label_space.is_exclusive else ("[T, K], [T, K] and [T]", 2)
-    if labels.shape != probabilities.shape or labels.shape[:1] != pts_seconds.shape or labels.ndim != ndim:
-        shapes = f"{labels.shape}, {probabilities.shape} and {pts_seconds.shape}"
-        raise ValueError(f"got labels, probabilities and pts_seconds of shapes {shapes}, expected {expected}")
-    label_space.check(labels)
-    if label_space.is_exclusive:
-        return
-    is_labelled = label_space.is_labelled(labels)
-    in_part = is_labelled.any(axis=1) & ~is_labelled.all(axis=1)
-    if in_part.any():
-        raise ValueError(f"frame {in_part.argmax()} is labelled for some classes only, expected all of them or none")

@@ -119,7 +119,7 @@ def read_lines(path: Path) -> list[str]:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, is larger than any such
             file, or is in another encoding.
     """
-    content = read_bytes(Path(path))
+    content = read_content(Path(path))
     is_utf16 = content.startswith(UTF16_MARKS)
     try:
         text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
@@ -135,12 +135,12 @@ def read_lines(path: Path) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines  # a line end closes a line and does not open another
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file that a user gave.
+def read_content(path: Path) -> bytes:
+    """Read the content of a file of text, within a bound.
 
     Raises:
-        AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, or is larger than any file
-            of labels.
+        AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, or is larger than any such
+            file.
     """
     if absence := describe_absence(path):
         raise AnnotationError([Problem(path, None, absence)])

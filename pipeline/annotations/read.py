@@ -25,19 +25,29 @@ A reader collects all problems of a file and raises them as one AnnotationError.
 Shapes: T frames, K classes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
-from pipeline.annotations.formats import frame_list, predicted_frames, predicted_pair, predicted_sets, registry, table
+from pipeline.annotations.classes import CLASSES
+from pipeline.annotations.formats import (
+    frame_list,
+    predicted_frames,
+    predicted_pair,
+    predicted_segments,
+    predicted_sets,
+    predicted_times,
+    registry,
+    table,
+)
 from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames
 from pipeline.annotations.formats.parsing import raise_problems, unknown_cause
 from pipeline.annotations.formats.segment_rows import is_in_seconds
-from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.problems import AnnotationError, Problem, without_content
+from pipeline.annotations.label_space import SEPARATOR, LabelSpace
+from pipeline.annotations.problems import AnnotationError, Problem, shorten, without_content
 from pipeline.annotations.times import FrameTimes
 from pipeline.files import canonical, find_named, is_dangling
 
@@ -194,17 +204,26 @@ def has_length(path: Path, label_space: LabelSpace) -> bool:
     return layout is not None and layout.has_length(Path(path), label_space)
 
 
-def read_times(path: Path) -> FrameTimes | None:
-    """Read when the frames of a video are shown from a .frames.csv; None for another file, and where times are missing.
+def read_edges(path: Path, num_frames: int) -> np.ndarray | None:
+    """Read when the frames of a video are shown from a label file that `framescribe label` wrote.
 
-    The last frame is taken to be shown as long as most others.
+    Args:
+        path: A file whose labels can be read.
+        num_frames: T, the number of its frames.
+
+    Returns:
+        float64 [T + 1], in seconds: when each frame starts, and when the last one ends; None where the file does not
+        say it.
 
     Raises:
-        AnnotationError: The file cannot be read, or is in another encoding.
+        AnnotationError: A time is not a number, or the times do not ascend.
     """
-    if registry.format_of(Path(path)) is not predicted_frames.FORMAT:
-        return None
-    return predicted_frames.read_times(Path(path))
+    layout = registry.format_of(Path(path))
+    if layout is predicted_frames.FORMAT:
+        return predicted_times.edges_of_frames(Path(path), num_frames)
+    if layout is predicted_segments.FORMAT:
+        return predicted_times.edges_of_segments(Path(path), num_frames)
+    return None
 
 
 def class_names_in(path: Path) -> set[str]:
@@ -233,14 +252,20 @@ def label_space_of_files(
         background: See `LabelSpace`.
 
     Raises:
-        AnnotationError: Classes are exclusive, and a line of a .txt has several.
+        AnnotationError: Classes are exclusive, and a line of a .txt has several; or some files say that classes
+            overlap, and others that they exclude each other.
         InputError: The background is not a class.
     """
     names_in: dict[Path, set[str]] = {}
+    has_columns: dict[Path, bool | None] = {}
     for path in files:
         with suppress(AnnotationError):
             names_in[path] = class_names_in(path)
-            independent |= _has_a_column_for_each_class(path)
+            has_columns[path] = _has_a_column_for_each_class(path)
+    if not independent:
+        _check_kinds(has_columns)
+        independent = any(has_columns.values())
+    _check_one_class_a_row(names_in)
     lists = [path for path in names_in if registry.format_of(path) is frame_list.FORMAT]
     if independent:
         names_in |= {path: frame_list.split_sets(names_in[path]) for path in lists}
@@ -253,11 +278,33 @@ def label_space_of_files(
     return LabelSpace.independent(classes, background) if independent else LabelSpace(classes, background)
 
 
-def _has_a_column_for_each_class(path: Path) -> bool:
+def _has_a_column_for_each_class(path: Path) -> bool | None:
+    """Return whether a file has a column for each class; None where this does not say whether classes overlap."""
     layout = registry.content_format_of(path)
     if layout in table.FORMATS:
         return table.has_a_column_for_each_class(path)
-    return layout in (predicted_frames.FORMAT, predicted_frames.LIVE_FORMAT) and predicted_sets.has_sets(path)
+    is_of_frames = layout in (predicted_frames.FORMAT, predicted_frames.LIVE_FORMAT)
+    return predicted_sets.has_sets(path) if is_of_frames else None
+
+
+def _check_kinds(has_columns: Mapping[Path, bool | None]) -> None:
+    """Raise AnnotationError where some files say that classes overlap, and others that they exclude each other."""
+    overlapping, exclusive = (
+        [path for path, found in has_columns.items() if found is wanted] for wanted in (True, False)
+    )
+    if overlapping and exclusive:
+        cause = f"a frame has one class in {exclusive[0]}: write {CLASSES} beside the labels, with a class a line"
+        message = f"has a column for each class, so that any may overlap, but {cause}"
+        raise AnnotationError(without_content([Problem(overlapping[0], None, message)], overlapping[0].parent))
+
+
+def _check_one_class_a_row(names_in: Mapping[Path, set[str]]) -> None:
+    """Raise AnnotationError where a row of a labels.csv seems to give a video several classes."""
+    for path, names in names_in.items():
+        if registry.video_table_of(path) and (joined := sorted(name for name in names if SEPARATOR in name)):
+            cause = "give a video a row for each of its classes; if it is one class, write a classes.txt with this name"
+            problem = Problem(path, None, f"got {shorten(joined[0])!r}, expected one class in a row: {cause}")
+            raise AnnotationError(without_content([problem], path.parent))
 
 
 def _refuse(path: Path) -> NoReturn:

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.label_space import SEPARATOR, LabelSpace
+from pipeline.annotations.frame_layout import FrameLayout, check_predicted, frame_layout
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import (
-    OVERLAPPING_PROBABILITY_DECIMALS,
     PREDICTED_SEGMENTS_HEADER,
     PROBABILITY_DECIMALS,
-    check_predicted,
     mean_probability,
-    names_of_frame,
-    predicted_frames_header,
     seconds_cell,
     timed_segments,
 )
@@ -40,39 +37,27 @@ def write_frames(
         ValueError: See `check_predicted`.
     """
     check_predicted(labels, probabilities, pts_seconds, label_space)
-    columns = zip(labels, probabilities, pts_seconds, strict=True)
+    layout, columns = frame_layout(label_space), zip(labels, probabilities, pts_seconds, strict=True)
     rows = (
-        frame_row(frame, seconds, label, probability, label_space)
+        frame_row(frame, seconds, label, probability, layout)
         for frame, (label, probability, seconds) in enumerate(columns)
     )
-    _write_rows(path, predicted_frames_header(label_space), rows)
+    _write_rows(path, layout.header, rows)
 
 
 def frame_row(
-    frame: int, seconds: float, label: int | np.ndarray, probability: float | np.ndarray, label_space: LabelSpace
+    frame: int, seconds: float, label: int | np.ndarray, probability: float | np.ndarray, layout: FrameLayout
 ) -> tuple[object, ...]:
-    """Make a row of `predicted_frames_header`.
+    """Make a row of the header of a layout.
 
     Args:
         frame: The number of the frame, from 0.
         seconds: The presentation time; NaN leaves the cell empty.
         label: The index of the class; or the labels int8 [K] of all classes, where they overlap.
         probability: The probability of the class; or those [K] of all classes. An unlabelled frame's row has none.
-        label_space: The classes.
+        layout: The layout.
     """
-    place = frame, seconds_cell(seconds)
-    if not label_space.is_exclusive:
-        label = np.asarray(label)
-        names = names_of_frame(label, label_space)
-        if names is None:
-            return *place, "", *[""] * len(label)
-        return (
-            *place,
-            SEPARATOR.join(names),
-            *(f"{p:.{OVERLAPPING_PROBABILITY_DECIMALS}f}" for p in np.asarray(probability)),
-        )
-    name = label_space.name(int(label))
-    return *place, name or "", f"{probability:.{PROBABILITY_DECIMALS}f}" if name else ""
+    return frame, seconds_cell(seconds), *layout.cells(label, probability)
 
 
 def write_segments(

@@ -39,7 +39,8 @@ def spans_beside(path: Path, labels: Path) -> LabelledSpans:
 
     Args:
         path: The video.
-        labels: The folder with its <stem>.segments.csv, and the report that says whether its classes overlap.
+        labels: The folder with its <stem>.segments.csv, and the report that says whether its classes overlap. Without
+            the report, segments that overlap say so.
 
     Raises:
         InputError: There is no such file.
@@ -53,11 +54,20 @@ def spans_beside(path: Path, labels: Path) -> LabelledSpans:
         )
     check_is_regular(segments, max_bytes=MAX_SEGMENTS_BYTES)
     report = LabelReport.read(labels / f"{path.stem}{REPORT}")
-    may_overlap = report is not None and report.classes_overlap
     try:
+        may_overlap = _overlap(segments) if report is None else report.classes_overlap
         return LabelledSpans(read_spans(segments, may_overlap=may_overlap), may_overlap)
     except AnnotationError as error:
         raise AnnotationError(without_content(error.problems, labels)) from None
+
+
+def _overlap(segments: Path) -> bool:
+    """Return whether some segments of a file overlap, as those of classes that overlap do."""
+    try:
+        spans = read_spans(segments, may_overlap=True)
+    except AnnotationError:
+        return False  # what is wrong with the file is said where it is read as one of exclusive classes
+    return any(after.start_seconds < before.stop_seconds for before, after in pairwise(spans))
 
 
 def even_spans(start_seconds: float, stop_seconds: float, every_seconds: float) -> LabelledSpans:

@@ -41,7 +41,9 @@ class Decision(Section):
 
     Attributes:
         threshold: The class is on from this probability.
-        min_segment_frames: The length of its shortest bout and of its shortest gap, in frames.
+        min_segment_frames: The length of its shortest bout in frames. The shortest gap between bouts of a group, in
+            which it has none of its classes, is as long as the smallest of its classes' values: the same value for a
+            class that is alone in its group.
         temperature: The temperature of its probability, the same for all classes of a group.
     """
 

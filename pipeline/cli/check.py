@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.console import EXIT_REFUSED, Commands, add_command
+from pipeline.cli.console import EXIT_REFUSED, Commands, add_command, print_losses
 from pipeline.text.wording import counted
 
 if TYPE_CHECKING:
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 TEXT = """
 Look at every file of a data set and list all of its problems: file, line, likely cause. For videos, also show
-how much there is of each class, and warn where that is too little.
+how much there is of each class, and warn where that is too little. Where classes overlap, show which exclude each
+other.
 """
 END = """
 exit code: 0, there is no problem; 2, there is at least one
@@ -37,7 +38,15 @@ and, or, for captions
 def add(commands: Commands) -> None:
     """Add the command to the parser of `framescribe`."""
     check = add_command(commands, "check", "list every problem of a data set", TEXT, END)
-    check.add_argument("dataset", type=Path, metavar="DATASET", help="the folder of the data set")
+    check.add_argument(
+        "dataset",
+        type=Path,
+        metavar="DATASET|FILE",
+        help="the folder of the data set; or a file of `framescribe import --list`, with --videos",
+    )
+    check.add_argument(
+        "--videos", type=Path, metavar="DIR", help="where the videos are that a file of another program names"
+    )
     check.add_argument(
         "--follow-links", action="store_true", help="also read labels and other text that are links out of the folder"
     )
@@ -53,8 +62,11 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print all problems of the data set, and return the exit code."""
     from pipeline.annotations.problems import condense
+    from pipeline.interchange.direct import is_foreign
 
     root = options.dataset
+    if is_foreign(root):
+        return _check_foreign(root, options)
     has_images = (root / "captions.csv").exists() or (root / "images").is_dir()
     has_videos = any((root / folder).is_dir() for folder in ("videos", "features"))
     parts = [_check_videos] * (has_videos or not has_images) + [_check_images] * has_images
@@ -69,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Problem], str]":
+    from pipeline.datasets.class_groups import format_groups
     from pipeline.datasets.scan import scan_dataset
     from pipeline.datasets.support import count_support, format_support, unlabelled_percent
     from pipeline.datasets.warnings import find_notes, find_warnings
@@ -82,6 +95,8 @@ def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Proble
     usable = scan.usable_sources()
     if support := count_support(usable, scan.labels, scan.label_space):
         print(format_support(support), end="\n\n")
+    if groups := format_groups(scan.label_space):
+        print(groups, end="\n\n")
     for note in find_notes(scan):
         print(f"note: {note}", file=sys.stderr)
     for warning in find_warnings(scan, usable, support, reported=scan.unused_classes()):
@@ -91,6 +106,24 @@ def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Proble
     if percent := unlabelled_percent(*support.values()):
         found += f", {percent:.1f}% of the frames unlabelled"
     return scan.all_problems() + scan.unused_class_problems(), found
+
+
+def _check_foreign(file: Path, options: argparse.Namespace) -> int:
+    """Show what an import of a file would give, with what it would lose, and write nothing."""
+    from pipeline.errors import InputError
+    from pipeline.interchange.imported import ImportOptions
+    from pipeline.interchange.importing import import_files
+    from pipeline.interchange.recognition import AUTO, find_foreign_files
+    from pipeline.interchange.videos import VideoFolder
+
+    if not options.videos:
+        raise InputError(f"{file}: is a file of another program: name its videos with --videos DIR")
+    imported = import_files(
+        find_foreign_files(AUTO, [file]), VideoFolder(options.videos), ImportOptions(independent=options.independent)
+    )
+    print_losses(imported)
+    print(f"{file}: {imported.describe()}, as framescribe import would write them")
+    return 0
 
 
 def _check_images(root: Path, options: argparse.Namespace) -> "tuple[list[Problem], str]":

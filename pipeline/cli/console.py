@@ -5,11 +5,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from pipeline.interchange.imported import Imported
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 READERS = ("auto", "pyav", "decord", "opencv")  # `video.types.Backend`, which would import numpy
+MAX_NOTES = 20  # lines about what was imported
 EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # the number of a signal is added to the last, as in shells
 
 
@@ -117,3 +121,13 @@ def _print_above_bar(message: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(f"framescribe: {message}", file=sys.stderr)
+
+
+def print_losses(imported: "Imported") -> None:
+    """Print the notes, and how often each kind of loss occurs, to stderr."""
+    for note in imported.notes[:MAX_NOTES]:
+        print(f"note: {note}", file=sys.stderr)
+    if len(imported.notes) > MAX_NOTES:
+        print(f"note: {len(imported.notes) - MAX_NOTES} more notes", file=sys.stderr)
+    for line in imported.losses.describe():
+        print(line, file=sys.stderr)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.console import EXIT_SOME_FAILED, Commands, add_command
+from pipeline.cli.console import EXIT_SOME_FAILED, Commands, add_command, print_losses
 
 MAX_NAMES = 10  # in the line about videos without labels
 
@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         "--truth",
         type=Path,
         metavar="DIR|FILE",
-        help="true labels, such as DATASET/labels or DATASET/labels.csv",
+        help="true labels, such as DATASET/labels, DATASET/labels.csv, or a file of `framescribe import --list`",
     )
     evaluate.add_argument("--predicted", type=Path, metavar="DIR", help="what `framescribe label` wrote")
     evaluate.add_argument(
@@ -45,6 +45,9 @@ def add(commands: Commands) -> None:
         type=Path,
         metavar=("A", "B"),
         help="label files of two annotators instead: two folders of files with the same stems, or two files",
+    )
+    evaluate.add_argument(
+        "--videos", type=Path, metavar="DIR", help="where the videos are that a file of another program names"
     )
     evaluate.add_argument("--background", metavar="NAME", help="score a second time with this class left out")
     evaluate.add_argument(
@@ -81,16 +84,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _score(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Score predicted labels: the report and the table."""
+    from pipeline.interchange.direct import label_files_of
     from pipeline.metrics.folders import evaluate_folders
     from pipeline.metrics.report import format_table
 
-    report = evaluate_folders(
-        options.truth,
-        options.predicted,
-        background=options.background,
-        independent=options.independent,
-        follow_links=options.follow_links,
-    )
+    with label_files_of(options.truth, _videos(options), on_import=print_losses) as truth:
+        report = evaluate_folders(
+            truth,
+            options.predicted,
+            background=options.background,
+            independent=options.independent,
+            follow_links=options.follow_links,
+        )
     _name_skipped(report["without_prediction"], options.predicted)
     _name_skipped(report["without_truth"], options.truth)
     return report, format_table(report)
@@ -98,14 +103,23 @@ def _score(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Compare two annotators: the report and the tables."""
+    from pipeline.interchange.direct import label_files_of
     from pipeline.metrics.agreement import format_agreement
-    from pipeline.metrics.folders import agreement_of
+    from pipeline.metrics.agreement_folders import agreement_of
 
     first, second = options.agreement
-    report = agreement_of(first, second, independent=options.independent, follow_links=options.follow_links)
+    with (
+        label_files_of(first, _videos(options), on_import=print_losses) as one,
+        label_files_of(second, _videos(options), on_import=print_losses) as two,
+    ):
+        report = agreement_of(one, two, independent=options.independent, follow_links=options.follow_links)
     _name_skipped(report["only_first"], second)
     _name_skipped(report["only_second"], first)
     return report, format_agreement(report)
+
+
+def _videos(options: argparse.Namespace) -> list[Path]:
+    return [options.videos] if options.videos else []
 
 
 def _name_skipped(stems: list[str], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `framescribe label | review | caption | check | evaluate | compare`.
+"""The command line: `framescribe label | review | caption | import | check | evaluate | summarize | compare | export`.
 
 Each command has its own module, which parses its arguments and makes one call. Nothing heavy is imported before a
 command runs, so that --help answers immediately.
@@ -13,7 +13,17 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from pipeline.cli import caption, check, compare, evaluate, label, review
+from pipeline.cli import (
+    caption,
+    check,
+    compare,
+    evaluate,
+    export_labels,
+    import_labels,
+    label,
+    review,
+    summarize,
+)
 from pipeline.cli.console import EXIT_REFUSED, EXIT_SIGNAL
 
 
@@ -71,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="framescribe",
         description="Label every frame of a video, list what is worth annotating, describe images and videos in words,"
-        " and score the labels.",
+        " score the labels, and summarize them.",
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -79,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     label.add(commands)
     review.add(commands)
     caption.add(commands)
+    import_labels.add(commands)
     check.add(commands)
     evaluate.add(commands)
+    summarize.add(commands)
     compare.add(commands)
+    export_labels.add(commands)
     return parser

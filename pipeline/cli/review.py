@@ -3,6 +3,7 @@
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.cli.console import (
     EXIT_SOME_FAILED,
@@ -11,10 +12,14 @@ from pipeline.cli.console import (
     add_model_arguments,
     add_reader_argument,
     make_writable,
+    print_losses,
     report_failure,
     report_note,
 )
 from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 MIN_PER_VIDEO = 2
 TEXT = """
@@ -54,9 +59,9 @@ def _add_arguments(review: argparse.ArgumentParser) -> None:
     review.add_argument(
         "--labels",
         type=Path,
-        metavar="DIR",
-        help="labels that people gave, as in DATASET/labels; some videos or frames may have none,"
-        " and what a scored.csv there says that nobody looked at has none",
+        metavar="DIR|FILE",
+        help="labels that people gave, as in DATASET/labels, or a file of `framescribe import --list`; some videos or"
+        " frames may have none, and what a scored.csv there says that nobody looked at has none",
     )
     review.add_argument("--top", type=int, default=20, metavar="N", help="how many stretches (default: 20)")
     review.add_argument(
@@ -92,11 +97,11 @@ def run(options: argparse.Namespace) -> int:
 
     model = load_model(options.model, device=options.device, reader=options.reader)
     paths = find_inputs(options.inputs, model, on_note=report_note)
-    given = find_given(paths, options.labels, model.spec.label_space) if options.labels else {}
     make_writable(options.out)
     share = max(MIN_PER_VIDEO, math.ceil(2 * options.top / len(paths)))
     listing = Listing(options.top, options.per_video or share, options.shortest, options.longest)
-    with tqdm(total=len(paths), unit="video", desc="labelling", disable=None) as bar:
+    with _given_labels(options) as labels, tqdm(total=len(paths), unit="video", desc="labelling", disable=None) as bar:
+        given = find_given(paths, labels, model.spec.label_space) if labels else {}
 
         def show(path: Path, num_frames: int) -> None:
             bar.update(paths.index(path) - bar.n)
@@ -113,6 +118,17 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if outcome.num_failed else 0
 
 
+def _given_labels(options: argparse.Namespace) -> "AbstractContextManager[Path | None]":
+    """Return the folder of the given labels, while it is there; None without --labels."""
+    from contextlib import nullcontext
+
+    from pipeline.interchange.direct import label_files_of
+
+    if options.labels is None:
+        return nullcontext()
+    return label_files_of(options.labels, options.inputs, on_import=print_losses)
+
+
 def _check(options: argparse.Namespace) -> None:
     """Raise an InputError with every problem that can be found without the model."""
     problems = []
@@ -124,10 +140,16 @@ def _check(options: argparse.Namespace) -> None:
             f"--shortest, --longest: got {options.shortest:g} and {options.longest:g} seconds, expected more than 0,"
             " the longest not shorter than the shortest"
         )
-    if options.labels is not None and not options.labels.is_dir():
+    if options.labels is not None and not options.labels.is_dir() and not _is_foreign(options.labels):
         from pipeline.annotations.formats.registry import formats_of_people
 
         files = " or ".join(f"<stem>{layout.suffix}" for layout in formats_of_people())
         problems.append(f"--labels: {options.labels} is not a folder: expected one that holds {files}")
     if problems:
         raise InputError("\n".join(problems))
+
+
+def _is_foreign(path: Path) -> bool:
+    from pipeline.interchange.direct import is_foreign
+
+    return is_foreign(path)

@@ -10,7 +10,7 @@ explain it. Neighbouring frames are alike, so what counts is the number of bouts
 Shapes: T frames, K classes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -25,7 +25,14 @@ MAX_PAIRS = 6  # in one warning
 
 SAME = "One of them says nothing that the other does not: leave it out, or look whether labels are missing."
 WITHIN = "Is the first a part of the second? Otherwise labels are missing."
-NEVER = "If they exclude each other, put them into one group of classes.csv, so that this need not be learnt."
+NEVER = (
+    "If they exclude each other, put them, with all classes of their groups, into one group of classes.csv, so that"
+    " this need not be learnt."
+)
+NEVER_APART = (
+    "A group of classes.csv cannot say so, as it would hold classes that do occur together: look whether labels are"
+    " missing; otherwise this is learnt."
+)
 NO_TWO = (
     "no frame has two classes, and chance would have led to some: do they exclude each other? List them in classes.txt"
     " then, so that this need not be learnt."
@@ -93,10 +100,12 @@ def find_doubtful_pairs(labels: Iterable[np.ndarray], label_space: LabelSpace) -
     if never and not any(counts.both[pair] for pair in pairs):
         return [PairWarning("", (), NO_TWO)]
     never.sort(key=lambda pair: -_expected(counts, *pair))
+    together = _pairs_to_join(never, counts, label_space)
     found: list[tuple[str, list[tuple[int, int]], str]] = [
         ("{} and {} are always in the same frames", same, SAME),
         ("{} never occurs without {}", within, WITHIN),
-        ("{} and {} never occur together", never, NEVER),
+        ("{} and {} never occur together", together, NEVER),
+        ("{} and {} never occur together", [pair for pair in never if pair not in together], NEVER_APART),
     ]
     names = label_space.classes
     return [
@@ -139,6 +148,22 @@ def _is_within(counts: PairCounts, first: int, second: int) -> bool:
 def _is_apart(counts: PairCounts, first: int, second: int) -> bool:
     """Return whether two classes never occur together, and chance does not explain it."""
     return not counts.both[first, second] and bool(np.exp(-_expected(counts, first, second)) < MAX_CHANCE)
+
+
+def _pairs_to_join(
+    pairs: Sequence[tuple[int, int]], counts: PairCounts, label_space: LabelSpace
+) -> list[tuple[int, int]]:
+    """Return the pairs whose groups can be joined, one pair after the other, without classes that occur together."""
+    members = {index: frozenset(group) for group in label_space.group_members for index in group}
+    found = []
+    for first, second in pairs:
+        if members[first] != members[second]:
+            if any(counts.both[i, j] for i in members[first] for j in members[second]):
+                continue
+            joined = members[first] | members[second]
+            members |= dict.fromkeys(joined, joined)
+        found.append((first, second))
+    return found
 
 
 def _expected(counts: PairCounts, first: int, second: int) -> float:

@@ -6,7 +6,7 @@ instead of the one after it, and counting from 1. Each would lose or shift frame
 Shapes: T frames, K classes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import Problem
-from pipeline.annotations.segments import segments_from_frames
+from pipeline.annotations.segments import Segment, segments_from_frames
 from pipeline.datasets.manifest import Source
 
-USUAL_RATES = (15, 24, 25, 30, 50, 60)  # frames per second, of features, which do not tell theirs
+USUAL_RATES = (15, 24, 25, 30, 50, 60)  # frames per second, of features, whose files do not have theirs
 MIN_RATE = 4  # below, seconds and frames are too much alike
 REMEDY = " Then name the columns start_seconds and stop_seconds"
 MIN_GAPS = 2  # of a single frame, before they are no chance
@@ -31,14 +32,16 @@ class _Marks(NamedTuple):
         start: The first frame with a label.
         stop: The frame after the last one with a label.
         num_frames: T.
-        gaps: The number of frames between each segment and the next one, in which no class is labelled; 0 where they
-            touch, and less where they overlap.
+        gaps: The number of frames between each segment and the next one; 0 where they touch, and less where they
+            overlap. Where they overlap, only segments of one group of classes follow each other.
+        segments: The noun for these segments.
     """
 
     start: int
     stop: int
     num_frames: int
-    gaps: tuple[int, ...]
+    gaps: tuple[int, ...] = ()
+    segments: str = "segments"
 
     @property
     def has_single_gaps(self) -> bool:
@@ -47,7 +50,7 @@ class _Marks(NamedTuple):
 
 
 def find_doubtful_numbers(
-    sources: Mapping[str, Source], labels: Mapping[str, np.ndarray], tables: Mapping[str, Path]
+    sources: Mapping[str, Source], labels: Mapping[str, np.ndarray], tables: Mapping[str, Path], label_space: LabelSpace
 ) -> list[Problem]:
     """Find label files whose numbers are probably not frames, counted from 0, with the stop after the last one.
 
@@ -55,22 +58,36 @@ def find_doubtful_numbers(
         sources: The videos, or files of features, by their stems.
         labels: int64 [T], or int8 [T, K] where classes overlap, by stem.
         tables: By stem, the files with start and stop of each segment.
+        label_space: The classes.
 
     Returns:
         At most one problem for each file, which is a warning: the labels can be used.
     """
-    marks = {stem: _marks(labels[stem]) for stem in tables if stem in labels and stem in sources}
+    marks = {stem: _marks(labels[stem], label_space) for stem in tables if stem in labels and stem in sources}
     marks = {stem: found for stem, found in marks.items() if found.stop}
     causes = dict(_find_counting(marks)) | dict(_find_seconds(marks, sources))
     return [Problem(tables[stem], None, causes[stem]) for stem in marks if stem in causes]
 
 
-def _marks(labels: np.ndarray) -> _Marks:
+def _marks(labels: np.ndarray, label_space: LabelSpace) -> _Marks:
     segments = segments_from_frames(labels)
     if not segments:
-        return _Marks(0, 0, len(labels), ())
-    gaps = tuple(after.start - before.stop for before, after in pairwise(segments))
-    return _Marks(segments[0].start, max(segment.stop for segment in segments), len(labels), gaps)
+        return _Marks(0, 0, len(labels))
+    found = _Marks(segments[0].start, max(segment.stop for segment in segments), len(labels), _gaps(segments))
+    if label_space.is_exclusive or min(found.gaps, default=1) > 0:
+        return found
+    of_groups = [
+        _gaps([segment for segment in segments if segment.class_index in members])
+        for members in label_space.group_members
+    ]
+    gaps = [gap for of_group in of_groups for gap in of_group]
+    if min(gaps, default=0) > 0:  # a group that is rarely on shows nothing
+        gaps = [gap for of_group in of_groups if 2 * of_group.count(1) >= len(of_group) for gap in of_group] or gaps
+    return found._replace(gaps=tuple(gaps), segments="segments of a group")
+
+
+def _gaps(segments: Sequence[Segment]) -> tuple[int, ...]:
+    return tuple(after.start - before.stop for before, after in pairwise(segments))
 
 
 def _find_seconds(marks: Mapping[str, _Marks], sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
@@ -115,9 +132,10 @@ def _find_counting(marks: Mapping[str, _Marks]) -> Iterator[tuple[str, str]]:
     for stem, found in marks.items():
         num_here = num_single if all_single else found.gaps.count(1)
         if found.has_single_gaps and num_here >= MIN_GAPS:
-            what = "between all segments" if set(found.gaps) == {1} else "between most segments"
+            which = "all" if set(found.gaps) == {1} else "most"
             from_1 = "; and is the first frame 1? It must be 0" if found.start == 1 else ""
-            yield stem, f"{what} lies exactly one frame: is stop the last frame? It must be the one after{from_1}"
+            what = f"between {which} {found.segments} lies exactly one frame"
+            yield stem, f"{what}: is stop the last frame? It must be the one after{from_1}"
         elif found.start == 1 and none_from_0:
             yield stem, "the first label is at frame 1: is the first frame 1? It must be 0"
         elif all_end_early:

@@ -52,7 +52,7 @@ class Scan(Findings):
     def warnings(self) -> list[Problem]:
         """Return what is doubtful about label files that can be used."""
         sources = {source.stem: source for source in self.usable_sources()}
-        return find_doubtful_numbers(sources, self.labels, self.tables) + self.left_out
+        return find_doubtful_numbers(sources, self.labels, self.tables, self.label_space) + self.left_out
 
     def unused_classes(self) -> list[str]:
         """Return the classes that no frame is labelled with, as far as the labels could be read."""

@@ -244,13 +244,14 @@ def _keep_labels(scan: Scan, stem: str, labels: np.ndarray, ranges: list[ScoredR
 
 
 def _report_left_out(scan: Scan, annotation: Path, given: np.ndarray, kept: np.ndarray) -> None:
-    """Report the frames that have a class in a label file, and were not looked at, as scored.csv says."""
+    """Report what has a class in a label file, and was not looked at, as scored.csv says."""
     lost = segments_from_frames(np.where(kept == given, IGNORE_INDEX, given))
     if lost:
         count = sum(segment.stop - segment.start for segment in lost)
         name = scan.label_space.classes[lost[0].class_index]
+        what = "labels of frames" if scan.label_space.is_exclusive else "labels, each of a frame and a class,"
         message = (
-            f"has {count:,} labels of frames that nobody looked at, as {SCORED} says, and they are left out: the first"
+            f"has {count:,} {what} that nobody looked at, as {SCORED} says, and they are left out: the first"
             f" is {name!r} at frame {lost[0].start}"
         )
         scan.left_out.append(Problem(annotation, None, message, fault="labels of what nobody looked at"))

@@ -59,7 +59,7 @@ NOT_LEARNT = (
     "They cannot be learnt, and are scored: put a video that has them into training, or take them out of the labels."
 )
 ONE_PLACE = (
-    "A network may learn the place, light or person that is seen there in place of the class: label them elsewhere too,"
+    "A network may learn the place, light or person that is seen there instead of the class: label them elsewhere too,"
     " or merge them with a class that they are like."
 )
 EVERYWHERE = (

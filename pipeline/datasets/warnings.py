@@ -1,14 +1,17 @@
-"""The warnings about a data set: what keeps nobody from training, but probably is a mistake or too little."""
+"""The warnings about a data set: what does not prevent training, but probably is a mistake or too little."""
 
 from collections.abc import Collection, Sequence
 
+from pipeline.annotations.formats import registry
 from pipeline.annotations.label_space import PRESENT
 from pipeline.annotations.problems import MAX_OF_KIND, Problem, condense
+from pipeline.datasets.class_groups import find_similar_groups
 from pipeline.datasets.co_occurrence import find_doubtful_pairs
 from pipeline.datasets.manifest import Source
 from pipeline.datasets.scanned import Scan
 from pipeline.datasets.support import SupportTable, find_shortages
-from pipeline.text.wording import counted
+from pipeline.files import canonical, is_hidden
+from pipeline.text.wording import counted, listed
 
 MAX_NAMES = 8  # in one warning
 
@@ -25,13 +28,17 @@ def find_warnings(
         reported: Classes that are known to be in no label and are not reported again.
 
     Returns:
-        A sentence for each warning: of classes there is too little, classes always or never occur together, label files
-        have numbers that are probably not frames or labels of what nobody looked at.
+        A sentence for each warning: of classes there is too little, classes always or never occur together, groups of
+        classes are spelt almost alike, videos are in no split, files in labels/ are not read, label files have numbers
+        that are probably not frames or labels of what nobody looked at.
     """
     shortages = find_shortages(support, reported=reported)
     pairs = find_doubtful_pairs((scan.labels[source.stem] for source in sources), scan.label_space)
+    is_grouped = scan.class_list is not None and scan.label_space.groups == scan.class_list.groups
+    groups = find_similar_groups(scan.class_list) if scan.class_list and is_grouped else []
     empty = _describe_empty(scan, [source.stem for source in sources])
-    return [*map(str, shortages), *map(str, pairs), *empty, *map(str, condense(scan.warnings()))]
+    files = [*_describe_unsplit(scan), *_describe_unread(scan)]
+    return [*map(str, (*shortages, *pairs, *groups)), *empty, *files, *map(str, condense(scan.warnings()))]
 
 
 def find_notes(scan: Scan) -> list[str]:
@@ -63,5 +70,34 @@ def _describe_empty(scan: Scan, stems: Sequence[str]) -> list[str]:
     empty = [stem for stem in stems if not (scan.labels[stem] == PRESENT).any()]
     if not empty:
         return []
-    names = ", ".join(map(repr, empty[:MAX_NAMES])) + f" and {len(empty) - MAX_NAMES} more" * (len(empty) > MAX_NAMES)
+    names = listed([*map(repr, empty)], MAX_NAMES)
     return [f"no frame of {counted(len(empty), 'video')} has a class: {names}. Is that so, or are labels missing?"]
+
+
+def _describe_unsplit(scan: Scan) -> list[str]:
+    """Name the videos without a problem that no file of splits/ names, so that they are left out."""
+    folder = scan.root / "splits"
+    unsplit = [stem for stem, source in sorted(scan.sources.items()) if not source.split and stem not in scan.problems]
+    if not unsplit or not folder.is_dir():
+        return []
+    verb = "is" if len(unsplit) == 1 else "are"
+    names = listed([*map(repr, unsplit)], MAX_NAMES)
+    return [f"{folder}: {counted(len(unsplit), 'video')} {verb} in none of its files, and left out: {names}"]
+
+
+def _describe_unread(scan: Scan) -> list[str]:
+    """Name what is in labels/ and is not read; what stands there instead of a label file is named by a problem."""
+    folder = scan.root / "labels"
+    if not folder.is_dir():
+        return []
+    missing = {canonical(stem) for stem in scan.problems if stem is not None and stem not in scan.labels}
+    unread = [
+        path.name + "/" * path.is_dir()
+        for path in sorted(folder.iterdir())
+        if not is_hidden(path) and registry.format_of(path) is None and canonical(path.stem) not in missing
+    ]
+    if not unread:
+        return []
+    suffixes = " or ".join(layout.suffix for layout in registry.formats_of_people())
+    names = listed(unread, MAX_NAMES)
+    return [f"{folder}: {counted(len(unread), 'file')} not read, expected {suffixes}: {names}"]

@@ -23,6 +23,7 @@ from pipeline.drawing.style import (
     label_time,
     make_figure,
     plain_colors,
+    plain_text,
     probability_steps,
 )
 
@@ -65,12 +66,13 @@ def plot_overlapping_timeline(
             place = (top + ROW * position, ROW * BAR)
             _draw_labels(axes, labels[:, index], place=place, edges=edges, color=color, name=f"{row}/{name}")
         _draw_curve(axes, probabilities[:, index], wrong[:, index], top + ROW * len(rows), edges=edges, name=name)
-        axes.annotate(name, (0, top + (block - GAP) / 2), xycoords=("axes fraction", "data"), xytext=(-left, 0),
+        place = (0, top + (block - GAP) / 2)
+        axes.annotate(plain_text(name), place, xycoords=("axes fraction", "data"), xytext=(-left, 0),
                       textcoords="offset points", ha="right", va="center", fontsize=9, color=INK)  # fmt: skip
     ticks = np.add.outer(block * np.arange(num_classes), ROW * (np.arange(len(rows)) + BAR / 2))
     axes.set_yticks(ticks.ravel(), [*rows] * num_classes, fontsize=6.5, color=INK)
     axes.set(ylim=(block * num_classes, -GAP), xlim=(edges[0], edges[-1]))
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.set_title(plain_text(title), loc="left", fontsize=10, fontweight="bold", color=INK)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["left", "top", "right"]].set_visible(False)

@@ -21,7 +21,7 @@ from pipeline.drawing.overlay_frame import (
     load_font,
     shorten,
 )
-from pipeline.drawing.overlay_overlapping import draw_class_timeline, draw_classes, shown_classes
+from pipeline.drawing.overlay_overlapping import draw_class_timeline, draw_classes, lines_needed, shown_classes
 from pipeline.errors import InputError
 from pipeline.video.types import VideoReader
 from pipeline.video.writer import VideoWriter
@@ -126,7 +126,7 @@ def write_overlay(
     except ValueError as error:
         raise InputError(f"{properties.path}: {error}") from None
     draw_frames = _draw_exclusive if label_space.is_exclusive else _draw_overlapping
-    draw = draw_frames(labels, probabilities, label_space, max(MIN_SHOWN_WIDTH, properties.width))
+    draw = draw_frames(labels, probabilities, label_space, (properties.height, properties.width))
     height, width = draw(np.zeros((properties.height, properties.width, 3), np.uint8), 0).shape[:2]
     writer = VideoWriter(
         out_path,
@@ -142,10 +142,12 @@ def write_overlay(
             on_frames(int(batch.index[-1]) + 1)
 
 
-def _draw_exclusive(labels: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace, width: int) -> DrawFrame:
-    """Return what draws a frame of a video; the timeline is drawn once, with a width in pixels."""
+def _draw_exclusive(
+    labels: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace, size: tuple[int, int]
+) -> DrawFrame:
+    """Return what draws a frame of a video of this height and width in pixels; the timeline is drawn once."""
     colors = class_colors(label_space)
-    timeline = draw_timeline(labels, label_space, width=width, height=1)
+    timeline = draw_timeline(labels, label_space, width=max(MIN_SHOWN_WIDTH, size[1]), height=1)
 
     def draw(pixels: np.ndarray, index: int) -> np.ndarray:
         name = label_space.name(labels[index])
@@ -161,14 +163,18 @@ def _draw_exclusive(labels: np.ndarray, probabilities: np.ndarray, label_space: 
     return draw
 
 
-def _draw_overlapping(labels: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace, width: int) -> DrawFrame:
+def _draw_overlapping(
+    labels: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace, size: tuple[int, int]
+) -> DrawFrame:
     """As `_draw_exclusive`, where classes overlap."""
     colors = class_colors(label_space)
-    timeline = draw_class_timeline(labels, colors, width=width)
+    timeline = draw_class_timeline(labels, colors, width=max(MIN_SHOWN_WIDTH, size[1]))
+    num_lines = lines_needed(labels, label_space, height=size[0], width=size[1])
 
     def draw(pixels: np.ndarray, index: int) -> np.ndarray:
         shown = shown_classes(labels[index], probabilities[index], colors, label_space)
-        return draw_classes(pixels, shown=shown, timeline=timeline, position=_position(index, len(labels)))
+        position = _position(index, len(labels))
+        return draw_classes(pixels, shown=shown, timeline=timeline, position=position, num_lines=num_lines)
 
     return draw
 

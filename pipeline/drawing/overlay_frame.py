@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -27,6 +28,7 @@ def draw_frame(
     timeline: np.ndarray,
     strip_height: Callable[[int], int] = int,
     position: float,
+    num_lines: int = 1,
 ) -> np.ndarray:
     """Draw one frame between its bar and its timeline.
 
@@ -34,28 +36,42 @@ def draw_frame(
         pixels: uint8 [H, W, 3], RGB.
         draw_bar: It draws into the top of the canvas, with the height of the text: see `bar_height`.
         timeline: uint8 [h, w, 3]; it is resized to the width of the picture.
-        strip_height: The height of the timeline in pixels, by that of the bar.
+        strip_height: The height of the timeline in pixels, by that of a line of the bar.
         position: The position of the cursor, from 0 (first frame) to 1 (last frame).
+        num_lines: The number of lines of the bar.
 
     Returns:
-        uint8 [H', W', 3]; the size depends only on the size of `pixels` and on `strip_height`.
+        uint8 [H', W', 3]; the size depends only on the size of `pixels`, on `strip_height` and on `num_lines`.
     """
-    scale = -(-MIN_SHOWN_WIDTH // pixels.shape[1])
+    scale, width, text_height = shown_size(*pixels.shape[:2])
     shown = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
-    height, width = shown.shape[:2]
-    text_height = max(MIN_TEXT_HEIGHT, min(height, width) // 22)
-    bar = bar_height(text_height)
-    strip = Image.fromarray(timeline).resize((width, strip_height(bar)), Image.Resampling.NEAREST)
-    canvas = Image.new("RGB", (width, height + bar + strip.height), BACKGROUND)
-    canvas.paste(Image.fromarray(shown), (0, bar))
+    line = bar_height(text_height)
+    bottom = line * num_lines + len(shown)
+    strip = Image.fromarray(timeline).resize((width, strip_height(line)), Image.Resampling.NEAREST)
+    canvas = Image.new("RGB", (width, bottom + strip.height), BACKGROUND)
+    canvas.paste(Image.fromarray(shown), (0, line * num_lines))
     draw_bar(canvas, text_height)
-    canvas.paste(strip, (0, height + bar))
-    _draw_cursor(canvas, position, top=height + bar, thickness=max(3, text_height // 5))
+    canvas.paste(strip, (0, bottom))
+    _draw_cursor(canvas, position, top=bottom, thickness=max(3, text_height // 5))
     return np.asarray(canvas)
 
 
+class ShownSize(NamedTuple):
+    """How a picture is shown: by how much it is enlarged, its width then, and the height of the text, in pixels."""
+
+    scale: int
+    width: int
+    text_height: int
+
+
+def shown_size(height: int, width: int) -> ShownSize:
+    """Return how a picture of this height and width in pixels is shown."""
+    scale = -(-MIN_SHOWN_WIDTH // width)
+    return ShownSize(scale, scale * width, max(MIN_TEXT_HEIGHT, scale * min(height, width) // 22))
+
+
 def bar_height(text_height: int) -> int:
-    """Return the height of the bar above the picture."""
+    """Return the height of a line of the bar above the picture."""
     return text_height * 3 // 2
 
 

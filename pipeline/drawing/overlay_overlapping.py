@@ -3,7 +3,7 @@
 Shapes: T frames, H x W pixels, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +18,10 @@ from pipeline.drawing.overlay_frame import (
     draw_frame,
     load_font,
     shorten,
+    shown_size,
 )
 
+MAX_LINES = 3  # for names above a picture
 ROW_PARTS = 4  # of the row of a class in the timeline; the last one is the gap to the next row
 
 
@@ -54,7 +56,12 @@ def draw_class_timeline(labels: np.ndarray, colors: np.ndarray, *, width: int) -
 
 
 def draw_classes(
-    pixels: np.ndarray, *, shown: Sequence[ShownClass] | None, timeline: np.ndarray, position: float
+    pixels: np.ndarray,
+    *,
+    shown: Sequence[ShownClass] | None,
+    timeline: np.ndarray,
+    position: float,
+    num_lines: int = 1,
 ) -> np.ndarray:
     """Draw one frame with its classes above it and the timeline below it.
 
@@ -63,9 +70,10 @@ def draw_classes(
         shown: The classes that the frame has; None for an unlabelled frame, which has a grey mark.
         timeline: See `draw_class_timeline`.
         position: The position of the cursor, from 0 (first frame) to 1 (last frame).
+        num_lines: The number of lines for the names, see `lines_needed`.
 
     Returns:
-        uint8 [H', W', 3]; the size depends only on the size of `pixels` and the number of classes.
+        uint8 [H', W', 3]; the size depends only on the size of `pixels`, the number of classes and that of lines.
     """
 
     def draw_bar(canvas: Image.Image, text_height: int) -> None:
@@ -73,7 +81,7 @@ def draw_classes(
             side = bar_height(text_height) - 1
             ImageDraw.Draw(canvas).rectangle((0, 0, side, side), fill=UNLABELLED_COLOR)
         else:
-            _draw_bar(canvas, shown, text_height)
+            _draw_bar(canvas, shown, text_height, num_lines)
 
     def strip_height(bar: int) -> int:
         """Return two bars for several classes, and more for many, of which each has a row of at least 4 pixels."""
@@ -81,7 +89,14 @@ def draw_classes(
         row_height = ROW_PARTS * max(1, round(min(bar / 2, 2 * bar / num_classes) / ROW_PARTS))
         return row_height * num_classes
 
-    return draw_frame(pixels, draw_bar=draw_bar, timeline=timeline, strip_height=strip_height, position=position)
+    return draw_frame(
+        pixels,
+        draw_bar=draw_bar,
+        timeline=timeline,
+        strip_height=strip_height,
+        position=position,
+        num_lines=num_lines,
+    )
 
 
 def shown_classes(
@@ -96,21 +111,59 @@ def shown_classes(
     ]
 
 
-def _draw_bar(canvas: Image.Image, shown: Sequence[ShownClass], text_height: int) -> None:
-    """Draw as many classes as fit, in order, then the number of those that do not."""
-    draw, font = ImageDraw.Draw(canvas), load_font(text_height)
-    bottom, margin = bar_height(text_height) - 1, text_height // 2
-    left = 0
+def lines_needed(labels: np.ndarray, label_space: LabelSpace, *, height: int, width: int) -> int:
+    """Return the number of lines, up to MAX_LINES, on which the names of the classes of every frame fit.
+
+    Args:
+        labels: int8 [T, K].
+        label_space: The classes.
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+    """
+    size = shown_size(height, width)
+    found = 1
+    for row in np.unique(labels, axis=0):
+        shown = [ShownClass(label_space.classes[index], (0, 0, 0), 1.0) for index in np.flatnonzero(row == PRESENT)]
+        found = max(found, 1 + max((place.line for place in _places(shown, size.width, size.text_height)), default=0))
+    return found
+
+
+class _Place(NamedTuple):
+    """Where a class is drawn: the line, from 0, and the left end in pixels; the number of the rest has no colour."""
+
+    line: int
+    left: int
+    text: str
+    color: tuple[int, int, int] | None
+
+
+def _places(shown: Sequence[ShownClass], width: int, text_height: int, num_lines: int = MAX_LINES) -> Iterator[_Place]:
+    """Place as many classes as fit on the lines, in order, then the number of those that do not."""
+    font, margin = load_font(text_height), text_height // 2
+    before_text = text_height + margin // 2  # the mark in the colour of the class
+    line = left = 0
     for position, (name, color, probability) in enumerate(shown):
-        num_left = len(shown) - position - 1
-        rest = f"+{num_left}" if num_left else ""
-        percent = f" {probability:.0%}"
-        text_left = left + text_height + margin // 2
-        room = canvas.width - margin - text_left - (font.getlength(rest) + margin if rest else 0)
-        if position and font.getlength(name + percent) > room:
-            draw.text((left, (bottom + 1) // 2), f"+{num_left + 1}", FOREGROUND, font, anchor="lm")
+        num_left, percent = len(shown) - position - 1, f" {probability:.0%}"
+        for_rest = font.getlength(f"+{num_left}") + margin if num_left else 0
+        needed = before_text + font.getlength(name + percent) + margin
+        if left and line < num_lines - 1 and needed > width - left:
+            line, left = line + 1, 0
+        room = width - left - (for_rest if line == num_lines - 1 else 0)
+        if left and needed > room:
+            yield _Place(line, left, f"+{num_left + 1}", None)
             return
-        text = shorten(name, font, room - font.getlength(percent)) + percent
-        draw.rectangle((left, 0, left + text_height - 1, bottom), fill=color)
-        draw.text((text_left, (bottom + 1) // 2), text, FOREGROUND, font, anchor="lm")
-        left = round(text_left + font.getlength(text)) + margin
+        text = shorten(name, font, room - before_text - font.getlength(percent) - margin) + percent
+        yield _Place(line, left, text, color)
+        left += round(before_text + font.getlength(text)) + margin
+
+
+def _draw_bar(canvas: Image.Image, shown: Sequence[ShownClass], text_height: int, num_lines: int) -> None:
+    draw, font = ImageDraw.Draw(canvas), load_font(text_height)
+    height = bar_height(text_height)
+    for line, left, text, color in _places(shown, canvas.width, text_height, num_lines):
+        top = line * height
+        text_left = left
+        if color is not None:
+            draw.rectangle((left, top, left + text_height - 1, top + height - 1), fill=color)
+            text_left += text_height + text_height // 4
+        draw.text((text_left, top + height // 2), text, FOREGROUND, font, anchor="lm")

@@ -32,6 +32,7 @@ from pipeline.drawing.style import (
     label_time,
     make_figure,
     plain_colors,
+    plain_text,
     probability_steps,
 )
 
@@ -72,7 +73,8 @@ def plot_timeline(
     colors = plain_colors(class_colors(label_space))
     present = np.unique(np.concatenate(list(rows.values())))
     is_labelled = label_space.is_labelled(present)
-    handles = [Patch(facecolor=colors[index], label=label_space.name(index)) for index in present[is_labelled].tolist()]
+    classes = [plain_text(name) for name in label_space.classes]
+    handles = [Patch(facecolor=colors[index], label=classes[index]) for index in present[is_labelled].tolist()]
     if not is_labelled.all():
         handles.append(Patch(facecolor="white", edgecolor=FAINT, hatch="/////", linewidth=0, label="unlabelled"))
     handles.append(Patch(facecolor=WRONG, label="wrong frames"))
@@ -85,7 +87,7 @@ def plot_timeline(
         _draw_row(row_axes, labels, row_index=row_index, name=name, edges=edges, colors=colors, label_space=label_space)
     row_axes.set_yticks(range(len(rows)), list(rows), fontsize=9)
     row_axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(edges[0], edges[-1]))
-    row_axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    row_axes.set_title(plain_text(title), loc="left", fontsize=10, fontweight="bold", color=INK)
     row_axes.tick_params(length=0, labelbottom=False)
     row_axes.spines[:].set_visible(False)
     wrong = label_space.is_labelled(truth) & (truth != predicted)
@@ -218,8 +220,8 @@ def plot_attention(pixels: np.ndarray, words: Sequence[str], attention: np.ndarr
             vmin=0,
             vmax=seen.max(),
         )
-        axes.set_title(f"{word}\n{100 * weights[-1]:.0f}% unseen", fontsize=8, color=INK)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
+        axes.set_title(f"{plain_text(word)}\n{100 * weights[-1]:.0f}% unseen", fontsize=8, color=INK)
+    figure.suptitle(plain_text(title), x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
     return figure
 
 
@@ -243,12 +245,14 @@ def _draw_row(
         drawn = axes.broken_barh(spans, (bottom, height), facecolor=colors[class_index], linewidth=0, antialiased=False)
         drawn.set_gid(f"{name}/{classes[class_index]}")
     for bar in bars:
-        text = classes[bar.class_index]
+        text = plain_text(classes[bar.class_index])
         inches = (edges[bar.stop] - edges[bar.start]) / (edges[-1] - edges[0]) * (TIMELINE_WIDTH - 1)
         if inches > 0.075 * len(text) + 0.1:
             middle = (edges[bar.start] + edges[bar.stop]) / 2
             color = INK if _luminance(colors[bar.class_index]) > 0.5 else "white"
-            axes.text(middle, row_index, text, ha="center", va="center", fontsize=7.5, color=color, clip_on=True)
+            axes.text(
+                middle, row_index, plain_text(text), ha="center", va="center", fontsize=7.5, color=color, clip_on=True
+            )
 
 
 def _draw_probability(axes: Axes, probability: np.ndarray, wrong: np.ndarray, *, edges: np.ndarray) -> None:

@@ -1,8 +1,11 @@
 """What the pictures of results share: their style, the axis of time, and how labels and probabilities become bars."""
 
+from functools import cache
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 Colors = list[tuple[float, float, float]]
@@ -10,6 +13,7 @@ Colors = list[tuple[float, float, float]]
 INK, FAINT, GRID, WRONG = "#22272e", "#b9c0c9", "#eceff3", "#f4c7c3"
 TIMELINE_WIDTH = 10.0  # inches
 LEGEND_COLUMNS = 7
+BOX = "\N{WHITE SQUARE}"
 MAX_STEPS = 600  # of the probability: more steps look like a solid block
 
 
@@ -21,6 +25,23 @@ def plain_colors(colors: np.ndarray) -> Colors:
 def make_figure(width: float, height: float) -> Figure:
     """Make an empty white figure, with sizes in inches, in the style that all pictures share."""
     return Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
+
+
+@cache
+def plain_text(text: str) -> str:
+    """Return a text of people, such as the name of a class, as matplotlib draws it without a warning.
+
+    A character that the font lacks becomes a box: matplotlib would warn of it each time, and draw a box. Dollar signs
+    are escaped, as two of them would enclose a formula.
+
+    >>> plain_text("rear \N{DOG FACE}") == "rear " + BOX
+    True
+    """
+    fonts = [get_font(findfont(FontProperties(weight=weight))) for weight in ("normal", "bold")]
+    return "".join(
+        character if character.isspace() or all(font.get_char_index(ord(character)) for font in fonts) else BOX
+        for character in text
+    ).replace("$", r"\$")
 
 
 def frame_edges(num_frames: int, times: np.ndarray | None) -> np.ndarray:

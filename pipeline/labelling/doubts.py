@@ -1,4 +1,4 @@
-"""Which label of a stretch is doubted, and where classes overlap, how much each class of a frame is.
+"""Which labels of a stretch are doubted, and where classes overlap, how much each class of a frame is.
 
 Shapes: T frames, K classes, n frames of a stretch.
 """
@@ -68,8 +68,8 @@ def class_gains(
     return np.where(label_space.is_labelled(given), contradicted, unsure)
 
 
-def find_doubt(gains: np.ndarray, labels: np.ndarray, given: np.ndarray, label_space: LabelSpace) -> Doubt:
-    """Find the label for which a stretch is listed: of all pairs with a given label, that whose gains sum up to most.
+def find_doubts(gains: np.ndarray, labels: np.ndarray, given: np.ndarray, label_space: LabelSpace) -> list[Doubt]:
+    """Find the labels for which a stretch is listed: of all pairs with a given label, that whose gains sum up to most.
 
     Args:
         gains: float [n], or [n, K] where classes overlap, those of the stretch.
@@ -78,12 +78,18 @@ def find_doubt(gains: np.ndarray, labels: np.ndarray, given: np.ndarray, label_s
         label_space: The classes.
 
     Returns:
-        The pair; where classes overlap, of the class whose gains sum up to most.
+        The pair; where classes overlap, those of the class whose gains sum up to most, and of each other one with more
+        than half of that sum, in this order.
     """
     if label_space.is_exclusive:
-        return _largest_pair(gains, labels, given)
-    index = int(gains.sum(axis=0).argmax())
-    return _largest_pair(gains[:, index], labels[:, index], given[:, index])._replace(class_index=index)
+        return [_largest_pair(gains, labels, given)]
+    sums = gains.sum(axis=0)
+    order = np.argsort(-sums, kind="stable")
+    doubted = [order[0], *(index for index in order[1:] if sums[index] > sums[order[0]] / 2)]
+    return [
+        _largest_pair(gains[:, index], labels[:, index], given[:, index])._replace(class_index=index)
+        for index in map(int, doubted)
+    ]
 
 
 def _largest_pair(gains: np.ndarray, labels: np.ndarray, given: np.ndarray) -> Doubt:

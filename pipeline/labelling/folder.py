@@ -282,7 +282,7 @@ class _Videos:
         return report if same and allowed and all((self._out / name).is_file() for name in files) else None
 
     def _label_one(self, path: Path, opening: OpenScaled) -> tuple[DecodeRow | None, str]:
-        """Label a video. Whatever fails costs this video alone."""
+        """Label a video. If anything fails, only this video is affected."""
         try:
             report, overlay_failure = read_unchanged(path, lambda: self._write(path, opening))
         except DamagedVideoError as error:
@@ -302,7 +302,7 @@ class _Videos:
         return _row(path, report), "\n".join(complaints)
 
     def _write(self, path: Path, opening: OpenScaled) -> tuple[LabelReport, str]:
-        """Label a video and write its output and the report, in place of those of an earlier call.
+        """Label a video and write its output and the report, instead of those of an earlier call.
 
         Returns:
             The report, and why the overlay could not be drawn, "" where it was: the labels are written in any case.

@@ -19,8 +19,9 @@ from typing import NamedTuple, Self, TextIO
 import numpy as np
 import torch
 
+from pipeline.annotations.frame_layout import frame_layout
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import LIVE, names_of_frame, predicted_frames_header
+from pipeline.annotations.layouts import LIVE, names_of_frame
 from pipeline.annotations.write import frame_row
 from pipeline.errors import InputError
 from pipeline.labelling.live_decisions import live_decisions
@@ -297,17 +298,16 @@ class LiveFile:
     """
 
     def __init__(self, folder: Path, stem: str, label_space: LabelSpace) -> None:
-        self._label_space = label_space
+        self._layout = frame_layout(label_space)
         self.path, self._file = _create(folder, stem)
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(predicted_frames_header(label_space))
+        self._writer.writerow(self._layout.header)
         self._file.flush()
 
     def append(self, labels: Sequence[LiveLabel]) -> None:
         """Write the rows of `labels`, so that other programs can read them immediately."""
         self._writer.writerows(
-            frame_row(live.frame_index, live.seconds, live.label, live.probability, self._label_space)
-            for live in labels
+            frame_row(live.frame_index, live.seconds, live.label, live.probability, self._layout) for live in labels
         )
         self._file.flush()
 

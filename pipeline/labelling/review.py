@@ -21,9 +21,9 @@ from pipeline.annotations.times import FrameTimes
 from pipeline.drawing.strips import is_strip, read_strips, spread_frames, write_jpeg
 from pipeline.errors import InputError, name_failure
 from pipeline.files import check_is_no_folder
-from pipeline.labelling.doubts import find_doubt
+from pipeline.labelling.doubts import find_doubts
 from pipeline.labelling.model import Model
-from pipeline.labelling.review_page import PAGE, TABLE, ReviewItem, write_page, write_table
+from pipeline.labelling.review_page import PAGE, TABLE, Doubted, ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains
 from pipeline.labelling.video import VideoLabels, label_video
 from pipeline.text.wording import counted
@@ -218,19 +218,25 @@ def _listed(
     """Copy the parts of a video's arrays that a stretch needs; a view would keep the whole arrays in memory."""
     inside = slice(stretch.start, stretch.stop)
     labels, given = result.labels[inside].copy(), given_labels[inside].copy()
-    doubt = find_doubt(gains[inside], labels, given, label_space)
-    is_doubted = doubt.frames(labels, given)
+    doubts = find_doubts(gains[inside], labels, given, label_space)
+    frames = [doubt.frames(labels, given) for doubt in doubts]
+    class_probabilities = result.class_probabilities[inside]
+    probabilities = class_probabilities[frames[0]].mean(axis=0, dtype=np.float64)
+    for doubt, is_doubted in zip(doubts[1:], frames[1:], strict=True):
+        probabilities[doubt.class_index] = class_probabilities[is_doubted, doubt.class_index].mean(dtype=np.float64)
+    first, *others = (Doubted(doubt, int(is_doubted.sum())) for doubt, is_doubted in zip(doubts, frames, strict=True))
     times = np.append(result.pts_seconds, result.pts_seconds[-1] + result.frame_seconds)
     return ReviewItem(
         stem=stem,
         stretch=stretch,
         start_seconds=float(times[stretch.start]),
         stop_seconds=float(times[stretch.stop]),
-        doubt=doubt,
-        num_doubted=int(is_doubted.sum()),
-        probabilities=result.class_probabilities[inside][is_doubted].mean(axis=0, dtype=np.float64),
+        doubt=first.doubt,
+        num_doubted=first.num_frames,
+        probabilities=probabilities,
         labels=labels,
         given_labels=given,
+        others=tuple(others),
     )
 
 
@@ -265,7 +271,8 @@ def _write(outcome: ReviewOutcome, model: Model, out: Path) -> None:
     """Write the table and the page; the pictures of an earlier list go last, so that a page always has its own."""
     label_space = model.spec.label_space
     write_table(out / TABLE, outcome.listed, label_space)
-    write_page(out / PAGE, outcome.listed, label_space, summary=outcome.describe())
+    thresholds = [decision.threshold for decision in model.spec.class_decisions]
+    write_page(out / PAGE, outcome.listed, label_space, summary=outcome.describe(), thresholds=thresholds)
     shown = {item.picture for item in outcome.listed}
     for path in (out / STRIPS).glob("*.jpg"):
         if STRIP.fullmatch(path.name) and f"{STRIPS}/{path.name}" not in shown and is_strip(path):

@@ -3,6 +3,7 @@
 K classes, n frames of a stretch.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -37,45 +38,54 @@ class Lane(NamedTuple):
     Attributes:
         name: The name of the class, where classes overlap; otherwise "".
         percent: Its mean probability in the doubted frames, in percent; 0 where classes are exclusive.
+        threshold: The probability from which the class is on, in percent; 0 where classes are exclusive.
         runs: The labels of the model.
         given_runs: The labels that people gave; empty where there are none.
     """
 
     name: str
     percent: float
+    threshold: float
     runs: list[Run]
     given_runs: list[Run]
 
 
 def make_lanes(
-    doubt: Doubt, labels: np.ndarray, given: np.ndarray, probabilities: np.ndarray, label_space: LabelSpace
+    doubts: Sequence[Doubt],
+    labels: np.ndarray,
+    given: np.ndarray,
+    probabilities: np.ndarray,
+    label_space: LabelSpace,
+    thresholds: Sequence[float],
 ) -> list[Lane]:
     """Make the lanes of a stretch.
 
     Args:
-        doubt: The label for which it is listed.
+        doubts: The labels for which it is listed.
         labels: int64 [n], or int8 [n, K] where classes overlap, the labels of the model.
         given: As `labels`, the labels that people gave.
         probabilities: [K], the means over the doubted frames.
         label_space: The classes.
+        thresholds: [K], the probability from which each class is on, where classes overlap.
 
     Returns:
-        One lane where classes are exclusive. Otherwise one for each class, the doubted one first, but not those that
+        One lane where classes are exclusive. Otherwise one for each class, the doubted ones first, but not those that
         no label has and that are improbable.
     """
     colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in class_colors(label_space).tolist()]
     is_given = label_space.labelled_frames(given).any()
-    if doubt.class_index is None:
+    doubted = [doubt.class_index for doubt in doubts if doubt.class_index is not None]
+    if not doubted:
         values = {index: (name, colors[index]) for index, name in enumerate(label_space.classes)}
-        return [Lane("", 0.0, _runs(labels, values), _runs(given, values) if is_given else [])]
+        return [Lane("", 0.0, 0.0, _runs(labels, values), _runs(given, values) if is_given else [])]
     is_shown = ((labels == PRESENT) | (given == PRESENT)).any(axis=0) | (probabilities >= MIN_SHOWN)
-    others = [index for index in np.flatnonzero(is_shown).tolist() if index != doubt.class_index]
+    others = [index for index in np.flatnonzero(is_shown).tolist() if index not in doubted]
     lanes = []
-    for index in (doubt.class_index, *others):
+    for index in (*doubted, *others):
         values = {0: ("no", ABSENT_COLOR), 1: ("yes", colors[index])}
         given_runs = _runs(given[:, index], values) if is_given else []
-        percent = 100 * float(probabilities[index])
-        lanes.append(Lane(label_space.classes[index], percent, _runs(labels[:, index], values), given_runs))
+        percents = 100 * float(probabilities[index]), 100 * thresholds[index]
+        lanes.append(Lane(label_space.classes[index], *percents, _runs(labels[:, index], values), given_runs))
     return lanes
 
 

@@ -6,7 +6,7 @@ K classes, n frames of a stretch.
 import csv
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.annotations.layouts import seconds_cell
 from pipeline.drawing.colors import class_colors
 from pipeline.drawing.page import make_page
@@ -38,10 +38,17 @@ HEADER = (
     "score",
     "picture",
 )
-CLASS_COLUMN = HEADER.index("predicted")  # where classes overlap, the doubted one is named before this column
+CLASS_COLUMN = HEADER.index("predicted")  # where classes overlap, the doubted ones are named before this column
 MAX_CLASSES = 3  # of each stretch, by probability; a given label is added to them
 MIN_SHOWN = 0.01  # a class of a lower probability is not worth a line
 STATES = ("absent", "present")  # the labels of a class where they overlap: ABSENT is 0, PRESENT is 1
+
+
+class Doubted(NamedTuple):
+    """A label that is doubted, and the number of frames of the stretch that have it, and its given label."""
+
+    doubt: Doubt
+    num_frames: int
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,12 @@ class ReviewItem:
         stop_seconds: The time at which the last frame ends; NaN for ready features.
         doubt: The label for which it is listed.
         num_doubted: The number of its frames that have this label, and this given label.
-        probabilities: float [K], the means over these frames.
+        probabilities: float [K], the means over these frames; of each class of `others` over its own.
         labels: int64 [n], or int8 [n, K] where classes overlap, the labels of the model in all of its frames.
         given_labels: As `labels`, the labels that people gave.
         video: The file, as a path from the page; "" for ready features.
         picture: The picture of its frames, as a path from the page; "" where there is none.
+        others: Where classes overlap, the other classes that are doubted in it, the most doubted first.
     """
 
     stem: str
@@ -73,6 +81,12 @@ class ReviewItem:
     given_labels: np.ndarray
     video: str = ""
     picture: str = ""
+    others: tuple[Doubted, ...] = ()
+
+    @property
+    def all_doubted(self) -> tuple[Doubted, ...]:
+        """The label for which it is listed, and `others`."""
+        return Doubted(self.doubt, self.num_doubted), *self.others
 
     @property
     def why(self) -> str:
@@ -84,6 +98,7 @@ def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpac
     """Write review.csv: a row of HEADER for each stretch, in order.
 
     Where classes overlap, a column more names the class that is doubted, and its labels are "present" and "absent".
+    Several classes that are doubted, and their labels, are joined by the SEPARATOR.
 
     Args:
         path: The file.
@@ -103,7 +118,7 @@ def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpac
                     item.stretch.stop,
                     seconds_cell(item.start_seconds),
                     seconds_cell(item.stop_seconds),
-                    *_doubt_cells(item.doubt, label_space),
+                    *_doubt_cells(item, label_space),
                     item.why,
                     f"{item.stretch.score:.4f}",
                     item.picture,
@@ -111,11 +126,36 @@ def write_table(path: Path, listed: Iterable[ReviewItem], label_space: LabelSpac
             )
 
 
-def _doubt_cells(doubt: Doubt, label_space: LabelSpace) -> tuple[str, ...]:
-    """Return the name of the class, where classes overlap, the label of the model and the given one, "" for none."""
-    names = label_space.classes if doubt.class_index is None else STATES
-    labels = names[doubt.label], "" if doubt.given is None else names[doubt.given]
-    return labels if doubt.class_index is None else (label_space.classes[doubt.class_index], *labels)
+def _doubt_cells(item: ReviewItem, label_space: LabelSpace) -> Iterator[str]:
+    """Yield the names of the classes, where they overlap, the labels of the model and the given ones, "" for none."""
+    cells = []
+    for (label, given, class_index), _ in item.all_doubted:
+        names = label_space.classes if class_index is None else STATES
+        named = () if class_index is None else (label_space.classes[class_index],)
+        cells.append((*named, names[label], "" if given is None else names[given]))
+    return map(SEPARATOR.join, zip(*cells, strict=True))
+
+
+class Claim(NamedTuple):
+    """What the model and the label say, in the words of the page.
+
+    Attributes:
+        class_name: The class that is doubted, where classes overlap; "" where they are exclusive.
+        label: The name of the label of the model, or yes or no where classes overlap.
+        given: The name of the given label; "" where nobody gave one.
+        probability: The mean probability of the label, or of the class that is doubted.
+        threshold: The probability from which the class is on, where classes overlap; otherwise 0.
+        share: The share of the doubted frames that the model expects to get wrong.
+        num_frames: The number of frames with these labels; 0 where it is all of them.
+    """
+
+    class_name: str
+    label: str
+    given: str
+    probability: float
+    threshold: float
+    share: str
+    num_frames: int
 
 
 class Likely(NamedTuple):
@@ -145,12 +185,7 @@ class Card(NamedTuple):
         frames: The numbers of its frames, in words.
         why: See `ReviewItem`.
         score: See `Stretch`.
-        class_name: The class that is doubted, where classes overlap; "" where they are exclusive.
-        label: The name of the label, or yes or no where classes overlap.
-        given: The name of the given label; "" for an uncertain stretch.
-        probability: The mean probability of the label, or of the class that is doubted.
-        share: The share of the doubted frames that the model expects to get wrong.
-        num_doubted: The number of frames with these labels; 0 where it is all of them.
+        claims: What the model and the label say: for exclusive classes one.
         picture: The address of the picture; "" where there is none.
         lanes: The labels over time: one lane, or one for each class where they overlap.
         likely: The likeliest classes in the doubted frames, the label and the given one; empty where classes overlap.
@@ -163,18 +198,15 @@ class Card(NamedTuple):
     frames: str
     why: str
     score: float
-    class_name: str
-    label: str
-    given: str
-    probability: float
-    share: str
-    num_doubted: int
+    claims: list[Claim]
     picture: str
     lanes: list[Lane]
     likely: list[Likely]
 
 
-def write_page(path: Path, listed: Sequence[ReviewItem], label_space: LabelSpace, *, summary: str) -> None:
+def write_page(
+    path: Path, listed: Sequence[ReviewItem], label_space: LabelSpace, *, summary: str, thresholds: Sequence[float] = ()
+) -> None:
     """Write review.html, a page that needs only the pictures beside it.
 
     Args:
@@ -182,9 +214,10 @@ def write_page(path: Path, listed: Sequence[ReviewItem], label_space: LabelSpace
         listed: The stretches, in order.
         label_space: The classes.
         summary: The list in one sentence.
+        thresholds: [K], the probability from which each class is on, where classes overlap.
     """
     hexes = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in class_colors(label_space).tolist()]
-    cards = (_card(rank, item, label_space, hexes) for rank, item in enumerate(listed, start=1))
+    cards = (_card(rank, item, label_space, hexes, thresholds) for rank, item in enumerate(listed, start=1))
     has_videos = any(item.video for item in listed)
     with replacing(path) as temporary, _open(temporary) as file:
         values = {"summary": summary, "has_videos": has_videos, "by_class": not label_space.is_exclusive}
@@ -196,7 +229,9 @@ def _open(path: Path) -> TextIO:
     return open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def _card(rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[str]) -> Card:
+def _card(
+    rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[str], thresholds: Sequence[float]
+) -> Card:
     first, stop, score = item.stretch
     times, address = None, ""
     if not math.isnan(item.start_seconds):
@@ -205,9 +240,7 @@ def _card(rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[
         times = _clock(seconds[0]), _clock(seconds[1])
         if item.video:  # times in an address: Media Fragments URI 1.0, W3C 2012
             address = f"{_address(item.video)}#t={seconds[0]:.2f},{seconds[1]:.2f}"
-    names = label_space.classes if item.doubt.class_index is None else ("no", "yes")
-    doubted = item.doubt.label if item.doubt.class_index is None else item.doubt.class_index
-    probability = float(item.probabilities[doubted])
+    doubts = [doubted.doubt for doubted in item.all_doubted]
     return Card(
         rank=rank,
         name=item.stem,
@@ -216,15 +249,25 @@ def _card(rank: int, item: ReviewItem, label_space: LabelSpace, hexes: Sequence[
         frames=f"frames {first} to {stop - 1}" if stop - first > 1 else f"frame {first}",
         why=item.why,
         score=score,
-        class_name="" if item.doubt.class_index is None else label_space.classes[item.doubt.class_index],
-        label=names[item.doubt.label],
-        given="" if item.doubt.given is None else names[item.doubt.given],
-        probability=probability,
-        share=f"{1 - probability:.0%}",
-        num_doubted=item.num_doubted if item.num_doubted < stop - first else 0,
+        claims=[_claim(doubted, item, label_space, thresholds) for doubted in item.all_doubted],
         picture=_address(item.picture),
-        lanes=make_lanes(item.doubt, item.labels, item.given_labels, item.probabilities, label_space),
+        lanes=make_lanes(doubts, item.labels, item.given_labels, item.probabilities, label_space, thresholds),
         likely=_likely(item, label_space, hexes) if label_space.is_exclusive else [],
+    )
+
+
+def _claim(doubted: Doubted, item: ReviewItem, label_space: LabelSpace, thresholds: Sequence[float]) -> Claim:
+    (label, given, class_index), num_frames = doubted
+    names = label_space.classes if class_index is None else ("no", "yes")
+    probability = float(item.probabilities[label if class_index is None else class_index])
+    return Claim(
+        class_name="" if class_index is None else label_space.classes[class_index],
+        label=names[label],
+        given="" if given is None else names[given],
+        probability=probability,
+        threshold=0.0 if class_index is None else thresholds[class_index],
+        share=f"{1 - probability:.0%}",
+        num_frames=num_frames if num_frames < len(item.labels) else 0,
     )
 
 

@@ -31,6 +31,11 @@ OVERALL = {
     "macro_f1": "macro F1 (%)",
 }
 
+NO_KAPPA = (
+    "no Cohen's kappa of all classes: without a class list, the columns for each class say that any may overlap; if"
+    " they exclude each other, write classes.txt beside the labels, with a class a line"
+)
+
 
 def compare_annotators(
     first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], label_space: LabelSpace
@@ -92,7 +97,7 @@ def kappa(counts: np.ndarray) -> float | None:
     0.4
     """
     num_frames = int(counts.sum())
-    by_chance = int((counts.sum(axis=0) * counts.sum(axis=1)).sum())  # p_e N^2; whole, so that p_e = 1 is told exactly
+    by_chance = int((counts.sum(axis=0) * counts.sum(axis=1)).sum())  # p_e N^2; whole, so that p_e = 1 is found exactly
     if by_chance == num_frames**2:
         return None
     return (int(counts.trace()) * num_frames - by_chance) / (num_frames**2 - by_chance)
@@ -164,7 +169,10 @@ def format_agreement(report: Report) -> str:
     for stem, scores in report["videos"].items():
         videos.append([stem, f"{scores['num_frames']:,}", *(_cell(name, scores[name]) for name in titles)])
     head = f"videos {report['num_videos']:,}   frames labelled on both sides {report['num_frames']:,}"
-    return "\n\n".join([head, *(wording.format_table(rows, gap="   ") for rows in (overall, classes, videos))])
+    parts = [head, *(wording.format_table(rows, gap="   ") for rows in (overall, classes, videos))]
+    if report.get("has_class_list") is False:
+        parts.append(NO_KAPPA)
+    return "\n\n".join(parts)
 
 
 def _cell(name: str, score: float | None) -> str:

@@ -1,9 +1,10 @@
-"""`framescribe evaluate`: score a folder of predicted labels against true ones, or compare two annotators.
+"""`framescribe evaluate`: score a folder of predicted labels against true ones.
 
 T frames, K classes.
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,20 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.formats import registry
+from pipeline.annotations.formats.base import VideoTable
 from pipeline.annotations.formats.scored import Scored
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, SEGMENTS
 from pipeline.annotations.problems import AnnotationError, Problem, condense, read_lines
 from pipeline.annotations.segments import frames_of_video
 from pipeline.errors import InputError
 from pipeline.files import canonical, is_elsewhere
-from pipeline.metrics.agreement import compare_annotators
 from pipeline.metrics.label_files import (
     LabelReader,
     elsewhere,
     find_label_files,
     find_label_space,
     other_length,
-    stem_of,
 )
 from pipeline.metrics.report import evaluate
 from pipeline.metrics.videos import Report
@@ -43,7 +44,7 @@ def evaluate_folders(
     The class list is the `classes.txt` or `classes.csv` in `truth` or beside it, as in a data set; failing that, the
     sorted names that the files use. What a `scored.csv` there says that nobody looked at is not scored. Where only one
     side says how long a video is (a .csv of segments does not), the other takes its length. A video whose files cannot
-    be read or do not fit each other is not scored, and costs no other video.
+    be read or do not fit each other is not scored; the other videos are.
 
     Where classes overlap, average precision needs the probabilities of a `.frames.csv` of every video that is scored.
 
@@ -64,6 +65,8 @@ def evaluate_folders(
             length_not_known           the stems of overlapping classes of which nothing says how long the video is
             not_scored                 the stems on both sides that are left out because of a problem
             failures                   the problems, and those of a scored.csv, shortened by `condense`
+            without_probabilities      where classes overlap: the stems that have none, so that no average precision and
+                                       calibration error can be computed
 
     Raises:
         InputError: A folder has no label files, no video has both, or no video is left to be scored: then an
@@ -76,35 +79,33 @@ def evaluate_folders(
     label_space = find_label_space(
         [truth], files, background=background, independent=independent, follow_links=follow_links
     )
-    if table and not follow_links and is_elsewhere(truth):
-        raise AnnotationError([elsewhere(truth)])
-    of_videos = table.read(truth, label_space) if table else {}
-    stems = of_videos.keys() | true_files.keys()
-    if not stems & predicted_files.keys():
+    true = _read_table(table, truth, label_space, follow_links=follow_links) if table else true_files
+    if not true.keys() & predicted_files.keys():
         raise InputError(f"no video of {truth} has a prediction in {predicted}: do the stems differ?")
     scored = Scored.of(truth, label_space, follow_links=follow_links)
     videos = _Videos(LabelReader(label_space, follow_links), _partial_stems(predicted), scored)
-    for stem, path in sorted(predicted_files.items()):
-        if stem in true_files:
-            videos.read(stem, true_files[stem], path)
-        elif stem in of_videos:
-            videos.read(stem, of_videos[stem][0], path)
-    problems = [
-        *scored.find_unknown(stems | predicted_files.keys()),
-        *(problem for of_video in videos.reader.problems.values() for problem in of_video),
-    ]
+    for stem in sorted(true.keys() & predicted_files.keys()):
+        videos.read(stem, true[stem], predicted_files[stem])
+    problems = [*scored.find_unknown(true.keys() | predicted_files.keys()), *videos.reader.all_problems()]
     if not videos.true_labels:
         raise AnnotationError(problems)
-    has_probabilities = videos.probabilities.keys() == videos.true_labels.keys()
-    probabilities = videos.probabilities if has_probabilities else None
-    return evaluate(videos.true_labels, videos.predicted_labels, label_space, probabilities) | {
-        "without_prediction": sorted(stems - predicted_files.keys()),
-        "without_truth": sorted(predicted_files.keys() - stems),
+    return videos.evaluate() | {
+        "without_prediction": sorted(true.keys() - predicted_files.keys()),
+        "without_truth": sorted(predicted_files.keys() - true.keys()),
         "frames_without_prediction": videos.num_left_out,
         "length_not_known": [stem for stem in videos.true_labels if stem in videos.reader.without_length],
         "not_scored": sorted(videos.reader.problems),
         "failures": [str(problem) for problem in condense(problems)],
     }
+
+
+def _read_table(
+    table: VideoTable, path: Path, label_space: LabelSpace, *, follow_links: bool
+) -> Mapping[str, int | np.ndarray]:
+    """Read the label of all frames of each video."""
+    if not follow_links and is_elsewhere(path):
+        raise AnnotationError([elsewhere(path)])
+    return {stem: label for stem, (label, _) in table.read(path, label_space).items()}
 
 
 @dataclass
@@ -167,6 +168,13 @@ class _Videos:
             lost = ((0, len(true) - len(probabilities)), (0, 0))
             self.probabilities[stem] = np.pad(probabilities, lost, constant_values=np.nan)
 
+    def evaluate(self) -> Report:
+        """Score the videos; probabilities count where every video has them."""
+        without = sorted(self.true_labels.keys() - self.probabilities.keys())
+        label_space, probabilities = self.reader.label_space, None if without else self.probabilities
+        report = evaluate(self.true_labels, self.predicted_labels, label_space, probabilities)
+        return report if label_space.is_exclusive else report | {"without_probabilities": without}
+
     def _align(
         self, stem: str, true: np.ndarray, true_file: Path, predicted: np.ndarray, predicted_file: Path
     ) -> tuple[np.ndarray, np.ndarray, str]:
@@ -200,11 +208,11 @@ class _Videos:
             true[is_missing] = self._unlabelled(len(true))[is_missing]
 
     def _check_gaps(self, stem: str, path: Path) -> Problem | None:
-        """Describe that lost frames of a video cannot be told from frames without a class, as its file has neither."""
+        """Describe that a file does not distinguish lost frames from frames without a class, as it has neither."""
         if stem not in self.partial or not path.name.endswith(SEGMENTS) or self.reader.has_length(path):
             return None
-        fault = "does not tell frames that could not be decoded from frames without a class"
-        return Problem(path, None, f"{fault}: label {stem} with --formats csv, whose {stem}{FRAMES} tells them apart")
+        fault = "does not distinguish frames that could not be decoded from frames without a class"
+        return Problem(path, None, f"{fault}: label {stem} with --formats csv, whose {stem}{FRAMES} distinguishes them")
 
     def _check(self, stem: str, true: np.ndarray, predicted: np.ndarray, path: Path, cause: str) -> Problem | None:
         """Describe why the labels cannot be compared; `cause` is known already, or ""."""
@@ -260,85 +268,3 @@ def _begins_with_the_video(path: Path) -> bool | None:
     except (ValueError, IndexError):
         return None
     return abs(first) < (second - first) / 2
-
-
-def agreement_of(first: Path, second: Path, *, independent: bool = False, follow_links: bool = False) -> Report:
-    """Compare the labels of two annotators.
-
-    The class list is that of the first side, or failing that of the second, in the folder or beside it; failing both,
-    the sorted names that the files use. What the scored.csv of a side says that its annotator did not look at is left
-    out.
-
-    Args:
-        first: The folder with the label files of the first annotator; or one label file.
-        second: That of the second one; a file where `first` is a file, whatever its stem.
-        independent: See `evaluate_folders`.
-        follow_links: See `evaluate_folders`.
-
-    Returns:
-        The report of `compare_annotators`, and:
-            only_first, only_second   the stems that one of the annotators has not labelled
-            length_not_known          as in `evaluate_folders`
-            not_compared              the stems on both sides that are left out because of a problem
-            failures                  the problems, and those of a scored.csv, shortened by `condense`
-
-    Raises:
-        InputError: A folder has no label files, one side is a file and the other a folder, no video is on both sides,
-            or no video is left to be compared: then an AnnotationError with every problem of every file.
-    """
-    first, second = Path(first), Path(second)
-    one_files, two_files = _files_of_sides(first, second)
-    files = [*one_files.values(), *two_files.values()]
-    places = [first if first.is_dir() else first.parent, second if second.is_dir() else second.parent]
-    reader = LabelReader(
-        find_label_space(places, files, independent=independent, follow_links=follow_links), follow_links
-    )
-    both = sorted(one_files.keys() & two_files.keys())
-    if not both:
-        raise InputError(f"no video has labels in both {first} and {second}: do the stems differ?")
-    scored = [Scored.of(place, reader.label_space, follow_links=follow_links) for place in places]
-    sides: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
-    for stem in both:
-        one = reader.read(stem, one_files[stem], other=two_files[stem])
-        two = reader.read(stem, two_files[stem], other=one_files[stem])
-        if one is None or two is None:
-            continue
-        files_of_video = (one_files[stem], two_files[stem])
-        stems_of_files = map(stem_of, files_of_video)
-        one = reader.lengthen_to_scored(stem, one, files_of_video, list(zip(scored, stems_of_files, strict=True)))
-        one, two = reader.same_length(one, one_files[stem], two, two_files[stem])
-        if len(one) != len(two):
-            message = f"got {len(two)} labels for {len(one)} of {one_files[stem]}"
-            reader.add(stem, [other_length(two_files[stem], message)])
-            continue
-        one = reader.keep_scored(stem, one, scored[0], stem_of_file=stem_of(one_files[stem]))
-        two = reader.keep_scored(stem, two, scored[1], stem_of_file=stem_of(two_files[stem]))
-        if one is not None and two is not None:
-            sides[0][stem], sides[1][stem] = one, two
-    unknown = [problem for of_side in scored for problem in of_side.find_unknown(one_files.keys() | two_files.keys())]
-    problems = [
-        *(dict.fromkeys(unknown) if first.is_dir() else ()),  # beside a file there may be other videos
-        *(problem for of_video in reader.problems.values() for problem in of_video),
-    ]
-    if not sides[0]:
-        raise AnnotationError(problems)
-    return compare_annotators(*sides, reader.label_space) | {
-        "only_first": sorted(one_files.keys() - two_files.keys()),
-        "only_second": sorted(two_files.keys() - one_files.keys()),
-        "length_not_known": [stem for stem in sides[0] if stem in reader.without_length],
-        "not_compared": sorted(reader.problems),
-        "failures": [str(problem) for problem in condense(problems)],
-    }
-
-
-def _files_of_sides(first: Path, second: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return the label files of both sides by stem; two files are labels of one video."""
-    if not first.is_file() and not second.is_file():
-        return find_label_files(first), find_label_files(second)
-    if not (first.is_file() and second.is_file()):
-        file, other = (first, second) if first.is_file() else (second, first)
-        raise InputError(
-            f"{file} is a file and {other} is not: expected two folders of label files, or two label files"
-        )
-    stem = stem_of(first)
-    return {stem: first}, {stem: second}

@@ -14,9 +14,9 @@ from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_clas
 from pipeline.annotations.formats import registry
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
+from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SCORED
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
-from pipeline.annotations.read import label_space_of_files, needs_times, read_predicted, read_probabilities, read_times
+from pipeline.annotations.read import label_space_of_files, needs_times, read_edges, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
@@ -80,15 +80,27 @@ def find_label_space(
 
     Raises:
         AnnotationError: Every problem of the class list; or there is none, classes are exclusive, and a line of a .txt
-            has several.
+            has several; or some files say that classes overlap, and others that they exclude each other.
         InputError: The background is not a class.
+    """
+    path = find_list(places, follow_links=follow_links)
+    if path is not None:
+        return read_class_list(path).label_space(independent=independent, background=background)
+    readable = [path for path in files if follow_links or not is_elsewhere(path)]
+    return label_space_of_files(readable, independent=independent, background=background)
+
+
+def find_list(places: Sequence[Path], *, follow_links: bool) -> Path | None:
+    """Return the first class list in one of the places or beside it, see `find_label_space`; None where there is none.
+
+    Raises:
+        AnnotationError: A folder has both a classes.txt and a classes.csv.
     """
     for folder in (folder for place in places for folder in folders_of(place)):
         path = find_class_list(folder)
         if path.is_file() and (follow_links or not is_elsewhere(path)):
-            return read_class_list(path).label_space(independent=independent, background=background)
-    readable = [path for path in files if follow_links or not is_elsewhere(path)]
-    return label_space_of_files(readable, independent=independent, background=background)
+            return path
+    return None
 
 
 def elsewhere(path: Path) -> Problem:
@@ -139,10 +151,13 @@ class LabelReader:
         return self._try(stem, path, lambda path, space: read_predicted(path, space, times=self._times(path, other)))
 
     def _times(self, path: Path, other: Path | None) -> FrameTimes | None:
-        if other is None or not needs_times(path) or (not self.follow_links and is_elsewhere(other)):
+        if other is None or not needs_times(path) or not other.name.endswith(FRAMES):
+            return None  # a .segments.csv has the times of some frames only
+        if not self.follow_links and is_elsewhere(other):
             return None
         with suppress(AnnotationError):
-            return read_times(other)
+            edges = read_edges(other, len(read_predicted(other, self.label_space)))
+            return None if edges is None else FrameTimes(edges[:-1], float(edges[-1] - edges[-2]))
         return None
 
     def read_probabilities(self, stem: str, path: Path) -> np.ndarray | None:
@@ -182,6 +197,10 @@ class LabelReader:
         """Add problems of a video."""
         self.problems.setdefault(stem, []).extend(problems)
 
+    def all_problems(self) -> list[Problem]:
+        """Return the problems of all videos."""
+        return [problem for of_video in self.problems.values() for problem in of_video]
+
     def has_length(self, path: Path | int | np.ndarray) -> bool:
         """Return whether a file says how many frames its video has; the label of a whole video does not."""
         if not isinstance(path, Path):
@@ -195,8 +214,7 @@ class LabelReader:
         """Lengthen the labels whose file does not say how many frames the video has to the length of the others."""
         sides = ((one, one_file, len(two)), (two, two_file, len(one)))
         first, second = (
-            labels if self.has_length(path) else self._lengthen(labels, num_frames)
-            for labels, path, num_frames in sides
+            labels if self.has_length(path) else self.lengthen(labels, num_frames) for labels, path, num_frames in sides
         )
         return first, second
 
@@ -217,8 +235,8 @@ class LabelReader:
         num_frames = max(of_side.last_frame(listed_as) for of_side, listed_as in scored)
         if not num_frames and not self.label_space.is_exclusive:
             self.without_length.add(stem)
-        return self._lengthen(labels, num_frames)
+        return self.lengthen(labels, num_frames)
 
-    def _lengthen(self, labels: np.ndarray, num_frames: int) -> np.ndarray:
+    def lengthen(self, labels: np.ndarray, num_frames: int) -> np.ndarray:
         """Add frames that are in no row to the labels of a table of segments, up to `num_frames`."""
         return np.concatenate([labels, frames_in_no_row(max(0, num_frames - len(labels)), self.label_space)])

@@ -32,6 +32,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.annotations.label_space import PRESENT, LabelSpace
+from pipeline.annotations.segments import Segment
 from pipeline.metrics import frames, segments
 from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.detection import average_precision
@@ -155,15 +156,21 @@ class _Counts(NamedTuple):
     matches: dict[int, np.ndarray]
 
 
+def class_bouts(truth: np.ndarray, predicted: np.ndarray) -> tuple[list[Segment], list[Segment]]:
+    """Return the true and the predicted bouts of one class; frames in which it is unknown are cut out.
+
+    Args:
+        truth: [T], the true labels of the class.
+        predicted: [T], the predicted ones.
+    """
+    sides = truth.astype(np.int64), predicted.astype(np.int64)
+    return segments.scored_segments(*sides, BOUTS, background=BOUTS.background_index)
+
+
 def _count(video: Video) -> _Counts:
     is_known, is_true, is_predicted, _ = video
     is_scored = is_known.any(axis=1)
-    bouts = [
-        segments.scored_segments(
-            is_true[known, index].astype(np.int64), is_predicted[known, index].astype(np.int64), BOUTS, background=0
-        )
-        for index, known in enumerate(is_known.T)
-    ]
+    bouts = [class_bouts(is_true[known, index], is_predicted[known, index]) for index, known in enumerate(is_known.T)]
     return _Counts(
         num_frames=int(is_scored.sum()),
         num_right=int((is_scored & (is_true == is_predicted).all(axis=1)).sum()),

@@ -20,8 +20,8 @@ Where classes overlap, a report also has, in the same places,
     frames               "macro_precision", "macro_recall", "micro_f1", "micro_precision", "micro_recall"
     mean_average_precision  pair; beside "frames" and "segments"
     classes              "scored_frames" (those in which it is known), "average_precision", "edit", "f1_at_10",
-                         "f1_at_25", "f1_at_50", "calibration_error"
-    co_occurrence        in place of confusion: {"truth": [K][K], "predicted": [K][K]} frames that have both classes
+                         "f1_at_25", "f1_at_50", "calibration_error" (in percent, 0 is perfect)
+    co_occurrence        instead of confusion: {"truth": [K][K], "predicted": [K][K]} frames that have both classes
 """
 
 import csv
@@ -37,7 +37,7 @@ from pipeline.metrics.videos import Report
 from pipeline.scores import LABEL_SCORES
 from pipeline.text import wording
 
-MAX_NAMES = 8  # in the line about classes that are never predicted
+MAX_NAMES = 8  # of classes or videos in one line
 # The scores of a class that are shown: their keys, and how they are called in tables.
 TABLE_COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1"}
 OVERLAPPING_TABLE_COLUMNS = {"average_precision": "AP", "edit": "edit", "f1_at_50": "F1@50"}
@@ -117,6 +117,8 @@ def format_table(report: Report) -> str:
         wording.format_table(rows, widths=widths, num_headers=2),
         _class_table(report),
     ]
+    if report.get("without_probabilities"):
+        paragraphs.append(_without_probabilities(report))
     if report["never_predicted"]:
         paragraphs.append(never_predicted(report))
     return "\n\n".join(paragraphs)
@@ -129,6 +131,15 @@ def _left_out(report: Report) -> str:
         return ""
     frames = wording.counted(sum(left_out.values()), "labelled frame", separator=",")
     return f"\nleft out of the scores: {frames} of {wording.counted(len(left_out), 'video')} without a prediction"
+
+
+def _without_probabilities(report: Report) -> str:
+    """Say why there is no average precision."""
+    stems = report["without_probabilities"]
+    videos = f"{len(stems)} of {wording.counted(report['num_videos'], 'video')}"
+    verb = "has" if len(stems) == 1 else "have"
+    cause = f"{videos} {verb} no probabilities, as the .frames.csv of `framescribe label` has them"
+    return f"no average precision (AP): {cause}: {wording.listed(stems, MAX_NAMES)}"
 
 
 def _class_table(report: Report) -> str:

@@ -75,7 +75,8 @@ def _problems_of_video(stem: str, true: np.ndarray, claimed: np.ndarray, label_s
             missing = f"{is_missing.sum()} of {is_labelled.sum()} labelled frames"
             cause = "give them a class, for example a background class"
             if not label_space.is_exclusive:
-                missing, cause = f"{is_missing.sum()} of {is_labelled.sum()} labels", "say which classes are absent"
+                missing = f"{is_missing.sum()} of {is_labelled.sum()} pairs of a frame and a class"
+                cause = "say which classes are absent"
             problems.append(f"{missing} of {stem} have no prediction: {cause}")
         label_space.check(np.concatenate([true, counted]))
     except ValueError as error:
@@ -104,7 +105,7 @@ def assemble(
         without_background: Those of all classes but the background; None where there is no background class.
         classes: The scores of each class.
         never_predicted: The classes that have support and are predicted for no labelled frame.
-        counts: What tells which classes occur together, by its key.
+        counts: The counts of classes that occur together, by their key.
     """
     return {
         "num_videos": len(stems),

@@ -83,13 +83,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, label_space: 
     Returns:
         The temperature, between LOWEST and HIGHEST; 1 where no frame is labelled.
     """
-    labelled = label_space.is_labelled(labels)
-    if not labelled.any():
-        return 1.0
-    probabilities = probabilities[labelled].astype(np.float64)
-    logs = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
-    reached = np.take_along_axis(logs, labels[labelled][:, None], axis=1).mean()
-    return search_temperature(lambda tried: float((tempered(probabilities, tried) * logs).sum(axis=1).mean() - reached))
+    return fit_common_temperature([(probabilities, labels)], label_space)
 
 
 def fit_common_temperature(problems: Sequence[tuple[np.ndarray, np.ndarray]], label_space: LabelSpace) -> float:
@@ -106,13 +100,19 @@ def fit_common_temperature(problems: Sequence[tuple[np.ndarray, np.ndarray]], la
     for probabilities, labels in problems:
         labelled = label_space.is_labelled(labels)
         if labelled.any():
-            logs = np.log(np.maximum(probabilities[labelled].astype(np.float64), SMALLEST_PROBABILITY))
-            known.append((logs, np.take_along_axis(logs, labels[labelled][:, None], axis=1).sum()))
+            found = probabilities[labelled].astype(np.float64)
+            logs = np.log(np.maximum(found, SMALLEST_PROBABILITY))
+            known.append((found, logs, np.take_along_axis(logs, labels[labelled][:, None], axis=1).mean()))
     if not known:
         return 1.0
-    return search_temperature(
-        lambda tried: sum(float((tempered(np.exp(logs), tried) * logs).sum() - reached) for logs, reached in known)
-    )
+
+    def surplus(tried: float) -> float:
+        return sum(
+            len(logs) * float((tempered(found, tried) * logs).sum(axis=1).mean() - reached)
+            for found, logs, reached in known
+        )
+
+    return search_temperature(surplus)
 
 
 def search_temperature(surplus: Callable[[float], float]) -> float:

@@ -3,19 +3,13 @@
 from pipeline.config import load_params
 from pipeline.datasets.scenes.overlapping import make_overlapping_scenes
 from pipeline.stages import run_stage
+from pipeline.stages.make_scenes import video_settings
 from pipeline.stages.paths import OVERLAPPING_SCENES
 
 
 def main() -> None:
     """Write data/scenes_overlapping."""
-    scenes = load_params().scenes
-    make_overlapping_scenes(
-        OVERLAPPING_SCENES,
-        num_videos=scenes.num_videos,
-        seed=scenes.seed,
-        num_frames=(scenes.shortest_frames, scenes.longest_frames),
-        noise=scenes.noise,
-    )
+    make_overlapping_scenes(OVERLAPPING_SCENES, **video_settings(load_params().scenes))
 
 
 if __name__ == "__main__":

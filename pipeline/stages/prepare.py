@@ -85,7 +85,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     _write_decode_report(scan, manifest.reader, out / DECODE_REPORT)
     support = count_support(kept, scan.labels, label_space)
     write_support(support, out / CLASS_SUPPORT)
-    _summarise(manifest, support, out, num_left_out=len(sources) - len(kept))
+    _summarise(manifest, support, out)
     for note in find_notes(scan):
         print(f"note: {note}", file=sys.stderr)
     for warning in find_warnings(scan, kept, support):
@@ -171,14 +171,12 @@ def _write_decode_report(scan: Scan, reader: ReaderName, path: Path) -> None:
             writer.writerow([stem, *values, problems, decoded_by])
 
 
-def _summarise(manifest: Manifest, support: SupportTable, out: Path, *, num_left_out: int) -> None:
+def _summarise(manifest: Manifest, support: SupportTable, out: Path) -> None:
     for split in SPLITS:
         sources = manifest.of_split(split)
         num_groups, num_frames = len({s.group for s in sources}), sum(s.num_frames for s in sources)
         unlabelled = f"  {unlabelled_percent(support[split]):.1f}% unlabelled" if sources else ""
         print(f"{split:5}  {len(sources):4} videos  {num_groups:3} groups  {num_frames:7} frames{unlabelled}")
-    if num_left_out:
-        print(f"{num_left_out} videos are named by no split and left out")
     print(f"frames, segments, videos and groups of each class: {out / CLASS_SUPPORT}")
 
 

@@ -19,6 +19,7 @@ import mlflow
 import pandas as pd
 from filelock import FileLock
 from matplotlib.figure import Figure
+from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Param, Run
 from mlflow.exceptions import MlflowException
@@ -27,6 +28,7 @@ from mlflow.types import ColSpec, Schema
 
 from pipeline.checkpoints.storage import SPEC, WEIGHTS
 from pipeline.errors import InputError
+from pipeline.files import replacing
 from pipeline.tracking.description import dvc_experiment, flatten_params, git_commit, requirements
 from pipeline.tracking.relocation import ARTIFACTS, DATABASE, relocate
 
@@ -76,12 +78,23 @@ def connect() -> str:
     with _alone():
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             root = store_folder()
+            if not (root / DATABASE).exists():
+                _make_database(root / DATABASE)
             mlflow.set_tracking_uri(f"sqlite:///{root / DATABASE}")
             if (known := mlflow.get_experiment_by_name(experiment)) is None:
                 mlflow.create_experiment(experiment, artifact_location=(root / ARTIFACTS).as_uri())
             else:
                 relocate(root, known.artifact_location)
         return mlflow.set_experiment(experiment).experiment_id
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's database, whole or not at all.
+
+    MLflow makes the tables in some dozen steps, and cannot go on where a killed process left off.
+    """
+    with replacing(path) as temporary:
+        MlflowClient(f"sqlite:///{temporary}").search_experiments()
 
 
 @contextmanager

@@ -19,7 +19,9 @@ import numpy as np
 
 from pipeline.annotations.label_space import PRESENT, LabelSpace
 from pipeline.annotations.segments import segments_from_frames
-from pipeline.metrics.segments import count_matches, f1_score, scored_segments, total_matches
+from pipeline.metrics.frames import scores_of_counts
+from pipeline.metrics.overlapping import BOUTS, class_bouts
+from pipeline.metrics.segments import count_matches, f1_score, total_matches
 from pipeline.postprocessing.decisions import DEFAULT_THRESHOLD, decide, decide_group, plain_labels, reached_thresholds
 from pipeline.postprocessing.groups import group_labels, group_probabilities
 from pipeline.postprocessing.temperature import fit_common_temperature, tempered_groups
@@ -29,7 +31,6 @@ MIN_BOUTS = 3
 MAX_LENGTHS = 16  # candidates for the shortest bout
 MAX_THRESHOLDS = 64  # candidates by the score of segments; by that of frames all are tried
 ThresholdScore = Literal["f1", "segment_f1"]
-_ONE_CLASS = LabelSpace(("absent", "present"), background="absent")
 Videos = Mapping[str, np.ndarray]
 
 
@@ -239,21 +240,19 @@ def frame_f1(columns: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     Args:
         columns: Of each video, the true and the predicted labels int8 [T] of the class.
     """
-    true_positives = num_present = 0
+    num_right = num_true = num_predicted = 0
     for truth, predicted in columns:
-        is_true, is_predicted = truth == PRESENT, (predicted == PRESENT) & _ONE_CLASS.is_labelled(truth)
-        true_positives += int((is_true & is_predicted).sum())
-        num_present += int(is_true.sum() + is_predicted.sum())
-    return 200.0 * true_positives / num_present if num_present else 100.0
+        is_true, is_predicted = truth == PRESENT, (predicted == PRESENT) & BOUTS.is_labelled(truth)
+        num_right += int((is_true & is_predicted).sum())
+        num_true += int(is_true.sum())
+        num_predicted += int(is_predicted.sum())
+    f1 = scores_of_counts(num_right, num_true, num_predicted).f1
+    return 100.0 if f1 is None else f1
 
 
 def segment_f1(columns: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     """Compute the F1@50 of the segments of one class in percent, pooled over videos; `columns` as in `frame_f1`."""
-    background = _ONE_CLASS.background_index
-    matches = [
-        count_matches(*scored_segments(*pair, _ONE_CLASS, background=background), min_iou=0.5) for pair in columns
-    ]
-    return f1_score(total_matches(matches))
+    return f1_score(total_matches(count_matches(*class_bouts(*pair), min_iou=0.5) for pair in columns))
 
 
 def _best(candidates: Sequence[float], score: Callable[[float], float], *, nearest_to: float) -> float:

@@ -84,26 +84,31 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         # for each other took 50 s per epoch on `scenes`, and one alone took 3.5 s.
         with cpu_threads(None if training_data.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
-            if training_data.manifest.of_split("val"):
-                split = _validation_split(out, labeller, training_data)
-                tune_checkpoint(
-                    out,
-                    split,
-                    params,
-                    training_labels=labels_of(training_data, "train"),
-                    shortest=shortest_is_tuned,
-                    run_id=run_id,
-                )
-            elif shortest_is_tuned:
-                set_shortest_bouts(out, labels_of(training_data, "train"), training_data.manifest.label_space)
+            _tune(params, training_data, labeller, out, shortest=shortest_is_tuned, run_id=run_id)
         log_history(progress, out, run_id=run_id)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
-        example = training_data.manifest.sources[0].path
-        space = training_data.manifest.label_space
-        signature = store.LABELS_SIGNATURE if space.is_exclusive else store.overlapping_signature(space.classes)
-        store.log_model(run_id, out, name=name, example=example, signature=signature)
+        _log_model(training_data.manifest, out, name=name, run_id=run_id)
         state.finish()
+
+
+def _tune(
+    params: Params, training_data: TrainingData, labeller: Labeller, out: Path, *, shortest: bool, run_id: str
+) -> None:
+    """Tune the checkpoint in `out` on the validation split; without one, only its shortest bouts are found."""
+    training_labels = labels_of(training_data, "train")
+    if training_data.manifest.of_split("val"):
+        split = _validation_split(out, labeller, training_data)
+        tune_checkpoint(out, split, params, training_labels=training_labels, shortest=shortest, run_id=run_id)
+    elif shortest:
+        set_shortest_bouts(out, training_labels, training_data.manifest.label_space)
+
+
+def _log_model(manifest: Manifest, out: Path, *, name: str, run_id: str) -> None:
+    """Log the checkpoint in `out` as a model of MLflow."""
+    space = manifest.label_space
+    signature = store.LABELS_SIGNATURE if space.is_exclusive else store.overlapping_signature(space.classes)
+    store.log_model(run_id, out, name=name, example=manifest.sources[0].path, signature=signature)
 
 
 def _with_lengths_in_frames(params: Params, training_data: TrainingData) -> Params:

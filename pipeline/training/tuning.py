@@ -101,7 +101,7 @@ def watched_scores(
 
 
 def check_monitor(monitor: str, label_space: LabelSpace) -> None:
-    """Check that training computes the score by which it is told to choose the best epoch.
+    """Check that training computes the score by which the best epoch is to be chosen.
 
     Args:
         monitor: The setting `monitor`.

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pipeline.annotations.formats.scored import keep_scored, read_scored
 from pipeline.annotations.formats.video_labels import read_video_labels
+from pipeline.annotations.frame_layout import frame_layout
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
-from pipeline.annotations.layouts import predicted_frames_header
 from pipeline.annotations.problems import AnnotationError, condense
 from pipeline.annotations.read import class_names_in, read_annotation, read_predicted, read_probabilities
 from pipeline.annotations.segments import segments_from_frames
@@ -297,7 +297,7 @@ def test_every_mistake_in_what_people_looked_at_is_named(tmp_path):
 
 def predicted(labels, probabilities, classes=CLASSES):
     """The text of a .frames.csv; a frame whose probabilities are NaN was not decoded."""
-    header = ",".join(predicted_frames_header(LabelSpace.independent(classes)))
+    header = ",".join(frame_layout(LabelSpace.independent(classes)).header)
     lines = [header]
     for frame, (names, row) in enumerate(zip(SPACE.class_names(labels), probabilities, strict=True)):
         cells = [f"{row[CLASSES.index(name)]:.6f}".replace("nan", "") for name in classes]

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.annotations.frame_layout import frame_layout
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
-from pipeline.annotations.layouts import predicted_frames_header
 from pipeline.annotations.problems import AnnotationError
-from pipeline.annotations.read import class_names_in, find_annotation, has_length, read_annotation, read_times
+from pipeline.annotations.read import class_names_in, find_annotation, has_length, read_annotation
 from pipeline.annotations.write import write_frames, write_segments
 
 SPACE = LabelSpace(("rest", "walk"))
@@ -59,7 +59,7 @@ def test_two_label_files_of_one_video_stay_a_problem(tmp_path):
 @pytest.mark.parametrize("space", [SPACE, OVERLAPPING])
 def test_frames_that_were_dropped_live_are_unlabelled(tmp_path, space):
     path = tmp_path / "clip.live.csv"
-    header = ",".join(predicted_frames_header(space))
+    header = ",".join(frame_layout(space).header)
     end = "" if space.is_exclusive else ",0.5"
     rows = [f"{frame},0.1,walk,0.5{end}" for frame in (1, 4)]
     path.write_text("\n".join([header, *rows]) + "\n")
@@ -78,16 +78,8 @@ def test_frames_that_were_dropped_live_are_unlabelled(tmp_path, space):
         read_annotation(path, space, num_frames=6)
 
 
-def test_frames_under_another_name_and_their_times_are_read(tmp_path):
+def test_frames_under_another_name_are_read(tmp_path):
     write(tmp_path, np.array([0, 1, 1]), SPACE)
-    frames = tmp_path / "clip.frames.csv"
-    times = read_times(frames)
-    assert times.pts_seconds.tolist() == [0.0, 0.04, 0.08]
-    assert times.frame_seconds == pytest.approx(0.04)
-    assert read_times(tmp_path / "clip.segments.csv") is None
-    renamed = frames.rename(tmp_path / "clip.csv")
+    renamed = (tmp_path / "clip.frames.csv").rename(tmp_path / "clip.csv")
     assert read_annotation(renamed, SPACE, num_frames=3).tolist() == [0, 1, 1]
     assert has_length(renamed, SPACE)
-    for text in ("0,,rest,1\n", "0,nan,rest,1\n", "0,0.04,rest,1\n1,0.02,rest,1\n", "0\n", ""):
-        frames.write_text(f"frame,time_seconds,label,probability\n{text}")
-        assert read_times(frames) is None

@@ -82,6 +82,20 @@ def test_the_report_says_whether_segments_may_overlap(tmp_path):
         spans_beside(Path("clip.mp4"), tmp_path)
 
 
+def test_without_a_report_segments_that_overlap_say_that_classes_do(tmp_path):
+    def read(rows):
+        (tmp_path / "clip.segments.csv").write_text(HEADER + rows)
+        return spans_beside(Path("clip.mp4"), tmp_path)
+
+    overlapping = read("0,10,0.0,0.4,a,1\n5,15,0.2,0.6,b,1\n")
+    assert overlapping == LabelledSpans([Span(0, 0.4, "a"), Span(0.2, 0.6, "b")], may_overlap=True)
+    assert not read("0,10,0.0,0.4,a,1\n10,15,0.4,0.6,b,1\n").may_overlap
+    with pytest.raises(AnnotationError, match="has no segment"):
+        read("")
+    with pytest.raises(AnnotationError, match="before the last one ends"):
+        read("5,15,0.2,0.6,b,1\n0,10,0.0,0.4,a,1\n")
+
+
 def test_a_video_is_described_by_its_overlapping_segments(caption_model, tmp_path):
     model = load_caption_model(str(caption_model), device="cpu")
     video = write_video(tmp_path / "clip.mp4", size=(64, 64))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
-from pipeline.datasets.co_occurrence import MAX_PAIRS, count_pairs, find_doubtful_pairs
+from pipeline.datasets.co_occurrence import MAX_PAIRS, NEVER, NEVER_APART, count_pairs, find_doubtful_pairs
 
 CLASSES = ("eats", "rears", "grooms")
 SPACE = LabelSpace.independent(CLASSES)
@@ -93,7 +93,43 @@ def test_many_pairs_are_listed_in_one_sentence():
     space = LabelSpace.independent(tuple(f"c{i}" for i in range(6)))
     columns = [bouts(*range(10 * i, 990, 60), length=10) for i in range(5)]
     columns.append(columns[0])
-    same, never = find_doubtful_pairs([np.stack(columns, axis=1)], space)
+    same, never, apart = find_doubtful_pairs([np.stack(columns, axis=1)], space)
     assert str(same) == f"'c0' and 'c5' are always in the same frames. {same.advice}"
     assert str(never).count("never occur together") == MAX_PAIRS
     assert f"; and {len(never.pairs) - MAX_PAIRS} more pairs. If they exclude each other" in str(never)
+    assert all("c5" in pair for pair in apart.pairs), "only c0 can be in one group with the others"
+
+
+def test_classes_are_put_into_one_group_only_where_no_two_of_it_occur_together():
+    """Eats and sleeps are of one group, and grooms occurs with sleeps: a group of eats and grooms is impossible."""
+    eats, sleeps = bouts(*range(0, 1000, 100), length=30), bouts(*range(50, 1000, 100), length=30)
+    grooms, rears = bouts(*range(60, 1000, 100), length=30), bouts(*range(30, 1000, 100), length=18)
+    names = ("eats", "sleeps", "grooms", "rears")
+    space = LabelSpace(names, groups=("state", "state", "grooms", "rears"))
+    columns = [np.stack((eats, sleeps, grooms, rears), axis=1)]
+    advice = {warning.advice: warning.pairs for warning in find_doubtful_pairs(columns, space)}
+    assert ("eats", "grooms") in advice[NEVER_APART]
+    for first, second in advice[NEVER]:
+        groups = {space.groups[space.index(first)], space.groups[space.index(second)]}
+        joined = [i for i, group in enumerate(space.groups) if group in groups]
+        assert columns[0][:, joined].sum(axis=1).max() == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    arrays(np.int8, (40, 5), elements=st.sampled_from([0, 0, 0, 1])),
+    st.lists(st.integers(0, 4), min_size=5, max_size=5),
+)
+def test_the_advice_for_all_pairs_can_be_followed_together(frames, groups):
+    names, columns = tuple("abcde"), np.repeat(np.tile(frames, (20, 1)), 2, axis=0)
+    for members in range(5):  # classes of one group exclude each other
+        same = [i for i, group in enumerate(groups) if group == members]
+        columns[:, same] *= columns[:, same].cumsum(axis=1) == 1
+    space = LabelSpace(names, groups=tuple(map(str, groups)))
+    joined = dict(zip(names, groups, strict=True))
+    for warning in find_doubtful_pairs([columns], space):
+        for first, second in warning.pairs if warning.advice == NEVER else ():
+            joined = {name: joined[first] if group == joined[second] else group for name, group in joined.items()}
+    for group in set(joined.values()):
+        same = [i for i, name in enumerate(names) if joined[name] == group]
+        assert columns[:, same].sum(axis=1).max() <= 1

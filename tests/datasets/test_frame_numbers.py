@@ -21,7 +21,7 @@ def warnings_of(tmp_path, *videos, frame_rate="30"):
         sources[stem] = Source(stem, f"{stem}.mp4", stem, num_frames, frame_rate)
         labels[stem] = read_annotation(path, SPACE, num_frames=num_frames)
         tables[stem] = path
-    found = find_doubtful_numbers(sources, labels, tables)
+    found = find_doubtful_numbers(sources, labels, tables, SPACE)
     return [f"{problem.path.stem}: {problem.message}" for problem in found]
 
 
@@ -86,3 +86,28 @@ def test_good_labels_give_no_warning(tmp_path):
         cuts = np.unique(generator.integers(0, 3000, size=6))
         videos.append((3000, list(zip(cuts[::2].tolist(), cuts[1::2].tolist(), strict=False))))
     assert warnings_of(tmp_path, *videos) == []
+
+
+OVERLAPPING = LabelSpace(("eats", "sleeps", "rears"), groups=("state", "state", "posture"))
+NEXT = [(0, 360, "eats"), (360, 750, "sleeps"), (750, 1200, "eats")]
+LAST = [(start, stop - 1, name) for start, stop, name in NEXT]
+REARS = [(300, 390, "rears"), (600, 700, "rears"), (740, 760, "rears"), (1000, 1010, "rears")]
+
+
+def warnings_of_groups(tmp_path, rows):
+    path = tmp_path / "v0.csv"
+    path.write_text("start,stop,class\n" + "".join(f"{start},{stop},{name}\n" for start, stop, name in rows))
+    labels = read_annotation(path, OVERLAPPING, num_frames=1200)
+    source = Source("v0", "v0.mp4", "v0", 1200, "30")
+    return [
+        problem.message for problem in find_doubtful_numbers({"v0": source}, {"v0": labels}, {"v0": path}, OVERLAPPING)
+    ]
+
+
+def test_where_classes_overlap_the_segments_of_each_group_are_compared(tmp_path):
+    of_group = f"between all segments of a group lies exactly one frame: {LAST_FRAME}"
+    assert warnings_of_groups(tmp_path, [*LAST, *REARS]) == [of_group]
+    assert warnings_of_groups(tmp_path, LAST) == [of_group.replace(" of a group", "")], "nothing overlaps"
+    assert warnings_of_groups(tmp_path, [*NEXT, *REARS]) == []
+    assert warnings_of_groups(tmp_path, [*LAST[:2], NEXT[2], (100, 200, "rears"), (201, 390, "rears")]) == [of_group]
+    assert warnings_of_groups(tmp_path, [*NEXT, (100, 200, "rears"), (201, 390, "rears"), (391, 400, "rears")]) == []

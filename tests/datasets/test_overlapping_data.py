@@ -78,7 +78,10 @@ def test_what_nobody_looked_at_is_unknown_and_said(dataset):
     assert (scan.labels["clip0"][20:] == IGNORE_INDEX).all()
     assert (scan.labels["clip1"][:, 1:] == IGNORE_INDEX).all()
     assert (scan.labels["clip1"][:, 0] != IGNORE_INDEX).all()
-    said = "labels of frames that nobody looked at, as scored.csv says, and they are left out: the first is 'rears'"
+    said = (
+        "labels, each of a frame and a class, that nobody looked at, as scored.csv says, and they are left out: the"
+        " first is 'rears'"
+    )
     assert [str(warning).partition("dataset/")[2] for warning in scan.warnings()] == [
         f"labels/clip0.csv: has 15 {said} at frame 20",
         f"labels/clip1.csv: has 30 {said} at frame 5",
@@ -216,7 +219,7 @@ def test_the_command_python_and_training_give_the_same_warnings(dataset, capsys)
     shortage, pairs, left_out = of_command
     assert "in fewer than 10 segments" in shortage
     assert pairs.startswith("'eats' and 'rears' are always in the same frames.")
-    assert "labels of frames that nobody looked at" in left_out
+    assert "labels, each of a frame and a class, that nobody looked at" in left_out
     assert of_training[-2:] == [pairs, left_out]
 
 
@@ -230,3 +233,17 @@ def test_a_video_without_any_class_is_reported(dataset):
     (dataset / "labels" / "clip0.csv").write_text("start,stop,class\n")
     warnings = framescribe.check_dataset(dataset).warnings
     assert "no frame of 1 video has a class: 'clip0'. Is that so, or are labels missing?" in warnings
+
+
+def test_the_groups_are_shown_and_a_misspelt_one_is_named(dataset, capsys):
+    assert main(["check", str(dataset)]) == 0
+    shown = capsys.readouterr()
+    assert "one at most in a frame, group 'state': eats, sleeps\nindependent of all others: rears\n" in shown.out
+    assert "spelt almost like" not in shown.err
+    (dataset / "classes.csv").write_text("class,group\neats,state\nsleeps,staet\nrears,posture\n")
+    assert main(["check", str(dataset)]) == 0
+    shown = capsys.readouterr()
+    assert "independent of all others: eats, sleeps, rears\n" in shown.out
+    assert "classes.csv:3: group 'staet' is spelt almost like 'state'" in shown.err
+    assert main(["check", "--independent", str(dataset)]) == 0
+    assert "spelt almost like" not in capsys.readouterr().err, "the groups do not count"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import framescribe
 from pipeline.datasets.scan import scan_dataset
 
 NUM_VIDEOS, NUM_FRAMES = 8, 24
@@ -241,3 +242,22 @@ def test_faults_of_labels_csv_are_reported_without_their_consequences(labelled_b
     for line, expected in zip(printed, words, strict=True):
         assert expected in line
     assert len(scan_dataset(labelled_by_video).usable_sources()) in (0, NUM_VIDEOS - 1)
+
+
+def test_videos_in_no_split_and_files_that_are_not_read_are_named(feature_dataset):
+    def warnings_about(word):
+        found = framescribe.check_dataset(feature_dataset).warnings
+        return [warning.removeprefix(f"{feature_dataset}/") for warning in found if word in warning]
+
+    assert warnings_about("left out") == warnings_about("not read") == []
+    (feature_dataset / "splits").mkdir()
+    (feature_dataset / "splits" / "train.txt").write_text("clip0\nclip1\nclip2\nclip3\nclip5\n")
+    assert warnings_about("left out") == ["splits: 1 video is in none of its files, and left out: 'clip4'"]
+    labels = feature_dataset / "labels"
+    (labels / "clip0.ods").write_text("")
+    (labels / ".hidden.ods").write_text("")
+    (labels / "old").mkdir()
+    (labels / "clip1.csv").rename(labels / "clip1.eaf")  # a problem names it
+    assert warnings_about("not read") == [
+        "labels: 2 files not read, expected .csv or .tsv or .xlsx or .txt: clip0.ods, old/"
+    ]

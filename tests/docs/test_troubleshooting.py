@@ -6,7 +6,7 @@ import re
 from import_graph import ROOT
 
 PAGE = ROOT / "docs" / "users" / "troubleshooting.md"
-FIELD = "\0"  # in place of a field of an f-string
+FIELD = "\0"  # instead of a field of an f-string
 LEAST_MESSAGES = 30
 
 

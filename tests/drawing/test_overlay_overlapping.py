@@ -10,7 +10,14 @@ from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, Labe
 from pipeline.drawing.colors import class_colors
 from pipeline.drawing.overlay import write_overlay
 from pipeline.drawing.overlay_frame import BACKGROUND, UNLABELLED_COLOR
-from pipeline.drawing.overlay_overlapping import ShownClass, draw_class_timeline, draw_classes, shown_classes
+from pipeline.drawing.overlay_overlapping import (
+    MAX_LINES,
+    ShownClass,
+    draw_class_timeline,
+    draw_classes,
+    lines_needed,
+    shown_classes,
+)
 from pipeline.video.open import open_video
 
 SPACE = LabelSpace.independent(("rest", "walk", "jump"))
@@ -22,11 +29,13 @@ def shown(*names: str) -> list[ShownClass]:
     return [ShownClass(name, (0, 0, 200 + position), 0.5) for position, name in enumerate(names)]
 
 
-def draw(classes: list[ShownClass] | None, *, num_classes: int = 3, size: tuple[int, int] = (240, 320)) -> np.ndarray:
+def draw(
+    classes: list[ShownClass] | None, *, num_classes: int = 3, size: tuple[int, int] = (240, 320), num_lines: int = 1
+) -> np.ndarray:
     pixels = np.full((*size, 3), 130, np.uint8)
     labels = np.zeros((4, num_classes), np.int8)
     timeline = draw_class_timeline(labels, np.zeros((num_classes, 3), np.uint8), width=size[1])
-    return draw_classes(pixels, shown=classes, timeline=timeline, position=0.0)
+    return draw_classes(pixels, shown=classes, timeline=timeline, position=0.0, num_lines=num_lines)
 
 
 def has_color(area: np.ndarray, color: tuple[int, ...]) -> bool:
@@ -67,6 +76,31 @@ def test_classes_that_fit_are_shown_and_the_others_are_counted():
     other = draw(shown(*"abcdefghijklmno"))
     np.testing.assert_array_equal(many[:24, :160], other[:24, :160])
     assert not np.array_equal(many[:24], other[:24]), "another number of classes does not fit"
+
+
+NAMES = ("mouse_a_grooms", "mouse_b_rears_up", "mouse_a_sniffs", "mouse_b_eats_much")
+
+
+@pytest.mark.parametrize(("together", "num_lines"), [(0, 1), (1, 1), (2, 2), (3, 3), (4, MAX_LINES)])
+def test_names_wrap_where_a_frame_has_more_classes_than_fit_on_a_line(together, num_lines):
+    space = LabelSpace.independent(NAMES)
+    labels = np.tril(np.ones((together + 1, 4), np.int8), -1)
+    assert lines_needed(labels, space, height=192, width=320) == num_lines
+    drawn = draw(shown(*NAMES[:together]), size=(192, 320), num_lines=num_lines)
+    for position in range(together):
+        lines = [
+            line for line in range(num_lines) if has_color(drawn[24 * line : 24 * line + 24], (0, 0, 200 + position))
+        ]
+        assert lines == ([position] if position < num_lines else [])
+    assert (drawn[24 * num_lines :][:192] == 130).all(), "the picture is covered"
+
+
+def test_the_number_of_lines_does_not_depend_on_a_percentage():
+    space = LabelSpace.independent(("walking", "sniffing"))
+    width = next(w for w in range(320, 600) if lines_needed(np.ones((1, 2), np.int8), space, height=200, width=w) == 1)
+    for probability in (0.004, 0.5, 1.0):
+        classes = [ShownClass(name, (0, 0, 200 + i), probability) for i, name in enumerate(space.classes)]
+        assert has_color(draw(classes, size=(200, width))[:24], (0, 0, 201))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

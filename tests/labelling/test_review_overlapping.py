@@ -13,11 +13,11 @@ from test_review_page import Page
 from pipeline.annotations.label_space import IGNORE_INDEX
 from pipeline.annotations.problems import AnnotationError
 from pipeline.labelling import doubts, review
-from pipeline.labelling.doubts import Doubt, class_gains
+from pipeline.labelling.doubts import Doubt, class_gains, find_doubts
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.review import Listing, find_given, review_files, review_video
 from pipeline.labelling.review_lanes import make_lanes
-from pipeline.labelling.review_page import ReviewItem, write_page, write_table
+from pipeline.labelling.review_page import Doubted, ReviewItem, write_page, write_table
 from pipeline.labelling.stretches import Stretch
 from pipeline.labelling.video import VideoLabels
 
@@ -137,35 +137,75 @@ UNSURE = ReviewItem(
 )
 
 
-def test_the_table_names_the_class(tmp_path):
-    write_table(tmp_path / "review.csv", [ITEM, UNSURE], SPACE)
+SEVERAL = ReviewItem(**vars(ITEM) | {"others": (Doubted(Doubt(0, None, 1), 2), Doubted(Doubt(1, 0, 0), 4))})
+THRESHOLDS = (0.3, 0.5, 0.125)
+
+
+def test_the_table_names_the_classes(tmp_path):
+    write_table(tmp_path / "review.csv", [ITEM, UNSURE, SEVERAL], SPACE)
     with (tmp_path / "review.csv").open(newline="") as file:
-        first, second = csv.DictReader(file)
+        first, second, third = csv.DictReader(file)
     assert ",".join(first) == (
         "rank,stem,start,stop,start_seconds,stop_seconds,class,predicted,given,why,score,picture"
     )
     assert (first["class"], first["predicted"], first["given"]) == ("rears", "present", "absent")
     assert (second["class"], second["predicted"], second["given"]) == ("sleeps", "absent", "")
+    assert third["class"] == "rears;sleeps;eats"
+    assert (third["predicted"], third["given"]) == ("present;absent;present", "absent;;absent")
 
 
 def test_the_page_says_which_class_is_doubted(tmp_path):
-    write_page(tmp_path / "review.html", [ITEM, UNSURE], SPACE, summary="all")
+    write_page(tmp_path / "review.html", [ITEM, UNSURE], SPACE, summary="all", thresholds=THRESHOLDS)
     page = Page((tmp_path / "review.html").read_text(encoding="utf-8"))
     text = "".join(page.shown)
-    assert "rears: the model says yes (0.81) in 3 of these frames, the label says no." in text
-    assert "sleeps: the model says no (0.00), and nobody labelled it." in text
+    assert "rears: the model says yes (0.81, on from 0.12) in 3 of these frames, the label says no." in text
+    assert "sleeps: the model says no (0.00, on from 0.50), and nobody labelled it." in text
     text = "".join(text.split())
-    assert text.index("rears81%") < text.index("eats40%")
-    assert text.count("sleeps<1%") == 1  # only where it is doubted
+    assert text.index("rears81%onfrom12%") < text.index("eats40%onfrom30%")
+    assert text.count("sleeps<1%onfrom50%") == 1  # only where it is doubted
+
+
+def test_the_page_lists_all_doubted_classes(tmp_path):
+    write_page(tmp_path / "review.html", [SEVERAL], SPACE, summary="all", thresholds=THRESHOLDS)
+    text = "".join(Page((tmp_path / "review.html").read_text(encoding="utf-8")).shown)
+    sentences = [
+        "rears: the model says yes (0.81, on from 0.12) in 3 of these frames, the label says no.",
+        "sleeps: the model says no (0.00, on from 0.50) in 2 of these frames, and nobody labelled it.",
+        "eats: the model says yes (0.40, on from 0.30), the label says no.",
+    ]
+    assert "".join(sentences) in text
+
+
+def test_a_class_is_doubted_beside_another_one_from_half_of_its_gain():
+    labels, given = np.zeros((4, 3), np.int8), np.full((4, 3), IGNORE_INDEX, np.int8)
+    labels[:, 2] = given[:3, 0] = 1
+    gains = np.array([[0.6, 0.29, 0.31]] * 4)
+    found = find_doubts(gains, labels, given, SPACE)
+    assert found == [Doubt(0, 1, 0), Doubt(1, None, 2)]
+    assert find_doubts(gains[:, ::-1] * [1, 1, 0.1], labels, given, SPACE)[0].class_index == 0
+
+
+def test_the_probability_of_each_doubted_class_is_that_of_its_own_frames(model, features_as_probabilities, tmp_path):
+    probabilities = write_probabilities(tmp_path / "clip.npy", unsure=(slice(123, 160), 1))
+    probabilities[123:160, 0] = np.linspace(0.4, 0.6, 37)
+    np.save(tmp_path / "clip.npy", probabilities)
+    first, *_ = review_video(tmp_path / "clip.npy", model, listing=LISTING)
+    assert {doubt.class_index for doubt, _ in first.all_doubted} == {0, 1}
+    inside = slice(first.stretch.start, first.stretch.stop)
+    for doubt, num_frames in first.all_doubted:
+        frames = doubt.frames(first.labels, first.given_labels)
+        assert frames.sum() == num_frames
+        expected = probabilities[inside][frames, doubt.class_index].mean()
+        assert first.probabilities[doubt.class_index] == pytest.approx(expected)
 
 
 def test_each_class_that_occurs_has_a_lane_and_the_doubted_one_is_the_first():
-    first, second = make_lanes(ITEM.doubt, ITEM.labels, ITEM.given_labels, ITEM.probabilities, SPACE)
+    first, second = make_lanes([ITEM.doubt], ITEM.labels, ITEM.given_labels, ITEM.probabilities, SPACE, THRESHOLDS)
     assert (first.name, second.name) == ("rears", "eats")
     assert [(run.num_frames, run.name) for run in first.runs] == [(3, "yes"), (1, "no")]
     assert [(run.num_frames, run.name) for run in first.given_runs] == [(4, "no")]
     assert [(run.num_frames, run.name) for run in second.given_runs] == [(2, "yes"), (1, "not labelled"), (1, "no")]
-    lanes = make_lanes(UNSURE.doubt, UNSURE.labels, UNSURE.given_labels, UNSURE.probabilities, SPACE)
+    lanes = make_lanes([UNSURE.doubt], UNSURE.labels, UNSURE.given_labels, UNSURE.probabilities, SPACE, THRESHOLDS)
     assert [lane.name for lane in lanes] == ["sleeps", "eats", "rears"]
     assert not any(lane.given_runs for lane in lanes)
 
@@ -178,4 +218,4 @@ def test_a_folder_of_videos_is_reviewed(model, tmp_path):
     assert len(outcome.listed) == 4
     assert all((tmp_path / "out" / item.picture).is_file() for item in outcome.listed)
     with (tmp_path / "out" / "review.csv").open(newline="") as file:
-        assert {row["class"] for row in csv.DictReader(file)} <= set(SPACE.classes)
+        assert {name for row in csv.DictReader(file) for name in row["class"].split(";")} <= set(SPACE.classes)

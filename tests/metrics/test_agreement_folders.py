@@ -11,7 +11,7 @@ from import_graph import ROOT
 from pipeline.annotations.problems import AnnotationError
 from pipeline.cli.main import main
 from pipeline.errors import InputError
-from pipeline.metrics.folders import agreement_of
+from pipeline.metrics.agreement_folders import agreement_of
 
 DATA = Path(os.environ.get("FRAMESCRIBE_DATA", ROOT.parent / "shared" / "data"))
 
@@ -39,6 +39,20 @@ def test_columns_for_each_class_are_compared_class_by_class(sides):
     )
     assert report["classes"]["rears"]["num_frames"] == 3, "one of them has not looked at a frame"
     assert report["overall"]["kappa"]["pooled"] is None
+
+
+def test_it_is_said_why_classes_without_a_list_have_no_kappa_of_all(sides, capsys):
+    write(sides, "clip.csv", "eats,rears\n1,0\n0,1\n", "rears,eats\n0,1\n1,0\n")
+    arguments = ["evaluate", "--agreement", *map(str, sides)]
+    assert main(arguments) == 0
+    assert "no Cohen's kappa of all classes: without a class list" in capsys.readouterr().out
+    assert main([*arguments, "--independent"]) == 0
+    assert "no Cohen's kappa" not in capsys.readouterr().out
+    (sides[0] / "classes.txt").write_text("eats\nrears\n")
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "no Cohen's kappa" not in printed
+    assert "Cohen's kappa" in printed
 
 
 def test_exclusive_classes_have_a_kappa_of_all(sides):

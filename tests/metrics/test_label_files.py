@@ -8,7 +8,8 @@ import pytest
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.write import write_frames
-from pipeline.metrics.folders import agreement_of, evaluate_folders
+from pipeline.metrics.agreement_folders import agreement_of
+from pipeline.metrics.folders import evaluate_folders
 from pipeline.metrics.label_files import find_label_files, find_label_space, stem_of
 
 CLASSES = ("rest", "walk")

@@ -194,7 +194,7 @@ def test_lost_frames_are_not_absent_where_only_segments_are_there(folders, of_al
     path.write_text("start,stop,start_seconds,stop_seconds,label,probability\n0,2,0,0.08,eats,0.9\n")
     assert evaluate_folders(truth, predicted)["num_videos"] == 1
     (predicted / "decode_report.csv").write_text("stem,outcome\nclip,partly\n")
-    with pytest.raises(AnnotationError, match=r"clip\.segments\.csv: does not tell .* clip\.frames\.csv") as caught:
+    with pytest.raises(AnnotationError, match=r"clip\.segments\.csv: does not .* clip\.frames\.csv") as caught:
         evaluate_folders(truth, predicted)
     assert len(caught.value.problems) == 1
     (predicted / "clip.frames.csv").write_text(FRAMES)
@@ -249,3 +249,40 @@ def test_the_report_can_be_written_and_has_the_scores_of_the_table(folders, tmp_
     assert np.array(report["co_occurrence"]["truth"]).tolist() == [[2, 1], [1, 2]]
     line = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("mean AP"))
     assert float(line[2]) == pytest.approx(report["mean_average_precision"]["pooled"], abs=0.05)
+
+
+def test_videos_without_probabilities_are_named(folders, capsys):
+    truth, predicted = folders
+    (predicted / "clip.frames.csv").write_text(FRAMES)
+    arguments = ["evaluate", "--truth", str(truth), "--predicted", str(predicted)]
+    assert main(arguments) == 0
+    assert "no average precision" not in capsys.readouterr().out
+    for folder in (truth, predicted):
+        (folder / "other.txt").write_text("eats\n")
+    assert evaluate_folders(truth, predicted)["without_probabilities"] == ["other"]
+    assert main(arguments) == 0
+    said = "no average precision (AP): 1 of 2 videos has no probabilities, as the .frames.csv of `framescribe label`"
+    assert said in capsys.readouterr().out
+
+
+def test_a_model_of_exclusive_classes_needs_a_class_list_beside_columns_for_each_class(folders):
+    truth, predicted = folders
+    (truth.parent / "classes.csv").unlink()
+    (truth / "clip.csv").write_text("eats,rears\n1,0\n0,1\n")
+    (predicted / "clip.frames.csv").write_text(
+        "frame,time_seconds,label,probability\n0,0.00,eats,0.9000\n1,0.04,rears,0.9000\n"
+    )
+    with pytest.raises(AnnotationError, match=r"clip\.csv: has a column for each class, .*: write classes\.txt beside"):
+        evaluate_folders(truth, predicted)
+    (truth.parent / "classes.txt").write_text("eats\nrears\n")
+    assert evaluate_folders(truth, predicted)["frames"]["accuracy"]["pooled"] == 100
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_several_classes_in_one_row_of_a_table_of_videos_are_asked_about(folders, independent):
+    truth, predicted = folders
+    (truth.parent / "classes.csv").unlink()
+    (truth.parent / "labels.csv").write_text("stem,class\nclip,eats;rears\n")
+    (predicted / "clip.txt").write_text("eats\n")
+    with pytest.raises(AnnotationError, match=r"labels\.csv: got 'eats;rears', expected one class in a row: give a"):
+        evaluate_folders(truth.parent / "labels.csv", predicted, independent=independent)

@@ -240,7 +240,7 @@ def test_all_bad_videos_are_named_in_one_error():
         evaluate(truth, predicted, SPACE)
     assert str(caught.value).split("\n") == [
         "got 4 predicted labels for 3 true ones of a: they are of different videos or frame rates",
-        "2 of 4 labels of b have no prediction: say which classes are absent",
+        "2 of 4 pairs of a frame and a class of b have no prediction: say which classes are absent",
         "c: got other labels than present 1, absent 0 and unlabelled -100",
     ]
     with pytest.raises(InputError, match="a: frame 0 has several classes of one group: eats, rears"):

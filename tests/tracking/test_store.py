@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic.ddl.impl import DefaultImpl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_data import Killed
 from mlflow import MlflowClient
 from mlflow.utils.validation import _validate_metric_name
 
@@ -56,6 +58,27 @@ def test_the_store_is_in_the_repository_even_from_within_a_copy_of_dvc(workspace
     assert not list(copy.iterdir())
     run = MlflowClient().get_run(run_id)
     assert run.info.artifact_uri.startswith((workspace / "mlartifacts").as_uri())
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 9])
+def test_a_store_is_made_whole_after_a_process_was_killed_while_it_made_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
+) -> None:
+    Path("mlflow.db").unlink(missing_ok=True)
+    add_column, steps = DefaultImpl.add_column, iter(range(1000))
+
+    def kill(*arguments: object, **options: object) -> None:
+        if next(steps) == num_steps:
+            raise Killed
+        add_column(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultImpl, "add_column", kill)
+        with pytest.raises(Killed):
+            tracking_store.connect()
+    assert not Path("mlflow.db").exists()
+    assert tracking_store.connect()
+    assert not list(Path().glob(".mlflow*"))
 
 
 def test_a_missing_model_is_refused(workspace, monkeypatch):

@@ -10,14 +10,12 @@ import numpy as np
 
 from pipeline.annotations.formats import predicted_sets
 from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames, never
-from pipeline.annotations.formats.delimited import iterate_rows
 from pipeline.annotations.formats.frame_numbers import FrameNumbers
 from pipeline.annotations.formats.parsing import NamedFrames, label_frames, length_problem, raise_problems
 from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import FRAMES, LIVE, PREDICTED_FRAMES_HEADER
 from pipeline.annotations.problems import AnnotationError, Problem
-from pipeline.annotations.times import FrameTimes
 
 
 def _read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
@@ -45,18 +43,6 @@ def _read_live(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes
     all_labels = label_space.unlabelled(num_frames)
     all_labels[numbers] = labels
     return all_labels
-
-
-def read_times(path: Path) -> FrameTimes | None:
-    """Read the times of the frames; None where any is missing, as those of ready features are."""
-    rows = [row for _, row in iterate_rows(path, []) if any(row)][1:]
-    try:
-        seconds = np.array([float(row[1]) for row in rows])
-    except (ValueError, IndexError):
-        return None
-    if not len(seconds) or not np.isfinite(seconds).all() or (np.diff(seconds) < 0).any():
-        return None
-    return FrameTimes(seconds, frame_seconds=float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0)
 
 
 def _class_names(path: Path) -> set[str]:

@@ -85,15 +85,15 @@ def _has_length(path: Path, label_space: LabelSpace) -> bool:
     return _content(path, label_space).has_length
 
 
-def has_a_column_for_each_class(path: Path) -> bool:
-    """Return whether a table has a column for each class, as far as it shows without the classes.
+def has_a_column_for_each_class(path: Path) -> bool | None:
+    """Return whether a table has a column for each class; None where it does not show whether classes overlap.
 
     Raises:
         AnnotationError: The file cannot be read, or is in another encoding.
     """
-    if predicted_format(path) is not None:
+    if predicted_format(path) is predicted_frames.FORMAT:
         return predicted_sets.has_sets(path)
-    return _content(path, None) is _ONE_HOT
+    return True if _content(path, None) is _ONE_HOT else None
 
 
 FORMATS = tuple(

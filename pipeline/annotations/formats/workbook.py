@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pipeline.annotations.problems import AnnotationError, Problem, read_bytes
+from pipeline.annotations.problems import AnnotationError, Problem, read_content
 
 WORKBOOK = ".xlsx"
 MAX_BYTES = 100 << 20  # of all parts of a workbook together, when they are unpacked
@@ -28,7 +28,7 @@ def read_workbook(path: Path) -> Iterator[tuple[int, list[str]]]:
     """
     import openpyxl  # it takes a third of a second, and most label files are text
 
-    content = BytesIO(read_bytes(path))
+    content = BytesIO(read_content(path))
     _check(path, content)
     num_cells = 0
     try:

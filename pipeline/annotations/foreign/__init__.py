@@ -1,0 +1,1 @@
+"""Annotations in the file formats of other programs, in and out."""

@@ -1,0 +1,232 @@
+"""What the formats with a label for every frame share: rows of tables, and labels as events.
+
+Shapes: T frames (or rows, where a row stands for several frames), K classes.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.annotations.foreign.document import Event, Loss, Media, Recording, Span, Unit
+from pipeline.annotations.foreign.sources import read_text, refuse
+from pipeline.annotations.label_space import IGNORE_INDEX
+from pipeline.annotations.problems import AnnotationError
+from pipeline.annotations.segments import segments_from_frames
+from pipeline.files import canonical
+from pipeline.text.wording import counted, listed
+
+DELIMITERS = "\t;,"
+MAX_EMPTY_LINES = 100  # before the header and the first row
+COMPUTED = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
+BACKGROUND_NAMES = ("background", "other", "none")  # what people call the class of frames without any behaviour
+FRAME_NAMES = ("frame", "frames", "frame_number", "frame number", "index", "unnamed: 0", "")  # of a column of numbers
+CELLS_DIFFER = "rows have another number of cells than the header, and their frames count as unlabelled"
+MAX_NAMES = 5  # in one message
+MAX_SHOWN = 40  # characters of a cell in a message
+
+
+class FrameTable(NamedTuple):
+    """A table with a row for each frame, or for every nth one.
+
+    Attributes:
+        header: The names of the columns.
+        header_line: The line of the header.
+        rows: The line and the cells of each row that has a cell; a row may have another number of them.
+    """
+
+    header: list[str]
+    header_line: int
+    rows: Iterator[tuple[int, list[str]]]
+
+
+def open_table(path: Path) -> FrameTable:
+    """Open a table of text, whose columns are separated by commas, semicolons or tabs.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is empty; while the rows are read, it is not CSV.
+    """
+    rows = _rows(path, read_text(path))
+    line, header = next(rows, (1, []))
+    if not header:
+        refuse(path, "is empty, expected a header with the names of the columns")
+    return FrameTable([from_cell(name) for name in header], line, rows)
+
+
+def head_rows(text: str, most: int = 50) -> list[list[str]]:
+    """Return the first rows of the beginning of a file, without the last one, which may be cut; [] where it is none."""
+    try:
+        return [row for _, row in _rows(Path(), "\n".join(head_lines(text)[:most]))]
+    except AnnotationError:
+        return []
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text; a line end closes a line and does not open another."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def head_lines(text: str) -> list[str]:
+    """Return the lines of the beginning of a file, without the last one of many, which may be cut."""
+    lines = lines_of(text)
+    return lines[:-1] if len(lines) > 2 and not text.endswith(("\n", "\r")) else lines
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the stripped cells of each row of a table that has a cell."""
+    lines = lines_of(text)
+    line = 1
+    try:
+        reader = csv.reader((f"{line}\n" for line in lines), delimiter=_delimiter(lines), strict=True)
+        for row in reader:
+            line = reader.line_num
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield line, cells
+    except csv.Error as error:
+        refuse(path, f"is not CSV: {error}, perhaps a double quote is left open", line)
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """Return what separates the columns: it makes the most cells of the header, and as many of the first row."""
+    first = [line for line in lines[:MAX_EMPTY_LINES] if line.strip()][:2]
+    counts = {mark: [len(row) for row in csv.reader(first, delimiter=mark)] for mark in DELIMITERS}
+    return max(
+        DELIMITERS, key=lambda mark: (len({*counts[mark]} - {1}) == len({*counts[mark]}) == 1, *counts[mark][:1])
+    )
+
+
+def to_cell(text: str) -> str:
+    """Return a text as a cell that a spreadsheet does not compute.
+
+    >>> to_cell("=1+1"), to_cell("walk")
+    ("'=1+1", 'walk')
+    """
+    return f"'{text}" if text.lstrip("'").startswith(COMPUTED) else text
+
+
+def from_cell(cell: str) -> str:
+    """Return the text of a cell that `to_cell` wrote."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(COMPUTED) else cell
+
+
+def shown(value: object) -> str:
+    """Return a value of a file as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def frame_recording(
+    name: str,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    *,
+    place: Callable[[int], str],
+    first: int = 0,
+    step: int = 1,
+    split: str | None = None,
+) -> Recording:
+    """Make the recording of a video from a label for each frame.
+
+    Args:
+        name: The name of the video, or its stem.
+        labels: int64 [T]; or int8 [T, K], where classes overlap. Unknown labels are IGNORE_INDEX.
+        classes: The K classes.
+        place: Says for the index of a label where in the file it is.
+        first: The frame of the first label.
+        step: For how many frames a label stands.
+        split: See `Recording`.
+
+    Returns:
+        The recording, in frames. Its length is not known where a label stands for several frames, and at frames before
+        the first label nobody looked.
+    """
+    events = [
+        Event(first + run.start * step, first + run.stop * step, classes[run.class_index], place=place(run.start))
+        for run in segments_from_frames(labels)
+    ]
+    spans = _known_spans(labels, classes)
+    if spans is None and (first or step > 1):
+        spans = [Span(0, len(labels))]
+    scored = spans and [Span(first + start * step, first + stop * step, label) for start, stop, label in spans]
+    num_frames = len(labels) + first if step == 1 else None
+    return Recording(name, (Media(name),), Unit.FRAMES, 1.0, events, num_frames, scored, split)
+
+
+def _known_spans(labels: np.ndarray, classes: Sequence[str]) -> list[Span] | None:
+    """Return where labels are known, as indices of labels; None where they are known everywhere."""
+    is_known = labels != IGNORE_INDEX
+    if is_known.all():
+        return None
+    if is_known.ndim == 2 and (is_known == is_known[:, :1]).all():
+        is_known = is_known[:, 0]
+    columns = [(None, is_known)] if is_known.ndim == 1 else list(zip(classes, is_known.T, strict=True))
+    return [
+        Span(run.start, run.stop, label)
+        for label, column in columns
+        for run in segments_from_frames(column.astype(np.int64))
+        if run.class_index
+    ]
+
+
+def losses_of_runs(
+    kind: str, is_lost: np.ndarray, place: Callable[[int], str], what: Callable[[int], str]
+) -> list[Loss]:
+    """Describe frames whose label cannot be used, with one Loss for each run of them.
+
+    Args:
+        kind: See `Loss`.
+        is_lost: bool [T].
+        place: Says for a frame where it is in the file.
+        what: Says what is there.
+    """
+    runs = [run for run in segments_from_frames(is_lost.astype(np.int64)) if run.class_index]
+    return [
+        Loss(kind, place(run.start), f"{what(run.start)} ({counted(run.stop - run.start, 'frame')})") for run in runs
+    ]
+
+
+def whole_rows(path: Path, table: FrameTable, losses: list[Loss]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the cells of each row of a table; [] where it has not a cell for each column.
+
+    Empty cells at its end do not count.
+
+    Args:
+        path: The file.
+        table: The table.
+        losses: A Loss for each such row is appended to it.
+
+    Raises:
+        AnnotationError: More than half of the rows are so.
+    """
+    num_columns = len(table.header)
+    num_rows, wrong = 0, []
+    for line, row in table.rows:
+        num_rows += 1
+        if len(row) != num_columns:
+            row = [*row[:num_columns]] if not any(row[num_columns:]) else []
+        if len(row) != num_columns:
+            wrong.append(line)
+            losses.append(Loss(CELLS_DIFFER, f"line {line}"))
+            row = []
+        yield line, row
+    if 2 * len(wrong) > num_rows:
+        got = f"has another number of cells than the {num_columns} of the header on {counted(len(wrong), 'line')}"
+        refuse(path, f"{got} of {num_rows}: it is no such table, or is damaged", wrong[0])
+
+
+def check_twice(path: Path, line: int | None, names: Sequence[str]) -> None:
+    """Refuse a file that names a class twice.
+
+    Args:
+        path: The file.
+        line: The line of the names; None for the file as a whole.
+        names: The names of the classes.
+    """
+    counts = Counter(map(canonical, names))
+    if twice := [shown(name) for name, count in counts.items() if count > 1]:
+        refuse(path, f"names a class twice: {listed(twice, MAX_NAMES)}", line)

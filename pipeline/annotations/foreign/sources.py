@@ -1,0 +1,130 @@
+"""Reading the files of other programs safely: text of any usual encoding, JSON and XML, within bounds.
+
+Every function raises AnnotationError with one sentence that says what was expected, and where.
+"""
+
+import json
+import re
+from io import StringIO
+from pathlib import Path
+from typing import Any, NoReturn
+from xml.etree import ElementTree
+
+from pipeline.annotations.problems import AnnotationError, Problem, read_content
+
+MAX_DEPTH = 100  # of nested elements or objects: annotations have ten
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+XML_DECLARATION = re.compile(r"""^\s*<\?xml[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["'][^>]*)?\?>""", re.ASCII)
+XML_ENCODINGS = {"utf-8", "utf-16", "us-ascii", "iso-8859-1", "windows-1252"}
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character in JSON; two of them are a character
+SURROGATE_CHARACTER = re.compile("[\ud800-\udfff]")
+DOCUMENT_TYPE = re.compile(r"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+
+
+def refuse(path: Path, message: str, line: int | None = None) -> NoReturn:
+    """Raise an AnnotationError with one problem.
+
+    Args:
+        path: The file.
+        message: See `Problem`.
+        line: The line; None for the file as a whole.
+    """
+    raise AnnotationError([Problem(path, line, message)])
+
+
+def read_text(path: Path, *, encoding: str = "utf-8") -> str:
+    """Read a text file: UTF-8, or UTF-16 where it begins with a byte order mark.
+
+    Args:
+        path: The file.
+        encoding: Another encoding that it states itself.
+
+    Raises:
+        AnnotationError: The file cannot be read, is too large, or is of another encoding.
+    """
+    content = read_content(path)
+    mark = next((mark for mark in BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    encoding = BYTE_ORDER_MARKS[mark] if mark else encoding
+    try:
+        text = content.decode(encoding)
+    except UnicodeError as error:
+        at = getattr(error, "start", 0)
+        line = content.count(b"\n", 0, at) + 1
+        refuse(path, f"is not {encoding.upper()} text: it was probably saved in another encoding", line)
+    if "\0" in text:
+        refuse(path, "has zero bytes, which no text has: is it another file?")
+    return text
+
+
+def read_json(path: Path, *, nan_is_null: bool = False) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        nan_is_null: Whether NaN and the infinities, which JSON does not have, are read as null, and not refused.
+
+    Raises:
+        AnnotationError: The file cannot be read, is not JSON, is nested too deeply, has a number that is no number, or
+            half of a character.
+    """
+    text = read_text(path)
+    if not text.strip():
+        refuse(path, "is empty, expected JSON")
+    try:
+        content = json.loads(text, parse_constant=_null if nan_is_null else _refuse_constant)
+    except RecursionError:
+        refuse(path, "is nested too deeply to be annotations: is it another file?")
+    except json.JSONDecodeError as error:
+        is_cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated")
+        cause = "the file is cut off" if is_cut else error.msg
+        refuse(path, f"is not JSON at column {error.colno}: {cause}", error.lineno)
+    except ValueError as error:
+        refuse(path, f"is not JSON: {error}")
+    if SURROGATE.search(text) and SURROGATE_CHARACTER.search(json.dumps(content, ensure_ascii=False)):
+        refuse(path, "has half of a character (\\ud800 to \\udfff): another program has cut a text in the middle")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"got {name}, expected a number")
+
+
+def _null(_: str) -> None:
+    return None
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """Read an XML file, and return its root.
+
+    A document type is refused before anything is parsed: annotations have none, and entities in it can be expanded to
+    any size, or name other files.
+
+    Raises:
+        AnnotationError: The file cannot be read, is not XML, has a document type, or is nested too deeply.
+    """
+    start = read_content(path)[:200].decode("latin-1")
+    declared = XML_DECLARATION.match(start.lstrip("\xef\xbb\xbf"))
+    encoding = ((declared and declared[1]) or "utf-8").lower()
+    if encoding not in XML_ENCODINGS:
+        refuse(path, f"is in the encoding {encoding!r}, expected UTF-8: save it as UTF-8", 1)
+    text = read_text(path, encoding=encoding)
+    if DOCUMENT_TYPE.search(text):
+        refuse(path, "has a document type (DOCTYPE), which annotation files do not have; it is not read")
+    if not text.strip():
+        refuse(path, "is empty, expected XML")
+    depth: int = 0
+    root: ElementTree.Element | None = None
+    try:
+        source = StringIO(XML_DECLARATION.sub("", text, count=1))
+        for kind, element in ElementTree.iterparse(source, events=("start", "end")):
+            root = element if root is None else root
+            depth += 1 if kind == "start" else -1
+            if depth > MAX_DEPTH:
+                refuse(path, "is nested too deeply to be annotations: is it another file?")
+    except ElementTree.ParseError as error:
+        line, column = error.position
+        cause = "the file is cut off" if "no element" in str(error) or "unclosed" in str(error) else str(error)
+        refuse(path, f"is not XML at column {column + 1}: {cause}", line)
+    if root is None:
+        refuse(path, "has no element, expected XML")
+    return root

@@ -1,0 +1,289 @@
+"""Reading tables: comma-, semicolon- or tab-separated text of any usual encoding, and sheets of a workbook (.xlsx).
+
+Nothing is decided about a table's content. Cells are text; a formula's last result is its cell.
+"""
+
+import csv
+import datetime
+import re
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import openpyxl
+
+from pipeline.annotations.foreign.cells import column_name, unprotect
+from pipeline.annotations.foreign.sources import read_text, refuse
+from pipeline.annotations.problems import AnnotationError, read_content
+
+DELIMITERS = "\t;,"  # in the order in which they are preferred
+MAX_UNPACKED_BYTES = 200 << 20  # of a workbook; 50,000 events have 30 MB
+MAX_HEADER_ROW = 200  # no preamble is longer
+SNIFFED_LINES, SNIFFED_CHARACTERS = 100, 1 << 16
+PEEKED_ROWS = 80
+ZIP, OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+DOCUMENT_TYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+FALLBACK_ENCODING = "windows-1252"
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        number: The number of its line in the file, or of the row in the sheet, from 1.
+        cells: Its cells as text, without blanks at their ends.
+    """
+
+    number: int
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: The name of the sheet; "" for text.
+        rows: The rows, also empty ones.
+        delimiter: What separates the cells; None for a sheet.
+        notes: What a user should know about how it was read, in whole sentences.
+    """
+
+    name: str
+    rows: list[Row]
+    delimiter: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether a comma in a number is a decimal point, as it cannot separate cells."""
+        return self.delimiter != ","
+
+    @property
+    def where(self) -> str:
+        """The beginning of a place in it: its sheet, where it has a name."""
+        return f"sheet {self.name!r}, " if self.name else ""
+
+    @property
+    def unit(self) -> str:
+        """What its rows are called in a place: "line" of text, "row" of a sheet."""
+        return "row" if self.delimiter is None else "line"
+
+
+class Header(NamedTuple):
+    """The row of a table that names its columns.
+
+    Attributes:
+        position: Its index in the rows of the table.
+        columns: The index of each column by its `column_name`; the first one where a name occurs twice.
+        names: The names of all columns, as they are written.
+    """
+
+    position: int
+    columns: dict[str, int]
+    names: list[str]
+
+    def find(self, *names: str) -> int | None:
+        """Return the index of the first of the columns that there is; None where there is none of them."""
+        return next((self.columns[name] for name in names if name in self.columns), None)
+
+    def cell(self, row: Row, *names: str) -> str:
+        """Return a cell of a row by the names of its column; "" where the column or the cell is missing."""
+        index = self.find(*names)
+        return row.cells[index] if index is not None and index < len(row.cells) else ""
+
+
+def read_table(path: Path, sheet: str | None = None) -> Table:
+    """Read a table.
+
+    Args:
+        path: The file.
+        sheet: The name of a sheet; None for the first one. Text has one table, whatever the name.
+
+    Raises:
+        AnnotationError: See `read_tables`; or there is no such sheet.
+    """
+    tables = read_tables(path, only=None if sheet is None else [sheet], first=sheet is None)
+    if not tables:
+        refuse(path, f"has no sheet {sheet!r}" if sheet is not None else "has no sheet")
+    return tables[0]
+
+
+def read_tables(path: Path, *, only: Collection[str] | None = None, first: bool = False) -> list[Table]:
+    """Read all tables of a file.
+
+    Args:
+        path: The file.
+        only: The names of the sheets to read; None for all.
+        first: Whether the first of them is enough.
+
+    Raises:
+        AnnotationError: The file cannot be read, is not text of a usual encoding, is a workbook of another kind, is
+            damaged, or unpacks to more than MAX_UNPACKED_BYTES.
+    """
+    content = read_content(path)
+    if content.startswith(OLD_OFFICE):
+        refuse(path, "is an old or encrypted workbook (.xls), expected .xlsx or text: save it as .xlsx")
+    if content.startswith(ZIP):
+        return _read_workbook(path, content, only, first)
+    return [_read_text_table(path)]
+
+
+def peek(path: Path, text: str) -> list[list[str]]:
+    """Return the first rows of a file that may be a table; no row where it is none. It raises nothing.
+
+    Args:
+        path: The file.
+        text: The beginning of its content, decoded.
+    """
+    try:
+        if text.startswith("PK"):
+            content = read_content(path)
+            _check_workbook(path, content)
+            return [row for rows in _sheets(path, content, PEEKED_ROWS).values() for row in rows]
+        lines = text.splitlines()[:PEEKED_ROWS]
+        rows = csv.reader(StringIO("\n".join(lines)), delimiter=_sniff(lines))
+        return [[unprotect(cell).strip() for cell in row] for row in rows]
+    except (AnnotationError, csv.Error):
+        return []
+
+
+def find_header(rows: Sequence[Sequence[str]], *needed: Collection[str]) -> Header | None:
+    """Find the first row that names columns, at the top or below a preamble.
+
+    Args:
+        rows: The cells of the rows.
+        needed: For each column that it must have, the names that the column may have, see `column_name`.
+
+    Returns:
+        The header; None where none of the first MAX_HEADER_ROW rows is one.
+    """
+    for index, row in enumerate(rows[:MAX_HEADER_ROW]):
+        names = [column_name(cell) for cell in row]
+        if all(not set(names).isdisjoint(choice) for choice in needed):
+            columns = {name: position for position, name in reversed([*enumerate(names)]) if name}
+            return Header(index, columns, list(row))
+    return None
+
+
+def _read_text_table(path: Path) -> Table:
+    text, notes = _decode(path)
+    if not text.strip():
+        refuse(path, "is empty, expected a table")
+    delimiter = _sniff(text[:SNIFFED_CHARACTERS].splitlines()[:SNIFFED_LINES])
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+    rows: list[Row] = []
+    line = 1
+    try:
+        for cells in reader:
+            rows.append(Row(line, [unprotect(cell).strip() for cell in cells]))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        refuse(path, f"is not a table: {error}; is a quotation mark missing?", line)
+    return Table("", rows, delimiter, notes)
+
+
+def _decode(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Decode text that is UTF-8, says otherwise, or was saved by an old spreadsheet on Windows."""
+    try:
+        return read_text(path), ()
+    except AnnotationError as error:
+        try:
+            text = read_text(path, encoding=FALLBACK_ENCODING)
+        except AnnotationError:
+            raise error from None
+    return text, (
+        f"{path.name} is not UTF-8 and was read as Windows-1252: check names with other letters than a to z.",
+    )
+
+
+def _sniff(lines: Sequence[str]) -> str:
+    """Return the delimiter with which most of the lines have the same number of cells, the larger one of equals."""
+
+    def score(delimiter: str) -> tuple[int, int]:
+        counts = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
+        return max(((num_rows, width) for width, num_rows in counts.items() if width > 1), default=(0, 0))
+
+    try:
+        return max(DELIMITERS, key=score)
+    except csv.Error:
+        return ","
+
+
+def _read_workbook(path: Path, content: bytes, only: Collection[str] | None, first: bool) -> list[Table]:
+    _check_workbook(path, content)
+    sheets = _sheets(path, content, None, only, first)
+    return [Table(name, [Row(i, row) for i, row in enumerate(rows, 1)]) for name, rows in sheets.items()]
+
+
+def _check_workbook(path: Path, content: bytes) -> None:
+    """Check, before anything is unpacked, that a workbook is one, and no bomb."""
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            entries = archive.infolist()
+            unpacked = sum(entry.file_size for entry in entries)
+            if unpacked > MAX_UNPACKED_BYTES:
+                refuse(path, f"unpacks to {unpacked >> 20:,} MB, expected at most {MAX_UNPACKED_BYTES >> 20}")
+            _check_names(path, archive.namelist())
+            for entry in entries:
+                with archive.open(entry) as part:
+                    if DOCUMENT_TYPE.search(part.read(4096)):
+                        refuse(path, "has a document type (DOCTYPE), which no workbook has; it is not read")
+    except AnnotationError:
+        raise
+    except Exception as error:  # each kind of compression has errors of its own
+        _refuse_workbook(path, error)
+
+
+def _check_names(path: Path, names: Collection[str]) -> None:
+    if "[Content_Types].xml" not in names:
+        kind = "an OpenDocument sheet" if "mimetype" in names else "a zip file"
+        refuse(path, f"is {kind}, expected .xlsx or text: save it as .xlsx")
+
+
+def _refuse_workbook(path: Path, error: Exception) -> NoReturn:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    refuse(path, f"is not a workbook that can be read, it is damaged or cut off: {reason}")
+
+
+def _sheets(
+    path: Path, content: bytes, max_rows: int | None, only: Collection[str] | None = None, first: bool = False
+) -> dict[str, list[list[str]]]:
+    sheets: dict[str, list[list[str]]] = {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about styles and extensions, which are not read
+            book = openpyxl.load_workbook(BytesIO(content), read_only=True, data_only=True)
+            for sheet in book.worksheets:
+                if only is None or sheet.title in only:
+                    sheet.reset_dimensions()  # those that are stated may be too small, or immense
+                    sheets[sheet.title] = [*_texts(sheet.iter_rows(values_only=True, max_row=max_rows))]
+                    if first:
+                        break
+    except Exception as error:  # openpyxl raises whatever a damaged file makes its parts raise
+        _refuse_workbook(path, error)
+    return sheets
+
+
+def _texts(rows: Iterator[Sequence[Any]]) -> Iterator[list[str]]:
+    for row in rows:
+        yield [cell.strip() if type(cell) is str else _text(cell) for cell in row]
+
+
+def _text(cell: object) -> str:
+    """Return the text of a cell: a date is one of ISO 8601, a time of the day is `hours:minutes:seconds`."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).upper()
+    if isinstance(cell, datetime.timedelta):
+        minutes, rest = divmod(cell.total_seconds(), 60)
+        return f"{int(minutes // 60)}:{int(minutes % 60):02}:{rest:09.6f}"
+    if isinstance(cell, datetime.datetime):
+        return cell.isoformat(sep=" ")
+    return str(cell).strip()

@@ -1,0 +1,1 @@
+"""Labels that come from other programs as a data set, and labels that go to other programs."""

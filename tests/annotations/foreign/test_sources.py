@@ -1,0 +1,78 @@
+"""Files of other programs are read within bounds, and what cannot be read is one sentence with its place."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.annotations.foreign.document import Media
+from pipeline.annotations.foreign.sources import read_json, read_text, read_xml
+from pipeline.annotations.problems import AnnotationError
+
+BOMB = '<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol">]><lolz>&lol;</lolz>'
+
+
+def refusal(path: Path, read) -> str:
+    with pytest.raises(AnnotationError) as refused:
+        read(path)
+    (problem,) = refused.value.problems
+    assert "\n" not in str(problem)
+    return str(problem).removeprefix(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", ": is empty, expected JSON"),
+        (b'{"a": [1, 2', ":1: is not JSON at column 12: the file is cut off"),
+        (b'{"a": "b', ":1: is not JSON at column 7: the file is cut off"),
+        (b'{"a":\n 1,,}', ":2: is not JSON at column 4"),
+        (b'{"a": NaN}', ": is not JSON: got NaN, expected a number"),
+        (b"[" * 100_000, ": is nested too deeply"),
+        ('{\n"a": "ä"}'.encode("cp1252"), ":2: is not UTF-8 text"),
+        (b"{\0}", ": has zero bytes"),
+    ],
+)
+def test_bad_json_is_one_sentence(content: bytes, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "file.json").write_bytes(content)
+    assert refusal(tmp_path / "file.json", read_json).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ": is empty, expected XML"),
+        (BOMB, ": has a document type"),
+        (BOMB.encode("utf-16"), ": has a document type"),
+        ("<a><b>", ":1: is not XML at column 7: the file is cut off"),
+        ("<a>" * 101 + "</a>" * 101, ": is nested too deeply"),
+        ("<a>" * 100_000, ": is nested too deeply"),
+        ('<?xml version="1.0" encoding="utf-7"?><a/>', ":1: is in the encoding 'utf-7'"),
+        ("frame,class\n0,walk\n", ":1: is not XML at column 1"),
+    ],
+)
+def test_bad_xml_is_one_sentence(text: str | bytes, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "file.xml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert refusal(tmp_path / "file.xml", read_xml).startswith(expected)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1", "windows-1252"])
+def test_xml_is_read_in_the_encoding_that_it_declares(encoding: str, tmp_path: Path) -> None:
+    declared = "utf-8" if encoding == "utf-8-sig" else encoding
+    content = f'<?xml version="1.0" encoding="{declared}"?>\n<a><b>läuft</b></a>'
+    (tmp_path / "file.xml").write_bytes(content.encode(encoding))
+    assert [element.text for element in read_xml(tmp_path / "file.xml")] == ["läuft"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_is_utf_8_or_says_otherwise(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_bytes("läuft".encode(encoding))
+    assert read_text(tmp_path / "file.txt") == "läuft"
+
+
+@pytest.mark.parametrize(
+    "name", ["clip 1.mp4", "/home/me/clip 1.mp4", r"C:\me\clip 1.mp4", r"\\host\me\clip 1.mp4", "./a/clip 1.mp4"]
+)
+def test_the_file_name_is_the_last_part_of_a_path_of_any_system(name: str) -> None:
+    assert Media(name).file_name == "clip 1.mp4"
+    assert Media("file:///C:/me/clip%201.mp4").file_name == "clip 1.mp4"
+    assert Media("file:///me/clip #[1.mp4").file_name == "clip #[1.mp4"

@@ -1,0 +1,141 @@
+"""Tables are read whatever separates their cells and encodes their text; workbooks within bounds."""
+
+import csv
+import datetime
+import io
+import zipfile
+from pathlib import Path
+
+import openpyxl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.annotations.foreign import tables
+from pipeline.annotations.foreign.cells import protect, unprotect
+from pipeline.annotations.foreign.tables import find_header, peek, read_table, read_tables
+from pipeline.annotations.problems import AnnotationError
+
+CELL = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=8)
+
+
+def refusal(path: Path, content: bytes | None = None) -> str:
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(AnnotationError) as refused:
+        read_table(path)
+    (problem,) = refused.value.problems
+    assert "\n" not in str(problem)
+    return str(problem).removeprefix(str(path))
+
+
+def workbook(path: Path, **sheets: list[list[object]]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+@given(
+    rows=st.integers(2, 6).flatmap(lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), min_size=5)),
+    delimiter=st.sampled_from(",;\t"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    ending=st.sampled_from(["\n", "\r\n", "\r"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_text_is_read_as_it_was_written(
+    rows: list[list[str]], delimiter: str, encoding: str, ending: str, tmp_path: Path
+) -> None:
+    text = io.StringIO()
+    safe = [[protect(cell) for cell in row] for row in rows]
+    csv.writer(text, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL).writerows(safe)
+    (tmp_path / "table").write_bytes(text.getvalue().encode(encoding))
+    table = read_table(tmp_path / "table")
+    assert [row.cells for row in table.rows] == rows
+    assert [row.number for row in table.rows] == [*range(1, len(rows) + 1)]
+
+
+@given(st.text(alphabet="'=+-@ab\t"))
+def test_protection_against_formulas_is_undone_exactly(text: str) -> None:
+    assert unprotect(protect(text)) == text
+    assert protect(text)[:1] not in {*"=+-@\t"} - {""}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Time;a\n0,0;walk\n0,2;walk\n", ";"),
+        ("Time;a;b\n0,0;x,y;z\n0,2;x,y;z\n", ";"),
+        ("a\tb\n1,5\t2,5\n", "\t"),
+        ("a,b\n1,2\n", ","),
+        ("Observation id,x,,\n,,,\nTime,a,b,c\n1,2,3,4\n", ","),
+        ("one\ntwo\n", "\t"),
+    ],
+)
+def test_the_delimiter_is_found_by_the_content(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert read_table(tmp_path / "a.csv").delimiter == expected
+
+
+def test_line_numbers_count_the_lines_within_quotation_marks(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('a,b\n"1\n2",x\n3,y\n')
+    assert [row.number for row in read_table(tmp_path / "a.csv").rows] == [1, 2, 4]
+
+
+def test_text_of_an_old_spreadsheet_is_read_with_a_note(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("a,läuft\n1,2\n".encode("cp1252"))
+    table = read_table(tmp_path / "a.csv")
+    assert table.rows[0].cells == ["a", "läuft"]
+    assert "is not UTF-8 and was read as Windows-1252" in table.notes[0]
+    assert refusal(tmp_path / "a.csv", b"a,\xff\x81\n").startswith(":1: is not UTF-8 text")
+
+
+def test_cells_of_a_workbook_are_text(tmp_path: Path) -> None:
+    row = ["x ", 1, 1.5, None, True, datetime.datetime(2024, 1, 2, 3, 4), datetime.time(1, 2, 3)]
+    path = workbook(tmp_path / "a.xlsx", one=[[*row, datetime.timedelta(hours=30, seconds=1.5)]], two=[["=1+1"]])
+    expected = ["x", "1", "1.5", "", "TRUE", "2024-01-02 03:04:00", "01:02:03", "30:00:01.500000"]
+    assert read_table(path).rows[0].cells == expected
+    assert read_table(path, "two").rows[0].cells == [""]  # the formula was never computed
+    assert [table.name for table in read_tables(path)] == ["one", "two"]
+    assert peek(path, "PK") == [expected, [""]]
+    with pytest.raises(AnnotationError, match="has no sheet 'three'"):
+        read_table(path, "three")
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = workbook(tmp_path / "a.xlsx", one=[["a"] * 100] * 100)
+    monkeypatch.setattr(tables, "MAX_UNPACKED_BYTES", 1 << 10)
+    assert refusal(path).startswith(": unpacks to 0 MB, expected at most 0")
+    assert peek(path, "PK") == []
+
+
+def test_what_is_no_workbook_is_named(tmp_path: Path) -> None:
+    def zipped(**parts: str) -> bytes:
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, text in parts.items():
+                archive.writestr(name.replace("Types", "[Content_Types].xml"), text)
+        return content.getvalue()
+
+    path = tmp_path / "a.xlsx"
+    assert refusal(path, zipped(mimetype="x")).startswith(": is an OpenDocument sheet, expected .xlsx")
+    assert refusal(path, zipped(a="x")).startswith(": is a zip file, expected .xlsx")
+    assert refusal(path, zipped(Types="<!DOCTYPE a>")).startswith(": has a document type")
+    assert refusal(path, zipped(Types="<a/>")).startswith(": is not a workbook that can be read")
+    assert refusal(path, b"\xd0\xcf\x11\xe0" * 9).startswith(": is an old or encrypted workbook (.xls)")
+    whole = workbook(tmp_path / "b.xlsx", one=[["a"]]).read_bytes()
+    assert refusal(path, whole[: len(whole) // 2]).startswith(": is not a workbook that can be read")
+    assert refusal(path, b"  \n").startswith(": is empty, expected a table")
+    assert refusal(path, b'"' + b"a" * 200_000).startswith(":1: is not a table: field larger than field limit")
+
+
+def test_a_header_is_found_below_a_preamble() -> None:
+    rows = [["name", "x"], [], ["Time ", "BEHAVIOUR", "time"], ["1", "walk", "2"]]
+    header = find_header(rows, ("time",), ("behavior", "behaviour"))
+    assert header is not None
+    assert (header.position, header.find("time"), header.find("a", "behaviour")) == (2, 0, 1)
+    assert find_header(rows, ("time",), ("status",)) is None
