@@ -16,6 +16,7 @@ from pipeline.annotations.formats.base import VideoClasses
 from pipeline.annotations.formats.parsing import length_problem
 from pipeline.annotations.formats.scored import ScoredRange, keep_scored, parse_scored
 from pipeline.annotations.formats.video_labels import read_video_labels
+from pipeline.annotations.found_classes import label_space_of_files
 from pipeline.annotations.label_space import IGNORE_INDEX
 from pipeline.annotations.layouts import SCORED, VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem
@@ -23,7 +24,6 @@ from pipeline.annotations.read import (
     class_names_in,
     find_annotation,
     has_length,
-    label_space_of_files,
     needs_times,
     read_annotation,
 )

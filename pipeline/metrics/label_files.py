@@ -13,10 +13,11 @@ import numpy as np
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
 from pipeline.annotations.formats import registry
 from pipeline.annotations.formats.scored import Scored
+from pipeline.annotations.found_classes import label_space_of_files
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SCORED
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
-from pipeline.annotations.read import label_space_of_files, needs_times, read_edges, read_predicted, read_probabilities
+from pipeline.annotations.read import needs_times, read_edges, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
