@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pipeline.annotations.problems import Problem
 from pipeline.datasets.scan import scan_dataset
 from pipeline.datasets.support import count_support
-from pipeline.datasets.warnings import find_warnings
+from pipeline.datasets.warnings import find_notes, find_warnings
 from pipeline.metrics.folders import evaluate_folders
 from pipeline.metrics.videos import Report
 
@@ -18,7 +18,7 @@ class DatasetCheck(NamedTuple):
     """What a data set holds, and what is wrong with it.
 
     Attributes:
-        class_names: The classes of classes.txt or classes.csv.
+        class_names: The classes of classes.txt or classes.csv, or those that the labels name.
         num_videos: How many videos, or files of features, there are.
         num_frames: The frames of those that can be read.
         problems: Every problem that was found, each with its file, line and likely cause; `str(problem)` is a sentence.
@@ -26,6 +26,8 @@ class DatasetCheck(NamedTuple):
             classes of which there are few videos or segments, classes that always or never occur together, groups of
             classes that are spelt almost alike, videos that are in no split, files in labels/ that are not read,
             numbers of frames that are probably seconds, and labels of frames that nobody looked at.
+        notes: What is read in a way that you may not expect, a sentence each: columns that are passed over, frames that
+            are counted from 1, classes that no class list names.
     """
 
     class_names: tuple[str, ...]
@@ -33,6 +35,7 @@ class DatasetCheck(NamedTuple):
     num_frames: int
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def check_dataset(
@@ -62,7 +65,8 @@ def check_dataset(
     usable = scan.usable_sources()
     support = count_support(usable, scan.labels, scan.label_space)
     warnings = find_warnings(scan, usable, support, reported=scan.unused_classes())
-    return DatasetCheck(scan.label_space.classes, len(scan.sources), num_frames, problems, tuple(warnings))
+    notes = tuple(find_notes(scan))
+    return DatasetCheck(scan.label_space.classes, len(scan.sources), num_frames, problems, tuple(warnings), notes)
 
 
 def evaluate(

@@ -145,6 +145,11 @@ def check_name(path: Path) -> None:
         raise InputError(f"{path}: its name is not in UTF-8: rename it") from None
 
 
+VIDEO_SUFFIXES = frozenset(
+    {".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".insv"}
+    | {".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mod", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".tod"}
+    | {".ts", ".vob", ".webm", ".wmv"}
+)
 OVERLAY = ".overlay.mp4"  # after a video's stem
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})  # that Windows puts beside files
 # Suffixes of text, which is not an input: labels that lie beside their videos, and the output of the commands.

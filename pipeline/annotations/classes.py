@@ -10,7 +10,8 @@ A data set has one of the two.
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.annotations.formats.parsing import parse_rows, raise_problems
+from pipeline.annotations.formats.parsing import describe_list_fault, raise_problems
+from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.label_space import SEPARATOR, LabelSpace, find_column_clash, find_control_character
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines
 from pipeline.files import canonical, is_dangling
@@ -97,6 +98,8 @@ def _read_names(path: Path) -> ClassList:
         if not name:
             message = "is an empty line: a line number is a class index, so no line may be left out; delete the line"
             problems.append(Problem(path, line, message))
+        elif "\t" in name and (numbered := describe_list_fault([name])):
+            problems.append(Problem(path, line, numbered))
         elif fault := find_control_character(name):
             problems.append(Problem(path, line, f"class {name!r} {fault}"))
         elif (other := first_lines.setdefault(canonical(name), line)) != line:

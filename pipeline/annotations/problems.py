@@ -14,6 +14,7 @@ from pipeline.files import describe_absence, is_dangling, leads_out
 MAX_NAME = 100  # characters of a name that a message shows
 MAX_OF_KIND = 10  # problems that are printed of one kind
 MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # What differs between messages of one kind: text in quotes, in parentheses, names of files, numbers.
 _VARIABLE = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\S+\.\w+|\d+""")
 
@@ -109,21 +110,24 @@ def _more(problems: Sequence[Problem]) -> Problem:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a UTF-8 text file, without their line ends.
+    """Read the lines of a text file in UTF-8, without their line ends.
 
-    A byte order mark, CRLF and a missing last line end are tolerated.
+    A byte order mark, CRLF and a missing last line end are tolerated. UTF-16 is read where a byte order mark says so,
+    as in what spreadsheets call "Unicode text".
 
     Raises:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, is larger than any such
-            file, or is not UTF-8.
+            file, or is in another encoding.
     """
     content = read_content(Path(path))
+    is_utf16 = content.startswith(UTF16_MARKS)
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        encoding = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
-        message = f"is not UTF-8 text: it was probably saved in {encoding} (in a spreadsheet, choose 'CSV UTF-8')"
+        message = "is not UTF-8 text: it was probably saved in another encoding (in a spreadsheet, choose 'CSV UTF-8')"
+        if is_utf16:
+            message = "begins as UTF-16 text, and is damaged: save it again (in a spreadsheet, choose 'CSV UTF-8')"
         raise AnnotationError([Problem(path, line, message)]) from None
     if "\0" in text:
         raise AnnotationError([Problem(path, None, "holds zero bytes, which no text has: is it another file?")])

@@ -22,8 +22,10 @@ exit code: 0, there is no problem; 2, there is at least one
 
 A data set is a folder with
   videos/<stem>.mp4 (or .avi, .mkv, ...)   or   features/<stem>.npy, float [frames, features]
-  labels/<stem>.csv: start,stop,class      or   labels/<stem>.txt: one class per line, one line per frame
-  (or a column of 0 and 1 for each class)  or   labels.csv: stem,class, one class per video
+  labels/<stem>.csv: start,stop,class      or   start_seconds,stop_seconds,class   or   frame,class
+  (or .tsv, .xlsx; or a column of 0 and 1 for each class)
+  labels/<stem>.txt: one class a line,     or   labels.csv: stem,class, one class per video
+  one line per frame
   classes.txt: one class per line          or   classes.csv: class,group, where classes overlap
   scored.csv: stem,start,stop,class, which frames people looked at   (optional)
   splits/train.txt, val.txt, test.txt: one stem per line   (optional)
@@ -82,7 +84,7 @@ def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Proble
     from pipeline.datasets.class_groups import format_groups
     from pipeline.datasets.scan import scan_dataset
     from pipeline.datasets.support import count_support, format_support, unlabelled_percent
-    from pipeline.datasets.warnings import find_warnings
+    from pipeline.datasets.warnings import find_notes, find_warnings
 
     scan = scan_dataset(
         root,
@@ -95,6 +97,8 @@ def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Proble
         print(format_support(support), end="\n\n")
     if groups := format_groups(scan.label_space):
         print(groups, end="\n\n")
+    for note in find_notes(scan):
+        print(f"note: {note}", file=sys.stderr)
     for warning in find_warnings(scan, usable, support, reported=scan.unused_classes()):
         print(f"warning: {warning}", file=sys.stderr)
     num_frames = sum(source.num_frames for source in scan.sources.values())

@@ -141,9 +141,9 @@ def _check(options: argparse.Namespace) -> None:
             " the longest not shorter than the shortest"
         )
     if options.labels is not None and not options.labels.is_dir() and not _is_foreign(options.labels):
-        from pipeline.annotations.formats.registry import data_set_formats
+        from pipeline.annotations.formats.registry import formats_of_people
 
-        files = " or ".join(f"<stem>{layout.suffix}" for layout in data_set_formats())
+        files = " or ".join(f"<stem>{layout.suffix}" for layout in formats_of_people())
         problems.append(f"--labels: {options.labels} is not a folder: expected one that holds {files}")
     if problems:
         raise InputError("\n".join(problems))

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from pipeline.datasets.manifest import SPLITS
 from pipeline.errors import InputError
 from pipeline.files import canonical, check_name, is_dangling, is_hidden, leads_out
 from pipeline.text.wording import listed
+from pipeline.video.types import VIDEO_SUFFIXES
 
 # Of the files that cameras and their programs write beside a video: thumbnails, previews, positions, settings.
 SIDE_SUFFIXES = frozenset(
@@ -41,7 +42,7 @@ class Findings:
 
     def extend(self, stem: str | None, problems: Sequence[Problem]) -> None:
         """Add problems of the file `stem`, or None for the whole data set, without the content of files elsewhere."""
-        is_text = bool(problems) and problems[0].path.parent.name not in MEDIA_FOLDERS
+        is_text = bool(problems) and not _is_media(problems[0].path)
         shown = without_content(problems, self.root) if self.follow_links and is_text else problems
         self.problems.setdefault(stem, []).extend(shown)
 
@@ -73,6 +74,10 @@ class Findings:
             hint = "" if None in self.problems else f"\n({section}.skip_broken=true leaves these {files} out)"
             raise InputError("\n".join(map(str, condense(problems))) + hint)
         return condense(problems)
+
+
+def _is_media(path: Path) -> bool:
+    return path.parent.name in MEDIA_FOLDERS or path.suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,9 @@ class Stems:
         return f"{name!r} is not a stem of {self.folder}/{guess}"
 
 
-def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Path]:
+def find_files(
+    findings: Findings, folder: Path, suffixes: Set[str], *, among: Iterable[Path] | None = None
+) -> list[Path]:
     """Find the media files of a folder.
 
     Hidden files and the files that systems and cameras put beside videos are passed over.
@@ -123,11 +130,12 @@ def find_files(findings: Findings, folder: Path, suffixes: Set[str]) -> list[Pat
             folder, are added to it.
         folder: The folder.
         suffixes: The suffixes, in lower case; those of the files may be in upper case.
+        among: The files of the folder that are looked at; None for all.
 
     Returns:
         The files, sorted; of those with the same stem, the first.
     """
-    paths = sorted(p for p in folder.iterdir() if (p.is_file() or is_dangling(p)) and not is_hidden(p))
+    paths = sorted(p for p in among or folder.iterdir() if (p.is_file() or is_dangling(p)) and not is_hidden(p))
     paths = [path for path in paths if path.suffix.lower() not in SIDE_SUFFIXES]
     found: dict[str, Path] = {}  # by the canonical form of the stem
     for path in paths:

@@ -21,6 +21,7 @@ from pipeline.datasets.manifest import Source
 
 USUAL_RATES = (15, 24, 25, 30, 50, 60)  # frames per second, of features, whose files do not have theirs
 MIN_RATE = 4  # below, seconds and frames are too much alike
+REMEDY = " Then name the columns start_seconds and stop_seconds"
 MIN_GAPS = 2  # of a single frame, before they are no chance
 
 
@@ -97,7 +98,8 @@ def _find_seconds(marks: Mapping[str, _Marks], sources: Mapping[str, Source]) ->
         if is_early and (of_all or _ends_with_seconds(found, sources[stem])):
             seconds = _seconds(found.num_frames, sources[stem])
             time = f", {found.stop / found.num_frames * seconds[0]:.1f} s" if len(seconds) == 1 else ""
-            yield stem, f"the labels end at frame {found.stop} of {found.num_frames}{time}: are these seconds?"
+            remedy = REMEDY if sources[stem].frame_rate is not None else ""
+            yield stem, f"the labels end at frame {found.stop} of {found.num_frames}{time}: are these seconds?{remedy}"
 
 
 def _seconds(num_frames: int, source: Source) -> list[float]:

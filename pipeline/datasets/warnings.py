@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 
 from pipeline.annotations.formats import registry
 from pipeline.annotations.label_space import PRESENT
-from pipeline.annotations.problems import condense
+from pipeline.annotations.problems import MAX_OF_KIND, Problem, condense
 from pipeline.datasets.class_groups import find_similar_groups
 from pipeline.datasets.co_occurrence import find_doubtful_pairs
 from pipeline.datasets.manifest import Source
-from pipeline.datasets.scan import Scan
+from pipeline.datasets.scanned import Scan
 from pipeline.datasets.support import SupportTable, find_shortages
 from pipeline.files import canonical, is_hidden
 from pipeline.text.wording import counted, listed
@@ -39,6 +39,28 @@ def find_warnings(
     empty = _describe_empty(scan, [source.stem for source in sources])
     files = [*_describe_unsplit(scan), *_describe_unread(scan)]
     return [*map(str, (*shortages, *pairs, *groups)), *empty, *files, *map(str, condense(scan.warnings()))]
+
+
+def find_notes(scan: Scan) -> list[str]:
+    """Say what of a data set is read in a way that a user may not expect.
+
+    Returns:
+        A sentence for each kind of note and each file, at most MAX_OF_KIND of a kind; files of which the same is to be
+        said are one sentence.
+    """
+    paths: dict[str, list[Problem]] = {}
+    for note in scan.notes:
+        paths.setdefault(note.message, []).append(note)
+    of_kind: dict[str, list[str]] = {}
+    for first, *others in paths.values():
+        more = f" (and so in {counted(len(others), 'more file', separator=',')})" if others else ""
+        of_kind.setdefault(first.kind, []).append(f"{first}{more}")
+    return [sentence for sentences in of_kind.values() for sentence in _shortened(sentences)]
+
+
+def _shortened(sentences: Sequence[str]) -> list[str]:
+    num_more = len(sentences) - MAX_OF_KIND
+    return [*sentences[:MAX_OF_KIND], *[f"{num_more:,} more notes of the same kind"] * (num_more > 0)]
 
 
 def _describe_empty(scan: Scan, stems: Sequence[str]) -> list[str]:
@@ -72,10 +94,10 @@ def _describe_unread(scan: Scan) -> list[str]:
     unread = [
         path.name + "/" * path.is_dir()
         for path in sorted(folder.iterdir())
-        if not is_hidden(path) and registry.data_set_format_of(path) is None and canonical(path.stem) not in missing
+        if not is_hidden(path) and registry.format_of(path) is None and canonical(path.stem) not in missing
     ]
     if not unread:
         return []
-    suffixes = " or ".join(layout.suffix for layout in registry.data_set_formats())
+    suffixes = " or ".join(layout.suffix for layout in registry.formats_of_people())
     names = listed(unread, MAX_NAMES)
     return [f"{folder}: {counted(len(unread), 'file')} not read, expected {suffixes}: {names}"]

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.annotations.formats.parsing import parse_rows, raise_problems
+from pipeline.annotations.formats.parsing import raise_problems
+from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.problems import Problem
 
 HEADER = ("from", "to")

@@ -16,7 +16,8 @@ import numpy as np
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
-from pipeline.annotations.read import find_annotation, read_annotation
+from pipeline.annotations.read import check_without_video, find_annotation, read_annotation
+from pipeline.annotations.times import FrameTimes
 from pipeline.drawing.strips import is_strip, read_strips, spread_frames, write_jpeg
 from pipeline.errors import InputError, name_failure
 from pipeline.files import check_is_no_folder
@@ -95,9 +96,9 @@ def find_given(paths: Sequence[Path], folder: Path, label_space: LabelSpace) -> 
     problems: list[Problem] = []
     for path in paths:
         try:
-            annotation = find_annotation(folder, path.stem)
+            annotation = find_annotation(folder, path.stem, file_name=path.name)
             if annotation is not None:
-                read_annotation(annotation, label_space, num_frames=None)
+                check_without_video(annotation, label_space)
                 found[path.stem] = annotation
         except AnnotationError as error:
             problems += without_content(error.problems, folder)
@@ -192,7 +193,9 @@ def review_video(
     given_labels = label_space.unlabelled(num_frames)
     if given is not None:
         scored = Scored.of(given.parent, label_space, follow_links=True)
-        given_labels = scored.keep(path.stem, read_annotation(given, label_space, num_frames=num_frames), label_space)
+        times = None if np.isnan(result.frame_seconds) else FrameTimes(result.pts_seconds, result.frame_seconds)
+        labels = read_annotation(given, label_space, num_frames=num_frames, times=times)
+        given_labels = scored.keep(path.stem, labels, label_space)
     gains = frame_gains(result.class_probabilities, result.labels, given_labels, label_space)
     frame_rate = FEATURE_FRAME_RATE if np.isnan(result.frame_seconds) else 1 / result.frame_seconds
     shortest, longest = (

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.formats import registry
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.problems import AnnotationError, condense
 from pipeline.errors import InputError
-from pipeline.files import canonical
 from pipeline.metrics.agreement import compare_annotators
-from pipeline.metrics.label_files import LabelReader, find_label_files, find_label_space, find_list, other_length
+from pipeline.metrics.label_files import (
+    LabelReader,
+    find_label_files,
+    find_label_space,
+    find_list,
+    other_length,
+    stem_of,
+)
 from pipeline.metrics.videos import Report
 
 
@@ -91,10 +96,10 @@ class _Videos:
 
     def read(self, stem: str, *files: Path) -> None:
         """Read both label files of a video."""
-        one, two = (self.reader.read(stem, path) for path in files)
+        one, two = (self.reader.read(stem, path, other=other) for path, other in (files, files[::-1]))
         if one is None or two is None:
             return
-        stems_of_files = [_stem_of(path) for path in files]
+        stems_of_files = [stem_of(path) for path in files]
         one = self.reader.lengthen_to_scored(stem, one, files, list(zip(self.scored, stems_of_files, strict=True)))
         one, two = self.reader.same_length(one, files[0], two, files[1])
         if len(one) != len(two):
@@ -118,11 +123,5 @@ def _files_of_sides(first: Path, second: Path) -> tuple[dict[str, Path], dict[st
         raise InputError(
             f"{file} is a file and {other} is not: expected two folders of label files, or two label files"
         )
-    stem = _stem_of(first)
+    stem = stem_of(first)
     return {stem: first}, {stem: second}
-
-
-def _stem_of(path: Path) -> str:
-    """Return the stem in the name of a label file."""
-    layout = registry.format_of(path)
-    return canonical(layout.stem(path) if layout else path.stem)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.formats.parsing import parse_rows, raise_problems
+from pipeline.annotations.formats.parsing import raise_problems
+from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, condense

@@ -144,7 +144,7 @@ class _Videos:
                 stem, predicted, (true_file, predicted_file), [(self.scored, stem)]
             )
         if isinstance(true_file, Path):
-            true = self.reader.read(stem, true_file)
+            true = self.reader.read(stem, true_file, other=predicted_file)
         else:
             true = None if predicted is None else frames_of_video(true_file, len(predicted))
         if true is None or predicted is None:
@@ -224,7 +224,7 @@ class _Videos:
             return Problem(path, None, f"cannot be compared with the true labels of {stem}: {cause}")
         is_missing = self._is_missing(true, predicted)
         layout = registry.format_of(path)
-        if is_missing.any() and layout is not None and layout.is_of_data_set:  # no frame was lost: nobody labelled it
+        if is_missing.any() and layout is not None and layout.is_of_people:  # no frame was lost: nobody labelled it
             num_labelled = _num_frames(self.reader.label_space.is_labelled(true))
             missing = f"{_num_frames(is_missing)} of {num_labelled} labelled frames have no prediction"
             return Problem(path, None, f"{missing}: give them a class, for example a background class")

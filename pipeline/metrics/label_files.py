@@ -3,7 +3,7 @@
 T frames, K classes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, find_class_list, read_class_list
-from pipeline.annotations.formats import frame_list, one_hot, predicted_frames, predicted_sets, registry, table
+from pipeline.annotations.formats import registry
 from pipeline.annotations.formats.scored import Scored
-from pipeline.annotations.label_space import SEPARATOR, LabelSpace
-from pipeline.annotations.layouts import DECODE_REPORT, LIVE, SCORED
-from pipeline.annotations.problems import AnnotationError, Problem, shorten, without_content
-from pipeline.annotations.read import class_names_in, read_predicted, read_probabilities
+from pipeline.annotations.found_classes import label_space_of_files
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SCORED
+from pipeline.annotations.problems import AnnotationError, Problem, without_content
+from pipeline.annotations.read import needs_times, read_edges, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
+from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
 from pipeline.files import canonical, folders_of, is_dangling, is_elsewhere, is_hidden
 
@@ -35,18 +37,27 @@ def find_label_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected one that holds label files")
-    files: dict[str, Path] = {}
+    named: dict[Path, str] = {}
     found = [path for path in sorted(folder.iterdir()) if path.is_file() or is_dangling(path)]
     for layout in registry.FORMATS:
         for path in [path for path in found if registry.format_of(path) == layout]:
             # live labels may have gaps, and be of what nobody has labelled
             if path.name not in NO_LABELS and not path.name.endswith(LIVE) and not is_hidden(path):
-                files.setdefault(canonical(layout.stem(path)), path)
+                named.setdefault(path, canonical(layout.stem(path)))
+    files: dict[str, Path] = {}
+    for path, stem in named.items():
+        shorter = stem_of(path)  # of clip.mp4.csv it is clip, unless that has a file of its own
+        files.setdefault(stem if shorter in named.values() else shorter, path)
     if not files:
         cause = f", did you mean {folder / 'labels'}?" if (folder / "labels").is_dir() else ""
         expected = ", ".join(f"<stem>{layout.suffix}" for layout in registry.FORMATS)
         raise InputError(f"{folder} holds no label files: expected {expected}{cause}")
     return files
+
+
+def stem_of(path: Path) -> str:
+    """Return the stem of the video in the name of a label file."""
+    return canonical(next(iter(registry.stems_in(path)), path.stem))
 
 
 def find_label_space(
@@ -59,8 +70,7 @@ def find_label_space(
 ) -> LabelSpace:
     """Find the classes of label files, and which of them exclude each other.
 
-    Where there is no class list, the classes are the sorted names that the files use. They are exclusive, unless a
-    file has a column for each class: then any of them may overlap, and a line of a .txt may have several.
+    Where there is no class list, the classes are those that the files use, see `label_space_of_files`.
 
     Args:
         places: The folders of the label files, or a labels.csv. The first class list in one of them or beside counts.
@@ -77,27 +87,8 @@ def find_label_space(
     path = find_list(places, follow_links=follow_links)
     if path is not None:
         return read_class_list(path).label_space(independent=independent, background=background)
-    names_in: dict[Path, set[str]] = {}
-    has_columns: dict[Path, bool | None] = {}
-    for path in files:
-        if follow_links or not is_elsewhere(path):
-            with suppress(AnnotationError):  # it is reported where the labels are read
-                names_in[path] = class_names_in(path)
-                has_columns[path] = _has_a_column_for_each_class(path)
-    if not independent:
-        _check_kinds(has_columns)
-        independent = any(has_columns.values())
-    _check_one_class_a_row(names_in)
-    lists = [path for path in names_in if registry.format_of(path) is frame_list.FORMAT]
-    if independent:
-        names_in |= {path: frame_list.split_sets(names_in[path]) for path in lists}
-    elif problems := [problem for path in lists if (problem := frame_list.find_set(path))]:
-        raise AnnotationError(
-            hidden for problem in problems for hidden in without_content([problem], problem.path.parent)
-        )
-    names = {canonical(name): name for found in names_in.values() for name in found}
-    classes = tuple(sorted(names.values()))
-    return LabelSpace.independent(classes, background) if independent else LabelSpace(classes, background)
+    readable = [path for path in files if follow_links or not is_elsewhere(path)]
+    return label_space_of_files(readable, independent=independent, background=background)
 
 
 def find_list(places: Sequence[Path], *, follow_links: bool) -> Path | None:
@@ -111,34 +102,6 @@ def find_list(places: Sequence[Path], *, follow_links: bool) -> Path | None:
         if path.is_file() and (follow_links or not is_elsewhere(path)):
             return path
     return None
-
-
-def _has_a_column_for_each_class(path: Path) -> bool | None:
-    """Return whether a file has a column for each class; None where this does not say whether classes overlap."""
-    layout = registry.format_of(path)
-    if layout is predicted_frames.FORMAT:
-        return predicted_sets.has_sets(path)
-    return True if layout is table.FORMAT and one_hot.is_one_hot(path) else None
-
-
-def _check_kinds(has_columns: Mapping[Path, bool | None]) -> None:
-    """Raise AnnotationError where some files say that classes overlap, and others that they exclude each other."""
-    overlapping, exclusive = (
-        [path for path, found in has_columns.items() if found is wanted] for wanted in (True, False)
-    )
-    if overlapping and exclusive:
-        cause = f"a frame has one class in {exclusive[0]}: write {CLASSES} beside the labels, with a class a line"
-        message = f"has a column for each class, so that any may overlap, but {cause}"
-        raise AnnotationError(without_content([Problem(overlapping[0], None, message)], overlapping[0].parent))
-
-
-def _check_one_class_a_row(names_in: Mapping[Path, set[str]]) -> None:
-    """Raise AnnotationError where a row of a labels.csv seems to give a video several classes."""
-    for path, names in names_in.items():
-        if registry.video_table_of(path) and (joined := sorted(name for name in names if SEPARATOR in name)):
-            cause = "give a video a row for each of its classes; if it is one class, write a classes.txt with this name"
-            problem = Problem(path, None, f"got {shorten(joined[0])!r}, expected one class in a row: {cause}")
-            raise AnnotationError(without_content([problem], path.parent))
 
 
 def elsewhere(path: Path) -> Problem:
@@ -174,17 +137,29 @@ class LabelReader:
     problems: dict[str, list[Problem]] = field(default_factory=dict)
     without_length: set[str] = field(default_factory=set)
 
-    def read(self, stem: str, path: Path) -> np.ndarray | None:
+    def read(self, stem: str, path: Path, *, other: Path | None = None) -> np.ndarray | None:
         """Read the labels of a video: int64 [T], or int8 [T, K] where classes overlap; None where there are problems.
 
         Args:
             stem: The stem of the video.
             path: The file.
+            other: The file of the other side. A .frames.csv has the times of the frames, by which labels in seconds are
+                read; its own problems show where it is read.
         """
         if not self.follow_links and is_elsewhere(path):
             self.add(stem, [elsewhere(path)])
             return None
-        return self._try(stem, path, read_predicted)
+        return self._try(stem, path, lambda path, space: read_predicted(path, space, times=self._times(path, other)))
+
+    def _times(self, path: Path, other: Path | None) -> FrameTimes | None:
+        if other is None or not needs_times(path) or not other.name.endswith(FRAMES):
+            return None  # a .segments.csv has the times of some frames only
+        if not self.follow_links and is_elsewhere(other):
+            return None
+        with suppress(AnnotationError):
+            edges = read_edges(other, len(read_predicted(other, self.label_space)))
+            return None if edges is None else FrameTimes(edges[:-1], float(edges[-1] - edges[-2]))
+        return None
 
     def read_probabilities(self, stem: str, path: Path) -> np.ndarray | None:
         """Read the probabilities of a video, see `annotations.read.read_probabilities`; None where there are none.

@@ -22,7 +22,8 @@ from pipeline.datasets.manifest import (
     video_class,
     write_manifest,
 )
-from pipeline.datasets.scan import Scan, scan_dataset
+from pipeline.datasets.scan import scan_dataset
+from pipeline.datasets.scanned import Scan
 from pipeline.datasets.support import (
     CLASS_SUPPORT,
     SupportTable,
@@ -30,7 +31,7 @@ from pipeline.datasets.support import (
     unlabelled_percent,
     write_support,
 )
-from pipeline.datasets.warnings import find_warnings
+from pipeline.datasets.warnings import find_notes, find_warnings
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.stages import run_stage
@@ -85,6 +86,8 @@ def prepare(params: Params, out: Path) -> Manifest:
     support = count_support(kept, scan.labels, label_space)
     write_support(support, out / CLASS_SUPPORT)
     _summarise(manifest, support, out)
+    for note in find_notes(scan):
+        print(f"note: {note}", file=sys.stderr)
     for warning in find_warnings(scan, kept, support):
         print(f"warning: {warning}", file=sys.stderr)
     return manifest

@@ -17,19 +17,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, get_args
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.files import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from pipeline.video.region import Region
 
 ReaderName = Literal["pyav", "decord", "opencv"]
 Backend = Literal["auto", ReaderName]
-
-VIDEO_SUFFIXES = frozenset(
-    {".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".insv"}
-    | {".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mod", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".tod"}
-    | {".ts", ".vob", ".webm", ".wmv"}
-)
-
 
 # The scaling of PyAV's frames, for the fingerprints of data that is computed from them.
 SCALING = "swscale bilinear, full chroma"

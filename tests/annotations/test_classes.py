@@ -24,13 +24,19 @@ def test_every_problem_is_reported_with_its_line(tmp_path):
     assert f"{path}:4: class 'rest' is already on line 1" in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "line"), [(b"", None), (b"rest\nm\xfcde\n", 2), ("rest\n".encode("utf-16"), 1)])
+@pytest.mark.parametrize(("content", "line"), [(b"", None), (b"rest\nm\xfcde\n", 2), (b"\xff\xfer", 1)])
 def test_unusable_files_are_refused(tmp_path, content, line):
     path = tmp_path / "classes.txt"
     path.write_bytes(content)
     with pytest.raises(AnnotationError) as caught:
         read_class_list(path)
     assert [problem.line for problem in caught.value.problems] == [line]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_gives_the_encoding(tmp_path, encoding):
+    (tmp_path / "classes.txt").write_bytes("rest\nmüde\n".encode(encoding))
+    assert read_class_list(tmp_path / "classes.txt").names == ("rest", "müde")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.annotations.formats import registry
-from pipeline.annotations.formats.base import AnnotationFormat
+from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames
 from pipeline.annotations.formats.parsing import NamedFrames, label_frames, raise_problems
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem
@@ -30,9 +30,9 @@ def parse_runs(path: Path) -> NamedFrames:
     return frames
 
 
-def read_runs(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+def read_runs(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
     problems: list[Problem] = []
-    labels = label_frames(path, parse_runs(path), label_space, num_frames=num_frames, problems=problems)
+    labels = label_frames(path, parse_runs(path), label_space, num_frames=video.num_frames, problems=problems)
     raise_problems(problems)
     return labels
 
@@ -64,7 +64,7 @@ def test_a_foreign_layout_is_found_and_read(toy, tmp_path):
 
 
 def test_a_foreign_layout_is_named_when_a_file_is_refused_or_ambiguous(toy, tmp_path):
-    with pytest.raises(AnnotationError, match=re.escape("expected .runs.toy, .txt or .csv")):
+    with pytest.raises(AnnotationError, match=re.escape("expected .runs.toy, .txt, .xlsx, .tsv or .csv")):
         read_annotation(written(tmp_path / "clip.json", "{}"), SPACE, num_frames=None)
     for suffix in (".csv", ".txt", toy.suffix):
         written(tmp_path / f"clip{suffix}", "")
@@ -86,7 +86,7 @@ def test_a_data_set_may_be_labelled_in_a_foreign_layout(toy, tmp_path):
     assert problems.keys() == {"b.runs.toy", "stray.runs.toy", "c.csv"}
     assert problems["b.runs.toy"].startswith("got 4 labels for 3 frames")
     assert problems["stray.runs.toy"].startswith("labels no file of features/")
-    assert problems["c.csv"].startswith("is missing (or .txt, .runs.toy): c.npy has no labels")
+    assert problems["c.csv"].startswith("is missing (or .tsv, .xlsx, .txt, .runs.toy): c.npy has no labels")
 
 
 def test_a_foreign_layout_is_scored(toy, tmp_path):
@@ -104,16 +104,21 @@ def test_the_name_of_a_file_gives_its_layout_and_stem(layout, stem):
 
 
 @pytest.mark.parametrize(
-    ("name", "suffix", "in_data_set"),
+    ("name", "suffix", "stems"),
     [
-        ("clip.frames.csv", ".frames.csv", ".csv"),
-        ("clip.segments.csv", ".segments.csv", ".csv"),
-        ("clip.csv", ".csv", ".csv"),
-        ("clip.txt", ".txt", ".txt"),
-        ("clip.json", None, None),
-        (".csv", None, None),
+        ("clip.frames.csv", ".frames.csv", ["clip", "clip.frames"]),
+        ("clip.segments.csv", ".segments.csv", ["clip", "clip.segments"]),
+        ("clip.live.csv", ".live.csv", ["clip", "clip.live"]),
+        ("clip.csv", ".csv", ["clip"]),
+        ("clip.mp4.csv", ".csv", ["clip", "clip.mp4"]),
+        ("clip.tsv", ".tsv", ["clip"]),
+        ("clip.xlsx", ".xlsx", ["clip"]),
+        ("clip.txt", ".txt", ["clip"]),
+        ("clip.json", None, []),
+        (".csv", None, []),
     ],
 )
-def test_the_longest_suffix_counts_and_data_sets_have_only_layouts_of_people(name, suffix, in_data_set):
-    found = registry.format_of(Path(name)), registry.data_set_format_of(Path(name))
-    assert [layout and layout.suffix for layout in found] == [suffix, in_data_set]
+def test_the_longest_suffix_counts_and_a_name_may_be_that_of_several_videos(name, suffix, stems):
+    layout = registry.format_of(Path(name))
+    assert (layout and layout.suffix) == suffix
+    assert registry.stems_in(Path(name)) == stems

@@ -115,12 +115,13 @@ def test_every_mistake_in_the_columns_is_named_at_once_and_each_once(tmp_path):
     ]
 
 
-def test_another_number_of_rows_and_frames_from_1_are_named(tmp_path):
-    path = written(tmp_path / "clip.csv", "frame,eats,sleeps,rears\n1,0,0,0\n2,0,0,0\n")
-    length, numbers = problems_of(path, num_frames=40)
+def test_another_number_of_rows_is_named_and_missing_rows_are_named_instead_of_it(tmp_path):
+    text = "frame,eats,sleeps,rears\n1,0,0,0\n2,0,0,0\n"
+    (length,) = problems_of(written(tmp_path / "clip.csv", text), num_frames=40)
     assert length[0] is None
     assert length[1].startswith("got 2 labels for 40 frames in clip.csv: they were made at another frame rate")
-    assert numbers == (2, "got frame 1, expected 0: the first frame is 0")
+    path = written(tmp_path / "clip.csv", text.replace("2,0", "3,0"))
+    assert problems_of(path, num_frames=3) == [(3, "got frame 3, expected 2: rows are missing or not in order")]
 
 
 def test_a_long_table_that_is_wrong_in_every_cell_takes_few_lines(tmp_path):
@@ -158,7 +159,7 @@ def test_two_classes_of_one_group_are_named_once(tmp_path, name, text, line):
     assert problem[1].startswith(f"frame 1 {expected}, see classes.csv")
 
 
-@pytest.mark.parametrize("header", ["0,120,eats", "start,stop,class", "stem,class", "frame,label"])
+@pytest.mark.parametrize("header", ["0,120,eats", "start,stop,class", "stem,class", "start,label"])
 def test_what_has_no_column_for_each_class_is_read_as_segments(tmp_path, header):
     path = written(tmp_path / "clip.csv", f"{header}\n5,9,eats\n")
     if header == "start,stop,class":
@@ -219,10 +220,9 @@ def test_joined_names_in_an_exclusive_data_set_ask_whether_they_are_meant_so(tmp
     assert problem == (1, f"got 'eats;rears', several classes (as 2 more lines do): {QUESTION}")
 
 
-def test_numbered_frames_are_named_as_a_table(tmp_path):
-    path = written(tmp_path / "clip.txt", "".join(f"{i};eats\n" for i in range(9)))
-    (problem,) = problems_of(path)
-    assert "has 2 columns separated by semicolons" in problem[1]
+def test_numbered_frames_are_read_as_a_table(tmp_path):
+    path = written(tmp_path / "clip.txt", "".join(f"{i}\teats;rears\n" for i in range(9)))
+    assert read_annotation(path, SPACE, num_frames=9).tolist() == [[1, 0, 1]] * 9
 
 
 # Classes of whole videos

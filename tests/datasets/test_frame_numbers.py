@@ -35,7 +35,8 @@ LAST_FRAME = "is stop the last frame? It must be the one after"
 def test_whole_seconds_are_named(tmp_path, videos):
     (warning,) = warnings_of(tmp_path, *videos)
     stop = videos[0][1][-1][1]
-    assert warning == f"v0: the labels end at frame {stop} of 1200, {stop / 30:.1f} s: are these seconds?"
+    remedy = "Then name the columns start_seconds and stop_seconds"
+    assert warning == f"v0: the labels end at frame {stop} of 1200, {stop / 30:.1f} s: are these seconds? {remedy}"
 
 
 def test_whole_seconds_in_all_files_are_named_also_where_they_end_early(tmp_path):

@@ -79,7 +79,7 @@ def test_hidden_files_and_those_of_systems_and_cameras_pass(dataset):
     [
         ("clip.CSV", "; clip.CSV lies there: rename it to clip.csv"),
         ("clip.eaf", "; clip.eaf lies there: export it from ELAN as clip.csv: start,stop,class"),
-        ("clip.xlsx", "; clip.xlsx lies there: save it as 'CSV UTF-8', clip.csv: start,stop,class"),
+        ("clip.xls", "; clip.xls lies there: save it as 'CSV UTF-8', clip.csv: start,stop,class"),
         ("clip.boris", "; clip.boris lies there: export it as clip.csv: start,stop,class"),
         ("._clip.csv", "clip.npy has no labels"),
     ],
@@ -87,7 +87,9 @@ def test_hidden_files_and_those_of_systems_and_cameras_pass(dataset):
 def test_labels_in_another_layout_are_mentioned(dataset, name, words):
     (dataset / "labels" / "clip.csv").rename(dataset / "labels" / name)
     (problem,) = scan_dataset(dataset).all_problems()
-    assert str(problem).startswith(f"{dataset}/labels/clip.csv: is missing (or .txt): clip.npy has no labels")
+    assert str(problem).startswith(
+        f"{dataset}/labels/clip.csv: is missing (or .tsv, .xlsx, .txt): clip.npy has no labels"
+    )
     assert problem.message.endswith(words)
 
 

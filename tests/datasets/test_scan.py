@@ -166,7 +166,6 @@ def test_the_hash_of_labels_depends_on_their_content_and_not_on_their_layout(dat
     [
         ("features", "dataset: has neither videos/ nor features/"),
         ("labels", "dataset/labels: is missing"),
-        ("classes.txt", "dataset/classes.txt: is missing"),
         (".", "dataset: is not a folder"),
     ],
 )
@@ -221,7 +220,9 @@ def test_a_video_with_labels_in_two_places_is_a_problem(labelled_by_video):
     assert problems_of(labelled_by_video) == [], "some videos by frames, the others by one class"
     table.write_text(table.read_text().replace("clip1,left\n", ""))
     (line,) = problems_of(labelled_by_video)
-    assert line.endswith("clip1.csv: is missing (or .txt): clip1.npy has no labels, and labels.csv no row for it")
+    assert line.endswith(
+        "clip1.csv: is missing (or .tsv, .xlsx, .txt): clip1.npy has no labels, and labels.csv no row for it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,8 +254,10 @@ def test_videos_in_no_split_and_files_that_are_not_read_are_named(feature_datase
     (feature_dataset / "splits" / "train.txt").write_text("clip0\nclip1\nclip2\nclip3\nclip5\n")
     assert warnings_about("left out") == ["splits: 1 video is in none of its files, and left out: 'clip4'"]
     labels = feature_dataset / "labels"
-    (labels / "clip0.xlsx").write_text("")
-    (labels / ".hidden.xlsx").write_text("")
+    (labels / "clip0.ods").write_text("")
+    (labels / ".hidden.ods").write_text("")
     (labels / "old").mkdir()
-    (labels / "clip1.csv").rename(labels / "clip1.tsv")  # a problem names it
-    assert warnings_about("not read") == ["labels: 2 files not read, expected .csv or .txt: clip0.xlsx, old/"]
+    (labels / "clip1.csv").rename(labels / "clip1.eaf")  # a problem names it
+    assert warnings_about("not read") == [
+        "labels: 2 files not read, expected .csv or .tsv or .xlsx or .txt: clip0.ods, old/"
+    ]

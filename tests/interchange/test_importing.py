@@ -12,7 +12,8 @@ from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording, Span, Unit
 from pipeline.annotations.foreign.placing import Choices
 from pipeline.annotations.problems import AnnotationError, Problem
-from pipeline.datasets.scan import Scan, scan_dataset
+from pipeline.datasets.scan import scan_dataset
+from pipeline.datasets.scanned import Scan
 from pipeline.errors import InputError
 from pipeline.interchange.dataset import REPORT, write_dataset
 from pipeline.interchange.imported import Imported, ImportOptions

@@ -157,6 +157,28 @@ def test_labels_that_do_not_fit_are_refused_before_the_review_or_with_their_vide
     assert "got 2 labels for 400 frames in clip0.txt" in printed[0]
 
 
+def test_labels_in_seconds_are_read_by_the_times_of_the_video(model, tmp_path, monkeypatch):
+    pts = np.arange(NUM_FRAMES) / 25 + (np.arange(NUM_FRAMES) > 200)  # a second is missing
+    probabilities = np.eye(3)[np.where(np.arange(NUM_FRAMES) < 300, 0, 1)] * 0.98 + 0.01
+
+    def label(path: Path, model: Model, *, on_progress) -> VideoLabels:
+        return VideoLabels(probabilities.argmax(axis=1), probabilities.max(axis=1), probabilities, pts, 0.04)
+
+    monkeypatch.setattr(review, "label_video", label)
+    path, folder = tmp_path / "clip.mp4", tmp_path / "labels"
+    folder.mkdir()
+    (folder / "clip.mp4.csv").write_text(
+        f"start_seconds,stop_seconds,class\n0,{pts[330]:.3f},{CLASSES[0]}\n{pts[330]:.3f},{pts[-1]:.3f},{CLASSES[1]}\n"
+    )
+    given = find_given([path], folder, SPACE)
+    found = review_video(path, model, listing=LISTING, given=given["clip"])
+    spans = [(item.stretch.start, item.stretch.stop) for item in found if item.why == "disagrees"]
+    assert (min(spans)[0], max(spans)[1]) == (300, 330)
+    (folder / "clip.mp4.csv").write_text("start_seconds,stop_seconds,class\n0,9,flies\n9,x,flies\n")
+    with pytest.raises(AnnotationError, match=r"clip\.mp4\.csv: unknown class 'flies'"):
+        find_given([path], folder, SPACE)
+
+
 def test_the_second_of_two_files_with_the_same_name_is_refused(model, features_as_probabilities, tmp_path):
     (tmp_path / "other").mkdir()
     paths = [write_probabilities(folder / "clip.npy", seed=0) for folder in (tmp_path, tmp_path / "other")]

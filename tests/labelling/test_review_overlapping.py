@@ -92,7 +92,7 @@ def test_a_planted_wrong_label_of_one_class_is_found_and_agreement_is_not(
     truth = (write_probabilities(tmp_path / "clip.npy", unsure=(slice(20, 60), 0)) >= 0.5).astype(np.int8)
     given = truth.copy()  # the model agrees with the unsure ones
     given[110:140, 2] = 0
-    monkeypatch.setattr(review, "read_annotation", lambda path, space, num_frames: given)
+    monkeypatch.setattr(review, "read_annotation", lambda path, space, **video: given)
     (item,) = review_video(tmp_path / "clip.npy", model, listing=LISTING, given=tmp_path / "clip.csv")
     assert (item.stretch.start, item.stretch.stop) == (110, 140)
     assert item.doubt == Doubt(label=1, given=0, class_index=2)

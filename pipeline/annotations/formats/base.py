@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.problems import Problem
+from pipeline.annotations.times import FrameTimes
 
 ClassNames = Callable[[Path], set[str]]
 HasLength = Callable[[Path, LabelSpace], bool]
@@ -28,14 +30,27 @@ def never(path: Path, label_space: LabelSpace) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class VideoFrames:
+    """What is known of the frames of the video that a label file is of.
+
+    Attributes:
+        num_frames: T, the number of frames; None takes it from the file.
+        times: When the frames are shown; None where it is not known, and labels in seconds cannot be read.
+    """
+
+    num_frames: int | None = None
+    times: FrameTimes | None = None
+
+
 class ReadLabels(Protocol):
     """A function that reads a file as labels int64 [T], or int8 [T, K] where classes overlap.
 
-    `num_frames` is T, the number of frames of the video; None takes it from the file. The function raises
-    AnnotationError with every problem of the file.
+    The function raises AnnotationError with every problem of the file. What it reads in a way that a user may not
+    expect, such as a column that it passes over, is appended to `notes`.
     """
 
-    def __call__(self, path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+    def __call__(self, path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
         """Read a file."""
         ...
 
@@ -49,7 +64,7 @@ class AnnotationFormat:
         read: See `ReadLabels`.
         class_names: Reads the class names that a file uses, with "" among them where a frame has none; it raises as
             `read` does.
-        is_of_data_set: Whether people write files of this layout, so that they may be in labels/ of a data set.
+        is_of_people: Whether people write files of this layout; otherwise `framescribe label` does.
         has_length: Returns whether a file gives the number of frames of the video; otherwise frames at the end may be
             missing.
     """
@@ -57,7 +72,7 @@ class AnnotationFormat:
     suffix: str
     read: ReadLabels
     class_names: ClassNames
-    is_of_data_set: bool = True
+    is_of_people: bool = True
     has_length: HasLength = always
 
     def matches(self, path: Path) -> bool:

@@ -2,6 +2,8 @@
 
 Where classes overlap, a line has the names of all classes of its frame, joined by the SEPARATOR; an EMPTY line is a
 frame that has none of them.
+
+A table of the number and the class of each frame, with or without a header, is read too.
 """
 
 import re
@@ -10,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.formats.base import AnnotationFormat
+from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames
+from pipeline.annotations.formats.delimited import Row, iterate_rows
+from pipeline.annotations.formats.frame_table import number_frames
 from pipeline.annotations.formats.parsing import NamedFrames, label_frames, raise_problems
 from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines, shorten
@@ -20,14 +24,37 @@ NUMBER = re.compile(r"[+-]?[0-9]+([.:][0-9]*)*")
 MIN_SHARE = 0.9  # of the lines, from which on a file is a table: the other lines may be damaged
 
 
-def _read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+def _read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
     problems: list[Problem] = []
-    frames = [(line, name.strip()) for line, name in enumerate(read_lines(path), start=1)]
-    if fault := _find_columns(frames, label_space):
-        raise AnnotationError([Problem(path, None, fault)])
-    labels = label_frames(path, frames, label_space, num_frames=num_frames, problems=problems)
+    frames = _lines(path)
+    if _are_mostly_unknown(frames, label_space):
+        if (rows := _numbered_rows(path)) is not None:
+            frames = number_frames(path, rows, problems, notes)
+        elif fault := _find_columns(frames, label_space):
+            raise AnnotationError([Problem(path, None, fault)])
+    labels = label_frames(path, frames, label_space, num_frames=video.num_frames, problems=problems)
     raise_problems(problems)
     return labels
+
+
+def _lines(path: Path) -> NamedFrames:
+    return [(line, name.strip()) for line, name in enumerate(read_lines(path), start=1)]
+
+
+def _are_mostly_unknown(frames: NamedFrames, label_space: LabelSpace) -> bool:
+    """Return whether most lines with a text name other than classes, as those of a table do."""
+    named = [name for _, name in frames if name]
+    return bool(named) and 2 * sum(not _is_known(name, label_space) for name in named) >= len(named)
+
+
+def _numbered_rows(path: Path) -> list[Row] | None:
+    """Return the rows of a table of frame numbers and classes, without a header; None where it is no such table."""
+    rows = [(line, row) for line, row in iterate_rows(path, []) if any(row)]
+    if rows and not _are_numbers(rows[0][1][:1]):
+        rows = rows[1:]
+    if not rows or not all(len(row) == 2 and _are_numbers(row[:1]) for _, row in rows):
+        return None
+    return None if all(_are_numbers(row[1:]) for _, row in rows) else rows
 
 
 def _find_columns(frames: NamedFrames, label_space: LabelSpace) -> str | None:
@@ -36,8 +63,6 @@ def _find_columns(frames: NamedFrames, label_space: LabelSpace) -> str | None:
     A table would give a problem for each of its lines.
     """
     unknown = [name for _, name in frames if name and not _is_known(name, label_space)]
-    if 2 * len(unknown) < sum(1 for _, name in frames if name):
-        return None
     for separator, in_words in SEPARATORS.items():
         rows = [[cell.strip() for cell in name.split(separator)] for name in unknown]
         num_columns = len(rows[-1]) if rows else 1
@@ -74,7 +99,9 @@ def find_set(path: Path) -> Problem | None:
     Args:
         path: A file that can be read.
     """
-    sets = [(line, text.strip()) for line, text in enumerate(read_lines(path), start=1) if SEPARATOR in text]
+    rows = _numbered_rows(path)
+    frames = _lines(path) if rows is None else [(line, row[1]) for line, row in rows]
+    sets = [(line, text) for line, text in frames if SEPARATOR in text]
     if not sets:
         return None
     line, text = sets[0]
@@ -84,7 +111,8 @@ def find_set(path: Path) -> Problem | None:
 
 
 def _class_names(path: Path) -> set[str]:
-    return {line.strip() for line in read_lines(path)}
+    rows = _numbered_rows(path)
+    return {name for _, name in _lines(path)} if rows is None else {row[1] for _, row in rows}
 
 
 FORMAT = AnnotationFormat(".txt", _read, _class_names)

@@ -1,4 +1,4 @@
-"""Parsing that the layouts of label files share: tables, numbers of frames, names of classes.
+"""Parsing that the layouts of label files share: numbers of frames, names of classes, lists of problems.
 
 A reader collects all problems of a file and raises them as one AnnotationError. Most functions therefore take a list,
 `problems`, to which they append.
@@ -6,16 +6,15 @@ A reader collects all problems of a file and raises them as one AnnotationError.
 Shapes: T frames, K classes.
 """
 
-import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.annotations.label_space import ABSENT, PRESENT, SEPARATOR, LabelSpace
-from pipeline.annotations.layouts import OVERLAPPING_FRAMES_START
-from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem, did_you_mean, read_lines
+from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem, did_you_mean
+from pipeline.text.wording import counted
 
 MAX_OTHERWISE_COUNTED = 2  # frames by which decoders differ over the same video
 ASK_WHETHER_INDEPENDENT = (
@@ -32,73 +31,24 @@ def raise_problems(problems: list[Problem]) -> None:
         raise AnnotationError(sorted(problems, key=lambda problem: problem.line or 0))
 
 
-def iterate_rows(path: Path, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and the fields of each row of a CSV file; an empty line has no field.
+def one_of_each_kind(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the first problem of each kind, which says on how many more lines there are others of its kind.
 
     Args:
-        path: The file.
-        problems: That the file is not CSV is appended to it, and ends the rows.
-
-    Raises:
-        AnnotationError: The file cannot be read, or is not UTF-8.
+        problems: The problems of the rows of one file.
     """
-    # With their ends: a cell in quotes that goes over two lines is not joined to a name that nobody wrote.
-    reader = csv.reader((f"{line}\n" for line in read_lines(path)), strict=True)
-    try:
-        for row in reader:
-            yield reader.line_num, [field.strip() for field in row]
-    except csv.Error as error:
-        problems.append(Problem(path, reader.line_num, f"is not CSV: {error}, perhaps a double quote is left open"))
+    of_kind: dict[str, list[Problem]] = {}
+    for problem in sorted(problems, key=lambda problem: problem.line or 0):
+        of_kind.setdefault(problem.kind, []).append(problem)
+    return [_with_count(first, len(more)) for first, *more in of_kind.values()]
 
 
-def parse_rows(path: Path, header: Sequence[str], problems: list[Problem]) -> list[tuple[int, list[str]]]:
-    """Parse a CSV file; empty lines are skipped.
-
-    Args:
-        path: The file.
-        header: The expected header.
-        problems: Faults of the file are appended to it.
-
-    Returns:
-        The line number and the fields of each row below the header that has as many fields as the header.
-
-    Raises:
-        AnnotationError: The file cannot be read, or is not UTF-8.
-    """
-    num_before = len(problems)
-    rows = [(line, row) for line, row in iterate_rows(path, problems) if any(row)]
-    if len(problems) > num_before:
-        return []
-    expected = ",".join(header)
-    if not rows:
-        problems.append(Problem(path, None, f"is empty: expected the header {expected!r}"))
-        return []
-    first_line, first = rows[0]
-    if tuple(first) == tuple(header):
-        rows = rows[1:]
-    elif first[0].isdigit() and len(first) == len(header):
-        problems.append(Problem(path, first_line, f"the header is missing: expected {expected!r} before the first row"))
-    else:
-        got = f"got the header {','.join(first)!r}, expected {expected!r}"
-        problems.append(Problem(path, first_line, got + _header_cause(first, header)))
-        return []
-    for line, row in rows:
-        if len(row) != len(header):
-            cause = " (put a class name that holds a comma in double quotes)" if len(row) > len(header) else ""
-            problems.append(
-                Problem(path, line, f"got {len(row)} columns, expected the {len(header)} of {expected}{cause}")
-            )
-    return [(line, row) for line, row in rows if len(row) == len(header)]
-
-
-def _header_cause(first: Sequence[str], header: Sequence[str]) -> str:
-    """Return the likely cause of another first row than `header`, with a colon before it; "" where it is not known."""
-    columns = re.split("[;\t]", first[0]) if len(first) == 1 else first
-    if len(columns) == 2 and len(header) == 3:
-        return ": a class for each frame belongs into a .txt, the class alone on each line"
-    if tuple(first[:3]) == OVERLAPPING_FRAMES_START:
-        return ": the classes of these labels overlap, and those that are expected exclude each other"
-    return ": separate the columns by commas" if len(columns) > len(first) else ""
+def _with_count(problem: Problem, num_more: int) -> Problem:
+    if not num_more:
+        return problem
+    fault, colon, cause = problem.message.partition(": ")
+    count = f" (and on {counted(num_more, 'more line', separator=',')})"
+    return problem._replace(message=f"{fault}{count}{colon}{cause}", fault=problem.kind)
 
 
 def frame_number(path: Path, line: int, name: str, text: str, problems: list[Problem]) -> int | None:
@@ -114,9 +64,10 @@ def frame_number(path: Path, line: int, name: str, text: str, problems: list[Pro
     Returns:
         The number; None where the field is not a whole number. 30.0 is 30: pandas writes columns with gaps so.
     """
-    if len(text) < 19 and (whole := re.fullmatch(r"([+-]?[0-9]+)(\.0*)?", text)):
+    if len(text) < 19 and (whole := re.fullmatch(r"([+-]?[0-9]+)(\.0*|,00?)?", text)):
         return int(whole[1])
-    cause = ": count frames, not seconds" if re.fullmatch(r"[+-]?[0-9]*[.:][0-9.:]*", text) else ""
+    is_time = re.fullmatch(r"[+-]?[0-9]*[.,:][0-9.:]*", text)
+    cause = ": count frames, not seconds; or name the columns start_seconds and stop_seconds" if is_time else ""
     problems.append(Problem(path, line, f"{name} {text!r} is not a frame number{cause}"))
     return None
 
@@ -254,10 +205,36 @@ def class_indices(path: Path, named_lines: NamedFrames, label_space: LabelSpace,
         is_index = name.isdigit() and not any(known.isdigit() for known in label_space.classes)
         cause = ": class names are expected, not numbers"
         if not is_index:  # a guess is slow, and more than the first problems are not printed
-            cause = did_you_mean(name, label_space.classes) if position < MAX_OF_KIND else ""
+            cause = unknown_cause(name, label_space) if position < MAX_OF_KIND else ""
         what = f"unknown class {name!r}" if name else "no class name"
         problems.append(Problem(path, min(lines), what + more + cause))
     return indices
+
+
+def unknown_cause(name: str, label_space: LabelSpace) -> str:
+    """Return the likely cause of an unknown class, with a colon before it."""
+    fault = describe_list_fault(label_space.classes)
+    return f": {fault}" if fault else did_you_mean(name, label_space.classes)
+
+
+def describe_list_fault(classes: Sequence[str]) -> str:
+    """Describe that a list of classes seems to have several names or numbers on its lines; "" where it does not.
+
+    Such names are valid, so that this is a cause only where the labels name other classes.
+
+    >>> describe_list_fault(["mice,robot"])
+    "'mice,robot' looks like several classes on one line of the list of classes: write one name a line"
+    >>> describe_list_fault(["0 mice", "1 robot"])
+    "'0 mice' looks like a number and a class in the list of classes: write the name alone on its line"
+    """
+    for name in classes:
+        parts = [part.strip() for part in re.split(r"[,;\t ]", name) if part.strip()]
+        if len(parts) == 2 and (parts[0].isdigit() or parts[1].isdigit()):
+            return f"{name!r} looks like a number and a class in the list of classes: write the name alone on its line"
+    joined = next((name for name in classes if re.search(r"[,;]", name)), None)
+    if joined is not None and len(classes) == 1:
+        return f"{joined!r} looks like several classes on one line of the list of classes: write one name a line"
+    return ""
 
 
 def _is_set(text: str, label_space: LabelSpace) -> bool:

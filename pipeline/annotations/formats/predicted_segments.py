@@ -6,7 +6,8 @@ start,stop,start_seconds,stop_seconds,label,probability. Every labelled frame is
 import math
 from pathlib import Path
 
-from pipeline.annotations.formats.parsing import parse_rows, raise_problems
+from pipeline.annotations.formats.parsing import raise_problems
+from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.formats.segment_rows import segment_format
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import PREDICTED_SEGMENTS_HEADER, SEGMENTS, Span
@@ -65,6 +66,4 @@ def _has_length(path: Path, label_space: LabelSpace) -> bool:
     return label_space.is_exclusive  # where classes overlap, the last frames may have none
 
 
-FORMAT = segment_format(
-    SEGMENTS, PREDICTED_SEGMENTS_HEADER, class_column=4, has_length=_has_length, is_of_data_set=False
-)
+FORMAT = segment_format(SEGMENTS, PREDICTED_SEGMENTS_HEADER, has_length=_has_length, is_of_people=False)

@@ -12,14 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.annotations.formats.base import VideoFrames
 from pipeline.annotations.formats.class_columns import CellFaults, find_columns
-from pipeline.annotations.formats.parsing import (
-    NamedFrames,
-    frame_number,
-    iterate_rows,
-    label_frames,
-    raise_problems,
-)
+from pipeline.annotations.formats.delimited import iterate_rows
+from pipeline.annotations.formats.frame_numbers import FrameNumbers
+from pipeline.annotations.formats.parsing import NamedFrames, label_frames, raise_problems
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import OVERLAPPING_FRAMES_START
 from pipeline.annotations.problems import AnnotationError, Problem
@@ -58,20 +55,38 @@ def class_names(path: Path) -> set[str]:
     return set(header.names)
 
 
-def read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+def read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
     """Read the labels of a file, see `ReadLabels`."""
+    return _read(path, label_space, num_frames=video.num_frames, may_skip=False)[0]
+
+
+def read_with_gaps(path: Path, label_space: LabelSpace) -> tuple[np.ndarray, list[int]]:
+    """Read the labels of a file in which frames have no row.
+
+    Returns:
+        The labels int8 [.., K] of the frames that have a row, and the numbers of these frames.
+    """
+    return _read(path, label_space, num_frames=None, may_skip=True)
+
+
+def _read(
+    path: Path, label_space: LabelSpace, *, num_frames: int | None, may_skip: bool
+) -> tuple[np.ndarray, list[int]]:
     problems: list[Problem] = []
     header, rows = _open(path, problems)
     find_columns(path, header.line, header.names, label_space, problems)
+    numbers = FrameNumbers(path, problems, may_skip=may_skip)
     frames: NamedFrames = []
     is_decoded: list[bool] = []
     for line, row in rows:
+        if not numbers.follow(line, row[0]):
+            break  # all rows that follow would be reported as well
         frames.append((line, row[FIRST_CLASS - 1]))
         is_decoded.append(_is_decoded(row))
     labels = label_frames(path, frames, label_space, num_frames=num_frames, problems=problems)
     raise_problems(problems)
     labels[~np.array(is_decoded, dtype=bool)] = label_space.unlabelled(1)
-    return labels
+    return labels, numbers.found
 
 
 def read_probabilities(path: Path, label_space: LabelSpace) -> np.ndarray:
@@ -93,7 +108,10 @@ def read_probabilities(path: Path, label_space: LabelSpace) -> np.ndarray:
     columns = find_columns(path, header.line, header.names, label_space, problems)
     faults = CellFaults(path, "a probability from 0 to 1")
     values = []
+    numbers = FrameNumbers(path, problems)
     for line, row in rows:
+        if not numbers.follow(line, row[0]):
+            break
         cells = row[FIRST_CLASS:]
         is_decoded = _is_decoded(row)
         of_frame = [None if is_decoded and not cells[column] else _probability(cells[column]) for column in columns]
@@ -142,12 +160,7 @@ def _open(path: Path, problems: list[Problem]) -> tuple[_Header, Iterator[tuple[
 def _whole_rows(
     path: Path, rows: Iterator[tuple[int, list[str]]], num_columns: int, problems: list[Problem]
 ) -> Iterator[tuple[int, list[str]]]:
-    for frame, (line, row) in enumerate(rows):
+    for line, row in rows:
         if len(row) != num_columns:
             problems.append(Problem(path, line, f"got {len(row)} columns, expected the {num_columns} of the header"))
-            continue
-        if frame_number(path, line, "frame", row[0], problems) not in (None, frame):
-            cause = "rows are missing or not in order"
-            problems.append(Problem(path, line, f"got frame {row[0]}, expected {frame}: {cause}"))
-            return  # all rows that follow would be reported as well
-        yield line, row
+        yield line, (row + [""] * num_columns)[:num_columns]

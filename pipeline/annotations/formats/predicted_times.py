@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.formats.parsing import iterate_rows, raise_problems
+from pipeline.annotations.formats.delimited import iterate_rows
+from pipeline.annotations.formats.parsing import raise_problems
 from pipeline.annotations.problems import Problem
 
 

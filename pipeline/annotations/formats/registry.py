@@ -10,14 +10,17 @@ from pipeline.annotations.formats import (
     video_labels,
 )
 from pipeline.annotations.formats.base import AnnotationFormat, VideoTable
+from pipeline.files import VIDEO_SUFFIXES
 
 # In order of precedence: the first counts where the name of a file matches several, or a video has files of several.
 FORMATS: tuple[AnnotationFormat, ...] = (
     predicted_frames.FORMAT,
     predicted_segments.FORMAT,
-    table.FORMAT,
+    predicted_frames.LIVE_FORMAT,
+    *table.FORMATS,
     frame_list.FORMAT,
 )
+MEDIA_SUFFIXES = frozenset({*VIDEO_SUFFIXES, ".npy"})  # of files with labels, whose names may be whole in theirs
 VIDEO_TABLES: tuple[VideoTable, ...] = (video_labels.FORMAT,)
 
 
@@ -26,14 +29,37 @@ def format_of(path: Path) -> AnnotationFormat | None:
     return next((layout for layout in FORMATS if layout.matches(path)), None)
 
 
-def data_set_formats() -> list[AnnotationFormat]:
-    """Return the layouts of the files that may be in labels/ of a data set."""
-    return [layout for layout in FORMATS if layout.is_of_data_set]
+def formats_of_people() -> list[AnnotationFormat]:
+    """Return the layouts of the files that people write."""
+    return [layout for layout in FORMATS if layout.is_of_people]
 
 
-def data_set_format_of(path: Path) -> AnnotationFormat | None:
-    """Return the layout of a file in labels/ of a data set by its name; None where the name matches no layout."""
-    return next((layout for layout in data_set_formats() if layout.matches(path)), None)
+def stems_in(path: Path) -> list[str]:
+    """Return the stems of the videos that a label file may be of, by its name; the likeliest is the first.
+
+    >>> stems_in(Path("clip.frames.csv")), stems_in(Path("clip.mp4.csv"))
+    (['clip', 'clip.frames'], ['clip', 'clip.mp4'])
+    """
+    stems: list[str] = []
+    for layout in FORMATS:
+        if layout.matches(path):
+            stem = layout.stem(path)
+            stems += [Path(stem).stem, stem] if Path(stem).suffix.lower() in MEDIA_SUFFIXES else [stem]
+    return stems
+
+
+def content_format_of(path: Path) -> AnnotationFormat | None:
+    """Return the layout of a label file in a data set; None where its name matches none.
+
+    Where its name is that of a file that `framescribe label` writes, the header decides.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is in another encoding.
+    """
+    layout = format_of(path)
+    if layout is None or layout.is_of_people or table.predicted_format(path) is not None:
+        return layout
+    return table.FORMATS[0]
 
 
 def video_table_of(path: Path) -> VideoTable | None:

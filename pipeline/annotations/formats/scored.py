@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.formats.parsing import NamedFrames, class_indices, iterate_rows, parse_rows, raise_problems
+from pipeline.annotations.formats.delimited import iterate_rows
+from pipeline.annotations.formats.parsing import NamedFrames, class_indices, raise_problems
+from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.formats.segment_rows import beyond_the_end, parse_span
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import SCORED, SCORED_HEADER

@@ -11,17 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.formats.base import AnnotationFormat, HasLength
+from pipeline.annotations.formats.base import AnnotationFormat, HasLength, VideoFrames
+from pipeline.annotations.formats.columns import SegmentColumns, find_segment_columns, ignored_note
+from pipeline.annotations.formats.delimited import iterate_rows
 from pipeline.annotations.formats.parsing import (
     ASK_WHETHER_INDEPENDENT,
     class_indices,
     exclude_each_other,
     frame_number,
     is_otherwise_counted,
-    parse_rows,
+    one_of_each_kind,
     raise_problems,
 )
+from pipeline.annotations.formats.rows import is_header_missing, other_header, rows_with_header, whole_rows
+from pipeline.annotations.formats.seconds import TimedSegment, to_frames
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.layouts import PREDICTED_SEGMENTS_HEADER
 from pipeline.annotations.problems import Problem
 from pipeline.annotations.segments import Segment, frames_from_segments, presence_from_segments
 from pipeline.files import canonical
@@ -32,58 +37,93 @@ NamedSegments = list[tuple[int, int, int, str]]  # (line, start, stop, class nam
 
 
 def segment_format(
-    suffix: str, header: Sequence[str], *, class_column: int, has_length: HasLength, is_of_data_set: bool = True
+    suffix: str, header: Sequence[str], *, has_length: HasLength, is_of_people: bool = True
 ) -> AnnotationFormat:
-    """Make a layout that is a table of segments, whose first two columns are start and stop.
+    """Make a layout that is a table of segments.
 
     Args:
         suffix: The end of the file name, after the stem.
-        header: The names of the columns.
-        class_column: The index of the column with the class names.
+        header: The header that a message proposes; columns that are alike (`columns`) are read too, in any order.
         has_length: See `AnnotationFormat`.
-        is_of_data_set: See `AnnotationFormat`.
+        is_of_people: See `AnnotationFormat`.
 
     Returns:
         The layout.
     """
 
-    def read(path: Path, label_space: LabelSpace, *, num_frames: int | None) -> np.ndarray:
+    def read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
         problems: list[Problem] = []
-        segments = _parse_segments(path, header, problems, class_column=class_column)
-        labels = _label_segments(path, segments, label_space, num_frames=num_frames, problems=problems)
+        columns, rows = _parse_rows(path, header, problems, notes)
+        of_rows: list[Problem] = []
+        if columns.in_seconds:
+            segments = to_frames(path, rows, video, of_rows, notes)
+        else:
+            spans = ((row, parse_span(path, row.line, row.start, row.stop, of_rows)) for row in rows)
+            segments = [(row.line, *span, row.name) for row, span in spans if span is not None]
+        problems += one_of_each_kind(of_rows)
+        labels = _label_segments(path, segments, label_space, num_frames=video.num_frames, problems=problems)
         raise_problems(problems)
         return labels
 
     def class_names(path: Path) -> set[str]:
         problems: list[Problem] = []
-        names = {name for *_, name in _parse_segments(path, header, problems, class_column=class_column)}
+        names = {row.name for row in _parse_rows(path, header, problems, [])[1]}
         raise_problems(problems)
         return names
 
-    return AnnotationFormat(suffix, read, class_names, is_of_data_set=is_of_data_set, has_length=has_length)
+    return AnnotationFormat(suffix, read, class_names, is_of_people=is_of_people, has_length=has_length)
 
 
-def _parse_segments(path: Path, header: Sequence[str], problems: list[Problem], *, class_column: int) -> NamedSegments:
-    """Parse a table of segments, whose first two columns are start and stop.
+def is_in_seconds(path: Path) -> bool:
+    """Return whether a file is a table of segments with times in seconds, of which only the video gives the frames.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is in another encoding.
+    """
+    header = next((row for _, row in iterate_rows(path, []) if any(row)), [])
+    columns = find_segment_columns(header)
+    return columns is not None and columns.in_seconds
+
+
+def _parse_rows(
+    path: Path, header: Sequence[str], problems: list[Problem], notes: list[Problem]
+) -> tuple[SegmentColumns, list[TimedSegment]]:
+    """Parse a table of segments.
 
     Args:
         path: The file.
-        header: The expected header.
-        problems: The rows that do not make a segment are appended to it.
-        class_column: The index of the column with the class names.
+        header: The header that a message proposes.
+        problems: The rows that lack a column are appended to it, or that there is another header.
+        notes: The columns that are passed over are appended to it.
 
     Returns:
-        The segments in their order in the file.
+        The columns, and the segments in their order in the file, with the texts of start and stop.
 
     Raises:
-        AnnotationError: The file cannot be read, or is not UTF-8.
+        AnnotationError: The file cannot be read, or is in another encoding.
     """
-    segments: NamedSegments = []
-    for line, row in parse_rows(path, header, problems):
-        span = parse_span(path, line, row[0], row[1], problems)
-        if span is not None:
-            segments.append((line, *span, row[class_column]))
-    return segments
+    columns = expected = find_segment_columns(header)
+    assert expected is not None
+    rows = rows_with_header(path, header, problems)
+    if not rows:
+        return expected, []
+    line, first = rows[0]
+    columns = find_segment_columns(first)
+    if columns is not None:
+        rows = rows[1:]
+        if tuple(first) != PREDICTED_SEGMENTS_HEADER:
+            notes += ignored_note(path, line, columns.ignored)
+    elif is_header_missing(path, line, first, header, problems):
+        first, columns = [*header], expected
+    else:
+        problems.append(other_header(path, line, first, header))
+        return expected, []
+    of_rows: list[Problem] = []
+    needed = columns.last + 1
+    rows = whole_rows(path, rows, first, of_rows, num_needed=needed)
+    problems += one_of_each_kind(of_rows)
+    parsed = [TimedSegment(line, row[columns.start], row[columns.stop], row[columns.name]) for line, row in rows]
+    return columns, parsed
 
 
 def parse_span(
@@ -106,7 +146,7 @@ def parse_span(
     if start is None or stop is None:
         return None
     if start < 0:
-        problems.append(Problem(path, line, f"start {start} is negative: the first frame is 0"))
+        problems.append(Problem(path, line, f"start {start} is negative: the first frame is 0", fault="negative start"))
     elif start >= stop:
         cause = "is empty: stop is the frame after the last one" if start == stop else "ends before it starts"
         problems.append(Problem(path, line, f"segment [{start}, {stop}) {cause}"))
@@ -134,11 +174,14 @@ def _label_segments(
     """
     if num_frames is None:
         num_frames = max((stop for _, _, stop, _ in segments), default=0)
-    for line, start, stop, name in segments:
-        if stop > num_frames:
-            problems.append(beyond_the_end(path, line, f"segment [{start}, {stop}) {name}", stop, num_frames))
+    of_rows = [
+        beyond_the_end(path, line, f"segment [{start}, {stop}) {name}", stop, num_frames)
+        for line, start, stop, name in segments
+        if stop > num_frames
+    ]
     segments = sorted(segments, key=lambda segment: segment[1:3])
-    _report_overlaps(path, segments, label_space, problems)
+    _report_overlaps(path, segments, label_space, of_rows)
+    problems += one_of_each_kind(of_rows)
     indices = class_indices(path, [(line, name) for line, _, _, name in segments], label_space, problems)
     if problems:
         return label_space.unlabelled(0)
@@ -179,7 +222,9 @@ def _report_overlaps(path: Path, segments: NamedSegments, label_space: LabelSpac
             which = f"[{other[1]}, {other[2]}) {other[3]} of line {other[0]}"
             message = f"segment [{start}, {stop}) {name} overlaps {which}: "
             cause = _cause_of_overlap(name, other[3], index, label_space)
-            problems.append(Problem(path, line, message + cause, fault="segments overlap"))
+            is_same = canonical(name) == canonical(other[3])
+            fault = "segments of a class overlap" if is_same else "segments overlap"
+            problems.append(Problem(path, line, message + cause, fault))
         furthest[group] = max(segment, other, key=lambda of_group: of_group[2])
 
 

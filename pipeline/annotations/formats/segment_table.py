@@ -4,4 +4,4 @@ from pipeline.annotations.formats.base import never
 from pipeline.annotations.formats.segment_rows import segment_format
 from pipeline.annotations.layouts import SEGMENTS_HEADER
 
-FORMAT = segment_format(".csv", SEGMENTS_HEADER, class_column=2, has_length=never)
+FORMAT = segment_format(".csv", SEGMENTS_HEADER, has_length=never)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.formats.base import VideoClasses, VideoTable
-from pipeline.annotations.formats.parsing import class_indices, exclude_each_other, parse_rows, raise_problems
+from pipeline.annotations.formats.parsing import class_indices, exclude_each_other, raise_problems
+from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.label_space import ABSENT, PRESENT, LabelSpace
 from pipeline.annotations.layouts import VIDEO_LABELS, VIDEO_LABELS_HEADER
 from pipeline.annotations.problems import Problem

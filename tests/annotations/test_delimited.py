@@ -1,0 +1,138 @@
+"""A table has the same rows, whatever a spreadsheet makes of it."""
+
+import csv
+import doctest
+import io
+import zipfile
+from contextlib import suppress
+
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.annotations.formats import delimited, workbook
+from pipeline.annotations.formats.delimited import iterate_rows
+from pipeline.annotations.problems import AnnotationError
+
+cells = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=8)
+tables = st.integers(2, 5).flatmap(
+    lambda width: st.lists(
+        st.lists(cells, min_size=width - 1, max_size=width - 1).map(lambda row: ["x", *row]), min_size=1, max_size=6
+    )
+)
+
+
+def as_text(rows, separator):
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+    return text.getvalue()
+
+
+def rows_of(path):
+    problems = []
+    rows = list(iterate_rows(path, problems))
+    assert problems == []
+    return rows
+
+
+@settings(deadline=None)
+@given(
+    rows=tables,
+    separator=st.sampled_from(",;\t"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    empty=st.integers(0, 3),
+)
+def test_separators_encodings_and_empty_ends_make_no_difference(tmp_path_factory, rows, separator, encoding, empty):
+    rows = [["start", *(f"column {i}" for i in range(1, len(rows[0])))], *rows]
+    path = tmp_path_factory.mktemp("tables") / "clip.csv"
+    path.write_bytes(as_text([[*row, *[""] * empty] for row in rows], separator).encode(encoding))
+    assert [row for _, row in rows_of(path)] == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("start;stop;class\n0,5;2,5;walk\n", ["0,5", "2,5", "walk"]),
+        ("start;stop;class;note\n0;5;walk;a, b\n", ["0", "5", "walk", "a, b"]),
+        ("a;b,c;d;e\n1,0\n", ["1", "0"]),
+        ("start;stop;class\n0;5\n", ["0", "5"]),
+        ("sep=;\nstart;stop,class\n0;5\n", ["0", "5"]),
+        ("walk\n1\n", ["1"]),
+    ],
+)
+def test_the_separator_is_what_gives_all_rows_as_many_columns(tmp_path, text, row):
+    (tmp_path / "clip.csv").write_text(text)
+    assert rows_of(tmp_path / "clip.csv")[1][1] == row
+
+
+def test_a_line_is_counted_in_the_file_also_below_a_stated_separator(tmp_path):
+    (tmp_path / "clip.csv").write_text("sep=;\na;b\n\n1;2\n")
+    assert [line for line, _ in rows_of(tmp_path / "clip.csv")] == [2, 3, 4]
+
+
+def made_workbook(path, *sheets):
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for rows in sheets:
+        sheet = book.create_sheet()
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def test_the_first_sheet_of_a_workbook_is_a_table(tmp_path):
+    rows = [["start", "stop", "class", None], [0, 87.0, " walk "], [None, None, None], [0.25, True, "3", None]]
+    path = made_workbook(tmp_path / "clip.xlsx", rows, [["other"]])
+    expected = [["start", "stop", "class"], ["0", "87", "walk"], [], ["0.25", "1", "3"]]
+    assert rows_of(path) == list(enumerate(expected, 1))
+    (note,) = workbook.sheet_notes(path)
+    assert note.message.startswith("has 2 sheets: the first one is read")
+    assert workbook.sheet_notes(made_workbook(path, rows)) == []
+
+
+def problem_of(path):
+    with pytest.raises(AnnotationError) as caught:
+        list(iterate_rows(path, []))
+    (problem,) = caught.value.problems
+    assert problem.path == path
+    return problem.message
+
+
+def test_what_is_no_workbook_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "clip.xlsx"
+    assert "is missing" in problem_of(path)
+    path.write_text("start,stop,class\n")
+    assert "is no workbook" in problem_of(path)
+    with zipfile.ZipFile(path, "w") as parts:
+        parts.writestr("other.txt", "text")
+    assert problem_of(path).startswith("cannot be read as a workbook (KeyError): is it damaged?")
+    monkeypatch.setattr(workbook, "MAX_CELLS", 3)
+    assert "has more than 3 cells" in problem_of(made_workbook(path, [["a", "b"]] * 2))
+
+
+def test_a_workbook_that_would_fill_the_memory_or_declares_entities_is_refused(tmp_path):
+    path = made_workbook(tmp_path / "clip.xlsx", [["a", "b"]])
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("xl/media/bomb.bin", bytes((100 << 20) + 1))
+    assert path.stat().st_size < 1 << 20
+    assert "has 100 MB of content" in problem_of(path)
+    with zipfile.ZipFile(path, "w") as parts:
+        parts.writestr("xl/workbook.xml", '<?xml version="1.0"?><!doctype x [<!ENTITY a "b">]><x>&a;</x>')
+    assert "declares XML entities" in problem_of(path)
+
+
+def test_a_damaged_workbook_is_a_problem_wherever_it_is_damaged(tmp_path):
+    path = made_workbook(tmp_path / "clip.xlsx", [["start", "stop", "class"], [0, 5, "walk"]])
+    content = path.read_bytes()
+    for cut in range(0, len(content) - 1, 97):
+        path.write_bytes(content[:cut])
+        assert problem_of(path)
+        path.write_bytes(content[:cut] + bytes([content[cut] ^ 0xFF]) + content[cut + 1 :])
+        with suppress(AnnotationError):  # nothing else is raised
+            list(iterate_rows(path, []))
+
+
+def test_docstring_examples():
+    assert doctest.testmod(delimited).failed == 0
