@@ -9,6 +9,7 @@ Frames are numbered from 0, and segments are half-open, [start, stop). `formats`
       frame,class                           one row per frame
       a column for each class               one row per frame: 1, 0, or empty where nobody looked
     <stem>.tsv, .xlsx    the same
+    <stem>.eaf, ...      files of other programs, see `foreign_file`
     labels.csv           stem,class; one class for all frames of a video, instead of a file for each video
     <stem>.frames.csv    frame,time_seconds,label,probability                       one row per frame
     <name>.live.csv      the same, written row by row during the recording; dropped frames have no row
@@ -31,6 +32,7 @@ from typing import NoReturn
 import numpy as np
 
 from pipeline.annotations.formats import (
+    foreign_file,
     predicted_frames,
     predicted_pair,
     predicted_segments,
@@ -66,6 +68,8 @@ def find_annotation(folder: Path, stem: str, *, file_name: str | None = None) ->
     names = [f"{name}{layout.suffix}" for name in (stem, file_name) if name for layout in registry.FORMATS]
     paths = [find_named(Path(folder), name) for name in dict.fromkeys(names)]
     found = [path for path in paths if path is not None and (path.is_file() or is_dangling(path))]
+    # Beside the label file lies the file of the program from which it was exported.
+    found = [path for path in found if registry.format_of(path) not in foreign_file.FORMATS] or found
     if len(found) > 1 and not (predicted_pair.is_pair(found) and predicted_pair.agree(*found)):
         found.sort(key=lambda path: not _is_of_people(path))
         others = " and ".join(path.name for path in found[1:])
@@ -187,7 +191,8 @@ def needs_times(path: Path) -> bool:
     Raises:
         AnnotationError: The file cannot be read, or is in another encoding.
     """
-    return registry.content_format_of(Path(path)) in table.FORMATS and is_in_seconds(Path(path))
+    layout = registry.content_format_of(Path(path))
+    return layout in foreign_file.FORMATS or (layout in table.FORMATS and is_in_seconds(Path(path)))
 
 
 def has_length(path: Path, label_space: LabelSpace) -> bool:

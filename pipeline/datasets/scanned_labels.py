@@ -38,9 +38,7 @@ from pipeline.text.wording import listed
 
 # How to get a table of segments from the files of other programs.
 EXPORTS = {
-    ".eaf": "export it from ELAN as",
     ".ods": "save it as 'CSV UTF-8',",
-    ".textgrid": "export it from Praat as",
     ".xls": "save it as 'CSV UTF-8',",
 }
 MAX_NAMES = 8  # in one note

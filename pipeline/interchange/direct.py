@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.annotations.foreign.registry import recognise
+from pipeline.annotations.formats import foreign_file
 from pipeline.annotations.formats.registry import format_of, video_table_of
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.read import class_names_in
@@ -25,7 +26,8 @@ def is_foreign(place: Path) -> bool:
     """
     if not place.is_file() or video_table_of(place) is not None:
         return False
-    if format_of(place) is not None:
+    layout = format_of(place)
+    if layout is not None and layout not in foreign_file.FORMATS:
         try:
             class_names_in(place)
         except AnnotationError:

@@ -64,7 +64,9 @@ def test_a_foreign_layout_is_found_and_read(toy, tmp_path):
 
 
 def test_a_foreign_layout_is_named_when_a_file_is_refused_or_ambiguous(toy, tmp_path):
-    with pytest.raises(AnnotationError, match=re.escape("expected .runs.toy, .txt, .xlsx, .tsv or .csv")):
+    with pytest.raises(
+        AnnotationError, match=re.escape("expected .runs.toy, .boris, .TextGrid, .eaf, .txt, .xlsx, .tsv or .csv")
+    ):
         read_annotation(written(tmp_path / "clip.json", "{}"), SPACE, num_frames=None)
     for suffix in (".csv", ".txt", toy.suffix):
         written(tmp_path / f"clip{suffix}", "")
@@ -86,7 +88,9 @@ def test_a_data_set_may_be_labelled_in_a_foreign_layout(toy, tmp_path):
     assert problems.keys() == {"b.runs.toy", "stray.runs.toy", "c.csv"}
     assert problems["b.runs.toy"].startswith("got 4 labels for 3 frames")
     assert problems["stray.runs.toy"].startswith("labels no file of features/")
-    assert problems["c.csv"].startswith("is missing (or .tsv, .xlsx, .txt, .runs.toy): c.npy has no labels")
+    assert problems["c.csv"].startswith(
+        "is missing (or .tsv, .xlsx, .txt, .eaf, .TextGrid, .boris, .runs.toy): c.npy has no labels"
+    )
 
 
 def test_a_foreign_layout_is_scored(toy, tmp_path):

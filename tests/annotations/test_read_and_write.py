@@ -173,7 +173,10 @@ def test_a_long_segment_overlaps_all_segments_within_it(tmp_path):
 
 
 def test_other_suffixes_and_missing_files_are_refused(tmp_path):
-    assert "expected .txt, .xlsx, .tsv or .csv" in problems_of(written(tmp_path / "clip.json", "{}"))[0][1]
+    assert (
+        "expected .boris, .TextGrid, .eaf, .txt, .xlsx, .tsv or .csv"
+        in problems_of(written(tmp_path / "clip.json", "{}"))[0][1]
+    )
     assert "is missing" in problems_of(tmp_path / "clip.csv")[0][1]
 
 

@@ -78,9 +78,8 @@ def test_hidden_files_and_those_of_systems_and_cameras_pass(dataset):
     ("name", "words"),
     [
         ("clip.CSV", "; clip.CSV lies there: rename it to clip.csv"),
-        ("clip.eaf", "; clip.eaf lies there: export it from ELAN as clip.csv: start,stop,class"),
         ("clip.xls", "; clip.xls lies there: save it as 'CSV UTF-8', clip.csv: start,stop,class"),
-        ("clip.boris", "; clip.boris lies there: export it as clip.csv: start,stop,class"),
+        ("clip.anvil", "; clip.anvil lies there: export it as clip.csv: start,stop,class"),
         ("._clip.csv", "clip.npy has no labels"),
     ],
 )
@@ -88,7 +87,7 @@ def test_labels_in_another_layout_are_mentioned(dataset, name, words):
     (dataset / "labels" / "clip.csv").rename(dataset / "labels" / name)
     (problem,) = scan_dataset(dataset).all_problems()
     assert str(problem).startswith(
-        f"{dataset}/labels/clip.csv: is missing (or .tsv, .xlsx, .txt): clip.npy has no labels"
+        f"{dataset}/labels/clip.csv: is missing (or .tsv, .xlsx, .txt, .eaf, .TextGrid, .boris): clip.npy has no labels"
     )
     assert problem.message.endswith(words)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.annotations.formats import (
+    foreign_file,
     frame_list,
     predicted_frames,
     predicted_segments,
@@ -19,6 +20,7 @@ FORMATS: tuple[AnnotationFormat, ...] = (
     predicted_frames.LIVE_FORMAT,
     *table.FORMATS,
     frame_list.FORMAT,
+    *foreign_file.FORMATS,
 )
 MEDIA_SUFFIXES = frozenset({*VIDEO_SUFFIXES, ".npy"})  # of files with labels, whose names may be whole in theirs
 VIDEO_TABLES: tuple[VideoTable, ...] = (video_labels.FORMAT,)
