@@ -31,7 +31,8 @@ def root(make_video: MakeVideo, tmp_path: Path) -> Path:
 def write(root: Path, layout: str, labels: np.ndarray, space: LabelSpace, *, num_videos: int = 1) -> None:
     video = read_times(root / "videos" / "clip.mp4")
     found = foreign_format(layout)
-    assert found is not None and found.write is not None
+    assert found is not None
+    assert found.write is not None
     names = [video.path, video.path.with_name("other.mp4")][:num_videos]
     labelled = [LabelledVideo(name, labels, space, video.times, video.frame_rate) for name in names]
     found.write(root / "labels" / NAMES[layout], labelled)
@@ -85,6 +86,6 @@ def test_what_cannot_be_used_is_one_problem(root: Path) -> None:
     ]
     write(root, "boris", LABELS, EXCLUSIVE, num_videos=2)
     assert problems(scan_dataset(root)) == [
-        "labels/clip.boris: has 2 recordings with 2 media files, expected the labels of one video: make a data set of it"
-        " with framescribe import",
+        "labels/clip.boris: has 2 recordings with 2 media files, expected the labels of one video: make a data set of"
+        " it with framescribe import",
     ]

@@ -221,7 +221,8 @@ def test_a_video_with_labels_in_two_places_is_a_problem(labelled_by_video):
     table.write_text(table.read_text().replace("clip1,left\n", ""))
     (line,) = problems_of(labelled_by_video)
     assert line.endswith(
-        "clip1.csv: is missing (or .tsv, .xlsx, .txt, .eaf, .TextGrid, .boris): clip1.npy has no labels, and labels.csv no row for it"
+        "clip1.csv: is missing (or .tsv, .xlsx, .txt, .eaf, .TextGrid, .boris): clip1.npy has no labels, and labels.csv"
+        " no row for it"
     )
 
 
@@ -259,5 +260,6 @@ def test_videos_in_no_split_and_files_that_are_not_read_are_named(feature_datase
     (labels / "old").mkdir()
     (labels / "clip1.csv").rename(labels / "clip1.eaf")  # a problem names it
     assert warnings_about("not read") == [
-        "labels: 2 files not read, expected .csv or .tsv or .xlsx or .txt or .eaf or .TextGrid or .boris: clip0.ods, old/"
+        "labels: 2 files not read, expected .csv or .tsv or .xlsx or .txt or .eaf or .TextGrid or .boris: clip0.ods,"
+        " old/"
     ]
