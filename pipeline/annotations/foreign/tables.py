@@ -195,9 +195,7 @@ def _decode(path: Path) -> tuple[str, tuple[str, ...]]:
             text = read_text(path, encoding=FALLBACK_ENCODING)
         except AnnotationError:
             raise error from None
-    return text, (
-        f"{path.name} is not UTF-8 and was read as Windows-1252: check names with other letters than a to z.",
-    )
+    return text, ("It is not UTF-8 and was read as Windows-1252: check names with other letters than a to z.",)
 
 
 def _sniff(lines: Sequence[str]) -> str:

@@ -90,7 +90,7 @@ def test_text_of_an_old_spreadsheet_is_read_with_a_note(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("a,läuft\n1,2\n".encode("cp1252"))
     table = read_table(tmp_path / "a.csv")
     assert table.rows[0].cells == ["a", "läuft"]
-    assert "is not UTF-8 and was read as Windows-1252" in table.notes[0]
+    assert "It is not UTF-8 and was read as Windows-1252" in table.notes[0]
     assert refusal(tmp_path / "a.csv", b"a,\xff\x81\n").startswith(":1: is not UTF-8 text")
 
 
