@@ -113,6 +113,6 @@ def test_two_videos_of_one_stem_and_a_missing_folder_are_refused(labels: Path, t
         "/nowhere is not a folder: expected one that holds the videos",
         "/labels: clip.avi and clip.mp4 have one stem: which one do the labels mean?",
         " holds no label files: expected <stem>.frames.csv, <stem>.segments.csv, <stem>.live.csv,"
-            " <stem>.csv, <stem>.tsv, <stem>.xlsx, <stem>.txt, did you mean "
+        " <stem>.csv, <stem>.tsv, <stem>.xlsx, <stem>.txt, did you mean "
         f"{labels}?",
     ]

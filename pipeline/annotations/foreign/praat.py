@@ -211,7 +211,7 @@ def _looks_like(path: Path, text: str) -> bool:
     return is_binary or HEAD.match(text) is not None
 
 
-PRAAT = ForeignFormat(
+FORMAT = ForeignFormat(
     name="praat",
     title="Praat TextGrid",
     suffixes=(".TextGrid",),

@@ -229,7 +229,7 @@ def _looks_like(path: Path, text: str) -> bool:
     return is_project or re.search(r"^#\s*CSV_HEADER\s*=\s*metadata_id\b", text, re.MULTILINE) is not None
 
 
-VIA = ForeignFormat(
+FORMAT = ForeignFormat(
     name="via",
     title="VIA 3 (VGG Image Annotator) CSV or project",
     suffixes=(".csv", ".json"),
