@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from pipeline.annotations.formats.workbook import WORKBOOK, read_workbook
+from pipeline.annotations.formats.workbook import read_workbook
 from pipeline.annotations.problems import Problem, read_lines
+from pipeline.annotations.workbook import WORKBOOK
 
 COMMA = ","
 SEPARATORS = (COMMA, "\t", ";")  # the first one counts where several give as many columns
