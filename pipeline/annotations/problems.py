@@ -131,8 +131,13 @@ def read_lines(path: Path) -> list[str]:
         raise AnnotationError([Problem(path, line, message)]) from None
     if "\0" in text:
         raise AnnotationError([Problem(path, None, "holds zero bytes, which no text has: is it another file?")])
+    return split_lines(text)
+
+
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a text; a line end closes a line and does not open another."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines  # a line end closes a line and does not open another
+    return lines[:-1] if lines[-1] == "" else lines
 
 
 def read_content(path: Path) -> bytes:

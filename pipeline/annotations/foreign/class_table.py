@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
+from pipeline.annotations.foreign.cells import protect
 from pipeline.annotations.foreign.dense import (
     BACKGROUND_NAMES,
     FRAME_NAMES,
@@ -21,7 +22,6 @@ from pipeline.annotations.foreign.dense import (
     frame_recording,
     head_rows,
     open_table,
-    to_cell,
     whole_rows,
 )
 from pipeline.annotations.foreign.document import Document, Loss
@@ -37,7 +37,7 @@ MAX_BASE = 1  # of the numbers of frames
 
 
 def _looks_like(path: Path, text: str) -> bool:
-    header, *rows = head_rows(text) or [[]]
+    header, *rows = head_rows(path, text) or [[]]
     if path.suffix.lower() != CSV or not rows or not all(len(row) == len(header) for row in rows):
         return False
     columns = list(zip(*rows, strict=True))
@@ -59,7 +59,7 @@ def _is_number(cell: str) -> bool:
 
 def _read(path: Path) -> Document:
     table = open_table(path)
-    document = Document(path, [])
+    document = Document(path, [], notes=[*table.notes])
     if {"start", "stop"} <= {name.casefold() for name in table.header}:
         refuse(
             path, "is a table of segments, with a start and a stop, expected a row for each frame", table.header_line
@@ -94,7 +94,7 @@ def _write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
     presence, names, losses = _with_background(video.labels, video.label_space)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["", *map(to_cell, names)])
+        writer.writerow(["", *map(protect, names)])
         writer.writerows([frame, *(TO_CELLS[cell] for cell in row)] for frame, row in enumerate(presence.tolist()))
     return losses
 

@@ -54,7 +54,7 @@ class _Rows(NamedTuple):
 
 
 def _looks_like(path: Path, text: str) -> bool:
-    header, *rows = head_rows(text) or [[]]
+    header, *rows = head_rows(path, text) or [[]]
     if path.suffix.lower() not in SUFFIXES or not header or header[0].casefold() not in FRAME or len(rows) < 2:
         return False
     frames = [row[0] for row in rows]
@@ -66,8 +66,8 @@ def _looks_like(path: Path, text: str) -> bool:
 
 
 def _read(path: Path) -> Document:
-    document = Document(path, [])
     table = open_table(path)
+    document = Document(path, [], notes=[*table.notes])
     if table.header[0].casefold() not in FRAME or len(table.header) < 2:
         refuse(path, f"got the first column {table.header[0]!r}, expected 'Frame' and at least one more", 1)
     rows = _read_rows(path, table, document.losses)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 
-from pipeline.annotations.problems import AnnotationError, Problem, read_content
+from pipeline.annotations.problems import AnnotationError, Problem, read_content, split_lines
 
 MAX_DEPTH = 100  # of nested elements or objects: annotations have ten
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -54,6 +54,12 @@ def read_text(path: Path, *, encoding: str = "utf-8") -> str:
     if "\0" in text:
         refuse(path, "has zero bytes, which no text has: is it another file?")
     return text
+
+
+def head_lines(text: str) -> list[str]:
+    """Return the lines of the beginning of a file, without the last one of many, which may be cut."""
+    lines = split_lines(text)
+    return lines[:-1] if len(lines) > 2 and not text.endswith(("\n", "\r")) else lines
 
 
 def read_json(path: Path, *, nan_is_null: bool = False) -> Any:

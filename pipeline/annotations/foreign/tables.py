@@ -6,7 +6,7 @@ Nothing is decided about a table's content. Cells are text; a formula's last res
 import csv
 import datetime
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.annotations.foreign.cells import column_name, unprotect
-from pipeline.annotations.foreign.sources import read_text, refuse
+from pipeline.annotations.foreign.sources import head_lines, read_text, refuse
 from pipeline.annotations.problems import AnnotationError, read_content
 from pipeline.annotations.workbook import OLD_OFFICE, ZIP, read_sheets
 
@@ -136,10 +136,9 @@ def peek(path: Path, text: str) -> list[list[str]]:
         if text.startswith("PK"):
             content = read_content(path)
             return [_texts(row) for sheet in read_sheets(path, content) for row in islice(sheet.rows, PEEKED_ROWS)]
-        lines = text.splitlines()[:PEEKED_ROWS]
-        rows = csv.reader(StringIO("\n".join(lines)), delimiter=_sniff(lines))
-        return [[unprotect(cell).strip() for cell in row] for row in rows]
-    except (AnnotationError, csv.Error):
+        head = "\n".join(head_lines(text)[:PEEKED_ROWS])
+        return [row.cells for row in text_rows(path, head, find_delimiter(head))]
+    except AnnotationError:
         return []
 
 
@@ -162,24 +161,45 @@ def find_header(rows: Sequence[Sequence[str]], *needed: Collection[str]) -> Head
 
 
 def _read_text_table(path: Path) -> Table:
-    text, notes = _decode(path)
+    text, notes = decode(path)
     if not text.strip():
         refuse(path, "is empty, expected a table")
-    delimiter = _sniff(text[:SNIFFED_CHARACTERS].splitlines()[:SNIFFED_LINES])
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    rows: list[Row] = []
+    delimiter = find_delimiter(text)
+    return Table("", [*text_rows(path, text, delimiter)], delimiter, notes)
+
+
+def text_rows(path: Path, text: str, delimiter: str, *, strict: bool = False) -> Iterator[Row]:
+    """Yield the rows of a table that is text, also empty ones.
+
+    Args:
+        path: The file, for messages.
+        text: Its content.
+        delimiter: What separates the cells.
+        strict: Whether a quotation mark that is left open is refused, and one within a cell. Comments of events have
+            such marks.
+
+    Raises:
+        AnnotationError: The text is not CSV.
+    """
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=strict)
     line = 1
     try:
         for cells in reader:
-            rows.append(Row(line, [unprotect(cell).strip() for cell in cells]))
+            yield Row(line, [unprotect(cell).strip() for cell in cells])
             line = reader.line_num + 1
     except csv.Error as error:
-        refuse(path, f"is not a table: {error}; is a quotation mark missing?", line)
-    return Table("", rows, delimiter, notes)
+        refuse(path, f"is not CSV: {error}, perhaps a double quote is left open", line)
 
 
-def _decode(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Decode text that is UTF-8, says otherwise, or was saved by an old spreadsheet on Windows."""
+def decode(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Decode text that is UTF-8, says otherwise, or was saved by an old spreadsheet on Windows.
+
+    Returns:
+        The text, and the notes of `Table`.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is not text of such an encoding.
+    """
     try:
         return read_text(path), ()
     except AnnotationError as error:
@@ -190,8 +210,13 @@ def _decode(path: Path) -> tuple[str, tuple[str, ...]]:
     return text, ("It is not UTF-8 and was read as Windows-1252: check names with other letters than a to z.",)
 
 
-def _sniff(lines: Sequence[str]) -> str:
-    """Return the delimiter with which most of the lines have the same number of cells, the larger one of equals."""
+def find_delimiter(text: str) -> str:
+    """Return the delimiter with which most of the first lines have the same number of cells, the larger one of equals.
+
+    Lines may come before the header; in label files none does, and there the header counts, see
+    `formats.delimited.find_separator`.
+    """
+    lines = text[:SNIFFED_CHARACTERS].splitlines()[:SNIFFED_LINES]
 
     def score(delimiter: str) -> tuple[int, int]:
         counts = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)

@@ -52,7 +52,7 @@ def _parse(path: Path, problems: list[Problem]) -> Iterator[Row]:
 
 
 def find_separator(lines: Sequence[str]) -> tuple[str, int]:
-    """Find what separates the columns of a table.
+    """Find what separates the columns of a table whose header comes first; see also `foreign.tables.find_delimiter`.
 
     Args:
         lines: The lines of the file.

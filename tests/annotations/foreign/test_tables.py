@@ -110,7 +110,7 @@ def test_a_file_that_has_no_table_is_refused(tmp_path: Path) -> None:
     assert peek(path, "PK") == []
     assert refusal(path, b"\xd0\xcf\x11\xe0" * 9).startswith(": is an old workbook (.xls) or has a password")
     assert refusal(path, b"  \n").startswith(": is empty, expected a table")
-    assert refusal(path, b'"' + b"a" * 200_000).startswith(":1: is not a table: field larger than field limit")
+    assert refusal(path, b'"' + b"a" * 200_000).startswith(":1: is not CSV: field larger than field limit")
 
 
 def test_a_header_is_found_below_a_preamble() -> None:
