@@ -17,7 +17,6 @@ from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
 from pipeline.annotations.foreign.cells import protect
 from pipeline.annotations.foreign.dense import (
     BACKGROUND_NAMES,
-    FRAME_NAMES,
     check_twice,
     frame_recording,
     head_rows,
@@ -27,6 +26,7 @@ from pipeline.annotations.foreign.dense import (
 from pipeline.annotations.foreign.document import Document, Loss
 from pipeline.annotations.foreign.sources import refuse
 from pipeline.annotations.foreign.zero_one import CELLS, ZeroOneColumns
+from pipeline.annotations.formats.columns import counts_frames
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
 from pipeline.files import canonical, replacing
 
@@ -41,7 +41,7 @@ def _looks_like(path: Path, text: str) -> bool:
     if path.suffix.lower() != CSV or not rows or not all(len(row) == len(header) for row in rows):
         return False
     columns = list(zip(*rows, strict=True))
-    if header[0].casefold() in FRAME_NAMES:
+    if counts_frames(header[0]):
         numbers = [str(number) for number in range(len(rows) + MAX_BASE)]
         if [*columns.pop(0)] not in (numbers[:-1], numbers[1:]):
             return False
@@ -64,7 +64,7 @@ def _read(path: Path) -> Document:
         refuse(
             path, "is a table of segments, with a start and a stop, expected a row for each frame", table.header_line
         )
-    has_numbers = table.header[0].casefold() in FRAME_NAMES
+    has_numbers = counts_frames(table.header[0])
     columns, lines = ZeroOneColumns(table.header, int(has_numbers)), []
     base = 0
     for frame, (line, row) in enumerate(whole_rows(path, table, document.losses)):

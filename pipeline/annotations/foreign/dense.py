@@ -19,7 +19,6 @@ from pipeline.files import canonical
 from pipeline.text.wording import counted, listed
 
 BACKGROUND_NAMES = ("background", "other", "none")  # what people call the class of frames without any behaviour
-FRAME_NAMES = ("frame", "frames", "frame_number", "frame number", "index", "unnamed: 0", "")  # of a column of numbers
 CELLS_DIFFER = "rows have another number of cells than the header, and their frames count as unlabelled"
 HEAD_ROWS = 50  # by which a file is recognised
 MAX_NAMES = 5  # in one message

@@ -1,7 +1,8 @@
 """MS-TCN and the data sets in its layout: `groundTruth/<stem>.txt` with the name of a class on the line of each frame.
 
 `mapping.txt`, beside the file or in the folder above, numbers the classes: "0 background", a line for each class. A
-number on the line of a frame is looked up there. An empty line is a frame without a label.
+number on the line of a frame is looked up there. An empty line is a frame without a label. Label files of such lines
+(`formats.frame_list`) have no such mapping: their classes are those of the data set.
 
 Shapes: T frames, K classes.
 """
@@ -21,9 +22,9 @@ from pipeline.annotations.foreign.dense import (
     shown,
 )
 from pipeline.annotations.foreign.document import Document, Loss
-from pipeline.annotations.foreign.sources import head_lines, read_text, refuse
+from pipeline.annotations.foreign.sources import head_lines, refuse
 from pipeline.annotations.label_space import IGNORE_INDEX
-from pipeline.annotations.problems import split_lines
+from pipeline.annotations.problems import read_text, split_lines
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.text.wording import listed

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.annotations.foreign.cells import column_name, unprotect
-from pipeline.annotations.foreign.sources import head_lines, read_text, refuse
-from pipeline.annotations.problems import AnnotationError, read_content
+from pipeline.annotations.foreign.sources import head_lines, refuse
+from pipeline.annotations.problems import AnnotationError, read_content, read_text
 from pipeline.annotations.workbook import OLD_OFFICE, ZIP, read_sheets
 
 DELIMITERS = "\t;,"  # in the order in which they are preferred

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
-from pipeline.annotations.foreign.sources import read_json, read_text, refuse
+from pipeline.annotations.foreign.sources import read_json, refuse
 from pipeline.annotations.foreign.values import media_name, number, one_line, resolution_of, shown, timed_event
 from pipeline.annotations.foreign.via3_writing import write
-from pipeline.annotations.problems import did_you_mean
+from pipeline.annotations.problems import did_you_mean, read_text
 
 COMMENT = re.compile(r"#\s*(?P<name>ATTRIBUTES?|CSV_HEADER)\s*=\s*(?P<value>.*?)[,;\s]*$")
 CHECKBOX = 2  # the type of an attribute of which several options may be chosen
