@@ -1,5 +1,6 @@
 """Problems of text files of labels, collected so that a user sees all of them together."""
 
+import codecs
 import difflib
 import os
 import re
@@ -110,10 +111,22 @@ def _more(problems: Sequence[Problem]) -> Problem:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a text file in UTF-8, without their line ends.
+    """Read the lines of a text file, without their line ends; CRLF and a missing last line end are tolerated.
 
-    A byte order mark, CRLF and a missing last line end are tolerated. UTF-16 is read where a byte order mark says so,
-    as in what spreadsheets call "Unicode text".
+    Raises:
+        AnnotationError: See `read_text`.
+    """
+    return split_lines(read_text(path))
+
+
+def read_text(path: Path, *, encoding: str = "utf-8") -> str:
+    """Read a text file: UTF-8, with or without a byte order mark, or UTF-16 where such a mark says so.
+
+    What spreadsheets call "Unicode text" is UTF-16.
+
+    Args:
+        path: The file.
+        encoding: Another encoding, which the file states itself; a byte order mark counts more.
 
     Raises:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, is larger than any such
@@ -121,18 +134,26 @@ def read_lines(path: Path) -> list[str]:
     """
     content = read_content(Path(path))
     is_utf16 = content.startswith(UTF16_MARKS)
+    is_utf8 = content.startswith(codecs.BOM_UTF8) or codecs.lookup(encoding).name == "utf-8"
     try:
-        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig" if is_utf8 else encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         message = "is not UTF-8 text: it was probably saved in another encoding (in a spreadsheet, choose 'CSV UTF-8')"
         if is_utf16:
             message = "begins as UTF-16 text, and is damaged: save it again (in a spreadsheet, choose 'CSV UTF-8')"
+        elif not is_utf8:
+            message = f"is not {encoding.upper()} text, as it says itself: it was probably saved in another encoding"
         raise AnnotationError([Problem(path, line, message)]) from None
     if "\0" in text:
         raise AnnotationError([Problem(path, None, "holds zero bytes, which no text has: is it another file?")])
+    return text
+
+
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a text; a line end closes a line and does not open another."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines  # a line end closes a line and does not open another
+    return lines[:-1] if lines[-1] == "" else lines
 
 
 def read_content(path: Path) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.annotations import problems
 from pipeline.annotations.classes import read_class_list
-from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem, condense, read_lines
+from pipeline.annotations.problems import MAX_OF_KIND, AnnotationError, Problem, condense, read_lines, read_text
 
 
 def test_of_each_kind_ten_are_kept_and_one_says_how_many_more():
@@ -58,3 +58,17 @@ def test_a_text_file_is_read_up_to_a_bound(tmp_path, monkeypatch):
     path.write_bytes(bytes(100))
     with pytest.raises(AnnotationError, match="holds zero bytes"):
         read_lines(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_is_utf_8_or_says_otherwise(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_bytes("läuft".encode(encoding))
+    assert read_text(tmp_path / "file.txt") == "läuft"
+
+
+def test_text_in_an_encoding_that_it_states(tmp_path):
+    (tmp_path / "file.txt").write_bytes("läuft".encode("cp1252"))
+    assert read_text(tmp_path / "file.txt", encoding="windows-1252") == "läuft"
+    (tmp_path / "file.txt").write_bytes(b"\n\x81")
+    with pytest.raises(AnnotationError, match=r"file.txt:2: is not WINDOWS-1252 text, as it says itself"):
+        read_text(tmp_path / "file.txt", encoding="windows-1252")

@@ -163,7 +163,7 @@ def _looks_like(path: Path, text: str) -> bool:
     return is_database or ('"results"' in text and '"segment"' in text)
 
 
-ACTIVITYNET = ForeignFormat(
+FORMAT = ForeignFormat(
     name="activitynet",
     title="ActivityNet JSON, annotations or results",
     suffixes=(".json",),

@@ -91,7 +91,7 @@ def read_boris(path: Path) -> Document:
         classes=tuple(project.ethogram),
         may_overlap=_may_overlap(project.ethogram),
         losses=project.losses,
-        notes=_notes(path, project),
+        notes=_notes(project),
     )
 
 
@@ -253,22 +253,22 @@ def _stops(other: Event, event: Event, ethogram: dict[str, Behaviour]) -> bool:
     return other.label in ethogram and event.label in ethogram[other.label].excludes
 
 
-def _notes(path: Path, project: _Project) -> list[str]:
+def _notes(project: _Project) -> list[str]:
     notes = []
     if project.num_live:
         count = counted(project.num_live, "observation is a live one or names", "observations are live ones or name")
-        notes.append(f"{path.name}: {count} no media file.")
+        notes.append(f"{count} no media file.")
     if project.unknown:
         names = listed([*map(shorten, project.unknown)], MAX_NAMES)
-        notes.append(f"{path.name}: behaviours that are not declared are point events, as in BORIS: {names}.")
+        notes.append(f"Behaviours that are not declared are point events, as in BORIS: {names}.")
     if project.num_joined:
         count = counted(project.num_joined, "event reaches", "events reach", separator=",")
         reason = "as BORIS had cut off the last millisecond before a behaviour that excludes theirs"
-        notes.append(f"{path.name}: {count} to the start of the next one, {reason}.")
+        notes.append(f"{count} to the start of the next one, {reason}.")
     return notes
 
 
-BORIS = ForeignFormat(
+FORMAT = ForeignFormat(
     name="boris",
     title="BORIS project",
     suffixes=(".boris",),

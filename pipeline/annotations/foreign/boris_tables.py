@@ -288,7 +288,7 @@ def _of_first_player(cell: str) -> list[str]:
     return [value.strip() for value in first.removeprefix("player #1:").split(";") if value.strip()]
 
 
-BORIS_TABLE = ForeignFormat(
+FORMAT = ForeignFormat(
     name="boris-table",
     title="BORIS tabular and aggregated events",
     suffixes=(".csv", ".tsv", ".xlsx"),

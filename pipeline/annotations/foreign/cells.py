@@ -1,8 +1,8 @@
 """The cells of tables that other programs write: times, formulas, and names of columns."""
 
-import math
 import re
 from collections.abc import Iterable
+from enum import Enum, auto
 
 from pipeline.annotations.layouts import PROBABILITY_DECIMALS
 
@@ -15,6 +15,15 @@ DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{2,4}", re.ASCII)
 SCORE = re.compile(r"probability ([01]\.\d{1,9})", re.ASCII)
 MAX_DECIMALS = 3  # programs that write more decimals do not measure them
 NO_VALUE = frozenset({"", "na", "nan", "n/a", "-", "none", "null"})
+
+
+class TimeFault(Enum):
+    """What a text is instead of a time."""
+
+    EMPTY = auto()
+    DATE = auto()
+    DECIMAL_COMMA = auto()
+    OTHER = auto()
 
 
 def protect(text: str) -> str:
@@ -35,12 +44,13 @@ def unprotect(text: str) -> str:
     return text[1:] if PROTECTED.match(text) else text
 
 
-def number(text: str, *, decimal_comma: bool = False) -> float | None:
+def number(text: str, *, decimal_comma: bool = False, bound: float = MAX_SECONDS) -> float | None:
     """Return the number of a cell; None where it has none, or one that no time or length has.
 
     Args:
         text: The cell.
         decimal_comma: Whether a comma is a decimal point, as in tables whose cells are not separated by commas.
+        bound: What the number is smaller than.
 
     >>> number("1.5"), number("1,5", decimal_comma=True), number("1,5"), number("nan"), number("1e999")
     (1.5, 1.5, None, None, None)
@@ -49,7 +59,7 @@ def number(text: str, *, decimal_comma: bool = False) -> float | None:
     if len(text) > 100 or not NUMBER.fullmatch(text):
         return None
     value = float(text)
-    return value if math.isfinite(value) and abs(value) < MAX_SECONDS else None
+    return value if abs(value) < bound else None  # not where it is infinite
 
 
 def seconds(text: str, *, decimal_comma: bool = False) -> float | None:
@@ -81,17 +91,30 @@ def why_no_time(text: str) -> str:
     ("'1,5', which has a decimal comma", "'2016-12-01', which is a date", 'an empty cell')
     """
     shown = repr(text.strip()[:40])
+    match fault_of_time(text):
+        case TimeFault.EMPTY:
+            return "an empty cell"
+        case TimeFault.DATE:
+            return f"{shown}, which is a date"
+        case TimeFault.DECIMAL_COMMA:
+            return f"{shown}, which has a decimal comma"
+        case TimeFault.OTHER:
+            return shown
+
+
+def fault_of_time(text: str) -> TimeFault:
+    """Return what a text that is not a time seems to be."""
     if not text.strip():
-        return "an empty cell"
+        return TimeFault.EMPTY
     if DATE.match(text.strip()):
-        return f"{shown}, which is a date"
-    if number(text, decimal_comma=True) is not None:
-        return f"{shown}, which has a decimal comma"
-    return shown
+        return TimeFault.DATE
+    return TimeFault.OTHER if number(text, decimal_comma=True) is None else TimeFault.DECIMAL_COMMA
 
 
 def resolution_of(texts: Iterable[str]) -> float:
     """Return the distance of neighbouring times that are written with as many decimals as these, 0.001 s or more.
+
+    The texts show how a program writes its times; `values.resolution_of` has numbers, of which decimals may be missing.
 
     >>> resolution_of(["1.5", "2", "0:00:03.25"]), resolution_of(["1", "2"])
     (0.01, 1.0)

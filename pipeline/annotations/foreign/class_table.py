@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
+from pipeline.annotations.foreign.cells import protect
 from pipeline.annotations.foreign.dense import (
     BACKGROUND_NAMES,
-    FRAME_NAMES,
     check_twice,
     frame_recording,
     head_rows,
     open_table,
-    to_cell,
     whole_rows,
 )
 from pipeline.annotations.foreign.document import Document, Loss
 from pipeline.annotations.foreign.sources import refuse
 from pipeline.annotations.foreign.zero_one import CELLS, ZeroOneColumns
+from pipeline.annotations.formats.columns import counts_frames
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
 from pipeline.files import canonical, replacing
 
@@ -37,11 +37,11 @@ MAX_BASE = 1  # of the numbers of frames
 
 
 def _looks_like(path: Path, text: str) -> bool:
-    header, *rows = head_rows(text) or [[]]
+    header, *rows = head_rows(path, text) or [[]]
     if path.suffix.lower() != CSV or not rows or not all(len(row) == len(header) for row in rows):
         return False
     columns = list(zip(*rows, strict=True))
-    if header[0].casefold() in FRAME_NAMES:
+    if counts_frames(header[0]):
         numbers = [str(number) for number in range(len(rows) + MAX_BASE)]
         if [*columns.pop(0)] not in (numbers[:-1], numbers[1:]):
             return False
@@ -59,12 +59,12 @@ def _is_number(cell: str) -> bool:
 
 def _read(path: Path) -> Document:
     table = open_table(path)
-    document = Document(path, [])
+    document = Document(path, [], notes=[*table.notes])
     if {"start", "stop"} <= {name.casefold() for name in table.header}:
         refuse(
             path, "is a table of segments, with a start and a stop, expected a row for each frame", table.header_line
         )
-    has_numbers = table.header[0].casefold() in FRAME_NAMES
+    has_numbers = counts_frames(table.header[0])
     columns, lines = ZeroOneColumns(table.header, int(has_numbers)), []
     base = 0
     for frame, (line, row) in enumerate(whole_rows(path, table, document.losses)):
@@ -94,7 +94,7 @@ def _write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
     presence, names, losses = _with_background(video.labels, video.label_space)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["", *map(to_cell, names)])
+        writer.writerow(["", *map(protect, names)])
         writer.writerows([frame, *(TO_CELLS[cell] for cell in row)] for frame, row in enumerate(presence.tolist()))
     return losses
 

@@ -209,7 +209,7 @@ def _looks_like(path: Path, text: str) -> bool:
     return re.search(r"<annotations\s*>", text[:1000]) is not None and VERSION.search(text[:2000]) is not None
 
 
-CVAT = ForeignFormat(
+FORMAT = ForeignFormat(
     name="cvat",
     title="CVAT XML of a video",
     suffixes=(".xml",),

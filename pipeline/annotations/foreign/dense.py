@@ -3,7 +3,6 @@
 Shapes: T frames (or rows, where a row stands for several frames), K classes.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,19 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.annotations.foreign.document import Event, Loss, Media, Recording, Span, Unit
-from pipeline.annotations.foreign.sources import read_text, refuse
+from pipeline.annotations.foreign.sources import refuse
+from pipeline.annotations.foreign.tables import Row, decode, find_delimiter, peek, text_rows
 from pipeline.annotations.label_space import IGNORE_INDEX
-from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.files import canonical
 from pipeline.text.wording import counted, listed
 
-DELIMITERS = "\t;,"
-MAX_EMPTY_LINES = 100  # before the header and the first row
-COMPUTED = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
 BACKGROUND_NAMES = ("background", "other", "none")  # what people call the class of frames without any behaviour
-FRAME_NAMES = ("frame", "frames", "frame_number", "frame number", "index", "unnamed: 0", "")  # of a column of numbers
 CELLS_DIFFER = "rows have another number of cells than the header, and their frames count as unlabelled"
+HEAD_ROWS = 50  # by which a file is recognised
 MAX_NAMES = 5  # in one message
 MAX_SHOWN = 40  # characters of a cell in a message
 
@@ -35,12 +31,14 @@ class FrameTable(NamedTuple):
     Attributes:
         header: The names of the columns.
         header_line: The line of the header.
-        rows: The line and the cells of each row that has a cell; a row may have another number of them.
+        rows: Each row that has a cell, read while they are iterated; a row may have another number of cells.
+        notes: See `Table`.
     """
 
     header: list[str]
     header_line: int
-    rows: Iterator[tuple[int, list[str]]]
+    rows: Iterator[Row]
+    notes: tuple[str, ...]
 
 
 def open_table(path: Path) -> FrameTable:
@@ -49,69 +47,18 @@ def open_table(path: Path) -> FrameTable:
     Raises:
         AnnotationError: The file cannot be read, or is empty; while the rows are read, it is not CSV.
     """
-    rows = _rows(path, read_text(path))
-    line, header = next(rows, (1, []))
-    if not header:
+    text, notes = decode(path)
+    # Strictly: a quotation mark that is left open would swallow the frames that follow.
+    rows = (row for row in text_rows(path, text, find_delimiter(text), strict=True) if any(row.cells))
+    header = next(rows, None)
+    if header is None:
         refuse(path, "is empty, expected a header with the names of the columns")
-    return FrameTable([from_cell(name) for name in header], line, rows)
+    return FrameTable(header.cells, header.number, rows, notes)
 
 
-def head_rows(text: str, most: int = 50) -> list[list[str]]:
-    """Return the first rows of the beginning of a file, without the last one, which may be cut; [] where it is none."""
-    try:
-        return [row for _, row in _rows(Path(), "\n".join(head_lines(text)[:most]))]
-    except AnnotationError:
-        return []
-
-
-def lines_of(text: str) -> list[str]:
-    """Return the lines of a text; a line end closes a line and does not open another."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def head_lines(text: str) -> list[str]:
-    """Return the lines of the beginning of a file, without the last one of many, which may be cut."""
-    lines = lines_of(text)
-    return lines[:-1] if len(lines) > 2 and not text.endswith(("\n", "\r")) else lines
-
-
-def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line and the stripped cells of each row of a table that has a cell."""
-    lines = lines_of(text)
-    line = 1
-    try:
-        reader = csv.reader((f"{line}\n" for line in lines), delimiter=_delimiter(lines), strict=True)
-        for row in reader:
-            line = reader.line_num
-            cells = [cell.strip() for cell in row]
-            if any(cells):
-                yield line, cells
-    except csv.Error as error:
-        refuse(path, f"is not CSV: {error}, perhaps a double quote is left open", line)
-
-
-def _delimiter(lines: Sequence[str]) -> str:
-    """Return what separates the columns: it makes the most cells of the header, and as many of the first row."""
-    first = [line for line in lines[:MAX_EMPTY_LINES] if line.strip()][:2]
-    counts = {mark: [len(row) for row in csv.reader(first, delimiter=mark)] for mark in DELIMITERS}
-    return max(
-        DELIMITERS, key=lambda mark: (len({*counts[mark]} - {1}) == len({*counts[mark]}) == 1, *counts[mark][:1])
-    )
-
-
-def to_cell(text: str) -> str:
-    """Return a text as a cell that a spreadsheet does not compute.
-
-    >>> to_cell("=1+1"), to_cell("walk")
-    ("'=1+1", 'walk')
-    """
-    return f"'{text}" if text.lstrip("'").startswith(COMPUTED) else text
-
-
-def from_cell(cell: str) -> str:
-    """Return the text of a cell that `to_cell` wrote."""
-    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(COMPUTED) else cell
+def head_rows(path: Path, text: str) -> list[list[str]]:
+    """Return the first rows with a cell of a file that may be a table, see `peek`."""
+    return [row for row in peek(path, text) if any(row)][:HEAD_ROWS]
 
 
 def shown(value: object) -> str:

@@ -233,7 +233,7 @@ def _looks_like(path: Path, text: str) -> bool:
     return f"<{ROOT}" in text
 
 
-ELAN = ForeignFormat(
+FORMAT = ForeignFormat(
     name="elan",
     title="ELAN annotations",
     suffixes=(".eaf",),

@@ -104,7 +104,7 @@ def read_trials(path: Path, tables: Sequence[Table]) -> Document:
             Recording(name or path.stem, media, resolution=trial.resolution, events=trial.events, scored=scored)
         )
     document.classes = tuple(dict.fromkeys(label for trial in trials.values() for label in trial.labels))
-    document.notes.append(f"{path.name}: the trial time of EthoVision is taken as the time of its video.")
+    document.notes.append("The trial time of EthoVision is taken as the time of its video.")
     return document
 
 

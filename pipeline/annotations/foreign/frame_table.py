@@ -1,5 +1,6 @@
 """Tables with the number of a frame and its phase, or 0 and 1 for each tool: `Frame<tab>Phase`, as of Cholec80.
 
+Unlike label files (`formats.frame_table`), which have every frame of one video, these may lack rows, and say which.
 A row may stand for several frames: where only every nth frame is in the table, each row stands for the frames from its
 own up to that of the next row.
 
@@ -27,11 +28,11 @@ from pipeline.annotations.foreign.dense import (
 from pipeline.annotations.foreign.document import Document, Loss
 from pipeline.annotations.foreign.sources import refuse
 from pipeline.annotations.foreign.zero_one import CELLS, Classes, ZeroOneColumns
+from pipeline.annotations.formats.columns import numbers_frames
 from pipeline.annotations.label_space import IGNORE_INDEX
 
 SUFFIXES = (".txt", ".tsv", ".csv")
 ENDS = re.compile(r"[-_](phase|tool|timestamp|labels?|annotations?)$", re.IGNORECASE)  # of Cholec80's file names
-FRAME = ("frame", "frames", "frame_number", "frame number")
 PHASE = ("phase", "step", "class", "label", "behavior", "behaviour", "activity")  # columns of names
 UNLABELLED = ("", "-1")
 NUMBER = re.compile(r"[0-9]{1,12}(\.0*)?")
@@ -54,8 +55,8 @@ class _Rows(NamedTuple):
 
 
 def _looks_like(path: Path, text: str) -> bool:
-    header, *rows = head_rows(text) or [[]]
-    if path.suffix.lower() not in SUFFIXES or not header or header[0].casefold() not in FRAME or len(rows) < 2:
+    header, *rows = head_rows(path, text) or [[]]
+    if path.suffix.lower() not in SUFFIXES or not header or not numbers_frames(header[0]) or len(rows) < 2:
         return False
     frames = [row[0] for row in rows]
     is_table = all(len(row) == len(header) > 1 and NUMBER.fullmatch(row[0]) for row in rows)
@@ -66,9 +67,9 @@ def _looks_like(path: Path, text: str) -> bool:
 
 
 def _read(path: Path) -> Document:
-    document = Document(path, [])
     table = open_table(path)
-    if table.header[0].casefold() not in FRAME or len(table.header) < 2:
+    document = Document(path, [], notes=[*table.notes])
+    if not numbers_frames(table.header[0]) or len(table.header) < 2:
         refuse(path, f"got the first column {table.header[0]!r}, expected 'Frame' and at least one more", 1)
     rows = _read_rows(path, table, document.losses)
     step = _find_step(path, rows)

@@ -1,7 +1,8 @@
 """MS-TCN and the data sets in its layout: `groundTruth/<stem>.txt` with the name of a class on the line of each frame.
 
 `mapping.txt`, beside the file or in the folder above, numbers the classes: "0 background", a line for each class. A
-number on the line of a frame is looked up there. An empty line is a frame without a label.
+number on the line of a frame is looked up there. An empty line is a frame without a label. Label files of such lines
+(`formats.frame_list`) have no such mapping: their classes are those of the data set.
 
 Shapes: T frames, K classes.
 """
@@ -17,14 +18,13 @@ from pipeline.annotations.foreign.dense import (
     BACKGROUND_NAMES,
     check_twice,
     frame_recording,
-    head_lines,
-    lines_of,
     losses_of_runs,
     shown,
 )
 from pipeline.annotations.foreign.document import Document, Loss
-from pipeline.annotations.foreign.sources import read_text, refuse
+from pipeline.annotations.foreign.sources import head_lines, refuse
 from pipeline.annotations.label_space import IGNORE_INDEX
+from pipeline.annotations.problems import read_text, split_lines
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.text.wording import listed
@@ -48,7 +48,7 @@ def _looks_like(path: Path, text: str) -> bool:
 
 
 def _read(path: Path) -> Document:
-    lines = [line.strip() for line in lines_of(read_text(path))]
+    lines = [line.strip() for line in split_lines(read_text(path))]
     if not any(lines):
         refuse(path, "has no line with the name of a class, expected one for each frame")
     if path.name == MAPPING or all(ENTRY.fullmatch(line) for line in lines if line):
@@ -96,7 +96,7 @@ def _read_mapping(path: Path) -> dict[int, str]:
     if mapping is None:
         return {}
     numbers: dict[int, str] = {}
-    for line, text in enumerate(lines_of(read_text(mapping)), start=1):
+    for line, text in enumerate(split_lines(read_text(mapping)), start=1):
         entry = ENTRY.fullmatch(text.strip())
         if entry and numbers.setdefault(int(entry[1]), entry[2]) != entry[2]:
             refuse(mapping, f"has a second class with the number {entry[1]}", line)

@@ -208,7 +208,7 @@ def _looks_like(path: Path, text: str) -> bool:
     return text.lstrip()[:1] in ("[", "{") and any(sign in text for sign in SIGNS)
 
 
-LABEL_STUDIO = ForeignFormat(
+FORMAT = ForeignFormat(
     name="label-studio",
     title="Label Studio JSON",
     suffixes=(".json",),

@@ -96,7 +96,7 @@ def _modifiers(header: Header, row: Row) -> Iterator[str]:
             yield row.cells[index]
 
 
-OBSERVER = ForeignFormat(
+FORMAT = ForeignFormat(
     name="observer",
     title="The Observer XT events and EthoVision XT trials (Noldus)",
     suffixes=(".xlsx", ".csv", ".txt"),

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
-from pipeline.annotations.foreign.sources import read_text, refuse
+from pipeline.annotations.foreign.sources import refuse
 from pipeline.annotations.foreign.values import (
     classes_of_tiers,
     number,
@@ -25,7 +25,7 @@ from pipeline.annotations.foreign.values import (
     timed_event,
     whole_number,
 )
-from pipeline.annotations.problems import read_content
+from pipeline.annotations.problems import read_content, read_text
 from pipeline.files import replacing
 
 BINARY = b"ooBinaryFile"
@@ -211,7 +211,7 @@ def _looks_like(path: Path, text: str) -> bool:
     return is_binary or HEAD.match(text) is not None
 
 
-PRAAT = ForeignFormat(
+FORMAT = ForeignFormat(
     name="praat",
     title="Praat TextGrid",
     suffixes=(".TextGrid",),

@@ -126,7 +126,7 @@ def _events(categories: Sequence[_Category], times: np.ndarray, table: Table, ro
     return sorted(events, key=lambda event: event.start)
 
 
-SOLOMON = ForeignFormat(
+FORMAT = ForeignFormat(
     name="solomon",
     title="Solomon Coder table",
     suffixes=(".csv", ".txt", ".xlsx"),

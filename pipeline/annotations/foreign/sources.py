@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 
-from pipeline.annotations.problems import AnnotationError, Problem, read_content
+from pipeline.annotations.problems import AnnotationError, Problem, read_content, read_text, split_lines
 
 MAX_DEPTH = 100  # of nested elements or objects: annotations have ten
-BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 XML_DECLARATION = re.compile(r"""^\s*<\?xml[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["'][^>]*)?\?>""", re.ASCII)
 XML_ENCODINGS = {"utf-8", "utf-16", "us-ascii", "iso-8859-1", "windows-1252"}
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character in JSON; two of them are a character
@@ -32,28 +31,10 @@ def refuse(path: Path, message: str, line: int | None = None) -> NoReturn:
     raise AnnotationError([Problem(path, line, message)])
 
 
-def read_text(path: Path, *, encoding: str = "utf-8") -> str:
-    """Read a text file: UTF-8, or UTF-16 where it begins with a byte order mark.
-
-    Args:
-        path: The file.
-        encoding: Another encoding that it states itself.
-
-    Raises:
-        AnnotationError: The file cannot be read, is too large, or is of another encoding.
-    """
-    content = read_content(path)
-    mark = next((mark for mark in BYTE_ORDER_MARKS if content.startswith(mark)), None)
-    encoding = BYTE_ORDER_MARKS[mark] if mark else encoding
-    try:
-        text = content.decode(encoding)
-    except UnicodeError as error:
-        at = getattr(error, "start", 0)
-        line = content.count(b"\n", 0, at) + 1
-        refuse(path, f"is not {encoding.upper()} text: it was probably saved in another encoding", line)
-    if "\0" in text:
-        refuse(path, "has zero bytes, which no text has: is it another file?")
-    return text
+def head_lines(text: str) -> list[str]:
+    """Return the lines of the beginning of a file, without the last one of many, which may be cut."""
+    lines = split_lines(text)
+    return lines[:-1] if len(lines) > 2 and not text.endswith(("\n", "\r")) else lines
 
 
 def read_json(path: Path, *, nan_is_null: bool = False) -> Any:

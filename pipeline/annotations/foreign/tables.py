@@ -5,27 +5,23 @@ Nothing is decided about a table's content. Cells are text; a formula's last res
 
 import csv
 import datetime
-import re
-import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO, StringIO
+from io import StringIO
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from pipeline.annotations.foreign.cells import column_name, unprotect
-from pipeline.annotations.foreign.sources import read_text, refuse
-from pipeline.annotations.problems import AnnotationError, read_content
+from pipeline.annotations.foreign.sources import head_lines, refuse
+from pipeline.annotations.problems import AnnotationError, read_content, read_text
+from pipeline.annotations.workbook import OLD_OFFICE, ZIP, read_sheets
 
 DELIMITERS = "\t;,"  # in the order in which they are preferred
-MAX_UNPACKED_BYTES = 200 << 20  # of a workbook; 50,000 events have 30 MB
 MAX_HEADER_ROW = 200  # no preamble is longer
 SNIFFED_LINES, SNIFFED_CHARACTERS = 100, 1 << 16
 PEEKED_ROWS = 80
-ZIP, OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-DOCUMENT_TYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 FALLBACK_ENCODING = "windows-1252"
 
 
@@ -121,13 +117,10 @@ def read_tables(path: Path, *, only: Collection[str] | None = None, first: bool 
         first: Whether the first of them is enough.
 
     Raises:
-        AnnotationError: The file cannot be read, is not text of a usual encoding, is a workbook of another kind, is
-            damaged, or unpacks to more than MAX_UNPACKED_BYTES.
+        AnnotationError: The file cannot be read, or is not text of a usual encoding; of a workbook, see `read_sheets`.
     """
     content = read_content(path)
-    if content.startswith(OLD_OFFICE):
-        refuse(path, "is an old or encrypted workbook (.xls), expected .xlsx or text: save it as .xlsx")
-    if content.startswith(ZIP):
+    if content.startswith((ZIP, OLD_OFFICE)):
         return _read_workbook(path, content, only, first)
     return [_read_text_table(path)]
 
@@ -142,12 +135,10 @@ def peek(path: Path, text: str) -> list[list[str]]:
     try:
         if text.startswith("PK"):
             content = read_content(path)
-            _check_workbook(path, content)
-            return [row for rows in _sheets(path, content, PEEKED_ROWS).values() for row in rows]
-        lines = text.splitlines()[:PEEKED_ROWS]
-        rows = csv.reader(StringIO("\n".join(lines)), delimiter=_sniff(lines))
-        return [[unprotect(cell).strip() for cell in row] for row in rows]
-    except (AnnotationError, csv.Error):
+            return [_texts(row) for sheet in read_sheets(path, content) for row in islice(sheet.rows, PEEKED_ROWS)]
+        head = "\n".join(head_lines(text)[:PEEKED_ROWS])
+        return [row.cells for row in text_rows(path, head, find_delimiter(head))]
+    except AnnotationError:
         return []
 
 
@@ -170,24 +161,45 @@ def find_header(rows: Sequence[Sequence[str]], *needed: Collection[str]) -> Head
 
 
 def _read_text_table(path: Path) -> Table:
-    text, notes = _decode(path)
+    text, notes = decode(path)
     if not text.strip():
         refuse(path, "is empty, expected a table")
-    delimiter = _sniff(text[:SNIFFED_CHARACTERS].splitlines()[:SNIFFED_LINES])
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    rows: list[Row] = []
+    delimiter = find_delimiter(text)
+    return Table("", [*text_rows(path, text, delimiter)], delimiter, notes)
+
+
+def text_rows(path: Path, text: str, delimiter: str, *, strict: bool = False) -> Iterator[Row]:
+    """Yield the rows of a table that is text, also empty ones.
+
+    Args:
+        path: The file, for messages.
+        text: Its content.
+        delimiter: What separates the cells.
+        strict: Whether a quotation mark that is left open is refused, and one within a cell. Comments of events have
+            such marks.
+
+    Raises:
+        AnnotationError: The text is not CSV.
+    """
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=strict)
     line = 1
     try:
         for cells in reader:
-            rows.append(Row(line, [unprotect(cell).strip() for cell in cells]))
+            yield Row(line, [unprotect(cell).strip() for cell in cells])
             line = reader.line_num + 1
     except csv.Error as error:
-        refuse(path, f"is not a table: {error}; is a quotation mark missing?", line)
-    return Table("", rows, delimiter, notes)
+        refuse(path, f"is not CSV: {error}, perhaps a double quote is left open", line)
 
 
-def _decode(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Decode text that is UTF-8, says otherwise, or was saved by an old spreadsheet on Windows."""
+def decode(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Decode text that is UTF-8, says otherwise, or was saved by an old spreadsheet on Windows.
+
+    Returns:
+        The text, and the notes of `Table`.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is not text of such an encoding.
+    """
     try:
         return read_text(path), ()
     except AnnotationError as error:
@@ -195,13 +207,16 @@ def _decode(path: Path) -> tuple[str, tuple[str, ...]]:
             text = read_text(path, encoding=FALLBACK_ENCODING)
         except AnnotationError:
             raise error from None
-    return text, (
-        f"{path.name} is not UTF-8 and was read as Windows-1252: check names with other letters than a to z.",
-    )
+    return text, ("It is not UTF-8 and was read as Windows-1252: check names with other letters than a to z.",)
 
 
-def _sniff(lines: Sequence[str]) -> str:
-    """Return the delimiter with which most of the lines have the same number of cells, the larger one of equals."""
+def find_delimiter(text: str) -> str:
+    """Return the delimiter with which most of the first lines have the same number of cells, the larger one of equals.
+
+    Lines may come before the header; in label files none does, and there the header counts, see
+    `formats.delimited.find_separator`.
+    """
+    lines = text[:SNIFFED_CHARACTERS].splitlines()[:SNIFFED_LINES]
 
     def score(delimiter: str) -> tuple[int, int]:
         counts = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
@@ -214,65 +229,17 @@ def _sniff(lines: Sequence[str]) -> str:
 
 
 def _read_workbook(path: Path, content: bytes, only: Collection[str] | None, first: bool) -> list[Table]:
-    _check_workbook(path, content)
-    sheets = _sheets(path, content, None, only, first)
-    return [Table(name, [Row(i, row) for i, row in enumerate(rows, 1)]) for name, rows in sheets.items()]
+    tables: list[Table] = []
+    for sheet in read_sheets(path, content):
+        if only is None or sheet.name in only:
+            tables.append(Table(sheet.name, [Row(number, _texts(row)) for number, row in enumerate(sheet.rows, 1)]))
+            if first:
+                break
+    return tables
 
 
-def _check_workbook(path: Path, content: bytes) -> None:
-    """Check, before anything is unpacked, that a workbook is one, and no bomb."""
-    try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            entries = archive.infolist()
-            unpacked = sum(entry.file_size for entry in entries)
-            if unpacked > MAX_UNPACKED_BYTES:
-                refuse(path, f"unpacks to {unpacked >> 20:,} MB, expected at most {MAX_UNPACKED_BYTES >> 20}")
-            _check_names(path, archive.namelist())
-            for entry in entries:
-                with archive.open(entry) as part:
-                    if DOCUMENT_TYPE.search(part.read(4096)):
-                        refuse(path, "has a document type (DOCTYPE), which no workbook has; it is not read")
-    except AnnotationError:
-        raise
-    except Exception as error:  # each kind of compression has errors of its own
-        _refuse_workbook(path, error)
-
-
-def _check_names(path: Path, names: Collection[str]) -> None:
-    if "[Content_Types].xml" not in names:
-        kind = "an OpenDocument sheet" if "mimetype" in names else "a zip file"
-        refuse(path, f"is {kind}, expected .xlsx or text: save it as .xlsx")
-
-
-def _refuse_workbook(path: Path, error: Exception) -> NoReturn:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    refuse(path, f"is not a workbook that can be read, it is damaged or cut off: {reason}")
-
-
-def _sheets(
-    path: Path, content: bytes, max_rows: int | None, only: Collection[str] | None = None, first: bool = False
-) -> dict[str, list[list[str]]]:
-    sheets: dict[str, list[list[str]]] = {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about styles and extensions, which are not read
-            import openpyxl  # it is slow to import, and few tables are workbooks
-
-            book = openpyxl.load_workbook(BytesIO(content), read_only=True, data_only=True)
-            for sheet in book.worksheets:
-                if only is None or sheet.title in only:
-                    sheet.reset_dimensions()  # those that are stated may be too small, or immense
-                    sheets[sheet.title] = [*_texts(sheet.iter_rows(values_only=True, max_row=max_rows))]
-                    if first:
-                        break
-    except Exception as error:  # openpyxl raises whatever a damaged file makes its parts raise
-        _refuse_workbook(path, error)
-    return sheets
-
-
-def _texts(rows: Iterator[Sequence[Any]]) -> Iterator[list[str]]:
-    for row in rows:
-        yield [cell.strip() if type(cell) is str else _text(cell) for cell in row]
+def _texts(row: Sequence[Any]) -> list[str]:
+    return [cell.strip() if type(cell) is str else _text(cell) for cell in row]
 
 
 def _text(cell: object) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline.annotations.foreign.cells import DATE, NUMBER
+from pipeline.annotations.foreign import cells
+from pipeline.annotations.foreign.cells import TimeFault, fault_of_time
 from pipeline.annotations.foreign.document import Event, Loss
 from pipeline.annotations.label_space import find_control_character
 from pipeline.annotations.problems import shorten
@@ -26,8 +27,7 @@ def number(value: object) -> float | None:
     (1.5, 1.5, None, None, None, None)
     """
     if isinstance(value, str):
-        text = value.strip()
-        value = float(text) if len(text) <= 100 and NUMBER.fullmatch(text) else None
+        return cells.number(value, bound=MAX_TIME)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < MAX_TIME else None  # not where it is NaN
@@ -101,13 +101,15 @@ def timed_event(
 
 
 def _why_no_time(value: object) -> str:
-    if value is None or value == "":
-        return "have no time"
-    if isinstance(value, str) and DATE.match(value.strip()):
-        return "have a date where a time is expected"
-    if isinstance(value, str) and number(value.replace(",", ".", 1)) is not None:
-        return "have a time with a decimal comma where a point is expected"
-    return "have a time that is not a number"
+    match fault_of_time(value) if isinstance(value, str) else TimeFault.OTHER:
+        case TimeFault.EMPTY:
+            return "have no time"
+        case TimeFault.DATE:
+            return "have a date where a time is expected"
+        case TimeFault.DECIMAL_COMMA:
+            return "have a time with a decimal comma where a point is expected"
+        case TimeFault.OTHER:
+            return "have no time" if value is None else "have a time that is not a number"
 
 
 def media_name(address: str) -> str:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
-from pipeline.annotations.foreign.sources import read_json, read_text, refuse
+from pipeline.annotations.foreign.sources import read_json, refuse
 from pipeline.annotations.foreign.values import media_name, number, one_line, resolution_of, shown, timed_event
 from pipeline.annotations.foreign.via3_writing import write
-from pipeline.annotations.problems import did_you_mean
+from pipeline.annotations.problems import did_you_mean, read_text
 
 COMMENT = re.compile(r"#\s*(?P<name>ATTRIBUTES?|CSV_HEADER)\s*=\s*(?P<value>.*?)[,;\s]*$")
 CHECKBOX = 2  # the type of an attribute of which several options may be chosen
@@ -229,7 +229,7 @@ def _looks_like(path: Path, text: str) -> bool:
     return is_project or re.search(r"^#\s*CSV_HEADER\s*=\s*metadata_id\b", text, re.MULTILINE) is not None
 
 
-VIA = ForeignFormat(
+FORMAT = ForeignFormat(
     name="via",
     title="VIA 3 (VGG Image Annotator) CSV or project",
     suffixes=(".csv", ".json"),

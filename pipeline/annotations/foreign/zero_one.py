@@ -12,6 +12,7 @@ from pipeline.annotations.foreign.dense import BACKGROUND_NAMES, shown
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
 from pipeline.text.wording import listed
 
+# As programs write them, and no other words as in `formats.one_hot`: the columns beside the classes may have answers.
 CELLS = {
     "0": ABSENT, "0.0": ABSENT, "False": ABSENT, "1": PRESENT, "1.0": PRESENT, "True": PRESENT,
     "": IGNORE_INDEX, "-1": IGNORE_INDEX, "-1.0": IGNORE_INDEX,

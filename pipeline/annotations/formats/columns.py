@@ -111,7 +111,7 @@ def find_frame_columns(header: Sequence[str]) -> FrameColumns | None:
     """
     names = [plain(name) for name in header]
     name = _find_class(names)
-    frames = [index for index, found in enumerate(names) if found in _FRAME_NUMBERS]
+    frames = [index for index, found in enumerate(names) if numbers_frames(found)]
     if name is None or not frames:
         return None
     return FrameColumns(frames[0], name, _others(header, frames[0], name))
@@ -120,6 +120,11 @@ def find_frame_columns(header: Sequence[str]) -> FrameColumns | None:
 def counts_frames(name: str) -> bool:
     """Return whether the first column of a table, with this name, numbers the rows."""
     return plain(name) in _INDEX
+
+
+def numbers_frames(name: str) -> bool:
+    """Return whether a column with this name has the numbers of frames."""
+    return plain(name) in _FRAME_NUMBERS
 
 
 def is_time(name: str) -> bool:

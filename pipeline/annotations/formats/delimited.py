@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from pipeline.annotations.formats.workbook import WORKBOOK, read_workbook
+from pipeline.annotations.formats.workbook import read_workbook
 from pipeline.annotations.problems import Problem, read_lines
+from pipeline.annotations.workbook import WORKBOOK
 
 COMMA = ","
 SEPARATORS = (COMMA, "\t", ";")  # the first one counts where several give as many columns
@@ -51,7 +52,7 @@ def _parse(path: Path, problems: list[Problem]) -> Iterator[Row]:
 
 
 def find_separator(lines: Sequence[str]) -> tuple[str, int]:
-    """Find what separates the columns of a table.
+    """Find what separates the columns of a table whose header comes first; see also `foreign.tables.find_delimiter`.
 
     Args:
         lines: The lines of the file.

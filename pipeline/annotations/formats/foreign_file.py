@@ -23,7 +23,7 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.annotations.segments import Segment, frames_from_segments, presence_from_segments
 
-LAYOUTS = (elan.ELAN, praat.PRAAT, boris.BORIS)
+LAYOUTS = (elan.FORMAT, praat.FORMAT, boris.FORMAT)
 
 
 def _format(layout: ForeignFormat) -> AnnotationFormat:

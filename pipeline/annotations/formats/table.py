@@ -20,10 +20,11 @@ from pipeline.annotations.formats import (
 from pipeline.annotations.formats.base import AnnotationFormat, ClassNames, ReadLabels, VideoFrames
 from pipeline.annotations.formats.columns import find_segment_columns
 from pipeline.annotations.formats.delimited import iterate_rows
-from pipeline.annotations.formats.workbook import WORKBOOK, sheet_notes
+from pipeline.annotations.formats.workbook import sheet_notes
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import OVERLAPPING_FRAMES_START, PREDICTED_FRAMES_HEADER, PREDICTED_SEGMENTS_HEADER
 from pipeline.annotations.problems import Problem
+from pipeline.annotations.workbook import WORKBOOK
 
 
 class Content(NamedTuple):

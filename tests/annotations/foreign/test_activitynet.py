@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from made_exchanges import check_is_read_or_refused, damaged_json, labelled_videos, placed, presence, refusal
 
-from pipeline.annotations.foreign.activitynet import ACTIVITYNET, read
+from pipeline.annotations.foreign.activitynet import FORMAT, read
 from pipeline.annotations.foreign.document import Media
 from pipeline.annotations.foreign.registry import recognise
 
@@ -46,7 +46,7 @@ def written(path: Path, content) -> Path:
 def test_annotations_have_splits_lengths_and_classes(tmp_path):
     path = written(tmp_path / "x.json", DATABASE)
     document = read(path)
-    assert recognise(path) is ACTIVITYNET
+    assert recognise(path) is FORMAT
     assert [recording.split for recording in document.recordings] == ["train", "val", "test", None]
     assert document.recordings[0].media == (Media("v_a", seconds=55.15),)
     found = [(event.start, event.stop, event.label) for event in document.recordings[0].events]
@@ -60,7 +60,7 @@ def test_results_have_scores(tmp_path):
     content = {"version": "", "results": {"a": [{"segment": [1, 2.5], "label": "Surfing", "score": 0.75}]}}
     path = written(tmp_path / "x.json", content)
     (recording,) = read(path).recordings
-    assert recognise(path) is ACTIVITYNET
+    assert recognise(path) is FORMAT
     assert [(event.start, event.stop, event.score) for event in recording.events] == [(1, 2.5, 0.75)]
 
 
@@ -94,9 +94,9 @@ def test_what_is_written_is_read_back_with_the_same_frames(first, second):
     videos = [first, second]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.json"
-        losses = ACTIVITYNET.write(path, videos)
+        losses = FORMAT.write(path, videos)
         document = read(path)
-        assert recognise(path) is ACTIVITYNET or not any(recording.events for recording in document.recordings)
+        assert recognise(path) is FORMAT or not any(recording.events for recording in document.recordings)
     are_results = all(video.probabilities is not None for video in videos)
     assert (document.losses, document.notes) == ([], [])
     for recording, video in zip(document.recordings, videos, strict=True):

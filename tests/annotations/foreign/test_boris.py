@@ -21,7 +21,7 @@ from foreign_round_trip import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.annotations.foreign.boris import BORIS, looks_like_boris, read_boris
+from pipeline.annotations.foreign.boris import FORMAT, looks_like_boris, read_boris
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Span
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError
@@ -91,7 +91,7 @@ def test_what_a_real_project_has_besides_events_is_counted() -> None:
     assert kinds.count("media files are left out, as they show the same time as those of player 1") == 4
     assert kinds.count("state events have no end and are left out") == 1
     assert kinds.count("independent variables are left out") == 3
-    assert document.notes == ["test.boris: 5 observations are live ones or name no media file."]
+    assert document.notes == ["5 observations are live ones or name no media file."]
     other = read_boris(OTHER)
     assert len(other.classes) == 22
     assert {loss.kind for loss in other.losses} == {
@@ -143,7 +143,7 @@ def test_a_behaviour_that_boris_stopped_for_another_ends_where_that_one_starts(t
     rows = [[1.0, "", "walk", "", ""], [1.999, "", "walk", "", ""], [2.0, "", "run", "", ""], [3.0, "", "run", "", ""]]
     document, events = read_made(tmp_path, rows, behaviors=(WALK | {"excluded": "run"}, run))
     assert [(event.start, event.stop) for event in events] == [(1.0, 2.0), (2.0, 3.0)]
-    assert "made.boris: 1 event reaches to the start of the next one" in document.notes[0]
+    assert "1 event reaches to the start of the next one" in document.notes[0]
     assert document.may_overlap is False
     document, events = read_made(tmp_path, rows, behaviors=(WALK, run | {"excluded": ""}))
     assert [(event.start, event.stop) for event in events] == [(1.0, 1.999), (2.0, 3.0)]
@@ -198,7 +198,7 @@ def test_another_file_is_refused_in_a_sentence(content: str, expected: str, tmp_
 @given(made=made_labels(shortest_microseconds=2_100))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_labels_come_back_in_the_same_frames(made: Made, tmp_path: Path) -> None:
-    document = check_round_trip(BORIS, made, tmp_path / "made.boris")
+    document = check_round_trip(FORMAT, made, tmp_path / "made.boris")
     assert document.classes == made.label_space.classes
 
 
@@ -207,7 +207,7 @@ def test_a_project_has_the_keys_of_a_real_one(tmp_path: Path) -> None:
     space = LabelSpace(("walk", "wait"), groups=("a", "a"))
     path = tmp_path / "videos/made.boris"
     video = labelled_video(Made(np.eye(2, dtype=np.int8), space, FrameTimes(np.array([0.0, 0.04]), 0.04), None))
-    BORIS.write(path, [video._replace(video=tmp_path / "videos/day.mp4"), video])
+    FORMAT.write(path, [video._replace(video=tmp_path / "videos/day.mp4"), video])
     written, real = json.loads(path.read_text()), json.loads(PROJECT.read_text())
     assert written.keys() >= real.keys() | json.loads(OTHER.read_text()).keys()
     (first, second), observation = written["observations"].values(), real["observations"]["observation #1"]
@@ -226,7 +226,7 @@ def test_a_project_has_the_keys_of_a_real_one(tmp_path: Path) -> None:
         [0.08, "", "wait", "", "", "NA"],
     ]
     with pytest.raises(InputError, match="got different classes of"):
-        BORIS.write(path, [video, video._replace(label_space=LabelSpace(("a",)))])
+        FORMAT.write(path, [video, video._replace(label_space=LabelSpace(("a",)))])
 
 
 def test_pieces_that_boris_does_not_write_are_counted(tmp_path: Path) -> None:
@@ -245,16 +245,16 @@ def test_pieces_that_boris_does_not_write_are_counted(tmp_path: Path) -> None:
         ("observations are not as BORIS writes them and are left out", "observation 'null'"),
     ]
     assert document.notes == [
-        "a.boris: 1 observation is a live one or names no media file.",
-        "a.boris: behaviours that are not declared are point events, as in BORIS: jump.",
+        "1 observation is a live one or names no media file.",
+        "Behaviours that are not declared are point events, as in BORIS: jump.",
     ]
 
 
 def test_each_class_has_a_key_of_its_own_while_there_are_some(tmp_path: Path) -> None:
     space = LabelSpace(tuple(f"class {number}" for number in range(80)))
     video = labelled_video(Made(np.array([0]), space, FrameTimes(np.array([0.0]), 0.04), None))
-    assert BORIS.write is not None
-    BORIS.write(tmp_path / "a.boris", [video])
+    assert FORMAT.write is not None
+    FORMAT.write(tmp_path / "a.boris", [video])
     conf = json.loads((tmp_path / "a.boris").read_text())["behaviors_conf"].values()
     keys = [entry["key"] for entry in conf]
     assert len({*keys[:74]}) == 74
@@ -266,7 +266,7 @@ def test_each_class_has_a_key_of_its_own_while_there_are_some(tmp_path: Path) ->
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_a_damaged_project_is_read_or_refused(data: st.DataObject, name: Path, tmp_path: Path) -> None:
     (tmp_path / "file.boris").write_bytes(data.draw(damaged(name.read_bytes())))
-    check_only_annotation_errors(BORIS, tmp_path / "file.boris")
+    check_only_annotation_errors(FORMAT, tmp_path / "file.boris")
 
 
 @needs_real_files

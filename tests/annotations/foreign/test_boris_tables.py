@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.foreign.boris import read_boris
-from pipeline.annotations.foreign.boris_tables import BORIS_TABLE, looks_like_boris_table, read_boris_table
+from pipeline.annotations.foreign.boris_tables import FORMAT, looks_like_boris_table, read_boris_table
 from pipeline.annotations.foreign.document import Document, Event, Media
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError
@@ -177,15 +177,13 @@ def test_a_workbook_may_have_an_observation_in_each_sheet(tmp_path: Path) -> Non
 @given(made=made_labels())
 @settings(suppress_health_check=FIXED)
 def test_labels_come_back_in_the_same_frames(made: Made, tmp_path: Path) -> None:
-    check_round_trip(BORIS_TABLE, made, tmp_path / "made.csv")
+    check_round_trip(FORMAT, made, tmp_path / "made.csv")
 
 
 def test_what_no_row_can_say_is_counted(tmp_path: Path) -> None:
     times = FrameTimes(np.array([0.0, 0.04]), 0.04)
     video = labelled_video(Made(np.array([0, 0]), LabelSpace(("walk", "rest")), times, None))
-    losses = BORIS_TABLE.write and BORIS_TABLE.write(
-        tmp_path / "a.csv", [video, video._replace(labels=np.array([-100] * 2))]
-    )
+    losses = FORMAT.write and FORMAT.write(tmp_path / "a.csv", [video, video._replace(labels=np.array([-100] * 2))])
     assert losses
     assert [(loss.kind[-32:], loss.what) for loss in losses] == [
         ("t be told from frames without a class"[-32:], ""),
@@ -200,5 +198,5 @@ def test_what_no_row_can_say_is_counted(tmp_path: Path) -> None:
 @settings(suppress_health_check=FIXED, deadline=None)
 def test_a_damaged_table_is_read_or_refused(data: st.DataObject, path: Path, tmp_path: Path) -> None:
     (tmp_path / path.name).write_bytes(data.draw(damaged(path.read_bytes())))
-    check_only_annotation_errors(BORIS_TABLE, tmp_path / path.name)
+    check_only_annotation_errors(FORMAT, tmp_path / path.name)
     looks_like_boris_table(tmp_path / path.name, (tmp_path / path.name).read_bytes().decode(errors="replace"))

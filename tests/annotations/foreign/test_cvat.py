@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_exchanges import check_is_read_or_refused, damaged_xml, refusal
 
-from pipeline.annotations.foreign.cvat import CVAT, read
+from pipeline.annotations.foreign.cvat import FORMAT, read
 from pipeline.annotations.foreign.document import Media, Span, Unit
 from pipeline.annotations.foreign.registry import recognise
 
@@ -49,7 +49,7 @@ def test_a_track_is_where_its_shape_is_visible(tmp_path):
     path = written(tmp_path / "x.xml", track(*shapes) + track(box(99), label="rest") + track(box(5, 1)))
     document = read(path)
     (recording,) = document.recordings
-    assert recognise(path) is CVAT
+    assert recognise(path) is FORMAT
     assert (recording.unit, recording.media, recording.name) == (Unit.FRAMES, (Media("clip 1.mp4"),), "my task")
     assert recording.scored == [Span(0, 100)]
     assert events(document) == [("walk", 10, 25, ()), ("walk", 40, 41, ()), ("rest", 99, 100, ())]

@@ -23,7 +23,7 @@ from made_exchanges import (
 from pympi.Elan import Eaf
 
 from pipeline.annotations.foreign.base import LabelledVideo
-from pipeline.annotations.foreign.elan import ELAN, read
+from pipeline.annotations.foreign.elan import FORMAT, read
 from pipeline.annotations.foreign.registry import recognise
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.times import FrameTimes
@@ -80,7 +80,7 @@ def tier(name: str, annotations: str, attributes: str = "") -> str:
 def test_a_real_file_is_read_as_pympi_reads_it():
     document = read(SAMPLE)
     (recording,) = document.recordings
-    assert recognise(SAMPLE) is ELAN
+    assert recognise(SAMPLE) is FORMAT
     assert [media.file_name for media in recording.media] == ["r03_v20_s5.wav"]
     assert len(recording.events) + len(document.losses) == 8778
     reference = Eaf(str(SAMPLE))
@@ -110,7 +110,7 @@ def test_slots_without_a_time_divide_the_time_between_their_aligned_neighbours()
 def test_what_is_written_is_read_back_with_the_same_frames(video):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.eaf"
-        losses = ELAN.write(path, [video])
+        losses = FORMAT.write(path, [video])
         document = read(path)
         reference = Eaf(str(path))
         check_is_valid(ElementTree.parse(path).getroot())
@@ -131,7 +131,7 @@ def test_what_is_written_is_read_back_with_the_same_frames(video):
 @given(labelled_videos(first=st.integers(-500_000, -1)))
 def test_times_before_0_are_counted_from_the_first_frame(video):
     with tempfile.TemporaryDirectory() as folder:
-        ELAN.write(Path(folder) / "clip.eaf", [video])
+        FORMAT.write(Path(folder) / "clip.eaf", [video])
         root = ElementTree.parse(Path(folder) / "clip.eaf").getroot()
         (recording,) = read(Path(folder) / "clip.eaf").recordings
     assert all(int(slot.get("TIME_VALUE")) >= 0 for slot in root.iter("TIME_SLOT"))
@@ -160,7 +160,7 @@ def check_is_valid(root: ElementTree.Element) -> None:
 def test_the_video_is_named_by_percent_encoded_addresses(tmp_path):
     times = FrameTimes(np.array([0.0]), 0.04)
     video = LabelledVideo(tmp_path / "a b" / "Übung #1.mkv", np.array([0]), LabelSpace(("walk",)), times, 25.0)
-    ELAN.write(tmp_path / "out" / "clip.eaf", [video])
+    FORMAT.write(tmp_path / "out" / "clip.eaf", [video])
     media = next(ElementTree.parse(tmp_path / "out" / "clip.eaf").iter("MEDIA_DESCRIPTOR"))
     assert media.get("MEDIA_URL").isascii()
     assert unquote(urlsplit(media.get("MEDIA_URL")).path) == str(video.video)
@@ -172,7 +172,7 @@ def test_what_cannot_be_written_is_a_loss(tmp_path):
     space = LabelSpace(("walk", "not \ufffe XML"))
     times = FrameTimes(np.array([0.0, 0.0001, 0.04]), 0.04)
     video = LabelledVideo(tmp_path / "clip.mp4", np.array([0, 1, 0]), space, times, 25.0)
-    kinds = [loss.kind for loss in ELAN.write(tmp_path / "clip.eaf", [video])]
+    kinds = [loss.kind for loss in FORMAT.write(tmp_path / "clip.eaf", [video])]
     assert kinds == [
         "classes have a name that XML cannot hold and are left out",
         "segments are shorter than 1 ms and are left out",

@@ -13,7 +13,7 @@ from made_exchanges import check_is_read_or_refused, damaged_json, labelled_vide
 
 from pipeline.annotations.foreign.base import LabelledVideo
 from pipeline.annotations.foreign.document import Media, Unit
-from pipeline.annotations.foreign.label_studio import LABEL_STUDIO, read
+from pipeline.annotations.foreign.label_studio import FORMAT, read
 from pipeline.annotations.foreign.registry import recognise
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.times import FrameTimes
@@ -49,7 +49,7 @@ def test_frames_are_counted_from_1_with_the_end_in_the_range(tmp_path):
     path = written(tmp_path / "x.json", [task([timeline(1, 61, "walk"), timeline(62, 62, "rest", "sleep")])])
     document = read(path)
     (recording,) = document.recordings
-    assert recognise(path) is LABEL_STUDIO
+    assert recognise(path) is FORMAT
     assert (recording.unit, recording.resolution, recording.name) == (Unit.FRAMES, 1.0, "task 7")
     assert events(document) == [("walk", 0, 61), ("rest", 61, 62), ("sleep", 61, 62)]
     assert "frame rate of its labelling interface" in document.notes[0]
@@ -140,7 +140,7 @@ def test_what_is_written_is_read_back_with_the_same_frames(first, second):
     videos = [first, second]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.json"
-        assert LABEL_STUDIO.write(path, videos) == []
+        assert FORMAT.write(path, videos) == []
         document = read(path)
         content = json.loads(path.read_text())
     is_predicted = all(video.probabilities is not None for video in videos)
@@ -156,7 +156,7 @@ def test_names_that_are_not_distinct_are_written_as_paths(tmp_path):
     times = FrameTimes(np.array([0.0]), 0.04)
     paths = [Path("a/clip.mp4"), Path("b/clip.mp4"), Path("a/other.mp4")]
     videos = [LabelledVideo(path, np.array([0]), LabelSpace(("walk",)), times, 25.0) for path in paths]
-    LABEL_STUDIO.write(tmp_path / "x.json", videos)
+    FORMAT.write(tmp_path / "x.json", videos)
     names = [recording.media[0].name for recording in read(tmp_path / "x.json").recordings]
     assert names == ["a/clip.mp4", "b/clip.mp4", "other.mp4"]
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.foreign.document import Media, Span
-from pipeline.annotations.foreign.observer import OBSERVER, looks_like_observer, read_observer
+from pipeline.annotations.foreign.observer import FORMAT, looks_like_observer, read_observer
 from pipeline.annotations.problems import AnnotationError
 
 OBSERVER_COLUMNS = (
@@ -172,5 +172,5 @@ def test_a_damaged_file_is_read_or_refused(data: st.DataObject, tmp_path: Path) 
     name = data.draw(st.sampled_from(["made.xlsx", "made.txt"]))
     path = tmp_path / f"damaged{Path(name).suffix}"
     path.write_bytes(data.draw(damaged((tmp_path / name).read_bytes())))
-    check_only_annotation_errors(OBSERVER, path)
+    check_only_annotation_errors(FORMAT, path)
     looks_like_observer(path, path.read_bytes().decode(errors="replace"))

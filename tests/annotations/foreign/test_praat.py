@@ -13,7 +13,7 @@ from made_exchanges import check_is_read_or_refused, damaged_text, labelled_vide
 from praatio import textgrid
 
 from pipeline.annotations.foreign.document import Media
-from pipeline.annotations.foreign.praat import PRAAT, read
+from pipeline.annotations.foreign.praat import FORMAT, read
 from pipeline.annotations.foreign.registry import recognise
 
 LONG = """File type = "ooTextFile"
@@ -88,7 +88,7 @@ def test_long_and_short_files_say_the_same(text, encoding, tmp_path):
     path.write_bytes(text.encode(encoding))
     document = read(path)
     (recording,) = document.recordings
-    assert recognise(path) is PRAAT
+    assert recognise(path) is FORMAT
     assert [(event.start, event.stop, event.label) for event in recording.events] == EVENTS
     assert recording.media == (Media("clip 1"),)
     assert document.losses == []
@@ -98,7 +98,7 @@ def test_long_and_short_files_say_the_same(text, encoding, tmp_path):
 def test_what_is_written_is_read_back_with_the_same_frames(video):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.TextGrid"
-        losses = PRAAT.write(path, [video])
+        losses = FORMAT.write(path, [video])
         document = read(path)
         reference = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
     (recording,) = document.recordings
@@ -113,7 +113,7 @@ def test_what_is_written_is_read_back_with_the_same_frames(video):
 @given(labelled_videos(first=st.integers(-500_000, -1)))
 def test_times_before_0_are_kept(video):
     with tempfile.TemporaryDirectory() as folder:
-        PRAAT.write(Path(folder) / "clip.TextGrid", [video])
+        FORMAT.write(Path(folder) / "clip.TextGrid", [video])
         (recording,) = read(Path(folder) / "clip.TextGrid").recordings
     assert np.array_equal(placed(recording, video), presence(video))
 

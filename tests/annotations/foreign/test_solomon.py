@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.foreign.document import Document
-from pipeline.annotations.foreign.solomon import SOLOMON, looks_like_solomon, read_solomon
+from pipeline.annotations.foreign.solomon import FORMAT, looks_like_solomon, read_solomon
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.times import FrameTimes
 
@@ -125,5 +125,5 @@ def test_no_real_file_of_another_format_looks_like_it() -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_a_damaged_table_is_read_or_refused(data: st.DataObject, tmp_path: Path) -> None:
     (tmp_path / "clip.csv").write_bytes(data.draw(damaged(FRAMES.encode())))
-    check_only_annotation_errors(SOLOMON, tmp_path / "clip.csv")
+    check_only_annotation_errors(FORMAT, tmp_path / "clip.csv")
     looks_like_solomon(tmp_path / "clip.csv", (tmp_path / "clip.csv").read_bytes().decode(errors="replace"))

@@ -22,7 +22,7 @@ from made_exchanges import (
 
 from pipeline.annotations.foreign.document import Media
 from pipeline.annotations.foreign.registry import recognise
-from pipeline.annotations.foreign.via3 import VIA, read
+from pipeline.annotations.foreign.via3 import FORMAT, read
 
 ATTRIBUTES = {
     "1": {"aname": "action", "type": 4, "options": {"0": "walk", "1": "rest"}, "default_option_id": ""},
@@ -61,7 +61,7 @@ def test_a_segment_has_a_label_and_modifiers(tmp_path):
     path = written(tmp_path / "x.csv", *rows)
     document = read(path)
     (recording,) = document.recordings
-    assert recognise(path) is VIA
+    assert recognise(path) is FORMAT
     assert (recording.media, recording.resolution) == ((Media("clip 1.mp4"),), 1e-5)
     assert events(document) == [
         ("rest", 1.5, 3.25, ("fast now",)),
@@ -122,9 +122,9 @@ def test_what_is_written_is_read_back_with_the_same_frames(first, second, name):
     videos = [first, second]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
-        losses = VIA.write(path, videos)
+        losses = FORMAT.write(path, videos)
         document = read(path)
-        assert recognise(path) is VIA
+        assert recognise(path) is FORMAT
     assert len(losses) == sum(video.probabilities is not None for video in videos)
     assert document.losses == []
     found = {recording.media[0].name: recording for recording in document.recordings}
