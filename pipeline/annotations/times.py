@@ -38,6 +38,21 @@ class FrameTimes:
         """The time at which the last frame ends; 0 without any frame."""
         return float(self.pts_seconds[-1]) + self.frame_seconds if len(self.pts_seconds) else 0.0
 
+    @property
+    def usual_step(self) -> float:
+        """The median time between frames, in seconds."""
+        return float(np.median(np.diff(self.pts_seconds))) if self.num_frames > 1 else self.frame_seconds
+
+    def usable_resolution(self, resolution: float) -> float:
+        """Return the resolution of the times of a file if frames are further apart than that, and otherwise 0.
+
+        Whole seconds say nothing about which of the frames of a second is meant: they are taken as they are written.
+
+        Args:
+            resolution: See `frame_shown_at`.
+        """
+        return resolution if resolution <= self.usual_step else 0.0
+
     def frame_shown_at(self, seconds: float, *, resolution: float) -> int:
         """Return the frame that is shown at a time.
 

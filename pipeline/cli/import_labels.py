@@ -77,6 +77,11 @@ def add_choices(command: argparse.ArgumentParser) -> None:
         "--independent", action="store_true", help="any classes may overlap, even where none of the events do"
     )
     command.add_argument(
+        "--from-first-frame",
+        action="store_true",
+        help="times count from the first frame of a video, as in BORIS, also where its time stamps start later",
+    )
+    command.add_argument(
         "--background", metavar="NAME", help="the class of frames in no event, where classes exclude each other"
     )
 
@@ -148,19 +153,24 @@ def import_options(options: argparse.Namespace) -> "ImportOptions":
         InputError: A duration is not above 0, or the class map is wrong.
     """
     from pipeline.annotations.foreign.placing import Choices
+    from pipeline.annotations.label_space import LabelSpace
     from pipeline.errors import InputError
     from pipeline.interchange.class_map import read_class_map
     from pipeline.interchange.imported import ImportOptions
 
     if options.points is not None and not 0 < options.points < float("inf"):
         raise InputError(f"--points: got {options.points:g}, expected a duration in seconds above 0")
+    if options.background is not None:
+        LabelSpace.independent((options.background,))  # raises where this is no name of a class
     choices = Choices(
         subject=options.subject,
         keep_modifiers=options.modifiers == "keep",
         point_seconds=options.points,
         class_map=read_class_map(options.classes) if options.classes else None,
     )
-    return ImportOptions(choices, tuple(options.recording), options.independent, options.background)
+    return ImportOptions(
+        choices, tuple(options.recording), options.independent, options.background, options.from_first_frame
+    )
 
 
 def describe_formats() -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.annotations.foreign.placing import plain_name
 from pipeline.annotations.formats.parsing import raise_problems
 from pipeline.annotations.formats.rows import parse_rows
 from pipeline.annotations.problems import Problem
@@ -18,7 +19,7 @@ def read_class_map(path: Path) -> dict[str, str]:
     problems: list[Problem] = []
     found: dict[str, tuple[str, int]] = {}
     for line, (old, new) in parse_rows(path, HEADER, problems):
-        name, new = " ".join(old.split()), " ".join(new.split())
+        name, new = plain_name(old), plain_name(new)
         if not name:
             problems.append(Problem(path, line, "names no behaviour in the column 'from'"))
         elif found.setdefault(name, (new, line)) != (new, line):

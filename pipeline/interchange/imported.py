@@ -30,6 +30,7 @@ class ImportedVideo:
         scored: At which frames people looked; None for all.
         split: "train", "val" or "test"; None where the file does not say.
         source: The file, and the recording in it.
+        background: The class that stands for none of the others, as the file says; None where there is none.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class ImportedVideo:
     scored: list[ScoredFrames] | None
     split: str | None
     source: tuple[Path, str]
+    background: str | None = None
 
 
 @dataclass
@@ -50,12 +52,14 @@ class Imported:
         label_space: The classes.
         losses: Everything that does not become a label, or not as it was.
         notes: What a user should know, in whole sentences.
+        declared: The classes that files declare, used or not, in their order.
     """
 
     videos: dict[str, ImportedVideo] = field(default_factory=dict)
     label_space: LabelSpace = field(default_factory=lambda: LabelSpace(()))
     losses: Losses = field(default_factory=Losses)
     notes: list[str] = field(default_factory=list)
+    declared: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
         """Describe in a line what was imported."""
@@ -77,9 +81,11 @@ class ImportOptions:
         independent: Whether any classes may overlap, also where none does.
         background: The class of the frames that are in no event, where classes exclude each other; None leaves them
             unlabelled.
+        from_first: Whether times count from the first frame of a video, see `videos.read_times`.
     """
 
     choices: Choices = field(default_factory=Choices)
     recordings: tuple[str, ...] = ()
     independent: bool = False
     background: str | None = None
+    from_first: bool = False

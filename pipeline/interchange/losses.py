@@ -68,5 +68,5 @@ class Losses:
     def describe(self) -> list[str]:
         """Describe the losses, in a line for each kind, the commonest first."""
         kinds = list(self.by_kind().values())
-        lines = [f"{found.count:,} {found.kind}; the first: {found.describe_first()}" for found in kinds[:MAX_KINDS]]
+        lines = [f"{found.kind} ({found.count:,}; the first: {found.describe_first()})" for found in kinds[:MAX_KINDS]]
         return lines + [f"{len(kinds) - MAX_KINDS} more kinds of losses"] * (len(kinds) > MAX_KINDS)

@@ -4,7 +4,6 @@ Files of other programs have paths of other machines. A video is found by its na
 """
 
 import difflib
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +20,8 @@ from pipeline.video.ffmpeg import clock_start_seconds
 from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES
 
-UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # Label Studio puts it before the name of a file that is uploaded
+# Suffixes of other media that lie beside a video, such as its sound.
+MEDIA_SUFFIXES = VIDEO_SUFFIXES | {".aac", ".flac", ".m4a", ".mp3", ".npy", ".ogg", ".wav", ".wma"}
 MAX_SHOWN = 3
 LENGTH_TOLERANCE = 0.01  # programs state the length of the sound, or that of another decoder
 LENGTH_TOLERANCE_SECONDS = 0.5
@@ -44,18 +44,23 @@ class TimedVideo(NamedTuple):
 
 
 @lru_cache(maxsize=4)  # a recording has few media files, and an index of days of video is large
-def read_times(path: Path) -> TimedVideo:
+def read_times(path: Path, *, from_first: bool = False) -> TimedVideo:
     """Index a video.
 
     Its clock is that of players: the start of a file of a broadcast format (MPEG-TS, MPEG-PS) is 0, and in other
     formats the time stamps count as they are, so that a video which starts late does so here too.
+
+    Args:
+        path: The video.
+        from_first: Whether the first frame is shown at 0 instead, whatever the time stamps say, as in some players.
 
     Raises:
         InputError: The video is damaged or no video.
     """
     index = index_video(path)
     frame_rate = float(index.properties.frame_rate)
-    times = FrameTimes(np.asarray(index.pts_seconds) - clock_start_seconds(path), 1 / frame_rate)
+    start_seconds = float(index.pts_seconds[0]) if from_first else clock_start_seconds(path)
+    times = FrameTimes(np.asarray(index.pts_seconds) - start_seconds, 1 / frame_rate)
     return TimedVideo(path, times, frame_rate, index.properties.variable_frame_rate)
 
 
@@ -72,12 +77,18 @@ class VideoFolder:
     def __init__(self, *places: Path) -> None:
         self.paths: list[Path] = []
         self._name = listed([str(place) for place in places], MAX_SHOWN)
+        seen: set[tuple[int, int]] = set()  # a data set has hard links to videos that may be in the folder too
         for place in map(Path, places):
             if not place.exists():
                 raise InputError(f"{place}: is missing: expected the folder of the videos")
             found = sorted(place.rglob("*")) if place.is_dir() else [place]
-            of_video = (path for path in found if path.suffix.lower() in VIDEO_SUFFIXES and not is_hidden(path))
-            self.paths += [path for path in of_video if path.is_file()]
+            for path in (path for path in found if path.suffix.lower() in VIDEO_SUFFIXES):
+                inside = path.relative_to(place) if place.is_dir() else Path(path.name)
+                if path.is_file() and not any(is_hidden(Path(part)) for part in inside.parts):
+                    status = path.stat()
+                    if (status.st_dev, status.st_ino) not in seen:
+                        self.paths.append(path)
+                    seen.add((status.st_dev, status.st_ino))
         if not self.paths:
             raise InputError(f"{self._name}: has no video: expected one of {', '.join(sorted(VIDEO_SUFFIXES))}")
 
@@ -92,12 +103,14 @@ class VideoFolder:
             InputError: There is none, or there are several that fit.
         """
         name = media.file_name
-        for candidate in (name, UPLOADED.sub("", name)):
-            # The name itself; the stem of another file, such as the sound that was cut out of the video.
-            for attribute, wanted in (("name", candidate), ("stem", candidate), ("stem", Path(candidate).stem)):
-                found = [path for path in self.paths if _is_same(getattr(path, attribute), wanted)]
-                if found:
-                    return found[0] if len(found) == 1 else self._by_length(media, found)
+        stem = Path(name).stem if Path(name).suffix.lower() in MEDIA_SUFFIXES else name
+        # The name itself; the stem of another file, such as the sound that was cut out of the video.
+        for attribute, wanted in (("name", name), ("stem", stem)):
+            named = [(getattr(path, attribute), path) for path in self.paths]
+            found = [path for other, path in named if canonical(other) == canonical(wanted)]
+            found = found or [path for other, path in named if _is_same(other, wanted)]
+            if found:
+                return found[0] if len(found) == 1 else self._by_length(media, found)
         known = {canonical(path.name).casefold(): path.name for path in self.paths}
         similar = [known[key] for key in difflib.get_close_matches(canonical(name).casefold()[:200], known, n=3)]
         hint = f": did you mean {listed([repr(other) for other in similar], MAX_SHOWN)}?" if similar else ""

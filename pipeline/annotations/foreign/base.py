@@ -63,6 +63,7 @@ class ForeignFormat:
         write: Writes labels into a file, whole or not at all (`files.replacing`), and returns what is lost. None where
             files of this format are not written.
         is_per_video: Whether each video has a file of its own; otherwise one file has all videos.
+        names_video: Whether a file names its videos; otherwise it is named after its only video.
         side_files: The names of files that lie beside those with labels, and have none.
     """
 
@@ -75,6 +76,7 @@ class ForeignFormat:
     read: Read | None = None
     write: Write | None = None
     is_per_video: bool = True
+    names_video: bool = True
     side_files: tuple[str, ...] = ()
 
 

@@ -137,4 +137,5 @@ FORMAT = ForeignFormat(
     looks_like=_looks_like,
     read=_read,
     write=_write,
+    names_video=False,
 )

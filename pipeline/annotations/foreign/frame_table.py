@@ -197,4 +197,5 @@ FORMAT = ForeignFormat(
     loses="read: columns with other cells; it is not written",
     looks_like=_looks_like,
     read=_read,
+    names_video=False,
 )

@@ -153,4 +153,5 @@ FORMAT = ForeignFormat(
     read=_read,
     write=_write,
     side_files=("mapping.txt",),
+    names_video=False,
 )

@@ -105,4 +105,5 @@ FORMAT = ForeignFormat(
     looks_like=looks_like_observer,
     read=read_observer,
     is_per_video=False,
+    names_video=False,
 )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pipeline.annotations.foreign.document import Event, Loss, Recording, Unit
 from pipeline.annotations.label_space import SEPARATOR
 from pipeline.annotations.times import FrameTimes
+from pipeline.files import canonical
 
 EACH = "each"  # the choice that makes classes of its own for each subject
 JOINED = ","  # what replaces the SEPARATOR in names
@@ -111,22 +112,33 @@ def _name_event(event: Event, choices: Choices, losses: list[Loss], unit: Unit) 
         losses.append(Loss(UNMAPPED, event.place, event.label))
         return None
     group = event.subject if choices.subject == EACH else ""
-    full = f"{group}: {name}" if group else name
-    if SEPARATOR in full:
-        losses.append(Loss(RENAMED, event.place, full))
-        full = full.replace(SEPARATOR, JOINED)
+    if SEPARATOR in event.label or any(SEPARATOR in text for text in event.modifiers):
+        losses.append(Loss(RENAMED, event.place, event.label))
+    full = f"{group}: {name}".replace(SEPARATOR, JOINED) if group else name
     return NamedEvent(event, full, group)
 
 
 def class_name(label: str, choices: Choices, modifiers: Sequence[str] = ()) -> str:
     """Return the name of the class of a behaviour, without its subject; "" where it is left out.
 
-    White space at its ends and more than one between words is taken off, as spreadsheets and people leave it.
+    White space at its ends and more than one between words is taken off, as spreadsheets and people leave it. The
+    SEPARATOR is replaced.
     """
     if choices.keep_modifiers and modifiers:
         label = MODIFIER_MARK.join([label, *modifiers])
-    label = " ".join(label.split())
-    return label if choices.class_map is None else choices.class_map.get(label, label)
+    name = plain_name(label)
+    if choices.class_map is not None:
+        name = choices.class_map.get(name, name)
+    return name.replace(SEPARATOR, JOINED)
+
+
+def plain_name(label: str) -> str:
+    """Return the name of a behaviour in the form in which names are compared: one Unicode form, single blanks.
+
+    >>> plain_name("  wild   boar\ufeff ")
+    'wild boar'
+    """
+    return canonical(" ".join(label.replace("\ufeff", " ").split()))
 
 
 def _remarks(event: Event, choices: Choices) -> Iterator[Loss]:
@@ -188,7 +200,7 @@ def _place(
         start, stop = max(0, int(local[0])), min(times.num_frames, int(local[1]))
         is_cut = local[0] < 0 or local[1] > times.num_frames
     else:
-        start, stop = times.segment(*local, resolution=recording.resolution)
+        start, stop = times.segment(*local, resolution=times.usable_resolution(recording.resolution))
         tolerance = max(times.frame_seconds, recording.resolution)
         first = float(times.pts_seconds[0]) if times.num_frames else 0.0
         is_cut = local[1] > times.end_seconds + tolerance or local[0] < min(0.0, first) - tolerance

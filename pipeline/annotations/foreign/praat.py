@@ -220,4 +220,5 @@ FORMAT = ForeignFormat(
     looks_like=_looks_like,
     read=read,
     write=write,
+    names_video=False,
 )

@@ -134,4 +134,5 @@ FORMAT = ForeignFormat(
     loses="comments, columns of numbers, which behaviours share a category; the video is not named",
     looks_like=looks_like_solomon,
     read=read_solomon,
+    names_video=False,
 )

@@ -6,8 +6,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from pipeline.annotations.formats.base import VideoFrames
 from pipeline.annotations.problems import Problem
 from pipeline.annotations.times import FrameTimes
@@ -106,8 +104,8 @@ def _resolution(path: Path, times: Sequence[Decimal], of_video: FrameTimes, note
     """
     exponents = [time.as_tuple().exponent for time in times]
     resolution = float(Decimal(10) ** min((int(exponent) for exponent in exponents), default=0))
-    step = float(np.median(np.diff(of_video.pts_seconds))) if of_video.num_frames > 1 else of_video.frame_seconds
-    if resolution > step:
+    step = of_video.usual_step
+    if of_video.usable_resolution(resolution) == 0.0:
         cause = "write more decimals to state the frame"
         message = f"its times are in steps of {resolution:g} s, and frames are {step:.3g} s apart: {cause}"
         notes.append(Problem(path, None, message, fault="coarse times"))
