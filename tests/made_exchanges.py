@@ -6,11 +6,13 @@ import os
 import random
 import string
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import openpyxl
 import pytest
 from hypothesis import strategies as st
 
@@ -120,7 +122,19 @@ def check_round_trip(foreign: ForeignFormat, video: LabelledVideo, path: Path) -
     return document
 
 
-def refusal(path: Path, read: Callable[[Path], Document]) -> str:
+def made_workbook(target: Path | BytesIO, **sheets: list[list[Any]]) -> Path | BytesIO:
+    """Write a workbook with the rows of each sheet, and return where it is."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(target)
+    return target
+
+
+def refusal(path: Path, read: Callable[[Path], object]) -> str:
     """The one sentence with which a file is refused, without its path."""
     with pytest.raises(AnnotationError) as refused:
         read(path)

@@ -16,6 +16,7 @@ from made_exchanges import (
     damaged,
     labelled_videos,
     needs_real_files,
+    refusal,
 )
 
 from pipeline.annotations.foreign.base import LabelledVideo
@@ -50,12 +51,6 @@ def events_of(document: Document) -> list[tuple[object, ...]]:
 def read_text(path: Path, text: str, name: str = "table.csv") -> Document:
     (path / name).write_text(text, encoding="utf-8")
     return read_boris_table(path / name)
-
-
-def refusal(path: Path, text: str) -> str:
-    with pytest.raises(AnnotationError) as refused:
-        read_text(path, text)
-    return str(refused.value).removeprefix(f"{path}/table.csv")
 
 
 @needs_real_files
@@ -150,7 +145,8 @@ def test_a_row_that_cannot_be_used_is_counted_beside_good_ones(tmp_path: Path) -
     ],
 )
 def test_another_table_is_refused_in_a_sentence(text: str, expected: str, tmp_path: Path) -> None:
-    assert refusal(tmp_path, text).startswith(expected)
+    (tmp_path / "table.csv").write_text(text)
+    assert refusal(tmp_path / "table.csv", read_boris_table).startswith(expected)
 
 
 def test_a_workbook_may_have_an_observation_in_each_sheet(tmp_path: Path) -> None:
