@@ -1,14 +1,18 @@
 """Labels at random, to be written for another program and read back; and files that are damaged at random."""
 
 import copy
+import json
+import os
 import random
 import string
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import openpyxl
 import pytest
 from hypothesis import strategies as st
 
@@ -18,7 +22,9 @@ from pipeline.annotations.label_space import IGNORE_INDEX, PRESENT, LabelSpace
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.times import FrameTimes
 
-ANNOTATIONS = Path("/work/shared/data/annotations")  # real files of other programs; not on every machine
+DATA = Path(os.environ.get("FRAMESCRIBE_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
+REAL = DATA / "annotations"  # real files of other programs; not on every machine
+needs_real_files = pytest.mark.skipif(not REAL.is_dir(), reason="the real files are not here")
 NAMES = (
     "walk",
     "=1+1",
@@ -35,29 +41,48 @@ NAMES = (
     "!x",
     "C:\\n",
 )
+FORMULAS = ("=walk, left", 'eats "grass"', "-läuft", "@x|y", "'+a", "rest")  # for programs without the names above
 FIRST = st.integers(0, 3_000_000)  # microseconds at which a video begins
 STEPS = st.integers(1_100, 90_000)  # microseconds between frames: more than the milliseconds that times are rounded to
 
 
 @st.composite
-def labelled_videos(draw, *, first=FIRST, name="clip 1%.mp4", names=NAMES) -> LabelledVideo:
-    """Labels of a video whose rate varies and which begins later than 0; of either kind of classes."""
-    steps = draw(st.lists(STEPS, min_size=1, max_size=30))
-    pts = np.cumsum([draw(first), *steps[:-1]]) / 1e6
+def labelled_videos(
+    draw, *, first=FIRST, steps=STEPS, name="clip 1%.mp4", names=NAMES, has_groups=False
+) -> LabelledVideo:
+    """Labels of a video whose rate varies and which begins later than 0; of either kind of classes.
+
+    Where classes have groups, some frames are unlabelled.
+    """
+    durations = draw(st.lists(steps, min_size=1, max_size=30))
+    pts = np.cumsum([draw(first), *durations[:-1]]) / 1e6
     classes = tuple(draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True)))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    num_frames, num_classes = len(steps), len(classes)
+    num_frames, num_classes = len(durations), len(classes)
     if draw(st.booleans()):
         space = LabelSpace(classes)
         labels = rng.integers(-1, num_classes, num_frames)
         labels[labels < 0] = IGNORE_INDEX
-        probabilities = rng.random(num_frames, np.float32)
+    elif has_groups:
+        space = LabelSpace(classes, groups=tuple(draw(st.sampled_from("abc")) for _ in classes))
+        labels = _one_of_each_group(space, num_frames, rng)
+        labels[rng.random(num_frames) < draw(st.sampled_from([0, 0.2]))] = IGNORE_INDEX
     else:
         space = LabelSpace.independent(classes)
         labels = rng.integers(0, 2, (num_frames, num_classes)).astype(np.int8)
-        probabilities = rng.random(labels.shape, np.float32)
-    known = probabilities if draw(st.booleans()) else None
-    return LabelledVideo(Path("/videos") / name, labels, space, FrameTimes(pts, steps[-1] / 1e6), 25.0, known)
+    probabilities = rng.random(labels.shape, np.float32) if draw(st.booleans()) else None
+    times = FrameTimes(pts, durations[-1] / 1e6)
+    return LabelledVideo(Path("/videos") / name, labels, space, times, 25.0, probabilities)
+
+
+def _one_of_each_group(space: LabelSpace, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    labels = np.zeros((num_frames, space.num_classes), dtype=np.int8)
+    for group in sorted(set(space.groups)):
+        members = [index for index, of in enumerate(space.groups) if of == group]
+        chosen = rng.integers(-1, len(members), num_frames)
+        for position, member in enumerate(members):
+            labels[chosen == position, member] = PRESENT
+    return labels
 
 
 def presence(video: LabelledVideo) -> np.ndarray:
@@ -80,7 +105,36 @@ def placed(recording: Recording, video: LabelledVideo) -> np.ndarray:
     return found
 
 
-def refusal(path: Path, read: Callable[[Path], Document]) -> str:
+def check_round_trip(foreign: ForeignFormat, video: LabelledVideo, path: Path) -> Document:
+    """Write labels, read them, and check that every frame has the same ones."""
+    losses = foreign.write(path, [video])
+    is_unlabelled = bool((~video.label_space.is_labelled(video.labels)).any())
+    assert any("without a label" in loss.kind for loss in losses) == is_unlabelled
+    document = foreign.read(path)
+    assert not document.losses
+    if document.recordings:
+        (recording,) = document.recordings
+        np.testing.assert_array_equal(placed(recording, video), presence(video))
+        assert all((event.score is None) == (video.probabilities is None) for event in recording.events)
+    else:
+        assert losses
+        assert not presence(video).any()
+    return document
+
+
+def made_workbook(target: Path | BytesIO, **sheets: list[list[Any]]) -> Path | BytesIO:
+    """Write a workbook with the rows of each sheet, and return where it is."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(target)
+    return target
+
+
+def refusal(path: Path, read: Callable[[Path], object]) -> str:
     """The one sentence with which a file is refused, without its path."""
     with pytest.raises(AnnotationError) as refused:
         read(path)
@@ -164,13 +218,30 @@ def damaged_text(text: str, rng: random.Random) -> str:
     return "".join(lines)
 
 
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """A file that is cut off, or of which some bytes are replaced; or some values where it is JSON."""
+    how = rng.choice(["values", "cut", "bytes"])
+    if how == "values" and content.lstrip()[:1] in (b"{", b"["):
+        return json.dumps(damaged_json(json.loads(content), rng)).encode()
+    if how == "cut":
+        return content[: rng.randrange(len(content) + 1)]
+    changed = bytearray(content)
+    for _ in range(rng.randint(1, 8)):
+        at = rng.randrange(len(changed) + 1)
+        changed[at : at + rng.randint(0, 12)] = rng.choice([b"", b"\n", b",", b"NA", rng.randbytes(3)])
+    return bytes(changed)
+
+
 def check_is_read_or_refused(content: bytes, path: Path, read: Callable[[Path], Document]) -> None:
     """Read a damaged file: nothing but AnnotationError may come out, and every event must be usable."""
     path.write_bytes(content)
     try:
         document = read(path)
-    except AnnotationError:
-        return
+    except AnnotationError as error:
+        document, problems = Document(path, []), [str(problem) for problem in error.problems]
+    else:
+        problems = []
+    assert not any("\n" in problem for problem in problems)
     for recording in document.recordings:
         assert all(isinstance(media.file_name, str) for media in recording.media)
         for event in recording.events:
@@ -182,8 +253,3 @@ def check_is_read_or_refused(content: bytes, path: Path, read: Callable[[Path], 
         assert loss.kind
         assert "\n" not in loss.kind + loss.place
     assert all(isinstance(name, str) for name in document.labels())
-
-
-def claims(path: Path, text: str, formats: Iterable[ForeignFormat]) -> list[str]:
-    """The names of the formats that a file looks like."""
-    return [found.name for found in formats if found.looks_like(path, text)]

@@ -5,10 +5,10 @@ import doctest
 import io
 import zipfile
 
-import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_exchanges import made_workbook
 
 from pipeline.annotations.formats import delimited, workbook
 from pipeline.annotations.formats.delimited import iterate_rows
@@ -70,25 +70,14 @@ def test_a_line_is_counted_in_the_file_also_below_a_stated_separator(tmp_path):
     assert [line for line, _ in rows_of(tmp_path / "clip.csv")] == [2, 3, 4]
 
 
-def made_workbook(path, *sheets):
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for rows in sheets:
-        sheet = book.create_sheet()
-        for row in rows:
-            sheet.append(row)
-    book.save(path)
-    return path
-
-
 def test_the_first_sheet_of_a_workbook_is_a_table(tmp_path):
     rows = [["start", "stop", "class", None], [0, 87.0, " walk "], [None, None, None], [0.25, True, "3", None]]
-    path = made_workbook(tmp_path / "clip.xlsx", rows, [["other"]])
+    path = made_workbook(tmp_path / "clip.xlsx", one=rows, two=[["other"]])
     expected = [["start", "stop", "class"], ["0", "87", "walk"], [], ["0.25", "1", "3"]]
     assert rows_of(path) == list(enumerate(expected, 1))
     (note,) = workbook.sheet_notes(path)
     assert note.message.startswith("has 2 sheets: the first one is read")
-    assert workbook.sheet_notes(made_workbook(path, rows)) == []
+    assert workbook.sheet_notes(made_workbook(path, one=rows)) == []
 
 
 def problem_of(path):
@@ -109,7 +98,7 @@ def test_a_workbook_of_another_kind_is_refused(tmp_path):
 
 
 def test_rows_are_as_wide_as_the_header_whatever_size_a_sheet_states(tmp_path):
-    path = made_workbook(tmp_path / "clip.xlsx", [["a", "b", "c"], ["1"], [None, "2"]])
+    path = made_workbook(tmp_path / "clip.xlsx", one=[["a", "b", "c"], ["1"], [None, "2"]])
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for stated in (b'<dimension ref="A1:A1" />', b'<dimension ref="A1:XFD1048576" />', b""):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from made_exchanges import made_workbook
 
 from pipeline.annotations import workbook
 from pipeline.annotations.problems import AnnotationError
@@ -17,15 +18,7 @@ PATH = Path("clip.xlsx")
 
 
 def made(**sheets: list[list[object]]) -> bytes:
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for name, rows in sheets.items():
-        sheet = book.create_sheet(name)
-        for row in rows:
-            sheet.append(row)
-    content = io.BytesIO()
-    book.save(content)
-    return content.getvalue()
+    return made_workbook(io.BytesIO(), **sheets).getvalue()
 
 
 def zipped(**parts: str) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.annotations.foreign.document import Event, Loss, Media, Recording, Span, Unit
 from pipeline.annotations.foreign.sources import refuse
 from pipeline.annotations.foreign.tables import Row, decode, find_delimiter, peek, text_rows
+from pipeline.annotations.foreign.values import shown
 from pipeline.annotations.label_space import IGNORE_INDEX
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.files import canonical
@@ -22,7 +23,6 @@ BACKGROUND_NAMES = ("background", "other", "none")  # what people call the class
 CELLS_DIFFER = "rows have another number of cells than the header, and their frames count as unlabelled"
 HEAD_ROWS = 50  # by which a file is recognised
 MAX_NAMES = 5  # in one message
-MAX_SHOWN = 40  # characters of a cell in a message
 
 
 class FrameTable(NamedTuple):
@@ -59,12 +59,6 @@ def open_table(path: Path) -> FrameTable:
 def head_rows(path: Path, text: str) -> list[list[str]]:
     """Return the first rows with a cell of a file that may be a table, see `peek`."""
     return [row for row in peek(path, text) if any(row)][:HEAD_ROWS]
-
-
-def shown(value: object) -> str:
-    """Return a value of a file as a message shows it."""
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def frame_recording(

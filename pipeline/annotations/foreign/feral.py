@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
-from pipeline.annotations.foreign.dense import BACKGROUND_NAMES, check_twice, frame_recording, losses_of_runs, shown
+from pipeline.annotations.foreign.dense import BACKGROUND_NAMES, check_twice, frame_recording, losses_of_runs
 from pipeline.annotations.foreign.document import Document, Loss, Recording
 from pipeline.annotations.foreign.sources import read_json, refuse
+from pipeline.annotations.foreign.values import shown
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
 from pipeline.errors import InputError
 from pipeline.files import replacing

@@ -19,10 +19,10 @@ from pipeline.annotations.foreign.dense import (
     check_twice,
     frame_recording,
     losses_of_runs,
-    shown,
 )
 from pipeline.annotations.foreign.document import Document, Loss
 from pipeline.annotations.foreign.sources import head_lines, refuse
+from pipeline.annotations.foreign.values import shown
 from pipeline.annotations.label_space import IGNORE_INDEX
 from pipeline.annotations.problems import read_text, split_lines
 from pipeline.errors import InputError

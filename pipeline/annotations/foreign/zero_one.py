@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.foreign.dense import BACKGROUND_NAMES, shown
+from pipeline.annotations.foreign.dense import BACKGROUND_NAMES
+from pipeline.annotations.foreign.values import shown
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
 from pipeline.text.wording import listed
 

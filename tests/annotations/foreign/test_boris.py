@@ -2,29 +2,30 @@
 
 import json
 import math
+import random
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from foreign_round_trip import (
-    REAL,
-    Made,
-    check_only_annotation_errors,
-    check_round_trip,
-    damaged,
-    labelled_video,
-    made_labels,
-    needs_real_files,
-)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_exchanges import (
+    FORMULAS,
+    REAL,
+    check_is_read_or_refused,
+    check_round_trip,
+    damaged,
+    labelled_videos,
+    needs_real_files,
+    refusal,
+)
 
-from pipeline.annotations.foreign.boris import FORMAT, looks_like_boris, read_boris
+from pipeline.annotations.foreign.base import LabelledVideo
+from pipeline.annotations.foreign.boris import FORMAT, read_boris
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Span
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
 
@@ -54,13 +55,6 @@ def made_project(
 def read_made(path: Path, events: list[list[Any]], **more: Any) -> tuple[Document, list[Event]]:
     document = read_boris(made_project(path / "made.boris", events, **more))
     return document, document.recordings[0].events
-
-
-def refusal(path: Path, content: str) -> str:
-    path.write_text(content)
-    with pytest.raises(AnnotationError) as refused:
-        read_boris(path)
-    return str(refused.value).removeprefix(str(path))
 
 
 @needs_real_files
@@ -192,21 +186,28 @@ def test_a_row_that_is_none_is_counted(row: Any, tmp_path: Path) -> None:
     ],
 )
 def test_another_file_is_refused_in_a_sentence(content: str, expected: str, tmp_path: Path) -> None:
-    assert refusal(tmp_path / "file.boris", content).startswith(expected)
+    (tmp_path / "file.boris").write_text(content)
+    assert refusal(tmp_path / "file.boris", read_boris).startswith(expected)
 
 
-@given(made=made_labels(shortest_microseconds=2_100))
+@given(
+    labelled_videos(
+        first=st.integers(-50_000, 5_000_000), steps=st.integers(2_100, 90_000), names=FORMULAS, has_groups=True
+    )
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_labels_come_back_in_the_same_frames(made: Made, tmp_path: Path) -> None:
-    document = check_round_trip(FORMAT, made, tmp_path / "made.boris")
-    assert document.classes == made.label_space.classes
+def test_labels_come_back_in_the_same_frames(tmp_path: Path, video: LabelledVideo) -> None:
+    document = check_round_trip(FORMAT, video, tmp_path / "made.boris")
+    assert document.classes == video.label_space.classes
 
 
 @needs_real_files
 def test_a_project_has_the_keys_of_a_real_one(tmp_path: Path) -> None:
     space = LabelSpace(("walk", "wait"), groups=("a", "a"))
     path = tmp_path / "videos/made.boris"
-    video = labelled_video(Made(np.eye(2, dtype=np.int8), space, FrameTimes(np.array([0.0, 0.04]), 0.04), None))
+    video = LabelledVideo(
+        Path("clips/day 1.mp4"), np.eye(2, dtype=np.int8), space, FrameTimes(np.array([0.0, 0.04]), 0.04), 25.0
+    )
     FORMAT.write(path, [video._replace(video=tmp_path / "videos/day.mp4"), video])
     written, real = json.loads(path.read_text()), json.loads(PROJECT.read_text())
     assert written.keys() >= real.keys() | json.loads(OTHER.read_text()).keys()
@@ -252,7 +253,7 @@ def test_pieces_that_boris_does_not_write_are_counted(tmp_path: Path) -> None:
 
 def test_each_class_has_a_key_of_its_own_while_there_are_some(tmp_path: Path) -> None:
     space = LabelSpace(tuple(f"class {number}" for number in range(80)))
-    video = labelled_video(Made(np.array([0]), space, FrameTimes(np.array([0.0]), 0.04), None))
+    video = LabelledVideo(Path("clips/day 1.mp4"), np.array([0]), space, FrameTimes(np.array([0.0]), 0.04), 25.0)
     assert FORMAT.write is not None
     FORMAT.write(tmp_path / "a.boris", [video])
     conf = json.loads((tmp_path / "a.boris").read_text())["behaviors_conf"].values()
@@ -262,19 +263,10 @@ def test_each_class_has_a_key_of_its_own_while_there_are_some(tmp_path: Path) ->
 
 
 @needs_real_files
-@given(data=st.data(), name=st.sampled_from([PROJECT, OTHER]))
+@given(st.randoms(), st.sampled_from([PROJECT, OTHER]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
-def test_a_damaged_project_is_read_or_refused(data: st.DataObject, name: Path, tmp_path: Path) -> None:
-    (tmp_path / "file.boris").write_bytes(data.draw(damaged(name.read_bytes())))
-    check_only_annotation_errors(FORMAT, tmp_path / "file.boris")
-
-
-@needs_real_files
-def test_only_boris_projects_look_like_one() -> None:
-    files = [path for path in REAL.rglob("*") if path.is_file() and path.suffix != ".mp4"]
-    found = [path for path in files if looks_like_boris(path, path.read_bytes()[: 1 << 16].decode(errors="replace"))]
-    assert sorted(found) == sorted([PROJECT, OTHER])
-    assert looks_like_boris(Path("a.json"), PROJECT.read_text())
+def test_a_damaged_project_is_read_or_refused(tmp_path: Path, rng: random.Random, name: Path) -> None:
+    check_is_read_or_refused(damaged(name.read_bytes(), rng), tmp_path / "file.boris", read_boris)
 
 
 def test_a_large_project_is_read_quickly(tmp_path: Path) -> None:

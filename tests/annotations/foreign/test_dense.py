@@ -17,7 +17,6 @@ from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, Labe
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.times import FrameTimes
 
-REAL = Path("/work/shared/data/annotations")
 FORMATS = (feral.FORMAT, class_table.FORMAT, frame_table.FORMAT, frame_text.FORMAT)
 NAMES = st.text("ab ä=-'@,;\"1", min_size=1, max_size=4).map(str.strip).filter(bool)
 
@@ -148,16 +147,6 @@ def test_each_format_recognises_its_own_files_only(layout: ForeignFormat, text: 
     path.write_text(text)
     assert [found.name for found in FOREIGN_FORMATS if found.looks_like(path, text)] == [layout.name]
     assert recognise(path) is layout
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real files of other programs are not on this machine")
-def test_no_real_file_of_another_program_is_taken_for_one_with_a_label_for_each_frame() -> None:
-    expected = {"banos": class_table.FORMAT, "feral": feral.FORMAT}
-    for path in (path for path in REAL.rglob("*") if path.is_file() and path.suffix != ".mp4"):
-        head = path.read_bytes()[: 1 << 16].decode("utf-8", errors="replace")
-        of_folder = expected.get(path.relative_to(REAL).parts[0])
-        found = [layout for layout in FORMATS if layout.looks_like(path, head)]
-        assert found == [of_folder] if of_folder else found == [], path
 
 
 def test_where_nobody_looked_is_no_span() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_exchanges import (
-    ANNOTATIONS,
+    REAL,
     check_is_read_or_refused,
     damaged_xml,
     labelled_videos,
@@ -28,7 +28,7 @@ from pipeline.annotations.foreign.registry import recognise
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.times import FrameTimes
 
-SAMPLE = ANNOTATIONS / "elan" / "sample_3.0.eaf"
+SAMPLE = REAL / "elan" / "sample_3.0.eaf"
 # The elements that the schema EAFv3.0.xsd has below each element, in its order, with the attributes that it requires.
 CHILDREN = {
     "ANNOTATION_DOCUMENT": ["HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE"],

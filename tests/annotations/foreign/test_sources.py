@@ -3,20 +3,12 @@
 from pathlib import Path
 
 import pytest
+from made_exchanges import refusal
 
 from pipeline.annotations.foreign.document import Media
 from pipeline.annotations.foreign.sources import read_json, read_xml
-from pipeline.annotations.problems import AnnotationError
 
 BOMB = '<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol">]><lolz>&lol;</lolz>'
-
-
-def refusal(path: Path, read) -> str:
-    with pytest.raises(AnnotationError) as refused:
-        read(path)
-    (problem,) = refused.value.problems
-    assert "\n" not in str(problem)
-    return str(problem).removeprefix(str(path))
 
 
 @pytest.mark.parametrize(

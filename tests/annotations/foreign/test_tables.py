@@ -5,10 +5,10 @@ import datetime
 import io
 from pathlib import Path
 
-import openpyxl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_exchanges import made_workbook, refusal
 
 from pipeline.annotations.foreign.cells import protect, unprotect
 from pipeline.annotations.foreign.tables import find_header, peek, read_table, read_tables
@@ -17,25 +17,9 @@ from pipeline.annotations.problems import AnnotationError
 CELL = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=8)
 
 
-def refusal(path: Path, content: bytes | None = None) -> str:
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(AnnotationError) as refused:
-        read_table(path)
-    (problem,) = refused.value.problems
-    assert "\n" not in str(problem)
-    return str(problem).removeprefix(str(path))
-
-
-def workbook(path: Path, **sheets: list[list[object]]) -> Path:
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for name, rows in sheets.items():
-        sheet = book.create_sheet(name)
-        for row in rows:
-            sheet.append(row)
-    book.save(path)
-    return path
+def refused(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return refusal(path, read_table)
 
 
 @given(
@@ -89,12 +73,12 @@ def test_text_of_an_old_spreadsheet_is_read_with_a_note(tmp_path: Path) -> None:
     table = read_table(tmp_path / "a.csv")
     assert table.rows[0].cells == ["a", "läuft"]
     assert "It is not UTF-8 and was read as Windows-1252" in table.notes[0]
-    assert refusal(tmp_path / "a.csv", b"a,\xff\x81\n").startswith(":1: is not UTF-8 text")
+    assert refused(tmp_path / "a.csv", b"a,\xff\x81\n").startswith(":1: is not UTF-8 text")
 
 
 def test_cells_of_a_workbook_are_text(tmp_path: Path) -> None:
     row = ["x ", 1, 1.5, None, True, datetime.datetime(2024, 1, 2, 3, 4), datetime.time(1, 2, 3)]
-    path = workbook(tmp_path / "a.xlsx", one=[[*row, datetime.timedelta(hours=30, seconds=1.5)]], two=[["=1+1"]])
+    path = made_workbook(tmp_path / "a.xlsx", one=[[*row, datetime.timedelta(hours=30, seconds=1.5)]], two=[["=1+1"]])
     expected = ["x", "1", "1.5", "", "TRUE", "2024-01-02 03:04:00", "01:02:03", "30:00:01.500000"]
     assert read_table(path).rows[0].cells == expected
     assert read_table(path, "two").rows[0].cells == [""]  # the formula was never computed
@@ -106,11 +90,11 @@ def test_cells_of_a_workbook_are_text(tmp_path: Path) -> None:
 
 def test_a_file_that_has_no_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.xlsx"
-    assert refusal(path, b"PK\x03\x04" * 9).startswith(": is not a workbook that can be read")
+    assert refused(path, b"PK\x03\x04" * 9).startswith(": is not a workbook that can be read")
     assert peek(path, "PK") == []
-    assert refusal(path, b"\xd0\xcf\x11\xe0" * 9).startswith(": is an old workbook (.xls) or has a password")
-    assert refusal(path, b"  \n").startswith(": is empty, expected a table")
-    assert refusal(path, b'"' + b"a" * 200_000).startswith(":1: is not CSV: field larger than field limit")
+    assert refused(path, b"\xd0\xcf\x11\xe0" * 9).startswith(": is an old workbook (.xls) or has a password")
+    assert refused(path, b"  \n").startswith(": is empty, expected a table")
+    assert refused(path, b'"' + b"a" * 200_000).startswith(":1: is not CSV: field larger than field limit")
 
 
 def test_a_header_is_found_below_a_preamble() -> None:
