@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.console import EXIT_REFUSED, Commands, add_command, print_losses
+from pipeline.cli.import_labels import note_gaps
 from pipeline.text.wording import counted
 
 if TYPE_CHECKING:
@@ -62,10 +63,15 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print all problems of the data set, and return the exit code."""
     from pipeline.annotations.problems import condense
-    from pipeline.interchange.direct import is_foreign
+    from pipeline.errors import InputError
+    from pipeline.interchange.direct import find_foreign_format
 
     root = options.dataset
-    if is_foreign(root):
+    if root.is_file():
+        if find_foreign_format(root) is None:
+            raise InputError(
+                f"{root}: is a file that looks like none of framescribe import --list; a data set is a folder"
+            )
         return _check_foreign(root, options)
     has_images = (root / "captions.csv").exists() or (root / "images").is_dir()
     has_videos = any((root / folder).is_dir() for folder in ("videos", "features"))
@@ -122,6 +128,7 @@ def _check_foreign(file: Path, options: argparse.Namespace) -> int:
         find_foreign_files(AUTO, [file]), VideoFolder(options.videos), ImportOptions(independent=options.independent)
     )
     print_losses(imported)
+    note_gaps(imported)
     print(f"{file}: {imported.describe()}, as framescribe import would write them")
     return 0
 

@@ -125,9 +125,10 @@ def _print_above_bar(message: str) -> None:
 
 def print_losses(imported: "Imported") -> None:
     """Print the notes, and how often each kind of loss occurs, to stderr."""
-    for note in imported.notes[:MAX_NOTES]:
+    notes = list(dict.fromkeys(imported.notes))
+    for note in notes[:MAX_NOTES]:
         print(f"note: {note}", file=sys.stderr)
-    if len(imported.notes) > MAX_NOTES:
-        print(f"note: {len(imported.notes) - MAX_NOTES} more notes", file=sys.stderr)
+    if len(notes) > MAX_NOTES:
+        print(f"note: {len(notes) - MAX_NOTES} more notes", file=sys.stderr)
     for line in imported.losses.describe():
         print(line, file=sys.stderr)

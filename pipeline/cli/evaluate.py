@@ -4,9 +4,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.console import EXIT_SOME_FAILED, Commands, add_command, print_losses
+
+if TYPE_CHECKING:
+    from pipeline.interchange.imported import Imported
+    from pipeline.metrics.label_files import StampsOf
 
 MAX_NAMES = 10  # in the line about videos without labels
 
@@ -47,7 +51,11 @@ def add(commands: Commands) -> None:
         help="label files of two annotators instead: two folders of files with the same stems, or two files",
     )
     evaluate.add_argument(
-        "--videos", type=Path, metavar="DIR", help="where the videos are that a file of another program names"
+        "--videos",
+        type=Path,
+        metavar="DIR",
+        help="where the videos are: labels in seconds and files of other programs need them, and they say how long they"
+        " are",
     )
     evaluate.add_argument("--background", metavar="NAME", help="score a second time with this class left out")
     evaluate.add_argument(
@@ -88,13 +96,15 @@ def _score(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from pipeline.metrics.folders import evaluate_folders
     from pipeline.metrics.report import format_table
 
-    with label_files_of(options.truth, _videos(options), on_import=print_losses) as truth:
+    places, beside = [options.truth], [options.predicted]
+    with label_files_of(places, _videos(options), beside=beside, on_import=_note_truth) as (truth,):
         report = evaluate_folders(
             truth,
             options.predicted,
             background=options.background,
             independent=options.independent,
             follow_links=options.follow_links,
+            stamps_of=_stamps_of(options),
         )
     _name_skipped(report["without_prediction"], options.predicted)
     _name_skipped(report["without_truth"], options.truth)
@@ -108,18 +118,39 @@ def _compare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from pipeline.metrics.agreement_folders import agreement_of
 
     first, second = options.agreement
-    with (
-        label_files_of(first, _videos(options), on_import=print_losses) as one,
-        label_files_of(second, _videos(options), on_import=print_losses) as two,
-    ):
-        report = agreement_of(one, two, independent=options.independent, follow_links=options.follow_links)
+    videos = _videos(options)
+    with label_files_of([first, second], videos, compares_annotators=True, on_import=print_losses) as (one, two):
+        report = agreement_of(
+            one,
+            two,
+            independent=options.independent,
+            follow_links=options.follow_links,
+            stamps_of=_stamps_of(options),
+        )
     _name_skipped(report["only_first"], second)
     _name_skipped(report["only_second"], first)
     return report, format_agreement(report)
 
 
+def _note_truth(imported: "Imported") -> None:
+    """Say what a file of another program does not tell of the truth."""
+    print_losses(imported)
+    if imported.unlabelled_share:
+        print(
+            f"note: {imported.unlabelled_share:.1%} of its frames are in no event and are not scored", file=sys.stderr
+        )
+
+
 def _videos(options: argparse.Namespace) -> list[Path]:
     return [options.videos] if options.videos else []
+
+
+def _stamps_of(options: argparse.Namespace) -> "StampsOf":
+    """Return the function that gives the time stamps of the frames of a video, see `LabelReader`."""
+    from pipeline.interchange.videos import VideoFolder
+    from pipeline.metrics.label_files import no_stamps
+
+    return VideoFolder(options.videos).stamps_of if options.videos else no_stamps
 
 
 def _name_skipped(stems: list[str], folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`framescribe import`: make a data set from annotation files of other programs."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,6 +111,7 @@ def run(options: argparse.Namespace) -> int:
     imported = read_files(options.format, options.files, options.videos, options)
     num_copied = write_dataset(options.out, imported)
     print_losses(imported)
+    note_gaps(imported)
     print(f"{options.out}: {imported.describe()}")
     if num_copied:
         print(f"the videos are on another disk: {num_copied / 1e9:.1f} GB were copied")
@@ -171,6 +173,16 @@ def import_options(options: argparse.Namespace) -> "ImportOptions":
     return ImportOptions(
         choices, tuple(options.recording), options.independent, options.background, options.from_first_frame
     )
+
+
+def note_gaps(imported: "Imported") -> None:
+    """Say to stderr what becomes of frames in no event, and how to change that."""
+    if imported.unlabelled_share:
+        print(
+            f"note: {imported.unlabelled_share:.1%} of the frames are in no event and stay unlabelled; with"
+            " --background NAME they become a class, with --independent they have none of the classes",
+            file=sys.stderr,
+        )
 
 
 def describe_formats() -> str:

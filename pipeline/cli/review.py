@@ -19,6 +19,7 @@ from pipeline.cli.console import (
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
 MIN_PER_VIDEO = 2
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     share = max(MIN_PER_VIDEO, math.ceil(2 * options.top / len(paths)))
     listing = Listing(options.top, options.per_video or share, options.shortest, options.longest)
     with _given_labels(options) as labels, tqdm(total=len(paths), unit="video", desc="labelling", disable=None) as bar:
-        given = find_given(paths, labels, model.spec.label_space) if labels else {}
+        given = find_given(paths, labels[0], model.spec.label_space) if labels else {}
 
         def show(path: Path, num_frames: int) -> None:
             bar.update(paths.index(path) - bar.n)
@@ -118,15 +119,15 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if outcome.num_failed else 0
 
 
-def _given_labels(options: argparse.Namespace) -> "AbstractContextManager[Path | None]":
-    """Return the folder of the given labels, while it is there; None without --labels."""
+def _given_labels(options: argparse.Namespace) -> "AbstractContextManager[Sequence[Path]]":
+    """Return the folder of the given labels, while it is there; no folder without --labels."""
     from contextlib import nullcontext
 
     from pipeline.interchange.direct import label_files_of
 
     if options.labels is None:
-        return nullcontext()
-    return label_files_of(options.labels, options.inputs, on_import=print_losses)
+        return nullcontext(())
+    return label_files_of([options.labels], options.inputs, on_import=print_losses)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -150,6 +151,6 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _is_foreign(path: Path) -> bool:
-    from pipeline.interchange.direct import is_foreign
+    from pipeline.interchange.direct import find_foreign_format
 
-    return is_foreign(path)
+    return find_foreign_format(path) is not None

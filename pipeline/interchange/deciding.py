@@ -11,7 +11,7 @@ from pipeline.annotations.segments import segments_from_frames
 from pipeline.errors import InputError
 from pipeline.interchange.imported import Imported, ImportedVideo, ImportOptions
 from pipeline.interchange.label_spaces import ClassOrder, find_overlap, make_label_space
-from pipeline.interchange.media import NO_START, NOT_FOUND, NOT_READ, OTHER_LENGTH
+from pipeline.interchange.media import NO_MEDIA, NO_START, NOT_FOUND, NOT_READ, OTHER_LENGTH
 from pipeline.text.wording import counted, listed
 
 WITHOUT_EVENT = "videos in which no frame is labelled are left out"
@@ -19,7 +19,19 @@ BACKGROUND = (
     "segments of the class that stands for none of the others are left out: where classes overlap, it is no class"
 )
 # Why no label may be left, the likeliest first.
-CAUSES = (NOT_FOUND, NOT_READ, OTHER_LENGTH, NO_START, OTHER_SUBJECTS, UNMAPPED, POINTS, SHORT, OUTSIDE)
+CAUSES = (
+    NOT_FOUND,
+    NOT_READ,
+    OTHER_LENGTH,
+    NO_START,
+    OTHER_SUBJECTS,
+    UNMAPPED,
+    POINTS,
+    SHORT,
+    OUTSIDE,
+    BACKGROUND,
+    NO_MEDIA,
+)
 MAX_SHOWN = 10  # names of classes in a sentence
 
 
@@ -93,11 +105,17 @@ def _finish_exclusive(imported: Imported, options: ImportOptions) -> None:
             del imported.videos[video.stem]
         num_frames += video.num_frames
         num_labelled += sum(segment.stop - segment.start for segment in video.segments)
-    if num_labelled < num_frames:
-        imported.notes.append(
-            f"{(num_frames - num_labelled) / num_frames:.1%} of the frames are in no event and stay unlabelled;"
-            " framescribe import makes them a class with --background, frames without a class with --independent"
-        )
+    imported.unlabelled_share = 1 - num_labelled / num_frames if num_frames else 0.0
+
+
+def fill_background(imported: Imported, background: str) -> bool:
+    """Give frames in no event a class of their own, where people looked; return whether there are such frames."""
+    is_any = False
+    for video in imported.videos.values():
+        filled = _filled(video, background)
+        is_any |= len(filled) > len(video.segments)
+        video.segments = filled
+    return is_any
 
 
 def _filled(video: ImportedVideo, background: str) -> list[PlacedSegment]:
@@ -129,12 +147,9 @@ def _finish_overlapping(imported: Imported, options: ImportOptions) -> None:
 
 
 def _describe_nothing(imported: Imported) -> str:
-    """Describe why no label is left: the likeliest cause, otherwise the commonest loss."""
+    """Describe why no label is left, by the likeliest cause."""
     kinds = imported.losses.by_kind()
     found = next((kinds[kind] for kind in CAUSES if kind in kinds), None)
-    if found is None:
-        left_out = [loss for loss in kinds.values() if "left out" in loss.kind and "categories" not in loss.kind]
-        found = left_out[0] if left_out else None
     if found is None:
         return "there is nothing to import: the files have no event"
     return f"there is nothing to import: {found.kind} ({found.count:,}; the first: {found.describe_first()})"

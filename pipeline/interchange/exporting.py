@@ -17,8 +17,8 @@ from pipeline.annotations.formats.registry import format_of
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.layouts import FRAMES
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines
-from pipeline.annotations.segments import frames_in_no_row
-from pipeline.errors import InputError
+from pipeline.annotations.times import FrameTimes
+from pipeline.errors import InputError, describe_reason
 from pipeline.interchange.losses import Losses
 from pipeline.interchange.videos import VideoFolder, read_times
 from pipeline.metrics.label_files import LabelReader, find_label_files, find_label_space
@@ -68,34 +68,48 @@ def export_labels(
     """
     assert layout.write is not None, layout.name
     source = _Source(labels, videos, independent=independent)
-    name_file = _file_names(layout, out, num_videos=len(source.files))
+    name_file = _file_names(layout, out, stems=list(source.files))
     written: list[Path] = []
     found = source.read(progress)
     batches: Iterable[list[LabelledVideo]] = ([video] for video in found) if layout.is_per_video else [list(found)]
     num_videos = 0
-    for batch in batches:
-        if batch:
-            path = name_file(batch[0])
-            if path.exists() or path.is_symlink():
-                raise InputError(f"{path}: exists, and is not overwritten: it may have work of yours; name another one")
+    for batch in filter(None, batches):
+        path = name_file(batch[0].video.stem)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             source.losses.add(path, "", layout.write(path, batch))
-            written.append(path)
-            num_videos += len(batch)
+        except (InputError, OSError) as error:
+            if not layout.is_per_video:
+                raise
+            reason = describe_reason(error) if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ")
+            stem = batch[0].video.stem
+            source.fail(stem, f"cannot be written for {layout.title}: {reason}")
+            continue
+        written.append(path)
+        num_videos += len(batch)
     if not num_videos:
         raise AnnotationError(source.problems())
     return Exported(written, num_videos, source.losses, source.problems())
 
 
-def _file_names(layout: ForeignFormat, out: Path, *, num_videos: int) -> Callable[[LabelledVideo], Path]:
-    """Make the folder of the output, and return the function that names the file of a video."""
+def _file_names(layout: ForeignFormat, out: Path, *, stems: Sequence[str]) -> Callable[[str], Path]:
+    """Return the function that names the file of a video, after a check that none of them exists."""
     suffix = layout.suffixes[0]
-    is_one_file = not layout.is_per_video or (num_videos == 1 and out.name.casefold().endswith(suffix.casefold()))
+    is_one_file = not layout.is_per_video or (
+        len(stems) == 1 and out.name.casefold().endswith(suffix.casefold()) and not out.is_dir()
+    )
     if is_one_file and out.is_dir():
         raise InputError(f"{out}: is a folder, expected a file such as {out / ('labels' + suffix)}: it has all videos")
     if not is_one_file and out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, expected a folder: each video gets a {suffix} of its own there")
-    (out.parent if is_one_file else out).mkdir(parents=True, exist_ok=True)
-    return lambda video: out if is_one_file else out / f"{video.video.stem}{suffix}"
+    paths = [out] if is_one_file else [out / f"{stem}{suffix}" for stem in stems]
+    existing = [path for path in paths if path.exists() or path.is_symlink()]
+    if existing:
+        more = f", and {len(existing) - 1} more files exist" if len(existing) > 1 else ""
+        raise InputError(
+            f"{existing[0]}: exists{more}, and is not overwritten: it may have work of yours; name another place"
+        )
+    return lambda stem: out if is_one_file else out / f"{stem}{suffix}"
 
 
 class _Source:
@@ -108,11 +122,15 @@ class _Source:
         self.losses = Losses()
         self._videos = videos
         self._scored = Scored.of(folder, self.label_space, follow_links=False)
-        self._reader = LabelReader(self.label_space, follow_links=False)
+        self._reader = LabelReader(self.label_space, follow_links=False, stamps_of=videos.stamps_of)
 
     def problems(self) -> list[Problem]:
         """Return the problems of the videos that were left out."""
         return [problem for problems in self._reader.problems.values() for problem in problems]
+
+    def fail(self, stem: str, message: str) -> None:
+        """Leave out a video."""
+        self._reader.add(stem, [Problem(self.files[stem], None, message)])
 
     def read(self, progress: Callable[[Sequence[str]], Iterable[str]]) -> Iterator[LabelledVideo]:
         """Yield each video with its labels."""
@@ -123,19 +141,16 @@ class _Source:
             except InputError as error:
                 self._reader.add(stem, [Problem(path, None, f"cannot be exported: {error}")])
                 continue
-            labels = self._labels(stem, path, video.times.num_frames)
+            labels = self._labels(stem, path, video.stamps)
             if labels is not None:
                 probabilities = self._probabilities(stem, path)
                 yield LabelledVideo(video.path, labels, self.label_space, video.times, video.frame_rate, probabilities)
 
-    def _labels(self, stem: str, path: Path, num_frames: int) -> np.ndarray | None:
+    def _labels(self, stem: str, path: Path, times: FrameTimes) -> np.ndarray | None:
         """Read the labels of a video, as many as it has frames; None where there are problems."""
-        labels = self._reader.read(stem, path)
+        labels, num_frames = self._reader.read(stem, path), times.num_frames
         if labels is None:
             return None
-        if not self._reader.has_length(path) and len(labels) < num_frames:
-            added = frames_in_no_row(num_frames - len(labels), self.label_space)
-            labels = np.concatenate([labels, added])
         if len(labels) != num_frames:
             cause = length_cause(len(labels), num_frames)
             message = f"got labels for {len(labels)} frames, the video has {num_frames}: {cause}"

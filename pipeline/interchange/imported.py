@@ -53,6 +53,7 @@ class Imported:
         losses: Everything that does not become a label, or not as it was.
         notes: What a user should know, in whole sentences.
         declared: The classes that files declare, used or not, in their order.
+        unlabelled_share: The share of the frames that are in no event, where classes exclude each other.
     """
 
     videos: dict[str, ImportedVideo] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Imported:
     losses: Losses = field(default_factory=Losses)
     notes: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
+    unlabelled_share: float = 0.0
 
     def describe(self) -> str:
         """Describe in a line what was imported."""

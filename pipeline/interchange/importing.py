@@ -20,11 +20,10 @@ from pipeline.files import canonical
 from pipeline.interchange.deciding import decide
 from pipeline.interchange.imported import Imported, ImportedVideo, ImportOptions, ScoredFrames
 from pipeline.interchange.label_spaces import ClassOrder
-from pipeline.interchange.media import MediaFinder
+from pipeline.interchange.media import NO_MEDIA, MediaFinder
 from pipeline.interchange.recognition import ForeignFile
 from pipeline.interchange.videos import TimedVideo, VideoFolder
 
-NO_MEDIA = "recordings that name no media file are left out"
 LABELLED_TWICE = "recordings of a video that another recording labels are left out (see --recording)"
 TOGETHER = "recordings of a video that another recording labels count together with it (see --recording)"
 OTHER_RECORDINGS = "recordings that were not asked for are left out"

@@ -10,6 +10,7 @@ from pipeline.annotations.formats.parsing import length_cause
 from pipeline.errors import InputError
 from pipeline.interchange.videos import LENGTH_TOLERANCE, LENGTH_TOLERANCE_SECONDS, TimedVideo, VideoFolder, read_times
 
+NO_MEDIA = "recordings that name no media file are left out"
 NOT_FOUND = "media files whose video is not found are left out"
 NOT_READ = "media files whose video cannot be read are left out"
 OTHER_LENGTH = "recordings whose labels have another number of frames than the video are left out"
@@ -88,12 +89,9 @@ class MediaFinder:
         times, rate, is_in_frames = video.times, media.frame_rate, recording.unit is Unit.FRAMES
         first = float(times.pts_seconds[0]) if times.num_frames else 0.0
         length = times.end_seconds - first
-        if media.seconds is not None and abs(length - media.seconds) > max(
-            LENGTH_TOLERANCE_SECONDS, LENGTH_TOLERANCE * length
-        ):
-            self._note(
-                video, f"lasts {length:.1f} s, and the file says {media.seconds:.1f} s: was another cut annotated?"
-            )
+        stated, tolerance = media.seconds, max(LENGTH_TOLERANCE_SECONDS, LENGTH_TOLERANCE * length)
+        if stated is not None and min(abs(length - stated), abs(times.end_seconds - stated)) > tolerance:
+            self._note(video, f"lasts {length:.1f} s, and the file says {stated:.1f} s: was another cut annotated?")
         if rate is not None and is_in_frames and video.is_variable:
             self._note(
                 video,

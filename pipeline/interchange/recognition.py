@@ -61,7 +61,8 @@ def find_foreign_files(name: str, paths: Sequence[Path]) -> list[ForeignFile]:
 
     Args:
         name: The name of their format; AUTO recognises each by its content.
-        paths: The files; of a folder, all files in it with a suffix of the format.
+        paths: The files; of a folder, all files below it with a suffix of the format. With AUTO, those of them that
+            look like none are passed over.
 
     Raises:
         InputError: There is no such format, or no file in a folder.
@@ -81,12 +82,16 @@ def find_foreign_files(name: str, paths: Sequence[Path]) -> list[ForeignFile]:
             problems += error.problems
             continue
         if recognised is None or recognised.read is None:
+            if path not in paths:  # in a folder, other files may lie beside
+                continue
             message = "looks like none of the formats that are read: name its format, one of --list"
             problems.append(Problem(path, None, message))
         else:
             found.append(ForeignFile(path, recognised))
     if problems:
         raise AnnotationError(problems)
+    if not found:
+        raise InputError("no file of the folder looks like one of the formats that are read: name the format of --list")
     return found
 
 
@@ -97,7 +102,7 @@ def _files_of(path: Path, layouts: Sequence[ForeignFormat]) -> list[Path]:
     suffixes = tuple(dict.fromkeys(suffix for layout in layouts for suffix in layout.suffixes))
     folded = tuple(suffix.casefold() for suffix in suffixes)
     side_files = {name for layout in layouts for name in layout.side_files}
-    found = [file for file in sorted(path.iterdir()) if file.is_file() and not is_hidden(file)]
+    found = [file for file in sorted(path.rglob("*")) if file.is_file() and not is_hidden(file)]
     files = [file for file in found if file.name.casefold().endswith(folded) and file.name not in side_files]
     if not files:
         raise InputError(f"{path}: has no file with one of the suffixes {', '.join(suffixes)}")

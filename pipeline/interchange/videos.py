@@ -35,12 +35,19 @@ class TimedVideo(NamedTuple):
         times: When its frames are shown, on the clock of players.
         frame_rate: The average number of frames per second.
         is_variable: Whether the steps between frames differ.
+        clock_start: The time stamp at which that clock is 0.
     """
 
     path: Path
     times: FrameTimes
     frame_rate: float
     is_variable: bool
+    clock_start: float
+
+    @property
+    def stamps(self) -> FrameTimes:
+        """When the frames are shown, by their time stamps: our own label files have these."""
+        return FrameTimes(self.times.pts_seconds + self.clock_start, self.times.frame_seconds)
 
 
 @lru_cache(maxsize=4)  # a recording has few media files, and an index of days of video is large
@@ -61,7 +68,7 @@ def read_times(path: Path, *, from_first: bool = False) -> TimedVideo:
     frame_rate = float(index.properties.frame_rate)
     start_seconds = float(index.pts_seconds[0]) if from_first else clock_start_seconds(path)
     times = FrameTimes(np.asarray(index.pts_seconds) - start_seconds, 1 / frame_rate)
-    return TimedVideo(path, times, frame_rate, index.properties.variable_frame_rate)
+    return TimedVideo(path, times, frame_rate, index.properties.variable_frame_rate, start_seconds)
 
 
 class VideoFolder:
@@ -91,6 +98,13 @@ class VideoFolder:
                     seen.add((status.st_dev, status.st_ino))
         if not self.paths:
             raise InputError(f"{self._name}: has no video: expected one of {', '.join(sorted(VIDEO_SUFFIXES))}")
+
+    def stamps_of(self, stem: str) -> FrameTimes | None:
+        """Return when the frames of a video are shown, by their time stamps; None where it is not there or damaged."""
+        try:
+            return read_times(self.find(Media(stem))).stamps
+        except InputError:
+            return None
 
     def has(self, name: str) -> bool:
         """Return whether there is a video with this name or this stem."""

@@ -14,16 +14,25 @@ from pipeline.errors import InputError
 from pipeline.metrics.agreement import compare_annotators
 from pipeline.metrics.label_files import (
     LabelReader,
+    StampsOf,
     find_label_files,
     find_label_space,
     find_list,
+    no_stamps,
     other_length,
     stem_of,
 )
 from pipeline.metrics.videos import Report
 
 
-def agreement_of(first: Path, second: Path, *, independent: bool = False, follow_links: bool = False) -> Report:
+def agreement_of(
+    first: Path,
+    second: Path,
+    *,
+    independent: bool = False,
+    follow_links: bool = False,
+    stamps_of: StampsOf = no_stamps,
+) -> Report:
     """Compare the labels of two annotators.
 
     The class list is that of the first side, or failing that of the second, in the folder or beside it; failing both,
@@ -35,6 +44,7 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
         second: That of the second one; a file where `first` is a file, whatever its stem.
         independent: See `folders.evaluate_folders`.
         follow_links: See `folders.evaluate_folders`.
+        stamps_of: See `LabelReader`: labels in seconds need it, and it says how long videos are.
 
     Returns:
         The report of `compare_annotators`, and:
@@ -57,7 +67,7 @@ def agreement_of(first: Path, second: Path, *, independent: bool = False, follow
     if not both:
         raise InputError(f"no video has labels in both {first} and {second}: do the stems differ?")
     scored = [Scored.of(place, label_space, follow_links=follow_links) for place in places]
-    videos = _Videos(LabelReader(label_space, follow_links), scored)
+    videos = _Videos(LabelReader(label_space, follow_links, stamps_of), scored)
     for stem in both:
         videos.read(stem, one_files[stem], two_files[stem])
     unknown = [problem for of_side in scored for problem in of_side.find_unknown(one_files.keys() | two_files.keys())]

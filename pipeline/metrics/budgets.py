@@ -18,6 +18,7 @@ from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import AnnotationError, Problem, condense
 from pipeline.annotations.read import read_edges
+from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
 from pipeline.files import canonical
 from pipeline.metrics.bouts import (
@@ -26,7 +27,7 @@ from pipeline.metrics.bouts import (
     count_transitions,
     pool_bouts,
 )
-from pipeline.metrics.label_files import LabelReader, find_label_files, find_label_space, other_length
+from pipeline.metrics.label_files import LabelReader, StampsOf, find_label_files, find_label_space, other_length
 from pipeline.text.wording import listed
 
 GROUPS_HEADER = ("stem", "group")
@@ -134,7 +135,7 @@ def summarize_folder(
     files = find_label_files(folder)
     group_of = dict.fromkeys(files, ALL) if groups is None else read_groups(Path(groups), files)
     label_space = find_label_space([folder], files.values(), independent=independent, follow_links=follow_links)
-    reader = LabelReader(label_space, follow_links)
+    reader = LabelReader(label_space, follow_links, _stamps_of(edges))
     scored = Scored.of(folder, label_space, follow_links=follow_links)
     videos = {
         stem: summary
@@ -152,6 +153,19 @@ def summarize_folder(
         [stem for stem in videos if stem in reader.without_length],
         [str(problem) for problem in condense(problems)],
     )
+
+
+def _stamps_of(edges: Edges | None) -> StampsOf:
+    """Return the function that gives the times of a video to the reader of its labels; None where there are none."""
+
+    def stamps_of(stem: str) -> FrameTimes | None:
+        try:
+            of_video = edges(stem) if edges is not None else None
+        except InputError:  # it is reported where the labels are summarized
+            return None
+        return None if of_video is None else FrameTimes(of_video[:-1], float(of_video[-1] - of_video[-2]))
+
+    return stamps_of
 
 
 def _summarize(stem: str, path: Path, reader: LabelReader, scored: Scored, edges: Edges | None) -> Summary | None:

@@ -22,9 +22,11 @@ from pipeline.errors import InputError
 from pipeline.files import canonical, is_elsewhere
 from pipeline.metrics.label_files import (
     LabelReader,
+    StampsOf,
     elsewhere,
     find_label_files,
     find_label_space,
+    no_stamps,
     other_length,
 )
 from pipeline.metrics.report import evaluate
@@ -38,6 +40,7 @@ def evaluate_folders(
     background: str | None = None,
     independent: bool = False,
     follow_links: bool = False,
+    stamps_of: StampsOf = no_stamps,
 ) -> Report:
     """Score a folder of `<stem>.frames.csv`, `.segments.csv`, `.csv` or `.txt` against another one.
 
@@ -56,6 +59,7 @@ def evaluate_folders(
         background: See `LabelSpace`.
         independent: Whether any of the classes may overlap, also where the class list does not say so.
         follow_links: Whether files are read that are links out of their folder.
+        stamps_of: See `LabelReader`: labels in seconds need it, and it says how long videos are.
 
     Returns:
         The report of `evaluate`, and:
@@ -83,7 +87,7 @@ def evaluate_folders(
     if not true.keys() & predicted_files.keys():
         raise InputError(f"no video of {truth} has a prediction in {predicted}: do the stems differ?")
     scored = Scored.of(truth, label_space, follow_links=follow_links)
-    videos = _Videos(LabelReader(label_space, follow_links), _partial_stems(predicted), scored)
+    videos = _Videos(LabelReader(label_space, follow_links, stamps_of), _partial_stems(predicted), scored)
     for stem in sorted(true.keys() & predicted_files.keys()):
         videos.read(stem, true[stem], predicted_files[stem])
     problems = [*scored.find_unknown(true.keys() | predicted_files.keys()), *videos.reader.all_problems()]

@@ -121,6 +121,14 @@ def other_length(path: Path, fault: str, cause: str = "") -> Problem:
     return Problem(path, None, message, fault="another number of labels")
 
 
+StampsOf = Callable[[str], FrameTimes | None]
+
+
+def no_stamps(stem: str) -> FrameTimes | None:
+    """Return None: the `stamps_of` of labels whose videos are not known."""
+    return None
+
+
 @dataclass
 class LabelReader:
     """Reads label files, and collects their problems by the stem of the video.
@@ -128,12 +136,14 @@ class LabelReader:
     Attributes:
         label_space: The classes.
         follow_links: Whether files are read that are links out of their folder.
+        stamps_of: Returns when the frames of a video are shown, by its stem; None where that is not known.
         problems: Why the labels of videos cannot be used.
         without_length: The videos of classes that overlap of which nothing says how long they are.
     """
 
     label_space: LabelSpace
     follow_links: bool
+    stamps_of: StampsOf = no_stamps
     problems: dict[str, list[Problem]] = field(default_factory=dict)
     without_length: set[str] = field(default_factory=set)
 
@@ -142,14 +152,19 @@ class LabelReader:
 
         Args:
             stem: The stem of the video.
-            path: The file.
+            path: The file. If it does not say how many frames the video has, and the video is known, it says so.
             other: The file of the other side. A .frames.csv has the times of the frames, by which labels in seconds are
                 read; its own problems show where it is read.
         """
         if not self.follow_links and is_elsewhere(path):
             self.add(stem, [elsewhere(path)])
             return None
-        return self._try(stem, path, lambda path, space: read_predicted(path, space, times=self._times(path, other)))
+        stamps = self.stamps_of(stem)
+        times = stamps or self._times(path, other)
+        labels = self._try(stem, path, lambda path, space: read_predicted(path, space, times=times))
+        if labels is not None and stamps is not None and not self.has_length(path):
+            return self.lengthen(labels, stamps.num_frames)
+        return labels
 
     def _times(self, path: Path, other: Path | None) -> FrameTimes | None:
         if other is None or not needs_times(path) or not other.name.endswith(FRAMES):
@@ -231,7 +246,7 @@ class LabelReader:
         Where people do not say at which frames they looked either, nothing says it, see `without_length`. Each of
         `scored` comes with the stem under which it has the video.
         """
-        if any(self.has_length(side) for side in sides):
+        if any(self.has_length(side) for side in sides) or self.stamps_of(stem) is not None:
             return labels
         num_frames = max(of_side.last_frame(listed_as) for of_side, listed_as in scored)
         if not num_frames and not self.label_space.is_exclusive:

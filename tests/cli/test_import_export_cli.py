@@ -1,6 +1,7 @@
 """The commands import and export: what people see, exit codes, and labels that come back as they went."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +159,57 @@ def test_the_truth_may_be_a_file_of_another_program(
     assert main(["evaluate", "--agreement", project, project, "--videos", videos]) == 0
     assert main(["check", project, "--videos", videos]) == 0
     assert "1 video" in capsys.readouterr().out
+
+
+def test_annotators_are_compared_on_all_frames_by_the_classes_of_both(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = {"anna": [(5, 20, "walk"), (30, 40, "rest")], "ben": [(10, 20, "walk"), (40, 50, "groom")]}
+    for name, rows in sides.items():
+        labels = np.full(61, -100)
+        for start, stop, label in rows:
+            labels[start:stop] = ("walk", "rest", "groom").index(label)
+        write_labels(tmp_path / name, {"clip": labels}, LabelSpace(("walk", "rest", "groom")))
+        (tmp_path / name / "classes.txt").unlink()
+        call = ["export", "elan", str(tmp_path / name), "--videos", str(clip.parent)]
+        assert main([*call, "--out", str(tmp_path / f"{name}.eaf")]) == 0
+    files = [str(tmp_path / f"{name}.eaf") for name in sides]
+    assert main(["evaluate", "--agreement", *files, "--videos", str(clip.parent)]) == 0
+    of_frames = {"anna": ["none"] * 61, "ben": ["none"] * 61}
+    for name, rows in sides.items():
+        for start, stop, label in rows:
+            of_frames[name][start:stop] = [label] * (stop - start)
+    agreed = sum(map(str.__eq__, *of_frames.values())) / 61
+    by_chance = sum(
+        math.prod(side.count(name) / 61 for side in of_frames.values()) for name in (*CLASSES, "groom", "none")
+    )
+    expected = (agreed - by_chance) / (1 - by_chance)  # Cohen 1960
+    assert f"{expected:.3f}" in capsys.readouterr().out
+
+
+def test_videos_say_how_long_they_are_and_which_frames_seconds_are(clip: Path, tmp_path: Path) -> None:
+    times = read_times(clip).times
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "clip.csv").write_text(
+        "start_seconds,stop_seconds,class\n0.480,1.200,walk\n1.000,2.000,eat\n"
+    )
+    out = tmp_path / "out"
+    videos = ["--videos", str(clip.parent)]
+    assert main(["export", "one-hot", str(tmp_path / "labels"), *videos, "--out", str(out), "--independent"]) == 0
+    rows = (out / "clip_labels.csv").read_text().splitlines()[1:]
+    assert len(rows) == times.num_frames
+    assert sum(row.split(",")[-1] == "1" for row in rows) == times.frame_shown_at(1.2, resolution=0.001)
+    call = ["evaluate", "--agreement", str(tmp_path / "labels"), str(tmp_path / "labels"), "--independent", *videos]
+    assert main([*call, "--json", str(tmp_path / "report.json")]) == 0
+    assert json.loads((tmp_path / "report.json").read_text())["length_not_known"] == []
+
+
+def test_an_export_checks_all_names_before_it_writes(clip: Path, tmp_path: Path) -> None:
+    labels = random_labels(61, overlapping=False, seed=0)
+    (clip.parent / "other.mp4").write_bytes(clip.read_bytes())
+    write_labels(tmp_path / "data", {"clip": labels, "other": labels}, LabelSpace(CLASSES))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other.eaf").write_text("mine")
+    call = ["export", "elan", str(tmp_path / "data"), "--videos", str(clip.parent), "--out", str(tmp_path / "out")]
+    assert main(call) == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["other.eaf"]

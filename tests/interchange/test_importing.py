@@ -161,10 +161,10 @@ def test_frames_in_no_event_are_unlabelled_or_the_background(asked: str | None, 
     assert found.label_space.is_exclusive
     if asked:
         assert segments(found) == [(0, 10, "walk"), (10, 20, "none"), (20, 30, "rest"), (30, 40, "none")]
-        assert found.notes == []
+        assert found.unlabelled_share == 0.0
     else:
         assert segments(found) == [(0, 10, "walk"), (20, 30, "rest")]
-        assert "50.0% of the frames are in no event" in found.notes[0]
+        assert found.unlabelled_share == 0.5
 
 
 def test_what_is_not_found_is_counted_and_named(videos: Path) -> None:
@@ -237,3 +237,87 @@ def test_all_files_that_cannot_be_read_are_named_together(videos: Path, tmp_path
     with pytest.raises(AnnotationError) as refused:
         import_files(files, VideoFolder(videos), ImportOptions())
     assert [str(problem) for problem in refused.value.problems] == [f"{file.path}:3: is cut off" for file in files]
+
+
+def test_a_recording_with_the_name_of_its_video_keeps_what_the_file_states(videos: Path) -> None:
+    media = (Media("clip.mp4", start=10.0, seconds=1.6, frame_rate=50.0),)
+    found = imported(
+        videos, Document(Path("day.test"), [Recording("clip.mp4", media, events=[Event(10.4, 10.8, "walk")])])
+    )
+    assert segments(found) == [(10, 20, "walk")]
+    assert found.notes == [
+        f"{videos}/clip.mp4: has 25 frames per second, and the file says 50; the times of the file are used as they are"
+    ]
+
+
+@pytest.mark.parametrize(("resolution", "start"), [(1.0, 25), (0.2, 25), (0.001, 25)])
+def test_coarse_times_are_taken_as_they_are_written(resolution: float, start: int, videos: Path) -> None:
+    found = imported(videos, document(Event(1.0, 1.6, "walk"), resolution=resolution))
+    assert segments(found) == [(start, 40, "walk")]
+    assert any("in steps of" in note for note in found.notes) == (resolution > 0.04)
+
+
+def test_what_nobody_looked_at_is_unknown_and_not_absent(videos: Path, tmp_path: Path) -> None:
+    walk, eat = Event(0, 5, "walk"), Event(3, 9, "eat")
+    known = Recording("a", CLIP, Unit.FRAMES, events=[walk, eat], num_frames=FRAMES)
+    in_part = replace(
+        known, media=(Media("other.mp4"),), events=[walk], scored=[Span(0, 40, "walk"), Span(0, 20, "eat")]
+    )
+    scan = written(tmp_path / "one", imported(videos, Document(Path("a.test"), [known, in_part], may_overlap=True)))
+    assert scan.labels["other"][[19, 20]].tolist() == [[0, 0], [0, -100]]
+    unknown = replace(in_part, events=[], scored=[])
+    found = imported(videos, Document(Path("a.test"), [known, unknown], may_overlap=True))
+    assert list(found.videos) == ["clip"]
+    assert kinds(found) == {"videos at which nobody looked are left out": 1}
+
+
+def test_a_background_counts_for_its_own_file(videos: Path, tmp_path: Path) -> None:
+    one = replace(document(Event(0.0, 0.4, "walk"), Event(0.4, 0.8, "other")), background="other", may_overlap=True)
+    two = document(Event(0.0, 0.4, "other"), Event(0.2, 0.8, "eat"), name="two.test", media=(Media("other.mp4"),))
+    found = imported(videos, one, two)
+    assert segments(found) == [(0, 10, "walk")]
+    assert segments(found, "other") == [(0, 10, "other"), (5, 20, "eat")]
+    assert sum(kinds(found).values()) == 1
+
+
+def test_media_whose_start_is_not_known_are_placed_by_the_lengths_before_or_left_out(videos: Path) -> None:
+    nan = float("nan")
+    media = (Media("clip.mp4", start=1.0), Media("other.mp4", start=nan))
+    found = imported(videos, document(Event(1.4, 2.0, "walk"), Event(3.0, 3.4, "rest"), media=media))
+    assert segments(found) == [(10, 25, "walk")]
+    assert segments(found, "other") == [(10, 20, "rest")]
+    lacking = (Media("clip.mp4", start=0.0), Media("gone.mp4", start=nan), Media("other.mp4", start=nan))
+    found = imported(videos, document(Event(0.4, 0.8, "walk"), Event(5.0, 6.0, "rest"), media=lacking))
+    assert list(found.videos) == ["clip"]
+    assert "media files after one of unknown length are left out, as it is not known when they start" in kinds(found)
+
+
+def test_names_that_are_asked_for_must_be_there(videos: Path) -> None:
+    day = document(Event(0.0, 0.4, "walk", "Anna"))
+    for options, message in (
+        (ImportOptions(Choices(subject="Ana")), r"no event is of the subject 'Ana': did you mean 'Anna'\?"),
+        (ImportOptions(recordings=("dya",)), r"there is no recording 'dya': did you mean 'day'\?"),
+    ):
+        with pytest.raises(InputError, match=message):
+            imported(videos, day, options=options)
+    found = imported(videos, day, options=ImportOptions(Choices(class_map={"wlak": "run", "walk": "go"})))
+    assert found.notes == ["the class map names behaviours that are in no file: wlak"]
+
+
+def test_names_of_files_and_letters_of_another_unicode_form_make_no_second_thing(videos: Path, tmp_path: Path) -> None:
+    for name in ("scored.mp4", "a.segments.mp4"):
+        (videos / name).write_bytes((videos / "clip.mp4").read_bytes())
+    (videos / ".hidden").mkdir()
+    (videos / ".hidden" / "clip.mp4").hardlink_to(videos / "clip.mp4")
+    (videos / "again.mp4").hardlink_to(videos / "clip.mp4")
+    events = Event(0.0, 0.4, "l\u00e4uft"), Event(0.6, 0.8, "la\u0308uft")
+    found = imported(
+        videos,
+        document(*events, media=(Media("scored.mp4"),)),
+        document(*events, name="b.test", media=(Media("a.segments.mp4"),)),
+    )
+    assert list(found.videos) == ["scored_video", "a_segments_video"]
+    assert found.label_space.classes == ("l\u00e4uft",)
+    written(tmp_path / "data", found)
+    names = [path.relative_to(videos).as_posix() for path in VideoFolder(videos).paths]
+    assert names == ["a.segments.mp4", "again.mp4", "deep/other.mkv", "scored.mp4"]
