@@ -252,5 +252,6 @@ def _rows(predicted: Predicted) -> Iterator[tuple[object, ...]]:
 def _cues(predicted: Predicted) -> Iterator[Cue]:
     """Yield the subtitles. No time is below 0, where no player begins: a file may place its first frames before 0."""
     _check(predicted)
-    for segment, (start, stop) in timed_segments(predicted.labels, predicted.pts_seconds, predicted.frame_seconds):
+    seconds = predicted.pts_seconds - predicted.clock_start
+    for segment, (start, stop) in timed_segments(predicted.labels, seconds, predicted.frame_seconds):
         yield Cue(max(0, start), max(0, stop), predicted.label_space.classes[segment.class_index])

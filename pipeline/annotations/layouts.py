@@ -17,6 +17,8 @@ from pipeline.annotations.segments import Segment, segments_from_frames
 FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # follow a stem; `framescribe label` writes them
 SCORED = "scored.csv"  # is beside the class list: which frames people looked at
 DECODE_REPORT = "decode_report.csv"  # is beside them, and beside the manifest of a data set
+IMPORT_REPORT = "import_report.csv"  # is in an imported data set: what did not become a label
+BUDGET, TRANSITIONS = "budget.csv", "transitions.csv"  # `framescribe summarize` writes them
 VIDEO_LABELS = "labels.csv"  # is beside the folder labels/ of a data set, or replaces it
 SEGMENTS_HEADER = ("start", "stop", "class")
 SCORED_HEADER = ("stem", "start", "stop", "class")  # the last column may be missing

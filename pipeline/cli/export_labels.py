@@ -54,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
     layout = foreign_format(options.format)
     if layout is None or layout.write is None:
         names = [each.name for each in FOREIGN_FORMATS if each.write is not None]
-        raise InputError(f"got the format {options.format!r} to write{did_you_mean(options.format, names)}")
+        hint = f"{did_you_mean(options.format, names)}; framescribe import --list shows all"
+        raise InputError(f"got the format {options.format!r} to write{hint}")
     exported = export_labels(
         layout,
         options.labels,

@@ -92,8 +92,9 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         print(describe_formats())
         return 0
+    from pipeline.annotations.layouts import IMPORT_REPORT
     from pipeline.errors import InputError
-    from pipeline.interchange.dataset import REPORT, check_is_new, write_dataset
+    from pipeline.interchange.dataset import check_is_new, write_dataset
 
     missing = [
         name
@@ -116,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
     if num_copied:
         print(f"the videos are on another disk: {num_copied / 1e9:.1f} GB were copied")
     if imported.losses:
-        print(f"{options.out / REPORT} lists what did not become a label")
+        print(f"{options.out / IMPORT_REPORT} lists what did not become a label")
     print(f"next: framescribe check {options.out}")
     return 0
 

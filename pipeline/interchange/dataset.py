@@ -9,12 +9,11 @@ from pathlib import Path
 
 from pipeline.annotations.classes import CLASSES, CLASSES_WITH_GROUPS, CLASSES_WITH_GROUPS_HEADER
 from pipeline.annotations.foreign.cells import protect
-from pipeline.annotations.layouts import SCORED, SCORED_HEADER, SEGMENTS_HEADER
+from pipeline.annotations.layouts import IMPORT_REPORT, SCORED, SCORED_HEADER, SEGMENTS_HEADER
 from pipeline.errors import InputError
 from pipeline.interchange.imported import Imported, ImportedVideo
 from pipeline.interchange.losses import Losses
 
-REPORT = "import_report.csv"
 REPORT_HEADER = ("file", "recording", "what", "count", "first_place", "first")
 
 
@@ -53,7 +52,7 @@ def write_dataset(out: Path, imported: Imported) -> int:
         (staging / "videos").mkdir()
         num_copied = sum(_link_video(staging, video) for video in imported.videos.values())
         _write_splits(staging, imported.videos.values())
-        write_report(staging / REPORT, imported.losses)
+        write_report(staging / IMPORT_REPORT, imported.losses)
         staging.chmod(0o777 & ~_umask())
         staging.rename(out)
     except BaseException:

@@ -50,7 +50,7 @@ def readable_format(name: str) -> ForeignFormat:
     names = [layout.name for layout in FOREIGN_FORMATS if layout.read is not None]
     layout = foreign_format(name)
     if layout is None:
-        raise InputError(f"got the format {name!r}{did_you_mean(name, [AUTO, *names])}; --list shows all")
+        raise InputError(f"got the format {name!r}{did_you_mean(name, [AUTO, *names])}; import --list shows all")
     if layout.read is None:
         raise InputError(f"{layout.title} is not read, only written: --list shows what each format does")
     return layout

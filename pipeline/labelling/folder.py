@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.exports import FOREIGN, FORMATS, TIMED_FORMATS, Predicted
+from pipeline.annotations.exports import FORMATS, TIMED_FORMATS, Predicted
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.datasets.features import count_feature_frames
 from pipeline.drawing.overlay import write_overlay
@@ -369,7 +369,7 @@ class _Videos:
             result.frame_seconds,
             label_space,
             path.resolve(),
-            clock_start_seconds(path) if FOREIGN.keys() & set(self._outputs.formats) else 0.0,
+            clock_start_seconds(path) if TIMED_FORMATS & set(self._outputs.formats) else 0.0,
         )
         for name in self._outputs.formats:
             for suffix, write in FORMATS[name].items():

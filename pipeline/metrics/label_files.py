@@ -15,7 +15,7 @@ from pipeline.annotations.formats import registry
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.found_classes import label_space_of_files
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import DECODE_REPORT, FRAMES, LIVE, SCORED
+from pipeline.annotations.layouts import BUDGET, DECODE_REPORT, FRAMES, IMPORT_REPORT, LIVE, SCORED, TRANSITIONS
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
 from pipeline.annotations.read import needs_times, read_edges, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
@@ -23,7 +23,9 @@ from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
 from pipeline.files import canonical, folders_of, is_dangling, is_elsewhere, is_hidden
 
-NO_LABELS = frozenset({CLASSES, CLASSES_WITH_GROUPS, SCORED, DECODE_REPORT})  # lie beside them
+NO_LABELS = frozenset(  # lie beside them
+    {CLASSES, CLASSES_WITH_GROUPS, SCORED, DECODE_REPORT, IMPORT_REPORT, BUDGET, TRANSITIONS, "groups.csv"}
+)
 
 
 def find_label_files(folder: Path) -> dict[str, Path]:

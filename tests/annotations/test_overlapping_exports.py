@@ -163,3 +163,10 @@ def test_arrays_that_do_not_fit_are_refused_and_leave_no_file(tmp_path, labels, 
         with pytest.raises(ValueError, match=message):
             write(format_name, tmp_path, PREDICTED._replace(labels=labels, probabilities=probabilities))
     assert not list(tmp_path.iterdir())
+
+
+def test_subtitles_count_from_where_players_begin(tmp_path):
+    predicted = PREDICTED._replace(pts_seconds=SECONDS + 1.4, clock_start=1.4)
+    for name in ("vtt", "srt"):
+        (later,), (plain,) = write(name, tmp_path / "later", predicted), write(name, tmp_path / "plain", PREDICTED)
+        assert later.read_text() == plain.read_text()

@@ -116,3 +116,8 @@ def test_two_videos_of_one_stem_and_a_missing_folder_are_refused(labels: Path, t
         " <stem>.csv, <stem>.tsv, <stem>.xlsx, <stem>.txt, <stem>.eaf, <stem>.TextGrid, <stem>.boris, did you mean "
         f"{labels}?",
     ]
+
+
+def test_results_beside_the_labels_are_no_labels(labels: Path) -> None:
+    assert summarize(labels, "--out", labels) == 0
+    assert summarize(labels) == 0

@@ -11,11 +11,12 @@ from made_videos import MakeVideo
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording, Span, Unit
 from pipeline.annotations.foreign.placing import Choices
+from pipeline.annotations.layouts import IMPORT_REPORT
 from pipeline.annotations.problems import AnnotationError, Problem
 from pipeline.datasets.scan import scan_dataset
 from pipeline.datasets.scanned import Scan
 from pipeline.errors import InputError
-from pipeline.interchange.dataset import REPORT, write_dataset
+from pipeline.interchange.dataset import write_dataset
 from pipeline.interchange.imported import Imported, ImportOptions
 from pipeline.interchange.importing import import_files
 from pipeline.interchange.recognition import ForeignFile
@@ -207,7 +208,7 @@ def test_videos_of_one_name_are_told_apart_by_their_length(videos: Path, make_vi
 def test_the_report_counts_each_kind_in_each_recording(videos: Path, tmp_path: Path) -> None:
     events = [Event(0.0, 0.4, "walk", comment=text, place=f"line {i}") for i, text in enumerate(["=1+1", "b"])]
     write_dataset(tmp_path / "data", imported(videos, document(*events[:1], replace(events[1], start=0.8, stop=1.2))))
-    with open(tmp_path / "data" / REPORT, newline="") as file:
+    with open(tmp_path / "data" / IMPORT_REPORT, newline="") as file:
         assert list(csv.reader(file)) == [
             ["file", "recording", "what", "count", "first_place", "first"],
             ["day.test", "day", "comments are left out", "2", "line 0", "'=1+1"],
