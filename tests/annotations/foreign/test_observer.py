@@ -174,3 +174,15 @@ def test_a_damaged_file_is_read_or_refused(data: st.DataObject, tmp_path: Path) 
     path.write_bytes(data.draw(damaged((tmp_path / name).read_bytes())))
     check_only_annotation_errors(FORMAT, path)
     looks_like_observer(path, path.read_bytes().decode(errors="replace"))
+
+
+def test_a_row_without_a_time_joins_no_events(tmp_path: Path) -> None:
+    marks = [(1, "State start"), ("x", "State stop"), ("", "State start"), (4, "State stop")]
+    observer = [event_row(seconds, "walk", kind) for seconds, kind in marks]
+    manual = [[seconds, seconds, "", "walk", kind] for seconds, kind in marks]
+    kept = [(5, "State start"), (6, "State stop")]
+    observer += [event_row(seconds, "walk", kind) for seconds, kind in kept]
+    manual += [[seconds, seconds, "", "walk", kind] for seconds, kind in kept]
+    for rows in ([[*OBSERVER_COLUMNS], *observer], [*TRIAL, *MANUAL, *manual]):
+        (recording,) = read_observer(save(tmp_path / "a.xlsx", one=rows)).recordings
+        assert [(event.start, event.stop) for event in recording.events] == [(5, 6)]
