@@ -15,6 +15,7 @@ from pipeline.files import describe_absence, is_dangling, leads_out
 MAX_NAME = 100  # characters of a name that a message shows
 MAX_OF_KIND = 10  # problems that are printed of one kind
 MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
+NO_MEMORY = "it does not fit the memory"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # What differs between messages of one kind: text in quotes, in parentheses, names of files, numbers.
 _VARIABLE = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\S+\.\w+|\d+""")
@@ -119,7 +120,7 @@ def read_lines(path: Path) -> list[str]:
     return split_lines(read_text(path))
 
 
-def read_text(path: Path, *, encoding: str = "utf-8") -> str:
+def read_text(path: Path, *, encoding: str = "utf-8", max_bytes: int = MAX_TEXT_BYTES) -> str:
     """Read a text file: UTF-8, with or without a byte order mark, or UTF-16 where such a mark says so.
 
     What spreadsheets call "Unicode text" is UTF-16.
@@ -127,12 +128,13 @@ def read_text(path: Path, *, encoding: str = "utf-8") -> str:
     Args:
         path: The file.
         encoding: Another encoding, which the file states itself; a byte order mark counts more.
+        max_bytes: The bound of its size.
 
     Raises:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, is larger than any such
             file, or is in another encoding.
     """
-    content = read_content(Path(path))
+    content = read_content(Path(path), max_bytes)
     is_utf16 = content.startswith(UTF16_MARKS)
     is_utf8 = content.startswith(codecs.BOM_UTF8) or codecs.lookup(encoding).name == "utf-8"
     try:
@@ -145,6 +147,8 @@ def read_text(path: Path, *, encoding: str = "utf-8") -> str:
         elif not is_utf8:
             message = f"is not {encoding.upper()} text, as it says itself: it was probably saved in another encoding"
         raise AnnotationError([Problem(path, line, message)]) from None
+    except MemoryError:
+        raise AnnotationError([Problem(path, None, f"cannot be read: {NO_MEMORY}")]) from None
     if "\0" in text:
         raise AnnotationError([Problem(path, None, "holds zero bytes, which no text has: is it another file?")])
     return text
@@ -156,8 +160,12 @@ def split_lines(text: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def read_content(path: Path) -> bytes:
+def read_content(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """Read the content of a file of text, within a bound.
+
+    Args:
+        path: The file.
+        max_bytes: The bound of its size.
 
     Raises:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, or is larger than any such
@@ -169,14 +177,14 @@ def read_content(path: Path) -> bytes:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and /dev/zero has no end
             raise AnnotationError([Problem(path, None, "is a folder, expected text")])
         with path.open("rb") as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
+            content = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise AnnotationError([Problem(path, None, "is missing: expected a text file")]) from None
     except (OSError, MemoryError) as error:
-        reason = describe_reason(error) if isinstance(error, OSError) else "it does not fit the memory"
+        reason = describe_reason(error) if isinstance(error, OSError) else NO_MEMORY
         raise AnnotationError([Problem(path, None, f"cannot be read: {reason}")]) from None
-    if len(content) > MAX_TEXT_BYTES:
-        message = f"has more than {MAX_TEXT_BYTES >> 20} MB, more than any such file: is it another file?"
+    if len(content) > max_bytes:
+        message = f"has more than {max_bytes >> 20} MB, more than any such file: is it another file?"
         raise AnnotationError([Problem(path, None, message)])
     return content
 

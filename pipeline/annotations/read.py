@@ -217,9 +217,9 @@ def read_edges(path: Path, num_frames: int) -> np.ndarray | None:
         say it.
 
     Raises:
-        AnnotationError: A time is not a number, or the times do not ascend.
+        AnnotationError: The file cannot be read, a time is not a number, or the times do not ascend.
     """
-    layout = registry.format_of(Path(path))
+    layout = registry.content_format_of(Path(path))
     if layout is predicted_frames.FORMAT:
         return predicted_times.edges_of_frames(Path(path), num_frames)
     if layout is predicted_segments.FORMAT:

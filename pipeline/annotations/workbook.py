@@ -17,7 +17,8 @@ from pipeline.annotations.problems import AnnotationError, Problem
 WORKBOOK = ".xlsx"
 ZIP, OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # the beginnings of .xlsx, and of .xls and what has a password
 MAX_BYTES = 200 << 20  # of all parts of a workbook together, when they are unpacked; 50,000 events have 40 MB
-MAX_CELLS = 50_000_000
+MAX_ROWS = 1 << 20  # of all sheets together; a sheet of a spreadsheet program has no more
+MAX_CELLS = 20_000_000  # with the empty ones, as if each row were as wide as the widest
 ROWS_AT_ONCE = 64  # few, as often only the header is needed
 START_BYTES = 4 << 10  # of a part of a workbook, in which XML declares its document type if it has one
 DOCUMENT_TYPE = re.compile(rb"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -48,16 +49,20 @@ def read_sheets(path: Path, content: bytes) -> Iterator[Sheet]:
             labels. This may also be found while the rows are read.
     """
     _check(path, content)
-    num_cells = 0
+    num_rows = num_cells = 0
 
     def rows_of(sheet: Any) -> Iterator[Sequence[Any]]:
-        nonlocal num_cells
+        nonlocal num_rows, num_cells
         sheet.reset_dimensions()  # those that are stated may be too small, or immense
         rows = sheet.iter_rows(values_only=True)
+        width = 0
         while some := _next_rows(path, rows):
-            num_cells += sum(map(len, some))
-            if num_cells > MAX_CELLS:
-                _refuse(path, f"has more than {MAX_CELLS:,} cells, more than any table of labels")
+            width = max(width, *map(len, some))
+            num_rows += len(some)
+            num_cells += len(some) * width  # a reader may fill up short rows, and keep all of them
+            for number, most, noun in ((num_rows, MAX_ROWS, "rows"), (num_cells, MAX_CELLS, "cells")):
+                if number > most:
+                    _refuse(path, f"has more than {most:,} {noun}, also empty ones: no table of labels is so large")
             yield from some
 
     for sheet in _load(path, content):

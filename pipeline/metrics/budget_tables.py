@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.foreign.cells import protect
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.layouts import BUDGET, TRANSITIONS
 from pipeline.files import replacing
 from pipeline.metrics.bouts import Lengths, transition_probabilities
 from pipeline.metrics.budgets import Summaries, Summary
 from pipeline.text.wording import format_table
 
-BUDGET, TRANSITIONS = "budget.csv", "transitions.csv"
 HEADERS = {
     BUDGET: (
         "group", "stem", "class", "videos", "videos_with_bouts", "share", "bouts", "bouts_per_minute",
@@ -28,7 +29,10 @@ DECIMALS = 6
 
 
 def write_tables(folder: Path, summaries: Summaries) -> None:
-    """Write budget.csv and transitions.csv into a folder."""
+    """Write budget.csv and transitions.csv into a folder.
+
+    A name that a spreadsheet would compute as a formula begins with an apostrophe.
+    """
     _write(folder / BUDGET, budget_rows(summaries))
     _write(folder / TRANSITIONS, transition_rows(summaries))
 
@@ -48,7 +52,7 @@ def budget_rows(summaries: Summaries) -> Iterator[list[str]]:
             rates = [_cell(bouts.share), str(bouts.num_bouts), _cell(bouts.per_minute)]
             in_seconds = [_cell(bouts.labelled_seconds), *_lengths(bouts.seconds), _cell(bouts.latency_seconds)]
             in_frames = [_cell(bouts.labelled_frames), *_lengths(bouts.frames), _cell(bouts.latency_frames)]
-            yield [group, stem, name, *counts, *rates, *in_seconds, *in_frames]
+            yield [*map(protect, (group, stem, name)), *counts, *rates, *in_seconds, *in_frames]
 
 
 def transition_rows(summaries: Summaries) -> Iterator[list[str]]:
@@ -58,7 +62,8 @@ def transition_rows(summaries: Summaries) -> Iterator[list[str]]:
         probabilities = transition_probabilities(summary.transitions)
         for one, two in np.argwhere(summary.transitions).tolist():
             count = str(summary.transitions[one, two])
-            yield [group, stem, classes[one], classes[two], count, _cell(probabilities[one, two])]
+            names = map(protect, (group, stem, classes[one], classes[two]))
+            yield [*names, count, _cell(probabilities[one, two])]
 
 
 def _lengths(lengths: np.ndarray | None) -> list[str]:

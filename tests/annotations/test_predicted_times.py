@@ -55,7 +55,11 @@ def test_labels_without_times_have_none(tmp_path: Path):
     write_frames(tmp_path / "b.frames.csv", labels[:1], **columns(labels[:1], np.zeros(1), SPACE))
     (tmp_path / "c.txt").write_text("rest\nwalk\n")
     (tmp_path / "d.segments.csv").write_text("start,stop,start_seconds,stop_seconds,label,probability\n")
-    assert [read_edges(path, 2) for path in sorted(tmp_path.iterdir())] == [None] * 4
+    # People's own tables, whose names are those of files with times.
+    (tmp_path / "e.segments.csv").write_text("start,stop,class\n0,10,walk\n")
+    (tmp_path / "f.segments.csv").write_text("class,stop,start\nwalk,10,0\n")
+    (tmp_path / "g.frames.csv").write_text("frame,class\n0,rest\n1,walk\n")
+    assert [read_edges(path, 2) for path in sorted(tmp_path.iterdir())] == [None] * 7
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import pytest
 from made_exchanges import made_workbook
 
 from pipeline.annotations import workbook
+from pipeline.annotations.foreign.tables import peek, read_table
+from pipeline.annotations.formats.delimited import iterate_rows
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.workbook import read_sheets
 
@@ -67,6 +69,54 @@ def test_what_would_fill_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) 
     assert refusal(content.getvalue()).startswith("unpacks to 200 MB, expected at most 200")
     monkeypatch.setattr(workbook, "MAX_CELLS", 3)
     assert refusal(made(one=[["a", "b"]], two=[["a", "b"]])).startswith("has more than 3 cells")
+
+
+def with_sheet(sheet: str) -> bytes:
+    """Return a workbook whose sheet is this XML."""
+    old, new = zipfile.ZipFile(io.BytesIO(made(one=[["a"]]))), io.BytesIO()
+    with zipfile.ZipFile(new, "w") as archive:
+        for name in old.namelist():
+            archive.writestr(name, sheet if name == "xl/worksheets/sheet1.xml" else old.read(name))
+    return new.getvalue()
+
+
+def sheet_of(rows: str, dimension: str = "A1") -> str:
+    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    dimension = f'<dimension ref="{dimension}"/>'
+    return f'<worksheet xmlns="{space}">{dimension}<sheetData>{rows}</sheetData></worksheet>'
+
+
+def row_of(number: int, *values: object) -> str:
+    cells = (
+        f'<c r="{chr(65 + index)}{number}" t="inlineStr"><is><t>{value}</t></is></c>'
+        for index, value in enumerate(values)
+    )
+    return f'<row r="{number}">{"".join(cells)}</row>'
+
+
+@pytest.mark.parametrize("dimension", ["A1:C2", "A1", "A1:XFD1048576"])
+def test_all_rows_are_read_whatever_size_the_sheet_states(dimension: str, tmp_path: Path) -> None:
+    written = [["start", "stop", "class"], ["0", "5", "walk"], ["5", "9", "rest"], ["9", "12", "walk"]]
+    content = with_sheet(sheet_of("".join(row_of(number, *row) for number, row in enumerate(written, 1)), dimension))
+    path = tmp_path / "clip.xlsx"
+    path.write_bytes(content)
+    assert [list(row) for row in values(content)["one"]] == written
+    assert [row for _, row in iterate_rows(path, [])] == [row.cells for row in read_table(path).rows] == written
+
+
+def test_a_row_far_below_and_cells_far_to_the_right_do_not_fill_the_memory(tmp_path: Path) -> None:
+    far_below = with_sheet(sheet_of(row_of(1, "a") + row_of(100_000_000, "b")))
+    assert refusal(far_below).startswith("has more than 1,048,576 rows")
+    far_right = '<row><c r="XFD{0}"><v>1</v></c></row>'
+    content = with_sheet(sheet_of("".join(far_right.format(number) for number in range(1, 2000))))
+    assert refusal(content).startswith("has more than 20,000,000 cells")
+    short = with_sheet(sheet_of(far_right.format(1) + "".join(row_of(number, "a") for number in range(2, 2000))))
+    path = tmp_path / "clip.xlsx"
+    path.write_bytes(short)
+    for read in (lambda: [*iterate_rows(path, [])], lambda: read_table(path)):
+        with pytest.raises(AnnotationError, match="has more than 20,000,000 cells, also empty ones"):
+            read()
+    assert peek(path, "PK") == [[""] * 16_383 + ["1"], *[["a"]] * 79]
 
 
 @pytest.mark.parametrize(

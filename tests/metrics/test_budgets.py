@@ -1,5 +1,6 @@
 """Folders of label files are summarized by video and by group, with the times that they or the videos have."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,17 @@ def test_segments_and_frames_of_the_same_labels_have_the_same_summary(labels: Pa
         write_tables(tmp_path / name, summarize_folder(folder))
     for name in HEADERS:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    array = np.array([0, 1, 0])
+    write_frames(tmp_path / "labels/-x.frames.csv", array, probabilities=np.ones(3), pts_seconds=np.arange(3.0),
+                 label_space=LabelSpace(("=1+1", "@SUM(A1)")))  # fmt: skip
+    (tmp_path / "groups.csv").write_text("stem,group\n-x,+y\n")
+    write_tables(tmp_path, summarize_folder(tmp_path / "labels", groups=tmp_path / "groups.csv"))
+    for name in HEADERS:
+        with (tmp_path / name).open(newline="") as file:
+            cells = {cell for row in csv.reader(file) for cell in row}
+        assert cells >= {"'=1+1", "'@SUM(A1)", "'-x", "'+y"}
+        assert not [cell for cell in cells if cell.startswith(("=", "@", "-", "+"))]

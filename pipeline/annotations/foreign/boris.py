@@ -204,21 +204,22 @@ def _scored(observation: dict[str, Any], offset: float, media: tuple[Media, ...]
 
 def _marks(rows: list[Any], place: str, project: _Project) -> Iterator[Mark]:
     for index, row in enumerate(rows, 1):
-        seconds = _number(row[0]) if isinstance(row, list) and len(row) >= EVENT_CELLS else None
-        code = row[2] if seconds is not None else None
-        if seconds is None or not isinstance(code, str) or not code.strip():
+        cells = row if isinstance(row, list) and len(row) >= EVENT_CELLS else [None] * EVENT_CELLS
+        seconds, code = _number(cells[0]), cells[2] if isinstance(cells[2], str) else ""
+        is_lost = seconds is None or not code.strip()
+        if is_lost:
             project.losses.append(Loss(UNREADABLE, f"{place}, event {index}", shorten(str(row)[:200])))
-            continue
         subject, modifiers, comment = (
-            cell if isinstance(cell, str) else "" for cell in (row[1:2] + row[3:5] + ["", ""])[:3]
+            cell if isinstance(cell, str) else "" for cell in (cells[1:2] + cells[3:5] + ["", ""])[:3]
         )
         code = code.strip()
         behaviour = project.ethogram.get(code)
-        if behaviour is None:
+        if behaviour is None and not is_lost:
             project.unknown[code] = None
         kind = Kind.TURN if behaviour and behaviour.is_state else Kind.POINT
         split = tuple(modifiers.split("|")) if modifiers else ()
-        yield Mark(seconds, code, kind, subject.strip(), split, comment.strip(), f"{place}, event {index}")
+        at = math.nan if seconds is None else seconds
+        yield Mark(at, code, kind, subject.strip(), split, comment.strip(), f"{place}, event {index}", is_lost)
 
 
 def _join_excluded(events: list[Event], project: _Project) -> list[Event]:

@@ -214,9 +214,9 @@ def _mark(reader: _Reader, row: Row, label: str) -> Iterator[Mark]:
         reader.losses.append(lose_time(reader.place(row), reader.cell(row, TIME)))
     elif kind is None:
         reader.lose(NO_STATUS, row, f"got {shorten(status)!r}")
-    else:
-        comment, modifiers = _comment(reader, row), tuple(_modifiers(reader, row))
-        yield Mark(moment, label, kind, _subject(reader, row), modifiers, comment, reader.place(row))
+    comment, modifiers = _comment(reader, row), tuple(_modifiers(reader, row))
+    is_lost, moment = moment is None or kind is None, math.nan if moment is None else moment
+    yield Mark(moment, label, kind or Kind.STOP, _subject(reader, row), modifiers, comment, reader.place(row), is_lost)
 
 
 def _subject(reader: _Reader, row: Row) -> str:

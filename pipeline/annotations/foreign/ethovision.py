@@ -5,6 +5,7 @@ track has a row for each sample, and a behaviour or another state is a column of
 value. A sheet of manual scoring has a row for each start and stop of a behaviour.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,9 +147,10 @@ def _manual_marks(document: Document, sheet: Sheet, subject: str) -> Iterator[Ma
             document.losses.append(lose_time(place, cell(row, *TIME)))
         elif kind is None or not label:
             document.losses.append(Loss(NO_TYPE, place, f"got {shorten(event)!r} of {shorten(label)!r}"))
-        else:
+        if kind is not None:
             whose = cell(row, SUBJECT)
-            yield Mark(moment, label, kind, subject if is_empty(whose) else whose, place=place)
+            at, is_lost = math.nan if moment is None else moment, moment is None or not label
+            yield Mark(at, label, kind, subject if is_empty(whose) else whose, place=place, is_lost=is_lost)
 
 
 def _read_track(document: Document, trial: _Trial, sheet: Sheet, subject: str) -> None:

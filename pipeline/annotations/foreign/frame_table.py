@@ -37,7 +37,8 @@ PHASE = ("phase", "step", "class", "label", "behavior", "behaviour", "activity")
 UNLABELLED = ("", "-1")
 NUMBER = re.compile(r"[0-9]{1,12}(\.0*)?")
 MAX_CLASSES = 10_000
-MAX_ROWS = 100_000_000  # of a table with those that are missing
+MAX_ROWS = 20_000_000  # of a table with those that are missing; a week has 18 million frames
+MAX_LABELS = 100_000_000  # of all classes
 
 
 class _Rows(NamedTuple):
@@ -75,11 +76,14 @@ def _read(path: Path) -> Document:
     step = _find_step(path, rows)
     positions = (rows.frames - rows.frames[0]) // step
     num_labels = int(positions[-1]) + 1
-    if num_labels > MAX_ROWS:
-        refuse(path, f"has frames up to {rows.frames[-1]:,} in {len(rows.lines):,} rows: most of them are missing")
+    has_phases = _has_phases(table.header, rows)
+    num_columns = 1 if has_phases else len(table.header) - 1
+    if num_labels > MAX_ROWS or num_labels * num_columns > MAX_LABELS:
+        got = f"has frames up to {rows.frames[-1]:,} in {len(rows.lines):,} rows and {num_columns:,} columns"
+        refuse(path, f"{got}, expected at most {MAX_LABELS:,} labels and {MAX_ROWS:,} rows, also missing ones")
     document.losses += _missing_rows(positions, rows, step)
     line_of = dict(zip(positions.tolist(), rows.lines, strict=True))
-    classes = _phases(rows, path) if _has_phases(table.header, rows) else _tools(table.header, rows)
+    classes = _phases(rows, path) if has_phases else _tools(table.header, rows)
     check_twice(path, table.header_line, classes.names)
     if not classes.names:
         refuse(path, " ".join(["has no column with a class, or with 0 and 1.", *classes.notes]))

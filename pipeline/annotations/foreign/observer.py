@@ -5,6 +5,7 @@ its modifiers and the time since the observation began: in seconds (`Time_Relati
 (`Time_Relative_hmsf`). It does not write which video was observed.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -82,11 +83,12 @@ def _marks(document: Document, table: Table, header: Header, times: list[str]) -
             document.losses.append(Loss(NO_TYPE, place, f"got {shorten(event)!r} of {shorten(label)!r}"))
         else:
             times.append(time)
+        if kind is not None:
             subject = header.cell(row, SUBJECT)
-            modifiers = tuple(_modifiers(header, row))
-            mark = Mark(
-                moment, label, kind, "" if is_empty(subject) else subject, modifiers, header.cell(row, COMMENT), place
-            )
+            subject = "" if is_empty(subject) else subject
+            modifiers, comment = tuple(_modifiers(header, row)), header.cell(row, COMMENT)
+            at, is_lost = math.nan if moment is None else moment, moment is None or not label
+            mark = Mark(at, label, kind, subject, modifiers, comment, place, is_lost)
             yield header.cell(row, OBSERVATION) or document.path.stem, mark
 
 

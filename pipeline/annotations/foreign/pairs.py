@@ -1,6 +1,8 @@
 """Events from marks: programs that log keys write the start and the stop of a behaviour as two rows."""
 
-from collections.abc import Collection, Iterable
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from operator import attrgetter
 from typing import NamedTuple
@@ -13,6 +15,9 @@ FURTHER_PLAYERS = "media files are left out, as they show the same time as those
 NO_STOP = "state events have no end and are left out"
 NO_TIME = "rows have no time in seconds and are left out"
 NO_START = "state events have no start and are left out"
+NO_PARTNER = "state events have a start or a stop that cannot be read, and are left out"
+UNCERTAIN = "marks may be starts or stops, as a row before them cannot be read, and are left out"
+_Key = tuple[str, str, tuple[str, ...]]  # what is paired: the behaviour, the subject and the modifiers
 
 
 class Kind(Enum):
@@ -35,6 +40,8 @@ class Mark(NamedTuple):
         modifiers: The modifiers, as the file writes them: a stop belongs to the start with the same ones.
         comment: A remark.
         place: Where the row is.
+        is_lost: Whether the row cannot be used, and has a loss of its own. It still takes its turn, so that the ones
+            after it are not inverted. Its time is NaN, or its label "", where that cannot be read.
     """
 
     seconds: float
@@ -44,37 +51,86 @@ class Mark(NamedTuple):
     modifiers: tuple[str, ...] = ()
     comment: str = ""
     place: str = ""
+    is_lost: bool = False
+
+    @property
+    def key(self) -> _Key:
+        """What this mark is paired by."""
+        return self.label, self.subject, self.modifiers
 
 
 def events_from_marks(marks: Iterable[Mark]) -> tuple[list[Event], list[Loss]]:
     """Return the events of marks, which may be in any order.
 
     The marks of each behaviour, subject and modifiers are taken in the order of their times, and those of one time in
-    the order of the file, except that a stop comes before the next start.
+    the order of the file, except that a stop comes before the next start. A lost mark without a time has that of the
+    one before it.
 
     Args:
-        marks: The marks of one recording.
+        marks: The marks of one recording, in the order of the file.
 
     Returns:
-        The events in the order of their starts, and a loss for each mark that has no partner.
+        The events in the order of their starts, and a loss for each mark that has no partner and is not lost itself.
     """
-    open_marks: dict[tuple[str, str, tuple[str, ...]], list[Mark]] = {}
+    marks = [*marks]
+    uncertain = _uncertain_from(marks)
+    open_marks: dict[_Key, list[Mark]] = {}
     events: list[Event] = []
     losses: list[Loss] = []
-    for mark in sorted(marks, key=attrgetter("seconds")):
-        if mark.kind is Kind.POINT:
-            events.append(_event(mark, None))
+    for mark in sorted(_with_times(marks), key=attrgetter("seconds")):
+        if mark.kind is Kind.POINT or not mark.label:
+            events += [] if mark.is_lost else [_event(mark, None)]
             continue
-        waiting = open_marks.setdefault((mark.label, mark.subject, mark.modifiers), [])
+        if mark.kind is Kind.TURN and mark.seconds >= uncertain.get(mark.key, math.inf):
+            losses += [] if mark.is_lost else [_loss(UNCERTAIN, mark)]
+            continue
+        waiting = open_marks.setdefault(mark.key, [])
         losses += _lose_unstopped(waiting, mark)
-        if waiting and mark.kind is not Kind.START:
+        if mark.is_lost or (waiting and waiting[0].is_lost):
+            losses += _lose_partners(waiting, mark)
+        elif waiting and mark.kind is not Kind.START:
             events.append(_event(waiting.pop(0), mark))
         elif mark.kind is Kind.STOP:
             losses.append(_loss(NO_START, mark))
         else:
             waiting.append(mark)
-    losses += [_loss(NO_STOP, mark) for waiting in open_marks.values() for mark in waiting]
+    losses += [_loss(NO_STOP, mark) for waiting in open_marks.values() for mark in waiting if not mark.is_lost]
     return sorted(events, key=attrgetter("start")), losses
+
+
+def _with_times(marks: Iterable[Mark]) -> Iterable[Mark]:
+    """Yield the marks; a lost one without a time has that of the one before it."""
+    seconds = -math.inf
+    for mark in marks:
+        seconds = seconds if math.isnan(mark.seconds) else mark.seconds
+        yield mark._replace(seconds=seconds)
+
+
+def _uncertain_from(marks: Sequence[Mark]) -> dict[_Key, float]:
+    """Return from which time on the turns of a behaviour cannot be told apart, where that is so.
+
+    Where a lost mark has no time, and the file is not in the order of times, its place is not known. Where it names no
+    behaviour, it may be of any that has an odd number of turns.
+    """
+    times = [mark.seconds for mark in marks if not math.isnan(mark.seconds)]
+    uncertain: dict[_Key, float] = {}
+    unnamed = [mark.seconds for mark in _with_times(marks) if mark.is_lost and not mark.label]
+    if unnamed:
+        counts = Counter(mark.key for mark in marks if mark.kind is Kind.TURN and mark.label)
+        uncertain |= {key: min(unnamed) for key, count in counts.items() if count % 2}
+    if times != sorted(times):
+        uncertain |= {mark.key: -math.inf for mark in marks if mark.is_lost and math.isnan(mark.seconds)}
+    return uncertain
+
+
+def _lose_partners(waiting: list[Mark], mark: Mark) -> list[Loss]:
+    """Pass over a lost mark, or the partner of one: what is open ends there, or what begins there never opens."""
+    if mark.kind is Kind.TURN and not waiting:
+        waiting.append(mark)  # a start, whose stop is yet to come
+        return []
+    partners = [*waiting, mark]
+    waiting.clear()
+    return [_loss(NO_PARTNER, partner) for partner in partners if not partner.is_lost]
 
 
 def _lose_unstopped(waiting: list[Mark], mark: Mark) -> list[Loss]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 
-from pipeline.annotations.problems import AnnotationError, Problem, read_content, read_text, split_lines
+from pipeline.annotations.problems import NO_MEMORY, AnnotationError, Problem, read_content, read_text, split_lines
 
+MAX_BYTES = 256 << 20  # of a file that is read as a whole, which takes many times that; 50,000 events have 5 MB
 MAX_DEPTH = 100  # of nested elements or objects: annotations have ten
 XML_DECLARATION = re.compile(r"""^\s*<\?xml[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["'][^>]*)?\?>""", re.ASCII)
 XML_ENCODINGS = {"utf-8", "utf-16", "us-ascii", "iso-8859-1", "windows-1252"}
@@ -48,13 +49,15 @@ def read_json(path: Path, *, nan_is_null: bool = False) -> Any:
         AnnotationError: The file cannot be read, is not JSON, is nested too deeply, has a number that is no number, or
             half of a character.
     """
-    text = read_text(path)
+    text = read_text(path, max_bytes=MAX_BYTES)
     if not text.strip():
         refuse(path, "is empty, expected JSON")
     try:
         content = json.loads(text, parse_constant=_null if nan_is_null else _refuse_constant)
     except RecursionError:
         refuse(path, "is nested too deeply to be annotations: is it another file?")
+    except MemoryError:
+        refuse(path, f"cannot be read: {NO_MEMORY}")
     except json.JSONDecodeError as error:
         is_cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated")
         cause = "the file is cut off" if is_cut else error.msg
@@ -83,12 +86,12 @@ def read_xml(path: Path) -> ElementTree.Element:
     Raises:
         AnnotationError: The file cannot be read, is not XML, has a document type, or is nested too deeply.
     """
-    start = read_content(path)[:200].decode("latin-1")
+    start = read_content(path, MAX_BYTES)[:200].decode("latin-1")
     declared = XML_DECLARATION.match(start.lstrip("\xef\xbb\xbf"))
     encoding = ((declared and declared[1]) or "utf-8").lower()
     if encoding not in XML_ENCODINGS:
         refuse(path, f"is in the encoding {encoding!r}, expected UTF-8: save it as UTF-8", 1)
-    text = read_text(path, encoding=encoding)
+    text = read_text(path, encoding=encoding, max_bytes=MAX_BYTES)
     if DOCUMENT_TYPE.search(text):
         refuse(path, "has a document type (DOCTYPE), which annotation files do not have; it is not read")
     if not text.strip():
@@ -106,6 +109,8 @@ def read_xml(path: Path) -> ElementTree.Element:
         line, column = error.position
         cause = "the file is cut off" if "no element" in str(error) or "unclosed" in str(error) else str(error)
         refuse(path, f"is not XML at column {column + 1}: {cause}", line)
+    except MemoryError:
+        refuse(path, f"cannot be read: {NO_MEMORY}")
     if root is None:
         refuse(path, "has no element, expected XML")
     return root

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.annotations.foreign.cells import column_name, unprotect
-from pipeline.annotations.foreign.sources import head_lines, refuse
+from pipeline.annotations.foreign.sources import MAX_BYTES, head_lines, refuse
 from pipeline.annotations.problems import AnnotationError, read_content, read_text
-from pipeline.annotations.workbook import OLD_OFFICE, ZIP, read_sheets
+from pipeline.annotations.workbook import MAX_CELLS, OLD_OFFICE, ZIP, read_sheets
 
 DELIMITERS = "\t;,"  # in the order in which they are preferred
 MAX_HEADER_ROW = 200  # no preamble is longer
@@ -165,6 +165,8 @@ def _read_text_table(path: Path) -> Table:
     if not text.strip():
         refuse(path, "is empty, expected a table")
     delimiter = find_delimiter(text)
+    if text.count(delimiter) + text.count("\n") > MAX_CELLS:  # empty ones take as much memory and time as others
+        refuse(path, f"has more than {MAX_CELLS:,} cells, also empty ones: no table of events is so large")
     return Table("", [*text_rows(path, text, delimiter)], delimiter, notes)
 
 
@@ -201,10 +203,10 @@ def decode(path: Path) -> tuple[str, tuple[str, ...]]:
         AnnotationError: The file cannot be read, or is not text of such an encoding.
     """
     try:
-        return read_text(path), ()
+        return read_text(path, max_bytes=MAX_BYTES), ()
     except AnnotationError as error:
         try:
-            text = read_text(path, encoding=FALLBACK_ENCODING)
+            text = read_text(path, encoding=FALLBACK_ENCODING, max_bytes=MAX_BYTES)
         except AnnotationError:
             raise error from None
     return text, ("It is not UTF-8 and was read as Windows-1252: check names with other letters than a to z.",)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pipeline.annotations.foreign.base import ForeignFormat
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
-from pipeline.annotations.foreign.sources import read_json, refuse
+from pipeline.annotations.foreign.sources import MAX_BYTES, read_json, refuse
 from pipeline.annotations.foreign.values import media_name, number, one_line, resolution_of, shown, timed_event
 from pipeline.annotations.foreign.via3_writing import write
 from pipeline.annotations.problems import did_you_mean, read_text
@@ -55,7 +55,7 @@ def read(path: Path) -> Document:
         AnnotationError: The file cannot be read, or is neither.
     """
     losses: list[Loss] = []
-    text = read_text(path)
+    text = read_text(path, max_bytes=MAX_BYTES)
     if text.lstrip().startswith("{"):
         attributes, files, segments = _read_project(path)
     else:
@@ -83,7 +83,7 @@ def _read_csv(path: Path, text: str, losses: list[Loss]) -> tuple[dict[str, _Att
     )
     for index, line in enumerate(lines[:num_comments], start=1):
         # A spreadsheet puts such a line in quotes, with commas after it.
-        found = COMMENT.match(next(csv.reader([line]), [""])[0] if line.startswith('"') else line)
+        found = COMMENT.match(_first_cell(path, index, line) if line.startswith('"') else line)
         if found and found["name"] == "CSV_HEADER":
             columns = [name.strip() for name in found["value"].split(",")]
         elif found:
@@ -93,6 +93,13 @@ def _read_csv(path: Path, text: str, losses: list[Loss]) -> tuple[dict[str, _Att
     _check_columns(path, columns)
     rows = csv.reader(StringIO("".join(lines[num_comments:])))
     return attributes, list(_rows(rows, columns, num_comments, path, losses))
+
+
+def _first_cell(path: Path, number: int, line: str) -> str:
+    try:
+        return next(csv.reader([line]), [""])[0]
+    except csv.Error as error:
+        refuse(path, f"is not CSV: {error}", number)
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:

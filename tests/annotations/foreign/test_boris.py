@@ -166,7 +166,7 @@ def test_files_of_the_first_versions_are_a_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [[True, "", "walk"], ["1.5", "", "walk"], [None, "", "walk"], [10**30, "", "walk"], [1.0, ""], 7, [1, "", 2]]
+    "row", [[True, "", "peck"], ["1.5", "", "peck"], [None, "", "peck"], [10**30, "", "peck"], [1.0, ""], 7, [1, "", 2]]
 )
 def test_a_row_that_is_none_is_counted(row: Any, tmp_path: Path) -> None:
     document, events = read_made(tmp_path, [[1.0, "", "walk"], row, [2.0, "", "walk"]])
@@ -275,3 +275,10 @@ def test_a_large_project_is_read_quickly(tmp_path: Path) -> None:
     start = time.process_time()
     assert len(read_boris(path).recordings[0].events) > 24_990
     assert time.process_time() - start < 3
+
+
+def test_a_row_that_cannot_be_read_takes_its_turn(tmp_path: Path) -> None:
+    rows = [[seconds, "", "walk", "", ""] for seconds in (None, 1, 2, 3)]
+    document, events = read_made(tmp_path, rows)
+    assert [(event.start, event.stop) for event in events] == [(2, 3)]
+    assert [loss.place for loss in document.losses] == ["observation 'day 1', event 1", "observation 'day 1', event 2"]

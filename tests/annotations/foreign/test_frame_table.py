@@ -85,3 +85,10 @@ def test_another_table_is_refused(text: str, expected: str, tmp_path: Path) -> N
     with pytest.raises(AnnotationError) as refused:
         read(tmp_path, text)
     assert expected in str(refused.value)
+
+
+def test_missing_rows_of_many_columns_do_not_fill_the_memory(tmp_path: Path) -> None:
+    header = "\t".join(f"tool {index}" for index in range(300))
+    rows = (f"{frame}" + "\t0" * 300 for frame in (0, 1, 2, 9_999_998))
+    with pytest.raises(AnnotationError, match="has frames up to 9,999,998 in 4 rows and 300 columns, expected at most"):
+        read(tmp_path, "\n".join([f"Frame\t{header}", *rows]))

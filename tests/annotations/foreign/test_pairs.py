@@ -1,11 +1,12 @@
 """Marks become events: each stop belongs to the start before it of the same behaviour, subject and modifiers."""
 
+import math
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.annotations.foreign.pairs import NO_START, NO_STOP, Kind, Mark, events_from_marks
+from pipeline.annotations.foreign.pairs import NO_PARTNER, NO_START, NO_STOP, UNCERTAIN, Kind, Mark, events_from_marks
 
 SPANS = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 5)), max_size=8)
 KINDS = [(Kind.START, Kind.STOP), (Kind.TURN, Kind.TURN)]
@@ -68,3 +69,26 @@ def test_the_probability_is_taken_out_of_the_comment() -> None:
     marks = [Mark(1.0, "a", Kind.TURN, comment="probability 0.5000"), Mark(2.0, "a", Kind.TURN, comment="late")]
     (event,), _ = events_from_marks(marks)
     assert (event.score, event.comment) == (0.5, "late")
+
+
+@given(st.integers(1, 6), st.data(), st.booleans(), st.sampled_from(KINDS))
+def test_a_row_that_cannot_be_read_costs_its_own_event_and_inverts_no_other(count, data, has_time, kinds) -> None:
+    marks = [Mark(float(index), "a", kinds[index % 2]) for index in range(2 * count)]
+    lost = data.draw(st.integers(0, len(marks) - 1))
+    marks[lost] = marks[lost]._replace(is_lost=True, seconds=float(lost) if has_time else math.nan)
+    events, losses = spans_of(marks)
+    assert events == [(2.0 * index, 2 * index + 1.0, "a") for index in range(count) if index != lost // 2]
+    is_unstarted = kinds[1] is Kind.STOP and lost % 2 == 0
+    assert losses == [NO_START if is_unstarted else NO_PARTNER]
+
+
+def test_turns_whose_order_is_not_known_are_lost() -> None:
+    turns = [Mark(seconds, "a", Kind.TURN) for seconds in (1.0, 2.0, 3.0, 4.0)]
+    others = [Mark(seconds, "b", Kind.TURN) for seconds in (1.0, 4.0)]
+    lost = Mark(math.nan, "a", Kind.TURN, is_lost=True)
+    assert spans_of([*turns[::-1], lost, *others]) == ([(1.0, 4.0, "b")], [UNCERTAIN] * 4)
+    unnamed = Mark(math.nan, "", Kind.POINT, is_lost=True)
+    events, losses = spans_of([*sorted([*turns[:3], *others], key=lambda mark: mark.seconds), unnamed])
+    assert (events, losses) == ([(1.0, 2.0, "a"), (1.0, 4.0, "b")], [NO_STOP])
+    events, losses = spans_of([*turns[:2], unnamed, others[0], turns[2], others[1]])
+    assert (events, losses) == ([(1.0, 4.0, "b")], [UNCERTAIN, UNCERTAIN, NO_STOP])

@@ -62,3 +62,20 @@ def test_the_file_name_is_the_last_part_of_a_path_of_any_system(name: str) -> No
     assert Media(name).file_name == "clip 1.mp4"
     assert Media("file:///C:/me/clip%201.mp4").file_name == "clip 1.mp4"
     assert Media("file:///me/clip #[1.mp4").file_name == "clip #[1.mp4"
+
+
+@pytest.mark.parametrize(("name", "read"), [("file.json", read_json), ("file.xml", read_xml)])
+def test_a_file_that_would_fill_the_memory_is_refused(
+    name: str, read, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    path = tmp_path / name
+    path.write_text("<a/>")
+    monkeypatch.setattr("pipeline.annotations.foreign.sources.json.loads", fail)
+    monkeypatch.setattr("pipeline.annotations.foreign.sources.ElementTree.iterparse", fail)
+    assert refusal(path, read) == ": cannot be read: it does not fit the memory"
+    monkeypatch.setattr("pipeline.annotations.foreign.sources.MAX_BYTES", 3 << 20)
+    path.write_bytes(b" " * ((3 << 20) + 1))
+    assert refusal(path, read).startswith(": has more than 3 MB, more than any such file")

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_exchanges import made_workbook, refusal
 
+from pipeline.annotations.foreign import tables
 from pipeline.annotations.foreign.cells import protect, unprotect
 from pipeline.annotations.foreign.tables import find_header, peek, read_table, read_tables
 from pipeline.annotations.problems import AnnotationError
@@ -95,6 +96,13 @@ def test_a_file_that_has_no_table_is_refused(tmp_path: Path) -> None:
     assert refused(path, b"\xd0\xcf\x11\xe0" * 9).startswith(": is an old workbook (.xls) or has a password")
     assert refused(path, b"  \n").startswith(": is empty, expected a table")
     assert refused(path, b'"' + b"a" * 200_000).startswith(":1: is not CSV: field larger than field limit")
+
+
+def test_a_table_of_more_cells_than_fit_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tables, "MAX_CELLS", 100)
+    assert refusal(tmp_path / "a.csv", b",,,,\n" * 21).startswith(": has more than 100 cells, also empty ones")
+    (tmp_path / "a.csv").write_bytes(b",,,,\n" * 20)
+    assert len(read_table(tmp_path / "a.csv").rows) == 20
 
 
 def test_a_header_is_found_below_a_preamble() -> None:

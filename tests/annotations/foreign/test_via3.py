@@ -172,3 +172,9 @@ def test_50_000_segments_are_read_in_seconds(tmp_path):
     start = time.perf_counter()
     assert len(events(read(path))) == 50_000
     assert time.perf_counter() - start < 10  # 1 s on a machine with nothing else to do
+
+
+def test_a_comment_line_that_is_longer_than_a_cell_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "via.csv"
+    path.write_text('"# ATTRIBUTE = ' + "x" * 200_000 + '"\n')
+    assert refusal(path, read).endswith(":1: is not CSV: field larger than field limit (131072)")
