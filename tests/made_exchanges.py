@@ -248,7 +248,7 @@ def check_is_read_or_refused(content: bytes, path: Path, read: Callable[[Path], 
             assert isinstance(event.label, str)
             assert event.label
             assert np.isfinite(event.start)
-            assert event.stop is None or event.start < event.stop
+            assert event.stop is None or event.start <= event.stop
     for loss in document.losses:
         assert loss.kind
         assert "\n" not in loss.kind + loss.place

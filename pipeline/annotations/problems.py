@@ -120,7 +120,7 @@ def read_lines(path: Path) -> list[str]:
     return split_lines(read_text(path))
 
 
-def read_text(path: Path, *, encoding: str = "utf-8", max_bytes: int = MAX_TEXT_BYTES) -> str:
+def read_text(path: Path, *, encoding: str = "utf-8", max_bytes: int | None = None) -> str:
     """Read a text file: UTF-8, with or without a byte order mark, or UTF-16 where such a mark says so.
 
     What spreadsheets call "Unicode text" is UTF-16.
@@ -128,7 +128,7 @@ def read_text(path: Path, *, encoding: str = "utf-8", max_bytes: int = MAX_TEXT_
     Args:
         path: The file.
         encoding: Another encoding, which the file states itself; a byte order mark counts more.
-        max_bytes: The bound of its size.
+        max_bytes: The bound of its size; None for MAX_TEXT_BYTES.
 
     Raises:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, is larger than any such
@@ -160,12 +160,12 @@ def split_lines(text: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def read_content(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
+def read_content(path: Path, max_bytes: int | None = None) -> bytes:
     """Read the content of a file of text, within a bound.
 
     Args:
         path: The file.
-        max_bytes: The bound of its size.
+        max_bytes: The bound of its size; None for MAX_TEXT_BYTES.
 
     Raises:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, or is larger than any such
@@ -173,6 +173,7 @@ def read_content(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """
     if absence := describe_absence(path):
         raise AnnotationError([Problem(path, None, absence)])
+    max_bytes = MAX_TEXT_BYTES if max_bytes is None else max_bytes
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and /dev/zero has no end
             raise AnnotationError([Problem(path, None, "is a folder, expected text")])

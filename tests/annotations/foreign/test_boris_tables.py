@@ -185,16 +185,10 @@ def test_what_no_row_can_say_is_counted(tmp_path: Path) -> None:
 @needs_real_files
 @given(st.randoms(), st.sampled_from([AGGREGATED, *TABULAR]))
 @settings(suppress_health_check=FIXED, deadline=None)
-<<<<<<< HEAD
 def test_a_damaged_table_is_read_or_refused(tmp_path: Path, rng: random.Random, path: Path) -> None:
     content = damaged(path.read_bytes(), rng)
     check_is_read_or_refused(content, tmp_path / path.name, read_boris_table)
     looks_like_boris_table(tmp_path / path.name, content.decode(errors="replace"))
-=======
-def test_a_damaged_table_is_read_or_refused(data: st.DataObject, path: Path, tmp_path: Path) -> None:
-    (tmp_path / path.name).write_bytes(data.draw(damaged(path.read_bytes())))
-    check_only_annotation_errors(FORMAT, tmp_path / path.name)
-    looks_like_boris_table(tmp_path / path.name, (tmp_path / path.name).read_bytes().decode(errors="replace"))
 
 
 def test_a_row_that_cannot_be_read_joins_no_events(tmp_path: Path) -> None:
@@ -203,4 +197,3 @@ def test_a_row_that_cannot_be_read_joins_no_events(tmp_path: Path) -> None:
     text = header + "".join(f"o,{seconds},,walk,{status}\n" for seconds, status in rows)
     (recording,) = read_text(tmp_path, text).recordings
     assert [(event.start, event.stop) for event in recording.events] == [(7, 8)]
->>>>>>> faults
