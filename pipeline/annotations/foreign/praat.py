@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
 from pipeline.annotations.foreign.sources import refuse
+from pipeline.annotations.foreign.unkept import changed_names
 from pipeline.annotations.foreign.values import (
     classes_of_tiers,
     number,
@@ -178,7 +179,8 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
         for index, name in enumerate(video.label_space.classes):
             file.writelines(_tier_lines(index + 1, name, segments.get(index, []), ends))
     kind = "videos lose their probabilities, as Praat has no place for them"
-    return [] if video.probabilities is None else [Loss(kind, video.video.name)]
+    losses = [] if video.probabilities is None else [Loss(kind, video.video.name)]
+    return losses + changed_names(videos)
 
 
 def _tier_lines(
