@@ -17,6 +17,7 @@ MAX_OF_KIND = 10  # problems that are printed of one kind
 MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
 NO_MEMORY = "it does not fit the memory"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_LONG_NUMBER = re.compile(r"(\d{40})\d{60,}")  # a cell may have thousands of digits
 # What differs between messages of one kind: text in quotes, in parentheses, names of files, numbers.
 _VARIABLE = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\S+\.\w+|\d+""")
 
@@ -43,7 +44,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.message}"
+        message = _LONG_NUMBER.sub(r"\1...", self.message)
+        return f"{place}: {message}"
 
 
 class AnnotationError(InputError):
@@ -120,7 +122,7 @@ def read_lines(path: Path) -> list[str]:
     return split_lines(read_text(path))
 
 
-def read_text(path: Path, *, encoding: str = "utf-8", max_bytes: int = MAX_TEXT_BYTES) -> str:
+def read_text(path: Path, *, encoding: str = "utf-8", max_bytes: int | None = None) -> str:
     """Read a text file: UTF-8, with or without a byte order mark, or UTF-16 where such a mark says so.
 
     What spreadsheets call "Unicode text" is UTF-16.
@@ -128,7 +130,7 @@ def read_text(path: Path, *, encoding: str = "utf-8", max_bytes: int = MAX_TEXT_
     Args:
         path: The file.
         encoding: Another encoding, which the file states itself; a byte order mark counts more.
-        max_bytes: The bound of its size.
+        max_bytes: The bound of its size; None for MAX_TEXT_BYTES.
 
     Raises:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, is larger than any such
@@ -160,17 +162,18 @@ def split_lines(text: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def read_content(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
+def read_content(path: Path, max_bytes: int | None = None) -> bytes:
     """Read the content of a file of text, within a bound.
 
     Args:
         path: The file.
-        max_bytes: The bound of its size.
+        max_bytes: The bound of its size; None for MAX_TEXT_BYTES.
 
     Raises:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, or is larger than any such
             file.
     """
+    max_bytes = max_bytes or MAX_TEXT_BYTES
     if absence := describe_absence(path):
         raise AnnotationError([Problem(path, None, absence)])
     try:

@@ -26,7 +26,7 @@ from pipeline.annotations.foreign.values import (
     timed_event,
     whole_number,
 )
-from pipeline.annotations.problems import read_content, read_text
+from pipeline.annotations.problems import read_content, read_text, shorten
 from pipeline.files import replacing
 
 BINARY = b"ooBinaryFile"
@@ -133,7 +133,7 @@ def _events(tokens: _Tokens, losses: list[Loss]) -> Iterator[tuple[str, Event | 
         for _ in range(2):
             tokens.next("number", "the times")
         for index in range(1, tokens.count("the number of intervals or points") + 1):
-            yield name, _event(tokens, kind.value, f"tier {name!r}, {index}", losses)
+            yield name, _event(tokens, kind.value, f"tier {shorten(name)!r}, {index}", losses)
 
 
 def _text(tokens: _Tokens, what: str) -> str:
