@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
-from pipeline.annotations.foreign.sources import refuse
+from pipeline.annotations.foreign.sources import MAX_BYTES, refuse
 from pipeline.annotations.foreign.unkept import changed_names
 from pipeline.annotations.foreign.values import (
     classes_of_tiers,
@@ -94,9 +94,9 @@ def read(path: Path) -> Document:
     Raises:
         AnnotationError: The file cannot be read, is not the text of a TextGrid, or is cut off.
     """
-    if read_content(path).startswith(BINARY):
+    if read_content(path, MAX_BYTES).startswith(BINARY):
         refuse(path, "is a binary file of Praat, expected text: save it by 'Save as text file...'")
-    text = read_text(path)
+    text = read_text(path, max_bytes=MAX_BYTES)
     head = HEAD.match(text)
     if head is None:
         refuse(
