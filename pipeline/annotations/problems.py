@@ -17,6 +17,7 @@ MAX_OF_KIND = 10  # problems that are printed of one kind
 MAX_TEXT_BYTES = 1 << 30  # the rows of a week of frames; more is a mistake, or made to fill the memory
 NO_MEMORY = "it does not fit the memory"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_LONG_NUMBER = re.compile(r"(\d{40})\d{60,}")  # a cell may have thousands of digits
 # What differs between messages of one kind: text in quotes, in parentheses, names of files, numbers.
 _VARIABLE = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\S+\.\w+|\d+""")
 
@@ -43,7 +44,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.message}"
+        message = _LONG_NUMBER.sub(r"\1...", self.message)
+        return f"{place}: {message}"
 
 
 class AnnotationError(InputError):
@@ -171,6 +173,7 @@ def read_content(path: Path, max_bytes: int | None = None) -> bytes:
         AnnotationError: There is no such file, it cannot be opened, is a device or a pipe, or is larger than any such
             file.
     """
+    max_bytes = max_bytes or MAX_TEXT_BYTES
     if absence := describe_absence(path):
         raise AnnotationError([Problem(path, None, absence)])
     max_bytes = MAX_TEXT_BYTES if max_bytes is None else max_bytes

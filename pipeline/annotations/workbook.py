@@ -4,6 +4,7 @@ A cell has what its formula gave when the workbook was saved.
 """
 
 import re
+import sys
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
@@ -125,6 +126,8 @@ def _check_names(path: Path, names: Collection[str]) -> None:
 
 def _refuse_damaged(path: Path, error: Exception) -> NoReturn:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if "int_max_str_digits" in str(error):  # Python's own message is about the settings of Python
+        reason = f"it has a number of more than {sys.get_int_max_str_digits():,} digits"
     _refuse(path, f"is not a workbook that can be read, it is damaged or cut off: {reason}")
 
 

@@ -37,6 +37,11 @@ def test_problems_with_names_that_are_not_quoted_are_of_one_kind_by_their_fault(
     assert AnnotationError(found).problems == tuple(found)
 
 
+def test_a_number_of_thousands_of_digits_is_not_repeated_whole():
+    found = Problem(Path("a.csv"), 3, f"start '{'7' * 5000}' is not a frame number")
+    assert str(found) == f"a.csv:3: start '{'7' * 40}...' is not a frame number"
+
+
 def test_devices_and_pipes_are_not_read(tmp_path):
     (tmp_path / "classes.txt").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.txt")

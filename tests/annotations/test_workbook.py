@@ -141,3 +141,8 @@ def test_a_damaged_workbook_is_refused_wherever_it_is_damaged() -> None:
         assert refusal(content[:cut])
         with suppress(AnnotationError):  # nothing else is raised
             values(content[:cut] + bytes([content[cut] ^ 0xFF]) + content[cut + 1 :])
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_own_words() -> None:
+    content = with_sheet(sheet_of(f'<row r="1"><c r="A1"><v>{"7" * 6000}</v></c></row>'))
+    assert refusal(content).endswith("damaged or cut off: it has a number of more than 4,300 digits")

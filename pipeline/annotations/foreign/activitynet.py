@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
 from pipeline.annotations.foreign.sources import read_json, refuse
+from pipeline.annotations.foreign.unkept import changed_names, close_frames
 from pipeline.annotations.foreign.values import distinct_names, number, one_line, resolution_of, shown, timed_event
 from pipeline.annotations.layouts import PROBABILITY_DECIMALS, mean_probability
 from pipeline.files import replacing
@@ -140,7 +141,7 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
         content = {"version": VERSION, "taxonomy": [root, *leaves], "database": database}
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         json.dump(content, file)
-    return losses
+    return losses + close_frames(videos, 10.0**-DECIMALS) + changed_names(videos, names)
 
 
 def _annotations(video: LabelledVideo) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pipeline.annotations.foreign.boris_project import (
 )
 from pipeline.annotations.foreign.cells import protect, score_comment
 from pipeline.annotations.foreign.document import Loss
+from pipeline.annotations.foreign.unkept import changed_names, close_frames
 from pipeline.annotations.layouts import mean_probability
 from pipeline.files import replacing
 
@@ -69,7 +70,9 @@ def write_boris_table(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]
         writer.writerow(HEADER)
         for name, video in zip(names, videos, strict=True):
             writer.writerows(_rows(path, name, video))
-    return unlabelled_losses(videos) + _absent(videos)
+    media = [shown_path(video.video, path) for video in videos]
+    losses = close_frames(videos, 10.0**-DECIMALS) + changed_names(videos, media)
+    return [*unlabelled_losses(videos), *_absent(videos), *losses]
 
 
 def _absent(videos: Sequence[LabelledVideo]) -> list[Loss]:

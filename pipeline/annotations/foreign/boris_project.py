@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.annotations.foreign.base import LabelledVideo, written_at
 from pipeline.annotations.foreign.cells import score_comment
 from pipeline.annotations.foreign.document import Loss
+from pipeline.annotations.foreign.unkept import changed_names, close_frames
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import mean_probability
 from pipeline.errors import InputError
@@ -20,6 +21,8 @@ from pipeline.files import replacing
 FORMAT_VERSION = "7.0"  # that of BORIS 7 to 9
 NUM_PLAYERS = 8
 DECIMALS = 3
+# A gap of 1 ms between two behaviours is one that BORIS made itself, see `boris`.
+SHORTEST_FRAME = 0.002
 NO_FRAME_INDEX = "NA"
 KEYS = string.ascii_lowercase + string.digits + string.ascii_uppercase
 FUNCTION_KEYS = [f"F{number}" for number in range(1, 13)]
@@ -60,7 +63,7 @@ def write_boris(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
     with replacing(path) as temporary:
         # BORIS opens a project in the encoding of the system: ASCII is the same in all of them.
         temporary.write_text(json.dumps(project, indent=1) + "\n", encoding="ascii", newline="\n")
-    return unlabelled_losses(videos)
+    return unlabelled_losses(videos) + close_frames(videos, SHORTEST_FRAME) + changed_names(videos)
 
 
 def common_label_space(path: Path, videos: Sequence[LabelledVideo]) -> LabelSpace | None:

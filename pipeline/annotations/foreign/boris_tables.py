@@ -251,11 +251,15 @@ def _media(reader: _Reader, observation: _Observation) -> tuple[Media, ...]:
     first, files = observation.first, observation.files_in_order()
     offset = reader.seconds(first, OFFSET)
     start = reader.preamble.offset if offset is None else offset
-    names = _of_first_player(reader.cell(first, SOURCE))
+    source = reader.cell(first, SOURCE)
+    whole = source.removeprefix("player #1:").strip()
+    is_one = [*observation.files] == [whole]  # then what separates names in other tables is part of its name
+    names = [whole] if is_one else _of_first_player(source)
     lengths, rates = (
         [reader.number(text) for text in _of_first_player(reader.cell(first, of))] for of in (LENGTHS, RATES)
     )
-    _lose_further_players(reader, first)
+    if not is_one:
+        _lose_further_players(reader, first)
     if not names:
         names = [*files] if not files.keys() <= {*reader.preamble.files} else [*reader.preamble.files]
         rates = [reader.number(reader.cell(files.get(name, first), RATES)) for name in names]

@@ -21,6 +21,7 @@ from pipeline.annotations.foreign.dense import (
     frame_recording,
     head_rows,
     open_table,
+    shown,
     whole_rows,
 )
 from pipeline.annotations.foreign.document import Document, Loss
@@ -72,7 +73,7 @@ def _read(path: Path) -> Document:
             base = int(row[0]) if frame == 0 and row[0] in map(str, range(MAX_BASE + 1)) else base
             if row[0] not in (str(frame + base), f"{frame + base}.0"):
                 cause = "rows are missing or not in order"
-                refuse(path, f"got {row[0]!r} in the column of frames, expected {frame + base}: {cause}", line)
+                refuse(path, f"got {shown(row[0])} in the column of frames, expected {frame + base}: {cause}", line)
         columns.add(line, row)
         lines.append(line)
     classes = columns.classes()

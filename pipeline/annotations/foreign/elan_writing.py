@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from pipeline.annotations.foreign.base import LabelledVideo, written_at
 from pipeline.annotations.foreign.document import Loss
+from pipeline.annotations.foreign.unkept import changed_names, close_frames
 from pipeline.files import replacing
 
 SCHEMA_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
@@ -44,7 +45,7 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
         videos: The labels of one video.
 
     Returns:
-        What is lost: probabilities, and what is shorter than a millisecond.
+        What is lost: probabilities, and what is shorter than a millisecond; see also `unkept`.
     """
     (video,) = videos
     spans, losses = _spans(video)
@@ -54,7 +55,7 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
     ElementTree.indent(root, "    ")
     with replacing(path) as temporary:
         ElementTree.ElementTree(root).write(temporary, encoding="UTF-8", xml_declaration=True)
-    return losses
+    return losses + close_frames(videos, 0.001) + changed_names(videos)
 
 
 def _spans(video: LabelledVideo) -> tuple[list[_Span], list[Loss]]:

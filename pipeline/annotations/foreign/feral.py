@@ -22,6 +22,7 @@ from pipeline.annotations.foreign.document import Document, Loss, Recording
 from pipeline.annotations.foreign.sources import read_json, refuse
 from pipeline.annotations.foreign.values import shown
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
+from pipeline.annotations.problems import shorten
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.text.wording import counted, listed
@@ -168,7 +169,7 @@ def _overlapping(
 
 
 def _place(name: str) -> Callable[[int], str]:
-    return lambda frame: f"video {name!r}, frame {frame}"
+    return lambda frame: f"video {shorten(name)!r}, frame {frame}"
 
 
 def _write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:

@@ -71,7 +71,7 @@ def _read(path: Path) -> Document:
     table = open_table(path)
     document = Document(path, [], notes=[*table.notes])
     if not numbers_frames(table.header[0]) or len(table.header) < 2:
-        refuse(path, f"got the first column {table.header[0]!r}, expected 'Frame' and at least one more", 1)
+        refuse(path, f"got the first column {shown(table.header[0])}, expected 'Frame' and at least one more", 1)
     rows = _read_rows(path, table, document.losses)
     step = _find_step(path, rows)
     positions = (rows.frames - rows.frames[0]) // step

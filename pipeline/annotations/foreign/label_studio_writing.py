@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from pipeline.annotations.foreign.base import LabelledVideo
 from pipeline.annotations.foreign.document import Loss
+from pipeline.annotations.foreign.unkept import changed_names
 from pipeline.annotations.foreign.values import distinct_names
 from pipeline.annotations.layouts import PROBABILITY_DECIMALS, mean_probability
 from pipeline.annotations.segments import Segment, segments_from_frames
@@ -36,7 +37,7 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
         videos: The labels.
 
     Returns:
-        Nothing is lost.
+        What is lost: see `unkept`.
     """
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.write("[")
@@ -45,7 +46,7 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
             file.write(",\n" if index else "\n")
             json.dump(_task(video, name), file)
         file.write("\n]\n")
-    return []
+    return changed_names(videos, names)
 
 
 def _task(video: LabelledVideo, name: str) -> dict[str, Any]:

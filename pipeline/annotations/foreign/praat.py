@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from pipeline.annotations.foreign.base import ForeignFormat, LabelledVideo
 from pipeline.annotations.foreign.document import Document, Event, Loss, Media, Recording
-from pipeline.annotations.foreign.sources import refuse
+from pipeline.annotations.foreign.sources import MAX_BYTES, refuse
+from pipeline.annotations.foreign.unkept import changed_names
 from pipeline.annotations.foreign.values import (
     classes_of_tiers,
     number,
@@ -25,7 +26,7 @@ from pipeline.annotations.foreign.values import (
     timed_event,
     whole_number,
 )
-from pipeline.annotations.problems import read_content, read_text
+from pipeline.annotations.problems import read_content, read_text, shorten
 from pipeline.files import replacing
 
 BINARY = b"ooBinaryFile"
@@ -93,9 +94,9 @@ def read(path: Path) -> Document:
     Raises:
         AnnotationError: The file cannot be read, is not the text of a TextGrid, or is cut off.
     """
-    if read_content(path).startswith(BINARY):
+    if read_content(path, MAX_BYTES).startswith(BINARY):
         refuse(path, "is a binary file of Praat, expected text: save it by 'Save as text file...'")
-    text = read_text(path)
+    text = read_text(path, max_bytes=MAX_BYTES)
     head = HEAD.match(text)
     if head is None:
         refuse(
@@ -132,7 +133,7 @@ def _events(tokens: _Tokens, losses: list[Loss]) -> Iterator[tuple[str, Event | 
         for _ in range(2):
             tokens.next("number", "the times")
         for index in range(1, tokens.count("the number of intervals or points") + 1):
-            yield name, _event(tokens, kind.value, f"tier {name!r}, {index}", losses)
+            yield name, _event(tokens, kind.value, f"tier {shorten(name)!r}, {index}", losses)
 
 
 def _text(tokens: _Tokens, what: str) -> str:
@@ -178,7 +179,8 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
         for index, name in enumerate(video.label_space.classes):
             file.writelines(_tier_lines(index + 1, name, segments.get(index, []), ends))
     kind = "videos lose their probabilities, as Praat has no place for them"
-    return [] if video.probabilities is None else [Loss(kind, video.video.name)]
+    losses = [] if video.probabilities is None else [Loss(kind, video.video.name)]
+    return losses + changed_names(videos)
 
 
 def _tier_lines(

@@ -5,6 +5,7 @@ Every function raises AnnotationError with one sentence that says what was expec
 
 import json
 import re
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
@@ -62,15 +63,21 @@ def read_json(path: Path, *, nan_is_null: bool = False) -> Any:
         is_cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated")
         cause = "the file is cut off" if is_cut else error.msg
         refuse(path, f"is not JSON at column {error.colno}: {cause}", error.lineno)
-    except ValueError as error:
-        refuse(path, f"is not JSON: {error}")
+    except _NoNumberError as error:
+        refuse(path, f"is not JSON: got {error}, expected a number")
+    except ValueError:  # Python's own message is about the settings of Python
+        refuse(path, f"has a number of more than {sys.get_int_max_str_digits():,} digits: is it another file?")
     if SURROGATE.search(text) and SURROGATE_CHARACTER.search(json.dumps(content, ensure_ascii=False)):
         refuse(path, "has half of a character (\\ud800 to \\udfff): another program has cut a text in the middle")
     return content
 
 
+class _NoNumberError(ValueError):
+    """JSON has NaN or an infinity."""
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"got {name}, expected a number")
+    raise _NoNumberError(name)
 
 
 def _null(_: str) -> None:

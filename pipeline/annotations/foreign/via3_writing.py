@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from pipeline.annotations.foreign.base import LabelledVideo
 from pipeline.annotations.foreign.document import Loss
+from pipeline.annotations.foreign.unkept import changed_names, close_frames
 from pipeline.annotations.foreign.values import distinct_names
 from pipeline.files import replacing
 
@@ -32,7 +33,7 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
         videos: The labels.
 
     Returns:
-        What is lost: probabilities.
+        What is lost: probabilities; see also `unkept`.
     """
     classes = list(dict.fromkeys(name for video in videos for name in video.label_space.classes))
     attribute = {
@@ -48,7 +49,9 @@ def write(path: Path, videos: Sequence[LabelledVideo]) -> list[Loss]:
             _write_project(file, path.stem, attribute, videos, classes)
         else:
             _write_csv(file, attribute, videos, classes)
-    return [Loss(NO_ROOM, video.video.name) for video in videos if video.probabilities is not None]
+    losses = [Loss(NO_ROOM, video.video.name) for video in videos if video.probabilities is not None]
+    names = distinct_names([video.video for video in videos])
+    return losses + close_frames(videos, 10.0**-DECIMALS) + changed_names(videos, names)
 
 
 def _segments(videos: Sequence[LabelledVideo], classes: Sequence[str]) -> Iterator[tuple[str, int, dict[str, Any]]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.annotations.formats.delimited import iterate_rows
 from pipeline.annotations.formats.parsing import raise_problems
-from pipeline.annotations.problems import Problem
+from pipeline.annotations.problems import Problem, shorten
 
 
 class _Time(NamedTuple):
@@ -73,7 +73,7 @@ def _seconds(path: Path, line: int, cell: str, problems: list[Problem]) -> float
     except ValueError:
         seconds = math.inf
     if not math.isfinite(seconds):
-        problems.append(Problem(path, line, f"got {cell!r}, expected a time in seconds"))
+        problems.append(Problem(path, line, f"got {shorten(cell)!r}, expected a time in seconds"))
         return math.nan
     return seconds
 

@@ -25,6 +25,7 @@ from pympi.Elan import Eaf
 from pipeline.annotations.foreign.base import LabelledVideo
 from pipeline.annotations.foreign.elan import FORMAT, read
 from pipeline.annotations.foreign.registry import recognise
+from pipeline.annotations.foreign.unkept import CLOSE
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.times import FrameTimes
 
@@ -176,6 +177,7 @@ def test_what_cannot_be_written_is_a_loss(tmp_path):
     assert kinds == [
         "classes have a name that XML cannot hold and are left out",
         "segments are shorter than 1 ms and are left out",
+        CLOSE,
     ]
     assert [(e.start, e.stop) for e in read(tmp_path / "clip.eaf").recordings[0].events] == [(0.04, 0.08)]
 

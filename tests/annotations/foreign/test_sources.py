@@ -20,6 +20,7 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol">]><lolz>&lol;</l
         (b'{"a":\n 1,,}', ":2: is not JSON at column 4"),
         (b'{"a": NaN}', ": is not JSON: got NaN, expected a number"),
         (b"[" * 100_000, ": is nested too deeply"),
+        (b'{"a": ' + b"7" * 6000 + b"}", ": has a number of more than 4,300 digits: is it another file?"),
         ('{\n"a": "ä"}'.encode("cp1252"), ":2: is not UTF-8 text"),
         (b"{\0}", ": holds zero bytes"),
     ],
