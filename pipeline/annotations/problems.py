@@ -162,6 +162,19 @@ def split_lines(text: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
+def read_head(path: Path, num_bytes: int) -> bytes:
+    """Read the beginning of a file.
+
+    Args:
+        path: The file.
+        num_bytes: The length of the beginning.
+
+    Raises:
+        AnnotationError: See `read_content`.
+    """
+    return _read(path, num_bytes)
+
+
 def read_content(path: Path, max_bytes: int | None = None) -> bytes:
     """Read the content of a file of text, within a bound.
 
@@ -174,23 +187,27 @@ def read_content(path: Path, max_bytes: int | None = None) -> bytes:
             file.
     """
     max_bytes = max_bytes or MAX_TEXT_BYTES
+    max_bytes = MAX_TEXT_BYTES if max_bytes is None else max_bytes
+    content = _read(path, max_bytes + 1)
+    if len(content) > max_bytes:
+        message = f"has more than {max_bytes >> 20} MB, more than any such file: is it another file?"
+        raise AnnotationError([Problem(path, None, message)])
+    return content
+
+
+def _read(path: Path, num_bytes: int) -> bytes:
     if absence := describe_absence(path):
         raise AnnotationError([Problem(path, None, absence)])
-    max_bytes = MAX_TEXT_BYTES if max_bytes is None else max_bytes
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and /dev/zero has no end
             raise AnnotationError([Problem(path, None, "is a folder, expected text")])
         with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+            return file.read(num_bytes)
     except FileNotFoundError:
         raise AnnotationError([Problem(path, None, "is missing: expected a text file")]) from None
     except (OSError, MemoryError) as error:
         reason = describe_reason(error) if isinstance(error, OSError) else NO_MEMORY
         raise AnnotationError([Problem(path, None, f"cannot be read: {reason}")]) from None
-    if len(content) > max_bytes:
-        message = f"has more than {max_bytes >> 20} MB, more than any such file: is it another file?"
-        raise AnnotationError([Problem(path, None, message)])
-    return content
 
 
 def shorten(name: str) -> str:

@@ -21,11 +21,11 @@ from pipeline.annotations.foreign.dense import (
     frame_recording,
     head_rows,
     open_table,
-    shown,
     whole_rows,
 )
 from pipeline.annotations.foreign.document import Document, Loss
 from pipeline.annotations.foreign.sources import refuse
+from pipeline.annotations.foreign.values import shown
 from pipeline.annotations.foreign.zero_one import CELLS, ZeroOneColumns
 from pipeline.annotations.formats.columns import counts_frames
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace

@@ -19,7 +19,7 @@ from pipeline.annotations.foreign import (
     via3,
 )
 from pipeline.annotations.foreign.base import ForeignFormat
-from pipeline.annotations.problems import read_content
+from pipeline.annotations.problems import read_head
 
 FOREIGN_FORMATS: tuple[ForeignFormat, ...] = (
     boris.FORMAT,
@@ -51,7 +51,7 @@ def recognise(path: Path) -> ForeignFormat | None:
     Raises:
         AnnotationError: The file cannot be read.
     """
-    head = read_content(path)[:HEAD_BYTES]
+    head = read_head(path, HEAD_BYTES)
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = head.decode(encoding, errors="replace")
     return next((found for found in FOREIGN_FORMATS if found.looks_like(path, text)), None)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_round_trip import Made, expected, labelled_video, place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_exchanges import placed, presence
 
 from pipeline.annotations.foreign.base import LabelledVideo
 from pipeline.annotations.foreign.document import Document, Loss
@@ -37,10 +37,11 @@ def exchanged(name: str, video: LabelledVideo, folder: Path) -> tuple[list[Loss]
 def test_frames_come_back_or_are_too_close(name: str, steps: list[int], start: int, seed: int, tmp_path: Path) -> None:
     pts = np.cumsum([start, *steps[:-1]]) / 1e6
     labels = np.random.default_rng(seed).integers(0, 2, len(steps))
-    made = Made(labels, LabelSpace(("a", "b")), FrameTimes(pts, steps[-1] / 1e6), None)
-    losses, document = exchanged(name, labelled_video(made), tmp_path)
+    times = FrameTimes(pts, steps[-1] / 1e6)
+    video = LabelledVideo(Path("clips/day 1.mp4"), labels, LabelSpace(("a", "b")), times, 10.0)
+    losses, document = exchanged(name, video, tmp_path)
     if not any(loss.kind == CLOSE for loss in losses):
-        np.testing.assert_array_equal(place(document.recordings[0], made), expected(made))
+        np.testing.assert_array_equal(placed(document.recordings[0], video), presence(video))
 
 
 def video_named(video: str, *classes: str) -> LabelledVideo:
