@@ -5,7 +5,7 @@ docs/results/benchmarks/imports.md has the results.
     python benchmarks/imports.py
 
 The project has an observation for each of 100 videos of an hour, which are one file under many names: every name is
-indexed anew. The import is called twice, first as a user calls it, and then with the indexes at hand, so that the
+indexed again. The import is called twice, first as a user calls it, and then with the indexes at hand, so that the
 difference is the indexing. The memory is the most that this process ever had.
 """
 

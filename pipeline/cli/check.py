@@ -63,15 +63,9 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print all problems of the data set, and return the exit code."""
     from pipeline.annotations.problems import condense
-    from pipeline.errors import InputError
-    from pipeline.interchange.direct import find_foreign_format
 
     root = options.dataset
     if root.is_file():
-        if find_foreign_format(root) is None:
-            raise InputError(
-                f"{root}: is a file that looks like none of framescribe import --list; a data set is a folder"
-            )
         return _check_foreign(root, options)
     has_images = (root / "captions.csv").exists() or (root / "images").is_dir()
     has_videos = any((root / folder).is_dir() for folder in ("videos", "features"))
@@ -117,16 +111,13 @@ def _check_videos(root: Path, options: argparse.Namespace) -> "tuple[list[Proble
 def _check_foreign(file: Path, options: argparse.Namespace) -> int:
     """Show what an import of a file would give, with what it would lose, and write nothing."""
     from pipeline.errors import InputError
-    from pipeline.interchange.imported import ImportOptions
-    from pipeline.interchange.importing import import_files
-    from pipeline.interchange.recognition import AUTO, find_foreign_files
-    from pipeline.interchange.videos import VideoFolder
+    from pipeline.interchange.direct import find_foreign_format, import_file
 
-    if not options.videos:
-        raise InputError(f"{file}: is a file of another program: name its videos with --videos DIR")
-    imported = import_files(
-        find_foreign_files(AUTO, [file]), VideoFolder(options.videos), ImportOptions(independent=options.independent)
-    )
+    layout = find_foreign_format(file)
+    if layout is None:
+        raise InputError(f"{file}: is a file that looks like none of framescribe import --list; a data set is a folder")
+    videos = [options.videos] if options.videos else []
+    imported = import_file(file, layout, videos, independent=options.independent)
     print_losses(imported)
     note_gaps(imported)
     print(f"{file}: {imported.describe()}, as framescribe import would write them")

@@ -14,6 +14,7 @@ from pipeline.interchange.label_spaces import ClassOrder, find_overlap, make_lab
 from pipeline.interchange.media import NO_MEDIA, NO_START, NOT_FOUND, NOT_READ, OTHER_LENGTH
 from pipeline.text.wording import counted, listed
 
+NOT_SCORED = "videos at which nobody looked are left out"
 WITHOUT_EVENT = "videos in which no frame is labelled are left out"
 BACKGROUND = (
     "segments of the class that stands for none of the others are left out: where classes overlap, it is no class"
@@ -63,6 +64,9 @@ def decide(imported: Imported, order: ClassOrder, options: ImportOptions, declar
     for video in videos:
         if video.scored is not None:
             video.scored = [span for span in video.scored if span.name in (None, *imported.label_space.classes)]
+            if not video.scored and not video.segments:
+                imported.losses.add(*video.source, [Loss(NOT_SCORED, video.path.name)])
+                del imported.videos[video.stem]
     used = {segment.name for video in videos for segment in video.segments}
     backgrounds = {video.background for video in videos}
     unused = [name for name in imported.declared if name not in used | backgrounds]

@@ -58,6 +58,23 @@ def _is_ours(place: Path) -> bool:
     return True
 
 
+def import_file(place: Path, layout: ForeignFormat, videos: Sequence[Path], *, independent: bool = False) -> Imported:
+    """Place the events of one file of another program on the frames of videos.
+
+    Args:
+        place: The file.
+        layout: Its format.
+        videos: Where the videos are.
+        independent: Whether any classes may overlap, also where none of the events do.
+
+    Raises:
+        InputError: There are no videos, or the file cannot be used.
+    """
+    if not videos:
+        raise InputError(f"{place}: is a file of another program ({layout.title}): name its videos with --videos DIR")
+    return import_files([ForeignFile(place, layout)], VideoFolder(*videos), ImportOptions(independent=independent))
+
+
 @contextmanager
 def label_files_of(
     places: Sequence[Path],
@@ -86,12 +103,11 @@ def label_files_of(
     imports: dict[Path, Imported] = {}
     for place, layout in formats.items():
         if layout is not None:
-            if not videos:
-                raise InputError(
-                    f"{place}: is a file of another program ({layout.title}): name its videos with --videos DIR"
-                )
-            imports[place] = import_files([ForeignFile(place, layout)], VideoFolder(*videos), ImportOptions())
+            imports[place] = import_file(place, layout, videos)
             on_import(imports[place])
+    if not imports:
+        yield list(places)
+        return
     others = [place for place in [*places, *beside] if place not in imports]
     space = _common_space(imports.values(), others)
     if compares_annotators and space.is_exclusive and NO_CLASS not in space.classes:
@@ -115,12 +131,11 @@ def _common_space(imports: Iterable[Imported], others: Sequence[Path]) -> LabelS
         for name in [*imported.label_space.classes, *imported.declared]:
             if name not in backgrounds or name in imported.label_space.classes:
                 names.setdefault(canonical(name), name)
-    if imports:
-        for place in others:
-            files = find_label_files(place) if place.is_dir() else {place.stem: place}
-            spaces.append(find_label_space([place if place.is_dir() else place.parent], files.values()))
-            for name in spaces[-1].classes:
-                names.setdefault(canonical(name), name)
+    for place in others:
+        files = find_label_files(place) if place.is_dir() else {place.stem: place}
+        spaces.append(find_label_space([place if place.is_dir() else place.parent], files.values()))
+        for name in spaces[-1].classes:
+            names.setdefault(canonical(name), name)
     classes = tuple(names.values())
     return LabelSpace(classes) if all(space.is_exclusive for space in spaces) else LabelSpace.independent(classes)
 
@@ -136,7 +151,8 @@ def _write(stack: ExitStack, imported: Imported, space: LabelSpace, *, is_file: 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framescribe.")))
     if not space.is_exclusive:  # then the label files do not say how long the videos are
         for video in imported.videos.values():
-            video.scored = video.scored or [ScoredFrames(0, video.num_frames, None)]
+            if video.scored is None:
+                video.scored = [ScoredFrames(0, video.num_frames, None)]
     write_labels(folder, replace(imported, label_space=space))
     if is_file and len(imported.videos) == 1:
         (stem,) = imported.videos

@@ -17,7 +17,6 @@ from pipeline.annotations.formats.registry import format_of
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.layouts import FRAMES
 from pipeline.annotations.problems import AnnotationError, Problem, read_lines
-from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError, describe_reason
 from pipeline.interchange.losses import Losses
 from pipeline.interchange.videos import VideoFolder, read_times
@@ -141,14 +140,14 @@ class _Source:
             except InputError as error:
                 self._reader.add(stem, [Problem(path, None, f"cannot be exported: {error}")])
                 continue
-            labels = self._labels(stem, path, video.stamps)
+            labels = self._labels(stem, path, video.times.num_frames)
             if labels is not None:
                 probabilities = self._probabilities(stem, path)
                 yield LabelledVideo(video.path, labels, self.label_space, video.times, video.frame_rate, probabilities)
 
-    def _labels(self, stem: str, path: Path, times: FrameTimes) -> np.ndarray | None:
+    def _labels(self, stem: str, path: Path, num_frames: int) -> np.ndarray | None:
         """Read the labels of a video, as many as it has frames; None where there are problems."""
-        labels, num_frames = self._reader.read(stem, path), times.num_frames
+        labels = self._reader.read(stem, path)
         if labels is None:
             return None
         if len(labels) != num_frames:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pipeline.annotations.foreign.document import Document, Loss, Media, Recording, Unit
+from pipeline.annotations.foreign.document import Document, Loss, Media, Recording
 from pipeline.annotations.foreign.placing import (
     EACH,
     NamedEvent,
     PlacedSegment,
     class_name,
+    frames_of,
     join_segments,
     name_events,
     place_events,
@@ -17,7 +18,7 @@ from pipeline.annotations.foreign.placing import (
 from pipeline.annotations.problems import AnnotationError, Problem, did_you_mean
 from pipeline.errors import InputError
 from pipeline.files import canonical
-from pipeline.interchange.deciding import decide
+from pipeline.interchange.deciding import NOT_SCORED, decide
 from pipeline.interchange.imported import Imported, ImportedVideo, ImportOptions, ScoredFrames
 from pipeline.interchange.label_spaces import ClassOrder
 from pipeline.interchange.media import NO_MEDIA, MediaFinder
@@ -28,7 +29,6 @@ LABELLED_TWICE = "recordings of a video that another recording labels are left o
 TOGETHER = "recordings of a video that another recording labels count together with it (see --recording)"
 OTHER_RECORDINGS = "recordings that were not asked for are left out"
 OTHER_SPLIT = "recordings are of a video that is in another split already, and stays there"
-NOT_SCORED = "videos at which nobody looked are left out"
 # The end of a stem with which its label file would have the name of a file of another kind.
 KINDS_OF_FILES = (".frames", ".segments", ".live")
 NAMES_OF_FILES = ("classes", "labels", "scored", "groups", "decode_report")
@@ -190,12 +190,7 @@ class _Work:
             names.setdefault(event.event.label, {})[event.name] = None
         found: list[ScoredFrames] = []
         for start, stop, label in recording.scored:
-            local = start - media.start, stop - media.start
-            if recording.unit is Unit.FRAMES:
-                frames = max(0, int(local[0])), min(video.times.num_frames, int(local[1]))
-            else:
-                resolution = video.times.usable_resolution(recording.resolution)
-                frames = video.times.segment(*local, resolution=resolution)
+            frames = frames_of((start - media.start, stop - media.start), recording, video.times)
             if frames[0] < frames[1]:
                 # A behaviour without any event here may be one of another video.
                 of_label = [None] if label is None else [*names.get(label, [class_name(label, self._options.choices)])]

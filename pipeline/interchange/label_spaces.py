@@ -77,12 +77,9 @@ def make_label_space(
     distinct = {groups.get(name, "") for name in names}
     overlapping = dict.fromkeys(distinct, False)
     for segments in videos:
-        for group in {groups.get(name, "") for name in names} - {
-            group for group, found in overlapping.items() if found
-        }:
+        for group in distinct:
             inside = [segment for segment in segments if groups.get(segment.name, "") == group]
-            overlapping[group] = find_overlap(inside) is not None
-    distinct = {groups.get(name, "") for name in names}
+            overlapping[group] |= find_overlap(inside) is not None
     try:
         if len(distinct) == 1:
             (group,) = distinct

@@ -128,7 +128,7 @@ def _read_ethogram(conf: dict[str, Any], project: _Project) -> None:
 
 
 def _may_overlap(ethogram: dict[str, Behaviour]) -> bool | None:
-    """False where each state excludes all others; None otherwise, as BORIS lets them overlap unless it is told."""
+    """False where each state excludes all others; None otherwise, as BORIS lets states overlap by default."""
     states = {code for code, behaviour in ethogram.items() if behaviour.is_state}
     if len(states) > 1 and all(states - {code} <= ethogram[code].excludes for code in states):
         return False

@@ -196,11 +196,10 @@ def _place(
 ) -> PlacedSegment | None:
     """Find the frames of an event in a media file, on whose clock `local` is its start and its stop."""
     place, label = event.event.place, event.event.label
+    start, stop = frames_of(local, recording, times)
     if recording.unit is Unit.FRAMES:
-        start, stop = max(0, int(local[0])), min(times.num_frames, int(local[1]))
         is_cut = local[0] < 0 or local[1] > times.num_frames
     else:
-        start, stop = times.segment(*local, resolution=times.usable_resolution(recording.resolution))
         tolerance = max(times.frame_seconds, recording.resolution)
         first = float(times.pts_seconds[0]) if times.num_frames else 0.0
         is_cut = local[1] > times.end_seconds + tolerance or local[0] < min(0.0, first) - tolerance
@@ -211,6 +210,19 @@ def _place(
     if is_cut:
         losses.append(Loss(CUT, place, label))
     return PlacedSegment(start, stop, event.name, event.group)
+
+
+def frames_of(local: tuple[float, float], recording: Recording, times: FrameTimes) -> tuple[int, int]:
+    """Return the frames [start, stop) of a part of a media file; start is not below stop where there is none.
+
+    Args:
+        local: Its start and its stop, in the unit of the recording, on the clock of the media file.
+        recording: The recording.
+        times: When the frames of the media file are shown.
+    """
+    if recording.unit is Unit.FRAMES:
+        return max(0, int(local[0])), min(times.num_frames, int(local[1]))
+    return times.segment(*local, resolution=times.usable_resolution(recording.resolution))
 
 
 def join_segments(segments: Sequence[PlacedSegment], losses: list[Loss]) -> list[PlacedSegment]:

@@ -29,7 +29,7 @@ def read_video_labels(path: Path, label_space: LabelSpace) -> VideoClasses:
 
     Returns:
         For each stem, in the form `canonical`, the index of its class and the number of its line. Where classes
-        overlap, int8 [K] in place of the index, and the number of its first line.
+        overlap, int8 [K] instead of the index, and the number of its first line.
 
     Raises:
         AnnotationError: Every problem of the file: it cannot be read, the header is wrong, a row has no stem, a class
