@@ -322,3 +322,11 @@ def test_names_of_files_and_letters_of_another_unicode_form_make_no_second_thing
     written(tmp_path / "data", found)
     names = [path.relative_to(videos).as_posix() for path in VideoFolder(videos).paths]
     assert names == ["a.segments.mp4", "again.mp4", "deep/other.mkv", "scored.mp4"]
+
+
+def test_a_video_looked_at_for_classes_that_no_video_has_is_left_out(videos: Path) -> None:
+    known = Recording("a", CLIP, Unit.FRAMES, events=[Event(0, 5, "walk")], num_frames=FRAMES)
+    other = replace(known, media=(Media("other.mp4"),), events=[], scored=[Span(0, 20, "fly")])
+    found = imported(videos, Document(Path("a.test"), [known, other], ("walk", "fly"), may_overlap=True))
+    assert list(found.videos) == ["clip"]
+    assert kinds(found) == {"videos at which nobody looked are left out": 1}
