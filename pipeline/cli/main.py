@@ -1,4 +1,4 @@
-"""The command line: `framescribe label | review | caption | import | check | evaluate | summarize | compare | export`.
+"""The command line: `framescribe label | review | studio | caption | import | check | evaluate | summarize | compare | export`.
 
 Each command has its own module, which parses its arguments and makes one call. Nothing heavy is imported before a
 command runs, so that --help answers immediately.
@@ -22,6 +22,7 @@ from pipeline.cli import (
     import_labels,
     label,
     review,
+    studio,
     summarize,
 )
 from pipeline.cli.console import EXIT_REFUSED, EXIT_SIGNAL
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     label.add(commands)
     review.add(commands)
+    studio.add(commands)
     caption.add(commands)
     import_labels.add(commands)
     check.add(commands)

@@ -1,0 +1,80 @@
+"""The studio as a web application: its parts, and the routes of each."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+from pipeline.studio.clocks import Clocks
+from pipeline.studio.listing import LabelSummary, Listing
+from pipeline.studio.listing import routes as listing_routes
+from pipeline.studio.places import Places, Video
+from pipeline.studio.presence import Presence
+from pipeline.studio.requests import get
+from pipeline.studio.security import Guard, GuardMiddleware
+
+STATIC = Path(__file__).with_name("static")
+PAGE = (STATIC / "index.html").read_text(encoding="utf-8")
+
+
+class _NoLabels:
+    """Stands for the label store until it is merged."""
+
+    def summary(self, video: Video) -> LabelSummary:
+        return LabelSummary()
+
+
+def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStack) -> Starlette:
+    """Make the application.
+
+    Args:
+        places: The folders.
+        guard: Who may ask for what.
+        model: The location of a trained labeller; None for none.
+        stack: What is to be ended when the studio ends is added to it.
+
+    Raises:
+        InputError: There are no videos, or the classes cannot be read.
+    """
+    videos = places.find_videos()
+    clocks = Clocks(places.state / "clocks")
+    labels = _NoLabels()
+    listing = Listing(videos, clocks, labels)
+    presence = Presence()
+
+    def show_page(request: Request) -> Response:
+        return HTMLResponse(PAGE.replace("__TOKEN__", guard.token))
+
+    def describe(request: Request) -> dict[str, object]:
+        return {
+            "name": places.root.resolve().name,
+            "read_only": places.read_only,
+            "has_model": model is not None,
+        }
+
+    def status(request: Request) -> dict[str, object]:
+        others = presence.note(request.query_params.get("page", ""), request.query_params.get("video", ""))
+        return {"list_version": listing.version, "other_pages": others}
+
+    def times(request: Request) -> Response:
+        clock = clocks.clock(listing.find(request.path_params["id"]))
+        content = clock.times.pts_seconds.astype("<f8").tobytes()
+        last = clock.times.pts_seconds[-1:] + clock.times.frame_seconds
+        return Response(content + last.astype("<f8").tobytes(), media_type="application/octet-stream")
+
+    routes: list[BaseRoute] = [
+        get("/", show_page),
+        get("/api/studio", describe),
+        get("/api/status", status),
+        *listing_routes(listing, clocks, lambda video: {"mode": "file"}),
+        get("/api/videos/{id}/times", times),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    listing.start()
+    stack.callback(listing.stop)
+    return Starlette(routes=routes, middleware=[Middleware(GuardMiddleware, guard=guard)])

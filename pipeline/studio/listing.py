@@ -1,0 +1,165 @@
+"""The list of videos: at once by name, and what is known of each as it is found in the background."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from threading import Event, Lock, Thread
+from typing import Literal, Protocol
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from pipeline.errors import InputError
+from pipeline.studio.clocks import Clocks
+from pipeline.studio.places import Video
+from pipeline.studio.requests import RefusedError, get
+
+State = Literal["reading", "unlabelled", "partly", "done", "problem"]
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """What the list shows of the labels of a video.
+
+    Attributes:
+        labelled: The share of the frames that are labelled, from 0 to 1; where classes overlap, for all classes.
+        num_segments: The number of segments.
+        num_marks: The number of point marks and notes.
+        has_conflict: Whether the label file was changed by somebody else, and the user has to choose.
+        problems: Why the labels cannot be read or written.
+    """
+
+    labelled: float = 0.0
+    num_segments: int = 0
+    num_marks: int = 0
+    has_conflict: bool = False
+    problems: tuple[str, ...] = ()
+
+
+class Labels(Protocol):
+    """What the list needs of the labels."""
+
+    def summary(self, video: Video) -> LabelSummary:
+        """Return what the list shows of a video; it raises InputError where the video cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """A video of the list. The fields are those of the answer to `GET /api/videos`."""
+
+    id: str
+    stem: str
+    file: str
+    state: State
+    seconds: float | None = None
+    num_frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+    labelled: float = 0.0
+    num_segments: int = 0
+    num_marks: int = 0
+    has_conflict: bool = False
+    problems: tuple[str, ...] = ()
+
+
+class Listing:
+    """The list of videos of a studio. All methods may be called from any thread.
+
+    Args:
+        videos: The videos by their ids.
+        clocks: When their frames are shown.
+        labels: Their labels.
+    """
+
+    def __init__(self, videos: Mapping[str, Video], clocks: Clocks, labels: Labels) -> None:
+        self._videos, self._clocks, self._labels = videos, clocks, labels
+        self._rows = {video.id: Row(video.id, video.stem, video.path.name, "reading") for video in videos.values()}
+        self._lock = Lock()
+        self._stopped = Event()
+        self.version = 0
+
+    def start(self) -> None:
+        """Find in the background what is known of each video."""
+        Thread(target=self._read_all, name="listing", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the background work soon."""
+        self._stopped.set()
+
+    def refresh(self, video_id: str) -> None:
+        """Look again at a video, whose labels have changed."""
+        row = self._read(self._videos[video_id])
+        with self._lock:
+            if self._rows[video_id] != row:
+                self._rows[video_id] = row
+                self.version += 1
+
+    def rows(self) -> list[Row]:
+        """Return the list, sorted as the videos are."""
+        with self._lock:
+            return list(self._rows.values())
+
+    def find(self, video_id: str) -> Video:
+        """Return the video of an id.
+
+        Raises:
+            RefusedError: There is none.
+        """
+        video = self._videos.get(video_id)
+        if video is None:
+            raise RefusedError(404, "there is no such video: was the studio started again with other videos?")
+        return video
+
+    def _read_all(self) -> None:
+        for video_id in self._videos:
+            if self._stopped.is_set():
+                return
+            self.refresh(video_id)
+
+    def _read(self, video: Video) -> Row:
+        row = Row(video.id, video.stem, video.path.name, "reading")
+        try:
+            facts = self._clocks.facts(video) or self._clocks.clock(video).facts
+            summary = self._labels.summary(video)
+        except InputError as error:
+            message = str(error).removeprefix(f"{video.path}: ")
+            return Row(video.id, video.stem, video.path.name, "problem", problems=(message,))
+        state: State = "done" if summary.labelled >= 1 else "partly" if summary.labelled > 0 else "unlabelled"
+        if summary.problems or summary.has_conflict:
+            state = "problem"
+        found = {
+            "seconds": facts.duration_seconds,
+            "num_frames": facts.num_frames,
+            "width": facts.width,
+            "height": facts.height,
+            **asdict(summary),
+            "problems": (*facts.problems, *summary.problems),
+        }
+        return Row(**asdict(row) | found | {"state": state})
+
+
+def routes(listing: Listing, clocks: Clocks, playback: Callable[[Video], dict[str, object]]) -> list[BaseRoute]:
+    """Return the routes of the list.
+
+    Args:
+        listing: The list.
+        clocks: When the frames of the videos are shown.
+        playback: Describes how the browser plays a video, see `media`.
+    """
+
+    def list_videos(request: Request) -> dict[str, object]:
+        rows = listing.rows()
+        return {
+            "videos": [asdict(row) for row in rows],
+            "complete": all(row.state != "reading" for row in rows),
+            "version": listing.version,
+        }
+
+    def open_video(request: Request) -> dict[str, object]:
+        video = listing.find(request.path_params["id"])
+        facts = clocks.clock(video).facts
+        return {"id": video.id, "stem": video.stem, "file": video.path.name, **asdict(facts)} | {
+            "playback": playback(video)
+        }
+
+    return [get("/api/videos", list_videos), get("/api/videos/{id}", open_video)]

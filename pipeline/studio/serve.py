@@ -1,0 +1,136 @@
+"""Serving the studio: the socket, the claim on the data set, the browser, and the end."""
+
+import os
+import socket
+import sys
+import tempfile
+import threading
+import webbrowser
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from secrets import token_urlsafe
+
+import uvicorn
+from filelock import FileLock, Timeout
+
+from pipeline.errors import InputError
+from pipeline.studio.app import make_app
+from pipeline.studio.places import Places, find_places
+from pipeline.studio.security import Guard, is_loopback
+
+DEFAULT_MODEL = Path("models/labeller")
+SECONDS_TO_END = 3  # for requests that are still answered
+TOKEN_VARIABLE = "FRAMESCRIBE_STUDIO_TOKEN"
+
+
+@dataclass(frozen=True)
+class StudioOptions:
+    """The arguments of `framescribe studio`.
+
+    Attributes:
+        place: A data set, or a folder of label files.
+        videos: The videos of the label files; None for a data set.
+        model: The location of a trained labeller; None for models/labeller where there is one.
+        host: The address to listen on.
+        port: The port; 0 for any.
+        opens_browser: Whether to open the page in a browser.
+        follow_links: See `Places`.
+    """
+
+    place: Path
+    videos: Path | None = None
+    model: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8765
+    opens_browser: bool = True
+    follow_links: bool = False
+
+
+def serve(options: StudioOptions) -> int:
+    """Serve the studio until it is interrupted.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: A folder is missing, there are no videos, or the address cannot be had.
+    """
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framescribe.")))
+        places = find_places(options.place, options.videos, state=scratch, follow_links=options.follow_links)
+        places = _claim(places, scratch, stack)
+        listening = stack.enter_context(_listen(options.host, options.port))
+        port = listening.getsockname()[1]
+        access = None if is_loopback(options.host) else os.environ.get(TOKEN_VARIABLE) or token_urlsafe()
+        guard = Guard(options.host, port, access_token=access)
+        app = make_app(places, guard, model=_find_model(options.model), stack=stack)
+        address = _address(options.host, port, access)
+        print(f"framescribe studio: {address} (Ctrl-C ends it)", flush=True)
+        if places.read_only:
+            print(f"framescribe: nothing can be changed: {places.read_only}", file=sys.stderr, flush=True)
+        if options.opens_browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=SECONDS_TO_END,
+            ws="none",
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def _find_model(location: str | None) -> str | None:
+    if location is None and (DEFAULT_MODEL / "checkpoint.json").is_file():
+        return str(DEFAULT_MODEL)
+    return location
+
+
+def _claim(places: Places, scratch: Path, stack: ExitStack) -> Places:
+    """Make sure that no other studio changes the same data set: where one does, this one changes nothing."""
+    if places.read_only:
+        return places
+    try:
+        places.state.mkdir(exist_ok=True)
+        lock = FileLock(places.state / "lock", timeout=0)
+        stack.enter_context(lock.acquire())
+    except Timeout:
+        reason = "another studio has this data set open: end it, or use its page"
+        return replace(places, state=scratch, read_only=reason)
+    except OSError as error:
+        return replace(places, state=scratch, read_only=f"the data set cannot be written ({error.strerror})")
+    return places
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the socket.
+
+    Raises:
+        InputError: The address or the port cannot be had.
+    """
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port: got {port}, expected a number from 0 to 65535")
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
+    except OSError as error:
+        raise InputError(f"--host {host}: is not an address of this machine ({error.strerror})") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"--host {host}, --port {port}: cannot be had ({error.strerror}): is another studio running? --port 0"
+            " takes a free port"
+        ) from error
+    return listening
+
+
+def _address(host: str, port: int, access: str | None) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/" + (f"?token={access}" if access else "")

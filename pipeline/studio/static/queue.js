@@ -1,0 +1,3 @@
+// See studio.js.
+
+export function init(app) {}

@@ -1,0 +1,168 @@
+// The studio's page: the state that all parts share, and the parts.
+
+import * as api from "./api.js";
+import { make } from "./dom.js";
+import * as annotate from "./annotate.js";
+import * as keys from "./keys.js";
+import * as player from "./player.js";
+import * as predictions from "./predictions.js";
+import * as queue from "./queue.js";
+import * as results from "./results.js";
+import * as timeline from "./timeline.js";
+import * as training from "./training.js";
+import * as videos from "./videos.js";
+
+/**
+ * What all parts share. A part reads `app` and changes it by its methods, which tell the others by an event:
+ *   "video"        another video is open: app.video, app.times
+ *   "frame"        app.frame is another one; detail: who changed it ("player", "timeline", ...)
+ *   "playing"      app.playing
+ *   "labels"       app.labels (a LabelMirror of labels.js) has changed, or is of another video
+ *   "selection"    app.selection: null or { track, start, stop }
+ *   "predictions"  app.predictions has changed, see predictions.js
+ *   "status"       app.status: the answer to the latest GET /api/status
+ *   "view"         app.view: "watch", "train" or "results"
+ */
+class App extends EventTarget {
+  info = null; // GET /api/studio
+  video = null; // GET /api/videos/{id}
+  times = null; // Float64Array [T + 1]: when each frame starts, in seconds, and when the last one ends
+  frame = 0;
+  playing = false;
+  labels = null;
+  selection = null;
+  predictions = [];
+  status = {};
+  view = "watch";
+
+  on(name, listener) {
+    this.addEventListener(name, (event) => listener(event.detail));
+  }
+
+  emit(name, detail = null) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  async openVideo(id, { frame = 0 } = {}) {
+    const [video, bytes] = await Promise.all([api.get(`/api/videos/${id}`), api.getBytes(`/api/videos/${id}/times`)]);
+    this.video = video;
+    this.times = new Float64Array(bytes);
+    this.frame = Math.min(Math.max(0, frame), video.num_frames - 1);
+    this.selection = null;
+    this.labels = null;
+    this.predictions = [];
+    location.hash = id;
+    this.emit("video");
+    this.emit("frame", "video");
+  }
+
+  setFrame(frame, source) {
+    if (!this.video) return;
+    const bounded = Math.min(Math.max(0, Math.round(frame)), this.video.num_frames - 1);
+    if (bounded === this.frame && source === "player") return;
+    this.frame = bounded;
+    this.emit("frame", source);
+  }
+
+  setPlaying(playing) {
+    this.playing = playing;
+    this.emit("playing");
+  }
+
+  select(selection) {
+    this.selection = selection;
+    this.emit("selection");
+  }
+
+  /** The frame that is shown at a time in seconds, on the clock of `times`. */
+  frameAt(seconds) {
+    let low = 0, high = this.video.num_frames - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.times[middle] <= seconds + 1e-6) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  show(view) {
+    this.view = view;
+    for (const name of ["watch", "train", "results"]) {
+      const tab = document.getElementById(`tab-${name}`);
+      document.getElementById(`view-${name}`).hidden = name !== view;
+      tab.setAttribute("aria-selected", String(name === view));
+      tab.tabIndex = name === view ? 0 : -1;
+    }
+    this.emit("view");
+  }
+
+  /** Tell the user something that stays until it is closed; a notice with the same key replaces the earlier one. */
+  notice(key, text, { error = false, actions = [] } = {}) {
+    this.dropNotice(key);
+    const buttons = actions.map(([name, act]) => make("button", { onclick: act }, name));
+    const close = make("button", { "aria-label": "Close this message", onclick: () => this.dropNotice(key) }, "×");
+    const line = make("p", { class: error ? "error" : "", "data-key": key }, make("span", {}, text), ...buttons, close);
+    document.getElementById("notices").append(line);
+  }
+
+  dropNotice(key) {
+    document.querySelector(`#notices > p[data-key="${CSS.escape(key)}"]`)?.remove();
+  }
+
+  /** Run something that may be refused, and tell the user if it is. */
+  async attempt(action, key = "error") {
+    try {
+      const result = await action();
+      this.dropNotice(key);
+      return result;
+    } catch (error) {
+      this.notice(key, error.message, { error: true });
+      if (!(error instanceof api.RefusedError)) console.error(error);
+      return undefined;
+    }
+  }
+}
+
+function connectTabs(app) {
+  const tabs = [...document.querySelectorAll('#tabs [role="tab"]')];
+  for (const [index, tab] of tabs.entries()) {
+    tab.addEventListener("click", () => app.show(tab.id.slice("tab-".length)));
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      tabs[(index + step + tabs.length) % tabs.length].focus();
+    });
+  }
+}
+
+async function watchStatus(app) {
+  for (;;) {
+    try {
+      app.status = await api.get(`/api/status?page=${api.page}&video=${app.video?.id ?? ""}`);
+      app.dropNotice("connection");
+      app.emit("status");
+    } catch (error) {
+      app.notice("connection", error.message, { error: true });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+async function start() {
+  const app = new App();
+  window.studio = app; // for tests, and for the curious
+  app.info = await api.get("/api/studio");
+  document.getElementById("dataset-name").textContent = app.info.name;
+  document.title = `${app.info.name} – Framescribe studio`;
+  if (app.info.read_only) app.notice("read-only", `Nothing can be changed here: ${app.info.read_only}.`);
+  connectTabs(app);
+  for (const part of [annotate, player, timeline, videos, predictions, queue, training, results, keys]) part.init(app);
+  watchStatus(app);
+}
+
+start().catch((error) => {
+  document.getElementById("notices").append(make("p", { class: "error" }, `The studio could not start: ${error.message}`));
+  console.error(error);
+});
