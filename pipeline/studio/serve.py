@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_urlsafe
+from urllib.parse import quote
 
 import uvicorn
 from filelock import FileLock, Timeout
@@ -133,4 +134,4 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _address(host: str, port: int, access: str | None) -> str:
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/" + (f"?token={access}" if access else "")
+    return f"http://{name}:{port}/" + (f"?token={quote(access)}" if access else "")
