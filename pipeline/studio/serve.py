@@ -123,6 +123,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen()  # a browser that comes before the application is ready waits
     except OSError as error:
         listening.close()
         raise InputError(
