@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_urlsafe
@@ -74,14 +74,16 @@ def serve(options: StudioOptions) -> int:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=SECONDS_TO_END,
             ws="none",
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # this is how a studio ends
+            uvicorn.Server(config).run(sockets=[listening])
+    print("framescribe studio: ended; all changes that the page confirmed are on disk")
     return 0
 
 

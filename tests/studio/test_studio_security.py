@@ -5,10 +5,12 @@ import json
 import os
 import re
 import socket
+from contextlib import closing, suppress
 from urllib.parse import quote, urlsplit
 
 import pytest
 from made_models import write_video
+from made_studio import serving
 
 from pipeline.studio.requests import MAX_BODY
 from pipeline.studio.security import POLICY, Guard
@@ -27,24 +29,29 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studio(dataset, serving):
+def studio(dataset):
     with serving(dataset) as running:
         yield running
+
+
+def _connected(address):
+    parts = urlsplit(address)
+    return closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=20))
 
 
 def _ask(address, method="GET", path="/", *, headers=None, body=None, host=None):
     """Send a request as no browser might; returns the status, the headers and the content."""
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
-    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-    for name, value in {"host": host or parts.netloc, **(headers or {})}.items():
-        if value is not None:
-            connection.putheader(name, value)
-    if body is not None:
-        connection.putheader("content-length", str(len(body)))
-    connection.endheaders(body)
-    answer = connection.getresponse()
-    return answer.status, dict(answer.getheaders()), answer.read()
+    with _connected(address) as connection:
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in {"host": host or parts.netloc, **(headers or {})}.items():
+            if value is not None:
+                connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
 
 
 def _token(address):
@@ -148,28 +155,26 @@ def test_a_page_of_an_earlier_studio_is_told_to_reload(studio):
 def test_requests_of_any_size_are_refused_before_they_are_read(studio):
     headers = _write_headers(studio.address)
     for given in ({"content-length": str(MAX_BODY + 1)}, {"content-length": "-5"}, {"content-length": "x"}):
-        connection = http.client.HTTPConnection(urlsplit(studio.address).netloc, timeout=20)
-        connection.putrequest("POST", "/api/classes")
-        for name, value in (headers | given).items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        assert connection.getresponse().status in (400, 413)
+        with _connected(studio.address) as connection:
+            connection.putrequest("POST", "/api/classes")
+            for name, value in (headers | given).items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            assert connection.getresponse().status in (400, 413)
 
 
 def test_a_request_without_a_length_is_cut_off(studio):
-    connection = http.client.HTTPConnection(urlsplit(studio.address).netloc, timeout=20)
-    connection.putrequest("POST", "/api/classes")
-    for name, value in (_write_headers(studio.address) | {"transfer-encoding": "chunked"}).items():
-        connection.putheader(name, value)
-    connection.endheaders()
-    part = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    try:
+    headers = _write_headers(studio.address) | {"transfer-encoding": "chunked"}
+    with _connected(studio.address) as connection, suppress(BrokenPipeError, ConnectionResetError):  # it may hang up
+        connection.putrequest("POST", "/api/classes")
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        part = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
         for _ in range(MAX_BODY // 0x10000 + 2):
             connection.send(part)
         connection.send(b"0\r\n\r\n")
         assert connection.getresponse().status == 413
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the studio hung up in the middle
     assert _ask(studio.address, path="/api/videos")[0] == 200
 
 
@@ -234,9 +239,8 @@ def test_the_page_has_no_script_of_its_own(studio):
     assert "//" not in re.sub(r"<!.*?>", "", page)  # nothing is loaded from elsewhere
 
 
-def test_another_address_needs_the_token_for_everything(dataset, serving, monkeypatch):
-    monkeypatch.setenv(TOKEN_VARIABLE, "a b&c")
-    with serving(dataset, "--host", "0.0.0.0") as running:
+def test_another_address_needs_the_token_for_everything(dataset):
+    with serving(dataset, "--host", "0.0.0.0", environment={TOKEN_VARIABLE: "a b&c"}) as running:
         port = urlsplit(running.address).port
         assert running.address == f"http://0.0.0.0:{port}/?token=a%20b%26c"
         own = f"http://127.0.0.1:{port}/"
