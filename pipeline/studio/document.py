@@ -83,11 +83,14 @@ class Document:
         return History(disk.tracks.copy(), disk.marks)
 
     @property
-    def problems(self) -> list[str]:
-        """Why the labels cannot be read or written, or what happened to the journal."""
-        written = [self.save_problem] if self.save_problem else []
-        unread = self.conflict.problems if self.conflict else self.disk.problems
-        return [*unread, *self._notices, *written]
+    def problems(self) -> tuple[str, ...]:
+        """Why the labels on disk cannot be read, which must not be written over: they cannot be edited then."""
+        return self.disk.problems
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know, and what does not keep anybody from editing."""
+        return (*self._notices, *([self.save_problem] if self.save_problem else []))
 
     @property
     def label_space(self) -> LabelSpace:

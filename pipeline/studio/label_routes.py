@@ -25,7 +25,8 @@ def describe(document: Document) -> dict[str, Any]:
         "num_frames": tracks.num_frames,
         "tracks": tracks.to_json(),
         "marks": _describe_marks(document),
-        "problems": document.problems,
+        "problems": list(document.problems),
+        "notices": list(document.notices),
         "source": document.disk.source,
     }
 

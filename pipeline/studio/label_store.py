@@ -137,7 +137,7 @@ class LabelStore:
                 num_segments=len(tracks.segments()),
                 num_marks=len(document.history.marks),
                 has_conflict=has_conflict,
-                problems=tuple(document.problems),
+                problems=(*document.problems, *document.notices),
             )
 
     def labels(self, video: Video) -> np.ndarray:
