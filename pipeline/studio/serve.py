@@ -6,10 +6,11 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_urlsafe
+from urllib.parse import quote
 
 import uvicorn
 from filelock import FileLock, Timeout
@@ -73,14 +74,16 @@ def serve(options: StudioOptions) -> int:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=SECONDS_TO_END,
             ws="none",
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # this is how a studio ends
+            uvicorn.Server(config).run(sockets=[listening])
+    print("framescribe studio: ended; all changes that the page confirmed are on disk")
     return 0
 
 
@@ -134,4 +137,4 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _address(host: str, port: int, access: str | None) -> str:
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/" + (f"?token={access}" if access else "")
+    return f"http://{name}:{port}/" + (f"?token={quote(access)}" if access else "")

@@ -151,6 +151,7 @@ async function watchStatus(app) {
 }
 
 async function start() {
+  if (location.search) history.replaceState(null, "", location.pathname + location.hash); // the token is in a cookie now
   const app = new App();
   window.studio = app; // for tests, and for the curious
   app.info = await api.get("/api/studio");
