@@ -46,7 +46,7 @@ export function addClassForm(app) {
   ask("Add a class", fields, "Add", async (data) => {
     const body = { name: data.get("name").trim() };
     if (overlaps && data.get("group").trim()) body.group = data.get("group").trim();
-    if (isFirst && data.get("overlapping")) body.group = body.name;
+    if (isFirst) body.overlapping = data.get("overlapping") !== null;
     await api.post("/api/classes", body);
     await takeInfo(app);
   });

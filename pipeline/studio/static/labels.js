@@ -30,8 +30,7 @@ export class LabelMirror {
   /** Why nothing can be changed here; null where it can. */
   get readOnly() {
     if (this.#app.info.read_only) return this.#app.info.read_only;
-    if (this.problems.length) return this.problems[0];
-    return this.conflict ? "choose first which labels are kept" : null;
+    return this.problems[0] ?? null;
   }
 
   valueAt(track, frame) {
@@ -78,6 +77,7 @@ export class LabelMirror {
     if (answer?.tracks) this.#take(answer);
     else await this.reload();
     this.#changed();
+    showNotices(this.#app);
   }
 
   /** Take the server's labels. */
@@ -99,13 +99,9 @@ export class LabelMirror {
     this.#takeState(answer);
     this.numFrames = answer.num_frames;
     this.tracks = answer.tracks.map(trackOf);
-    this.marks = answer.marks;
-    this.problems = answer.problems ?? [];
+    this.problems = answer.problems;
+    this.notices = answer.notices;
     this.source = answer.source;
-    this.conflict = answer.conflict && {
-      ...answer.conflict,
-      tracks: (answer.conflict.tracks ?? answer.conflict.theirs?.tracks ?? []).map(trackOf),
-    };
     for (const { change } of this.#queue) if (change) this.#apply(change);
   }
 
@@ -115,7 +111,8 @@ export class LabelMirror {
     this.canRedo = answer.can_redo;
     this.undoName = answer.undo_name;
     this.redoName = answer.redo_name;
-    this.isSaved = answer.saved;
+    this.conflict = answer.conflict && { ...answer.conflict, tracks: answer.conflict.tracks.map(trackOf) };
+    if (answer.marks) this.marks = answer.marks; // the server names new ones
   }
 
   #apply(change) {
@@ -124,6 +121,10 @@ export class LabelMirror {
       tracks[track] = painted(tracks[track], start, stop, value);
     for (const [track, frame] of change.remove_cuts ?? []) tracks[track] = uncut(tracks[track], frame);
     for (const [track, frame] of change.add_cuts ?? []) tracks[track] = cut(tracks[track], frame);
+    this.#applyMarks(change);
+  }
+
+  #applyMarks(change) {
     const removed = new Set(change.remove_marks ?? []);
     const changed = new Map((change.change_marks ?? []).map((mark) => [mark.id, mark]));
     this.marks = this.marks.filter((mark) => !removed.has(mark.id)).map((mark) => changed.get(mark.id) ?? mark);
@@ -141,7 +142,7 @@ export class LabelMirror {
         const answer = await api.post(`/api/videos/${this.id}/${path}`, body);
         this.#queue.shift();
         this.failure = null;
-        await this.#confirm(answer, change);
+        this.#confirm(answer);
       } catch (error) {
         if (!(await this.#recover(error))) break;
       }
@@ -151,12 +152,13 @@ export class LabelMirror {
     this.#changed();
   }
 
-  async #confirm(answer, change) {
+  #confirm(answer) {
     if (answer.tracks) this.#take(answer);
-    else this.#takeState(answer);
+    else {
+      this.#takeState(answer);
+      if (answer.marks) for (const { change } of this.#queue) if (change) this.#applyMarks(change);
+    }
     if (answer.focus && this.#app.labels === this) showFrames(this.#app, answer.focus);
-    // The server names new marks; what it made of them is taken when nothing else is under way.
-    if (!answer.tracks && !this.#queue.length && change?.add_marks?.length) await this.reload();
   }
 
   /** Deal with an edit that was not taken; returns whether the next one may be sent. */
@@ -215,17 +217,19 @@ function showSaved(app, mirror) {
   const texts = { failed: `Not saved: ${failed?.failure}`, saving: "Saving…", saved: "All changes saved" };
   let text = texts[state];
   if (state === "saved" && app.labels?.readOnly) text = "Read-only";
-  else if (state === "saved" && app.labels && !app.labels.isSaved) text = "Saving…";
   if (line.textContent !== text) line.textContent = text;
   line.dataset.state = state;
 }
 
-function showConflict(app) {
+function showNotices(app) {
   const mirror = app.labels;
+  const show = (key, text) => (text ? app.notice(key, text, { error: true }) : app.dropNotice(key));
+  show("labels-problem", mirror.problems.length ? `These labels cannot be changed: ${mirror.problems.join(" ")}` : null);
+  show("labels-notice", mirror.notices.map(sentence).join(" "));
   app.dropNotice("conflict");
-  if (!mirror?.conflict) return;
-  const text = mirror.conflict.message ?? mirror.conflict.error ??
-    "The label file was changed by another program. Both versions are shown in the timeline.";
+  if (!mirror.conflict) return;
+  const text = `${mirror.conflict.source || "The label file"} was changed by another program while this page has changes` +
+    " that it lacks. The timeline shows both: “given” has those of this page, “theirs” those of the file.";
   app.notice("conflict", text, {
     error: true,
     actions: app.info.read_only ? [] : [
@@ -237,16 +241,13 @@ function showConflict(app) {
 
 async function load(app) {
   const { id } = app.video;
-  app.dropNotice("labels");
-  app.dropNotice("labels-problem");
+  for (const key of ["labels", "labels-problem", "labels-notice", "conflict"]) app.dropNotice(key);
   const answer = await app.attempt(() => api.get(`/api/videos/${id}/labels`), "labels-load");
   if (!answer || app.video.id !== id) return;
   app.labels = new LabelMirror(app, id, answer);
   app.emit("labels");
   showSaved(app, app.labels);
-  showConflict(app);
-  const [problem] = app.labels.problems;
-  if (problem) app.notice("labels-problem", `The labels cannot be changed: ${problem}`, { error: true });
+  showNotices(app);
 }
 
 let isReloading = false;
@@ -258,24 +259,36 @@ async function compare(app) {
     app.notice("other-pages", "This video is open in another page too. A change made there appears here.");
   const mirror = app.labels, version = app.status.labels?.[mirror?.id];
   if (!mirror || version === undefined || mirror.pending || isReloading) return;
-  if (version === mirror.version) {
-    if (!mirror.isSaved) {
-      mirror.isSaved = true;
-      showSaved(app, mirror);
-    }
-    return;
-  }
+  if (version !== mirror.version) await reload(app);
+}
+
+/** Take the server's labels of the open video, which somebody else has changed. */
+async function reload(app) {
+  const mirror = app.labels;
   isReloading = true;
   await app.attempt(async () => {
     await mirror.reload();
-    if (app.labels === mirror) showConflict(app);
+    if (app.labels === mirror) showNotices(app);
   }, "labels-load");
   isReloading = false;
+}
+
+let shownRow = "";
+
+/** Look whether the list of videos tells of a conflict, or of labels that cannot be written. */
+async function compareRow(app, rows) {
+  const row = rows.find(({ id }) => id === app.labels?.id);
+  if (!row) return;
+  const state = JSON.stringify([row.id, row.has_conflict, row.problems]);
+  const isNew = shownRow !== state;
+  shownRow = state;
+  if (isNew && !app.labels.pending && !isReloading) await reload(app);
 }
 
 export function init(app) {
   app.on("video", () => load(app));
   app.on("status", () => compare(app));
+  app.on("videos", (rows) => compareRow(app, rows));
   addEventListener("beforeunload", (event) => {
     if (unsaved.size) event.preventDefault();
   });

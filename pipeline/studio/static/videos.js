@@ -70,6 +70,7 @@ class VideoList {
     this.#version = answer.version;
     this.#rows = answer.videos;
     this.#show();
+    this.app.emit("videos", answer.videos);
     if (isFirst) this.#openFirst();
   }
 
