@@ -30,7 +30,7 @@ class MarkPanel {
 
   #show(isForced = false) {
     const { app } = this, marks = app.labels?.marks ?? [];
-    const state = JSON.stringify([marks, this.#edited, app.labels?.readOnly ?? null, app.video?.id]);
+    const state = JSON.stringify([marks, this.#edited, app.labels?.id, app.labels?.readOnly]);
     if (!isForced && state === this.#shown) return;
     if (!isForced && this.#edited && this.section.querySelector("form")) return; // not under the fingers of who writes
     this.#shown = state;
