@@ -1,4 +1,4 @@
-"""The command line: `framescribe label | review | studio | caption | import | check | evaluate | summarize | compare | export`.
+"""The command line: `framescribe label | review | studio | caption | import | check | evaluate | summarize | ...`.
 
 Each command has its own module, which parses its arguments and makes one call. Nothing heavy is imported before a
 command runs, so that --help answers immediately.

@@ -11,22 +11,17 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from pipeline.studio.clocks import Clocks
-from pipeline.studio.listing import LabelSummary, Listing
+from pipeline.studio.label_routes import routes as label_routes
+from pipeline.studio.label_store import LabelStore
+from pipeline.studio.listing import Listing
 from pipeline.studio.listing import routes as listing_routes
-from pipeline.studio.places import Places, Video
+from pipeline.studio.places import Places
 from pipeline.studio.presence import Presence
 from pipeline.studio.requests import get
 from pipeline.studio.security import Guard, GuardMiddleware
 
 STATIC = Path(__file__).with_name("static")
 PAGE = (STATIC / "index.html").read_text(encoding="utf-8")
-
-
-class _NoLabels:
-    """Stands for the label store until it is merged."""
-
-    def summary(self, video: Video) -> LabelSummary:
-        return LabelSummary()
 
 
 def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStack) -> Starlette:
@@ -43,8 +38,10 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     """
     videos = places.find_videos()
     clocks = Clocks(places.state / "clocks")
-    labels = _NoLabels()
+    labels = LabelStore(places, clocks, videos)
+    stack.callback(labels.close)
     listing = Listing(videos, clocks, labels)
+    labels.on_change = listing.refresh
     presence = Presence()
 
     def show_page(request: Request) -> Response:
@@ -55,11 +52,13 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
             "name": places.root.resolve().name,
             "read_only": places.read_only,
             "has_model": model is not None,
+            **labels.describe(),
         }
 
     def status(request: Request) -> dict[str, object]:
-        others = presence.note(request.query_params.get("page", ""), request.query_params.get("video", ""))
-        return {"list_version": listing.version, "other_pages": others}
+        video = request.query_params.get("video", "")
+        others = presence.note(request.query_params.get("page", ""), video)
+        return {"list_version": listing.version, "other_pages": others, "labels": labels.status(video)}
 
     def times(request: Request) -> Response:
         clock = clocks.clock(listing.find(request.path_params["id"]))
@@ -73,6 +72,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         get("/api/status", status),
         *listing_routes(listing, clocks, lambda video: {"mode": "file"}),
         get("/api/videos/{id}/times", times),
+        *label_routes(labels, listing.find),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     listing.start()

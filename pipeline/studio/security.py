@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from secrets import token_urlsafe
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
@@ -20,7 +20,8 @@ from pipeline.studio.requests import MAX_BODY
 
 TOKEN_HEADER = "x-studio-token"
 COOKIE = "framescribe_studio"
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+HTTP_PORT = 80  # where none is named
 READING = frozenset({"GET", "HEAD"})
 POLICY = "; ".join(
     (
@@ -52,7 +53,7 @@ def is_loopback(host: str) -> bool:
     (True, True, False, False)
     """
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
@@ -102,14 +103,16 @@ class Guard:
         return None
 
     def _is_own_host(self, host: str) -> bool:
-        name, _, port = host.rpartition(":")
-        if not name or port != str(self.port):
-            if self.port != 80 or host.endswith("]") is False and ":" in host:
-                return False
-            name = host
-        if is_loopback(self.host):
-            return name in (*LOOPBACK_NAMES, self.host)
-        return name == self.host or name in LOOPBACK_NAMES or _is_address(name)
+        try:
+            parts = urlsplit(f"//{host}")
+            name, port = parts.hostname, parts.port or HTTP_PORT
+        except ValueError:
+            return False
+        if name is None or port != self.port or parts.netloc != host or "@" in host:
+            return False
+        if name == self.host or name in LOOPBACK_NAMES:
+            return True
+        return not is_loopback(self.host) and _is_address(name)
 
     def _knows_access(self, scope: Scope, headers: Headers) -> bool:
         assert self.access_token is not None
@@ -118,7 +121,7 @@ class Guard:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
             cookie = None
-        return any(_same(token, self.access_token) for token in [*given, *([cookie.value] if cookie else [])])
+        return any(_same(token, self.access_token) for token in [*given, *([unquote(cookie.value)] if cookie else [])])
 
 
 class GuardMiddleware:
@@ -143,7 +146,7 @@ class GuardMiddleware:
                 if self._guard.access_token is not None and scope["path"] == "/" and message["status"] == 200:
                     headers.append(
                         "set-cookie",
-                        f"{COOKIE}={self._guard.access_token}; Path=/; HttpOnly; SameSite=Strict",
+                        f"{COOKIE}={quote(self._guard.access_token, safe='')}; Path=/; HttpOnly; SameSite=Strict",
                     )
             await send(message)
 
@@ -157,7 +160,7 @@ class GuardMiddleware:
 def _is_address(name: str) -> bool:
     """Return whether a name is an IP address, which no DNS answer can lead elsewhere."""
     try:
-        ip_address(name.strip("[]"))
+        ip_address(name)
     except ValueError:
         return False
     return True

@@ -53,14 +53,7 @@ def segment_format(
 
     def read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
         problems: list[Problem] = []
-        columns, rows = _parse_rows(path, header, problems, notes)
-        of_rows: list[Problem] = []
-        if columns.in_seconds:
-            segments = to_frames(path, rows, video, of_rows, notes)
-        else:
-            spans = ((row, parse_span(path, row.line, row.start, row.stop, of_rows)) for row in rows)
-            segments = [(row.line, *span, row.name) for row, span in spans if span is not None]
-        problems += one_of_each_kind(of_rows)
+        segments = _named_segments(path, header, video, problems, notes)
         labels = _label_segments(path, segments, label_space, num_frames=video.num_frames, problems=problems)
         raise_problems(problems)
         return labels
@@ -72,6 +65,40 @@ def segment_format(
         return names
 
     return AnnotationFormat(suffix, read, class_names, is_of_people=is_of_people, has_length=has_length)
+
+
+def _named_segments(
+    path: Path, header: Sequence[str], video: VideoFrames, problems: list[Problem], notes: list[Problem]
+) -> NamedSegments:
+    """Parse a table of segments, in frames or in seconds; see `_parse_rows` and `to_frames`."""
+    columns, rows = _parse_rows(path, header, problems, notes)
+    of_rows: list[Problem] = []
+    if columns.in_seconds:
+        segments = to_frames(path, rows, video, of_rows, notes)
+    else:
+        spans = ((row, parse_span(path, row.line, row.start, row.stop, of_rows)) for row in rows)
+        segments = [(row.line, *span, row.name) for row, span in spans if span is not None]
+    problems += one_of_each_kind(of_rows)
+    return segments
+
+
+def read_rows(path: Path, header: Sequence[str], label_space: LabelSpace, video: VideoFrames) -> list[Segment]:
+    """Read the rows of a table of segments, of which two that touch may have one class.
+
+    Args:
+        path: A file whose labels can be read.
+        header: See `segment_format`.
+        label_space: The classes.
+        video: The frames of the video.
+
+    Raises:
+        AnnotationError: The file cannot be read.
+    """
+    problems: list[Problem] = []
+    segments = _named_segments(path, header, video, problems, [])
+    indices = class_indices(path, [(line, name) for line, _, _, name in segments], label_space, problems)
+    raise_problems(problems)
+    return [Segment(start, stop, index) for (_, start, stop, _), index in zip(segments, indices, strict=True)]
 
 
 def is_in_seconds(path: Path) -> bool:

@@ -86,6 +86,15 @@ def _has_length(path: Path, label_space: LabelSpace) -> bool:
     return _content(path, label_space).has_length
 
 
+def has_segments(path: Path, label_space: LabelSpace) -> bool:
+    """Return whether a table has segments.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is in another encoding.
+    """
+    return _content(path, label_space) is _SEGMENTS
+
+
 def has_a_column_for_each_class(path: Path) -> bool | None:
     """Return whether a table has a column for each class; None where it does not show whether classes overlap.
 
