@@ -16,7 +16,7 @@ from pipeline.video.ffmpeg import DECODING_ERRORS, StrictDecoder, demux, naming_
 from pipeline.video.readers.pyav import EXCHANGING_DEMUXERS, PyAVReader
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
-from pipeline.video.types import VideoError, VideoIndex
+from pipeline.video.types import VideoIndex
 from pipeline.video.units import Units
 
 NUM_KEPT = 16  # decoded frames, 3 MB each at 1080p, so that stepping back is instant
@@ -67,8 +67,6 @@ class _Jumps:
             self._container = open_file(path)
         self._stream = video_stream(path, self._container)
         self._units = Units(self._stream)
-        # A field of a frame may be unreferenced where the other one is not.
-        self._may_skip = not video.picture.is_interlaced
         self._decoder = StrictDecoder(self._stream, frame_threads=True)
         self._frames: Iterator[tuple[int, av.VideoFrame]] = iter(())
         self._first_full = 0  # from this position on, no frame is left out
@@ -165,7 +163,7 @@ class _Jumps:
 
     def _leaves_out(self, packet: av.Packet, left_out: set[int]) -> bool:
         """Return whether a packet need not be decoded, and note its position then."""
-        if not self._may_skip or packet.pts is None or packet.is_discard or not is_unreferenced(packet, self._units):
+        if packet.pts is None or packet.is_discard or not is_unreferenced(packet, self._units):
             return False
         position = self._position_of(_seconds(packet))
         if position is None or position >= self._first_full:
