@@ -139,13 +139,18 @@ class Timeline {
     return this.height - OVERVIEW - rulerHeight(this.app, this.view);
   }
 
+  /** Where the first lane is, from the top of the canvas. */
+  get lanesTop() {
+    return OVERVIEW + rulerHeight(this.app, this.view) - this.#scrolled;
+  }
+
   scroll(pixels) {
     this.#scrolled += pixels;
     this.redraw();
   }
 
   laneAt(y) {
-    const inside = y - OVERVIEW - rulerHeight(this.app, this.view) + this.#scrolled;
+    const inside = y - this.lanesTop;
     return this.lanes.find((lane) => inside >= lane.top - 1 && inside < lane.top + lane.height + 1) ?? null;
   }
 
@@ -177,11 +182,12 @@ class Timeline {
     this.#isPending = true;
     requestAnimationFrame(() => {
       this.#isPending = false;
-      if (this.app.video && this.lanes.length) this.#draw();
+      if (this.app.video && this.lanes.length) this.draw();
     });
   }
 
-  #draw() {
+  /** Draw now. */
+  draw() {
     const { app, context, view, theme, ratio, left } = this;
     const top = OVERVIEW + rulerHeight(app, view);
     this.#scrolled = Math.max(0, Math.min(this.#scrolled, this.#height - this.#room()));
@@ -192,7 +198,7 @@ class Timeline {
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     this.#overview.draw(scene, 0);
     drawRuler(scene, OVERVIEW);
-    const shift = top - this.#scrolled;
+    const shift = this.lanesTop;
     drawLanes(scene, this.lanes, shift, top, this.height);
     drawSelection(scene, this.lanes, shift, top, this.height);
     drawMarks(scene, top - MARKS / 2, this.height);
