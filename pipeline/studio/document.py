@@ -59,6 +59,7 @@ class Document:
         is_unsaved: Whether there are edits that the files do not have.
         is_being_saved: Whether they are being written.
         save_problem: Why they could not be written; None where they could.
+        own: The digests of what the studio wrote last, as the journal has them.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Document:
         self._files, self._space = files, label_space
         self.conflict: OnDisk | None = None
         self.is_unsaved = self.is_being_saved = False
+        self.own: set[str] = set()
         self.save_problem: str | None = None
         self._notices: list[str] = []
         self._pending: Parts | None = None  # the digests of what was being written last
@@ -141,14 +143,14 @@ class Document:
         if space != self._space:
             if not can_move(space, self._space):
                 raise ValueError("the classes have changed")
+            self._append("classes", _space_to_json(self._space))
             self.history.move_to(self._space)
 
     def _replay_one(self, kind: str, content: Any) -> None:
         if kind == "saving":
             self._pending = content
         elif kind == "saved":
-            self._known, self._pending = content["parts"], None
-            self.is_unsaved = content["version"] != self.version
+            self._take_saved(content["parts"], content["version"])
         elif kind == "kept":
             self._known = content
         elif kind == "classes":
@@ -222,15 +224,20 @@ class Document:
         return self._carry_out(kind, content)
 
     def move_to(self, label_space: LabelSpace) -> None:
-        """Go over to a longer list of classes."""
-        if self._journal.is_there:
-            self._append("classes", _space_to_json(label_space))
-        self.history.move_to(label_space)
+        """Go over to a longer list of classes, and to the ranges that were written for it into scored.csv."""
+        self.disk = self._files.read(self.video, self.times, label_space)
         self._space = label_space
         self.version += 1
-        self.disk = self._files.read(self.video, self.times, label_space)
         if not self._journal.is_there:
-            self.history = self._history_of(self.disk)
+            self._known, self.history = self.disk.parts, self._history_of(self.disk)
+            return
+        self._append("classes", _space_to_json(label_space))
+        self.history.move_to(label_space)
+        if self.conflict is not None:
+            self.conflict = self.disk
+        elif self.disk.parts != self._known:
+            self._append("kept", self.disk.parts)
+            self._known = self.disk.parts
 
     # The files --------------------------------------------------------------------------------------------------------
 
@@ -294,6 +301,11 @@ class Document:
 
     def _note_saved(self, parts: Parts, version: int) -> None:
         self._append("saved", {"parts": parts, "version": version})
+        self._take_saved(parts, version)
+
+    def _take_saved(self, parts: Parts, version: int) -> None:
+        if parts == self._pending:  # otherwise somebody else has written the same labels
+            self.own = {digest for _, digest in parts["labels"]} | {parts["notes"]}
         self._known, self._pending = parts, None
         self.is_unsaved = self.version != version
 
@@ -323,12 +335,12 @@ class Document:
         disk = self.conflict
         if disk is None:
             raise RefusedError(422, "the label file was not changed by anybody else")
+        if disk.problems:
+            raise RefusedError(422, "; ".join(("the other version cannot be read: solve this first", *disk.problems)))
         if keep_mine:
             self._append("kept", disk.parts)
             self._known, self.conflict = disk.parts, None
             return None
-        if disk.problems:
-            raise RefusedError(422, "; ".join(("the other version cannot be read", *disk.problems)))
         step = self._adopt(disk)
         self.conflict = None
         return step
