@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -224,9 +225,20 @@ def opened(
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     try:
         page.goto(address)
-        page.wait_for_function("window.studio !== undefined && window.studio.info !== null")
+        until(page, "window.studio !== undefined && window.studio.info !== null")
         yield page
         unexpected = [text for text in problems if allowed is None or not re.search(allowed, text)]
         assert not unexpected, unexpected
     finally:
         context.close()
+
+
+def until(page: Page, expression: str, *, seconds: float = 10) -> None:
+    """Wait until an expression of JavaScript is true.
+
+    `Page.wait_for_function` evaluates text inside the page, which the studio's Content-Security-Policy refuses.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(f"() => Boolean({expression})"):
+        assert time.monotonic() < end, f"not true within {seconds} s: {expression}"
+        page.wait_for_timeout(20)

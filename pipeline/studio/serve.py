@@ -7,17 +7,17 @@ import tempfile
 import threading
 import webbrowser
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import quote
 
 import uvicorn
-from filelock import FileLock, Timeout
 
 from pipeline.errors import InputError
 from pipeline.studio.app import make_app
-from pipeline.studio.places import Places, find_places
+from pipeline.studio.claim import claim
+from pipeline.studio.places import find_places
 from pipeline.studio.security import Guard, is_loopback
 
 DEFAULT_MODEL = Path("models/labeller")
@@ -60,7 +60,7 @@ def serve(options: StudioOptions) -> int:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framescribe.")))
         places = find_places(options.place, options.videos, state=scratch, follow_links=options.follow_links)
-        places = _claim(places, scratch, stack)
+        places = claim(places, scratch, stack)
         listening = stack.enter_context(_listen(options.host, options.port))
         port = listening.getsockname()[1]
         access = None if is_loopback(options.host) else os.environ.get(TOKEN_VARIABLE) or token_urlsafe()
@@ -91,22 +91,6 @@ def _find_model(location: str | None) -> str | None:
     if location is None and (DEFAULT_MODEL / "checkpoint.json").is_file():
         return str(DEFAULT_MODEL)
     return location
-
-
-def _claim(places: Places, scratch: Path, stack: ExitStack) -> Places:
-    """Make sure that no other studio changes the same data set: where one does, this one changes nothing."""
-    if places.read_only:
-        return places
-    try:
-        places.state.mkdir(exist_ok=True)
-        lock = FileLock(places.state / "lock", timeout=0)
-        stack.enter_context(lock.acquire())
-    except Timeout:
-        reason = "another studio has this data set open: end it, or use its page"
-        return replace(places, state=scratch, read_only=reason)
-    except OSError as error:
-        return replace(places, state=scratch, read_only=f"the data set cannot be written ({error.strerror})")
-    return places
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 
 import pytest
@@ -23,11 +24,13 @@ def test_ctrl_c_is_how_it_ends(videos):
 def test_the_second_studio_of_a_data_set_changes_nothing_and_says_so(videos):
     with serving(videos) as first, serving(videos) as second:
         assert first.get("/api/studio").json["read_only"] is None
-        assert "another studio" in second.get("/api/studio").json["read_only"]
+        reason = second.get("/api/studio").json["read_only"]
+        assert re.fullmatch(r".+ on .+ \(since \d\d:\d\d on .+\) has this data set open in another studio", reason)
         assert any("another studio" in line for line in second.errors)
         assert list(second.ids()) == ["clip"]
     with serving(videos) as third:
         assert third.get("/api/studio").json["read_only"] is None
+    assert not (videos / ".studio" / "open.json").exists()
 
 
 def test_a_killed_studio_does_not_keep_the_data_set(videos):

@@ -1,5 +1,4 @@
 import shutil
-import signal
 from pathlib import Path
 
 from made_studio import opened, serving
@@ -15,5 +14,5 @@ def test_the_command_serves_a_page_that_names_the_data_set(
         assert list(studio.ids()) == ["clip"]
         with opened(browser, studio.address) as page:
             assert page.text_content("#dataset-name") == "dataset"
-        assert studio.end() == 128 + signal.SIGTERM
-    assert "".join(studio.errors) == "framescribe: interrupted; what was finished stays\n"
+        assert studio.end() == 0
+    assert "".join(studio.errors) == ""

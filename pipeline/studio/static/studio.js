@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { make } from "./dom.js";
 import * as annotate from "./annotate.js";
 import * as keys from "./keys.js";
+import * as labels from "./labels.js";
+import * as marks from "./marks.js";
 import * as player from "./player.js";
 import * as predictions from "./predictions.js";
 import * as queue from "./queue.js";
@@ -19,6 +21,9 @@ import * as videos from "./videos.js";
  *   "playing"      app.playing
  *   "labels"       app.labels (a LabelMirror of labels.js) has changed, or is of another video
  *   "selection"    app.selection: null or { track, start, stop }
+ *   "track"        app.track: the lane that commands change; 0 where classes exclude each other
+ *   "classes"      app.info has other classes or keys
+ *   "recording"    what app.recorder records has changed
  *   "predictions"  app.predictions has changed, see predictions.js
  *   "status"       app.status: the answer to the latest GET /api/status
  *   "view"         app.view: "watch", "train" or "results"
@@ -31,9 +36,11 @@ class App extends EventTarget {
   playing = false;
   labels = null;
   selection = null;
+  track = 0;
   predictions = [];
   status = {};
   view = "watch";
+  #turn = 0;
 
   on(name, listener) {
     this.addEventListener(name, (event) => listener(event.detail));
@@ -44,7 +51,9 @@ class App extends EventTarget {
   }
 
   async openVideo(id, { frame = 0 } = {}) {
+    const turn = ++this.#turn;
     const [video, bytes] = await Promise.all([api.get(`/api/videos/${id}`), api.getBytes(`/api/videos/${id}/times`)]);
+    if (turn !== this.#turn) return; // another one was asked for meanwhile
     this.video = video;
     this.times = new Float64Array(bytes);
     this.frame = Math.min(Math.max(0, frame), video.num_frames - 1);
@@ -159,7 +168,7 @@ async function start() {
   document.title = `${app.info.name} – Framescribe studio`;
   if (app.info.read_only) app.notice("read-only", `Nothing can be changed here: ${app.info.read_only}.`);
   connectTabs(app);
-  for (const part of [annotate, player, timeline, videos, predictions, queue, training, results, keys]) part.init(app);
+  for (const part of [labels, timeline, annotate, marks, player, videos, predictions, queue, training, results, keys]) part.init(app);
   watchStatus(app);
 }
 
