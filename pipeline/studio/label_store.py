@@ -105,7 +105,7 @@ class LabelStore:
         times = self._clocks.clock(video).times
         version = self._versions.get(video.id, 0) + 1
         document = Document(video, times, self.label_space, self._files, version)
-        for digest in document.own:
+        for digest in document.state.own:
             self._backups.note_own(digest)
         with self._lock:
             self._open[video.id] = document
@@ -132,16 +132,19 @@ class LabelStore:
         Raises:
             InputError: The video or the classes cannot be read.
         """
-        with self.opened(video) as document:
-            tracks, has_conflict = document.history.tracks, document.conflict is not None
-            count = tracks.num_frames * len(tracks.tracks)
-            return LabelSummary(
-                labelled=tracks.num_labelled / count if count else 0.0,
-                num_segments=len(tracks.segments()),
-                num_marks=len(document.history.marks),
-                has_conflict=has_conflict,
-                problems=(*document.problems, *document.notices),
-            )
+        try:
+            with self.opened(video) as document:
+                tracks = document.history.tracks
+                count = tracks.num_frames * len(tracks.tracks)
+                return LabelSummary(
+                    labelled=tracks.num_labelled / count if count else 0.0,
+                    num_segments=len(tracks.segments()),
+                    num_marks=len(document.history.marks),
+                    has_conflict=document.conflict is not None,
+                    problems=(*document.problems, *document.notices),
+                )
+        except RefusedError as error:
+            return LabelSummary(problems=(error.message,))
 
     def labels(self, video: Video) -> np.ndarray:
         """Return the labels of a video, with all edits: int64 [T], or int8 [T, K] where classes overlap.
@@ -188,19 +191,19 @@ class LabelStore:
         try:
             self._save_or_raise(video)
         except Exception as error:  # the thread goes on, whatever it is
-            reason = error.message if isinstance(error, RefusedError) else self._describe(error)
-            with self.opened(video) as document:
-                message = (
-                    f"the labels cannot be written ({reason}): the edits are kept in the journal, and are tried again"
-                )
-                document.save_problem = message
+            document = self._open.get(video.id)
+            if document is not None:
+                remedy = "the edits are kept in the journal, and this is tried again"
+                document.save_problem = f"the labels cannot be written ({self._describe(error)}): {remedy}"
                 document.is_being_saved = False
-            if not self._is_closed:
-                with self._wake:
+            with self._wake:
+                if not self._is_closed:
                     self._due[video.id] = time.monotonic() + SECONDS_TO_RETRY
         self.on_change(video.id)
 
     def _describe(self, error: Exception) -> str:
+        if isinstance(error, RefusedError):
+            return error.message
         return describe_reason(error) if isinstance(error, OSError) else describe_failure(error, self.places.state)
 
     def _save_or_raise(self, video: Video) -> None:
@@ -253,7 +256,7 @@ class LabelStore:
             }
 
     def status(self, video_id: str) -> dict[str, Any]:
-        """Return the versions of the open labels, after a look whether the files of a video have changed.
+        """Return the versions of the open labels, and which are not saved; a video's files are looked at before.
 
         Args:
             video_id: The video that the page shows; "" for none.
@@ -261,12 +264,17 @@ class LabelStore:
         video = self._videos.get(video_id)
         if video is not None and video_id in self._open:
             with self.opened(video) as document:
-                before = document.version, document.conflict
+                before = document.version, document.conflict, document.disk
                 document.poll()
-                if (document.version, document.conflict) != before:
-                    self.on_change(video_id)
+                has_changed = (document.version, document.conflict, document.disk) != before
+            if has_changed:
+                self.on_change(video_id)
         with self._lock:
-            return {key: document.version for key, document in self._open.items()}
+            documents = dict(self._open)
+        return {
+            "labels": {key: document.version for key, document in documents.items()},
+            "unsaved": [key for key, document in documents.items() if document.is_unsaved],
+        }
 
     def add_class(self, name: object, group: object, overlapping: object) -> None:
         """Add a class to the list, and to the labels that are open.

@@ -20,13 +20,13 @@ from pipeline.annotations.layouts import SCORED_HEADER, SEGMENTS_HEADER, VIDEO_L
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
-from pipeline.files import replacing
+from pipeline.files import leads_out, replacing
 from pipeline.studio.backups import Backups
 from pipeline.studio.edits import Mark
 from pipeline.studio.journal import sync
 from pipeline.studio.label_files import LabelFiles, OnDisk, Parts, digest, digest_of_ranges
 from pipeline.studio.looked_at import Range, are_kept, ranges_of
-from pipeline.studio.notes import format_notes
+from pipeline.studio.notes import NOTES, format_notes
 from pipeline.studio.places import Video
 from pipeline.studio.table_rows import with_rows
 from pipeline.studio.tracks import Tracks
@@ -100,6 +100,7 @@ def make_plan(files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new
     writes: list[tuple[Path, bytes]] = []
     removes: list[Path] = []
     parts = dict(disk.parts)
+    _check_is_inside(files)
     if (new.labels, new.ranges) != (old.labels, old.ranges):
         scored = _plan_scored(files, video, disk, tracks, new, space)
         if scored is not None:
@@ -119,6 +120,18 @@ def make_plan(files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new
             writes.append((path, new.notes))
         parts["notes"] = "" if new.notes is None else digest(new.notes)
     return Plan(tuple(writes), tuple(removes), parts)
+
+
+def _check_is_inside(files: LabelFiles) -> None:
+    """Check that no folder that is written is a link out of the data set.
+
+    Raises:
+        InputError: One is, and links are not followed.
+    """
+    root = files.places.root
+    for folder in (files.places.labels, root / NOTES):
+        if not files.places.follow_links and leads_out(folder, root):
+            raise InputError(f"{folder.name}/ is a link out of the data set: --follow-links writes there")
 
 
 def _plan_labels(

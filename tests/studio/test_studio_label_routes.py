@@ -210,7 +210,7 @@ def test_a_second_studio_changes_nothing(studio: Studio, dataset: Path) -> None:
         assert client.take()["tracks"] == [{"starts": [0], "stops": [10], "values": [0]}]
         for answer in (client.post("edits", paints=[[0, 0, 5, 1]]), client.post("undo")):
             assert answer.status == 403
-            assert "another studio has this data set open" in answer.error
+            assert "has this data set open in another studio" in answer.error
         for path, body in (("/api/classes", {"name": "run"}), ("/api/keys", {"keys": {"walk": "v"}})):
             assert second.post(path, body).status == 403
     assert (dataset / "labels" / "clip.csv").read_text() == "start,stop,class\n0,10,walk\n"

@@ -129,7 +129,7 @@ def test_an_outside_change_of_labels_that_were_only_looked_at_is_shown(root: Pat
         assert names(store)[0] == "walk"
         before = store.version(video_of(store, "clip").id)
         (root / "labels" / "clip.csv").write_text("start,stop,class\n0,40,jump\n")
-        assert store.status(video_of(store, "clip").id) == {video_of(store, "clip").id: before + 1}
+        assert store.status(video_of(store, "clip").id)["labels"] == {video_of(store, "clip").id: before + 1}
         assert names(store) == ["jump"] * 4
 
 
@@ -416,7 +416,7 @@ def test_a_class_that_is_gone_sets_the_journal_aside(root: Path) -> None:
         edit(store, (0, 10, 20, 1))
     (root / "classes.txt").write_text("walk\nrest\n")
     with label_store(root, FRAMES) as store:
-        assert "the classes have changed" in poll(store).notices[0]
+        assert "classes that are gone from the list" in poll(store).notices[0]
         assert names(store) == ["walk", "rest", None, None]
 
 
@@ -554,6 +554,38 @@ def test_links_out_of_the_data_set_are_not_read(root: Path, tmp_path: Path) -> N
         assert "secret" not in problem
 
 
+def test_a_folder_of_labels_that_leads_out_of_the_data_set_is_not_written(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}_outside"
+    (root / "labels").rename(outside)
+    (outside / "clip.csv").unlink()
+    (root / "labels").symlink_to(outside)
+    with label_store(root, FRAMES) as store:
+        edit(store, (0, 10, 20, 1))
+        wait(lambda: bool(poll(store).notices))
+        assert "link out of the data set" in poll(store).notices[0]
+    assert not [*outside.iterdir()]
+
+
+def test_an_outside_change_is_adopted_later_where_the_journal_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with label_store(root, FRAMES) as store:
+        edit(store, (0, 10, 20, 1))
+        wait(lambda: is_saved(store))
+
+        def refuse(file: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        (root / "labels" / "clip.csv").write_text("start,stop,class\n0,40,jump\n")
+        monkeypatch.setattr(os, "fsync", refuse)
+        assert "the disk is full" in poll(store).notices[0]
+        assert names(store) == ["walk", "rest", None, None]
+        monkeypatch.undo()
+        with store.opened(video_of(store, "clip")) as opened:
+            opened.reread()
+        assert names(store) == ["jump"] * 4
+
+
 def test_many_documents_are_closed_and_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.studio import label_store as module
 
@@ -589,6 +621,6 @@ def test_twenty_thousand_edits_are_replayed_soon(root: Path) -> None:
             for index in range(20_000):
                 opened.change("edit", {"name": "test", "paints": [[0, 40 * index, 40 * index + 30, index % 3]]})
     with label_store(root, frames) as store:
-        started = time.perf_counter()
+        started = time.process_time()
         assert store.summary(video_of(store, "clip")).num_segments == 20_000
-        assert time.perf_counter() - started < 2  # half of it on a machine with nothing else to do
+        assert time.process_time() - started < 2

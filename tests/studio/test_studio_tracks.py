@@ -168,10 +168,10 @@ def test_edits_of_twenty_thousand_segments_are_fast() -> None:
         labels[start:stop, index] = PRESENT
     tracks = Tracks.from_labels(labels, space, rows)
     assert tracks.segments() == sorted(rows)
-    started = time.perf_counter()
+    started = time.process_time()
     for index in range(100):
         tracks.paint(index % 20, 4000 * index, 4000 * index + 1500, PRESENT)
-    assert (time.perf_counter() - started) / 100 < 0.005
-    started = time.perf_counter()
+    assert (time.process_time() - started) / 100 < 0.005
+    started = time.process_time()
     json.dumps(tracks.to_json())
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
