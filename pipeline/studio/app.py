@@ -66,7 +66,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     def status(request: Request) -> dict[str, object]:
         video = request.query_params.get("video", "")
         others = presence.note(request.query_params.get("page", ""), video)
-        return {"list_version": listing.version, "other_pages": others, "labels": labels.status(video)}
+        return {"list_version": listing.version, "other_pages": others, **labels.status(video)}
 
     def times(request: Request) -> Response:
         clock = clocks.clock(listing.find(request.path_params["id"]))
