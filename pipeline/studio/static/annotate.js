@@ -78,7 +78,7 @@ class ClassPanel {
     const buttons = COMMANDS.filter((each) => each.button && isOffered(app, each)).map((each) =>
       make("button", { "data-command": each.id, title: each.name, "aria-label": `${each.name}`,
         "aria-keyshortcuts": each.keys[0], onclick: () => runCommand(app, each) },
-        make("span", {}, each.button), make("kbd", {}, keyName(each.keys[0]))));
+        make("span", {}, each.button), make("kbd", {}, keyName(each.keys[0], true))));
     return make("details", { open: true }, make("summary", {}, "Commands"), make("div", { class: "commands" }, ...buttons));
   }
 

@@ -43,7 +43,7 @@ export const COMMANDS = [
   }),
   change("accept", "Accept the model's segment at the playhead, or its labels in the selection", ["y"],
     (app) => changes.accept(app), "accept model"),
-  change("accept-all", "The same in all lanes", ["Shift+Y"], (app) => changes.accept(app, true), "accept all lanes",
+  change("accept-all", "The same in all lanes", ["Shift+Y"], (app) => changes.accept(app, true), "accept all",
     { overlapping: true }),
   change("erase", "Make the selection or the segment unlabelled", ["Delete", "Backspace"], changes.erase, "erase"),
   change("absent", "The class is not there in the selection or the segment", ["x"], changes.setAbsent, "not there",
@@ -75,8 +75,8 @@ export function runCommand(app, { id, group, run }) {
 const KEY_NAMES = { " ": "Space", ArrowRight: "→", ArrowLeft: "←", ArrowUp: "↑", ArrowDown: "↓", Delete: "Del", Escape: "Esc",
   Backspace: "⌫" };
 
-/** A key as it is shown: "Shift+→". */
-export function keyName(key) {
+/** A key as it is shown: "Shift+→"; on a button "⇧→". */
+export function keyName(key, isShort = false) {
   const parts = key.length > 1 && key !== "+" ? key.split("+") : [key];
-  return parts.map((part) => KEY_NAMES[part] ?? (part.length === 1 ? part.toUpperCase() : part)).join("+");
+  return parts.map((part) => KEY_NAMES[part] ?? (part.length === 1 ? part.toUpperCase() : part)).join("+").replace("Shift+", isShort ? "⇧" : "Shift+");
 }

@@ -49,6 +49,10 @@ export class LabelMirror {
    * Returns whether it was taken.
    */
   edit(name, change) {
+    if (this.problems.length) {
+      showNotices(this.#app);
+      return false;
+    }
     if (this.readOnly) {
       this.#app.notice("labels", `Nothing was changed: ${this.readOnly}.`, { error: true });
       return false;

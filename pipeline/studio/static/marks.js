@@ -25,7 +25,7 @@ class MarkPanel {
     if (!this.app.labels || this.app.labels.readOnly) return;
     this.#edited = "new";
     this.#show(true);
-    this.section.querySelector("form input, form textarea")?.focus();
+    this.section.querySelector("form input")?.select();
   }
 
   #show(isForced = false) {

@@ -4,7 +4,7 @@ import { make } from "./dom.js";
 import { RowImage, drawLanes, drawMarks, drawSelection } from "./timeline_draw.js";
 import { lanesOf } from "./timeline_lanes.js";
 import { Pointer } from "./timeline_mouse.js";
-import { OVERVIEW, Overview, drawPlayhead, drawRuler, rulerHeight } from "./timeline_ruler.js";
+import { MARKS, OVERVIEW, Overview, drawPlayhead, drawRuler, rulerHeight } from "./timeline_ruler.js";
 import { describe, segmentTable } from "./timeline_text.js";
 import { onThemeChange, themeOf } from "./timeline_theme.js";
 import { View } from "./timeline_view.js";
@@ -136,7 +136,12 @@ class Timeline {
   }
 
   #room() {
-    return this.height - OVERVIEW - rulerHeight(this.view);
+    return this.height - OVERVIEW - rulerHeight(this.app, this.view);
+  }
+
+  /** Where the first lane is, from the top of the canvas. */
+  get lanesTop() {
+    return OVERVIEW + rulerHeight(this.app, this.view) - this.#scrolled;
   }
 
   scroll(pixels) {
@@ -145,7 +150,7 @@ class Timeline {
   }
 
   laneAt(y) {
-    const inside = y - OVERVIEW - rulerHeight(this.view) + this.#scrolled;
+    const inside = y - this.lanesTop;
     return this.lanes.find((lane) => inside >= lane.top - 1 && inside < lane.top + lane.height + 1) ?? null;
   }
 
@@ -159,7 +164,7 @@ class Timeline {
     this.#height = height;
     this.toggles.hidden = !app.predictions.some(({ hasProbabilities }) => hasProbabilities);
     const most = Math.max(LEAST_HEIGHT, Math.floor(stage.clientHeight * MOST_OF_STAGE));
-    this.height = Math.min(most, OVERVIEW + rulerHeight({ scale: Infinity }) + height);
+    this.height = Math.min(most, OVERVIEW + rulerHeight(app, { scale: Infinity }) + height);
     this.ratio = devicePixelRatio || 1;
     const width = stage.clientWidth;
     const size = [Math.round(width * this.ratio), Math.round(this.height * this.ratio)];
@@ -177,13 +182,14 @@ class Timeline {
     this.#isPending = true;
     requestAnimationFrame(() => {
       this.#isPending = false;
-      if (this.app.video && this.lanes.length) this.#draw();
+      if (this.app.video && this.lanes.length) this.draw();
     });
   }
 
-  #draw() {
+  /** Draw now. */
+  draw() {
     const { app, context, view, theme, ratio, left } = this;
-    const ruler = rulerHeight(view), top = OVERVIEW + ruler;
+    const top = OVERVIEW + rulerHeight(app, view);
     this.#scrolled = Math.max(0, Math.min(this.#scrolled, this.#height - this.#room()));
     const scene = { app, context, view, theme, ratio, left, rows: this.#rows, overviewRows: this.#overviewRows,
       preview: [...this.preview, ...this.recorded()] };
@@ -192,10 +198,10 @@ class Timeline {
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     this.#overview.draw(scene, 0);
     drawRuler(scene, OVERVIEW);
-    const shift = top - this.#scrolled;
+    const shift = this.lanesTop;
     drawLanes(scene, this.lanes, shift, top, this.height);
     drawSelection(scene, this.lanes, shift, top, this.height);
-    drawMarks(scene, top - 6 - (ruler > 24 ? 16 : 0), this.height);
+    drawMarks(scene, top - MARKS / 2, this.height);
     drawPlayhead(scene, OVERVIEW, this.height);
     this.#drawScrollbar(top);
     this.drawn += 1;

@@ -6,7 +6,8 @@ import { cssOf, inkOn } from "./timeline_theme.js";
 import { ABSENT, indexAfter, painted } from "./tracks.js";
 
 const LEAST_SEPARATED = 5, LEAST_NAMED = 26; // pixels
-const FONT = "12px system-ui, sans-serif", SMALL = "10.5px system-ui, sans-serif";
+const FONT = "12px system-ui, sans-serif", SMALL = "10.5px system-ui, sans-serif", TINY = "9.5px system-ui, sans-serif";
+const BAND = 8, THIN = 14; // heights of lanes without a name, and with a small one
 
 /** An image of rows, made anew only where the size changes. */
 export class RowImage {
@@ -95,7 +96,8 @@ export function drawLanes(scene, lanes, shift, from, to) {
   if (!visible.length) return;
   const width = Math.max(1, Math.round(view.width * ratio));
   const span = { start: view.start, scale: view.scale * ratio, width };
-  const tracks = visible.map((lane) => (lane.kind === "probability" || lane.kind === "uncertainty" ? null : shownTrack(app, lane, preview)));
+  const isHeat = ({ kind }) => kind === "probability" || kind === "uncertainty";
+  const tracks = visible.map((lane) => (isHeat(lane) ? null : shownTrack(app, lane, preview)));
   const image = scene.rows.fill(width, visible.length, (pixels, offset, index) =>
     fillLane(scene, pixels, offset, span, visible[index], tracks[index]));
   context.save();
@@ -105,18 +107,16 @@ export function drawLanes(scene, lanes, shift, from, to) {
   const end = Math.min(view.width, view.x(view.numFrames));
   for (const [index, lane] of visible.entries()) {
     const y = lane.top + shift;
-    const isHeat = tracks[index] === null;
-    context.fillStyle = isHeat && lane.kind !== "given" ? theme.page : hatchOf(context, theme, ratio);
+    context.fillStyle = isHeat(lane) ? theme.page : hatchOf(context, theme, ratio);
     context.fillRect(left, y, end, lane.height);
     context.imageSmoothingEnabled = false;
     context.drawImage(image, 0, index, width, 1, left, y, view.width, lane.height);
-    if (tracks[index] && lane.height > THIN_LANE) drawSegments(scene, lane, tracks[index], y);
+    if (tracks[index] && lane.height > THIN) drawSegments(scene, lane, tracks[index], y);
     drawName(scene, lane, y);
   }
   context.restore();
 }
 
-const THIN_LANE = 8;
 
 function fillLane({ app, theme }, pixels, offset, span, lane, track) {
   const numRows = app.info.classes.length + 1;
@@ -157,11 +157,11 @@ function drawName({ app, context, theme, left }, lane, y) {
     context.fillStyle = theme.accent;
     context.fillRect(0, y, 3, lane.height);
   }
-  if (lane.height <= THIN_LANE) return;
-  context.font = lane.height < 16 ? SMALL : isActive ? `600 ${FONT}` : FONT;
+  if (lane.height <= BAND) return;
+  context.font = lane.height < 13 ? TINY : lane.height < 16 ? SMALL : isActive ? `600 ${FONT}` : FONT;
   context.textBaseline = "middle";
   context.fillStyle = isActive ? theme.text : theme.faint;
-  drawText(context, lane.name, lane.kind === "probability" ? 18 : 10, y + lane.height / 2 + 0.5, left - 20);
+  drawText(context, lane.name, lane.kind === "probability" || lane.height < 13 ? 18 : 10, y + lane.height / 2 + 0.5, left - 26);
 }
 
 /** Draw the selection, and what is dragged. */
@@ -183,7 +183,7 @@ export function drawSelection({ app, context, view, theme, left }, lanes, shift,
   context.restore();
 }
 
-/** Draw the marks of the video as diamonds at the foot of the ruler. */
+/** Draw the marks of the video as diamonds around a height, each with a line down through the lanes. */
 export function drawMarks({ app, context, view, theme, left }, y, bottom) {
   context.font = SMALL;
   context.textBaseline = "middle";
@@ -203,6 +203,6 @@ export function drawMarks({ app, context, view, theme, left }, y, bottom) {
     context.globalAlpha = 1;
     const next = marks[index + 1] ? view.x(marks[index + 1].frame) : view.width;
     context.fillStyle = theme.faint;
-    drawText(context, mark.name || mark.text, left + x + 8, y, Math.min(140, next - x - 16));
+    drawText(context, mark.name || mark.text, left + x + 8, y, Math.min(140, next - x - 14));
   }
 }

@@ -1,6 +1,6 @@
 // Which lanes the timeline has, from top to bottom.
 
-const GIVEN = 22, CLASS = 18, MODEL = 20, THIN = 8, HEAT = 13, GAP = 2, GROUP_GAP = 5;
+const GIVEN = 22, CLASS = 18, MODEL = 20, THIN = 12, HEAT = 13, BAND = 7, GAP = 2, GROUP_GAP = 5;
 
 /**
  * The lanes: { kind, name, top, height, track, classIndex, model, isActive }, kinds "given", "theirs" (the other
@@ -40,14 +40,14 @@ function overlappingLanes(app, shown) {
   if (shown.uncertainty)
     for (const model of modelsOf(app))
       if (model.hasProbabilities)
-        lanes.push({ kind: "uncertainty", name: "uncertainty", height: HEAT, model, startsGroup: !lanes.length });
+        lanes.push({ kind: "uncertainty", name: `unsure: ${model.name}`, height: HEAT, model, startsGroup: !lanes.length });
   for (const [track, { name }] of app.info.classes.entries()) {
     lanes.push({ kind: "given", name, height: CLASS, track, startsGroup: true });
     if (app.labels?.conflict) lanes.push({ kind: "theirs", name: "theirs", height: THIN, track });
     for (const model of modelsOf(app)) {
       lanes.push({ kind: "model", name: model.name, height: THIN, track, model });
       if (shown.probabilities && model.hasProbabilities)
-        lanes.push({ kind: "probability", name, height: THIN, model, classIndex: track });
+        lanes.push({ kind: "probability", name, height: BAND, model, classIndex: track });
     }
   }
   return lanes;

@@ -41,7 +41,7 @@ export class Pointer {
     const box = this.timeline.canvas.getBoundingClientRect();
     const { view, left } = this.timeline;
     const x = event.clientX - box.left - left, y = event.clientY - box.top;
-    const ruler = OVERVIEW + rulerHeight(view);
+    const ruler = OVERVIEW + rulerHeight(this.app, view);
     const part = y < OVERVIEW ? "overview" : y < ruler ? "ruler" : x < 0 ? "names" : "lanes";
     return { x, y, part, lane: y >= ruler ? this.timeline.laneAt(y) : null };
   }

@@ -6,12 +6,12 @@ import { trackOfLane } from "./timeline_lanes.js";
 import { colorsOf, fillRuns } from "./timeline_rows.js";
 import { ticksOf } from "./timeline_view.js";
 
-export const OVERVIEW = 26, RULER = 24, FRAME_RULER = 16; // heights
+export const OVERVIEW = 26, RULER = 22, FRAME_RULER = 16, MARKS = 15; // heights
 const LEAST_FRAME = 20; // pixels, where frames have their numbers
 
-/** The height of the ruler: with the numbers of the frames where they are wide enough. */
-export function rulerHeight(view) {
-  return RULER + (view.scale >= LEAST_FRAME ? FRAME_RULER : 0);
+/** The height of the ruler: with the numbers of the frames where they are wide enough, and marks where there are any. */
+export function rulerHeight(app, view) {
+  return RULER + (view.scale >= LEAST_FRAME ? FRAME_RULER : 0) + (app.labels?.marks.length ? MARKS : 0);
 }
 
 /** Days, hours, minutes and seconds, with decimals where the step of the ruler needs them. */

@@ -34,15 +34,15 @@ function sureness(app, model, frame) {
 export function describe(app) {
   const { frame } = app;
   const parts = [`frame ${frame}, ${timeText(app.times[frame] - app.times[0], 0.01)}`];
-  if (app.labels) parts.push(`given ${namesAt(app, app.labels.tracks, frame)}`);
-  for (const model of app.predictions.slice(0, 2))
-    parts.push(`${model.name} ${namesAt(app, model.tracks, frame)}${sureness(app, model, frame)}`);
   const { selection } = app;
   if (selection) {
     const lane = app.info.exclusive ? "" : ` of ${app.info.classes[selection.track].name}`;
     const seconds = (app.times[selection.stop] - app.times[selection.start]).toFixed(2);
     parts.push(`selected frames ${selection.start} to ${selection.stop - 1}${lane} (${seconds} s)`);
   }
+  if (app.labels) parts.push(`given ${namesAt(app, app.labels.tracks, frame)}`);
+  for (const model of app.predictions.slice(0, 2))
+    parts.push(`${model.name} ${namesAt(app, model.tracks, frame)}${sureness(app, model, frame)}`);
   return parts.join(" · ");
 }
 

@@ -122,7 +122,7 @@ class VideoList {
       stateSign(row),
       make("span", { class: "name" }, row.stem),
       make("span", { class: "time" }, time),
-      problems ? make("span", { class: "problem" }, problems) : make("span", { class: "state" }, text));
+      problems ? make("span", { class: "problems" }, problems) : make("span", { class: "state" }, text));
     this.#options.set(row.id, { key, element });
     return element;
   }
