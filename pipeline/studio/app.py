@@ -11,12 +11,17 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from pipeline.studio.clocks import Clocks
+from pipeline.studio.frames import Frames
+from pipeline.studio.frames import routes as frame_routes
 from pipeline.studio.label_routes import routes as label_routes
 from pipeline.studio.label_store import LabelStore
 from pipeline.studio.listing import Listing
 from pipeline.studio.listing import routes as listing_routes
+from pipeline.studio.media import routes as media_routes
 from pipeline.studio.places import Places
 from pipeline.studio.presence import Presence
+from pipeline.studio.proxy import Proxies
+from pipeline.studio.proxy import routes as proxy_routes
 from pipeline.studio.requests import get
 from pipeline.studio.security import Guard, GuardMiddleware
 
@@ -42,6 +47,9 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     stack.callback(labels.close)
     listing = Listing(videos, clocks, labels)
     labels.on_change = listing.refresh
+    frames = Frames(clocks)
+    stack.callback(frames.close)
+    proxies = Proxies(places.state / "proxies", clocks, frames)
     presence = Presence()
 
     def show_page(request: Request) -> Response:
@@ -58,7 +66,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     def status(request: Request) -> dict[str, object]:
         video = request.query_params.get("video", "")
         others = presence.note(request.query_params.get("page", ""), video)
-        return {"list_version": listing.version, "other_pages": others, "labels": labels.status(video)}
+        return {"list_version": listing.version, "other_pages": others, **labels.status(video)}
 
     def times(request: Request) -> Response:
         clock = clocks.clock(listing.find(request.path_params["id"]))
@@ -70,8 +78,11 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         get("/", show_page),
         get("/api/studio", describe),
         get("/api/status", status),
-        *listing_routes(listing, clocks, lambda video: {"mode": "file"}),
+        *listing_routes(listing, clocks, proxies.describe),
         get("/api/videos/{id}/times", times),
+        *frame_routes(frames, listing.find),
+        *proxy_routes(proxies, listing.find),
+        *media_routes(listing.find),
         *label_routes(labels, listing.find),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
