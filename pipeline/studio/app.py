@@ -11,12 +11,20 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from pipeline.studio.clocks import Clocks
+from pipeline.studio.frames import Frames
+from pipeline.studio.frames import routes as frame_routes
 from pipeline.studio.label_routes import routes as label_routes
 from pipeline.studio.label_store import LabelStore
 from pipeline.studio.listing import Listing
 from pipeline.studio.listing import routes as listing_routes
+from pipeline.studio.media import routes as media_routes
 from pipeline.studio.places import Places
+from pipeline.studio.prediction_routes import routes as prediction_routes
+from pipeline.studio.prediction_work import PredictionWork
+from pipeline.studio.predictions import Predictions
 from pipeline.studio.presence import Presence
+from pipeline.studio.proxy import Proxies
+from pipeline.studio.proxy import routes as proxy_routes
 from pipeline.studio.requests import get
 from pipeline.studio.security import Guard, GuardMiddleware
 
@@ -42,6 +50,12 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     stack.callback(labels.close)
     listing = Listing(videos, clocks, labels)
     labels.on_change = listing.refresh
+    predictions = Predictions(places, labels, model)
+    prediction_work = PredictionWork(predictions, clocks, videos)
+    stack.callback(prediction_work.cancel)
+    frames = Frames(clocks)
+    stack.callback(frames.close)
+    proxies = Proxies(places.state / "proxies", clocks, frames)
     presence = Presence()
 
     def show_page(request: Request) -> Response:
@@ -51,14 +65,19 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         return {
             "name": places.root.resolve().name,
             "read_only": places.read_only,
-            "has_model": model is not None,
+            "has_model": predictions.model is not None,
             **labels.describe(),
         }
 
     def status(request: Request) -> dict[str, object]:
         video = request.query_params.get("video", "")
         others = presence.note(request.query_params.get("page", ""), video)
-        return {"list_version": listing.version, "other_pages": others, **labels.status(video)}
+        return {
+            "list_version": listing.version,
+            "other_pages": others,
+            **labels.status(video),
+            "predicting": prediction_work.status(),
+        }
 
     def times(request: Request) -> Response:
         clock = clocks.clock(listing.find(request.path_params["id"]))
@@ -70,9 +89,13 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         get("/", show_page),
         get("/api/studio", describe),
         get("/api/status", status),
-        *listing_routes(listing, clocks, lambda video: {"mode": "file"}),
+        *listing_routes(listing, clocks, proxies.describe),
         get("/api/videos/{id}/times", times),
+        *frame_routes(frames, listing.find),
+        *proxy_routes(proxies, listing.find),
+        *media_routes(listing.find),
         *label_routes(labels, listing.find),
+        *prediction_routes(predictions, prediction_work, listing.find),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     listing.start()

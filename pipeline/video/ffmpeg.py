@@ -111,6 +111,7 @@ class StrictDecoder:
     """
 
     def __init__(self, stream: av.VideoStream, *, frame_threads: bool) -> None:
+        self._stream = stream
         context, name = stream.codec_context, CHECKING_DECODERS.get(stream.codec_context.name)
         self._messages, self._units = SideMessages(stream), Units(stream)
         self._splits = name in av.codecs_available and _has_8_bits(context)
@@ -131,6 +132,17 @@ class StrictDecoder:
         else:
             context.thread_count = 1
         self._context = context
+
+    def restart(self) -> None:
+        """Forget all pictures: the next packet is a key frame elsewhere in the stream."""
+        if self._splits:
+            self._context = _other_decoder(self._stream, self._context.name)
+            self._context.options = STRICT_DECODING
+        else:
+            self._context.flush_buffers()
+        if self._second is not None:
+            self._second = _other_decoder(self._stream, SECOND_VP8)
+            self._second.thread_count = 1
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         """Return the frames that the decoder gives for a packet; the last ones for an empty packet or None.

@@ -57,6 +57,11 @@ class Units:
         if self.codec and len(description) > self.codec.length_place and description[0] == 1:
             self._length_bytes = (description[self.codec.length_place] & 3) + 1
 
+    @property
+    def is_hevc(self) -> bool:
+        """Whether the codec of the stream is HEVC."""
+        return self.codec is _CODECS["hevc"]
+
     def of(self, content: memoryview) -> Iterator[tuple[int, int]]:
         """Yield where the units of a packet start and stop; units without content are left out."""
         if not self._length_bytes:

@@ -1,0 +1,115 @@
+"""The frame number that the page shows is the one drawn into the pixels, paused and playing, in a real browser."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from made_numbers import READ_NUMBER, write_numbered
+from made_studio import Studio, opened, serving, until
+from playwright.sync_api import Browser, Page
+
+# Steps of 7 to 100 ms, from 1.5 s on.
+VARIABLE = list(itertools.accumulate([20, 33, 40, 100, 7] * 20, initial=1500))
+KINDS: dict[str, Callable[[Path], Path]] = {
+    "h264": lambda folder: write_numbered(folder / "h264.mp4"),
+    "variable": lambda folder: write_numbered(folder / "variable.mp4", ticks=VARIABLE),
+    "hevc": lambda folder: write_numbered(
+        folder / "hevc.mp4", codec="libx265", options={"x265-params": "log-level=none"}
+    ),
+    "av1": lambda folder: write_numbered(folder / "av1.webm", codec="libsvtav1", options={"preset": "10"}),
+    "mpeg4": lambda folder: write_numbered(folder / "mpeg4.avi", codec="mpeg4", options={"bf": "2", "b": "2M"}),
+    "broadcast": lambda folder: write_numbered(folder / "broadcast.ts"),
+}
+IS_PLAYED_AS_IT_IS = ("h264", "variable", "av1")
+
+# Collects, at each picture of the video while it plays: the number in its pixels, the frame by its time, and what the
+# page shows. A VideoFrame has the pixels and the time of the very same picture.
+COLLECT = f"""() => {{
+  const read = {READ_NUMBER};
+  const video = document.querySelector("#player video"), label = document.querySelector("#player .number");
+  window.seen = [];
+  const note = () => {{
+    if (studio.playing && label.dataset.frame !== "" && document.querySelector("#player canvas").hidden) {{
+      const picture = new VideoFrame(video);
+      const bitmap = new OffscreenCanvas(picture.displayWidth, picture.displayHeight);
+      bitmap.getContext("2d").drawImage(picture, 0, 0);
+      window.seen.push([read(bitmap), Number(label.dataset.frame), picture.timestamp / 1e6, studio.frame]);
+      picture.close();
+    }}
+    video.requestVideoFrameCallback(note);
+  }};
+  video.requestVideoFrameCallback(note);
+}}"""
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    dataset = tmp_path_factory.mktemp("numbered")
+    (dataset / "videos").mkdir()
+    for write in KINDS.values():
+        write(dataset / "videos")
+    with serving(dataset) as studio:
+        yield studio
+
+
+@pytest.fixture
+def page(studio: Studio, browser: Browser) -> Iterator[Page]:
+    # A file that the browser cannot play is an error of its element, after which the page takes the converted copy.
+    with opened(browser, studio.address, width=900, height=700, allowed="ERR_ABORTED|409") as page:
+        yield page
+
+
+def open_video(page: Page, studio: Studio, stem: str) -> int:
+    page.evaluate("id => studio.openVideo(id)", studio.ids()[stem])
+    wait_for_frame(page, 0)
+    return int(page.evaluate("studio.video.num_frames"))
+
+
+def wait_for_frame(page: Page, frame: int) -> None:
+    until(page, f'document.querySelector("#player .number").dataset.frame === "{frame}"')
+    until(page, 'document.querySelector("#player canvas").hidden === false')
+
+
+def number_in_picture(page: Page) -> int:
+    return int(page.evaluate(f"() => ({READ_NUMBER})(document.querySelector('#player canvas'))"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_the_paused_picture_has_the_number_that_is_shown(page: Page, studio: Studio, kind: str) -> None:
+    num_frames = open_video(page, studio, kind)
+    assert number_in_picture(page) == 0
+    for frame in (57, 3, num_frames - 1, 58, 59, 20):
+        page.evaluate("frame => studio.setFrame(frame, 'timeline')", frame)
+        wait_for_frame(page, frame)
+        assert number_in_picture(page) == frame
+        assert f"frame {frame} of {num_frames} ·" in page.text_content("#player .number")
+    for name, frame in (("One frame forward (→)", 21), ("One frame back (←)", 20), ("One frame back (←)", 19)):
+        page.get_by_role("button", name=name).click()
+        wait_for_frame(page, frame)
+        assert number_in_picture(page) == frame
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speed", [1, 4])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_each_picture_that_plays_is_the_frame_of_its_time(page: Page, studio: Studio, kind: str, speed: int) -> None:
+    num_frames = open_video(page, studio, kind)
+    page.evaluate(COLLECT)
+    page.get_by_label("Speed").select_option(str(speed))
+    page.get_by_role("button", name="Play", exact=False).first.click()
+    until(page, f"studio.frame > {num_frames // 2}", seconds=30)
+    page.get_by_role("button", name="Pause").click()
+    until(page, 'document.querySelector("#player canvas").hidden === false')
+    until(page, 'document.querySelector("#player .number").dataset.frame === String(studio.frame)')
+    assert number_in_picture(page) == page.evaluate("studio.frame")
+    seen = page.evaluate("seen")
+    assert len(seen) > 5
+    offset = page.evaluate("document.querySelector('#player video').src.startsWith('blob:') ? studio.times[0] : 0")
+    assert (offset == 0) == (kind in IS_PLAYED_AS_IT_IS) or kind == "hevc"
+    for number, shown, seconds, frame in seen:
+        assert page.evaluate("seconds => studio.frameAt(seconds)", seconds + offset + 0.001) == number
+        assert shown == frame
+        assert 0 <= number - shown <= 2  # the browser may have taken the next picture since it told of this one
+    assert sum(number == shown for number, shown, *_ in seen) > 0.5 * len(seen)
