@@ -196,7 +196,7 @@ class SeekingReader:
         self._scale = Scaler(Region(size=(properties.height, properties.width)))
         self._forward: _Forward | None = None
         self._jumps: _Jumps | None = _Jumps(video)
-        self._num_failures = 0
+        self.num_failures = 0
         if not self._may_seek(self._jumps):
             self._give_up_seeks()
 
@@ -253,8 +253,8 @@ class SeekingReader:
                 _check(is_wanted)
         except (_MissedError, *DECODING_ERRORS):
             self._jumps.forget()
-            self._num_failures += 1
-            if self._num_failures >= MAX_FAILURES:
+            self.num_failures += 1
+            if self.num_failures >= MAX_FAILURES:
                 self._give_up_seeks()
             self._find_forward(position, is_wanted)
 
