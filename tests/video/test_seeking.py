@@ -13,7 +13,7 @@ from made_videos import MEDIA, MakeVideo
 from pipeline.video.entries import is_unreferenced, may_begin
 from pipeline.video.ffmpeg import StrictDecoder, video_stream
 from pipeline.video.readers.pyav import PyAVReader
-from pipeline.video.readers.seeking import NUM_KEPT, SeekingReader, StoppedError
+from pipeline.video.seeking import NUM_KEPT, SeekingReader, StoppedError
 from pipeline.video.survey import index_video
 from pipeline.video.types import VideoError
 from pipeline.video.units import Units
