@@ -19,9 +19,14 @@ from pipeline.studio.listing import Listing
 from pipeline.studio.listing import routes as listing_routes
 from pipeline.studio.media import routes as media_routes
 from pipeline.studio.places import Places
+from pipeline.studio.prediction_routes import routes as prediction_routes
+from pipeline.studio.prediction_work import PredictionWork
+from pipeline.studio.predictions import Predictions
 from pipeline.studio.presence import Presence
 from pipeline.studio.proxy import Proxies
 from pipeline.studio.proxy import routes as proxy_routes
+from pipeline.studio.queue import Queue
+from pipeline.studio.queue import routes as queue_routes
 from pipeline.studio.requests import get
 from pipeline.studio.security import Guard, GuardMiddleware
 
@@ -47,6 +52,9 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     stack.callback(labels.close)
     listing = Listing(videos, clocks, labels)
     labels.on_change = listing.refresh
+    predictions = Predictions(places, labels, model)
+    prediction_work = PredictionWork(predictions, clocks, videos)
+    stack.callback(prediction_work.cancel)
     frames = Frames(clocks)
     stack.callback(frames.close)
     forward = Frames(clocks, max_open=1)
@@ -61,14 +69,19 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         return {
             "name": places.root.resolve().name,
             "read_only": places.read_only,
-            "has_model": model is not None,
+            "has_model": predictions.model is not None,
             **labels.describe(),
         }
 
     def status(request: Request) -> dict[str, object]:
         video = request.query_params.get("video", "")
         others = presence.note(request.query_params.get("page", ""), video)
-        return {"list_version": listing.version, "other_pages": others, "labels": labels.status(video)}
+        return {
+            "list_version": listing.version,
+            "other_pages": others,
+            **labels.status(video),
+            "predicting": prediction_work.status(),
+        }
 
     def times(request: Request) -> Response:
         clock = clocks.clock(listing.find(request.path_params["id"]))
@@ -86,6 +99,8 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         *proxy_routes(proxies, listing.find),
         *media_routes(listing.find),
         *label_routes(labels, listing.find),
+        *prediction_routes(predictions, prediction_work, listing.find),
+        *queue_routes(Queue(places.state, predictions, labels, clocks, videos), labels.check_can_change),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     listing.start()

@@ -1,4 +1,4 @@
-"""The labels of a video while they are edited: their history, their journal, and how they stand to the files.
+"""The labels of a video while they are edited: their state, their journal, and the files.
 
 A document is used by one thread at a time: `LabelStore` holds the lock of the video.
 """
@@ -10,17 +10,17 @@ from typing import Any
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import describe_reason
-from pipeline.studio.edits import Edit, Mark
+from pipeline.studio.edits import Mark
 from pipeline.studio.history import History, Step, can_move
 from pipeline.studio.journal import DamagedError, Entry, Journal
 from pipeline.studio.label_files import LabelFiles, OnDisk, Parts, Stamp
+from pipeline.studio.label_state import LabelState, adoption, space_to_json
 from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError
 from pipeline.studio.saving import Content, content_of
 from pipeline.studio.tracks import Tracks
 
 JOURNALS = "journals"  # the folder in that of the studio
-ADOPTED = "change of the file outside the studio"
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,12 @@ class Snapshot:
     Attributes:
         version: The version that it is of.
         disk: What the files had when they were last looked at.
-        known: The digests that they should still have.
         tracks: The labels; they are not changed.
         marks: The marks.
     """
 
     version: int
     disk: OnDisk
-    known: Parts
     tracks: Tracks
     marks: tuple[Mark, ...]
 
@@ -53,34 +51,49 @@ class Document:
         version: The number of the first version, where no journal has one.
 
     Attributes:
-        version: The number of the version; each change adds one.
-        history: The labels, the marks, and the steps.
+        state: The labels, and how they stand to the files.
+        disk: What the files have.
         conflict: What the files have, where somebody else changed them while there were unsaved edits; otherwise None.
-        is_unsaved: Whether there are edits that the files do not have.
-        is_being_saved: Whether they are being written.
-        save_problem: Why they could not be written; None where they could.
+        is_being_saved: Whether the files are being written.
+        save_problem: Why they, or the journal, could not be written; None where they could.
+
+    Raises:
+        RefusedError: The journal cannot be read.
     """
 
     def __init__(
         self, video: Video, times: FrameTimes, label_space: LabelSpace, files: LabelFiles, version: int
     ) -> None:
-        self.video, self.times, self.version = video, times, version
-        self._files, self._space = files, label_space
+        self.video, self.times, self.label_space = video, times, label_space
+        self._files = files
         self.conflict: OnDisk | None = None
-        self.is_unsaved = self.is_being_saved = False
+        self.is_being_saved = False
         self.save_problem: str | None = None
         self._notices: list[str] = []
-        self._pending: Parts | None = None  # the digests of what was being written last
         self._journal = Journal(files.places.state / JOURNALS / f"{video.id}.jsonl")
         self._stamp: Stamp = files.stamp(video)
         self.disk = files.read(video, times, label_space)
-        self._known: Parts = self.disk.parts  # the digests when the files were last read or written
-        self.history = self._history_of(self.disk)
+        self.state = self._state_of_files(version)
         if files.places.read_only is None:
             self._restore()
 
-    def _history_of(self, disk: OnDisk) -> History:
-        return History(disk.tracks.copy(), disk.marks)
+    def _state_of_files(self, version: int) -> LabelState:
+        return LabelState(History(self.disk.tracks.copy(), self.disk.marks), version, self.disk.parts)
+
+    @property
+    def history(self) -> History:
+        """The labels and the marks, and the steps that led to them."""
+        return self.state.history
+
+    @property
+    def version(self) -> int:
+        """The number of the version."""
+        return self.state.version
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether there are edits that the files do not have."""
+        return self.state.is_unsaved
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -92,11 +105,6 @@ class Document:
         """What the user should know, and what does not keep anybody from editing."""
         return (*self._notices, *([self.save_problem] if self.save_problem else []))
 
-    @property
-    def label_space(self) -> LabelSpace:
-        """The classes."""
-        return self._space
-
     # The journal ------------------------------------------------------------------------------------------------------
 
     def _restore(self) -> None:
@@ -105,95 +113,50 @@ class Document:
             entries = self._journal.read()
             if not entries:
                 return
-            if fault := self._fault_of(entries[0]["base"]):
-                self._set_journal_aside(fault)
-                return
-            self._replay(entries)
+            fault = self._replay(entries)
         except (DamagedError, KeyError, TypeError, ValueError, IndexError) as error:
-            self.history, self.is_unsaved, self._known = self._history_of(self.disk), False, self.disk.parts
-            self._set_journal_aside(f"is damaged ({error})")
-            return
+            fault = f"is damaged ({error})"
         except OSError as error:
-            raise RefusedError(
-                503, f"the journal of {self.video.stem} cannot be read: {describe_reason(error)}"
-            ) from error
-        self._reconcile()
-
-    def _fault_of(self, base: Entry) -> str | None:
-        if base["num_frames"] != self.times.num_frames:
-            return f"is of {base['num_frames']} frames, and the video has {self.times.num_frames}: was it replaced?"
-        return None
-
-    def _set_journal_aside(self, fault: str) -> None:
+            message = f"the journal of {self.video.stem} cannot be read: {describe_reason(error)}"
+            raise RefusedError(503, message) from error
+        if fault is None:
+            self._reconcile()
+            return
         name = self._journal.set_aside()
+        self.state = self._state_of_files(self.state.version + 1)
         self._notices.append(f"the journal of the edits {fault}; it was renamed {name}, and the label file counts")
 
-    def _replay(self, entries: Sequence[Entry]) -> None:
+    def _replay(self, entries: Sequence[Entry]) -> str | None:
+        """Take all entries of the journal; return why it is not of these frames and classes, or None."""
         base = entries[0]["base"]
-        space = _space_of(base)
-        tracks = Tracks.from_json(base["tracks"], self.times.num_frames, space)
-        self.history = History(tracks, (Mark(*mark) for mark in base["marks"]))
-        self.version, self._known = base["version"], base["parts"]
+        if base["num_frames"] != self.times.num_frames:
+            return f"is of {base['num_frames']} frames, and the video has {self.times.num_frames}: was it replaced?"
+        state = LabelState.from_base(base)
         for entry in entries[1:]:
             ((kind, content),) = entry.items()
-            self._replay_one(kind, content)
-        space = self.history.tracks.label_space
-        if space != self._space:
-            if not can_move(space, self._space):
-                raise ValueError("the classes have changed")
-            self.history.move_to(self._space)
+            state.take(kind, content)
+        space = state.history.tracks.label_space
+        if not can_move(space, self.label_space):
+            return "has classes that are gone from the list, or in other groups there"
+        self.state = state
+        if space != self.label_space:
+            self._take("classes", space_to_json(self.label_space))
+        return None
 
-    def _replay_one(self, kind: str, content: Any) -> None:
-        if kind == "saving":
-            self._pending = content
-        elif kind == "saved":
-            self._known, self._pending = content["parts"], None
-            self.is_unsaved = content["version"] != self.version
-        elif kind == "kept":
-            self._known = content
-        elif kind == "classes":
-            self.history.move_to(_space_of(content))
-        else:
-            self.version += 1
-            self._carry_out(kind, content)
-
-    def _carry_out(self, kind: str, content: Any) -> Step:
-        self.is_unsaved = True
-        if kind == "edit":
-            return self.history.edit(Edit.from_json(content))
-        if kind == "undo":
-            return self.history.undo()
-        if kind == "redo":
-            return self.history.redo()
-        tracks = Tracks.from_json(content["tracks"], self.times.num_frames, self.history.tracks.label_space)
-        step = self.history.adopt(tracks, (Mark(*mark) for mark in content["marks"]), content["name"])
-        self._known, self._pending, self.is_unsaved = content["parts"], None, False
-        return step
-
-    def _append(self, kind: str, content: Any) -> None:
-        """Add an entry to the journal, which begins with the first one.
+    def _take(self, kind: str, content: Any) -> Step | None:
+        """Add an entry to the journal, which begins with the first one, and then to the state.
 
         Raises:
             RefusedError: It cannot be written; nothing has changed then.
         """
         try:
             if not self._journal.is_there:
-                self._journal.append({"base": self._base()})
+                self._journal.append({"base": self.state.base(self.video.stem)})
             self._journal.append({kind: content})
         except OSError as error:
             message = f"the change was not made, as it cannot be written to the disk: {describe_reason(error)}"
             raise RefusedError(507, message) from error
-
-    def _base(self) -> Entry:
-        return {
-            "stem": self.video.stem,
-            "num_frames": self.times.num_frames,
-            **_space_to_json(self._space),
-            "parts": self._known,
-            "version": self.version,
-            "tracks": self.history.tracks.to_json(),
-            "marks": [list(mark) for mark in self.history.sorted_marks()],
-        }
+        return self.state.take(kind, content)
 
     # Changes ----------------------------------------------------------------------------------------------------------
 
@@ -204,9 +167,8 @@ class Document:
             RefusedError: What lies on disk cannot be read: it must not be overwritten.
         """
         if self.disk.problems:
-            raise RefusedError(
-                422, "; ".join(("the labels cannot be edited until this is solved", *self.disk.problems))
-            )
+            message = "the labels cannot be edited until this is solved"
+            raise RefusedError(422, "; ".join((message, *self.disk.problems)))
 
     def change(self, kind: str, content: Any) -> Step:
         """Carry out an "edit", an "undo" or a "redo", which is in the journal when this returns.
@@ -217,20 +179,26 @@ class Document:
         self.check_can_change()
         if (kind == "undo" and not self.history.done) or (kind == "redo" and not self.history.undone):
             raise RefusedError(422, f"there is nothing to {kind}")
-        self._append(kind, content)
-        self.version += 1
-        return self._carry_out(kind, content)
+        step = self._take(kind, content)
+        assert step is not None
+        return step
 
     def move_to(self, label_space: LabelSpace) -> None:
-        """Go over to a longer list of classes."""
-        if self._journal.is_there:
-            self._append("classes", _space_to_json(label_space))
-        self.history.move_to(label_space)
-        self._space = label_space
-        self.version += 1
+        """Go over to a longer list of classes, and to the ranges that were written for it into scored.csv.
+
+        Raises:
+            RefusedError: It cannot be written to the journal.
+        """
         self.disk = self._files.read(self.video, self.times, label_space)
+        self.label_space = label_space
         if not self._journal.is_there:
-            self.history = self._history_of(self.disk)
+            self.state = self._state_of_files(self.version + 1)
+            return
+        self._take("classes", space_to_json(label_space))
+        if self.conflict is not None:
+            self.conflict = self.disk
+        elif self.disk.parts != self.state.known:
+            self._take("kept", self.disk.parts)
 
     # The files --------------------------------------------------------------------------------------------------------
 
@@ -245,68 +213,46 @@ class Document:
 
     def reread(self) -> None:
         """Read the files if they have changed, and compare them with what was last read or written."""
-        if self._files.parts(self.video, self._space) == self.disk.parts:
+        if self._files.parts(self.video, self.label_space) != self.disk.parts:
+            self.disk = self._files.read(self.video, self.times, self.label_space)
+        elif self.disk.parts == self.state.known or self.conflict is not None:
             return
-        self.disk = self._files.read(self.video, self.times, self._space)
         if self._journal.is_there:
             self._reconcile()
-        elif self.disk.parts != self._known:
-            self._known, self.version = self.disk.parts, self.version + 1
-            self.history = self._history_of(self.disk)
+        elif self.disk.parts != self.state.known:
+            self.state = self._state_of_files(self.version + 1)
 
     def _reconcile(self) -> None:
+        """Decide what the files are, unless the journal cannot be written: then it is decided later."""
+        try:
+            self._decide()
+        except RefusedError as error:
+            self.save_problem = error.message
+
+    def _decide(self) -> None:
         """Decide what the files are: as they were, as this studio was writing them, or changed by somebody else."""
         self.conflict = None
         self._remove_replaced()
-        parts = self.disk.parts
-        if self._is_own(parts):
-            if parts != self._known:
-                self._known, self.is_unsaved = parts, True
-            if self.is_unsaved and not self.disk.problems and self.content() == self.content_on_disk():
-                self._note_saved(parts, self.version)
-        elif self.disk.problems and not self.is_unsaved:
+        parts, state = self.disk.parts, self.state
+        is_own = state.is_own(parts)
+        if is_own and parts != state.known:
+            self._take("kept", parts)
+        if is_own and not state.is_unsaved:
             return
-        elif not self.disk.problems and self.content() == self.content_on_disk():
-            self._note_saved(parts, self.version)
-        elif self.is_unsaved:
+        if not self.disk.problems and self.content() == self.content_on_disk():
+            self._take("saved", {"parts": parts, "version": self.version})
+        elif state.is_unsaved and not is_own:
             self.conflict = self.disk
-        else:
-            self._adopt(self.disk)
-
-    def _is_own(self, parts: Parts) -> bool:
-        """Return whether the files are as they were, as they were being written, or something between the two."""
-        pending = self._pending or self._known
-        if any(parts[name] not in (self._known[name], pending[name]) for name in parts if name != "labels"):
-            return False
-        found, old, new = (set(map(tuple, one["labels"])) for one in (parts, self._known, pending))
-        return found in (old, new) or (self._pending is not None and found <= old | new)
+        elif not is_own and not self.disk.problems:
+            self._take("adopted", adoption(self.disk))
 
     def _remove_replaced(self) -> None:
-        """Remove the label file that a new one replaces, where the studio was killed just before that."""
-        if self._pending is None:
-            return
-        found, old, new = (set(map(tuple, one["labels"])) for one in (self.disk.parts, self._known, self._pending))
-        if not new or not new <= found <= old | new or found == new:
-            return
-        for name, _ in found - new:
+        """Remove the label files that a new one replaces, where the studio was killed just before that."""
+        names = self.state.replaced(self.disk.parts)
+        for name in names:
             (self._files.places.labels / name).unlink(missing_ok=True)  # a copy of it is in the backups
-        self.disk = self._files.read(self.video, self.times, self._space)
-
-    def _note_saved(self, parts: Parts, version: int) -> None:
-        self._append("saved", {"parts": parts, "version": version})
-        self._known, self._pending = parts, None
-        self.is_unsaved = self.version != version
-
-    def _adopt(self, disk: OnDisk) -> Step:
-        content = {
-            "name": ADOPTED,
-            "parts": disk.parts,
-            "tracks": disk.tracks.to_json(),
-            "marks": [list(mark) for mark in disk.marks],
-        }
-        self._append("adopted", content)
-        self.version += 1
-        return self._carry_out("adopted", content)
+        if names:
+            self.disk = self._files.read(self.video, self.times, self.label_space)
 
     def resolve(self, *, keep_mine: bool) -> Step | None:
         """End a conflict.
@@ -323,13 +269,9 @@ class Document:
         disk = self.conflict
         if disk is None:
             raise RefusedError(422, "the label file was not changed by anybody else")
-        if keep_mine:
-            self._append("kept", disk.parts)
-            self._known, self.conflict = disk.parts, None
-            return None
         if disk.problems:
-            raise RefusedError(422, "; ".join(("the other version cannot be read", *disk.problems)))
-        step = self._adopt(disk)
+            raise RefusedError(422, "; ".join(("the other version cannot be read: solve this first", *disk.problems)))
+        step = self._take("kept", disk.parts) if keep_mine else self._take("adopted", adoption(disk))
         self.conflict = None
         return step
 
@@ -346,12 +288,15 @@ class Document:
     def snapshot(self) -> Snapshot:
         """Return what is to be written."""
         marks = tuple(self.history.sorted_marks())
-        return Snapshot(self.version, self.disk, self._known, self.history.tracks.copy(), marks)
+        return Snapshot(self.version, self.disk, self.history.tracks.copy(), marks)
 
     def begin_saving(self, parts: Parts) -> None:
-        """Record which digests the files will have, so that they are recognised even if this process is killed."""
-        self._append("saving", parts)
-        self._pending = parts
+        """Record which digests the files will have, so that they are recognised even if this process is killed.
+
+        Raises:
+            RefusedError: It cannot be written to the journal.
+        """
+        self._take("saving", parts)
 
     def end_saving(self, version: int, disk: OnDisk, stamp: Stamp) -> None:
         """Record that a version is in the files.
@@ -360,15 +305,9 @@ class Document:
             version: The version.
             disk: What the files have now.
             stamp: See `LabelFiles.stamp`.
+
+        Raises:
+            RefusedError: It cannot be written to the journal.
         """
         self.disk, self._stamp, self.save_problem = disk, stamp, None
-        self._note_saved(disk.parts, version)
-
-
-def _space_to_json(space: LabelSpace) -> Entry:
-    return {"classes": list(space.classes), "groups": None if space.groups is None else list(space.groups)}
-
-
-def _space_of(content: Entry) -> LabelSpace:
-    groups = content["groups"]
-    return LabelSpace(tuple(content["classes"]), groups=None if groups is None else tuple(groups))
+        self._take("saved", {"parts": disk.parts, "version": version})

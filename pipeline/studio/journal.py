@@ -67,8 +67,7 @@ class Journal:
             OSError: It cannot be written.
         """
         payload = json.dumps(entry, separators=(",", ":"), ensure_ascii=True).encode()
-        new_sum = zlib.crc32(payload, self._sum)
-        line = START + f"{new_sum:08x}".encode() + MIDDLE + payload + END
+        new_sum, line = _line(payload, self._sum)
         if not self.is_there:
             self._begin(line)
         else:
@@ -109,14 +108,19 @@ class Journal:
         return name
 
 
+def _line(payload: bytes, before: int) -> tuple[int, bytes]:
+    """Return the sum and the text of a line, after one with the sum `before`."""
+    new_sum = zlib.crc32(payload, before)
+    return new_sum, b"".join((START, f"{new_sum:0{SUM_DIGITS}x}".encode(), MIDDLE, payload, END))
+
+
 def _parse(line: bytes, before: int, number: int) -> tuple[int, Entry]:
-    first = len(START) + SUM_DIGITS
-    payload = line[first + len(MIDDLE) : -len(END)]
-    stated, right = line[len(START) : first], zlib.crc32(payload, before)
-    if stated != f"{right:08x}".encode() or not line.endswith(END):
+    payload = line[len(START) + SUM_DIGITS + len(MIDDLE) : -len(END)]
+    found_sum, right = _line(payload, before)
+    if line != right:
         raise DamagedError(f"line {number} is not as it was written")
     entry: Entry = json.loads(payload)
-    return right, entry
+    return found_sum, entry
 
 
 def sync(path: Path) -> None:

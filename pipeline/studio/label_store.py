@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.errors import InputError, describe_reason
+from pipeline.errors import InputError, describe_failure, describe_reason
 from pipeline.studio.backups import BACKUPS, Backups
 from pipeline.studio.class_list import RESERVED, ClassBook
 from pipeline.studio.clocks import Clocks
 from pipeline.studio.document import Document, Snapshot
 from pipeline.studio.label_files import LabelFiles, OnDisk
 from pipeline.studio.listing import LabelSummary
+from pipeline.studio.looked_at import Range, ranges_by_class
 from pipeline.studio.places import Places, Video
 from pipeline.studio.requests import RefusedError
-from pipeline.studio.saving import carry_out, content_of, make_plan
+from pipeline.studio.saving import carry_out, content_of, make_plan, with_ranges, write_synced
 
 SECONDS_TO_SAVE = 0.15  # after the first edit that is not in the files
 SECONDS_TO_RETRY = 2.0
@@ -104,6 +105,8 @@ class LabelStore:
         times = self._clocks.clock(video).times
         version = self._versions.get(video.id, 0) + 1
         document = Document(video, times, self.label_space, self._files, version)
+        for digest in document.state.own:
+            self._backups.note_own(digest)
         with self._lock:
             self._open[video.id] = document
         return document
@@ -129,16 +132,19 @@ class LabelStore:
         Raises:
             InputError: The video or the classes cannot be read.
         """
-        with self.opened(video) as document:
-            tracks, has_conflict = document.history.tracks, document.conflict is not None
-            count = tracks.num_frames * len(tracks.tracks)
-            return LabelSummary(
-                labelled=tracks.num_labelled / count if count else 0.0,
-                num_segments=len(tracks.segments()),
-                num_marks=len(document.history.marks),
-                has_conflict=has_conflict,
-                problems=(*document.problems, *document.notices),
-            )
+        try:
+            with self.opened(video) as document:
+                tracks = document.history.tracks
+                count = tracks.num_frames * len(tracks.tracks)
+                return LabelSummary(
+                    labelled=tracks.num_labelled / count if count else 0.0,
+                    num_segments=len(tracks.segments()),
+                    num_marks=len(document.history.marks),
+                    has_conflict=document.conflict is not None,
+                    problems=(*document.problems, *document.notices),
+                )
+        except RefusedError as error:
+            return LabelSummary(problems=(error.message,))
 
     def labels(self, video: Video) -> np.ndarray:
         """Return the labels of a video, with all edits: int64 [T], or int8 [T, K] where classes overlap.
@@ -184,18 +190,21 @@ class LabelStore:
         """Save a document, and say why where that fails; it is tried again then."""
         try:
             self._save_or_raise(video)
-        except (OSError, InputError, RefusedError) as error:
-            reason = describe_reason(error) if isinstance(error, OSError) else getattr(error, "message", str(error))
-            with self.opened(video) as document:
-                message = (
-                    f"the labels cannot be written ({reason}): the edits are kept in the journal, and are tried again"
-                )
-                document.save_problem = message
+        except Exception as error:  # the thread goes on, whatever it is
+            document = self._open.get(video.id)
+            if document is not None:
+                remedy = "the edits are kept in the journal, and this is tried again"
+                document.save_problem = f"the labels cannot be written ({self._describe(error)}): {remedy}"
                 document.is_being_saved = False
-            if not self._is_closed:
-                with self._wake:
+            with self._wake:
+                if not self._is_closed:
                     self._due[video.id] = time.monotonic() + SECONDS_TO_RETRY
         self.on_change(video.id)
+
+    def _describe(self, error: Exception) -> str:
+        if isinstance(error, RefusedError):
+            return error.message
+        return describe_reason(error) if isinstance(error, OSError) else describe_failure(error, self.places.state)
 
     def _save_or_raise(self, video: Video) -> None:
         with self._writing:
@@ -247,7 +256,7 @@ class LabelStore:
             }
 
     def status(self, video_id: str) -> dict[str, Any]:
-        """Return the versions of the open labels, after a look whether the files of a video have changed.
+        """Return the versions of the open labels, and which are not saved; a video's files are looked at before.
 
         Args:
             video_id: The video that the page shows; "" for none.
@@ -255,28 +264,60 @@ class LabelStore:
         video = self._videos.get(video_id)
         if video is not None and video_id in self._open:
             with self.opened(video) as document:
-                before = document.version, document.conflict
+                before = document.version, document.conflict, document.disk
                 document.poll()
-                if (document.version, document.conflict) != before:
-                    self.on_change(video_id)
+                has_changed = (document.version, document.conflict, document.disk) != before
+            if has_changed:
+                self.on_change(video_id)
         with self._lock:
-            return {key: document.version for key, document in self._open.items()}
+            documents = dict(self._open)
+        return {
+            "labels": {key: document.version for key, document in documents.items()},
+            "unsaved": [key for key, document in documents.items() if document.is_unsaved],
+        }
 
     def add_class(self, name: object, group: object, overlapping: object) -> None:
         """Add a class to the list, and to the labels that are open.
 
+        Where classes overlap, nobody has looked for the new one yet. Only scored.csv can say so: without a row there, a
+        video was looked at for all classes. It says so before the list has the class, which is true in any case.
+
         Raises:
             RefusedError: There cannot be such a class, or nothing can be changed.
+            InputError: A video or its labels cannot be read.
             OSError: The list cannot be written.
         """
         self.check_can_change()
         with self._writing:
             space = self.classes.with_class(name, group, overlapping)
+            if not space.is_exclusive:
+                self._write_what_was_looked_at()
             self.classes.put(space)
-            for video_id in [*self._open]:
+            with self._lock:
+                opened = [*self._open]
+            for video_id in opened:
                 with self.opened(self._videos[video_id]) as document:
                     if document.label_space != space:
                         document.move_to(space)
+
+    def _write_what_was_looked_at(self) -> None:
+        """Write for each class by name what was looked at, for all videos with labels."""
+        space = self.label_space
+        found: dict[str, list[Range]] = {}
+        for video in self._videos.values():
+            if video.refusal:
+                continue
+            with self.opened(video) as document:
+                document.reread()
+                tracks = document.disk.tracks
+                if document.disk.problems:
+                    raise RefusedError(422, "; ".join(("solve this first", *document.disk.problems)))
+                if tracks.num_labelled:
+                    found[video.stem] = ranges_by_class(tracks)
+        if found:
+            path = self._files.scored_path
+            self._backups.keep(path)
+            write_synced(path, with_ranges(path.read_bytes() if path.exists() else b"", found, space), self._backups)
 
     def check_can_change(self) -> None:
         """Check that the data set can be changed.

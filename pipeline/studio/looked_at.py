@@ -29,6 +29,12 @@ def ranges_of(tracks: Tracks) -> list[Range]:
     return ranges
 
 
+def ranges_by_class(tracks: Tracks) -> list[Range]:
+    """Return the ranges in which labels are known for each class by name, also where all of the video is."""
+    edges, is_known = _known(tracks, ())
+    return [(start, stop, k) for k in range(is_known.shape[1]) for start, stop in _runs(edges, is_known[:, k])]
+
+
 def are_kept(tracks: Tracks, ranges: Sequence[ScoredRange]) -> bool:
     """Return whether a label file with the ranges of a scored.csv is read as these tracks.
 

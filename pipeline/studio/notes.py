@@ -21,10 +21,11 @@ MAX_BYTES = 64 << 20
 def format_notes(marks: Iterable[Mark], times: FrameTimes) -> bytes:
     """Return the content of the file: a row for each mark, in the order of their frames."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(NOTES_HEADER)
+    plain, quoted = (csv.writer(text, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    plain.writerow(NOTES_HEADER)
     for mark in marks:
         seconds = seconds_cell(float(times.pts_seconds[mark.frame]))
+        writer = quoted if "\r" in mark.name + mark.text else plain  # which it takes for no end of a line
         writer.writerow((mark.frame, seconds, *map(protect, (mark.name, mark.text))))
     return text.getvalue().encode()
 

@@ -8,25 +8,25 @@ and is refused where they exclude each other, as a missing file is.
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.annotations.formats import table
 from pipeline.annotations.formats.columns import find_segment_columns
 from pipeline.annotations.formats.delimited import iterate_rows
-from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.label_space import LabelSpace, find_control_character
 from pipeline.annotations.layouts import SCORED_HEADER, SEGMENTS_HEADER, VIDEO_LABELS_HEADER
 from pipeline.annotations.problems import AnnotationError
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
-from pipeline.files import replacing
+from pipeline.files import leads_out, replacing
 from pipeline.studio.backups import Backups
 from pipeline.studio.edits import Mark
 from pipeline.studio.journal import sync
 from pipeline.studio.label_files import LabelFiles, OnDisk, Parts, digest, digest_of_ranges
 from pipeline.studio.looked_at import Range, are_kept, ranges_of
-from pipeline.studio.notes import format_notes
+from pipeline.studio.notes import NOTES, format_notes
 from pipeline.studio.places import Video
 from pipeline.studio.table_rows import with_rows
 from pipeline.studio.tracks import Tracks
@@ -100,6 +100,7 @@ def make_plan(files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new
     writes: list[tuple[Path, bytes]] = []
     removes: list[Path] = []
     parts = dict(disk.parts)
+    _check_is_inside(files)
     if (new.labels, new.ranges) != (old.labels, old.ranges):
         scored = _plan_scored(files, video, disk, tracks, new, space)
         if scored is not None:
@@ -108,7 +109,7 @@ def make_plan(files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new
             parts["scored"] = digest_of_ranges(ranges, space)
         if disk.parts["row"]:
             path = files.video_labels_path
-            writes.append((path, with_rows(path.read_bytes(), video.stem, VIDEO_LABELS_HEADER, ())))
+            writes.append((path, with_rows(path.read_bytes(), VIDEO_LABELS_HEADER, {video.stem: ()})))
             parts["row"] = ""
         _plan_labels(files, video, disk, new.labels, writes, removes, parts)
     if new.notes != old.notes:
@@ -119,6 +120,18 @@ def make_plan(files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new
             writes.append((path, new.notes))
         parts["notes"] = "" if new.notes is None else digest(new.notes)
     return Plan(tuple(writes), tuple(removes), parts)
+
+
+def _check_is_inside(files: LabelFiles) -> None:
+    """Check that no folder that is written is a link out of the data set.
+
+    Raises:
+        InputError: One is, and links are not followed.
+    """
+    root = files.places.root
+    for folder in (files.places.labels, root / NOTES):
+        if not files.places.follow_links and leads_out(folder, root):
+            raise InputError(f"{folder.name}/ is a link out of the data set: --follow-links writes there")
 
 
 def _plan_labels(
@@ -169,29 +182,30 @@ def _plan_scored(
     if not files.places.follow_links and path.is_symlink():
         raise InputError(f"{path.name} is a link, and is not changed: copy the file to its place")
     old = path.read_bytes() if path.exists() else b""
-    return with_ranges(old, video, ranges, space), ranges
+    return with_ranges(old, {video.stem: ranges}, space), ranges
 
 
-def with_ranges(content: bytes, video: Video, ranges: Sequence[Range], space: LabelSpace) -> bytes:
-    """Return a scored.csv with other ranges of a video.
+def with_ranges(content: bytes, ranges_of_videos: Mapping[str, Sequence[Range]], space: LabelSpace) -> bytes:
+    """Return a scored.csv with other ranges of some videos.
 
     Args:
         content: The file; b"" for a new one.
-        video: The video.
-        ranges: Its ranges.
+        ranges_of_videos: The ranges of each video, by its stem.
         space: The classes.
 
     Raises:
-        InputError: The name of the video cannot be written into a table.
+        InputError: The name of a video cannot be written into a table.
     """
-    if ranges and video.stem != video.stem.strip():
-        raise InputError(
-            f"{video.path.name}: its name begins or ends with a space, which a table does not keep: rename it"
-        )
-    named = any(index is not None for _, _, index in ranges)
-    rows = [(video.stem, start, stop, "" if k is None else space.classes[k]) for start, stop, k in ranges]
+    rows_of: dict[str, list[tuple[object, ...]]] = {}
+    for stem, ranges in ranges_of_videos.items():
+        if ranges and (stem != stem.strip() or find_control_character(stem)):
+            cause = "a name with spaces at its ends, or of several lines, cannot be in a table: rename the video"
+            raise InputError(f"{stem!r}: {cause}")
+        names = ("" if index is None else space.classes[index] for _, _, index in ranges)
+        rows_of[stem] = [(stem, *one[:2], name) for one, name in zip(ranges, names, strict=True)]
+    named = any(row[-1] for rows in rows_of.values() for row in rows)
     header = SCORED_HEADER if named else SCORED_HEADER[:3]
-    return with_rows(content, video.stem, header, [row[: len(header)] for row in rows])
+    return with_rows(content, header, {stem: [row[: len(header)] for row in rows] for stem, rows in rows_of.items()})
 
 
 def carry_out(plan: Plan, backups: Backups) -> None:

@@ -1,24 +1,25 @@
-"""Replacing the rows of one video in a table of all videos: the rows of the others stay as they are, to the byte."""
+"""Replacing the rows of videos in a table of all videos: the rows of the others stay as they are, to the byte."""
 
 import codecs
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.annotations.formats.delimited import find_separator
 from pipeline.files import canonical
 
 
-def with_rows(content: bytes, stem: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
-    """Return a table with other rows of a video.
+def with_rows(content: bytes, header: Sequence[str], rows_of: Mapping[str, Sequence[Sequence[object]]]) -> bytes:
+    """Return a table with other rows of some videos.
 
     Args:
         content: A table that can be read, in the encoding, with the separator and the ends of lines that it has; b""
             for a new one.
-        stem: The stem of the video, which is in the first column.
         header: The columns that the rows need. Where the table has fewer, its other rows get empty cells.
-        rows: The rows of the video, which follow the others.
+        rows_of: The rows of each video, which follow the others. It is named by its stem, which is in the first column.
     """
+    stems = {canonical(stem) for stem in rows_of}
+    rows = [row for of_video in rows_of.values() for row in of_video]
     mark, encoding = _encoding(content)
     lines = content[len(mark) :].decode(encoding).splitlines(keepends=True)
     lines = _whole_lines(lines)
@@ -30,7 +31,7 @@ def with_rows(content: bytes, stem: str, header: Sequence[str], rows: Sequence[S
         width = width or (len(row) if is_header else 0)
         if is_header and len(row) < len(header):
             text = _lengthened(text, separator, header[len(row) :])
-        elif not is_header and any(row) and canonical(row[0].strip()) == canonical(stem):
+        elif not is_header and any(row) and canonical(row[0].strip()) in stems:
             continue
         elif any(row) and len(row) < len(header):
             text = _lengthened(text, separator, [""] * (len(header) - len(row)))

@@ -167,11 +167,11 @@ class Tracks:
         """
         columns = [labels] if label_space.is_exclusive else list(labels.T)
         tracks = cls([Track(segments_from_frames(column)) for column in columns], len(labels), label_space)
+        edges = [{*track.starts, *track.stops, 0, len(labels)} for track in tracks.tracks]
         for row in rows:
             track = 0 if label_space.is_exclusive else row.class_index
-            for frame in (row.start, row.stop):
-                if 0 < frame < len(labels):
-                    tracks.cut(track, frame)
+            for frame in {row.start, row.stop} - edges[track]:
+                tracks.cut(track, frame)
         return tracks
 
     @classmethod

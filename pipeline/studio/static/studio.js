@@ -146,6 +146,11 @@ function connectTabs(app) {
   }
 }
 
+function sayGoodbye() {
+  // Otherwise a page that is loaded again would be told that it is open twice.
+  addEventListener("pagehide", () => fetch(`/api/status?page=${api.page}&video=`, { keepalive: true }).catch(() => {}));
+}
+
 async function watchStatus(app) {
   for (;;) {
     try {
@@ -169,6 +174,7 @@ async function start() {
   if (app.info.read_only) app.notice("read-only", `Nothing can be changed here: ${app.info.read_only}.`);
   connectTabs(app);
   for (const part of [labels, timeline, annotate, marks, player, videos, predictions, queue, training, results, keys]) part.init(app);
+  sayGoodbye();
   watchStatus(app);
 }
 
