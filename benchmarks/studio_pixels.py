@@ -46,7 +46,7 @@ class Timing:
     def line(self) -> str:
         """Return a line of the table."""
         median, high = np.median(self.milliseconds), np.quantile(self.milliseconds, 0.9)
-        return f"{self.name:<44} {median:7.1f} {high:7.1f}   < {self.target:.0f}"
+        return f"{self.name:<52} {median:7.1f} {high:7.1f}   < {self.target:.0f}"
 
 
 def scenes(num_frames: int) -> Iterator[np.ndarray]:
@@ -151,7 +151,7 @@ def main() -> None:
     path = make_video(folder / "videos" / "moving.mp4")
     megabits = path.stat().st_size * 8 / (NUM_FRAMES / RATE) / 1e6
     print(f"1080p, H.264, {megabits:.1f} Mbit/s, a key frame every {KEY_INTERVAL} frames")
-    print(f"{'milliseconds':<44} {'median':>7} {'90 %':>7}   target")
+    print(f"{'milliseconds':<52} {'median':>7} {'90 %':>7}   target")
     with serving(folder) as studio:
         for timing in measure(studio, path.stem):
             print(timing.line())

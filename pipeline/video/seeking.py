@@ -20,7 +20,7 @@ from pipeline.video.types import VideoIndex
 from pipeline.video.units import Units
 
 NUM_KEPT = 16  # decoded frames, 3 MB each at 1080p, so that stepping back is instant
-NUM_NEAR = 24  # frames further on that are decoded without a seek
+NUM_NEAR = 60  # frames further on that are decoded without a seek: a step of a second or two
 MAX_SEEKS = 12  # attempts to find a place to begin at, each of them earlier
 MAX_FAILURES = 3  # after which seeks in a file are given up
 
