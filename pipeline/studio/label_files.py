@@ -19,7 +19,7 @@ from pipeline.annotations.formats.video_labels import read_video_labels
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import FRAMES, SCORED, SEGMENTS, VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
-from pipeline.annotations.read import find_annotation, read_annotation, read_predicted, read_segment_rows
+from pipeline.annotations.read import find_annotation, read_with_segments
 from pipeline.annotations.segments import frames_of_video
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError, describe_reason
@@ -268,9 +268,7 @@ class LabelFiles:
         self, path: Path, times: FrameTimes, label_space: LabelSpace, ranges: Sequence[ScoredRange]
     ) -> Tracks:
         self._check_is_inside(path)
-        read = read_annotation if self.is_dataset else read_predicted
-        labels = read(path, label_space, num_frames=times.num_frames, times=times)
-        rows = read_segment_rows(path, label_space, times=times)
+        labels, rows = read_with_segments(path, label_space, times=times)
         return Tracks.from_labels(keep_scored(self.scored_path, labels, ranges, label_space), label_space, rows)
 
     def _described(self, error: AnnotationError) -> list[str]:

@@ -58,7 +58,7 @@ LABELS = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LABELS, st.data())
 def test_labels_are_read_as_they_were_written_with_what_is_unknown(
     tmp_path: Path, given_labels: tuple[LabelSpace, np.ndarray], data: st.DataObject
@@ -77,7 +77,7 @@ def test_labels_are_read_as_they_were_written_with_what_is_unknown(
         assert found.tracks.segments() == tracks.segments()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overlapping_labels(), overlapping_labels())
 def test_what_was_looked_at_in_other_videos_stays(tmp_path: Path, mine: np.ndarray, others: np.ndarray) -> None:
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
@@ -234,7 +234,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5
 MARKS = st.tuples(st.integers(0, T - 1), TEXT, TEXT)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(MARKS, max_size=5))
 def test_marks_are_read_as_they_were_written(tmp_path: Path, found: list[tuple[int, str, str]]) -> None:
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
