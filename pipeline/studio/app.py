@@ -25,6 +25,8 @@ from pipeline.studio.predictions import Predictions
 from pipeline.studio.presence import Presence
 from pipeline.studio.proxy import Proxies
 from pipeline.studio.proxy import routes as proxy_routes
+from pipeline.studio.queue import Queue
+from pipeline.studio.queue import routes as queue_routes
 from pipeline.studio.requests import get
 from pipeline.studio.security import Guard, GuardMiddleware
 
@@ -98,6 +100,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         *media_routes(listing.find),
         *label_routes(labels, listing.find),
         *prediction_routes(predictions, prediction_work, listing.find),
+        *queue_routes(Queue(places.state, predictions, labels, clocks, videos), labels.check_can_change),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     listing.start()

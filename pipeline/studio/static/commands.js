@@ -3,6 +3,7 @@
 import * as changes from "./changes.js";
 import { toBoundary, toDifference, toDoubt } from "./jumps.js";
 import * as player from "./player.js";
+import { commands as queueCommands } from "./queue.js";
 
 /**
  * A command: `keys` as KeyboardEvent.key has them, with "Ctrl+" or "Shift+" before; `button` its short name on a
@@ -63,6 +64,7 @@ export const COMMANDS = [
   change("note", "Add a note", ["Shift+M"], (app) => app.writeNote(), "note…"),
   change("undo", "Undo", ["Ctrl+z"], (app) => app.labels.undo(), "undo"),
   change("redo", "Redo", ["Ctrl+y", "Ctrl+Shift+Z"], (app) => app.labels.redo(), "redo"),
+  ...queueCommands.map(({ id, name, keys, run }) => command(id, "Queue", name, keys, run)),
   command("help", "This page", "Show all keys", ["?"], (app) => app.showKeys()),
 ];
 
@@ -79,7 +81,7 @@ export function runCommand(app, { id, group, run }) {
 }
 
 const KEY_NAMES = { " ": "Space", ArrowRight: "→", ArrowLeft: "←", ArrowUp: "↑", ArrowDown: "↓", Delete: "Del",
-  Escape: "Esc", Backspace: "⌫" };
+  Escape: "Esc", Backspace: "⌫", Enter: "↵" };
 
 /** A key as it is shown: "Shift+→"; on a button "⇧→". */
 export function keyName(key, isShort = false) {

@@ -27,7 +27,7 @@ function down(app, event) {
   if (isElsewhere(app, event)) return;
   const name = nameOf(event);
   if (app.view !== "watch" && name !== "?") return;
-  const isPress = name === " " && event.target.closest?.("button, summary, [role=tab], [role=radio]");
+  const isPress = (name === " " || name === "Enter") && event.target.closest?.("button, summary, [role=tab], [role=radio]");
   if (isPress || (event.altKey && !event.getModifierState("AltGraph"))) return;
   const found = COMMANDS.find((command) => command.keys.includes(name) && isOffered(app, command));
   if (found) {
