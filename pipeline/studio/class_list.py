@@ -31,7 +31,7 @@ from pipeline.studio.saving import write_synced
 KEYS = "keys.json"  # in the folder of the studio
 # Keys of the page's own commands, as `KeyboardEvent.key` has them.
 RESERVED = (
-    *(" ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", ",", "."),
+    *(" ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", ",", ".", "+", "-", "="),
     *("z", "y", "x", "u", "n", "m", "?", "s", "g", "q", "w", "e", "f", "b"),
 )
 FREE = tuple(key for key in "abcdefghijklmnopqrstuvwxyz1234567890" if key not in RESERVED)
