@@ -1,6 +1,6 @@
 // The classes and the commands: what is recorded, given to the selection, and changed.
 
-import { countUnlabelled, fill, relabel } from "./changes.js";
+import { countUnlabelled, fill, hint, relabel } from "./changes.js";
 import { addClassForm, showClassKeys } from "./class_forms.js";
 import { COMMANDS, isOffered, keyName, runCommand } from "./commands.js";
 import { counted, make } from "./dom.js";
@@ -44,12 +44,15 @@ class ClassPanel {
     if (key) button.setAttribute("aria-keyshortcuts", key);
     button.disabled = Boolean(app.info.read_only);
     button.addEventListener("click", (event) => {
-      if (!app.recorder.isHeld || app.selection || event.detail === 0) app.pressClass(index);
+      const isPointer = event.detail > 0; // which has held the button down, see below
+      if (app.selection || !app.recorder.isHeld) app.pressClass(index);
+      else if (!isPointer && app.labels) app.recorder.toggle(index);
     });
     button.addEventListener("pointerdown", (event) => {
       if (event.button !== 0 || !app.recorder.isHeld || app.selection || !app.labels) return;
       app.recorder.start(index);
-      addEventListener("pointerup", () => app.recorder.stop(index), { once: true });
+      for (const name of ["pointerup", "pointercancel"])
+        addEventListener(name, () => app.recorder.stop(index), { once: true });
     });
     return button;
   }
@@ -80,7 +83,7 @@ class ClassPanel {
     const { app } = this;
     const buttons = COMMANDS.filter((each) => each.button && isOffered(app, each)).map((each) =>
       make("button", { "data-command": each.id, title: each.name, "aria-label": `${each.name}`,
-        "aria-keyshortcuts": each.keys[0], onclick: () => runCommand(app, each) },
+        "aria-keyshortcuts": each.keys[0].replace("Ctrl", "Control"), onclick: () => runCommand(app, each) },
         make("span", {}, each.button), make("kbd", {}, keyName(each.keys[0], true))));
     const all = make("div", { class: "commands" }, ...buttons);
     return make("details", { open: true }, make("summary", {}, "Commands"), all);
@@ -156,12 +159,14 @@ function countSegments(app) {
 /** Ask what the unlabelled frames are filled with; this names their number before anything is changed. */
 function askFill(app) {
   const { exclusive, classes } = app.info, lane = exclusive ? 0 : app.selection?.track ?? app.track;
+  const lanes = exclusive ? [0] : [...classes.keys()];
+  if (lanes.every((track) => !countUnlabelled(app, track)))
+    return hint(app, `All frames of ${app.selection ? "the selection" : "the video"} are labelled already.`);
   const where = app.selection ? `frames ${app.selection.start} to ${app.selection.stop - 1}` : "the whole video";
-  const all = [...classes.keys()];
   const options = exclusive
     ? classes.map(({ name, color }, index) => [name, () => fill(app, [0], index, name), color])
     : [[`not there: ${classes[lane].name}`, () => fill(app, [lane], ABSENT, "absent")],
-      ["not there: all classes", () => fill(app, all, ABSENT, "absent")],
+      ["not there: all classes", () => fill(app, lanes, ABSENT, "absent")],
       [`there: ${classes[lane].name}`, () => fill(app, [lane], PRESENT, classes[lane].name), classes[lane].color]];
   const dialog = make("dialog", { class: "studio-dialog", "aria-labelledby": "fill-title" });
   const close = () => dialog.close();
