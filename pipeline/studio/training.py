@@ -17,6 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from pipeline.files import read_bounded
+from pipeline.scores import LABEL_SCORES
 from pipeline.studio.children import Child
 from pipeline.studio.requests import RefusedError
 from pipeline.studio.training_plan import STAGES, Plan
@@ -25,6 +26,7 @@ SUPERVISOR = "pipeline.studio.supervising"
 LABELLER = Path("models/labeller")
 HISTORY, CHECKPOINT, PARAMS = LABELLER / "history.csv", LABELLER / "checkpoint.json", Path("params.yaml")
 MAX_BYTES = 1 << 24
+TITLES = {score.name: score.title for score in LABEL_SCORES}
 KEPT_LINES, SHOWN_LINES = 400, 40
 SECONDS_TO_END = 20
 STAGE = re.compile(r"Running stage '(\w+)'")
@@ -133,6 +135,7 @@ class Training:
                 "epochs": epochs,
                 "num_epochs": settings.get("epochs"),
                 "monitor": settings.get("monitor"),
+                "monitor_title": TITLES.get(str(settings.get("monitor")), "the score"),
                 "seconds_left": self._seconds_left(len(epochs), settings.get("epochs")) if trains else None,
                 "run_id": self._run_id() if epochs else None,
                 "last_line": self._lines[-1] if self._lines else "",

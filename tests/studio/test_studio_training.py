@@ -1,8 +1,10 @@
 """Training from the studio: the command, its progress by a stand-in for dvc, and a real `dvc exp run`."""
 
 import os
+import shutil
 import signal
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -277,3 +279,61 @@ def test_accuracy_counts_the_frames_with_a_given_label() -> None:
     known = np.array([[PRESENT, ABSENT, IGNORE_INDEX], [IGNORE_INDEX] * 3], np.int8)
     assert accuracy(np.array([[1, 0, 1], [1, 1, 1]], np.int8), known, OVERLAPPING) == 1.0
     assert accuracy(np.array([[1, 1, 1], [1, 1, 1]], np.int8), known, OVERLAPPING) == 0.0
+
+
+def copy_project(folder: Path, store: Path) -> dict[str, str]:
+    """Copy this project into a repository of its own, and return the variables with which its commands run."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).exists() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, folder / name)
+    shutil.copy(store, folder / "mlflow.db")
+    who = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    variables = {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder.with_name("cache")), **who}
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
+        subprocess.run(["git", *command], cwd=folder, env={**os.environ, **variables}, check=True)
+    return variables
+
+
+@pytest.mark.slow
+def test_a_real_training_on_one_video_is_resumed_and_its_model_labels(
+    labelled: Path, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "copy"
+    project.mkdir()
+    variables = copy_project(project, empty_store)
+    for name in list(os.environ):
+        if name.startswith(("DVC_", "MLFLOW_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(project)
+    with serving(labelled, environment=variables) as studio:
+        wait(studio, lambda status: status["problem"] is None)
+        studio.post("/api/training")
+        wait(studio, lambda status: len(status["epochs"]) >= 2, seconds=400)
+        studio.post("/api/training/cancel")
+        status = wait(studio, lambda status: not status["running"])
+        assert status["outcome"] == "cancelled"
+        num_done, run_id = len(status["epochs"]), status["run_id"]
+        before = (project / "models/labeller/history.csv").read_text().splitlines()
+        studio.post("/api/training")
+        status = wait(studio, lambda status: not status["running"], seconds=400)
+        assert status["outcome"] == "done", status["log"]
+        after = (project / "models/labeller/history.csv").read_text().splitlines()
+        assert after[: len(before)] == before  # it was resumed
+        assert len(status["epochs"]) == status["num_epochs"] > num_done
+        assert status["run_id"] == run_id
+        video = studio.ids()["a"]
+        end = time.monotonic() + 120
+        while not (found := studio.get(f"/api/videos/{video}/predictions").json["models"]):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        assert found[0]["is_current"]
+        answer = studio.post("/api/training/mlflow").json
+        assert answer["address"].endswith(f"/#/runs/{run_id}")
+        while not studio.post("/api/training/mlflow").json["answers"]:
+            assert time.monotonic() < end
+            time.sleep(0.5)

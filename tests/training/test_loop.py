@@ -1,5 +1,6 @@
 """The training loop: its epochs, when it stops, which model it keeps, and that a kill does not change the result."""
 
+import csv
 import gc
 import math
 from typing import Any
@@ -114,6 +115,22 @@ def uninterrupted(tmp_path_factory):
     recorder = Recorder(learner, SCORES)
     progress = train(tmp_path_factory.mktemp("loop") / "state.pt", learner, recorder)
     return progress, recorder
+
+
+def test_the_scores_of_all_epochs_so_far_are_a_table_after_each_epoch(tmp_path):
+    path, learner = tmp_path / "state.pt", make_learner()
+    with pytest.raises(Killed):
+        train(path, learner, Recorder(learner, SCORES, kill_at="validate 3"))
+    with (tmp_path / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [float(row["val_f1_at_50"]) for row in rows] == [1, 5, 3]
+    progress = train(path, learner := make_learner(), Recorder(learner, SCORES))
+    with (tmp_path / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{name: float(value) for name, value in row.items()} for row in rows] == [
+        {"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history)
+    ]
 
 
 @pytest.mark.parametrize("point", POINTS)

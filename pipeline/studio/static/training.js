@@ -171,11 +171,12 @@ function percent(share) {
   return share === null ? "–" : `${(100 * share).toFixed(1)} %`;
 }
 
-function charts({ epochs, monitor, num_epochs: all }) {
+function charts({ epochs, monitor, monitor_title: title, num_epochs: all }) {
   if (!epochs.length) return [];
   const losses = chart("Loss", epochs, [["train_loss", "training"], ["val_loss", "held out"]], all);
   const score = `val_${monitor}`;
-  return score in epochs.at(-1) ? [losses, chart(`${monitor} of the videos held out`, epochs, [[score, ""]], all)] : [losses];
+  if (monitor === "loss") return [losses];
+  return score in epochs.at(-1) ? [losses, chart(`${title} of the videos held out`, epochs, [[score, ""]], all)] : [losses];
 }
 
 function chart(title, epochs, lines, all) {
@@ -198,7 +199,7 @@ function chart(title, epochs, lines, all) {
   }
   const names = shown.map(([name, text], index) => make("span", { class: `key line-${index}` },
     `${text ? `${text}: ` : ""}${epochs.at(-1)[name].toPrecision(3)}`));
-  return make("figure", {}, make("figcaption", {}, make("strong", {}, title), " ", ...names), svg);
+  return make("figure", {}, make("figcaption", {}, make("strong", {}, title[0].toUpperCase() + title.slice(1)), " ", ...names), svg);
 }
 
 function draw(tag, attributes) {
