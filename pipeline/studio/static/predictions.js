@@ -99,7 +99,7 @@ class ModelPanel {
     this.#version = work.version;
     this.stop.hidden = !work.running;
     this.all.hidden = !app.info.has_model && !work.has_model;
-    this.all.textContent = work.unlabelled === 0 ? "All videos are labelled" : `Label ${counted(work.unlabelled, "video")} more`;
+    this.all.textContent = work.unlabelled === 0 ? "All videos are labelled" : `Label ${counted(work.unlabelled, "more video")}`;
     this.all.disabled = work.unlabelled === 0 || work.total - work.done >= work.unlabelled;
     this.bar.hidden = !work.running || !work.num_frames;
     if (!this.bar.hidden) Object.assign(this.bar, { max: work.num_frames, value: work.frames });
