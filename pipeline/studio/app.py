@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from pipeline.studio.clocks import Clocks
+from pipeline.studio.exports import Exports
 from pipeline.studio.frames import Frames
 from pipeline.studio.frames import routes as frame_routes
 from pipeline.studio.label_routes import routes as label_routes
@@ -26,7 +27,11 @@ from pipeline.studio.presence import Presence
 from pipeline.studio.proxy import Proxies
 from pipeline.studio.proxy import routes as proxy_routes
 from pipeline.studio.requests import get
+from pipeline.studio.result_routes import routes as result_routes
+from pipeline.studio.results import Results
 from pipeline.studio.security import Guard, GuardMiddleware
+from pipeline.studio.sources import Sources
+from pipeline.studio.time_budgets import TimeBudgets
 
 STATIC = Path(__file__).with_name("static")
 PAGE = (STATIC / "index.html").read_text(encoding="utf-8")
@@ -53,6 +58,10 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     predictions = Predictions(places, labels, model)
     prediction_work = PredictionWork(predictions, clocks, videos)
     stack.callback(prediction_work.cancel)
+    sources = Sources(labels, predictions)
+    exports = Exports(sources, clocks, videos, places)
+    stack.callback(exports.close)
+    results, budgets = Results(sources, clocks, videos), TimeBudgets(sources, clocks, videos)
     frames = Frames(clocks)
     stack.callback(frames.close)
     proxies = Proxies(places.state / "proxies", clocks, frames)
@@ -96,6 +105,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         *media_routes(listing.find),
         *label_routes(labels, listing.find),
         *prediction_routes(predictions, prediction_work, listing.find),
+        *result_routes(results, budgets, exports, listing.find),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     listing.start()
