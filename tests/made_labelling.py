@@ -137,7 +137,8 @@ MODEL = """([name, tracks, doubts]) => {
   };
   const columns = (runs, index) => runs.map((run) => run[index]);
   studio.predictions = [{
-    id: "made", name, numLevels: 2, hasProbabilities: true, tile: (index) => level(4 ** index),
+    id: "made", name, numLevels: 2, hasProbabilities: true, isWhole: true, unknown: [],
+    tile: (index) => level(4 ** index),
     tracks: tracks.map((runs) => ({ starts: columns(runs, 0), stops: columns(runs, 1), values: columns(runs, 2) })),
   }];
   studio.emit("predictions");

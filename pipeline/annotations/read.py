@@ -43,7 +43,7 @@ from pipeline.annotations.formats import (
 )
 from pipeline.annotations.formats.base import AnnotationFormat, VideoFrames
 from pipeline.annotations.formats.parsing import raise_problems, unknown_cause
-from pipeline.annotations.formats.segment_rows import is_in_seconds, read_rows
+from pipeline.annotations.formats.segment_rows import is_in_seconds, read_with_rows
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import PREDICTED_SEGMENTS_HEADER, SEGMENTS_HEADER
 from pipeline.annotations.problems import AnnotationError, Problem
@@ -115,26 +115,27 @@ def read_annotation(
     return _read(layout, path, label_space, VideoFrames(num_frames, times), notes)
 
 
-def read_segment_rows(path: Path, label_space: LabelSpace, *, times: FrameTimes) -> list[Segment]:
-    """Read the segments of a label file as its rows have them: two that touch may have one class.
+def read_with_segments(path: Path, label_space: LabelSpace, *, times: FrameTimes) -> tuple[np.ndarray, list[Segment]]:
+    """Read a label file of any layout, and its segments as its rows have them: two that touch may have one class.
 
     Args:
-        path: A file whose labels can be read.
+        path: The file.
         label_space: The classes.
         times: When the frames of the video are shown.
 
     Returns:
-        The segments; none of a file that is not a table of segments.
+        Labels as those of `read_annotation`, and the segments; none of a file that is not a table of segments.
 
     Raises:
-        AnnotationError: The file cannot be read.
+        AnnotationError: See `read_annotation`.
     """
-    layout, video = registry.content_format_of(Path(path)), VideoFrames(times.num_frames, times)
+    path, video = Path(path), VideoFrames(times.num_frames, times)
+    layout = registry.content_format_of(path)
     if layout is predicted_segments.FORMAT:
-        return read_rows(Path(path), PREDICTED_SEGMENTS_HEADER, label_space, video)
-    if layout in table.FORMATS and table.has_segments(Path(path), label_space):
-        return read_rows(Path(path), SEGMENTS_HEADER, label_space, video)
-    return []
+        return read_with_rows(path, PREDICTED_SEGMENTS_HEADER, label_space, video=video, notes=[])
+    if layout in table.FORMATS and table.has_segments(path, label_space):
+        return read_with_rows(path, SEGMENTS_HEADER, label_space, video=video, notes=[])
+    return _read(layout, path, label_space, video, None), []
 
 
 def check_without_video(path: Path, label_space: LabelSpace) -> None:

@@ -26,6 +26,8 @@ from pipeline.studio.predictions import Predictions
 from pipeline.studio.presence import Presence
 from pipeline.studio.proxy import Proxies
 from pipeline.studio.proxy import routes as proxy_routes
+from pipeline.studio.queue import Queue
+from pipeline.studio.queue import routes as queue_routes
 from pipeline.studio.requests import get
 from pipeline.studio.result_routes import routes as result_routes
 from pipeline.studio.results import Results
@@ -34,7 +36,9 @@ from pipeline.studio.sources import Sources
 from pipeline.studio.time_budgets import TimeBudgets
 
 STATIC = Path(__file__).with_name("static")
-PAGE = (STATIC / "index.html").read_text(encoding="utf-8")
+# The browser gets all modules at once in place of one level of imports after the other.
+MODULES = "\n".join(f'<link rel="modulepreload" href="/static/{path.name}">' for path in sorted(STATIC.glob("*.js")))
+PAGE = (STATIC / "index.html").read_text(encoding="utf-8").replace("__MODULES__", MODULES)
 
 
 def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStack) -> Starlette:
@@ -64,7 +68,9 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     results, budgets = Results(sources, clocks, videos), TimeBudgets(sources, clocks, videos)
     frames = Frames(clocks)
     stack.callback(frames.close)
-    proxies = Proxies(places.state / "proxies", clocks, frames)
+    forward = Frames(clocks, max_open=1)
+    stack.callback(forward.close)
+    proxies = Proxies(places.state / "proxies", clocks, forward)
     presence = Presence()
 
     def show_page(request: Request) -> Response:
@@ -106,6 +112,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         *label_routes(labels, listing.find),
         *prediction_routes(predictions, prediction_work, listing.find),
         *result_routes(results, budgets, exports, listing.find),
+        *queue_routes(Queue(places.state, predictions, labels, clocks, videos), labels.check_can_change),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     listing.start()

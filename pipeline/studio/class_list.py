@@ -31,7 +31,7 @@ from pipeline.studio.saving import write_synced
 KEYS = "keys.json"  # in the folder of the studio
 # Keys of the page's own commands, as `KeyboardEvent.key` has them.
 RESERVED = (
-    *(" ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", ",", "."),
+    *(" ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", ",", ".", "+", "-", "="),
     *("z", "y", "x", "u", "n", "m", "?", "s", "g", "q", "w", "e", "f", "b"),
 )
 FREE = tuple(key for key in "abcdefghijklmnopqrstuvwxyz1234567890" if key not in RESERVED)
@@ -133,9 +133,8 @@ class ClassBook:
             return LabelSpace(classes)
         groups = (*(old.groups or ()), str(group) if group is not None else name)
         if len(set(groups)) == 1 < len(groups):
-            message = (
-                f"all classes would be in the group {groups[0]!r}, and would exclude each other: name another group"
-            )
+            remedy = "add one of another group first"
+            message = f"all classes would be in the group {groups[0]!r}, and would exclude each other: {remedy}"
             raise RefusedError(422, message)
         try:
             return LabelSpace(classes, groups=groups)

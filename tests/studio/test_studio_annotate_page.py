@@ -87,6 +87,18 @@ def test_a_held_key_labels_the_frames_that_pass_and_the_choice_is_remembered(lab
         assert page.get_by_label("held").is_checked()
 
 
+def test_a_class_button_that_is_held_labels_the_frames_that_pass(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        page.get_by_label("held").check()
+        go(page, 45)
+        page.get_by_role("button", name="eating").hover()
+        page.mouse.down()
+        go(page, 48)
+        page.mouse.up()
+        go(page, 55)
+        assert given(labelled, page) == [*BEGIN, (45, 49, EATING)]
+
+
 def test_a_recording_that_is_on_when_another_video_is_opened_is_kept(labelled: LabelledStudio) -> None:
     with labelled.page() as page:
         video = page.evaluate("studio.video.id")
@@ -297,3 +309,39 @@ def test_edits_that_the_server_does_not_take_are_told_and_wait(labelled: Labelle
         page.unroute("**/edits")
         until(page, "document.querySelector('#saved').textContent === 'All changes saved'")
         assert given(labelled, page) == BEGIN[1:]
+
+
+def test_a_video_is_labelled_by_the_keyboard_alone(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        page.keyboard.press("End")
+        for _ in range(10):
+            page.keyboard.press("ArrowLeft")
+        until(page, "studio.frame === 49")
+        page.keyboard.press("t")
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        until(page, "studio.frame === 52")
+        page.keyboard.press("t")
+        assert given(labelled, page) == [*BEGIN, (49, 53, EATING)]
+        page.keyboard.press("Home")
+        for _ in range(22):
+            page.keyboard.press("ArrowRight")
+        until(page, "studio.frame === 22")
+        page.keyboard.press("q")
+        page.keyboard.press("a")
+        page.keyboard.press("Escape")
+        assert given(labelled, page) == [BEGIN[0], (10, 30, WALKING), BEGIN[2], (49, 53, EATING)]
+
+
+def test_what_plays_while_a_class_is_on_gets_it_to_the_frame(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        page.evaluate("studio.setFrame(40, 'jump')")
+        page.keyboard.press("t")
+        page.keyboard.press(" ")
+        until(page, "studio.frame > 45")
+        page.keyboard.press(" ")
+        until(page, "!studio.playing")
+        page.wait_for_timeout(300)
+        page.keyboard.press("t")
+        last = page.evaluate("studio.frame")
+        assert given(labelled, page) == [*BEGIN, (40, last + 1, EATING)]

@@ -52,11 +52,7 @@ def segment_format(
     """
 
     def read(path: Path, label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]) -> np.ndarray:
-        problems: list[Problem] = []
-        segments = _named_segments(path, header, video, problems, notes)
-        labels = _label_segments(path, segments, label_space, num_frames=video.num_frames, problems=problems)
-        raise_problems(problems)
-        return labels
+        return read_with_rows(path, header, label_space, video=video, notes=notes)[0]
 
     def class_names(path: Path) -> set[str]:
         problems: list[Problem] = []
@@ -82,23 +78,29 @@ def _named_segments(
     return segments
 
 
-def read_rows(path: Path, header: Sequence[str], label_space: LabelSpace, video: VideoFrames) -> list[Segment]:
-    """Read the rows of a table of segments, of which two that touch may have one class.
+def read_with_rows(
+    path: Path, header: Sequence[str], label_space: LabelSpace, *, video: VideoFrames, notes: list[Problem]
+) -> tuple[np.ndarray, list[Segment]]:
+    """Read a table of segments, as `ReadLabels` does, and its rows, of which two that touch may have one class.
 
     Args:
-        path: A file whose labels can be read.
+        path: The file.
         header: See `segment_format`.
         label_space: The classes.
-        video: The frames of the video.
+        video: See `ReadLabels`.
+        notes: See `ReadLabels`.
+
+    Returns:
+        Labels of `label_space`, and the segments.
 
     Raises:
-        AnnotationError: The file cannot be read.
+        AnnotationError: Every problem of the file.
     """
     problems: list[Problem] = []
-    segments = _named_segments(path, header, video, problems, [])
-    indices = class_indices(path, [(line, name) for line, _, _, name in segments], label_space, problems)
+    named = _named_segments(path, header, video, problems, notes)
+    found = _label_segments(path, named, label_space, num_frames=video.num_frames, problems=problems)
     raise_problems(problems)
-    return [Segment(start, stop, index) for (_, start, stop, _), index in zip(segments, indices, strict=True)]
+    return found
 
 
 def is_in_seconds(path: Path) -> bool:
@@ -186,7 +188,7 @@ def parse_span(
 
 def _label_segments(
     path: Path, segments: NamedSegments, label_space: LabelSpace, *, num_frames: int | None, problems: list[Problem]
-) -> np.ndarray:
+) -> tuple[np.ndarray, list[Segment]]:
     """Convert parsed segments to labels.
 
     Args:
@@ -197,7 +199,7 @@ def _label_segments(
         problems: Segments that do not fit the classes, the video or each other are appended to it.
 
     Returns:
-        Labels of `label_space`; empty where there are problems.
+        Labels of `label_space`, and the segments in the order of their starts; empty where there are problems.
     """
     if num_frames is None:
         num_frames = max((stop for _, _, stop, _ in segments), default=0)
@@ -211,12 +213,12 @@ def _label_segments(
     problems += one_of_each_kind(of_rows)
     indices = class_indices(path, [(line, name) for line, _, _, name in segments], label_space, problems)
     if problems:
-        return label_space.unlabelled(0)
+        return label_space.unlabelled(0), []
     spans = zip(segments, indices, strict=True)
     found = [Segment(start, stop, index) for (_, start, stop, _), index in spans]
     if label_space.is_exclusive:
-        return frames_from_segments(found, num_frames)
-    return presence_from_segments(found, num_frames, label_space)
+        return frames_from_segments(found, num_frames), found
+    return presence_from_segments(found, num_frames, label_space), found
 
 
 def beyond_the_end(path: Path, line: int, what: str, stop: int, num_frames: int) -> Problem:

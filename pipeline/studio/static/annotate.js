@@ -1,6 +1,6 @@
 // The classes and the commands: what is recorded, given to the selection, and changed.
 
-import { countUnlabelled, fill, relabel } from "./changes.js";
+import { countUnlabelled, fill, hint, relabel } from "./changes.js";
 import { addClassForm, showClassKeys } from "./class_forms.js";
 import { COMMANDS, isOffered, keyName, runCommand } from "./commands.js";
 import { counted, make } from "./dom.js";
@@ -28,7 +28,8 @@ class ClassPanel {
     this.#buttons = classes.map((each, index) => this.#classButton(each, index));
     this.list.replaceChildren(...this.#buttons.map((button) => make("li", {}, button)));
     const changing = app.info.read_only ? [] : [this.#modes(), this.list, ...this.#editing()];
-    section.replaceChildren(make("h2", {}, "Classes"), ...(changing.length ? changing : [this.list]), this.#commandSection());
+    const parts = changing.length ? changing : [this.list];
+    section.replaceChildren(make("h2", {}, "Classes"), ...parts, this.#commandSection());
     this.#later();
   }
 
@@ -36,18 +37,22 @@ class ClassPanel {
     const { app } = this;
     const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.background = color;
-    const button = make("button", { class: "class", "aria-pressed": "false", title: group ? `${name} (${group})` : name },
-      swatch, make("span", { class: "name" }, name), make("span", { class: "state" }), make("span", { class: "count" }),
+    const title = group && group !== name ? `${name} (${group})` : name;
+    const button = make("button", { class: "class", "aria-pressed": "false", title }, swatch,
+      make("span", { class: "name" }, name), make("span", { class: "state" }), make("span", { class: "count" }),
       key ? make("kbd", {}, keyName(key)) : null);
     if (key) button.setAttribute("aria-keyshortcuts", key);
     button.disabled = Boolean(app.info.read_only);
     button.addEventListener("click", (event) => {
-      if (!app.recorder.isHeld || app.selection || event.detail === 0) app.pressClass(index);
+      const isPointer = event.detail > 0; // which has held the button down, see below
+      if (app.selection || !app.recorder.isHeld) app.pressClass(index);
+      else if (!isPointer && app.labels) app.recorder.toggle(index);
     });
     button.addEventListener("pointerdown", (event) => {
       if (event.button !== 0 || !app.recorder.isHeld || app.selection || !app.labels) return;
       app.recorder.start(index);
-      addEventListener("pointerup", () => app.recorder.stop(index), { once: true });
+      for (const name of ["pointerup", "pointercancel"])
+        addEventListener(name, () => app.recorder.stop(index), { once: true });
     });
     return button;
   }
@@ -55,7 +60,8 @@ class ClassPanel {
   #modes() {
     const { recorder } = this.app;
     const choice = (label, isHeld, title) => {
-      const input = make("input", { type: "radio", name: "recording-mode", onchange: () => (recorder.isHeld = isHeld) });
+      const choose = () => (recorder.isHeld = isHeld);
+      const input = make("input", { type: "radio", name: "recording-mode", onchange: choose });
       input.checked = recorder.isHeld === isHeld;
       return make("label", { title }, input, label);
     };
@@ -77,9 +83,10 @@ class ClassPanel {
     const { app } = this;
     const buttons = COMMANDS.filter((each) => each.button && isOffered(app, each)).map((each) =>
       make("button", { "data-command": each.id, title: each.name, "aria-label": `${each.name}`,
-        "aria-keyshortcuts": each.keys[0], onclick: () => runCommand(app, each) },
+        "aria-keyshortcuts": each.keys[0].replace("Ctrl", "Control"), onclick: () => runCommand(app, each) },
         make("span", {}, each.button), make("kbd", {}, keyName(each.keys[0], true))));
-    return make("details", { open: true }, make("summary", {}, "Commands"), make("div", { class: "commands" }, ...buttons));
+    const all = make("div", { class: "commands" }, ...buttons);
+    return make("details", { open: true }, make("summary", {}, "Commands"), all);
   }
 
   #later() {
@@ -98,14 +105,15 @@ class ClassPanel {
       const isOn = recorder.isOn(index);
       setAttribute(button, "aria-pressed", String(isOn));
       button.classList.toggle("on", isOn);
-      const value = labels && app.frame < labels.numFrames ? labels.valueAt(app.info.exclusive ? 0 : index, app.frame) : undefined;
+      const value = labels?.valueAt(app.info.exclusive ? 0 : index, app.frame);
       const state = stateOf(app, index, value);
       const isHere = app.info.exclusive ? value === index : value === PRESENT;
       button.classList.toggle("here", isHere);
       button.classList.toggle("active", !app.info.exclusive && app.track === index);
       setText(button.querySelector(".state"), isOn ? "● recording" : state);
       setText(button.querySelector(".count"), labels ? String(this.#counts[index] ?? 0) : "");
-      const more = [isOn ? "recording" : state || (isHere ? "here" : ""), labels ? counted(this.#counts[index] ?? 0, "segment") : ""];
+      const count = labels ? counted(this.#counts[index] ?? 0, "segment") : "";
+      const more = [isOn ? "recording" : state || (isHere ? "here" : ""), count];
       setAttribute(button, "aria-label", [app.info.classes[index].name, ...more.filter(Boolean)].join(", "));
     }
     this.#updateCommands();
@@ -120,7 +128,7 @@ class ClassPanel {
       if (id === "redo") isPossible = Boolean(labels?.canRedo);
       if (button.disabled === isPossible) button.disabled = !isPossible;
       const step = { undo: labels?.canUndo && labels.undoName, redo: labels?.canRedo && labels.redoName }[id];
-      if (id === "undo" || id === "redo") setAttribute(button, "title", step ? `${command.name}: ${step}` : command.name);
+      setAttribute(button, "title", step ? `${command.name}: ${step}` : command.name);
     }
   }
 }
@@ -151,12 +159,14 @@ function countSegments(app) {
 /** Ask what the unlabelled frames are filled with; this names their number before anything is changed. */
 function askFill(app) {
   const { exclusive, classes } = app.info, lane = exclusive ? 0 : app.selection?.track ?? app.track;
+  const lanes = exclusive ? [0] : [...classes.keys()];
+  if (lanes.every((track) => !countUnlabelled(app, track)))
+    return hint(app, `All frames of ${app.selection ? "the selection" : "the video"} are labelled already.`);
   const where = app.selection ? `frames ${app.selection.start} to ${app.selection.stop - 1}` : "the whole video";
-  const all = [...classes.keys()];
   const options = exclusive
     ? classes.map(({ name, color }, index) => [name, () => fill(app, [0], index, name), color])
     : [[`not there: ${classes[lane].name}`, () => fill(app, [lane], ABSENT, "absent")],
-      ["not there: all classes", () => fill(app, all, ABSENT, "absent")],
+      ["not there: all classes", () => fill(app, lanes, ABSENT, "absent")],
       [`there: ${classes[lane].name}`, () => fill(app, [lane], PRESENT, classes[lane].name), classes[lane].color]];
   const dialog = make("dialog", { class: "studio-dialog", "aria-labelledby": "fill-title" });
   const close = () => dialog.close();
@@ -169,7 +179,7 @@ function askFill(app) {
     make("h2", { id: "fill-title" }, `Fill the unlabelled frames of ${where}`),
     make("p", {}, exclusive
       ? `${counted(countUnlabelled(app, 0), "frame")} will get the class that you choose. Undo takes it back.`
-      : `${counted(countUnlabelled(app, lane), "frame")} of ${classes[lane].name} are unknown. Undo takes the change back.`),
+      : `${counted(countUnlabelled(app, lane), "frame")} of ${classes[lane].name} are unknown. Undo takes it back.`),
     make("div", { class: "options" }, ...buttons), make("button", { onclick: close }, "Cancel"));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);

@@ -6,16 +6,18 @@ import { className, sortableTable } from "./result_tables.js";
 
 const MAX_BARS = 40; // videos
 
+/** A bar that the classes divide; where they overlap, one for each class, as long as its share. */
 function bar(app, name, classes) {
-  const total = classes.reduce((sum, each) => sum + each.seconds, 0);
-  const label = classes.filter(({ seconds }) => seconds).map((each) => `${each.name} ${Math.round(each.share * 100)}%`).join(", ");
+  const label = classes.filter(({ seconds }) => seconds).map((each) => `${each.name} ${(each.share * 100).toFixed(0)}%`).join(", ");
   const parts = classes.map((each, index) => {
     const part = make("span", { title: `${each.name}: ${clock(each.seconds, 1)}` });
     part.style.background = app.info.classes[index]?.color ?? "var(--faint)";
-    part.style.width = total ? `${(each.seconds / total) * 100}%` : "0";
+    part.style.width = `${(each.share ?? 0) * 100}%`;
     return part;
   });
-  return make("div", { class: "budget-row" }, make("span", { class: "stem" }, name), make("span", { class: "bar", role: "img", "aria-label": `${name}: ${label}` }, ...parts));
+  const kind = app.info.exclusive ? "bar" : "bar overlapping";
+  return make("div", { class: "budget-row" }, make("span", { class: "stem", title: name }, name),
+    make("span", { class: kind, role: "img", "aria-label": `${name}: ${label}` }, ...parts));
 }
 
 function table(app, classes) {

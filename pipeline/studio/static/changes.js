@@ -1,6 +1,7 @@
 // The commands that change labels. Each is one edit; where nothing can be done, a hint says why.
 
-import { ABSENT, PRESENT, boundaryAfter, boundaryBefore, boundaryMove, isBoundary, segmentAt, segmentsIn } from "./tracks.js";
+import { ABSENT, PRESENT, boundaryAfter, boundaryBefore, boundaryMove, isBoundary, segmentAt, segmentsIn }
+  from "./tracks.js";
 
 const HINT_SECONDS = 5;
 let hintTimer = 0;
@@ -67,8 +68,8 @@ export function merge(app, direction) {
   if (own.value === null) return hint(app, "There is no segment at the playhead to merge.");
   if (edge <= 0 || edge >= numFrames) return hint(app, "There is no neighbour on this side.");
   const other = segmentAt(all, direction > 0 ? edge : edge - 1, numFrames);
-  if (other.value === own.value) app.labels.edit("merge", { remove_cuts: [[track, edge]] });
-  else app.labels.edit("merge", { paints: [[track, other.start, other.stop, own.value]], remove_cuts: [[track, edge]] });
+  const paints = other.value === own.value ? [] : [[track, other.start, other.stop, own.value]];
+  app.labels.edit("merge", { paints, remove_cuts: [[track, edge]] });
 }
 
 export function moveBoundaryHere(app) {

@@ -10,7 +10,8 @@ function ask(title, fields, saveName, save) {
   const form = make("form", { method: "dialog" }, ...fields, problem,
     make("div", { class: "row" }, make("button", { class: "main", type: "submit" }, saveName),
       make("button", { type: "button", onclick: () => dialog.close() }, "Cancel")));
-  const dialog = make("dialog", { class: "studio-dialog", "aria-labelledby": "form-title" }, make("h2", { id: "form-title" }, title), form);
+  const dialog = make("dialog", { class: "studio-dialog", "aria-labelledby": "form-title" },
+    make("h2", { id: "form-title" }, title), form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     problem.textContent = "";
@@ -36,12 +37,14 @@ async function takeInfo(app) {
 /** Ask for a new class. */
 export function addClassForm(app) {
   const isFirst = !app.info.classes?.length, overlaps = !isFirst && !app.info.exclusive;
-  const name = make("label", {}, "Name", make("input", { name: "name", required: true, autocomplete: "off", maxlength: "200" }));
+  const name = make("label", {}, "Name",
+    make("input", { name: "name", required: true, autocomplete: "off", maxlength: "100" }));
   const group = make("label", {}, "Group: classes of one group exclude each other (may be empty)",
     make("input", { name: "group", autocomplete: "off", list: "class-groups" }));
   const groups = [...new Set((app.info.classes ?? []).map((each) => each.group).filter(Boolean))];
   const known = make("datalist", { id: "class-groups" }, ...groups.map((value) => make("option", { value })));
-  const may = make("label", { class: "check" }, make("input", { type: "checkbox", name: "overlapping" }), "Classes may overlap: a frame may have several");
+  const may = make("label", { class: "check" }, make("input", { type: "checkbox", name: "overlapping" }),
+    "Classes may overlap: a frame may have several");
   const fields = [name, ...(overlaps ? [group, known] : []), ...(isFirst ? [may] : [])];
   ask("Add a class", fields, "Add", async (data) => {
     const body = { name: data.get("name").trim() };
@@ -62,8 +65,9 @@ export function showClassKeys(app) {
     for (const [index, { name }] of app.info.classes.entries()) {
       const key = data.get(`key-${index}`).toLowerCase();
       if (!key) continue;
-      if (taken.has(key)) throw new api.RefusedError(422, { error: `“${key}” is a key of the page: ${taken.get(key)}.` });
-      if (used.has(key)) throw new api.RefusedError(422, { error: `“${key}” is the key of ${used.get(key)} and of ${name}.` });
+      const fault = taken.has(key) ? `is a key of the page: ${taken.get(key)}.`
+        : used.has(key) ? `is the key of ${used.get(key)} and of ${name}.` : null;
+      if (fault) throw new api.RefusedError(422, { error: `“${key}” ${fault}` });
       used.set(key, name);
       keys[name] = key;
     }

@@ -1,15 +1,20 @@
-// All commands of the page: their names, keys, and what they do. Handling, buttons and the sheet of keys read this table.
+// All commands of the page: their names, keys, and what they do. Handling, buttons and the sheet of keys read it.
 
 import * as changes from "./changes.js";
 import { toBoundary, toDifference, toDoubt } from "./jumps.js";
 import * as player from "./player.js";
+import { commands as queueCommands } from "./queue.js";
 
 /**
- * A command: `keys` as KeyboardEvent.key has them, with "Ctrl+" or "Shift+" before; `button` its short name on a button,
- * if it has one; `changes` whether it changes labels; `overlapping` whether it is for classes that overlap alone.
+ * A command: `keys` as KeyboardEvent.key has them, with "Ctrl+" or "Shift+" before; `button` its short name on a
+ * button, if it has one; `changes` whether it changes labels; `overlapping` whether it needs classes that overlap.
  */
 const command = (id, group, name, keys, run, more = {}) => ({ id, group, name, keys, run, ...more });
-const change = (id, name, keys, run, button, more = {}) => command(id, "Labels", name, keys, run, { button, changes: true, ...more });
+const go = (id, name, keys, run, button) => command(id, "Going", name, keys, run, { button });
+const change = (id, name, keys, run, button, more = {}) =>
+  command(id, "Labels", name, keys, run, { button, changes: true, ...more });
+
+const FOR_LANES = { overlapping: true };
 
 export const COMMANDS = [
   command("play", "Playing", "Play or pause", [" "], player.playPause),
@@ -21,16 +26,16 @@ export const COMMANDS = [
   command("faster", "Playing", "Faster", ["]"], player.faster),
   command("first-frame", "Going", "The first frame", ["Home"], (app) => app.setFrame(0, "jump")),
   command("last-frame", "Going", "The last frame", ["End"], (app) => app.setFrame(app.video.num_frames - 1, "jump")),
-  command("previous-boundary", "Going", "The previous boundary", ["w"], (app) => toBoundary(app, -1), { button: "◂ boundary" }),
-  command("next-boundary", "Going", "The next boundary", ["e"], (app) => toBoundary(app, 1), { button: "boundary ▸" }),
-  command("next-doubt", "Going", "The next stretch that the model doubts", ["n"], (app) => toDoubt(app, 1), { button: "doubt ▸" }),
-  command("previous-doubt", "Going", "The previous one", ["Shift+N"], (app) => toDoubt(app, -1), { button: "◂ doubt" }),
-  command("next-difference", "Going", "The next frames where the model and the given labels differ", ["u"],
-    (app) => toDifference(app, 1), { button: "difference ▸" }),
-  command("previous-difference", "Going", "The previous ones", ["Shift+U"], (app) => toDifference(app, -1),
-    { button: "◂ difference" }),
-  command("lane-up", "Timeline", "The lane above", ["ArrowUp"], (app) => app.timeline.step(-1), { overlapping: true }),
-  command("lane-down", "Timeline", "The lane below", ["ArrowDown"], (app) => app.timeline.step(1), { overlapping: true }),
+  go("previous-boundary", "The previous boundary", ["w"], (app) => toBoundary(app, -1), "◂ boundary"),
+  go("next-boundary", "The next boundary", ["e"], (app) => toBoundary(app, 1), "boundary ▸"),
+  go("previous-doubt", "The previous stretch that the model doubts", ["Shift+N"], (app) => toDoubt(app, -1), "◂ doubt"),
+  go("next-doubt", "The next stretch that the model doubts", ["n"], (app) => toDoubt(app, 1), "doubt ▸"),
+  go("previous-difference", "The previous frames where the model and the given labels differ", ["Shift+U"],
+    (app) => toDifference(app, -1), "◂ difference"),
+  go("next-difference", "The next frames where the model and the given labels differ", ["u"],
+    (app) => toDifference(app, 1), "difference ▸"),
+  command("lane-up", "Timeline", "The lane above", ["ArrowUp"], (app) => app.timeline.step(-1), FOR_LANES),
+  command("lane-down", "Timeline", "The lane below", ["ArrowDown"], (app) => app.timeline.step(1), FOR_LANES),
   command("zoom-in", "Timeline", "Zoom in", ["+", "="], (app) => app.timeline.zoom(1.5)),
   command("zoom-out", "Timeline", "Zoom out", ["-"], (app) => app.timeline.zoom(1 / 1.5)),
   command("zoom-fit", "Timeline", "Show the selection, or the whole video", ["z"], (app) => app.timeline.zoomToFit()),
@@ -44,19 +49,22 @@ export const COMMANDS = [
   change("accept", "Accept the model's segment at the playhead, or its labels in the selection", ["y"],
     (app) => changes.accept(app), "accept model"),
   change("accept-all", "The same in all lanes", ["Shift+Y"], (app) => changes.accept(app, true), "accept all",
-    { overlapping: true }),
+    FOR_LANES),
   change("erase", "Make the selection or the segment unlabelled", ["Delete", "Backspace"], changes.erase, "erase"),
   change("absent", "The class is not there in the selection or the segment", ["x"], changes.setAbsent, "not there",
-    { overlapping: true }),
+    FOR_LANES),
   change("split", "Split the segment before the frame at the playhead", ["s"], changes.split, "split"),
   change("merge-next", "Merge the segment with the next one", ["g"], (app) => changes.merge(app, 1), "merge ▸"),
   change("merge-previous", "Merge it with the previous one", ["Shift+G"], (app) => changes.merge(app, -1), "◂ merge"),
-  change("boundary-here", "Move the nearest boundary to the playhead", ["b"], changes.moveBoundaryHere, "boundary here"),
-  change("fill", "Fill the unlabelled frames of the selection or of the video", ["f"], (app) => app.askFill(), "fill…"),
+  change("boundary-here", "Move the nearest boundary to the playhead", ["b"], changes.moveBoundaryHere,
+    "boundary here"),
+  change("fill", "Fill the unlabelled frames of the selection or of the video", ["f"], (app) => app.askFill(),
+    "fill…"),
   change("mark", "Add a point mark", ["m"], (app) => changes.addMark(app), "mark"),
   change("note", "Add a note", ["Shift+M"], (app) => app.writeNote(), "note…"),
   change("undo", "Undo", ["Ctrl+z"], (app) => app.labels.undo(), "undo"),
   change("redo", "Redo", ["Ctrl+y", "Ctrl+Shift+Z"], (app) => app.labels.redo(), "redo"),
+  ...queueCommands.map(({ id, name, keys, run }) => command(id, "Queue", name, keys, run)),
   command("help", "This page", "Show all keys", ["?"], (app) => app.showKeys()),
 ];
 
@@ -72,11 +80,12 @@ export function runCommand(app, { id, group, run }) {
   run(app);
 }
 
-const KEY_NAMES = { " ": "Space", ArrowRight: "→", ArrowLeft: "←", ArrowUp: "↑", ArrowDown: "↓", Delete: "Del", Escape: "Esc",
-  Backspace: "⌫" };
+const KEY_NAMES = { " ": "Space", ArrowRight: "→", ArrowLeft: "←", ArrowUp: "↑", ArrowDown: "↓", Delete: "Del",
+  Escape: "Esc", Backspace: "⌫", Enter: "↵" };
 
 /** A key as it is shown: "Shift+→"; on a button "⇧→". */
 export function keyName(key, isShort = false) {
   const parts = key.length > 1 && key !== "+" ? key.split("+") : [key];
-  return parts.map((part) => KEY_NAMES[part] ?? (part.length === 1 ? part.toUpperCase() : part)).join("+").replace("Shift+", isShort ? "⇧" : "Shift+");
+  const name = parts.map((part) => KEY_NAMES[part] ?? (part.length === 1 ? part.toUpperCase() : part)).join("+");
+  return isShort ? name.replace("Shift+", "⇧") : name;
 }

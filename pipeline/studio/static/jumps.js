@@ -7,6 +7,10 @@ const DOUBT = 128; // of 255: the model expects to be wrong in half of such fram
 const COARSE = 3, BINS = 1024; // the level of detail that is searched first; the bins of a tile
 const SECONDS_TO_LOAD = 10;
 
+function sideOf(direction) {
+  return direction > 0 ? "after" : "before";
+}
+
 export function toBoundary(app, direction) {
   const tracks = [app.labels?.tracks[app.track], app.predictions[0]?.tracks[app.track]];
   const track = tracks.find((each) => each?.starts.length);
@@ -43,7 +47,7 @@ export function toDifference(app, direction) {
     const frame = nextDifference(given, model.tracks[track], app.frame, direction, app.labels.numFrames);
     if (frame !== null && (!best || (frame - best.frame) * direction < 0)) best = { frame, track };
   }
-  if (!best) return hint(app, `The model and the given labels agree in all frames ${direction > 0 ? "after" : "before"} this one.`);
+  if (!best) return hint(app, `The model and the given labels agree in all frames ${sideOf(direction)} this one.`);
   app.timeline.activate({ track: best.track });
   app.setFrame(best.frame, "jump");
 }
@@ -89,7 +93,7 @@ export async function toDoubt(app, direction) {
     const outside = await search(app, model, app.frame, direction, false);
     const found = outside === null ? null : await search(app, model, outside, direction, true);
     if (app.video !== video) return;
-    if (found === null) return hint(app, `The model is sure of all frames ${direction > 0 ? "after" : "before"} this one.`);
+    if (found === null) return hint(app, `The model is sure of all frames ${sideOf(direction)} this one.`);
     const start = direction > 0 ? found : ((await search(app, model, found, -1, false)) ?? -1) + 1;
     app.setFrame(start, "jump");
   }, "doubt");

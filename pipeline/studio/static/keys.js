@@ -27,7 +27,7 @@ function down(app, event) {
   if (isElsewhere(app, event)) return;
   const name = nameOf(event);
   if (app.view !== "watch" && name !== "?") return;
-  const isPress = name === " " && event.target.closest?.("button, summary, [role=tab], [role=radio]");
+  const isPress = (name === " " || name === "Enter") && event.target.closest?.("button, summary, [role=tab], [role=radio]");
   if (isPress || (event.altKey && !event.getModifierState("AltGraph"))) return;
   const found = COMMANDS.find((command) => command.keys.includes(name) && isOffered(app, command));
   if (found) {
@@ -55,8 +55,13 @@ function keysOf(keys) {
 }
 
 function sheetTable(title, rows) {
-  const lines = rows.map(([keys, name]) => make("tr", {}, make("td", {}, keysOf(keys)), make("th", { scope: "row" }, name)));
+  const lines = rows.map(([keys, name]) =>
+    make("tr", {}, make("td", {}, keysOf(keys)), make("th", { scope: "row" }, name)));
   return make("section", {}, make("h3", {}, title), make("table", {}, make("tbody", {}, ...lines)));
+}
+
+function rowsOf(commands) {
+  return commands.map(({ keys, name }) => [keys, name]);
 }
 
 function showSheet(app) {
@@ -70,12 +75,15 @@ function showSheet(app) {
   sheet.replaceChildren(
     make("header", {}, make("h2", { id: "keys-title" }, "Keys"), close),
     make("div", { class: "columns" },
-      ...groups.map((group) => sheetTable(group, offered.filter((each) => each.group === group).map(({ keys, name }) => [keys, name]))),
+      ...groups.map((group) => sheetTable(group, rowsOf(offered.filter((each) => each.group === group)))),
       sheetTable(`${counted(classes.length, "class", "classes")}: ${mode}; with a selection: relabel it`,
         classes.map(({ key, name }) => [[key], name])),
       sheetTable("Mouse on the timeline", [
-        [["Click"], "Go to the frame"], [["Drag"], "Select frames in a lane, or move a boundary (Alt: without snapping)"],
-        [["Double click"], "Select the segment"], [["Wheel"], "Scroll; with Shift: the lanes"], [["Ctrl+Wheel"], "Zoom"]])));
+        [["Click"], "Go to the frame"],
+        [["Drag"], "Select frames in a lane, or move a boundary (Alt: without snapping)"],
+        [["Double click"], "Select the segment"],
+        [["Wheel"], "Scroll; with Shift: the lanes"],
+        [["Ctrl+Wheel"], "Zoom"]])));
   sheet.showModal();
   close.focus();
 }

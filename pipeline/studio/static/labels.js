@@ -49,12 +49,8 @@ export class LabelMirror {
    * Returns whether it was taken.
    */
   edit(name, change) {
-    if (this.problems.length) {
-      showNotices(this.#app);
-      return false;
-    }
     if (this.readOnly) {
-      this.#app.notice("labels", `Nothing was changed: ${this.readOnly}.`, { error: true });
+      this.refuse();
       return false;
     }
     this.#app.dropNotice("labels");
@@ -63,6 +59,12 @@ export class LabelMirror {
     this.#changed();
     this.#send();
     return true;
+  }
+
+  /** Say why nothing can be changed. */
+  refuse() {
+    if (this.problems.length) showNotices(this.#app);
+    else this.#app.notice("labels", `Nothing was changed: ${this.readOnly}.`, { error: true });
   }
 
   /** Take back the latest edit. */
@@ -197,7 +199,8 @@ export function withGroups({ exclusive, classes }, paints) {
   return paints.flatMap((paint) => {
     const [track, start, stop, value] = paint;
     if (value !== PRESENT) return [paint];
-    const others = [...classes.keys()].filter((other) => other !== track && classes[other].group === classes[track].group);
+    const { group } = classes[track];
+    const others = [...classes.keys()].filter((other) => other !== track && classes[other].group === group);
     return [paint, ...others.map((other) => [other, start, stop, ABSENT])];
   });
 }
@@ -228,12 +231,13 @@ function showSaved(app, mirror) {
 function showNotices(app) {
   const mirror = app.labels;
   const show = (key, text) => (text ? app.notice(key, text, { error: true }) : app.dropNotice(key));
-  show("labels-problem", mirror.problems.length ? `These labels cannot be changed: ${mirror.problems.join(" ")}` : null);
+  const problems = mirror.problems.map(sentence).join(" ");
+  show("labels-problem", problems && `These labels cannot be changed: ${problems}`);
   show("labels-notice", mirror.notices.map(sentence).join(" "));
   app.dropNotice("conflict");
   if (!mirror.conflict) return;
-  const text = `${mirror.conflict.source || "The label file"} was changed by another program while this page has changes` +
-    " that it lacks. The timeline shows both: “given” has those of this page, “theirs” those of the file.";
+  const text = `${mirror.conflict.source || "The label file"} was changed by another program while this page has` +
+    " changes that it lacks. The timeline shows both: “given” has those of this page, “theirs” those of the file.";
   app.notice("conflict", text, {
     error: true,
     actions: app.info.read_only ? [] : [

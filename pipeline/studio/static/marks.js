@@ -38,7 +38,8 @@ class MarkPanel {
     const title = marks.length ? counted(marks.length, "mark and note", "marks and notes") : "Marks and notes";
     const rows = marks.map((mark) => make("li", {}, ...(mark.id !== null && mark.id === this.#edited
       ? [this.#form(mark)] : this.#line(mark, canChange))));
-    const empty = marks.length || this.#edited ? null : make("p", { class: "empty" }, canChange ? "None yet: M marks a frame, Shift+M writes a note." : "None.");
+    const none = canChange ? "None yet: M marks a frame, Shift+M writes a note." : "None.";
+    const empty = marks.length || this.#edited ? null : make("p", { class: "empty" }, none);
     this.list.replaceChildren(...rows);
     this.section.replaceChildren(make("h2", {}, title),
       ...[this.#edited === "new" ? this.#form(null) : null, empty, marks.length ? this.list : null].filter(Boolean));
@@ -50,7 +51,8 @@ class MarkPanel {
     const what = [mark.name, mark.text].filter(Boolean).join(": ");
     const go = make("button", { class: "go", "aria-label": `Go to ${what}, frame ${mark.frame}`,
       onclick: () => app.setFrame(mark.frame, "jump") },
-      make("span", { class: "time" }, time), make("span", { class: "what" }, make("strong", {}, mark.name), mark.text ? ` ${mark.text}` : ""));
+      make("span", { class: "time" }, time),
+      make("span", { class: "what" }, make("strong", {}, mark.name), mark.text ? ` ${mark.text}` : ""));
     if (!canChange || mark.id === null) return [go];
     const edit = make("button", { class: "quiet", "aria-label": `Edit ${what}`, onclick: () => {
       this.#edited = mark.id;
@@ -64,7 +66,8 @@ class MarkPanel {
 
   #form(mark) {
     const { app } = this;
-    const name = make("input", { value: mark?.name ?? "note", maxlength: "200", "aria-label": "Name of the mark", autocomplete: "off" });
+    const name = make("input", { value: mark?.name ?? "note", maxlength: "200", "aria-label": "Name of the mark",
+      autocomplete: "off" });
     const text = make("textarea", { rows: "2", maxlength: "10000", "aria-label": "Note" });
     text.value = mark?.text ?? "";
     const done = () => {
@@ -74,12 +77,14 @@ class MarkPanel {
     };
     const save = (event) => {
       event.preventDefault();
-      if (mark) app.labels.edit("change a mark", { change_marks: [{ id: mark.id, frame: mark.frame, name: name.value, text: text.value }] });
+      const changed = { ...mark, name: name.value, text: text.value };
+      if (mark) app.labels.edit("change a mark", { change_marks: [changed] });
       else if (name.value.trim() || text.value.trim()) addMark(app, name.value.trim(), text.value);
       done();
     };
     const form = make("form", { onsubmit: save }, name, text, make("div", { class: "row" },
-      make("button", { class: "main", type: "submit" }, "Save"), make("button", { type: "button", onclick: done }, "Cancel")));
+      make("button", { class: "main", type: "submit" }, "Save"),
+      make("button", { type: "button", onclick: done }, "Cancel")));
     form.addEventListener("keydown", (event) => {
       if (event.key === "Escape") done();
       else if (event.key === "Enter" && !event.shiftKey && event.target.tagName === "TEXTAREA") save(event);

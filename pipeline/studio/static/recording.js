@@ -48,7 +48,7 @@ export class Recorder {
   start(classIndex) {
     const { app } = this, { exclusive, classes } = app.info;
     if (!app.labels || this.isOn(classIndex)) return;
-    if (app.labels.readOnly) return app.notice("labels", `Nothing can be labelled: ${app.labels.readOnly}.`, { error: true });
+    if (app.labels.readOnly) return app.labels.refuse();
     for (const other of [...this.#active.keys()])
       if (exclusive || classes[other].group === classes[classIndex].group) this.#stop(other, false);
     const [track, value] = exclusive ? [0, classIndex] : [classIndex, PRESENT];
@@ -91,6 +91,7 @@ export class Recorder {
     let from = Math.min(start, last), to = Math.max(start, last) + 1;
     if (!includesLast && last < start) from += 1; // that frame is of the class that follows
     else if (!includesLast) to -= 1;
-    if (to > from) mirror.edit(`label ${this.app.info.classes[classIndex].name}`, { paints: [[track, from, to, value]] });
+    const { name } = this.app.info.classes[classIndex];
+    if (to > from) mirror.edit(`label ${name}`, { paints: [[track, from, to, value]] });
   }
 }

@@ -59,9 +59,10 @@ class Timeline {
   }
 
   #build() {
-    const toggle = (name, label) => make("button", { "aria-pressed": String(this.shown[name]), class: "toggle", "data-shown": name,
-      onclick: () => this.toggle(name) }, label);
-    this.toggles = make("span", { class: "toggles" }, toggle("uncertainty", "Uncertainty"), toggle("probabilities", "Probabilities"));
+    const toggle = (name, label) => make("button", { class: "toggle", "data-shown": name,
+      "aria-pressed": String(this.shown[name]), onclick: () => this.toggle(name) }, label);
+    this.toggles = make("span", { class: "toggles" },
+      toggle("uncertainty", "Uncertainty"), toggle("probabilities", "Probabilities"));
     this.now = make("p", { class: "now", id: "timeline-now", "aria-live": "polite" });
     const button = (name, text, act) => make("button", { "aria-label": name, title: name, onclick: act }, text);
     const bar = make("div", { class: "bar", role: "toolbar", "aria-label": "Timeline view" }, this.now, this.toggles,

@@ -81,7 +81,8 @@ export function hatchOf(context, theme, ratio) {
 export function shownTrack(app, lane, preview) {
   let track = trackOfLane(app, lane);
   if (!track || lane.kind !== "given") return track;
-  for (const [index, start, stop, value] of preview) if (index === lane.track) track = painted(track, start, stop, value);
+  for (const [index, start, stop, value] of preview)
+    if (index === lane.track) track = painted(track, start, stop, value);
   return track;
 }
 
@@ -127,8 +128,7 @@ function fillLane({ app, theme }, pixels, offset, span, lane, track) {
     const shown = lane.classIndex === theme.backgroundIndex ? [128, 134, 142] : color;
     fillHeat(pixels, offset, span, lane.model, lane.classIndex, numRows, shown, app.video.num_frames);
   } else if (track) {
-    const colors = colorsOf(app.info.exclusive, theme.classes, theme.backgroundIndex, lane.track, theme.empty);
-    fillRuns(pixels, offset, span, track, colors);
+    fillRuns(pixels, offset, span, track, colorsOf(app, theme, lane.track));
   }
 }
 
@@ -140,14 +140,16 @@ function drawSegments({ app, context, view, theme, left }, lane, track, y) {
   for (let index = indexAfter(track, Math.floor(view.start)); index < starts.length && starts[index] < stop; index++) {
     const length = stops[index] - starts[index];
     if (length < least) continue;
-    const x = view.x(starts[index]), isCut = index && stops[index - 1] === starts[index] && values[index - 1] === values[index];
+    const x = view.x(starts[index]);
+    const isCut = index && stops[index - 1] === starts[index] && values[index - 1] === values[index];
     context.fillStyle = isCut ? theme.text : theme.card;
     if (x >= 0) context.fillRect(left + Math.round(x) - (isCut ? 1 : 0.5), y, isCut ? 2 : 1, lane.height);
     if (length < named || (!app.info.exclusive && values[index] === ABSENT)) continue;
     const classIndex = app.info.exclusive ? values[index] : lane.track;
     const from = Math.max(0, x), to = Math.min(view.width, view.x(stops[index]));
     context.fillStyle = inkOn(theme.classes[classIndex] ?? [128, 128, 128]);
-    drawText(context, app.info.classes[classIndex]?.name ?? "?", left + from + 6, y + lane.height / 2 + 0.5, to - from - 10);
+    const name = app.info.classes[classIndex]?.name ?? "?";
+    drawText(context, name, left + from + 6, y + lane.height / 2 + 0.5, to - from - 10);
   }
 }
 
@@ -161,7 +163,8 @@ function drawName({ app, context, theme, left }, lane, y) {
   context.font = lane.height < 13 ? TINY : lane.height < 16 ? SMALL : isActive ? `600 ${FONT}` : FONT;
   context.textBaseline = "middle";
   context.fillStyle = isActive ? theme.text : theme.faint;
-  drawText(context, lane.name, lane.kind === "probability" || lane.height < 13 ? 18 : 10, y + lane.height / 2 + 0.5, left - 26);
+  const indent = lane.kind === "probability" || lane.height < 13 ? 18 : 10;
+  drawText(context, lane.name, indent, y + lane.height / 2 + 0.5, left - 26);
 }
 
 /** Draw the selection, and what is dragged. */

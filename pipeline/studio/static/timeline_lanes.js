@@ -40,7 +40,7 @@ function overlappingLanes(app, shown) {
   if (shown.uncertainty)
     for (const model of modelsOf(app))
       if (model.hasProbabilities)
-        lanes.push({ kind: "uncertainty", name: `unsure: ${model.name}`, height: HEAT, model, startsGroup: !lanes.length });
+        lanes.push({ kind: "uncertainty", name: `unsure: ${model.name}`, height: HEAT, model });
   for (const [track, { name }] of app.info.classes.entries()) {
     lanes.push({ kind: "given", name, height: CLASS, track, startsGroup: true });
     if (app.labels?.conflict) lanes.push({ kind: "theirs", name: "theirs", height: THIN, track });

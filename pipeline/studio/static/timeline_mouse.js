@@ -8,6 +8,13 @@ import { boundaryAfter, boundaryBefore, boundaryMove, isBoundary, segmentAt } fr
 const NEAR_BOUNDARY = 5, SNAP = 8, CLICK = 4; // pixels
 const WHEEL_ZOOM = 0.0025, LINE = 24;
 
+/** The frame that is nearest to a place, among those within some pixels of it; null where there is none. */
+function nearest(view, frames, x, pixels) {
+  const distance = (frame) => Math.abs(view.x(frame) - x);
+  const near = frames.filter((frame) => distance(frame) <= pixels);
+  return near.length ? near.reduce((a, b) => (distance(a) <= distance(b) ? a : b)) : null;
+}
+
 /** Connects the pointer with a timeline (see timeline.js); `gesture` is what is being dragged, or null. */
 export class Pointer {
   gesture = null;
@@ -53,8 +60,8 @@ export class Pointer {
     const track = app.labels.tracks[lane.track];
     const frame = Math.round(view.position(x));
     const found = isBoundary(track, frame) ? [frame] : [boundaryBefore(track, frame), boundaryAfter(track, frame)];
-    const near = found.filter((each) => each !== null && each > 0 && each < view.numFrames && Math.abs(view.x(each) - x) <= NEAR_BOUNDARY);
-    return near.length ? near.reduce((a, b) => (Math.abs(view.x(a) - x) <= Math.abs(view.x(b) - x) ? a : b)) : null;
+    const inside = found.filter((each) => each !== null && each > 0 && each < view.numFrames);
+    return nearest(view, inside, x, NEAR_BOUNDARY);
   }
 
   #down(event) {
@@ -157,8 +164,7 @@ export class Pointer {
       if (before !== null) candidates.push(before);
       if (after !== null) candidates.push(after);
     }
-    const near = candidates.filter((each) => Math.abs(view.x(each) - x) <= SNAP);
-    return near.length ? near.reduce((a, b) => (Math.abs(view.x(a) - x) <= Math.abs(view.x(b) - x) ? a : b)) : frame;
+    return nearest(view, candidates, x, SNAP) ?? frame;
   }
 
   #up(event) {

@@ -3,6 +3,7 @@
 import { PRESENT, indexAfter } from "./tracks.js";
 
 const LEAST_ALPHA = 0.4; // of a pixel that is labelled in part
+const UNKNOWN = [128, 128, 128, false]; // the colour of a class that is not in the list yet
 const BACKGROUND_WEIGHT = 0.25; // short segments stay visible beside the background
 
 /**
@@ -65,13 +66,13 @@ export function fillRuns(pixels, offset, span, track, colorOf) {
   flush();
 }
 
-/** Colours of the values of a track: `classes` are [red, green, blue], `empty` that of frames without the class. */
-export function colorsOf(isExclusive, classes, backgroundIndex, track, empty) {
-  if (isExclusive) {
+/** A function from the values of a track to colours, for `fillRuns`. */
+export function colorsOf({ info }, { classes, backgroundIndex, empty }, track) {
+  if (info.exclusive) {
     const colors = classes.map((color, index) => [...color, index === backgroundIndex]);
-    return (value) => colors[value] ?? [128, 128, 128, false];
+    return (value) => colors[value] ?? UNKNOWN;
   }
-  const present = [...classes[track], false], absent = [...empty, true];
+  const present = [...(classes[track] ?? UNKNOWN), false], absent = [...empty, true];
   return (value) => (value === PRESENT ? present : absent);
 }
 

@@ -9,7 +9,7 @@ import { ticksOf } from "./timeline_view.js";
 export const OVERVIEW = 26, RULER = 22, FRAME_RULER = 16, MARKS = 15; // heights
 const LEAST_FRAME = 20; // pixels, where frames have their numbers
 
-/** The height of the ruler: with the numbers of the frames where they are wide enough, and marks where there are any. */
+/** The height of the ruler: with numbers of frames where they are wide enough, and marks where there are any. */
 export function rulerHeight(app, view) {
   return RULER + (view.scale >= LEAST_FRAME ? FRAME_RULER : 0) + (app.labels?.marks.length ? MARKS : 0);
 }
@@ -19,8 +19,9 @@ export function timeText(seconds, step = 1) {
   const decimals = step >= 1 ? 0 : step >= 0.1 ? 1 : 2;
   if (seconds < 86400) return clock(seconds, decimals);
   const days = Math.floor(seconds / 86400), rest = seconds - days * 86400;
-  const hours = String(Math.floor(rest / 3600)).padStart(2, "0"), minutes = String(Math.floor(rest / 60) % 60).padStart(2, "0");
-  return `${days} d ${hours}:${minutes}` + (step < 60 ? `:${(rest % 60).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0")}` : "");
+  const two = (number) => String(Math.floor(number)).padStart(2, "0");
+  const minutes = `${days} d ${two(rest / 3600)}:${two((rest / 60) % 60)}`;
+  return step < 60 ? `${minutes}:${(rest % 60).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0")}` : minutes;
 }
 
 /** Draw the ruler at a height: times, and frame numbers where they fit. */
@@ -39,7 +40,8 @@ export function drawRuler({ app, context, view, theme, left }, y) {
   if (view.scale < LEAST_FRAME) return;
   context.textAlign = "center";
   const last = Math.min(view.numFrames, Math.ceil(view.stop));
-  const every = view.scale >= 12 + 7 * String(last).length ? 1 : view.scale * 5 >= 12 + 7 * String(last).length ? 5 : 10;
+  const room = 12 + 7 * String(last).length; // for a number
+  const every = view.scale >= room ? 1 : view.scale * 5 >= room ? 5 : 10;
   for (let frame = Math.max(0, Math.floor(view.start)); frame < last; frame++) {
     context.fillStyle = theme.line;
     context.fillRect(left + Math.round(view.x(frame)), y + RULER, 1, FRAME_RULER);
@@ -122,16 +124,18 @@ export class Overview {
     const span = { start: 0, scale: width / view.numFrames, width };
     const image = scene.overviewRows.fill(width, lanes.length, (pixels, offset, index) => {
       const track = trackOfLane(app, lanes[index]);
-      const colors = colorsOf(app.info.exclusive, theme.classes, theme.backgroundIndex, lanes[index].track, theme.empty);
+      const colors = colorsOf(app, theme, lanes[index].track);
       if (track) fillRuns(pixels, offset, span, track, colors);
     });
     pen.imageSmoothingEnabled = false;
+    const edge = (index) => Math.round((index * height) / lanes.length);
     for (const index of lanes.keys()) {
-      const top = Math.round((index * height) / lanes.length), bottom = Math.round(((index + 1) * height) / lanes.length);
+      const top = edge(index), bottom = edge(index + 1);
       if (bottom > top) pen.drawImage(image, 0, index, width, 1, 0, top, width, bottom - top);
     }
     pen.fillStyle = "rgb(138 99 181)";
-    for (const { frame } of app.labels?.marks ?? []) pen.fillRect((frame * width) / view.numFrames, 0, 1.5 * ratio, height);
+    for (const { frame } of app.labels?.marks ?? [])
+      pen.fillRect((frame * width) / view.numFrames, 0, 1.5 * ratio, height);
   }
 }
 

@@ -57,7 +57,8 @@ export function segmentTable(app) {
   const near = indexAfter(track, app.frame);
   const from = Math.max(0, near - ROWS), to = Math.min(track.starts.length, near + ROWS);
   const rows = [];
-  for (let index = from; index < to; index++) rows.push({ start: track.starts[index], stop: track.stops[index], value: track.values[index] });
+  for (let index = from; index < to; index++)
+    rows.push({ start: track.starts[index], stop: track.stops[index], value: track.values[index] });
   const here = segmentAt(track, app.frame, app.labels.numFrames);
   if (here.value === null) rows.push(here);
   rows.sort((a, b) => a.start - b.start);

@@ -2,7 +2,7 @@
 
 const WIDEST_FRAME = 64;
 
-/** The visible part of a video of `numFrames` frames: `start` is the frame at the left end, `scale` the width of a frame. */
+/** The visible part of a video: `start` is the frame at the left end, `scale` the width of a frame. */
 export class View {
   numFrames = 1;
   width = 1;

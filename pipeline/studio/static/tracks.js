@@ -123,7 +123,8 @@ export function boundaryMove(track, index, boundary, to, numFrames) {
   const most = after.value === null ? after.stop : after.stop - 1;
   const place = Math.min(Math.max(to, least), most);
   if (place === boundary || boundary <= 0 || boundary >= numFrames) return null;
-  if (before.value === after.value) return { paints: [], remove_cuts: [[index, boundary]], add_cuts: [[index, place]], place };
+  if (before.value === after.value)
+    return { paints: [], remove_cuts: [[index, boundary]], add_cuts: [[index, place]], place };
   const paint = place > boundary ? [index, boundary, place, before.value] : [index, place, boundary, after.value];
   return { paints: [paint], remove_cuts: [], add_cuts: [], place };
 }

@@ -15,7 +15,8 @@ const ORDERS = {
 function stateText(row) {
   if (row.has_conflict) return "changed elsewhere: choose a version";
   const share = `${Math.min(99, Math.max(1, Math.round(row.labelled * 100)))}% labelled`;
-  return { reading: "being read…", unlabelled: "unlabelled", partly: share, done: "done", problem: "has a problem" }[row.state];
+  const texts = { reading: "being read…", partly: share, problem: "has a problem" };
+  return texts[row.state] ?? row.state;
 }
 
 function stateSign(row) {
@@ -38,15 +39,16 @@ class VideoList {
 
   constructor(app) {
     this.app = app;
-    this.search = make("input", { type: "search", placeholder: "Search", "aria-label": "Search the videos", oninput: () => this.#show() });
+    this.search = make("input", { type: "search", placeholder: "Search", "aria-label": "Search the videos",
+      oninput: () => this.#show() });
     this.order = make("select", { "aria-label": "Sort by", onchange: () => this.#show() },
       ...Object.entries(ORDERS).map(([value, [name]]) => make("option", { value }, name)));
     this.count = make("p", { class: "counts", role: "status" });
-    this.list = make("ul", { role: "listbox", tabindex: "0", "aria-label": "Videos", onkeydown: (event) => this.#key(event),
-      onclick: (event) => this.#click(event) });
+    this.list = make("ul", { role: "listbox", tabindex: "0", "aria-label": "Videos",
+      onkeydown: (event) => this.#key(event), onclick: (event) => this.#click(event) });
     this.none = make("p", { class: "none", hidden: true }, "No video has this in its name.");
-    document.getElementById("videos").append(make("h2", {}, "Videos"), make("div", { class: "find" }, this.search, this.order),
-      this.count, this.list, this.none);
+    document.getElementById("videos").append(make("h2", {}, "Videos"),
+      make("div", { class: "find" }, this.search, this.order), this.count, this.list, this.none);
     this.search.addEventListener("keydown", (event) => {
       if (event.key === "ArrowDown") this.list.focus();
       else if (event.key === "Enter" && this.#visible().length) this.open(this.#visible()[0].id);
@@ -83,13 +85,15 @@ class VideoList {
 
   #openFirst() {
     const asked = location.hash.slice(1);
-    const row = this.#rows.find(({ id }) => id === asked) ?? this.#visible().find(({ state }) => state !== "problem") ?? this.#rows[0];
+    const row = this.#rows.find(({ id }) => id === asked) ??
+      this.#visible().find(({ state }) => state !== "problem") ?? this.#rows[0];
     if (row) this.open(row.id);
   }
 
   #followAddress() {
     const id = location.hash.slice(1);
-    if (id && id !== this.app.video?.id && id !== this.#wanted && this.#rows.some((row) => row.id === id)) this.open(id);
+    const isOther = id !== this.app.video?.id && id !== this.#wanted;
+    if (isOther && this.#rows.some((row) => row.id === id)) this.open(id);
   }
 
   #visible() {
@@ -103,7 +107,8 @@ class VideoList {
     const rows = this.#visible();
     const options = rows.map((row) => this.#option(row));
     const shown = this.list.children;
-    if (shown.length !== options.length || options.some((option, index) => option !== shown[index])) this.list.replaceChildren(...options);
+    const isSame = shown.length === options.length && options.every((option, index) => option === shown[index]);
+    if (!isSame) this.list.replaceChildren(...options);
     const done = this.#rows.filter(({ state }) => state === "done").length;
     const found = rows.length === this.#rows.length ? "" : ` · ${counted(rows.length, "match", "matches")}`;
     const text = `${done.toLocaleString("en")} of ${counted(this.#rows.length, "video")} done${found}`;
@@ -117,8 +122,10 @@ class VideoList {
     if (kept?.key === key) return kept.element;
     const problems = row.problems.join(" ");
     const text = stateText(row), time = row.seconds === null ? "" : clock(row.seconds);
-    const element = make("li", { role: "option", id: `video-${row.id}`, "data-id": row.id, title: problems ? `${row.file}: ${problems}` : row.file,
-      "aria-selected": "false", "aria-label": [row.file, time, text, problems].filter(Boolean).join(", ") },
+    const title = problems ? `${row.file}: ${problems}` : row.file;
+    const element = make("li", { role: "option", id: `video-${row.id}`, "data-id": row.id, title,
+      "aria-selected": "false",
+      "aria-label": [row.file, time, text, problems].filter(Boolean).join(", ") },
       stateSign(row),
       make("span", { class: "name" }, row.stem),
       make("span", { class: "time" }, time),
@@ -152,9 +159,11 @@ class VideoList {
   #key(event) {
     const options = [...this.list.children];
     const at = options.findIndex(({ dataset }) => dataset.id === this.#active);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: options.length - 1, PageDown: at + 10, PageUp: at - 10 }[event.key];
+    const last = options.length - 1;
+    const places = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: last, PageDown: at + 10, PageUp: at - 10 };
+    const to = places[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (to !== undefined && options.length) this.#activate(options[Math.min(Math.max(0, to), options.length - 1)].dataset.id);
+    if (to !== undefined && options.length) this.#activate(options[Math.min(Math.max(0, to), last)].dataset.id);
     else if (event.key === "Enter" && at >= 0) this.open(this.#active);
     else return;
     event.preventDefault();
