@@ -7,16 +7,15 @@ import tempfile
 import unicodedata
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.annotations.problems import condense
+from pipeline.annotations.problems import AnnotationError, Problem, condense
 from pipeline.errors import InputError
-from pipeline.files import canonical
 from pipeline.studio.class_list import class_file_of
 from pipeline.studio.clocks import Clocks
 from pipeline.studio.looked_at import Range
@@ -114,10 +113,9 @@ class Exports:
             path, num_videos, losses, more = _convert(format_name, dataset, written, folder)
             failures += more
         stem = f"{self._places.root.resolve().name} {source_name} {format_name}"
-        if path.is_dir():
-            path = _zipped(path, folder / "export.zip")
-        suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".json.gz") else path.suffix
-        export = Export(path, f"{file_name(stem)}{suffix}", folder)
+        files = [file for file in path.rglob("*") if file.is_file()]
+        path = files[0] if len(files) == 1 else _zipped(path, folder / "export.zip")
+        export = Export(path, f"{file_name(stem)}{path.suffix}", folder)
         key = secrets.token_hex(8)
         self._keep(key, export)
         return {
@@ -200,13 +198,20 @@ def _convert(
 
     layout = foreign_format(format_name)
     assert layout is not None
-    suffix = layout.suffixes[0]
-    is_one_file = not layout.is_per_video or len(videos) == 1
-    stem = "labels" if not layout.is_per_video else canonical(videos[0].stem)
-    out = folder / "out" / f"{stem}{suffix}" if is_one_file else folder / "out"
-    exported = export_labels(layout, dataset, VideoFolder(*(video.path for video in videos)), out)
-    failures = [str(problem._replace(path=Path(problem.path.name))) for problem in condense(exported.failures)]
-    return out, exported.num_videos, exported.losses.describe(), failures
+    out = folder / "out"
+    out.mkdir()
+    place = out if layout.is_per_video else out / f"labels{layout.suffixes[0]}"
+    try:
+        exported = export_labels(layout, dataset, VideoFolder(*(video.path for video in videos)), place)
+    except AnnotationError as error:
+        raise RefusedError(422, "\n".join(_described(error.problems))) from error
+    except InputError as error:
+        raise RefusedError(422, str(error).replace(f"{folder}/", "")) from error  # the user does not know that folder
+    return out, exported.num_videos, exported.losses.describe(), _described(exported.failures)
+
+
+def _described(problems: Iterable[Problem]) -> list[str]:
+    return [str(problem._replace(path=Path(problem.path.name))) for problem in condense(problems)]
 
 
 def _zipped(folder: Path, path: Path) -> Path:
