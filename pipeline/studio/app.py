@@ -59,7 +59,9 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     stack.callback(prediction_work.cancel)
     frames = Frames(clocks)
     stack.callback(frames.close)
-    proxies = Proxies(places.state / "proxies", clocks, frames)
+    forward = Frames(clocks, max_open=1)
+    stack.callback(forward.close)
+    proxies = Proxies(places.state / "proxies", clocks, forward)
     presence = Presence()
 
     def show_page(request: Request) -> Response:

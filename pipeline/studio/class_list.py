@@ -136,9 +136,8 @@ class ClassBook:
             return LabelSpace(classes)
         groups = (*(old.groups or ()), str(group) if group is not None else name)
         if len(set(groups)) == 1 < len(groups):
-            message = (
-                f"all classes would be in the group {groups[0]!r}, and would exclude each other: name another group"
-            )
+            remedy = "add one of another group first"
+            message = f"all classes would be in the group {groups[0]!r}, and would exclude each other: {remedy}"
             raise RefusedError(422, message)
         try:
             return LabelSpace(classes, groups=groups)

@@ -13,11 +13,12 @@ from pipeline.errors import describe_reason
 from pipeline.studio.edits import Mark
 from pipeline.studio.history import History, Step, can_move
 from pipeline.studio.journal import DamagedError, Entry, Journal
-from pipeline.studio.label_files import LabelFiles, OnDisk, Parts, Stamp
+from pipeline.studio.label_files import LabelFiles, OnDisk, Parts
 from pipeline.studio.label_state import LabelState, adoption, space_to_json
 from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError
 from pipeline.studio.saving import Content, content_of
+from pipeline.studio.shared_tables import Stamp
 from pipeline.studio.tracks import Tracks
 
 JOURNALS = "journals"  # the folder in that of the studio

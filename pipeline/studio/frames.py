@@ -17,8 +17,8 @@ from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError, get, query_number
 
 if TYPE_CHECKING:
-    from pipeline.video.readers.seeking import SeekingReader
     from pipeline.video.scaling import Scaler
+    from pipeline.video.seeking import SeekingReader
     from pipeline.video.types import VideoIndex
 
 MAX_OPEN = 3  # decoders, each with some 70 MB of frames at 1080p
@@ -62,10 +62,11 @@ class Frames:
 
     Args:
         clocks: When the frames are shown.
+        max_open: The number of decoders that stay open.
     """
 
-    def __init__(self, clocks: Clocks) -> None:
-        self._clocks = clocks
+    def __init__(self, clocks: Clocks, *, max_open: int = MAX_OPEN) -> None:
+        self._clocks, self._max_open = clocks, max_open
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._lock = Lock()
         self._latest: OrderedDict[str, int] = OrderedDict()  # the latest request of each page
@@ -84,7 +85,7 @@ class Frames:
             RefusedError: There is no such frame, or the page has asked for another one since.
             InputError: The video or the frame cannot be decoded.
         """
-        from pipeline.video.readers.seeking import StoppedError
+        from pipeline.video.seeking import StoppedError
 
         clock = self._clocks.clock(video)
         num_frames = clock.facts.num_frames
@@ -124,7 +125,7 @@ class Frames:
         return not page or self._latest.get(page, number) <= number
 
     def _session(self, video: Video, clock: VideoClock) -> _Session:
-        from pipeline.video.readers.seeking import SeekingReader
+        from pipeline.video.seeking import SeekingReader
 
         ended: list[_Session] = []
         with self._lock:
@@ -133,7 +134,7 @@ class Frames:
                 ended += [session] if session else []
                 session = self._sessions[video.id] = _Session(clock, SeekingReader(_index(video, clock)))
             self._sessions.move_to_end(video.id)
-            while len(self._sessions) > MAX_OPEN:
+            while len(self._sessions) > self._max_open:
                 ended.append(self._sessions.popitem(last=False)[1])
         for each in ended:
             each.close()

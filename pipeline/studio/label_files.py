@@ -5,36 +5,31 @@ The digests tell whether somebody else has changed a part since it was read or w
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from pipeline.annotations.formats import foreign_file, registry
-from pipeline.annotations.formats.base import VideoClasses
-from pipeline.annotations.formats.scored import ScoredRange, keep_scored, read_scored
-from pipeline.annotations.formats.video_labels import read_video_labels
+from pipeline.annotations.formats.scored import ScoredRange, keep_scored
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import FRAMES, SCORED, SEGMENTS, VIDEO_LABELS
+from pipeline.annotations.layouts import FRAMES, SEGMENTS, VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
 from pipeline.annotations.read import find_annotation, read_with_segments
 from pipeline.annotations.segments import frames_of_video
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError, describe_reason
-from pipeline.files import canonical, find_named, folders_of, is_dangling, leads_out, read_bounded
+from pipeline.files import find_named, read_bounded
 from pipeline.studio.edits import Mark
 from pipeline.studio.notes import MAX_BYTES, NOTES, parse_notes
 from pipeline.studio.places import Places, Video
+from pipeline.studio.shared_tables import SharedTables, Stamp, stamp_of
 from pipeline.studio.tracks import Tracks
 
 MAX_LABEL_BYTES = 1 << 30  # see `problems.MAX_TEXT_BYTES`
 MAX_TRIES = 3  # to read a file that changes meanwhile
 # The digest of each part: "labels" is [[file name, digest], ...], and the others are a text, "" where there is nothing.
 Parts = dict[str, Any]
-Stamp = tuple[object, ...]
-Content = TypeVar("Content")
 
 
 def digest(content: bytes) -> str:
@@ -73,46 +68,19 @@ class OnDisk:
     problems: tuple[str, ...] = ()
 
 
-@dataclass
-class _Cached(Generic[Content]):
-    """The content of a file of all videos, and what it was when it was read."""
-
-    stamp: Stamp = ()
-    content: Content | None = None
-    error: AnnotationError | None = None
-
-
 class LabelFiles:
     """Reads the files. All methods may be called from any thread.
 
     Args:
         places: The folders.
+
+    Attributes:
+        shared: The files about all videos.
     """
 
     def __init__(self, places: Places) -> None:
         self.places = places
-        self._lock = Lock()
-        self._scored = _Cached[dict[str, list[ScoredRange]]]()
-        self._of_videos = _Cached[VideoClasses]()
-
-    @property
-    def is_dataset(self) -> bool:
-        """Whether the folders are those of a data set, and not of label files that are only looked at."""
-        return self.places.labels != self.places.root
-
-    @property
-    def scored_path(self) -> Path:
-        """The scored.csv, which may be missing."""
-        return self._shared(SCORED)
-
-    @property
-    def video_labels_path(self) -> Path:
-        """The labels.csv, which may be missing."""
-        return self._shared(VIDEO_LABELS)
-
-    def _shared(self, name: str) -> Path:
-        folders = (self.places.root,) if self.is_dataset else folders_of(self.places.root)
-        return next((folder / name for folder in folders if (folder / name).exists()), folders[0] / name)
+        self.shared = SharedTables(places)
 
     def notes_path(self, video: Video) -> Path:
         """Return the file of the marks of a video, which may be missing."""
@@ -143,8 +111,8 @@ class LabelFiles:
 
     def stamp(self, video: Video) -> Stamp:
         """Return what changes when a file of a video does, without reading any."""
-        paths = [self.places.labels, self.scored_path, self.video_labels_path, self.notes_path(video)]
-        return tuple(_stamp(path) for path in (*paths, *self.all_label_files(video)))
+        paths = [self.places.labels, self.shared.scored_path, self.shared.video_labels_path, self.notes_path(video)]
+        return tuple(stamp_of(path) for path in (*paths, *self.all_label_files(video)))
 
     def read(self, video: Video, times: FrameTimes, label_space: LabelSpace) -> OnDisk:
         """Read the labels and the marks of a video.
@@ -168,7 +136,7 @@ class LabelFiles:
             files = self.label_files(video)
         except AnnotationError:
             files = self.all_label_files(video)
-        ranges = self._try_shared(lambda: digest_of_ranges(_plain(self.ranges(video, label_space)), label_space))
+        ranges = self._try_shared(lambda: digest_of_ranges(_plain(self.shared.ranges(video, label_space)), label_space))
         row = self._try_shared(lambda: self._row_digest(video, label_space))
         try:
             notes = digest(read_bounded(self.notes_path(video), max_bytes=MAX_BYTES))
@@ -190,56 +158,11 @@ class LabelFiles:
             return f"cannot be read: {digest(str(error).encode())}"
 
     def _row_digest(self, video: Video, label_space: LabelSpace) -> str:
-        label, _ = self.row(video, label_space)
+        label, _ = self.shared.row(video, label_space)
         if label is None:
             return ""
         indices = [label] if isinstance(label, int) else [k for k, value in enumerate(label.tolist()) if value == 1]
         return json.dumps([label_space.classes[index] for index in indices])
-
-    def ranges(self, video: Video, label_space: LabelSpace) -> list[ScoredRange]:
-        """Return the ranges of a video in the scored.csv.
-
-        Raises:
-            AnnotationError: The scored.csv cannot be read.
-        """
-        found = self._cached(self._scored, self.scored_path, lambda path: read_scored(path, label_space), label_space)
-        return (found or {}).get(canonical(video.stem), [])
-
-    def row(self, video: Video, label_space: LabelSpace) -> tuple[Any, int]:
-        """Return the label that a labels.csv gives a video, and its line; None and 0 where it gives none.
-
-        Raises:
-            AnnotationError: The labels.csv cannot be read.
-        """
-        read = self._cached(
-            self._of_videos, self.video_labels_path, lambda path: read_video_labels(path, label_space), label_space
-        )
-        return (read or {}).get(canonical(video.stem), (None, 0))
-
-    def _cached(
-        self, cached: _Cached[Content], path: Path, read: Callable[[Path], Content], label_space: LabelSpace
-    ) -> Content | None:
-        """Read a file of all videos, unless it is as it was."""
-        with self._lock:
-            stamp = (path, _stamp(path), label_space.classes, label_space.groups)
-            if cached.stamp != stamp:
-                cached.content = cached.error = None
-                try:
-                    if path.exists() or is_dangling(path):
-                        self._check_is_inside(path)
-                        cached.content = read(path)
-                except AnnotationError as error:
-                    cached.error = error
-                cached.stamp = stamp
-            if cached.error is not None:
-                raise cached.error
-            return cached.content
-
-    def _check_is_inside(self, path: Path) -> None:
-        """Raise AnnotationError where a file is a link out of the data set, and links are not followed."""
-        if not self.places.follow_links and not is_dangling(path) and leads_out(path, self.places.root):
-            message = "is a link out of the data set, and is not read: --follow-links reads it, if you trust it"
-            raise AnnotationError([Problem(path, None, message)])
 
     def _read(self, video: Video, times: FrameTimes, label_space: LabelSpace, parts: Parts) -> OnDisk:
         problems: list[str] = []
@@ -247,8 +170,8 @@ class LabelFiles:
         ranges: list[ScoredRange] = []
         try:
             files = self.label_files(video)
-            label, line = self.row(video, label_space)
-            ranges = self.ranges(video, label_space)
+            label, line = self.shared.row(video, label_space)
+            ranges = self.shared.ranges(video, label_space)
             source = files[0].name if files else VIDEO_LABELS if label is not None else ""
             if files and label is not None:
                 message = f"and line {line} of {VIDEO_LABELS} both label it: keep one of them"
@@ -257,19 +180,22 @@ class LabelFiles:
                 tracks = self._read_file(files[0], times, label_space, ranges)
             elif label is not None:
                 labels = frames_of_video(label, times.num_frames)
-                tracks = Tracks.from_labels(keep_scored(self.scored_path, labels, ranges, label_space), label_space)
+                tracks = Tracks.from_labels(
+                    keep_scored(self.shared.scored_path, labels, ranges, label_space), label_space
+                )
         except AnnotationError as error:
             problems += self._described(error)
         marks = self._read_marks(video, times.num_frames, problems)
-        changed = _modified(files[0] if files else self.video_labels_path) if source else None
+        changed = _modified(files[0] if files else self.shared.video_labels_path) if source else None
         return OnDisk(parts, tracks, marks, tuple(ranges), tuple(files), source, changed, tuple(problems))
 
     def _read_file(
         self, path: Path, times: FrameTimes, label_space: LabelSpace, ranges: Sequence[ScoredRange]
     ) -> Tracks:
-        self._check_is_inside(path)
+        self.shared.check_is_inside(path)
         labels, rows = read_with_segments(path, label_space, times=times)
-        return Tracks.from_labels(keep_scored(self.scored_path, labels, ranges, label_space), label_space, rows)
+        kept = keep_scored(self.shared.scored_path, labels, ranges, label_space)
+        return Tracks.from_labels(kept, label_space, rows)
 
     def _described(self, error: AnnotationError) -> list[str]:
         """Return problems as the page shows them: by file names, and without what is behind links out."""
@@ -282,7 +208,7 @@ class LabelFiles:
         name = f"{NOTES}/{path.name}"
         try:
             if path.exists():
-                self._check_is_inside(path)
+                self.shared.check_is_inside(path)
             return tuple(parse_notes(name, read_bounded(path, max_bytes=MAX_BYTES), num_frames))
         except FileNotFoundError:
             return ()
@@ -304,14 +230,6 @@ def _digest_of(path: Path) -> str:
         return digest(read_bounded(path, max_bytes=MAX_LABEL_BYTES))
     except (OSError, InputError) as error:
         return f"cannot be read: {type(error).__name__}"
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (path.name,)
-    return path.name, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _modified(path: Path) -> float | None:

@@ -24,7 +24,7 @@ from pipeline.studio.saving import carry_out, content_of, make_plan, with_ranges
 
 SECONDS_TO_SAVE = 0.15  # after the first edit that is not in the files
 SECONDS_TO_RETRY = 2.0
-MAX_OPEN = 64  # documents in memory that nothing has to be saved of
+MAX_OPEN = 16  # documents in memory that nothing has to be saved of
 
 
 class LabelStore:
@@ -230,7 +230,7 @@ class LabelStore:
         stamp = self._files.stamp(video)
         parts = self._files.parts(video, space)
         files = tuple(self._files.label_files(video))
-        ranges = tuple(self._files.ranges(video, space))
+        ranges = tuple(self._files.shared.ranges(video, space))
         source = files[0].name if files else ""
         written = OnDisk(parts, snapshot.tracks, snapshot.marks, ranges, files, source, time.time())
         with self.opened(video):
@@ -315,7 +315,7 @@ class LabelStore:
                 if tracks.num_labelled:
                     found[video.stem] = ranges_by_class(tracks)
         if found:
-            path = self._files.scored_path
+            path = self._files.shared.scored_path
             self._backups.keep(path)
             write_synced(path, with_ranges(path.read_bytes() if path.exists() else b"", found, space), self._backups)
 

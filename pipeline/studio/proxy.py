@@ -30,8 +30,7 @@ CHUNK_SECONDS = 4.0
 MAX_CHUNK_FRAMES = 150
 MAX_WIDTH, MAX_HEIGHT = 1280, 720
 MAX_CACHE_BYTES = 2**30
-CLOCK = 90_000  # ticks per second; a chunk is at most 13 hours long in it, and a longer pause is cut to that
-MAX_TICKS = 2**32 - 1
+WEBM_CLOCK = 1000  # ticks per second, which the format prescribes
 Kind = Literal["mp4", "webm"]
 
 
@@ -69,7 +68,7 @@ class Proxies:
     Args:
         folder: Where chunks are kept, each of them whole or not there.
         clocks: When the frames are shown.
-        frames: Gives the frames.
+        frames: Gives the frames; no one else asks it, so that it goes only forward.
     """
 
     def __init__(self, folder: Path, clocks: Clocks, frames: Frames) -> None:
@@ -186,13 +185,17 @@ def encode(path: Path, pixels: Iterator[np.ndarray], edges: np.ndarray, into: _F
         pixels: Its frames, uint8 [H, W, 3], RGB.
         edges: float64 [T + 1], when each frame starts, and when the last one ends, in seconds.
         into: The format.
+
+    Raises:
+        InputError: A pause is longer than 24 days.
     """
     import av
 
     from pipeline.video.ffmpeg import ffmpeg_name
+    from pipeline.video.writer import choose_clock
 
-    clock = CLOCK if into.muxer == "mp4" else 1000
-    ticks = np.minimum(np.round((edges - edges[0]) * clock), MAX_TICKS - len(edges)).astype(np.int64)
+    clock = WEBM_CLOCK if into.muxer == "webm" else choose_clock(path, float(np.diff(edges).max()))
+    ticks = np.round((edges - edges[0]) * clock).astype(np.int64)
     ticks = np.maximum.accumulate(ticks - np.arange(len(ticks))) + np.arange(len(ticks))  # strictly ascending
     durations = dict(zip(ticks[:-1].tolist(), np.diff(ticks).tolist(), strict=True))
     options = dict(into.muxer_options)

@@ -105,10 +105,10 @@ def make_plan(files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new
         scored = _plan_scored(files, video, disk, tracks, new, space)
         if scored is not None:
             content, ranges = scored
-            writes.append((files.scored_path, content))
+            writes.append((files.shared.scored_path, content))
             parts["scored"] = digest_of_ranges(ranges, space)
         if disk.parts["row"]:
-            path = files.video_labels_path
+            path = files.shared.video_labels_path
             writes.append((path, with_rows(path.read_bytes(), VIDEO_LABELS_HEADER, {video.stem: ()})))
             parts["row"] = ""
         _plan_labels(files, video, disk, new.labels, writes, removes, parts)
@@ -178,7 +178,7 @@ def _plan_scored(
             return None
     elif are_kept(tracks, disk.ranges):
         return None
-    path = files.scored_path
+    path = files.shared.scored_path
     if not files.places.follow_links and path.is_symlink():
         raise InputError(f"{path.name} is a link, and is not changed: copy the file to its place")
     old = path.read_bytes() if path.exists() else b""

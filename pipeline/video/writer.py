@@ -58,7 +58,7 @@ class VideoWriter:
         self._path = Path(path)
         self._width, self._height = width, height
         self._frame_rate = frame_rate
-        self._ticks_per_second = _choose_clock(self._path, longest_step_seconds)
+        self._ticks_per_second = choose_clock(self._path, longest_step_seconds)
         self._last_tick: int | None = None
         self._last_seconds = -math.inf
         self._moved_seconds = 0.0
@@ -128,8 +128,16 @@ class VideoWriter:
             self._container.mux(self._stream.encode(None))
 
 
-def _choose_clock(path: Path, longest_step_seconds: float) -> int:
-    """Return the most ticks per second with which the longest step can be written."""
+def choose_clock(path: Path, longest_step_seconds: float) -> int:
+    """Return the most ticks per second with which the longest step can be written.
+
+    Args:
+        path: The video, for the message.
+        longest_step_seconds: The longest time between two frames.
+
+    Raises:
+        InputError: No clock can express it.
+    """
     for ticks_per_second in CLOCKS:
         if longest_step_seconds * ticks_per_second <= MAX_STEP_TICKS:
             return ticks_per_second

@@ -75,7 +75,6 @@ def number_in_picture(page: Page) -> int:
     return int(page.evaluate(f"() => ({READ_NUMBER})(document.querySelector('#player canvas'))"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_paused_picture_has_the_number_that_is_shown(page: Page, studio: Studio, kind: str) -> None:
     num_frames = open_video(page, studio, kind)

@@ -14,6 +14,7 @@ from made_labels import EXCLUSIVE, OVERLAPPING, GivenClocks, make_dataset, place
 from pipeline.annotations.formats.scored import read_scored
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
 from pipeline.annotations.segments import Segment
+from pipeline.errors import InputError
 from pipeline.studio.backups import Backups
 from pipeline.studio.edits import Mark
 from pipeline.studio.label_files import LabelFiles, OnDisk, digest
@@ -58,7 +59,7 @@ LABELS = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(LABELS, st.data())
 def test_labels_are_read_as_they_were_written_with_what_is_unknown(
     tmp_path: Path, given_labels: tuple[LabelSpace, np.ndarray], data: st.DataObject
@@ -77,7 +78,7 @@ def test_labels_are_read_as_they_were_written_with_what_is_unknown(
         assert found.tracks.segments() == tracks.segments()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(overlapping_labels(), overlapping_labels())
 def test_what_was_looked_at_in_other_videos_stays(tmp_path: Path, mine: np.ndarray, others: np.ndarray) -> None:
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
@@ -234,7 +235,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5
 MARKS = st.tuples(st.integers(0, T - 1), TEXT, TEXT)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(MARKS, max_size=5))
 def test_marks_are_read_as_they_were_written(tmp_path: Path, found: list[tuple[int, str, str]]) -> None:
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
@@ -294,3 +295,34 @@ def test_segments_of_one_class_that_touch_stay_two_rows(tmp_path: Path) -> None:
     tracks = Tracks.from_labels(np.zeros(T, dtype=np.int64), EXCLUSIVE)
     tracks.cut(0, 4)
     assert save(root, EXCLUSIVE, tracks).tracks.segments() == [Segment(0, 4, 0), Segment(4, 9, 0)]
+
+
+@pytest.mark.parametrize("name", ["scored.csv", "labels.csv"])
+def test_a_table_of_all_videos_that_cannot_be_read_is_a_problem_until_it_is_solved(tmp_path: Path, name: str) -> None:
+    root = make_dataset(tmp_path, OVERLAPPING, "clip")
+    (root / name).write_text("nonsense\n1\n")
+    files = LabelFiles(places_of(root))
+    video = files.places.find_videos()[id_of("clip")]
+    for _ in range(2):
+        assert files.read(video, TIMES, OVERLAPPING).problems[0].startswith(f"{name}:1: ")
+    (root / name).unlink()
+    assert not files.read(video, TIMES, OVERLAPPING).problems
+
+
+def test_a_link_out_of_the_data_set_says_nothing_of_what_is_there(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "data", OVERLAPPING, "clip")
+    (tmp_path / "secret").write_text("a secret")
+    (root / "scored.csv").symlink_to(tmp_path / "secret")
+    files = LabelFiles(places_of(root))
+    (problem,) = files.read(files.places.find_videos()[id_of("clip")], TIMES, OVERLAPPING).problems
+    assert "link out of the data set" in problem
+    assert "a secret" not in problem
+
+
+def test_a_name_that_a_table_cannot_keep_is_refused_rather_than_told_wrongly(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path, OVERLAPPING, " clip")
+    labels = OVERLAPPING.unlabelled(T)
+    labels[0, 0] = PRESENT
+    with pytest.raises(InputError, match="rename the video"):
+        save(root, OVERLAPPING, Tracks.from_labels(labels, OVERLAPPING), stem=" clip")
+    assert not (root / "labels").exists()

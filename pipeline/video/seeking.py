@@ -20,7 +20,7 @@ from pipeline.video.types import VideoIndex
 from pipeline.video.units import Units
 
 NUM_KEPT = 16  # decoded frames, 3 MB each at 1080p, so that stepping back is instant
-NUM_NEAR = 24  # frames further on that are decoded without a seek
+NUM_NEAR = 60  # frames further on that are decoded without a seek: a step of a second or two
 MAX_SEEKS = 12  # attempts to find a place to begin at, each of them earlier
 MAX_FAILURES = 3  # after which seeks in a file are given up
 
@@ -196,7 +196,7 @@ class SeekingReader:
         self._scale = Scaler(Region(size=(properties.height, properties.width)))
         self._forward: _Forward | None = None
         self._jumps: _Jumps | None = _Jumps(video)
-        self._num_failures = 0
+        self.num_failures = 0
         if not self._may_seek(self._jumps):
             self._give_up_seeks()
 
@@ -253,8 +253,8 @@ class SeekingReader:
                 _check(is_wanted)
         except (_MissedError, *DECODING_ERRORS):
             self._jumps.forget()
-            self._num_failures += 1
-            if self._num_failures >= MAX_FAILURES:
+            self.num_failures += 1
+            if self.num_failures >= MAX_FAILURES:
                 self._give_up_seeks()
             self._find_forward(position, is_wanted)
 

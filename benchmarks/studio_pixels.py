@@ -1,0 +1,162 @@
+"""How fast the studio shows a frame: over HTTP, and in Chromium until it is in the picture.
+
+    python benchmarks/studio_pixels.py [--folder /tmp/studio_pixels]
+
+The video is 1080p, H.264 by x264, with a key frame every 250 frames, B-frames, and content that moves everywhere. It is
+made once.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from http.client import HTTPConnection
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from made_studio import Studio, launching, opened, serving, until
+
+WIDTH, HEIGHT, NUM_FRAMES, RATE = 1920, 1080, 3000, 30
+KEY_INTERVAL = 250
+NUM_MEASURED = 40
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The times that one thing took.
+
+    Attributes:
+        name: What was measured.
+        milliseconds: float64 [N].
+        target: The most that the median should be, in milliseconds.
+    """
+
+    name: str
+    milliseconds: np.ndarray
+    target: float
+
+    def line(self) -> str:
+        """Return a line of the table."""
+        median, high = np.median(self.milliseconds), np.quantile(self.milliseconds, 0.9)
+        return f"{self.name:<52} {median:7.1f} {high:7.1f}   < {self.target:.0f}"
+
+
+def scenes(num_frames: int) -> Iterator[np.ndarray]:
+    """Yield frames, uint8 [HEIGHT, WIDTH, 3]: a camera that sways over a textured ground, and discs that cross it."""
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (HEIGHT * 2, WIDTH * 2, 3), dtype=np.uint8)
+    ground = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 9), None, 20, 235, cv2.NORM_MINMAX)
+    for number in range(num_frames):
+        x, y = int(WIDTH / 2 * (1 + np.sin(number / 197))), int(HEIGHT / 2 * (1 + np.cos(number / 151)))
+        frame = ground[y : y + HEIGHT, x : x + WIDTH].copy()
+        for disc in range(5):
+            place = (number * (3 + disc) + disc * 400) % WIDTH, (number * (2 + disc) + disc * 190) % HEIGHT
+            cv2.circle(frame, place, 60 + 20 * disc, (255 - 40 * disc, 40 * disc, 90), -1)
+        cv2.putText(frame, str(number), (60, 140), cv2.FONT_HERSHEY_SIMPLEX, 4, (255, 255, 255), 8)
+        yield frame
+
+
+def make_video(path: Path) -> Path:
+    """Write the video, unless it is there."""
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(".partial.mp4")
+    params = f"keyint={KEY_INTERVAL}:min-keyint={KEY_INTERVAL}:scenecut=0"
+    with av.open(str(temporary), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "fast", "x264-params": params})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number, pixels in enumerate(scenes(NUM_FRAMES)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    temporary.rename(path)
+    return path
+
+
+def measure(studio: Studio, stem: str) -> list[Timing]:
+    """Measure a running studio that has the video, over HTTP and in Chromium."""
+    return [*measure_http(studio, stem), *measure_page(studio, stem)]
+
+
+def measure_http(studio: Studio, stem: str) -> list[Timing]:
+    """Measure requests of frames at full size, on one connection."""
+    connection = HTTPConnection("127.0.0.1", studio.port, timeout=60)
+    path = f"/api/videos/{studio.ids()[stem]}/frames"
+
+    def show(frame: int) -> None:
+        connection.request("GET", f"{path}/{frame}")
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+        response.read()
+
+    show(0)
+    timings = _measure(show, "over HTTP, 1920 pixels wide")
+    connection.close()
+    return timings
+
+
+def measure_page(studio: Studio, stem: str) -> list[Timing]:
+    """Measure the page: from the change of the frame until it is in the picture."""
+    with launching() as browser, opened(browser, studio.address) as page:
+        page.evaluate("id => studio.openVideo(id)", studio.ids()[stem])
+        until(page, 'document.querySelector("#player canvas").hidden === false')
+        script = """frame => new Promise((resolve) => {
+          const label = document.querySelector("#player .number"), begin = performance.now();
+          const observer = new MutationObserver(() => {
+            if (label.dataset.frame !== String(frame)) return;
+            observer.disconnect();
+            resolve(performance.now() - begin);
+          });
+          observer.observe(label, { attributes: true });
+          studio.setFrame(frame, "timeline");
+        })"""
+        return _measure(lambda frame: float(page.evaluate(script, frame)), "in Chromium, window of 1400 x 900")
+
+
+def _measure(show: Callable[[int], float | None], where: str) -> list[Timing]:
+    """Show random frames, and after each of them the next one."""
+    generator = random.Random(1)
+    far, near = [], []
+    for _ in range(NUM_MEASURED):
+        frame = generator.randrange(NUM_FRAMES - 1)
+        for times, place in ((far, frame), (near, frame + 1)):
+            begin = time.perf_counter()
+            took = show(place)
+            times.append(1000 * (time.perf_counter() - begin) if took is None else took)
+            time.sleep(0.1)
+    return [Timing(f"a frame by index, {where}", np.array(far), 150), Timing(f"the next, {where}", np.array(near), 40)]
+
+
+def memory_mb(studio: Studio) -> float:
+    """Return the most memory that the server has used, in MB."""
+    status = Path(f"/proc/{studio.process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def main() -> None:
+    """Print a table of median and 90th percentile in milliseconds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/studio_pixels"), help="where the video is made")
+    folder = parser.parse_args().folder
+    path = make_video(folder / "videos" / "moving.mp4")
+    megabits = path.stat().st_size * 8 / (NUM_FRAMES / RATE) / 1e6
+    print(f"1080p, H.264, {megabits:.1f} Mbit/s, a key frame every {KEY_INTERVAL} frames")
+    print(f"{'milliseconds':<52} {'median':>7} {'90 %':>7}   target")
+    with serving(folder) as studio:
+        for timing in measure(studio, path.stem):
+            print(timing.line())
+        print(f"most memory of the server: {memory_mb(studio):.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
