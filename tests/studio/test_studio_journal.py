@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.studio.journal import DamagedError, Journal
@@ -46,6 +46,7 @@ def test_half_a_line_at_the_end_is_cut_off_wherever_the_kill_was(path: Path) -> 
         assert Journal(path).read() == [*ENTRIES[:2], {"redo": {}}]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_any_damaged_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, position: int, change: int) -> None:
     path = tmp_path_factory.mktemp("journal") / "clip.jsonl"

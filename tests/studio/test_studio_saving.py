@@ -59,7 +59,7 @@ LABELS = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(LABELS, st.data())
 def test_labels_are_read_as_they_were_written_with_what_is_unknown(
     tmp_path: Path, given_labels: tuple[LabelSpace, np.ndarray], data: st.DataObject
@@ -78,7 +78,7 @@ def test_labels_are_read_as_they_were_written_with_what_is_unknown(
         assert found.tracks.segments() == tracks.segments()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(overlapping_labels(), overlapping_labels())
 def test_what_was_looked_at_in_other_videos_stays(tmp_path: Path, mine: np.ndarray, others: np.ndarray) -> None:
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
@@ -235,7 +235,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5
 MARKS = st.tuples(st.integers(0, T - 1), TEXT, TEXT)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(MARKS, max_size=5))
 def test_marks_are_read_as_they_were_written(tmp_path: Path, found: list[tuple[int, str, str]]) -> None:
     shutil.rmtree(tmp_path / "data", ignore_errors=True)

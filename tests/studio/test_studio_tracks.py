@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
@@ -92,6 +92,7 @@ def runs(tracks: Tracks) -> list[list[tuple[int, int, int]]]:
     return [list(track) for track in tracks.tracks]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SPACES, st.data())
 def test_painting_and_cutting_are_those_of_single_frames(space: LabelSpace, data: st.DataObject) -> None:
     tracks, frames = Tracks.empty(T, space), Frames(space)
@@ -105,6 +106,7 @@ def test_painting_and_cutting_are_those_of_single_frames(space: LabelSpace, data
     assert tracks.num_labelled == (frames.values != IGNORE_INDEX).sum()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SPACES, st.data())
 def test_undo_goes_back_exactly_and_redo_forward(space: LabelSpace, data: st.DataObject) -> None:
     tracks = Tracks.empty(T, space)
@@ -120,6 +122,7 @@ def test_undo_goes_back_exactly_and_redo_forward(space: LabelSpace, data: st.Dat
         assert runs(tracks) == after
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SPACES, st.data())
 def test_tracks_are_the_same_after_json_labels_and_rows(space: LabelSpace, data: st.DataObject) -> None:
     tracks = Tracks.empty(T, space)
@@ -133,6 +136,7 @@ def test_tracks_are_the_same_after_json_labels_and_rows(space: LabelSpace, data:
     assert from_rows.segments() == tracks.segments()  # with their cuts
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SPACES, st.data())
 def test_all_runs_can_be_replaced_and_that_is_undone(space: LabelSpace, data: st.DataObject) -> None:
     tracks, other = Tracks.empty(T, space), Tracks.empty(T, space)
