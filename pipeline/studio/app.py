@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
+from pipeline.studio.changes import compare
 from pipeline.studio.clocks import Clocks
 from pipeline.studio.exports import Exports
 from pipeline.studio.frames import Frames
@@ -34,6 +35,9 @@ from pipeline.studio.results import Results
 from pipeline.studio.security import Guard, GuardMiddleware
 from pipeline.studio.sources import Sources
 from pipeline.studio.time_budgets import TimeBudgets
+from pipeline.studio.training import LABELLER, Training
+from pipeline.studio.training_plan import Plan, make_plan
+from pipeline.studio.training_routes import routes as training_routes
 
 STATIC = Path(__file__).with_name("static")
 # The browser gets all modules at once in place of one level of imports after the other.
@@ -66,6 +70,8 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     exports = Exports(sources, clocks, videos, places)
     stack.callback(exports.close)
     results, budgets = Results(sources, clocks, videos), TimeBudgets(sources, clocks, videos)
+    training = _make_training(places, listing, labels, prediction_work)
+    stack.callback(training.close)
     frames = Frames(clocks)
     stack.callback(frames.close)
     forward = Frames(clocks, max_open=1)
@@ -92,6 +98,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
             "other_pages": others,
             **labels.status(video),
             "predicting": prediction_work.status(),
+            "training": training.status(),
         }
 
     def times(request: Request) -> Response:
@@ -112,9 +119,24 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         *label_routes(labels, listing.find),
         *prediction_routes(predictions, prediction_work, listing.find),
         *result_routes(results, budgets, exports, listing.find),
+        *training_routes(training, lambda: compare(predictions, labels, videos.values())),
         *queue_routes(Queue(places.state, predictions, labels, clocks, videos), labels.check_can_change),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     listing.start()
     stack.callback(listing.stop)
     return Starlette(routes=routes, middleware=[Middleware(GuardMiddleware, guard=guard)])
+
+
+def _make_training(places: Places, listing: Listing, labels: LabelStore, work: PredictionWork) -> Training:
+    """Make the training of the data set in the project of the current folder, whose model then labels the videos."""
+    project = Path.cwd()
+
+    def plan() -> Plan:
+        return make_plan(project, places, listing.rows(), labels.label_space)
+
+    def use_new_model() -> None:
+        work.use_model(str(project / LABELLER))
+        work.start([row.id for row in listing.rows() if row.labelled > 0])
+
+    return Training(project, plan, on_start=work.cancel, on_done=use_new_model)

@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -20,6 +21,8 @@ class Child:
         arguments: Its arguments.
         on_event: It is called, from a thread of its own, with each line of the output of the child.
         on_end: It is called, after the last event, when the child has ended.
+        folder: Its current folder; None for that of the studio.
+        environment: Its variables; None for those of the studio.
     """
 
     def __init__(
@@ -29,6 +32,8 @@ class Child:
         *,
         on_event: Callable[["Child", dict[str, Any]], None],
         on_end: Callable[["Child"], None],
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -38,6 +43,8 @@ class Child:
             text=True,
             encoding="utf-8",
             errors="replace",
+            cwd=folder,
+            env=environment,
             start_new_session=True,  # Ctrl-C is for the studio, which ends its children itself
         )
         self._errors: deque[str] = deque(maxlen=KEPT_LINES)
@@ -65,14 +72,18 @@ class Child:
         except OSError:
             pass
 
-    def end(self) -> None:
-        """End the child now, and wait until it has ended."""
-        self._process.terminate()
+    def wait(self, seconds: float) -> None:
+        """Wait until the child has ended, and kill it where that takes longer."""
         try:
-            self._process.wait(timeout=SECONDS_TO_END)
+            self._process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def end(self) -> None:
+        """End the child now, and wait until it has ended."""
+        self._process.terminate()
+        self.wait(SECONDS_TO_END)
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None

@@ -110,7 +110,7 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
             report=partial(store.log_epoch, run_id),
         )
         progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
-        log_history(progress, out, run_id=run_id)
+        log_history(progress, run_id=run_id)
         example = manifest.images[0].path
         store.log_model(run_id, out, name=name, example=example, signature=store.CAPTIONS_SIGNATURE)
         state.finish()

@@ -85,7 +85,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         with cpu_threads(None if training_data.from_pixels else 1):
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             _tune(params, training_data, labeller, out, shortest=shortest_is_tuned, run_id=run_id)
-        log_history(progress, out, run_id=run_id)
+        log_history(progress, run_id=run_id)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
         _log_model(training_data.manifest, out, name=name, run_id=run_id)

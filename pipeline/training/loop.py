@@ -1,9 +1,11 @@
 """The training loop: one for the labeller on features, the frame classifier, the end-to-end network, the captioner.
 
 After each epoch the whole state is written to `training_state.pt`, so that a killed run resumes after its last epoch
-and ends with the numbers of an uninterrupted one: the random numbers of an epoch come from (seed, epoch) alone.
+and ends with the numbers of an uninterrupted one: the random numbers of an epoch come from (seed, epoch) alone. The
+scores of all epochs so far are written beside it, as `history.csv`.
 """
 
+import csv
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from pipeline.files import replacing
 from pipeline.scores import CAPTION_SCORES, LABEL_SCORES, LOSS, higher_is_better
 from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
 
+HISTORY = "history.csv"
 Scores = dict[str, float]
 Schedule = Training | CaptionTraining
 SHOWN = (  # beside the progress bar
@@ -212,7 +215,7 @@ def fit(learner: Learning, *, seed: int, state: TrainingState, callbacks: Callba
     num_epochs = learner.settings.epochs
     progress = state.restore(learner)
     if progress.history:  # it may have been killed between keeping its state and this
-        _publish(progress, callbacks)
+        _publish(progress, callbacks, state.path.with_name(HISTORY))
     with tqdm(initial=len(progress.history), total=num_epochs, desc=description, unit="epoch") as bar:
         while not progress.stopped:
             epoch = len(progress.history)
@@ -226,20 +229,30 @@ def fit(learner: Learning, *, seed: int, state: TrainingState, callbacks: Callba
                 scores |= {f"val_{name}": value for name, value in callbacks.validate().items()}
             progress.add(scores, learner.settings)
             state.save(learner, progress)
-            _publish(progress, callbacks)
+            _publish(progress, callbacks, state.path.with_name(HISTORY))
             bar.set_postfix({name: f"{scores[name]:.3g}" for name in SHOWN if name in scores}, refresh=False)
             bar.update()
     return progress
 
 
-def _publish(progress: Progress, callbacks: Callbacks) -> None:
+def _publish(progress: Progress, callbacks: Callbacks, history: Path) -> None:
     """Save the best model and report, after the last epoch, outside of the training state. May be done twice."""
     epoch = len(progress.history) - 1
+    _write_history(progress.history, history)
     if progress.best_epoch == epoch:
         callbacks.save_best()
     callbacks.report(epoch, progress.history[epoch])
     if warning := due_warning(progress.diagnoses):
         tqdm.write(warning)
+
+
+def _write_history(history: list[Scores], path: Path) -> None:
+    """Write the scores of every epoch so far as a table: a row for each epoch, a column for each score."""
+    names = dict.fromkeys(name for scores in history for name in scores)
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["epoch", *names])
+        writer.writeheader()
+        writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(history))
 
 
 def rate_factor(epoch: float, settings: Schedule, *, num_epochs: int) -> float:

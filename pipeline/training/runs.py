@@ -3,7 +3,6 @@
 A folder from which a killed run resumes, its run in MLflow, and its curves at the end.
 """
 
-import csv
 import hashlib
 import json
 import shutil
@@ -13,7 +12,6 @@ from pathlib import Path
 
 from pipeline.checkpoints.storage import Lineage
 from pipeline.drawing.plots import plot_curves
-from pipeline.files import replacing
 from pipeline.imports import SourceTree
 from pipeline.tracking import store
 from pipeline.tracking.description import dvc_experiment, git_commit
@@ -88,19 +86,13 @@ def lineage_of(run_id: str, *, data_fingerprint: str) -> Lineage:
     )
 
 
-def log_history(progress: Progress, out: Path, *, run_id: str) -> None:
-    """Write the scores of every epoch as history.csv, and log them as one picture of curves in the open run.
+def log_history(progress: Progress, *, run_id: str) -> None:
+    """Log the scores of every epoch as one picture of curves in the open run.
 
     Args:
         progress: The progress of the training.
-        out: The folder of history.csv.
         run_id: The open run.
     """
-    names = dict.fromkeys(name for scores in progress.history for name in scores)
-    with replacing(out / "history.csv") as path, path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["epoch", *names])
-        writer.writeheader()
-        writer.writerows({"epoch": epoch, **scores} for epoch, scores in enumerate(progress.history))
     store.log_scores_once(run_id, {"best_epoch": progress.best_epoch})
     curves = [{name: scores[name] for name in scores if not name.startswith("rnn/")} for scores in progress.history]
     store.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")

@@ -179,11 +179,14 @@ def test_the_baseline_differs_only_in_the_missing_recurrent_network(trained):
     assert run_id_of(LABELLER) != run_id_of(BASELINE)
 
 
-def test_evaluation_is_refused_if_no_video_is_held_out(trained):
+def test_the_scores_are_of_the_training_videos_if_no_video_is_held_out(trained, capsys):
     write_params(trained, dataset__val_fraction=0.0, dataset__test_fraction=0.0)
     prepare.main()
-    with pytest.raises(InputError, match="no video is held out"):
-        evaluate_labeller.main()
+    evaluate_labeller.main()
+    assert set(json.loads((RESULTS / "metrics.json").read_text())) == {"train", "train_without_rnn"}
+    assert (RESULTS / "confusion.csv").is_file()
+    assert (RESULTS / "evaluation" / "train" / "report.json").is_file()
+    assert "they say nothing of other videos" in capsys.readouterr().err
 
 
 def test_killed_feature_extraction_resumes_and_removes_stray_files(workspace):
