@@ -23,10 +23,12 @@ from pipeline.studio.places import LABELS, Places, Video
 from pipeline.studio.requests import RefusedError
 from pipeline.studio.saving import content_of, with_ranges
 from pipeline.studio.sources import Sources
+from pipeline.text.wording import listed
 
 OWN = "framescribe"
 OWN_TITLE = "Framescribe label files (CSV)"
 MAX_KEPT = 3  # exports that can still be downloaded
+MAX_REASONS = 3  # in a message
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Exports:
                 ranges[video.stem] = list(content.ranges)
             written.append(video)
         if not written:
-            reasons = f" ({'; '.join(failures[:3])})" if failures else ""
+            reasons = f": {listed(failures, MAX_REASONS)}" if failures else ""
             raise RefusedError(422, f"there are no labels to export{reasons}")
         name, classes = class_file_of(space)
         (dataset / name).write_bytes(classes)
