@@ -108,6 +108,7 @@ def measure_http(studio: Studio, stem: str) -> list[Timing]:
 def measure_page(studio: Studio, stem: str) -> list[Timing]:
     """Measure the page: from the change of the frame until it is in the picture."""
     with launching() as browser, opened(browser, studio.address) as page:
+        until(page, "studio.video !== null")  # the page opens the first video by itself
         page.evaluate("id => studio.openVideo(id)", studio.ids()[stem])
         until(page, 'document.querySelector("#player canvas").hidden === false')
         script = """frame => new Promise((resolve) => {

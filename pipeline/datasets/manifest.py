@@ -246,12 +246,16 @@ def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Pa
 
 def read_manifest(folder: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
     """Read what `write_manifest` wrote into `folder`: the data set, and its labels by stem."""
+    return read_without_labels(folder), load_file(folder / "labels.safetensors")
+
+
+def read_without_labels(folder: Path) -> Manifest:
+    """Read the manifest.json that `write_manifest` wrote into `folder`."""
     fields = json.loads((folder / "manifest.json").read_text())
     groups = tuple(fields["groups"]) if "groups" in fields else None
     label_space = LabelSpace(tuple(fields["classes"]), fields["background"], groups)
     sources = tuple(Source(**source) for source in fields["sources"])
-    labels = load_file(folder / "labels.safetensors")
-    return Manifest(fields["name"], fields["kind"], label_space, sources, fields["reader"]), labels
+    return Manifest(fields["name"], fields["kind"], label_space, sources, fields["reader"])
 
 
 def video_class(labels: np.ndarray, label_space: LabelSpace) -> int | np.ndarray | None:

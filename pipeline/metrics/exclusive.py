@@ -5,6 +5,8 @@ T frames, K classes.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +14,55 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.metrics import frames, segments
 from pipeline.metrics.videos import Report, Scores, Values, assemble, labelled_stems
 from pipeline.scores import IOU_PERCENTS
+
+
+class SegmentCounts(NamedTuple):
+    """What the scores of segments need of a video.
+
+    Attributes:
+        edits: See `segments.count_edits`.
+        matches: See `segments.count_matches`, by the IoU in percent.
+    """
+
+    edits: segments.EditCount
+    matches: dict[int, segments.MatchCount]
+
+    @classmethod
+    def of(
+        cls, truth: np.ndarray, predicted: np.ndarray, label_space: LabelSpace, *, background: int | None
+    ) -> "SegmentCounts":
+        """Count the segments of a video: labels int64 [T]; `background` is left out where it is not None."""
+        both = segments.scored_segments(truth, predicted, label_space, background=background)
+        matches = {percent: segments.count_matches(*both, min_iou=percent / 100) for percent in IOU_PERCENTS}
+        return cls(segments.count_edits(*both), matches)
+
+
+class VideoCounts(NamedTuple):
+    """What all scores need of a video: it does not grow with the video.
+
+    Attributes:
+        confusion: int64 [K, K], row = truth, column = predicted.
+        num_segments: The number of true segments of each class, by its index.
+        segments: Of all classes.
+        without_background: Of all but the background; None where there is no background class.
+    """
+
+    confusion: np.ndarray
+    num_segments: Counter[int]
+    segments: SegmentCounts
+    without_background: SegmentCounts | None
+
+    @classmethod
+    def of(cls, truth: np.ndarray, predicted: np.ndarray, label_space: LabelSpace) -> "VideoCounts":
+        """Count a video: labels int64 [T], with a prediction for each labelled frame."""
+        background = label_space.background_index
+        counts = partial(SegmentCounts.of, truth, predicted, label_space)
+        return cls(
+            frames.confusion_matrix(truth, predicted, label_space),
+            Counter(s.class_index for s in segments.scored_segments(truth, predicted, label_space)[0]),
+            counts(background=None),
+            None if background is None else counts(background=background),
+        )
 
 
 def evaluate(truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], label_space: LabelSpace) -> Report:
@@ -29,23 +80,31 @@ def evaluate(truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray
         InputError: See `labelled_stems`.
     """
     stems = labelled_stems(truth, predicted, label_space)
-    pairs = [(truth[stem], predicted[stem]) for stem in stems]
-    counts = [frames.confusion_matrix(*pair, label_space) for pair in pairs]
-    confusion = np.sum(counts, axis=0)
-    without_background = None
-    if label_space.background is not None:
-        without_background = _scores(pairs, counts, label_space, background=label_space.background_index)
-    num_segments = Counter(s.class_index for pair in pairs for s in segments.scored_segments(*pair, label_space)[0])
+    return report({stem: VideoCounts.of(truth[stem], predicted[stem], label_space) for stem in stems}, label_space)
+
+
+def report(videos: Mapping[str, VideoCounts], label_space: LabelSpace) -> Report:
+    """Put the report of `evaluate` together.
+
+    Args:
+        videos: The counts of each video with a labelled frame, by its stem; at least one.
+        label_space: The classes.
+    """
+    counts = list(videos.values())
+    confusion = np.sum([count.confusion for count in counts], axis=0)
+    num_segments = sum((count.num_segments for count in counts), Counter[int]())
+    without = [count.without_background for count in counts if count.without_background is not None]
     of_classes = {
         name: score._asdict() | {"segments": num_segments[index]}
         for index, (name, score) in enumerate(zip(label_space.classes, frames.class_scores(confusion), strict=True))
     }
+    confusions = [count.confusion for count in counts]
     return assemble(
-        stems,
-        [int(count.sum()) for count in counts],
+        list(videos),
+        [int(count.sum()) for count in confusions],
         label_space,
-        scores=_scores(pairs, counts, label_space, background=None),
-        without_background=without_background,
+        scores=_scores(confusions, [count.segments for count in counts], background=None),
+        without_background=_scores(confusions, without, background=label_space.background_index) if without else None,
         classes=of_classes,
         never_predicted=[
             name
@@ -56,17 +115,10 @@ def evaluate(truth: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray
     )
 
 
-def _scores(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
-    counts: Sequence[np.ndarray],
-    label_space: LabelSpace,
-    *,
-    background: int | None,
-) -> Scores:
+def _scores(counts: Sequence[np.ndarray], of_segments: Sequence[SegmentCounts], *, background: int | None) -> Scores:
     """Compute each score, by its flat name: of all videos pooled, and of each video."""
     confusion = np.sum(counts, axis=0)
-    both = [segments.scored_segments(*pair, label_space, background=background) for pair in pairs]
-    edits = [segments.count_edits(*video) for video in both]
+    edits = [count.edits for count in of_segments]
     scores = {
         "frame_accuracy": Values(
             frames.accuracy(confusion, background=background),
@@ -81,7 +133,7 @@ def _scores(
         ),
     }
     for percent in IOU_PERCENTS:
-        matches = [segments.count_matches(*video, min_iou=percent / 100) for video in both]
+        matches = [count.matches[percent] for count in of_segments]
         pooled = segments.f1_score(segments.total_matches(matches))
         scores[f"f1_at_{percent}"] = Values(pooled, [segments.f1_score(count) for count in matches])
     return scores

@@ -31,15 +31,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.annotations.label_space import PRESENT, LabelSpace
-from pipeline.annotations.segments import Segment
+from pipeline.annotations.label_space import LabelSpace
 from pipeline.metrics import frames, segments
 from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.detection import average_precision
+from pipeline.metrics.overlapping_counts import Counts, Video, VideoCounts, total_counts
 from pipeline.metrics.videos import Report, Scores, Values, assemble, labelled_stems, mean
 from pipeline.scores import IOU_PERCENTS
-
-BOUTS = LabelSpace(("absent", "present"), background="absent")  # the label space of one class by itself
 
 
 def evaluate(
@@ -68,141 +66,90 @@ def evaluate(
         Video.of(truth[stem], predicted[stem], None if probabilities is None else probabilities[stem], label_space)
         for stem in stems
     ]
-    counts = [_count(video) for video in videos]
-    without_background = None
-    if label_space.background_index is not None:
-        others = [index for index in range(label_space.num_classes) if index != label_space.background_index]
-        rest = [video.of_classes(others) for video in videos]
-        without_background = _scores(rest, [_count(video) for video in rest])
-    of_classes = dict(zip(label_space.classes, _class_reports(videos, _total(counts)), strict=True))
+    precisions = _Ranked.of(videos)
+    return _report(
+        {stem: VideoCounts.of(video, label_space) for stem, video in zip(stems, videos, strict=True)},
+        label_space,
+        precisions,
+    )
+
+
+def report(videos: Mapping[str, VideoCounts], label_space: LabelSpace) -> Report:
+    """Put the report of `evaluate` without probabilities together.
+
+    Args:
+        videos: The counts of each video with a label, by its stem; at least one.
+        label_space: The classes.
+    """
+    return _report(videos, label_space, _Ranked.unknown(len(videos), label_space.num_classes))
+
+
+def _report(videos: Mapping[str, VideoCounts], label_space: LabelSpace, ranked: "_Ranked") -> Report:
+    counts = [video.counts for video in videos.values()]
+    total = total_counts(counts)
+    rest = [video.without_background for video in videos.values() if video.without_background is not None]
+    of_classes = dict(zip(label_space.classes, _class_reports(total, ranked), strict=True))
+    others = [index for index in range(label_space.num_classes) if index != label_space.background_index]
     return assemble(
-        stems,
+        list(videos),
         [count.num_frames for count in counts],
         label_space,
-        scores=_scores(videos, counts),
-        without_background=without_background,
+        scores=_scores(counts, ranked),
+        without_background=_scores(rest, ranked.of_classes(others)) if rest else None,
         classes=of_classes,
         never_predicted=[
             name
-            for name, num_predicted in zip(label_space.classes, _total(counts).num_predicted, strict=True)
+            for name, num_predicted in zip(label_space.classes, total.num_predicted, strict=True)
             if of_classes[name]["support"] and not num_predicted
         ],
         counts={
             "co_occurrence": {
-                "truth": _co_occurrence([video.is_true for video in videos]),
-                "predicted": _co_occurrence([video.is_predicted for video in videos]),
+                "truth": np.sum([video.together_true for video in videos.values()], axis=0).tolist(),
+                "predicted": np.sum([video.together_predicted for video in videos.values()], axis=0).tolist(),
             }
         },
     )
 
 
-class Video(NamedTuple):
-    """The labels of a video.
+class _Ranked(NamedTuple):
+    """The scores of the probabilities; None where they are not known.
 
     Attributes:
-        is_known: bool [T, K], whether the truth is known.
-        is_true: bool [T, K], whether the class is known to be present.
-        is_predicted: bool [T, K], whether the class is predicted; False where the truth is not known.
-        probabilities: float [T, K]; None where there are none.
+        pooled: The average precision of each of the K classes, of all videos.
+        of_videos: Those of each video.
+        calibration_errors: That of each class, of all videos.
     """
 
-    is_known: np.ndarray
-    is_true: np.ndarray
-    is_predicted: np.ndarray
-    probabilities: np.ndarray | None
+    pooled: list[float | None]
+    of_videos: list[list[float | None]]
+    calibration_errors: list[float | None]
 
     @classmethod
-    def of(
-        cls, truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray | None, label_space: LabelSpace
-    ) -> "Video":
-        """Take the labels of a video, and check its probabilities; see `evaluate`."""
-        is_known = label_space.is_labelled(truth)
-        if probabilities is not None:
-            if probabilities.shape != truth.shape:
-                raise ValueError(f"got probabilities of shape {probabilities.shape} for labels of shape {truth.shape}")
-            if not np.isfinite(probabilities[is_known]).all():
-                raise ValueError("a labelled frame has no probability, or one that is not finite")
-        return cls(is_known, truth == PRESENT, (predicted == PRESENT) & is_known, probabilities)
+    def of(cls, videos: Sequence[Video]) -> "_Ranked":
+        known = [_known(videos, index) for index in range(videos[0].is_known.shape[1])]
+        return cls(
+            _average_precisions(videos),
+            [_average_precisions([video]) for video in videos],
+            [None if pairs is None else calibration_error(pairs[1], pairs[0]) for pairs in known],
+        )
 
-    def of_classes(self, indices: Sequence[int]) -> "Video":
-        """Return the video with some of the classes only."""
-        probabilities = None if self.probabilities is None else self.probabilities[:, indices]
-        return Video(self.is_known[:, indices], self.is_true[:, indices], self.is_predicted[:, indices], probabilities)
+    @classmethod
+    def unknown(cls, num_videos: int, num_classes: int) -> "_Ranked":
+        return cls([None] * num_classes, [[None] * num_classes] * num_videos, [None] * num_classes)
 
-
-class _Counts(NamedTuple):
-    """The counts of a video, or of several.
-
-    Attributes:
-        num_frames: The number of frames with a known pair.
-        num_right: The number of those in which every known pair is right.
-        num_known: int [K], the number of known pairs of each class.
-        num_both: int [K], the number of pairs that are present in truth and prediction.
-        num_true: int [K], the number of pairs that are present in the truth.
-        num_predicted: int [K], the number of pairs that are present in the prediction.
-        num_bouts: int [K], the number of true bouts.
-        edits: [K, 2], the `EditCount` of each class.
-        matches: [K, 3] by the IoU in percent, the `MatchCount` of each class.
-    """
-
-    num_frames: int
-    num_right: int
-    num_known: np.ndarray
-    num_both: np.ndarray
-    num_true: np.ndarray
-    num_predicted: np.ndarray
-    num_bouts: np.ndarray
-    edits: np.ndarray
-    matches: dict[int, np.ndarray]
+    def of_classes(self, indices: Sequence[int]) -> "_Ranked":
+        columns = [[of_class[index] for index in indices] for of_class in (self.pooled, *self.of_videos)]
+        return _Ranked(columns[0], columns[1:], [self.calibration_errors[index] for index in indices])
 
 
-def class_bouts(truth: np.ndarray, predicted: np.ndarray) -> tuple[list[Segment], list[Segment]]:
-    """Return the true and the predicted bouts of one class; frames in which it is unknown are cut out.
-
-    Args:
-        truth: [T], the true labels of the class.
-        predicted: [T], the predicted ones.
-    """
-    sides = truth.astype(np.int64), predicted.astype(np.int64)
-    return segments.scored_segments(*sides, BOUTS, background=BOUTS.background_index)
-
-
-def _count(video: Video) -> _Counts:
-    is_known, is_true, is_predicted, _ = video
-    is_scored = is_known.any(axis=1)
-    bouts = [class_bouts(is_true[known, index], is_predicted[known, index]) for index, known in enumerate(is_known.T)]
-    return _Counts(
-        num_frames=int(is_scored.sum()),
-        num_right=int((is_scored & (is_true == is_predicted).all(axis=1)).sum()),
-        num_known=is_known.sum(axis=0),
-        num_both=(is_true & is_predicted).sum(axis=0),
-        num_true=is_true.sum(axis=0),
-        num_predicted=is_predicted.sum(axis=0),
-        num_bouts=np.array([len(true) for true, _ in bouts], dtype=np.int64),
-        edits=np.array([segments.count_edits(*both) for both in bouts], dtype=np.int64).reshape(-1, 2),
-        matches={
-            percent: np.array(
-                [segments.count_matches(*both, min_iou=percent / 100) for both in bouts], dtype=np.int64
-            ).reshape(-1, 3)
-            for percent in IOU_PERCENTS
-        },
-    )
-
-
-def _total(counts: Sequence[_Counts]) -> _Counts:
-    added = {name: sum(getattr(count, name) for count in counts) for name in _Counts._fields if name != "matches"}
-    matches = {percent: np.sum([count.matches[percent] for count in counts], axis=0) for percent in IOU_PERCENTS}
-    return _Counts(**added, matches=matches)
-
-
-def _scores(videos: Sequence[Video], counts: Sequence[_Counts]) -> Scores:
+def _scores(counts: Sequence[Counts], ranked: _Ranked) -> Scores:
     """Compute each score, by its flat name: of all videos pooled, and of each video."""
-    pooled = _scores_of(_total(counts), _average_precisions(videos))
-    of_videos = [_scores_of(count, _average_precisions([video])) for video, count in zip(videos, counts, strict=True)]
+    pooled = _scores_of(total_counts(counts), ranked.pooled)
+    of_videos = [_scores_of(count, precisions) for count, precisions in zip(counts, ranked.of_videos, strict=True)]
     return {name: Values(score, [scores[name] for scores in of_videos]) for name, score in pooled.items()}
 
 
-def _scores_of(counts: _Counts, average_precisions: Sequence[float | None]) -> dict[str, float | None]:
+def _scores_of(counts: Counts, average_precisions: Sequence[float | None]) -> dict[str, float | None]:
     """Compute each score of some counts, by its flat name."""
     of_classes = _frame_scores(counts)
     micro = frames.scores_of_counts(
@@ -225,12 +172,12 @@ def _scores_of(counts: _Counts, average_precisions: Sequence[float | None]) -> d
     }
 
 
-def _frame_scores(counts: _Counts) -> list[frames.ClassScores]:
+def _frame_scores(counts: Counts) -> list[frames.ClassScores]:
     columns = (counts.num_both, counts.num_true, counts.num_predicted)
     return [frames.scores_of_counts(*of_class) for of_class in zip(*(c.tolist() for c in columns), strict=True)]
 
 
-def _bout_scores(counts: _Counts) -> list[dict[str, float | None]]:
+def _bout_scores(counts: Counts) -> list[dict[str, float | None]]:
     """Compute the edit score and F1@IoU of each class, by its flat name."""
     scores: list[dict[str, float | None]] = []
     for index, edit in enumerate(counts.edits.tolist()):
@@ -258,23 +205,14 @@ def _average_precisions(videos: Sequence[Video]) -> list[float | None]:
     return [None if pairs is None else average_precision(*pairs) for pairs in known]
 
 
-def _class_reports(videos: Sequence[Video], counts: _Counts) -> list[Report]:
+def _class_reports(counts: Counts, ranked: _Ranked) -> list[Report]:
     """Return the scores of each class, pooled."""
-    reports = []
-    of_bouts, precisions = _bout_scores(counts), _average_precisions(videos)
-    for index, scores in enumerate(_frame_scores(counts)):
-        known = _known(videos, index)
-        reports.append(
-            scores._asdict()
-            | {"segments": int(counts.num_bouts[index]), "scored_frames": int(counts.num_known[index])}
-            | {"average_precision": precisions[index]}
-            | of_bouts[index]
-            | {"calibration_error": None if known is None else calibration_error(known[1], known[0])}
-        )
-    return reports
-
-
-def _co_occurrence(videos: Sequence[np.ndarray]) -> list[list[int]]:
-    """Count the frames in which two classes are both present, of videos bool [T, K]: [K][K]."""
-    # In float64, as NumPy multiplies matrices of integers without BLAS; counts below 2^53 are exact.
-    return np.rint(sum(video.T.astype(np.float64) @ video for video in videos)).astype(np.int64).tolist()
+    of_bouts = _bout_scores(counts)
+    return [
+        scores._asdict()
+        | {"segments": int(counts.num_bouts[index]), "scored_frames": int(counts.num_known[index])}
+        | {"average_precision": ranked.pooled[index]}
+        | of_bouts[index]
+        | {"calibration_error": ranked.calibration_errors[index]}
+        for index, scores in enumerate(_frame_scores(counts))
+    ]

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from pipeline.studio.changes import compare
 from pipeline.studio.clocks import Clocks
+from pipeline.studio.exports import Exports
 from pipeline.studio.frames import Frames
 from pipeline.studio.frames import routes as frame_routes
 from pipeline.studio.label_routes import routes as label_routes
@@ -29,7 +30,11 @@ from pipeline.studio.proxy import routes as proxy_routes
 from pipeline.studio.queue import Queue
 from pipeline.studio.queue import routes as queue_routes
 from pipeline.studio.requests import get
+from pipeline.studio.result_routes import routes as result_routes
+from pipeline.studio.results import Results
 from pipeline.studio.security import Guard, GuardMiddleware
+from pipeline.studio.sources import Sources
+from pipeline.studio.time_budgets import TimeBudgets
 from pipeline.studio.training import LABELLER, Training
 from pipeline.studio.training_plan import Plan, make_plan
 from pipeline.studio.training_routes import routes as training_routes
@@ -61,6 +66,10 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     predictions = Predictions(places, labels, model)
     prediction_work = PredictionWork(predictions, clocks, videos)
     stack.callback(prediction_work.cancel)
+    sources = Sources(labels, predictions)
+    exports = Exports(sources, clocks, videos, places)
+    stack.callback(exports.close)
+    results, budgets = Results(sources, clocks, videos), TimeBudgets(sources, clocks, videos)
     training = _make_training(places, listing, labels, prediction_work)
     stack.callback(training.close)
     frames = Frames(clocks)
@@ -109,6 +118,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
         *media_routes(listing.find),
         *label_routes(labels, listing.find),
         *prediction_routes(predictions, prediction_work, listing.find),
+        *result_routes(results, budgets, exports, listing.find),
         *training_routes(training, lambda: compare(predictions, labels, videos.values())),
         *queue_routes(Queue(places.state, predictions, labels, clocks, videos), labels.check_can_change),
         Mount("/static", StaticFiles(directory=STATIC)),

@@ -98,13 +98,10 @@ class ClassBook:
                 self._write(self.label_space)
 
     def _write(self, space: LabelSpace) -> None:
-        path = self._places.root / (CLASSES if space.is_exclusive else CLASSES_WITH_GROUPS)
-        if space.groups is None:
-            content = "".join(f"{name}\n" for name in space.classes)
-        else:
-            content = _table([CLASSES_WITH_GROUPS_HEADER, *zip(space.classes, space.groups, strict=True)])
+        name, content = class_file_of(space)
+        path = self._places.root / name
         self._backups.keep(path)
-        write_synced(path, content.encode(), self._backups)
+        write_synced(path, content, self._backups)
 
     def with_class(self, name: object, group: object, overlapping: object) -> LabelSpace:
         """Return the classes with one more.
@@ -220,6 +217,14 @@ class ClassBook:
                 raise RefusedError(422, "; ".join(problems[:10]))
             with replacing(self._places.state / KEYS) as temporary:
                 temporary.write_text(json.dumps(wanted, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def class_file_of(space: LabelSpace) -> tuple[str, bytes]:
+    """Return the name of the class list of a data set, and its content."""
+    if space.groups is None:
+        return CLASSES, "".join(f"{name}\n" for name in space.classes).encode()
+    rows = zip(space.classes, space.groups, strict=True)
+    return CLASSES_WITH_GROUPS, _table([CLASSES_WITH_GROUPS_HEADER, *rows]).encode()
 
 
 def _name_fault(name: object) -> str | None:

@@ -21,6 +21,7 @@ from pipeline.studio.looked_at import Range, ranges_by_class
 from pipeline.studio.places import Places, Video
 from pipeline.studio.requests import RefusedError
 from pipeline.studio.saving import carry_out, content_of, make_plan, with_ranges, write_synced
+from pipeline.studio.tracks import Tracks
 
 SECONDS_TO_SAVE = 0.15  # after the first edit that is not in the files
 SECONDS_TO_RETRY = 2.0
@@ -152,9 +153,42 @@ class LabelStore:
         Raises:
             InputError: The video or the classes cannot be read.
         """
+        return self.tracks(video).to_labels()
+
+    def tracks(self, video: Video) -> Tracks:
+        """Return a copy of the labels of a video, with all edits.
+
+        Raises:
+            InputError: The video, its labels or the classes cannot be read.
+        """
         with self.opened(video) as document:
             tracks = document.history.tracks.copy()
-        return tracks.to_labels()
+            problems = document.problems
+        if problems and not tracks.num_labelled:
+            raise InputError("; ".join(problems))
+        return tracks
+
+    def look_again(self, video: Video) -> None:
+        """Take over what others have written of a video whose labels are open.
+
+        Raises:
+            InputError: The video or the classes cannot be read.
+        """
+        if video.id not in self._open:
+            return
+        with self.opened(video) as document:
+            before = document.version, document.conflict, document.disk
+            document.poll()
+            has_changed = (document.version, document.conflict, document.disk) != before
+        if has_changed:
+            self.on_change(video.id)
+
+    def fingerprint(self, video: Video) -> tuple[object, ...]:
+        """Return what changes when the labels of a video do, without opening them."""
+        with self._lock:
+            document = self._open.get(video.id)
+            version = self._versions.get(video.id, 0) if document is None else document.version
+        return version, self._files.stamp(video), self.label_space
 
     def version(self, video_id: str) -> int:
         """Return the version of the labels of a video; 0 where they are not open."""
@@ -262,13 +296,8 @@ class LabelStore:
             video_id: The video that the page shows; "" for none.
         """
         video = self._videos.get(video_id)
-        if video is not None and video_id in self._open:
-            with self.opened(video) as document:
-                before = document.version, document.conflict, document.disk
-                document.poll()
-                has_changed = (document.version, document.conflict, document.disk) != before
-            if has_changed:
-                self.on_change(video_id)
+        if video is not None:
+            self.look_again(video)
         with self._lock:
             documents = dict(self._open)
         return {

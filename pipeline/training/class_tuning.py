@@ -20,7 +20,7 @@ import numpy as np
 from pipeline.annotations.label_space import PRESENT, LabelSpace
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.metrics.frames import scores_of_counts
-from pipeline.metrics.overlapping import BOUTS, class_bouts
+from pipeline.metrics.overlapping_counts import BOUTS, class_bouts
 from pipeline.metrics.segments import count_matches, f1_score, total_matches
 from pipeline.postprocessing.decisions import DEFAULT_THRESHOLD, decide, decide_group, plain_labels, reached_thresholds
 from pipeline.postprocessing.groups import group_labels, group_probabilities
