@@ -139,4 +139,4 @@ def _make_training(places: Places, listing: Listing, labels: LabelStore, work: P
         work.use_model(str(project / LABELLER))
         work.start([row.id for row in listing.rows() if row.labelled > 0])
 
-    return Training(project, plan, on_start=work.cancel, on_done=use_new_model)
+    return Training(project, places.state, plan, on_start=work.cancel, on_done=use_new_model)

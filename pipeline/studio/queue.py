@@ -31,6 +31,7 @@ QUEUE = "queue.jsonl"  # in the folder of the studio's state: one line for each 
 MAX_QUEUE_BYTES = 1 << 28
 TOP, MIN_PER_VIDEO = 200, 2  # stretches, as for `framescribe review`
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 5.0
+CHUNK = 1 << 16  # frames whose gains are computed at once, as those of all classes of a long video take much memory
 DEFAULT_SECONDS = 20.0  # for a stretch, before the pace of this session is known
 LONGEST_PACE = 300.0  # seconds between two verdicts; after more somebody was elsewhere
 MIN_PACED = 3  # verdicts from which the pace is known
@@ -207,26 +208,35 @@ def items_of(
         judged: The stretches that are not listed again, by their start and stop.
         most: The maximum number of stretches.
     """
-    assert stored.probabilities is not None
-    has_label = space.is_labelled(stored.labels)  # other frames were not decoded, or are of a class of the model alone
-    gains = frame_gains(stored.probabilities, np.where(has_label, stored.labels, 0), given, space)
-    gains = np.where(has_label & np.isfinite(gains), gains, 0.0)
+    num_frames = len(given)
+    parts = [slice(start, min(num_frames, start + CHUNK)) for start in range(0, num_frames, CHUNK)]
+    gains = np.concatenate([_of_frames(_gains(stored, given, space, part)) for part in parts])
     for line in judged:
         gains[line["start"] : line["stop"]] = 0
     shortest, longest = (max(1, round(seconds / frame_seconds)) for seconds in (SHORTEST_SECONDS, LONGEST_SECONDS))
-    of_frames = gains if gains.ndim == 1 else gains.max(axis=1)
-    stretches = find_stretches(of_frames, shortest_frames=shortest, longest_frames=longest, most=most)
-    return [_item(video, stretch, stored, given, gains, space) for stretch in stretches]
+    stretches = find_stretches(gains, shortest_frames=shortest, longest_frames=longest, most=most)
+    return [_item(video, stretch, stored, given, space) for stretch in stretches]
 
 
-def _item(
-    video: Video, stretch: Stretch, stored: Stored, given: np.ndarray, gains: np.ndarray, space: LabelSpace
-) -> Item:
+def _gains(stored: Stored, given: np.ndarray, space: LabelSpace, part: slice) -> np.ndarray:
+    """Compute the gains of some frames: [n], or [n, K] where classes overlap."""
+    assert stored.probabilities is not None
+    labels = stored.labels[part]
+    has_label = space.is_labelled(labels)  # other frames were not decoded, or are of a class of the model alone
+    gains = frame_gains(stored.probabilities[part], np.where(has_label, labels, 0), given[part], space)
+    return np.where(has_label & np.isfinite(gains), gains, 0)
+
+
+def _of_frames(gains: np.ndarray) -> np.ndarray:
+    return gains if gains.ndim == 1 else gains.max(axis=1)
+
+
+def _item(video: Video, stretch: Stretch, stored: Stored, given: np.ndarray, space: LabelSpace) -> Item:
     inside = slice(stretch.start, stretch.stop)
-    labels, given_labels = stored.labels[inside], given[inside]
+    labels, given_labels, gains = stored.labels[inside], given[inside], _gains(stored, given, space, inside)
     assert stored.probabilities is not None
     doubts = []
-    for doubt in find_doubts(gains[inside], labels, given_labels, space):
+    for doubt in find_doubts(gains, labels, given_labels, space):
         frames = doubt.frames(labels, given_labels)
         column = doubt.label if doubt.class_index is None else doubt.class_index
         probability = float(np.nan_to_num(stored.probabilities[inside][frames, column]).mean())

@@ -21,6 +21,7 @@ from pipeline.scores import LABEL_SCORES
 from pipeline.studio.children import Child
 from pipeline.studio.requests import RefusedError
 from pipeline.studio.training_plan import STAGES, Plan
+from pipeline.studio.unfinished import RESUMED, Unfinished
 
 SUPERVISOR = "pipeline.studio.supervising"
 LABELLER = Path("models/labeller")
@@ -39,15 +40,23 @@ class Training:
 
     Args:
         project: The folder of the project.
+        state: The folder of the studio's state.
         plan: Plans a training as the data set is now.
         on_start: It is called before a training starts.
         on_done: It is called, from a thread of the training, when one has ended well.
     """
 
     def __init__(
-        self, project: Path, plan: Callable[[], Plan], *, on_start: Callable[[], None], on_done: Callable[[], None]
+        self,
+        project: Path,
+        state: Path,
+        plan: Callable[[], Plan],
+        *,
+        on_start: Callable[[], None],
+        on_done: Callable[[], None],
     ) -> None:
         self._project, self._plan, self._on_start, self._on_done = project, plan, on_start, on_done
+        self._unfinished = Unfinished(state, project / PARAMS)
         self._lock = RLock()
         self._child: Child | None = None
         self._tracker: Child | None = None
@@ -75,16 +84,21 @@ class Training:
             self._on_start()
             self._lines.clear()
             self._command, self._stage, self._outcome, self._is_cancelled = plan.command, None, None, False
+            command = self._resumed(plan.command)
             self._started = self._stage_started = time.time()
             self._seen = []
             self._child = Child(
                 SUPERVISOR,
-                plan.command,
+                command,
                 on_event=self._on_event,
                 on_end=self._on_end,
                 folder=self._project,
                 environment=_environment(),
             )
+
+    def _resumed(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the command that resumes one that was begun and not finished; itself where there is none."""
+        return (command[0], *RESUMED) if self._unfinished.is_of(command) else command
 
     def cancel(self) -> None:
         """Interrupt the training; it ends soon, and the next one resumes after its last finished epoch."""
@@ -108,10 +122,12 @@ class Training:
     def describe(self) -> dict[str, Any]:
         """Return what `GET /api/training` answers."""
         plan = self._plan()
+        command = self._resumed(plan.command)
         return {
+            "resumes": command != plan.command,
             "problem": plan.problem,
             "notes": list(plan.notes),
-            "command": shlex.join(("dvc", *plan.command[1:])),
+            "command": shlex.join(("dvc", *command[1:])),
             "holds_out": plan.holds_out,
             "log": list(self._lines)[-SHOWN_LINES:],
             **self.status(),
@@ -184,12 +200,15 @@ class Training:
             if event["event"] == "end":
                 code = event["code"]
                 self._outcome = "cancelled" if self._is_cancelled else "done" if code == 0 else "failed"
+                if self._outcome == "done":
+                    self._unfinished.forget()
                 return
             line = event["text"].rstrip()
             if not line:
                 return
             found = STAGE.search(line)
             if found:
+                self._unfinished.note(self._command)
                 self._stage, self._stage_started, self._seen = found[1], time.time(), []
             bar = BAR.match(line)
             if bar and self._lines and self._lines[-1].startswith(f"{bar[1]}:"):

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from made_models import CLASSES, EXCLUSIVE, OVERLAPPING, write_video
-from made_studio import Studio, serving
+from made_predictions import put_model, put_prediction, sure_of
+from made_studio import Studio, opened, serving, until
+from playwright.sync_api import Browser
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.errors import InputError
@@ -309,3 +311,18 @@ def test_the_open_video_goes_first_and_a_killed_studio_leaves_no_child(long_vide
         while is_alive(child):
             assert time.monotonic() < end
             time.sleep(0.05)
+
+
+def test_the_page_has_the_lanes_and_the_tiles_of_a_model(videos: Path, browser: Browser) -> None:
+    folder = put_model(videos, EXCLUSIVE)
+    labels = np.repeat([0, 1], 10)
+    put_prediction(folder, videos / "videos" / "a.mp4", labels, sure_of(labels, 3, probability=0.8))
+    with serving(videos) as studio, opened(browser, f"{studio.address}#{studio.ids()['a']}") as page:
+        until(page, "studio.predictions.length === 1")
+        until(page, "studio.predictions[0].tile(0, 0) !== null")
+        tile = page.evaluate("() => [...studio.predictions[0].tile(0, 0)]")
+        rows = np.array(tile).reshape(4, 20)
+        assert rows[0].tolist() == [204] * 10 + [25] * 10
+        assert rows[3].tolist() == [51] * 20
+        assert page.evaluate("() => studio.predictions[0].tracks[0].stops") == [10, 20]
+        until(page, "document.querySelector('#model p').textContent === 'This video is labelled by labeller.'")

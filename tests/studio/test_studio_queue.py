@@ -16,6 +16,7 @@ from playwright.sync_api import Browser
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.labelling import review
 from pipeline.labelling.video import VideoLabels
+from pipeline.studio import queue
 from pipeline.studio.places import Video, id_of
 from pipeline.studio.prediction_files import Stored
 from pipeline.studio.queue import LONGEST_SECONDS, QUEUE, SHORTEST_SECONDS, items_of, read_verdicts
@@ -76,6 +77,15 @@ def test_frames_with_a_verdict_are_not_listed_again() -> None:
         frames[line["start"] : line["stop"]] = False
     rest = items_of(video, stored, nothing, EXCLUSIVE, frame_seconds=1 / 25, judged=judged, most=50)
     assert all(frames[item.start : item.stop].any() for item in rest)
+
+
+def test_a_long_video_is_computed_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    video = Video(id_of("clip"), Path("clip.mp4"))
+    for space in (EXCLUSIVE, OVERLAPPING):
+        stored, nothing = random_stored(space, 1), space.unlabelled(NUM_FRAMES)
+        whole = items_of(video, stored, nothing, space, frame_seconds=1 / 25, judged=[], most=7)
+        monkeypatch.setattr(queue, "CHUNK", 7)
+        assert items_of(video, stored, nothing, space, frame_seconds=1 / 25, judged=[], most=7) == whole
 
 
 def test_frames_that_were_not_decoded_are_worth_nothing() -> None:

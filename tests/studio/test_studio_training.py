@@ -190,6 +190,21 @@ def test_a_training_that_fails_says_so(project: Path, labelled: Path) -> None:
         assert wait(studio, lambda status: not status["running"])["outcome"] == "failed"
 
 
+def test_an_unfinished_training_is_resumed_where_its_settings_are_the_same(project: Path, labelled: Path) -> None:
+    with serving(labelled, environment={"SECONDS_OF_EPOCH": "0.5"}) as studio:
+        wait(studio, lambda status: status["problem"] is None)
+        studio.post("/api/training")
+        wait(studio, lambda status: len(status["epochs"]) >= 1)
+    with serving(labelled) as studio:
+        status = wait(studio, lambda status: status["problem"] is None)
+        assert (status["resumes"], status["command"]) == (True, "dvc repro evaluate_labeller")
+        (project / "params.yaml").write_text("training: {epochs: 5}")
+        assert not studio.get("/api/training").json["resumes"]
+        studio.post("/api/training")
+        wait(studio, lambda status: not status["running"])
+        assert not studio.get("/api/training").json["resumes"]
+
+
 def descendants(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():

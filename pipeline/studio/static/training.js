@@ -89,7 +89,7 @@ class TrainingView {
 
   show(status) {
     this.start.disabled = Boolean(status.problem) || status.running;
-    this.start.textContent = status.outcome === "cancelled" || status.outcome === "failed" ? "Train on" : "Train";
+    this.start.textContent = status.resumes && !status.running ? "Resume the training" : "Train";
     this.cancel.hidden = !status.running;
     this.cancel.disabled = status.cancelling;
     this.tracker.hidden = !status.run_id;
