@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from pipeline.encoding.runtime import exports_beside
-
 MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
 
 
@@ -28,4 +26,6 @@ def find_exports(location: str) -> Path | None:
 
     None for an MLflow URI: its folder may be MLflow's own, or gone when this call ends.
     """
+    from pipeline.encoding.runtime import exports_beside  # torch takes a second and 300 MB
+
     return None if location.startswith(MLFLOW_SCHEMES) else exports_beside(Path(location))

@@ -1,6 +1,8 @@
 import json
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 from made_models import write_video
@@ -64,6 +66,13 @@ def test_the_second_page_of_a_video_is_counted(videos):
         ]
         assert others == [0, 1, 1]
         assert studio.get("/api/status?page=three&video=").json["other_pages"] == 0
+
+
+def test_the_server_starts_without_what_is_large(videos):
+    heavy = ("torch", "mlflow", "matplotlib", "pandas", "pyarrow", "openvino")
+    code = f"import sys, pipeline.studio.serve; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
