@@ -13,9 +13,9 @@ from pipeline.studio.places import Places, Video
 PREPARED = Path("data/prepared")  # in the project in which the studio is started
 # Split in the manifest: the name of the group, and what its scores mean. The first one counts most.
 EXPLANATIONS = {
-    "test": ("held out (test)", "The model was not trained on these videos: this is how good it is on new ones."),
-    "val": ("validation", "The model was not trained on these videos, but training was ended and tuned by them."),
-    "train": ("training", "The model was trained on these videos: scores of new ones are lower."),
+    "test": ("held out (test)", "Training does not use these videos: this is how good the model is on new ones."),
+    "val": ("validation", "Training does not learn from these videos, but chooses by them when it ends."),
+    "train": ("training", "Training learns from these videos: expect lower scores on new ones."),
     None: ("not in the training data", "The project's training data do not have these videos."),
 }
 
