@@ -84,6 +84,7 @@ MAY_IMPORT = {
         "interchange",
         "labelling",
         "metrics",
+        "scores",
         "text",
         "video",
         *BOTTOM,
