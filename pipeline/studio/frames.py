@@ -1,5 +1,6 @@
 """Single frames of videos as pictures, exactly as the pipeline decodes them."""
 
+import io
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MAX_OPEN = 3  # decoders, each with some 70 MB of frames at 1080p
 MAX_PAGES = 100  # whose latest requests are known
 JPEG_QUALITY = 92
+MAX_JPEG = 65_500  # pixels of a side, with libjpeg
 MIN_WIDTH = 16
 
 
@@ -176,7 +178,7 @@ def routes(frames: Frames, find: Callable[[str], Video]) -> list[BaseRoute]:
     """
 
     def show(request: Request) -> Response:
-        import cv2
+        from PIL import Image
 
         width = query_number(request, "width", 2**16)
         if width < MIN_WIDTH:
@@ -188,9 +190,10 @@ def routes(frames: Frames, find: Callable[[str], Video]) -> list[BaseRoute]:
             page=request.query_params.get("page", "")[:100],
             number=query_number(request, "seq", 0),
         )
-        encoded, content = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        if not encoded:
+        if max(pixels.shape) > MAX_JPEG:
             raise RefusedError(422, f"a frame of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be sent as JPEG")
-        return Response(content.tobytes(), media_type="image/jpeg")
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, "JPEG", quality=JPEG_QUALITY)
+        return Response(content.getvalue(), media_type="image/jpeg")
 
     return [get("/api/videos/{id}/frames/{frame:int}", show)]

@@ -1,5 +1,6 @@
 """The list of videos: at once by name, and what is known of each as it is found in the background."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from threading import Event, Lock, Thread
@@ -112,9 +113,11 @@ class Listing:
 
     def _read_all(self) -> None:
         for video_id in self._videos:
-            if self._stopped.is_set():
-                return
+            began = time.monotonic()
             self.refresh(video_id)
+            # Half of the time is left to what pages ask for.
+            if self._stopped.wait(time.monotonic() - began):
+                return
 
     def _read(self, video: Video) -> Row:
         row = Row(video.id, video.stem, video.path.name, "reading")
