@@ -1,14 +1,10 @@
 """How fast the studio shows a frame: over HTTP, and in Chromium until it is in the picture.
 
-    python benchmarks/studio_pixels.py [--folder /tmp/studio_pixels]
-
 The video is 1080p, H.264 by x264, with a key frame every 250 frames, B-frames, and content that moves everywhere. It is
 made once.
 """
 
-import argparse
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,10 +15,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from made_studio import Studio, launching, opened, serving, until
+from made_studio import Studio, launching, opened, until
 
 WIDTH, HEIGHT, NUM_FRAMES, RATE = 1920, 1080, 3000, 30
 KEY_INTERVAL = 250
@@ -83,6 +76,12 @@ def make_video(path: Path) -> Path:
     return path
 
 
+def describe(path: Path) -> str:
+    """Describe a video of `make_video` in a line."""
+    megabits = path.stat().st_size * 8 / (NUM_FRAMES / RATE) / 1e6
+    return f"1080p, H.264, {megabits:.1f} Mbit/s, a key frame every {KEY_INTERVAL} frames"
+
+
 def measure(studio: Studio, stem: str) -> list[Timing]:
     """Measure a running studio that has the video, over HTTP and in Chromium."""
     return [*measure_http(studio, stem), *measure_page(studio, stem)]
@@ -127,7 +126,8 @@ def measure_page(studio: Studio, stem: str) -> list[Timing]:
 def _measure(show: Callable[[int], float | None], where: str) -> list[Timing]:
     """Show random frames, and after each of them the next one."""
     generator = random.Random(1)
-    far, near = [], []
+    far: list[float] = []
+    near: list[float] = []
     for _ in range(NUM_MEASURED):
         frame = generator.randrange(NUM_FRAMES - 1)
         for times, place in ((far, frame), (near, frame + 1)):
@@ -142,22 +142,3 @@ def memory_mb(studio: Studio) -> float:
     """Return the most memory that the server has used, in MB."""
     status = Path(f"/proc/{studio.process.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def main() -> None:
-    """Print a table of median and 90th percentile in milliseconds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/studio_pixels"), help="where the video is made")
-    folder = parser.parse_args().folder
-    path = make_video(folder / "videos" / "moving.mp4")
-    megabits = path.stat().st_size * 8 / (NUM_FRAMES / RATE) / 1e6
-    print(f"1080p, H.264, {megabits:.1f} Mbit/s, a key frame every {KEY_INTERVAL} frames")
-    print(f"{'milliseconds':<52} {'median':>7} {'90 %':>7}   target")
-    with serving(folder) as studio:
-        for timing in measure(studio, path.stem):
-            print(timing.line())
-        print(f"most memory of the server: {memory_mb(studio):.0f} MB")
-
-
-if __name__ == "__main__":
-    main()

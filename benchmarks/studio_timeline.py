@@ -1,33 +1,26 @@
 """How fast the studio's page lists videos, and opens, scrolls and zooms the timeline of a long one.
 
-    python benchmarks/studio_timeline.py [--folder DIR] [--exclusive]
-
-It makes a data set with one video of ten hours, which has 20,000 segments of 20 classes, and 500 short ones, starts the
-studio on it and measures in headless Chromium, without a GPU:
+The data set has one video of ten hours, which has 20,000 segments of 20 classes, and 500 short ones. In headless
+Chromium, without a GPU, these are measured:
 
 - the time until the list of all videos is on the page;
 - the time from the click on the long video to the first picture of its timeline with its labels;
 - the pictures per second while the timeline scrolls and zooms, from the times of `requestAnimationFrame`.
 """
 
-import argparse
 import os
 import random
-import re
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from made_studio import launching, serving
+from playwright.sync_api import Page
+from studio_pixels import memory_mb
 
 FRAMES_PER_SECOND = 25
 HOURS = 10
@@ -37,7 +30,6 @@ LONG = "long_recording"
 GOP = 250  # frames from a keyframe to the next one
 SECONDS_OF_MOTION = 4
 LISTED = "fetch('/api/videos').then((response) => response.json())"
-CHROMIUM = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 
 
 def make_long_video(path: Path, *, num_frames: int = NUM_FRAMES) -> None:
@@ -205,28 +197,12 @@ def measure_drawing(page: Page) -> float:
     )
 
 
-@contextmanager
-def serving(place: Path) -> Iterator[str]:
-    """Run the studio on a data set, and yield the address of its page."""
-    command = [sys.executable, "-m", "pipeline.cli", "studio", str(place), "--no-browser", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        assert found is not None, f"the studio did not start: {line}"
-        yield found[0]
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def measure(place: Path) -> dict[str, str]:
     """Measure everything on a data set of `make_dataset`, and return it in words by name."""
     count = sum(1 for _ in (place / "videos").iterdir())
     results = {}
-    with serving(place) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(CHROMIUM))
+    with serving(place) as studio, launching() as browser:
+        address = studio.address
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         results[f"list of {count} videos, studio just started"] = f"{measure_list(page, address, count):.2f} s"
         while not page.evaluate(
@@ -244,25 +220,5 @@ def measure(place: Path) -> dict[str, str]:
         for kind in ("scroll", "zoom", "lanes"):
             results[kind] = str(measure_motion(page, kind))
         results["one drawing, main thread"] = f"{measure_drawing(page):.1f} ms"
-        browser.close()
+        results["most memory of the server"] = f"{memory_mb(studio):.0f} MB"
     return results
-
-
-def main() -> None:
-    """Make the data set where it is missing, measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="where the data sets are made and kept (default: a temporary one)")
-    parser.add_argument("--exclusive", action="store_true", help="classes that exclude each other, on one lane")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        place = (options.folder or Path(scratch)) / ("exclusive" if options.exclusive else "overlapping")
-        if not place.exists():
-            begin = time.perf_counter()
-            make_dataset(place, overlapping=not options.exclusive)
-            print(f"made the data set in {time.perf_counter() - begin:.0f} s")
-        for name, value in measure(place).items():
-            print(f"{name:45} {value}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

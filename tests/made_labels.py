@@ -9,9 +9,9 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.times import FrameTimes
 from pipeline.studio.clocks import Clocks, VideoClock, VideoFacts
-from pipeline.studio.label_store import LabelStore
+from pipeline.studio.labels.store import LabelStore
+from pipeline.studio.labels.tracks import Tracks
 from pipeline.studio.places import Places, Video, find_places, id_of
-from pipeline.studio.tracks import Tracks
 
 EXCLUSIVE = LabelSpace(("walk", "rest", "jump"))
 OVERLAPPING = LabelSpace(("eats", "sleeps", "rears"), groups=("state", "state", "posture"))

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.studio.models.prediction_files import KnownModel, version_of, write_prediction
+from pipeline.studio.models.predictions import PREDICTIONS
 from pipeline.studio.places import id_of
-from pipeline.studio.prediction_files import KnownModel, version_of, write_prediction
-from pipeline.studio.predictions import PREDICTIONS
 
 
 def put_model(

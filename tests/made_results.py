@@ -8,8 +8,8 @@ from made_labelling import write_video
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.write import write_frames
 from pipeline.studio.clocks import read_clock
+from pipeline.studio.models.prediction_files import KnownModel, version_of, write_prediction
 from pipeline.studio.places import id_of
-from pipeline.studio.prediction_files import KnownModel, version_of, write_prediction
 
 KEY = "a" * 16
 EXCLUSIVE = LabelSpace(("rest", "<script>", "groom"))

@@ -10,34 +10,34 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from pipeline.studio.changes import compare
 from pipeline.studio.clocks import Clocks
-from pipeline.studio.exports import Exports
-from pipeline.studio.frames import Frames
-from pipeline.studio.frames import routes as frame_routes
-from pipeline.studio.label_routes import routes as label_routes
-from pipeline.studio.label_store import LabelStore
+from pipeline.studio.labels.routes import routes as label_routes
+from pipeline.studio.labels.store import LabelStore
 from pipeline.studio.listing import Listing
 from pipeline.studio.listing import routes as listing_routes
-from pipeline.studio.media import routes as media_routes
+from pipeline.studio.models.changes import compare
+from pipeline.studio.models.prediction_routes import routes as prediction_routes
+from pipeline.studio.models.prediction_work import PredictionWork
+from pipeline.studio.models.predictions import Predictions
+from pipeline.studio.models.queue import Queue
+from pipeline.studio.models.queue import routes as queue_routes
+from pipeline.studio.models.training import LABELLER, Training
+from pipeline.studio.models.training_plan import Plan, make_plan
+from pipeline.studio.models.training_routes import routes as training_routes
+from pipeline.studio.pixels.frames import Frames
+from pipeline.studio.pixels.frames import routes as frame_routes
+from pipeline.studio.pixels.media import routes as media_routes
+from pipeline.studio.pixels.proxy import Proxies
+from pipeline.studio.pixels.proxy import routes as proxy_routes
 from pipeline.studio.places import Places
-from pipeline.studio.prediction_routes import routes as prediction_routes
-from pipeline.studio.prediction_work import PredictionWork
-from pipeline.studio.predictions import Predictions
 from pipeline.studio.presence import Presence
-from pipeline.studio.proxy import Proxies
-from pipeline.studio.proxy import routes as proxy_routes
-from pipeline.studio.queue import Queue
-from pipeline.studio.queue import routes as queue_routes
 from pipeline.studio.requests import get
-from pipeline.studio.result_routes import routes as result_routes
-from pipeline.studio.results import Results
+from pipeline.studio.results.exports import Exports
+from pipeline.studio.results.routes import routes as result_routes
+from pipeline.studio.results.scores import Results
+from pipeline.studio.results.sources import Sources
+from pipeline.studio.results.time_budgets import TimeBudgets
 from pipeline.studio.security import Guard, GuardMiddleware
-from pipeline.studio.sources import Sources
-from pipeline.studio.time_budgets import TimeBudgets
-from pipeline.studio.training import LABELLER, Training
-from pipeline.studio.training_plan import Plan, make_plan
-from pipeline.studio.training_routes import routes as training_routes
 
 STATIC = Path(__file__).with_name("static")
 # The browser gets all modules at once in place of one level of imports after the other.

@@ -1,0 +1,1 @@
+"""Models in the studio: what they say of videos, what is worth a look, and training."""

@@ -1,0 +1,1 @@
+"""What comes out of the studio: scores, time budgets, and labels for other programs."""
