@@ -105,7 +105,7 @@ def test_the_next_chunk_is_made_meanwhile_and_a_kept_one_is_read(tmp_path: Path,
 def test_the_copies_together_have_a_bounded_size(
     tmp_path: Path, frames: Frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.studio.proxy.MAX_CACHE_BYTES", 1)
+    monkeypatch.setattr("pipeline.studio.pixels.proxy.MAX_CACHE_BYTES", 1)
     video = video_of(write_numbered(tmp_path / "a.mp4", num_frames=150))
     proxies = proxies_of(tmp_path, frames)
     proxies.chunk(video, 1, "mp4")
