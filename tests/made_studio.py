@@ -242,3 +242,21 @@ def until(page: Page, expression: str, *, seconds: float = 10) -> None:
     while not page.evaluate(f"() => Boolean({expression})"):
         assert time.monotonic() < end, f"not true within {seconds} s: {expression}"
         page.wait_for_timeout(20)
+
+
+def copy_project(folder: Path, store: Path) -> dict[str, str]:
+    """Copy this project into a repository of its own, and return the variables with which its commands run."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).exists() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, folder / name)
+    shutil.copy(store, folder / "mlflow.db")
+    who = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    variables = {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder.with_name("cache")), **who}
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
+        subprocess.run(["git", *command], cwd=folder, env={**os.environ, **variables}, check=True)
+    return variables

@@ -29,7 +29,8 @@ class ClassPanel {
     this.list.replaceChildren(...this.#buttons.map((button) => make("li", {}, button)));
     const changing = app.info.read_only ? [] : [this.#modes(), this.list, ...this.#editing()];
     const parts = changing.length ? changing : [this.list];
-    section.replaceChildren(make("h2", {}, "Classes"), ...parts, this.#commandSection());
+    section.replaceChildren(make("h2", {}, "Classes"), ...parts);
+    document.getElementById("commands").replaceChildren(this.#commandSection());
     this.#later();
   }
 

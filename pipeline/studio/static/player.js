@@ -108,10 +108,11 @@ class Player {
 
   play() {
     if (!this.app.video || this.app.playing) return;
-    const { app } = this;
+    const { app } = this, isAtEnd = app.frame >= app.video.num_frames - 1;
     this.exact.forget();
+    if (isAtEnd) app.recorder?.stopAll(); // otherwise a recording would go back over the whole video
     app.setPlaying(true);
-    this.film.play(app.frame >= app.video.num_frames - 1 ? 0 : app.frame);
+    this.film.play(isAtEnd ? 0 : app.frame);
     this.updateControls();
   }
 

@@ -1,10 +1,8 @@
 """Training from the studio: the command, its progress by a stand-in for dvc, and a real `dvc exp run`."""
 
 import os
-import shutil
 import signal
 import stat
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 from made_models import CLASSES, EXCLUSIVE, OVERLAPPING, write_video
 from made_predictions import put_model, put_prediction, sure_of
-from made_studio import Studio, opened, serving, until
+from made_studio import Studio, copy_project, opened, serving, until
 from playwright.sync_api import Browser
 
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
@@ -294,24 +292,6 @@ def test_accuracy_counts_the_frames_with_a_given_label() -> None:
     known = np.array([[PRESENT, ABSENT, IGNORE_INDEX], [IGNORE_INDEX] * 3], np.int8)
     assert accuracy(np.array([[1, 0, 1], [1, 1, 1]], np.int8), known, OVERLAPPING) == 1.0
     assert accuracy(np.array([[1, 1, 1], [1, 1, 1]], np.int8), known, OVERLAPPING) == 0.0
-
-
-def copy_project(folder: Path, store: Path) -> dict[str, str]:
-    """Copy this project into a repository of its own, and return the variables with which its commands run."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, listed.stdout.split("\0")):
-        if (REPOSITORY / name).exists() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
-    shutil.copy(store, folder / "mlflow.db")
-    who = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    variables = {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder.with_name("cache")), **who}
-    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
-        subprocess.run(["git", *command], cwd=folder, env={**os.environ, **variables}, check=True)
-    return variables
 
 
 @pytest.mark.slow
