@@ -22,7 +22,7 @@ from pipeline.files import read_bounded
 from pipeline.labelling.doubts import find_doubts
 from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains
 from pipeline.studio.clocks import Clocks
-from pipeline.studio.models.prediction_files import KnownModel, Stored
+from pipeline.studio.models.prediction_files import KnownModel, Stored, why_useless
 from pipeline.studio.models.predictions import Predictions
 from pipeline.studio.places import Video
 from pipeline.studio.requests import Body, RefusedError, get, post, text_field
@@ -119,13 +119,14 @@ class Queue:
         with self._lock:
             if chosen is None:
                 self._items, self._model = {}, ""
-            elif anew or chosen.key != self._model:
+            elif anew or chosen.key != self._model or not self._items:
                 self._items, self._model = {item.key: item for item in self._find(chosen)}, chosen.key
                 self._last = 0.0
             items = list(self._items.values())
             done = sum(item.verdict is not None for item in items)
             return {
                 "model": self._model,
+                "problem": None if items or chosen is None else self._why_empty(chosen),
                 "items": [asdict(item) for item in items],
                 "done": done,
                 "total": len(items),
@@ -163,9 +164,17 @@ class Queue:
     def _pace(self) -> float:
         return float(np.mean(self._paces)) if len(self._paces) >= MIN_PACED else DEFAULT_SECONDS
 
+    def _why_empty(self, model: KnownModel) -> str | None:
+        """Return why a model has no stretches, as a sentence; None where it has labelled videos and is sure of them."""
+        if any(self._predictions.find_file(video, model.key) for video in self._videos.values()):
+            return why_useless(model.label_space, self._labels.label_space)
+        return "The model has labelled no video yet."
+
     def _find(self, model: KnownModel) -> list[Item]:
         """Find the stretches of all videos that the model has labelled, one video in memory at a time."""
         space = self._labels.label_space
+        if why_useless(model.label_space, space):
+            return []
         per_video = max(MIN_PER_VIDEO, math.ceil(2 * TOP / max(1, len(self._videos))))
         found: list[Item] = []
         for video in self._videos.values():

@@ -12,6 +12,7 @@ class QueuePanel {
   items = [];
   index = -1;
   #model = null;
+  #version = null; // of the labels of models
   #before = ""; // the given labels of the stretch when it was shown
   #isLooping = false;
   #isBusy = false;
@@ -36,6 +37,8 @@ class QueuePanel {
     this.again = make("button", { class: "quiet", onclick: () => this.load({ anew: true }) }, "Look again");
     this.section.append(make("h2", {}, "The next best minute"), this.progress, this.left, this.why, this.actions, this.again);
     app.on("predictions", () => this.modelChanged());
+    app.on("status", () => this.fill());
+    app.on("classes", () => !this.items.length && this.load());
     app.on("frame", (source) => this.keepLooping(source));
     this.show();
   }
@@ -47,6 +50,15 @@ class QueuePanel {
       this.#model = newest;
       this.load();
     }
+  }
+
+  /** An empty queue is looked for again whenever another video is labelled. */
+  fill() {
+    const version = this.app.status.predicting?.version;
+    if (version === this.#version) return;
+    const isFirst = this.#version === null;
+    this.#version = version;
+    if (!isFirst && this.#model && !this.items.length) this.load();
   }
 
   async load({ anew = false } = {}) {
@@ -81,6 +93,7 @@ class QueuePanel {
   describeProgress() {
     const { answer } = this;
     if (!answer?.model) return "When a model has labelled a video, the stretches that are most worth a look are here.";
+    if (answer.problem) return answer.problem;
     if (!answer.total) return "Nothing is worth a look: the model is sure, and agrees with the given labels.";
     const rest = answer.total - answer.done;
     if (!rest) return `All ${answer.total} stretches are done.`;

@@ -148,6 +148,32 @@ def test_without_a_model_the_queue_is_empty(dataset: Path) -> None:
         assert (answer["items"], answer["total"], answer["model"]) == ([], 0, "")
 
 
+def queue_of(dataset: Path, classes: str, *, labels: np.ndarray | None) -> Any:
+    """The answer of the queue for a data set of one video and a model of other classes."""
+    if classes:
+        (dataset / "classes.txt").write_text(classes)
+    folder = put_model(dataset, EXCLUSIVE)
+    video = write_video(dataset / "videos" / "a.mp4", num_frames=NUM_FRAMES)
+    if labels is not None:
+        put_prediction(folder, video, labels, sure_of(labels, 3, probability=0.5))
+    with serving(dataset) as studio:
+        return studio.get("/api/queue").json
+
+
+@pytest.mark.parametrize(
+    ("classes", "is_labelled", "words"),
+    [
+        ("", True, "no classes yet"),
+        ("eat\nrest\n", True, "none of the classes of this data set"),
+        ("left\n", False, "labelled no video yet"),
+    ],
+)
+def test_an_empty_queue_says_why(dataset: Path, classes: str, is_labelled: bool, words: str) -> None:
+    answer = queue_of(dataset, classes, labels=np.repeat([0, 1], NUM_FRAMES // 2) if is_labelled else None)
+    assert answer["items"] == []
+    assert words in answer["problem"]
+
+
 def test_accepting_writes_the_labels_of_the_model(doubtful: Path, browser: Browser) -> None:
     with serving(doubtful) as studio:
         video = studio.ids()["a"]
