@@ -35,8 +35,9 @@ CHUNK = 1 << 16  # frames whose gains are computed at once, as those of all clas
 DEFAULT_SECONDS = 20.0  # for a stretch, before the pace of this session is known
 LONGEST_PACE = 300.0  # seconds between two verdicts; after more somebody was elsewhere
 MIN_PACED = 3  # verdicts from which the pace is known
-Verdict = Literal["accepted", "corrected", "skipped"]
-VERDICTS: tuple[Verdict, ...] = ("accepted", "corrected", "skipped")
+Verdict = Literal["accepted", "corrected", "kept", "skipped"]  # kept: the given labels are right
+VERDICTS: tuple[Verdict, ...] = ("accepted", "corrected", "kept", "skipped")
+OPEN = "open"  # takes a verdict back
 
 
 class GivenLabels(Protocol):
@@ -134,7 +135,7 @@ class Queue:
             }
 
     def judge(self, key: str, verdict: str) -> None:
-        """Keep what became of a stretch, on disk when this returns.
+        """Keep what became of a stretch, on disk when this returns; OPEN takes a verdict back.
 
         Raises:
             RefusedError: There is no such stretch, or no such verdict.
@@ -142,7 +143,7 @@ class Queue:
         """
         with self._lock:
             item = self._items.get(key)
-            if item is None or verdict not in VERDICTS:
+            if item is None or verdict not in (*VERDICTS, OPEN):
                 raise RefusedError(404, "there is no such stretch or verdict: was the queue made anew?")
             line = {
                 "video": item.video,
@@ -154,8 +155,10 @@ class Queue:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            self._verdicts.append(line)
-            self._items[key] = Item(**asdict(item) | {"verdict": verdict})
+            self._verdicts = _latest([*self._verdicts, line])
+            self._items[key] = Item(**asdict(item) | {"verdict": None if verdict == OPEN else verdict})
+            if verdict == OPEN:
+                return
             now = time.monotonic()
             if self._last and now - self._last <= LONGEST_PACE:
                 self._paces.append(now - self._last)
@@ -189,6 +192,12 @@ class Queue:
             judged = [line for line in self._verdicts if line["video"] == video.id and _counts(line, model)]
             found += items_of(video, stored, given, space, frame_seconds=frame_seconds, judged=judged, most=per_video)
         return sorted(found, key=lambda item: -item.score)[:TOP]
+
+
+def _latest(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the last verdict on each stretch, without those that were taken back."""
+    found = {(line["video"], line["start"], line["stop"]): line for line in lines}
+    return [line for line in found.values() if line["verdict"] != OPEN]
 
 
 def _counts(line: Mapping[str, Any], model: KnownModel) -> bool:
@@ -272,11 +281,11 @@ def read_verdicts(path: Path) -> list[dict[str, Any]]:
     for line in lines:
         try:
             verdict = json.loads(line)
-            if verdict["verdict"] in VERDICTS and 0 <= int(verdict["start"]) < int(verdict["stop"]):
+            if verdict["verdict"] in (*VERDICTS, OPEN) and 0 <= int(verdict["start"]) < int(verdict["stop"]):
                 found.append({name: verdict[name] for name in ("video", "start", "stop", "verdict", "model")})
         except (ValueError, TypeError, KeyError):
             continue
-    return found
+    return _latest(found)
 
 
 def routes(queue: Queue, check_can_change: Callable[[], None]) -> list[BaseRoute]:
