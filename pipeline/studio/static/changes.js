@@ -19,11 +19,12 @@ export function targetOf(app) {
   return { track: app.track, ...app.labels.segmentAt(app.track, app.frame) };
 }
 
-/** Give the selection a class. */
+/** Give the selection a class, which ends the selection: the next key or click records again. */
 export function relabel(app, classIndex) {
   const { start, stop } = app.selection;
   const [track, value] = app.info.exclusive ? [0, classIndex] : [classIndex, PRESENT];
-  app.labels.edit(`relabel as ${app.info.classes[classIndex].name}`, { paints: [[track, start, stop, value]] });
+  const name = `relabel as ${app.info.classes[classIndex].name}`;
+  if (app.labels.edit(name, { paints: [[track, start, stop, value]] })) app.select(null);
 }
 
 export function erase(app) {

@@ -129,6 +129,28 @@ def test_dragging_a_boundary_moves_it_and_snaps_to_the_playhead(labelled: Labell
         assert given(labelled, page)[-1] == (30, 36, RESTING)
 
 
+def test_a_selection_ends_with_its_class_or_when_a_boundary_is_dragged(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        drag(page, place_of(page, 44.5), place_of(page, 50.5))
+        page.get_by_role("button", name="walking").click()
+        assert page.evaluate("studio.selection") is None
+        drag(page, place_of(page, 12.5), place_of(page, 17.5))
+        drag(page, place_of(page, 40), place_of(page, 36))
+        assert page.evaluate("studio.selection") is None
+        page.get_by_role("button", name="eating").click()  # it records, and relabels nothing
+        page.keyboard.press("Escape")
+        assert given(labelled, page) == [*BEGIN[:2], (30, 36, RESTING), (44, 51, WALKING)]
+
+
+def test_a_drag_from_the_unlabelled_side_of_a_boundary_selects(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        x, y = place_of(page, 20)
+        drag(page, (x + 4, y), place_of(page, 25.5))
+        assert page.evaluate("[studio.selection.start, studio.selection.stop]") == [20, 26]
+        drag(page, (x - 4, y), place_of(page, 18))
+        assert given(labelled, page) == [BEGIN[0], (10, 18, WALKING), BEGIN[2]]
+
+
 def test_escape_while_dragging_a_boundary_leaves_it(labelled: LabelledStudio) -> None:
     with labelled.page() as page:
         x, y = place_of(page, 10)
@@ -233,6 +255,21 @@ def test_marks_and_notes_are_added_shown_edited_and_deleted(labelled: LabelledSt
         assert given(labelled, page) == BEGIN
 
 
+def test_the_keys_are_those_of_the_timeline_once_a_video_is_chosen(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        video = page.evaluate("studio.video.id")
+        page.locator("#videos [role=option]").nth(38).click()
+        until(page, f"studio.labels !== null && studio.video.id !== '{video}'")
+        page.keyboard.press("End")
+        assert page.evaluate("studio.frame") == 59
+        page.locator("#videos ul").focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Enter")
+        until(page, "studio.labels !== null && studio.video.stem === 'clip_37'")
+        page.keyboard.press("End")
+        assert page.evaluate("studio.frame") == 59
+
+
 def test_an_edit_in_one_page_appears_in_another_which_is_told(labelled: LabelledStudio) -> None:
     with labelled.page() as first, labelled.page_of(first.evaluate("studio.video.stem")) as second:
         until(second, "document.querySelector('#notices').innerText.includes('another page')")
@@ -334,6 +371,16 @@ def test_a_video_is_labelled_by_the_keyboard_alone(labelled: LabelledStudio) -> 
         page.keyboard.press("a")
         page.keyboard.press("Escape")
         assert given(labelled, page) == [BEGIN[0], (10, 30, WALKING), BEGIN[2], (49, 53, EATING)]
+
+
+def test_a_recording_ends_with_the_video(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        page.evaluate("studio.setFrame(50, 'jump')")
+        page.keyboard.press("t")
+        page.keyboard.press(" ")
+        until(page, "studio.frame > 50 && !studio.playing")
+        assert page.evaluate("studio.recorder.isRecording") is False
+        assert given(labelled, page) == [*BEGIN, (50, 60, EATING)]
 
 
 def test_what_plays_while_a_class_is_on_gets_it_to_the_frame(labelled: LabelledStudio) -> None:
