@@ -146,9 +146,9 @@ class Player {
     const { app, shown } = this;
     if (!app.video || shown === null) this.number.textContent = "";
     else {
-      const seconds = app.times[shown] - app.times[0];
+      const seconds = app.times[shown] - app.times[0], last = app.video.num_frames - 1;
       this.number.textContent =
-        `frame ${shown.toLocaleString("en")} of ${app.video.num_frames.toLocaleString("en")} · ${clock(seconds, 2)}`;
+        `frame ${shown.toLocaleString("en")} (0 to ${last.toLocaleString("en")}) · ${clock(seconds, 2)}`;
     }
     this.number.classList.toggle("is-late", shown !== app.frame);
     this.number.dataset.frame = shown ?? "";
