@@ -191,6 +191,7 @@ export function init(app) {
   app.recorder = new Recorder(app);
   app.pressClass = (classIndex) => {
     if (!app.labels) return;
+    app.dropPassingNotices();
     if (app.selection) relabel(app, classIndex);
     else if (app.recorder.isHeld) app.recorder.start(classIndex);
     else app.recorder.toggle(classIndex);

@@ -3,14 +3,9 @@
 import { ABSENT, PRESENT, boundaryAfter, boundaryBefore, boundaryMove, isBoundary, segmentAt, segmentsIn }
   from "./tracks.js";
 
-const HINT_SECONDS = 5;
-let hintTimer = 0;
-
-/** Say something that goes by itself. */
+/** Say why nothing can be done, or what to do next. */
 export function hint(app, text) {
   app.notice("hint", text);
-  clearTimeout(hintTimer);
-  hintTimer = setTimeout(() => app.dropNotice("hint"), HINT_SECONDS * 1000);
 }
 
 /** What a command acts on: the selection, or else the segment of the active lane at the playhead. */

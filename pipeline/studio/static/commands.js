@@ -77,6 +77,7 @@ export function isOffered(app, { overlapping, changes: isChange }) {
 export function runCommand(app, { id, group, run }) {
   if (id !== "help" && !app.video) return;
   if ((group === "Labels" && !app.labels) || (group === "Timeline" && !app.timeline)) return;
+  app.dropPassingNotices();
   run(app);
 }
 

@@ -176,6 +176,11 @@ export class LabelMirror {
       await new Promise((resolve) => setTimeout(resolve, SECONDS_TO_RETRY * 1000));
       return true;
     }
+    if (error.isOfEarlierStudio) {
+      this.failure = "the studio was started again";
+      this.#app.tellRestart();
+      return false;
+    }
     const names = this.#queue.map(({ name }) => name);
     this.#queue = [];
     this.failure = null;
@@ -260,10 +265,13 @@ async function load(app) {
 
 let isReloading = false;
 
+let isShared = false; // whether the user was told that the video is open in another page too
+
 async function compare(app) {
-  const others = app.status.other_pages > 0;
-  if (!others || app.info.read_only) app.dropNotice("other-pages");
-  else if (!document.querySelector('[data-key="other-pages"]'))
+  const wasShared = isShared;
+  isShared = app.status.other_pages > 0 && !app.info.read_only;
+  if (!isShared) app.dropNotice("other-pages");
+  else if (!wasShared)
     app.notice("other-pages", "This video is open in another page too. A change made there appears here.");
   const mirror = app.labels, version = app.status.labels?.[mirror?.id];
   if (!mirror || version === undefined || mirror.pending || isReloading) return;

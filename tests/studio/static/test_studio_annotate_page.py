@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from made_labelling import (
+    CLASSES,
     EATING,
     RESTING,
+    ROWS,
     WALKING,
     LabelledStudio,
     add_model,
@@ -16,8 +19,9 @@ from made_labelling import (
     place_of,
     settle,
     shown_tracks,
+    write_dataset,
 )
-from made_studio import until
+from made_studio import opened, serving, until
 from playwright.sync_api import Browser, Page
 
 BEGIN = [(0, 10, RESTING), (10, 20, WALKING), (30, 40, RESTING)]
@@ -349,6 +353,41 @@ def test_edits_that_the_server_does_not_take_are_told_and_wait(labelled: Labelle
         page.unroute("**/edits")
         until(page, "document.querySelector('#saved').textContent === 'All changes saved'")
         assert given(labelled, page) == BEGIN[1:]
+
+
+def test_a_page_of_an_earlier_studio_asks_once_to_be_loaded_again(tmp_path: Path, browser: Browser) -> None:
+    write_dataset(tmp_path / "dataset", ["clip"], classes=CLASSES, rows=ROWS)
+    with serving(tmp_path / "dataset") as studio, opened(browser, studio.address, allowed=".") as page:
+        until(page, "studio.labels !== null")
+        studio.kill()
+        with serving(tmp_path / "dataset", "--port", str(studio.port)) as again:
+            until(page, "document.querySelector('#notices .error') === null")
+            go(page, 5)
+            page.keyboard.press("Delete")
+            until(page, "document.querySelector('#saved').textContent.startsWith('Not saved')")
+            go(page, 15)
+            page.keyboard.press("Delete")
+            until(page, "document.querySelectorAll('#notices p').length === 1")
+            notice = page.locator("#notices p")
+            assert "The studio was started again: reload this page." in notice.inner_text()
+            page.on("dialog", lambda dialog: dialog.accept())
+            notice.get_by_role("button", name="Reload").click()
+            until(page, "window.studio?.labels && studio.labels.pending === 0")
+            page.keyboard.press("Delete")
+            settle(page)
+            video = page.evaluate("studio.video.id")
+            assert again.get(f"/api/videos/{video}/labels").json["tracks"][0]["starts"] == [10, 30]
+
+
+def test_words_that_are_no_error_go_with_the_next_command_and_move_nothing(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        height = page.locator("#stage").bounding_box()
+        go(page, 25)
+        page.keyboard.press("Delete")
+        assert "no label already" in page.locator("#notices").inner_text()
+        assert page.locator("#stage").bounding_box() == height
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#notices p").count() == 0
 
 
 def test_a_video_is_labelled_by_the_keyboard_alone(labelled: LabelledStudio) -> None:

@@ -178,7 +178,7 @@ def test_the_model_is_accepted_in_one_lane_or_in_all(overlapping: LabelledStudio
 
 def test_the_list_searches_sorts_and_opens_by_keyboard(exclusive: LabelledStudio) -> None:
     with exclusive.page() as page:
-        until(page, "document.querySelector('#videos .counts').textContent === '0 of 40 videos done'")
+        until(page, "document.querySelector('#videos .counts').textContent === '0 of 60 videos done'")
         page.get_by_label("Search the videos").fill("CLIP_03")
         options = page.locator("#videos [role=option]")
         assert options.count() == 1
@@ -203,7 +203,7 @@ def test_the_list_follows_what_is_labelled(exclusive: LabelledStudio) -> None:
         page.get_by_role("dialog").get_by_role("button", name="eating").click()
         option = page.get_by_role("option", name=f"{stem}.mp4, 0:02, done")
         option.wait_for()
-        until(page, "document.querySelector('#videos .counts').textContent.startsWith('1 of 40')")
+        until(page, "document.querySelector('#videos .counts').textContent.startsWith('1 of 60')")
 
 
 def test_names_from_files_are_text(tmp_path: Path, browser: Browser) -> None:
