@@ -110,6 +110,7 @@ export class Pointer {
     const at = this.#at(event), { gesture, timeline, app } = this, { view } = timeline;
     if (this.#pinch.has(event.pointerId)) this.#pinch.set(event.pointerId, at.x);
     if (!gesture) {
+      timeline.canvas.title = at.part === "names" ? at.lane?.name ?? "" : "";
       const cursor = this.#boundaryNear(at) !== null ? "ew-resize" : at.part === "lanes" ? "text" : "default";
       timeline.canvas.style.cursor = at.part === "ruler" || at.part === "overview" ? "pointer" : cursor;
       return;
