@@ -1,7 +1,7 @@
 // The classes and the commands: what is recorded, given to the selection, and changed.
 
 import { countUnlabelled, fill, hint, relabel } from "./changes.js";
-import { addClassForm, showClassKeys } from "./class_forms.js";
+import { addClassForm, askPlace, showClassKeys } from "./class_forms.js";
 import { COMMANDS, isOffered, keyName, runCommand } from "./commands.js";
 import { counted, make } from "./dom.js";
 import { Recorder } from "./recording.js";
@@ -197,6 +197,7 @@ export function init(app) {
     else app.recorder.toggle(classIndex);
   };
   app.askFill = () => askFill(app);
+  app.askPlace = () => askPlace(app);
   app.timeline.recorded = () => app.recorder.paints();
   app.on("recording", () => app.timeline.redraw());
   new ClassPanel(app);

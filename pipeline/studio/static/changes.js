@@ -14,6 +14,18 @@ export function targetOf(app) {
   return { track: app.track, ...app.labels.segmentAt(app.track, app.frame) };
 }
 
+/** Start the selection at the playhead; it keeps its end, if that comes later. */
+export function selectFromHere(app) {
+  const { frame, track, selection } = app, stop = selection?.track === track ? selection.stop : 0;
+  app.select({ track, start: frame, stop: Math.max(stop, frame + 1) });
+}
+
+/** End the selection with the frame at the playhead; it keeps its start, if that comes earlier. */
+export function selectToHere(app) {
+  const { frame, track, selection } = app, start = selection?.track === track ? selection.start : frame;
+  app.select({ track, start: Math.min(start, frame), stop: frame + 1 });
+}
+
 /** Give the selection a class, which ends the selection: the next key or click records again. */
 export function relabel(app, classIndex) {
   const { start, stop } = app.selection;

@@ -5,6 +5,7 @@ import { counted } from "./dom.js";
 import { ABSENT, PRESENT, cut, painted, segmentAt, trackOf, uncut, valueAt } from "./tracks.js";
 
 const SECONDS_TO_RETRY = 2;
+const WHAT_TO_DO = "Correct the file, or move it out of the folder: the page then notices that by itself.";
 
 /**
  * The labels of one video. `tracks` and `marks` are read by all parts and changed by `edit`, `undo` and `redo` alone.
@@ -59,6 +60,12 @@ export class LabelMirror {
     this.#changed();
     this.#send();
     return true;
+  }
+
+  /** Add a track for each class that was added, until the server's are there. */
+  addTracks() {
+    const { exclusive, classes } = this.#app.info, numTracks = exclusive ? 1 : classes.length;
+    while (this.tracks.length < numTracks) this.tracks.push(trackOf({ starts: [], stops: [], values: [] }));
   }
 
   /** Say why nothing can be changed. */
@@ -237,7 +244,7 @@ function showNotices(app) {
   const mirror = app.labels;
   const show = (key, text) => (text ? app.notice(key, text, { error: true }) : app.dropNotice(key));
   const problems = mirror.problems.map(sentence).join(" ");
-  show("labels-problem", problems && `These labels cannot be changed: ${problems}`);
+  show("labels-problem", problems && `These labels cannot be changed: ${problems} ${WHAT_TO_DO}`);
   show("labels-notice", mirror.notices.map(sentence).join(" "));
   app.dropNotice("conflict");
   if (!mirror.conflict) return;

@@ -75,6 +75,14 @@ class App extends EventTarget {
     this.emit("frame", source);
   }
 
+  /** Take another answer of GET /api/studio, whose classes are those so far and new ones. */
+  takeClasses(info) {
+    this.info = info;
+    this.labels?.addTracks();
+    this.predictions = []; // they are of the classes so far, and are loaded anew
+    this.emit("classes");
+  }
+
   setPlaying(playing) {
     this.playing = playing;
     this.emit("playing");

@@ -90,6 +90,13 @@ class VideoList {
     this.open(id);
   }
 
+  /** Open the next video of the list, or the previous one. */
+  step(by) {
+    const rows = this.#visible(), at = rows.findIndex(({ id }) => id === this.app.video.id);
+    const row = rows[Math.min(Math.max(0, at + by), rows.length - 1)];
+    if (row) this.#choose(row.id);
+  }
+
   #openFirst() {
     const asked = location.hash.slice(1);
     const row = this.#rows.find(({ id }) => id === asked) ??

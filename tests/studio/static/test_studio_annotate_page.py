@@ -192,6 +192,7 @@ COMMANDS: dict[str, tuple[int, list[str], Runs]] = {
     "erase the segment": (15, ["Delete"], [BEGIN[0], BEGIN[2]]),
     "erase the selection": (15, ["q", "Backspace"], [BEGIN[0], BEGIN[2]]),
     "relabel the segment": (15, ["q", "t"], [BEGIN[0], (10, 20, EATING), BEGIN[2]]),
+    "select to the playhead": (42, ["i", *["ArrowRight"] * 3, "o", "t"], [*BEGIN, (42, 46, EATING)]),
     "boundary here": (12, ["b"], [(0, 12, RESTING), (12, 20, WALKING), (30, 40, RESTING)]),
     "extend over unlabelled frames": (22, ["b"], [(0, 10, RESTING), (10, 22, WALKING), (30, 40, RESTING)]),
     "next boundary": (12, ["e", "e", "b", "Delete"], BEGIN[:2]),
