@@ -322,6 +322,15 @@ def test_nothing_can_be_changed_in_a_studio_that_only_shows(tmp_path: Path, brow
         assert shown_tracks(page) == [[(0, 10, 0)]]
 
 
+def test_a_label_file_that_is_corrected_is_shown_without_a_reload(tmp_path: Path, browser: Browser) -> None:
+    write_dataset(tmp_path / "dataset", ["clip"], classes="resting\n", rows="start,stop,class\n0,ten,resting\n")
+    with serving(tmp_path / "dataset") as studio, opened(browser, studio.address) as page:
+        until(page, "document.querySelector('#notices').innerText.includes('Correct the file, or move it')")
+        (tmp_path / "dataset" / "labels" / "clip.csv").write_text("start,stop,class\n0,10,resting\n")
+        until(page, "document.querySelector('#notices').innerText === '' && studio.labels.readOnly === null")
+        assert shown_tracks(page) == [[(0, 10, 0)]]
+
+
 def test_the_first_classes_may_overlap_and_the_page_waits_for_their_labels(tmp_path: Path, browser: Browser) -> None:
     (tmp_path / "dataset" / "videos").mkdir(parents=True)
     write_video(tmp_path / "dataset" / "videos" / "clip.mp4")
