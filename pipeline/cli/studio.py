@@ -24,7 +24,10 @@ def add(commands: Commands) -> None:
     studio.add_argument("place", type=Path, metavar="DATASET|LABELS", help="a data set, or a folder of label files")
     studio.add_argument("--videos", type=Path, metavar="DIR", help="the videos of the label files")
     studio.add_argument(
-        "--model", metavar="DIR|URI", help="a trained labeller, whose labels are shown (default: models/labeller here)"
+        "--model",
+        metavar="DIR|URI",
+        help="a trained labeller, whose labels are shown (default: models/labeller here, where it has"
+        " classes of the data set)",
     )
     studio.add_argument("--port", type=int, default=8765, help="where the page is served (default: 8765; 0: any)")
     studio.add_argument(

@@ -18,7 +18,7 @@ from pipeline.studio.listing import routes as listing_routes
 from pipeline.studio.models.changes import compare
 from pipeline.studio.models.prediction_routes import routes as prediction_routes
 from pipeline.studio.models.prediction_work import PredictionWork
-from pipeline.studio.models.predictions import Predictions
+from pipeline.studio.models.predictions import Predictions, find_default_model
 from pipeline.studio.models.queue import Queue
 from pipeline.studio.models.queue import routes as queue_routes
 from pipeline.studio.models.training import LABELLER, Training
@@ -51,7 +51,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     Args:
         places: The folders.
         guard: Who may ask for what.
-        model: The location of a trained labeller; None for none.
+        model: The location of a trained labeller; None for models/labeller where it knows classes of the data.
         stack: What is to be ended when the studio ends is added to it.
 
     Raises:
@@ -63,7 +63,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     stack.callback(labels.close)
     listing = Listing(videos, clocks, labels)
     labels.on_change = listing.refresh
-    predictions = Predictions(places, labels, model)
+    predictions = Predictions(places, labels, model or find_default_model(LABELLER, labels.label_space))
     prediction_work = PredictionWork(predictions, clocks, videos)
     stack.callback(prediction_work.cancel)
     sources = Sources(labels, predictions)
@@ -84,7 +84,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
 
     def describe(request: Request) -> dict[str, object]:
         return {
-            "name": places.root.resolve().name,
+            "name": places.root.resolve().name.encode(errors="replace").decode(),
             "read_only": places.read_only,
             "has_model": predictions.model is not None,
             **labels.describe(),

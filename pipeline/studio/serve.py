@@ -20,7 +20,6 @@ from pipeline.studio.claim import claim
 from pipeline.studio.places import find_places
 from pipeline.studio.security import Guard, is_loopback
 
-DEFAULT_MODEL = Path("models/labeller")
 SECONDS_TO_END = 3  # for requests that are still answered
 TOKEN_VARIABLE = "FRAMESCRIBE_STUDIO_TOKEN"
 
@@ -32,7 +31,7 @@ class StudioOptions:
     Attributes:
         place: A data set, or a folder of label files.
         videos: The videos of the label files; None for a data set.
-        model: The location of a trained labeller; None for models/labeller where there is one.
+        model: The location of a trained labeller; None for models/labeller where it knows classes of the data.
         host: The address to listen on.
         port: The port; 0 for any.
         opens_browser: Whether to open the page in a browser.
@@ -57,7 +56,7 @@ def serve(options: StudioOptions) -> int:
     Raises:
         InputError: A folder is missing, there are no videos, or the address cannot be had.
     """
-    with ExitStack() as stack:
+    with suppress(KeyboardInterrupt), ExitStack() as stack:  # this is how a studio ends
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framescribe.")))
         places = find_places(options.place, options.videos, state=scratch, follow_links=options.follow_links)
         places = claim(places, scratch, stack)
@@ -65,7 +64,7 @@ def serve(options: StudioOptions) -> int:
         port = listening.getsockname()[1]
         access = None if is_loopback(options.host) else os.environ.get(TOKEN_VARIABLE) or token_urlsafe()
         guard = Guard(options.host, port, access_token=access)
-        app = make_app(places, guard, model=_find_model(options.model), stack=stack)
+        app = make_app(places, guard, model=options.model, stack=stack)
         address = _address(options.host, port, access)
         print(f"framescribe studio: {address} (Ctrl-C ends it)", flush=True)
         if places.read_only:
@@ -81,16 +80,9 @@ def serve(options: StudioOptions) -> int:
             timeout_graceful_shutdown=SECONDS_TO_END,
             ws="none",
         )
-        with suppress(KeyboardInterrupt):  # this is how a studio ends
-            uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listening])
     print("framescribe studio: ended; all changes that the page confirmed are on disk")
     return 0
-
-
-def _find_model(location: str | None) -> str | None:
-    if location is None and (DEFAULT_MODEL / "checkpoint.json").is_file():
-        return str(DEFAULT_MODEL)
-    return location
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -26,11 +26,13 @@ def compare(predictions: Predictions, labels: GivenLabels, videos: Iterable[Vide
 
     Returns:
         The names of both models, and for each video: its id and stem, the share of its frames whose labels differ, the
-        first of them, and how often each model is right where there is a given label; None where there is none.
+        first of them, and how often each model is right where there is a given label; None where there is none. It is
+        awaited while the model that labels has labelled nothing yet: the newest two are older ones then.
     """
     models = predictions.models()[:2]
-    if len(models) < 2:
-        return {"new": None, "old": None, "videos": []}
+    is_awaited = bool(models and predictions.stamp() and predictions.current() is None)
+    if len(models) < 2 or is_awaited:
+        return {"new": None, "old": None, "videos": [], "is_awaited": is_awaited}
     space, names = labels.label_space, names_of(models)
     found = []
     for video in videos:
@@ -52,7 +54,7 @@ def compare(predictions: Predictions, labels: GivenLabels, videos: Iterable[Vide
                 "old_accuracy": accuracy(old.labels, given, space),
             }
         )
-    return {"new": names[models[0].key], "old": names[models[1].key], "videos": found}
+    return {"new": names[models[0].key], "old": names[models[1].key], "videos": found, "is_awaited": False}
 
 
 def accuracy(labels: np.ndarray, given: np.ndarray, space: LabelSpace) -> float | None:

@@ -190,6 +190,19 @@ def unknown_classes(model: LabelSpace, dataset: LabelSpace) -> list[str]:
     return [name for name in model.classes if dataset.index(name) is None]
 
 
+def why_useless(model: LabelSpace, dataset: LabelSpace) -> str | None:
+    """Return why the labels of a model say nothing of a data set, as a sentence; None where they do."""
+    if not dataset.classes:
+        return "This data set has no classes yet."
+    try:
+        _check_kinds(model, dataset)
+    except InputError as error:
+        return f"{str(error).capitalize()}."
+    if not (set(model.classes) - {model.background}) & (set(dataset.classes) - {dataset.background}):
+        return f"The model has none of the classes of this data set: it has {', '.join(model.classes)}."
+    return None
+
+
 def map_labels(labels: np.ndarray, model: LabelSpace, dataset: LabelSpace) -> np.ndarray:
     """Return the labels of a model in the classes of a data set, which are found by their names.
 

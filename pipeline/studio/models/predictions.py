@@ -3,6 +3,7 @@
 The server never loads a model: `predicting` does, in a process of its own. T frames, K classes of the data set.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any, Protocol
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.errors import InputError
+from pipeline.files import read_bounded
 from pipeline.labelling.location import MLFLOW_SCHEMES
 from pipeline.studio.labels.tracks import Tracks
 from pipeline.studio.models.prediction_files import (
+    CHECKPOINT_FILES,
+    MAX_MODEL_BYTES,
     KnownModel,
     PredictionFile,
     Stamp,
@@ -24,6 +28,7 @@ from pipeline.studio.models.prediction_files import (
     read_stored,
     stamp_of,
     unknown_classes,
+    why_useless,
 )
 from pipeline.studio.models.pyramid import Pyramid, count_levels
 from pipeline.studio.places import Places, Video
@@ -40,6 +45,24 @@ class Classes(Protocol):
     def label_space(self) -> LabelSpace:
         """The classes of the data set; it raises InputError where they cannot be read."""
         ...
+
+
+def find_default_model(folder: Path, label_space: LabelSpace) -> str | None:
+    """Return the location of the model of the current project; None where there is none, or none for these classes.
+
+    Its classes are read without torch, which takes seconds and memory.
+
+    Args:
+        folder: The folder of its checkpoint.
+        label_space: The classes of the data set.
+    """
+    try:
+        content = json.loads(read_bounded(folder / CHECKPOINT_FILES[0], max_bytes=MAX_MODEL_BYTES))
+        groups = content.get("groups")
+        space = LabelSpace(tuple(content["classes"]), content["background"], None if groups is None else tuple(groups))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if why_useless(space, label_space) else str(folder)
 
 
 class Predictions:

@@ -22,7 +22,7 @@ from pipeline.files import read_bounded
 from pipeline.labelling.doubts import find_doubts
 from pipeline.labelling.stretches import Stretch, find_stretches, frame_gains
 from pipeline.studio.clocks import Clocks
-from pipeline.studio.models.prediction_files import KnownModel, Stored
+from pipeline.studio.models.prediction_files import KnownModel, Stored, why_useless
 from pipeline.studio.models.predictions import Predictions
 from pipeline.studio.places import Video
 from pipeline.studio.requests import Body, RefusedError, get, post, text_field
@@ -35,8 +35,9 @@ CHUNK = 1 << 16  # frames whose gains are computed at once, as those of all clas
 DEFAULT_SECONDS = 20.0  # for a stretch, before the pace of this session is known
 LONGEST_PACE = 300.0  # seconds between two verdicts; after more somebody was elsewhere
 MIN_PACED = 3  # verdicts from which the pace is known
-Verdict = Literal["accepted", "corrected", "skipped"]
-VERDICTS: tuple[Verdict, ...] = ("accepted", "corrected", "skipped")
+Verdict = Literal["accepted", "corrected", "kept", "skipped"]  # kept: the given labels are right
+VERDICTS: tuple[Verdict, ...] = ("accepted", "corrected", "kept", "skipped")
+OPEN = "open"  # takes a verdict back
 
 
 class GivenLabels(Protocol):
@@ -119,13 +120,14 @@ class Queue:
         with self._lock:
             if chosen is None:
                 self._items, self._model = {}, ""
-            elif anew or chosen.key != self._model:
+            elif anew or chosen.key != self._model or not self._items:
                 self._items, self._model = {item.key: item for item in self._find(chosen)}, chosen.key
                 self._last = 0.0
             items = list(self._items.values())
             done = sum(item.verdict is not None for item in items)
             return {
                 "model": self._model,
+                "problem": None if items or chosen is None else self._why_empty(chosen),
                 "items": [asdict(item) for item in items],
                 "done": done,
                 "total": len(items),
@@ -133,7 +135,7 @@ class Queue:
             }
 
     def judge(self, key: str, verdict: str) -> None:
-        """Keep what became of a stretch, on disk when this returns.
+        """Keep what became of a stretch, on disk when this returns; OPEN takes a verdict back.
 
         Raises:
             RefusedError: There is no such stretch, or no such verdict.
@@ -141,7 +143,7 @@ class Queue:
         """
         with self._lock:
             item = self._items.get(key)
-            if item is None or verdict not in VERDICTS:
+            if item is None or verdict not in (*VERDICTS, OPEN):
                 raise RefusedError(404, "there is no such stretch or verdict: was the queue made anew?")
             line = {
                 "video": item.video,
@@ -153,8 +155,10 @@ class Queue:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            self._verdicts.append(line)
-            self._items[key] = Item(**asdict(item) | {"verdict": verdict})
+            self._verdicts = _latest([*self._verdicts, line])
+            self._items[key] = Item(**asdict(item) | {"verdict": None if verdict == OPEN else verdict})
+            if verdict == OPEN:
+                return
             now = time.monotonic()
             if self._last and now - self._last <= LONGEST_PACE:
                 self._paces.append(now - self._last)
@@ -163,9 +167,17 @@ class Queue:
     def _pace(self) -> float:
         return float(np.mean(self._paces)) if len(self._paces) >= MIN_PACED else DEFAULT_SECONDS
 
+    def _why_empty(self, model: KnownModel) -> str | None:
+        """Return why a model has no stretches, as a sentence; None where it has labelled videos and is sure of them."""
+        if any(self._predictions.find_file(video, model.key) for video in self._videos.values()):
+            return why_useless(model.label_space, self._labels.label_space)
+        return "The model has labelled no video yet."
+
     def _find(self, model: KnownModel) -> list[Item]:
         """Find the stretches of all videos that the model has labelled, one video in memory at a time."""
         space = self._labels.label_space
+        if why_useless(model.label_space, space):
+            return []
         per_video = max(MIN_PER_VIDEO, math.ceil(2 * TOP / max(1, len(self._videos))))
         found: list[Item] = []
         for video in self._videos.values():
@@ -180,6 +192,12 @@ class Queue:
             judged = [line for line in self._verdicts if line["video"] == video.id and _counts(line, model)]
             found += items_of(video, stored, given, space, frame_seconds=frame_seconds, judged=judged, most=per_video)
         return sorted(found, key=lambda item: -item.score)[:TOP]
+
+
+def _latest(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the last verdict on each stretch, without those that were taken back."""
+    found = {(line["video"], line["start"], line["stop"]): line for line in lines}
+    return [line for line in found.values() if line["verdict"] != OPEN]
 
 
 def _counts(line: Mapping[str, Any], model: KnownModel) -> bool:
@@ -263,11 +281,11 @@ def read_verdicts(path: Path) -> list[dict[str, Any]]:
     for line in lines:
         try:
             verdict = json.loads(line)
-            if verdict["verdict"] in VERDICTS and 0 <= int(verdict["start"]) < int(verdict["stop"]):
+            if verdict["verdict"] in (*VERDICTS, OPEN) and 0 <= int(verdict["start"]) < int(verdict["stop"]):
                 found.append({name: verdict[name] for name in ("video", "start", "stop", "verdict", "model")})
         except (ValueError, TypeError, KeyError):
             continue
-    return found
+    return _latest(found)
 
 
 def routes(queue: Queue, check_can_change: Callable[[], None]) -> list[BaseRoute]:

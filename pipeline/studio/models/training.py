@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
+from pipeline.errors import InputError
 from pipeline.files import read_bounded
 from pipeline.scores import LABEL_SCORES
 from pipeline.studio.models.children import Child
@@ -32,7 +33,7 @@ KEPT_LINES, SHOWN_LINES = 400, 40
 SECONDS_TO_END = 20
 STAGE = re.compile(r"Running stage '(\w+)'")
 BAR = re.compile(r"^(.{0,40}?): +\d+%\|")  # a line of a progress bar; the next one of the same name replaces it
-Outcome = Literal["done", "failed", "cancelled"]
+Outcome = Literal["done", "same", "failed", "cancelled"]  # same: nothing had changed, so nothing was trained
 
 
 class Training:
@@ -67,6 +68,8 @@ class Training:
         self._stage: str | None = None
         self._is_cancelled = False
         self._outcome: Outcome | None = None
+        self._has_trained = False
+        self._model_before: bytes | None = None
         self._seen: list[tuple[float, int]] = []  # when the first and the last epoch were seen, and their numbers
 
     def start(self) -> None:
@@ -85,6 +88,7 @@ class Training:
             self._lines.clear()
             self._command, self._stage, self._outcome, self._is_cancelled = plan.command, None, None, False
             command = self._resumed(plan.command)
+            self._has_trained, self._model_before = False, self._model()
             self._started = self._stage_started = time.time()
             self._seen = []
             self._child = Child(
@@ -185,6 +189,13 @@ class Training:
         except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
             return {}
 
+    def _model(self) -> bytes | None:
+        """Return what tells models apart: the description of the latest one; None where there is none."""
+        try:
+            return read_bounded(self._project / CHECKPOINT, max_bytes=MAX_BYTES)
+        except (OSError, InputError):
+            return None
+
     def _run_id(self) -> str | None:
         try:
             content = json.loads(read_bounded(self._project / CHECKPOINT, max_bytes=MAX_BYTES))
@@ -199,8 +210,9 @@ class Training:
                 return
             if event["event"] == "end":
                 code = event["code"]
-                self._outcome = "cancelled" if self._is_cancelled else "done" if code == 0 else "failed"
-                if self._outcome == "done":
+                ended: Outcome = "done" if self._has_trained or self._model() != self._model_before else "same"
+                self._outcome = "cancelled" if self._is_cancelled else ended if code == 0 else "failed"
+                if code == 0 and not self._is_cancelled:
                     self._unfinished.forget()
                 return
             line = event["text"].rstrip()
@@ -210,6 +222,7 @@ class Training:
             if found:
                 self._unfinished.note(self._command)
                 self._stage, self._stage_started, self._seen = found[1], time.time(), []
+                self._has_trained |= self._stage == "train_labeller"
             bar = BAR.match(line)
             if bar and self._lines and self._lines[-1].startswith(f"{bar[1]}:"):
                 self._lines.pop()
@@ -221,7 +234,7 @@ class Training:
                 return
             self._child = None
             self._outcome = self._outcome or ("cancelled" if self._is_cancelled else "failed")
-            is_done = self._outcome == "done"
+            is_done = self._outcome in ("done", "same")
         if is_done:
             self._on_done()
 

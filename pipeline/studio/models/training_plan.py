@@ -62,9 +62,23 @@ def make_plan(project: Path, places: Places, rows: Sequence[Row], label_space: L
     holds_out = not any(setting.startswith("dataset.test_fraction=0") for setting in settings)
     overrides = [part for setting in settings for part in ("-S", setting)]
     command = (find_dvc() or "dvc", "exp", "run", "evaluate_labeller", *overrides)
+    if labelled:
+        notes.insert(0, _amount(len(labelled), len(rows), holds_out=holds_out))
     if left_out:
         notes.append(f"Left out, as they have no labels or have problems: {_listed([row.file for row in left_out])}.")
     return Plan(command, _problem(project, places, labelled, rows), tuple(notes), holds_out)
+
+
+def _amount(num_labelled: int, num_videos: int, *, holds_out: bool) -> str:
+    """Say what is trained on, and how long that takes."""
+    verb = "is" if num_labelled == 1 else "are"
+    text = f"{num_labelled} of {num_videos} videos {verb} labelled."
+    if holds_out:
+        text += (
+            " Some of them are held back: the model does not learn from these, so the scores on them say how good it is"
+            " on new videos. The Results view lists them after the training."
+        )
+    return f"{text} It takes some minutes, and longer for more video."
 
 
 def _problem(project: Path, places: Places, labelled: Sequence[Row], rows: Sequence[Row]) -> str | None:
@@ -157,7 +171,11 @@ def quote(text: str) -> str:
     >>> quote("data/mine"), quote("my data"), quote("it's")
     ('data/mine', "'my data'", "'it\\'s'")
     """
-    return text if text.isascii() and PLAIN.fullmatch(text) else "'" + text.replace("'", r"\'") + "'"
+    if text.isascii() and PLAIN.fullmatch(text):
+        return text
+    # In quotes, a backslash stands for itself, except before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

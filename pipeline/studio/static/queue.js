@@ -12,9 +12,11 @@ class QueuePanel {
   items = [];
   index = -1;
   #model = null;
+  #version = null; // of the labels of models
   #before = ""; // the given labels of the stretch when it was shown
   #isLooping = false;
   #isBusy = false;
+  #accepted = new Map(); // by the keys of stretches: the given labels before the model's were accepted
 
   constructor(app) {
     this.app = app;
@@ -26,16 +28,24 @@ class QueuePanel {
     const button = (name, key, act, title, kind = "") =>
       make("button", { onclick: act, title, class: kind, "aria-keyshortcuts": key },
         make("span", {}, name), " ", make("kbd", {}, keyText(key)));
-    this.actions = make("div", { class: "actions" },
-      button("Accept", "Enter", () => this.accept(), "The model is right: its labels become the given ones", "main"),
+    this.acceptButton = button("Accept", "Enter", () => this.accept(),
+      "The model is right: its labels become the given ones", "main");
+    this.keepButton = button("My label is right", "Control+Shift+Enter", () => this.keep(),
+      "The given label stays, and is not doubted again");
+    this.skipButton = button("Skip", "Shift+Enter", () => this.skip(), "Do not show it again before the next model");
+    this.reopen = make("button", { onclick: () => this.judge("open"), title: "Take back what was decided" }, "Decide again");
+    this.actions = make("div", { class: "actions" }, this.acceptButton, this.keepButton,
       button("Correct", "Control+Enter", () => this.correct(), "Select the stretch in the timeline, then give it a class"),
-      button("Skip", "Shift+Enter", () => this.skip(), "Do not show it again"),
+      this.skipButton, this.reopen,
       button("Previous", "PageUp", () => this.step(-1), "The previous stretch"),
       button("Next", "PageDown", () => this.step(1), "The next stretch"),
       make("label", {}, this.loop, "play it again and again"));
     this.again = make("button", { class: "quiet", onclick: () => this.load({ anew: true }) }, "Look again");
     this.section.append(make("h2", {}, "The next best minute"), this.progress, this.left, this.why, this.actions, this.again);
     app.on("predictions", () => this.modelChanged());
+    app.on("status", () => this.fill());
+    app.on("labels", () => this.reopenUndone());
+    app.on("classes", () => !this.items.length && this.load());
     app.on("frame", (source) => this.keepLooping(source));
     this.show();
   }
@@ -47,6 +57,15 @@ class QueuePanel {
       this.#model = newest;
       this.load();
     }
+  }
+
+  /** An empty queue is looked for again whenever another video is labelled. */
+  fill() {
+    const version = this.app.status.predicting?.version;
+    if (version === this.#version) return;
+    const isFirst = this.#version === null;
+    this.#version = version;
+    if (!isFirst && this.#model && !this.items.length) this.load();
   }
 
   async load({ anew = false } = {}) {
@@ -67,6 +86,11 @@ class QueuePanel {
     return this.items[this.index] ?? null;
   }
 
+  /** Whether nothing was decided of the current stretch. */
+  get isOpen() {
+    return this.item?.verdict === null;
+  }
+
   show() {
     const { item, answer } = this;
     this.actions.hidden = !item;
@@ -76,11 +100,15 @@ class QueuePanel {
     this.left.textContent = this.describeProgress();
     this.why.replaceChildren(...(item ? this.describe(item) : []));
     for (const action of this.actions.querySelectorAll("button")) action.disabled = this.#isBusy;
+    for (const action of [this.acceptButton, this.keepButton, this.skipButton]) action.disabled ||= !this.isOpen;
+    this.keepButton.hidden = item?.why !== "disagrees";
+    this.reopen.hidden = !item?.verdict;
   }
 
   describeProgress() {
     const { answer } = this;
     if (!answer?.model) return "When a model has labelled a video, the stretches that are most worth a look are here.";
+    if (answer.problem) return answer.problem;
     if (!answer.total) return "Nothing is worth a look: the model is sure, and agrees with the given labels.";
     const rest = answer.total - answer.done;
     if (!rest) return `All ${answer.total} stretches are done.`;
@@ -127,8 +155,8 @@ class QueuePanel {
     this.#before = this.given();
   }
 
-  given() {
-    const { app, item } = this;
+  given(item = this.item) {
+    const { app } = this;
     if (!item || !app.labels || app.video?.id !== item.video) return "";
     return JSON.stringify(app.labels.tracks.map((track) => segmentsIn(track, item.start, item.stop)
       .map(({ start, stop, value }) => [Math.max(start, item.start), Math.min(stop, item.stop), value])));
@@ -147,8 +175,7 @@ class QueuePanel {
     await this.go();
   }
 
-  async judge(verdict) {
-    const { item } = this;
+  async judge(verdict, item = this.item) {
     this.#isBusy = true;
     this.show();
     const answer = await this.app.attempt(() => api.post("/api/queue", { key: item.key, verdict }), "queue");
@@ -160,7 +187,7 @@ class QueuePanel {
 
   async accept() {
     const { app, item } = this;
-    if (!item || this.#isBusy) return;
+    if (!this.isOpen || this.#isBusy) return;
     if (app.video?.id !== item.video) return this.go(); // nothing is accepted unseen
     const model = app.predictions.find(({ id }) => id === this.answer.model);
     if (!model || !app.labels) return hint(app, "The labels of the model are not there yet.");
@@ -170,12 +197,33 @@ class QueuePanel {
       .map(({ start, stop, value }) => [track, Math.max(start, item.start), Math.min(stop, item.stop), value]));
     if (!paints.length) return hint(app, "The model has no label here.");
     paints.sort((a, b) => a[3] - b[3]); // what is present stands, whatever else of its group is absent
+    const before = this.given();
     if (!app.labels.edit("accept the model's labels", { paints })) return;
-    if (await this.judge("accepted")) await this.forward();
+    if (!(await this.judge("accepted"))) return;
+    if (this.given(item) !== before) this.#accepted.set(item.key, before);
+    await this.forward();
+  }
+
+  /** Where what was accepted is undone, the stretch is open again. */
+  async reopenUndone() {
+    for (const [key, before] of this.#accepted) {
+      const item = this.items.find((each) => each.key === key);
+      if (item && this.given(item) !== before) continue;
+      this.#accepted.delete(key);
+      if (item?.verdict === "accepted") await this.judge("open", item);
+    }
+  }
+
+  async keep() {
+    if (this.item?.why === "disagrees") await this.decide("kept");
   }
 
   async skip() {
-    if (this.item && !this.#isBusy && (await this.judge("skipped"))) await this.forward();
+    await this.decide("skipped");
+  }
+
+  async decide(verdict) {
+    if (this.isOpen && !this.#isBusy && (await this.judge(verdict))) await this.forward();
   }
 
   async forward() {
@@ -216,7 +264,8 @@ class QueuePanel {
 }
 
 function keyText(key) {
-  return { Enter: "↵", "Control+Enter": "Ctrl+↵", "Shift+Enter": "⇧↵", PageUp: "PgUp", PageDown: "PgDn" }[key];
+  return { Enter: "↵", "Control+Enter": "Ctrl+↵", "Shift+Enter": "⇧↵", "Control+Shift+Enter": "Ctrl+⇧↵", PageUp: "PgUp",
+    PageDown: "PgDn" }[key];
 }
 
 async function until(isReached) {
@@ -227,6 +276,7 @@ async function until(isReached) {
 export const commands = [
   { id: "queue-accept", name: "Accept what the model says", keys: ["Enter"], run: () => panel?.accept() },
   { id: "queue-correct", name: "Select the stretch to correct it", keys: ["Ctrl+Enter"], run: () => panel?.correct() },
+  { id: "queue-keep", name: "Keep the given label, as it is right", keys: ["Ctrl+Shift+Enter"], run: () => panel?.keep() },
   { id: "queue-skip", name: "Skip the stretch", keys: ["Shift+Enter"], run: () => panel?.skip() },
   { id: "queue-next", name: "The next stretch", keys: ["PageDown"], run: () => panel?.step(1) },
   { id: "queue-previous", name: "The previous stretch", keys: ["PageUp"], run: () => panel?.step(-1) },

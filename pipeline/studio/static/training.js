@@ -10,8 +10,10 @@ const STAGES = {
   extract_features: "reading the pictures", train_labeller: "training",
   train_baseline: "training the model without memory, for comparison", evaluate_labeller: "computing the scores",
 };
+const LABELS_NOW = "The new model is labelling the videos now.";
 const OUTCOMES = {
-  done: "The training is done: the model labels the videos that have labels now.",
+  done: "The training is done.",
+  same: "Nothing has changed since the last training: the model is the same.",
   failed: "The training failed: the last lines say why.",
   cancelled: "The training was cancelled. The next start resumes after its last finished epoch.",
 };
@@ -75,9 +77,10 @@ class TrainingView {
     if (!status) return;
     if (this.#wasRunning && !status.running) {
       const failed = status.outcome === "failed";
-      app.notice("training-end", OUTCOMES[status.outcome] ?? "", { error: failed,
-        actions: [["Show", () => { app.show("train"); app.dropNotice("training-end"); }]] });
-      app.info.has_model ||= status.outcome === "done";
+      const text = status.outcome === "done" ? `${OUTCOMES.done} ${LABELS_NOW}` : OUTCOMES[status.outcome] ?? "";
+      const show = ["Show", () => { app.show("train"); app.dropNotice("training-end"); }];
+      app.notice("training-end", text, { error: failed, actions: app.view === "train" ? [] : [show] });
+      app.info.has_model ||= ["done", "same"].includes(status.outcome);
     }
     const isNews = status.running || this.#wasRunning;
     this.#wasRunning = status.running;
@@ -93,12 +96,13 @@ class TrainingView {
     this.cancel.hidden = !status.running;
     this.cancel.disabled = status.cancelling;
     this.tracker.hidden = !status.run_id;
-    setText(this.state, describe(status));
+    const labels = status.outcome === "done" && this.app.status.predicting?.running;
+    setText(this.state, `${describe(status)}${labels ? ` ${LABELS_NOW}` : ""}`);
     this.bar.hidden = !status.running;
     if (status.stage === "train_labeller" && status.num_epochs)
       Object.assign(this.bar, { max: status.num_epochs, value: status.epochs.length });
     else this.bar.removeAttribute("value");
-    const key = JSON.stringify(status.epochs);
+    const key = JSON.stringify([status.epochs, status.running]);
     if (key === this.#drawn) return;
     this.#drawn = key;
     this.curves.replaceChildren(...charts(status));
@@ -131,10 +135,12 @@ class TrainingView {
   async loadChanges() {
     this.#changesVersion = this.app.status.predicting?.version ?? null;
     const answer = await this.app.attempt(() => api.get("/api/training/changes"), "changes");
-    if (answer) this.changes.replaceChildren(...(answer.new ? this.changeTable(answer) : []));
+    if (answer) this.changes.replaceChildren(...this.changeTable(answer));
   }
 
-  changeTable({ new: newest, old, videos }) {
+  changeTable({ new: newest, old, videos, is_awaited: isAwaited }) {
+    if (isAwaited) return [make("h2", {}, "What changed"), make("p", {}, "This comes when the new model has labelled videos.")];
+    if (!newest) return [];
     const title = make("h2", {}, `What changed from ${old} to ${newest}`);
     if (!videos.length) return [title, make("p", {}, "No video is labelled by both yet.")];
     const rows = [...videos].sort((a, b) => b.differs - a.differs).map((video) =>
@@ -171,15 +177,20 @@ function percent(share) {
   return share === null ? "–" : `${(100 * share).toFixed(1)} %`;
 }
 
-function charts({ epochs, monitor, monitor_title: title, num_epochs: all }) {
+function charts({ epochs, monitor, monitor_title: title, num_epochs: all, running, outcome }) {
   if (!epochs.length) return [];
-  const losses = chart("Loss", epochs, [["train_loss", "training"], ["val_loss", "held out"]], all);
+  const shown = [chart("Loss: how wrong the model still is", epochs,
+    [["train_loss", "training videos"], ["val_loss", "held-back videos"]], all)];
   const score = `val_${monitor}`;
-  if (monitor === "loss") return [losses];
-  return score in epochs.at(-1) ? [losses, chart(`${title} of the videos held out`, epochs, [[score, ""]], all)] : [losses];
+  if (monitor !== "loss" && score in epochs.at(-1))
+    shown.push(chart(`Score on the held-back videos (${title})`, epochs, [[score, "best"]], all, { isBest: true }));
+  if (!running && outcome === "done" && epochs.length < all)
+    shown.push(make("p", { class: "faint" }, `The training stopped after epoch ${epochs.length} of at most ${all}, as the`,
+      " model did not get better any more. The best epoch is kept."));
+  return shown;
 }
 
-function chart(title, epochs, lines, all) {
+function chart(title, epochs, lines, all, { isBest = false } = {}) {
   const shown = lines.filter(([name]) => name in epochs.at(-1));
   const values = shown.flatMap(([name]) => epochs.map((scores) => scores[name])).filter(Number.isFinite);
   const high = Math.max(...values, 1e-9), low = Math.min(0, ...values);
@@ -197,9 +208,10 @@ function chart(title, epochs, lines, all) {
     const [endX, endY] = points.at(-1) ?? [0, 0];
     svg.append(draw("circle", { class: `dot line-${index}`, cx: endX, cy: endY, r: 3 }));
   }
+  const valueOf = (name) => (isBest ? Math.max(...epochs.map((scores) => scores[name] ?? -Infinity)) : epochs.at(-1)[name]);
   const names = shown.map(([name, text], index) => make("span", { class: `key line-${index}` },
-    `${text ? `${text}: ` : ""}${epochs.at(-1)[name].toPrecision(3)}`));
-  return make("figure", {}, make("figcaption", {}, make("strong", {}, title[0].toUpperCase() + title.slice(1)), " ", ...names), svg);
+    `${text}: ${valueOf(name).toPrecision(3)}`));
+  return make("figure", {}, make("figcaption", {}, make("strong", {}, title), " ", ...names), svg);
 }
 
 function draw(tag, attributes) {

@@ -232,6 +232,20 @@ def test_a_model_that_cannot_be_loaded_is_said(videos: Path, tmp_path: Path) -> 
         assert "is not a checkpoint" in status["problem"]
 
 
+@pytest.mark.parametrize(("classes", "is_used"), [("left\n", True), ("eat\nidle\n", False), ("", False)])
+def test_the_model_of_the_project_is_used_where_it_has_classes_of_the_data_set(
+    videos: Path, video_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: str, is_used: bool
+) -> None:
+    (videos / "classes.txt").unlink()
+    if classes:
+        (videos / "classes.txt").write_text(classes)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "labeller").symlink_to(video_model)
+    monkeypatch.chdir(tmp_path)
+    with serving(videos) as studio:
+        assert studio.get("/api/studio").json["has_model"] == is_used
+
+
 def test_without_a_model_the_request_is_refused(videos: Path) -> None:
     with serving(videos) as studio:
         answer = studio.post("/api/predict", {"videos": None})

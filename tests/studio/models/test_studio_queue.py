@@ -103,6 +103,13 @@ def test_verdicts_that_are_not_whole_are_passed_over(tmp_path: Path) -> None:
     assert read_verdicts(tmp_path / "missing") == []
 
 
+def test_a_verdict_that_is_taken_back_does_not_count(tmp_path: Path) -> None:
+    whole = {"video": "v", "start": 0, "stop": 5, "verdict": "accepted", "model": "m"}
+    lines = [whole, whole | {"verdict": "open"}, whole | {"start": 1, "verdict": "kept"}]
+    (tmp_path / QUEUE).write_text("\n".join(map(json.dumps, lines)))
+    assert read_verdicts(tmp_path / QUEUE) == lines[2:]
+
+
 @pytest.fixture
 def doubtful(dataset: Path) -> Path:
     """A data set of two videos without labels; the model doubts frames 50 to 74 of a, and is sure of the rest."""
@@ -148,6 +155,32 @@ def test_without_a_model_the_queue_is_empty(dataset: Path) -> None:
         assert (answer["items"], answer["total"], answer["model"]) == ([], 0, "")
 
 
+def queue_of(dataset: Path, classes: str, *, labels: np.ndarray | None) -> Any:
+    """The answer of the queue for a data set of one video and a model of other classes."""
+    if classes:
+        (dataset / "classes.txt").write_text(classes)
+    folder = put_model(dataset, EXCLUSIVE)
+    video = write_video(dataset / "videos" / "a.mp4", num_frames=NUM_FRAMES)
+    if labels is not None:
+        put_prediction(folder, video, labels, sure_of(labels, 3, probability=0.5))
+    with serving(dataset) as studio:
+        return studio.get("/api/queue").json
+
+
+@pytest.mark.parametrize(
+    ("classes", "is_labelled", "words"),
+    [
+        ("", True, "no classes yet"),
+        ("eat\nrest\n", True, "none of the classes of this data set"),
+        ("left\n", False, "labelled no video yet"),
+    ],
+)
+def test_an_empty_queue_says_why(dataset: Path, classes: str, is_labelled: bool, words: str) -> None:
+    answer = queue_of(dataset, classes, labels=np.repeat([0, 1], NUM_FRAMES // 2) if is_labelled else None)
+    assert answer["items"] == []
+    assert words in answer["problem"]
+
+
 def test_accepting_writes_the_labels_of_the_model(doubtful: Path, browser: Browser) -> None:
     with serving(doubtful) as studio:
         video = studio.ids()["a"]
@@ -160,6 +193,39 @@ def test_accepting_writes_the_labels_of_the_model(doubtful: Path, browser: Brows
             until(page, "!studio.labels.pending")
         assert paints_of(studio, video) == [[50, 75, 0]]
         assert read_verdicts(doubtful / ".studio" / QUEUE)[0]["verdict"] == "accepted"
+
+
+def test_an_accepted_stretch_that_is_undone_is_open_again(doubtful: Path, browser: Browser) -> None:
+    left = "document.querySelector('#queue .left').textContent"
+    accept = "document.querySelector('#queue .actions .main')"
+    with serving(doubtful) as studio:
+        total = studio.get("/api/queue").json["total"]
+        with opened(browser, f"{studio.address}#{studio.ids()['a']}") as page:
+            page.wait_for_selector("#queue .where")
+            page.click("#queue .where")
+            until(page, "studio.frame === 50 && studio.labels")
+            page.keyboard.press("PageDown")
+            for done in range(1, total):  # the others, so that nothing is left after the first one
+                page.keyboard.press("Shift+Enter")
+                until(page, f"{left}.startsWith('{done} of')")
+            until(page, "studio.frame === 50 && studio.labels && studio.predictions.length")
+            page.keyboard.press("Enter")
+            until(page, f"{left}.startsWith('All ') && {accept}.disabled")
+            page.keyboard.press("Control+z")
+            until(page, f"{left}.startsWith('{total - 1} of') && !{accept}.disabled")
+        assert "accepted" not in [line["verdict"] for line in read_verdicts(doubtful / ".studio" / QUEUE)]
+
+
+def test_a_label_that_is_right_is_kept_and_not_listed_again(doubtful: Path, browser: Browser) -> None:
+    (doubtful / "labels").mkdir()
+    (doubtful / "labels" / "a.csv").write_text("start,stop,class\n50,75,right\n")
+    with serving(doubtful) as studio:
+        video = studio.ids()["a"]
+        with opened(browser, f"{studio.address}#{video}") as page:
+            page.click("#queue span:text('My label is right')")
+            until(page, "document.querySelector('#queue .left').textContent.startsWith('1 of')")
+        assert paints_of(studio, video) == [[50, 75, CLASSES.index("right")]]
+        assert (50, 75) not in [(item["start"], item["stop"]) for item in studio.get("/api/queue?anew").json["items"]]
 
 
 def test_a_stretch_whose_labels_were_changed_counts_as_corrected(doubtful: Path, browser: Browser) -> None:

@@ -26,6 +26,8 @@ FAKE = f"""#!{sys.executable}
 import os, sys, time
 from pathlib import Path
 Path("arguments").write_text("\\n".join(sys.argv[1:]))
+if "NOTHING" in os.environ:
+    sys.exit(0)
 Path("params.yaml").write_text("training: {{epochs: 4, monitor: f1_at_50}}")
 print("Running stage 'prepare':", flush=True)
 print("checking:   0%|   | 0/1\\rchecking: 100%|###| 1/1", flush=True)
@@ -170,6 +172,7 @@ def test_a_training_shows_its_progress_and_ends(project: Path, labelled: Path) -
     with serving(labelled) as studio:
         before = wait(studio, lambda status: status["problem"] is None)
         assert "b.mp4" in " ".join(before["notes"])
+        assert before["notes"][0].startswith("1 of 2 videos is labelled.")
         assert studio.post("/api/training").status == 200
         assert studio.post("/api/training").status == 409
         status = wait(studio, lambda status: not status["running"])
@@ -186,6 +189,13 @@ def test_a_training_that_fails_says_so(project: Path, labelled: Path) -> None:
         wait(studio, lambda status: status["problem"] is None)
         studio.post("/api/training")
         assert wait(studio, lambda status: not status["running"])["outcome"] == "failed"
+
+
+def test_a_training_with_nothing_changed_says_so(project: Path, labelled: Path) -> None:
+    with serving(labelled, environment={"NOTHING": ""}) as studio:
+        wait(studio, lambda status: status["problem"] is None)
+        studio.post("/api/training")
+        assert wait(studio, lambda status: not status["running"])["outcome"] == "same"
 
 
 def test_an_unfinished_training_is_resumed_where_its_settings_are_the_same(project: Path, labelled: Path) -> None:
@@ -257,6 +267,8 @@ def test_the_page_shows_a_training(project: Path, labelled: Path, browser: Brows
             page.click("#training-start:enabled")
             until(page, "document.querySelectorAll('#view-train svg').length === 2")
             until(page, "document.getElementById('training-state').textContent.startsWith('The training is done')")
+            assert "best: 60.0" in str(page.text_content("#view-train .curves"))
+            assert page.locator("#notices p[data-key=training-end] button:text('Show')").count() == 0
             page.reload()
             page.click("#tab-train")
             until(page, "document.querySelectorAll('#view-train svg').length === 2")
@@ -283,6 +295,16 @@ def test_what_changed_is_shown(labelled: Path, browser: Browser, tmp_path: Path,
             page.click("#tab-train")
             page.click("#training-changes tbody button >> nth=0")
             until(page, "studio.view === 'watch' && studio.frame === 5")
+
+
+def test_older_models_are_not_compared_while_the_new_one_has_labelled_nothing(
+    labelled: Path, tmp_path: Path, video_model: Path
+) -> None:
+    for key, created in (("0" * 16, 1.0), ("1" * 16, 2.0)):
+        put_model(labelled, EXCLUSIVE, key=key, created=created)
+    with serving(labelled, "--model", video_model) as studio:
+        answer = studio.get("/api/training/changes").json
+        assert (answer["new"], answer["is_awaited"]) == (None, True)
 
 
 def test_accuracy_counts_the_frames_with_a_given_label() -> None:
