@@ -32,7 +32,7 @@ KEYS = "keys.json"  # in the folder of the studio
 # Keys of the page's own commands, as `KeyboardEvent.key` has them.
 RESERVED = (
     *(" ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", ",", ".", "+", "-", "="),
-    *("z", "y", "x", "u", "n", "m", "?", "s", "g", "q", "w", "e", "f", "b"),
+    *("z", "y", "x", "u", "n", "m", "?", "s", "g", "q", "w", "e", "f", "b", "i", "o"),
 )
 FREE = tuple(key for key in "abcdefghijklmnopqrstuvwxyz1234567890" if key not in RESERVED)
 MAX_CLASSES = 1000
