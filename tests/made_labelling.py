@@ -78,8 +78,8 @@ class LabelledStudio:
 
 @contextmanager
 def labelled_studio(place: Path, browser: Browser, *, overlapping: bool = False) -> Iterator[LabelledStudio]:
-    """Run a studio on 40 labelled videos."""
-    stems = [f"clip_{index:02d}" for index in range(40)]
+    """Run a studio on 60 labelled videos."""
+    stems = [f"clip_{index:02d}" for index in range(60)]
     classes, rows = (GROUPS, GROUP_ROWS) if overlapping else (CLASSES, ROWS)
     write_dataset(place, stems, classes=classes, rows=rows, overlapping=overlapping)
     with serving(place) as studio:

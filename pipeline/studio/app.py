@@ -84,7 +84,7 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
 
     def describe(request: Request) -> dict[str, object]:
         return {
-            "name": places.root.resolve().name,
+            "name": places.root.resolve().name.encode(errors="replace").decode(),
             "read_only": places.read_only,
             "has_model": predictions.model is not None,
             **labels.describe(),

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipeline.errors import describe_reason
 from pipeline.files import read_bounded, replacing
 from pipeline.studio.places import Places
 
+UNWRITABLE = "the data set cannot be written, and edits that are not in the label files yet are not shown"
 LOCK, HOLDER = "lock", "open.json"
 MAX_HOLDER = 10_000  # bytes
 
@@ -33,6 +35,10 @@ def claim(places: Places, scratch: Path, stack: ExitStack) -> Places:
         return places
     try:
         places.state.mkdir(exist_ok=True)
+        links = [path.name for path in (places.state, *places.state.iterdir()) if path.is_symlink()]
+        if links:
+            reason = f"{links[0]} in the data set is a link, and what is behind it is not changed: remove the link"
+            return replace(places, state=scratch, read_only=reason)
         stack.enter_context(FileLock(places.state / LOCK, timeout=0).acquire())
         with replacing(places.state / HOLDER) as temporary:
             temporary.write_text(json.dumps({"who": _who(), "since": time.time()}) + "\n", encoding="utf-8")
@@ -40,7 +46,7 @@ def claim(places: Places, scratch: Path, stack: ExitStack) -> Places:
         reason = f"{_describe_holder(places.state / HOLDER)} has this data set open in another studio"
         return replace(places, state=scratch, read_only=reason)
     except OSError as error:
-        return replace(places, state=scratch, read_only=f"the data set cannot be written ({error.strerror})")
+        return replace(places, state=scratch, read_only=f"{UNWRITABLE} ({describe_reason(error)})")
     stack.callback((places.state / HOLDER).unlink, missing_ok=True)
     return places
 

@@ -5,6 +5,7 @@ T frames.
 
 import json
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -129,13 +130,17 @@ class Clocks:
 
     def _find(self, video: Video, version: list[int]) -> VideoClock:
         clock = read_clock(video.path)
+        with suppress(OSError, InputError):  # on a full disk it is found again each time
+            self._keep(video, version, clock)
+        return clock
+
+    def _keep(self, video: Video, version: list[int], clock: VideoClock) -> None:
         facts, times = self._files(video)
         with replacing(times) as temporary:
             np.save(temporary, np.append(clock.times.pts_seconds, clock.times.end_seconds))
         with replacing(facts) as temporary:
             content = {"version": version, "facts": asdict(clock.facts)}
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        return clock
 
 
 def read_clock(path: Path) -> VideoClock:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, describe_os_error
 from pipeline.studio.clocks import Clocks
 from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError, get
@@ -124,8 +124,9 @@ class Listing:
         try:
             facts = self._clocks.facts(video) or self._clocks.clock(video).facts
             summary = self._labels.summary(video)
-        except InputError as error:
-            message = str(error).removeprefix(f"{video.path}: ")
+        except (InputError, OSError) as error:
+            described = describe_os_error(error) if isinstance(error, OSError) else str(error)
+            message = described.removeprefix(f"{video.path}: ")
             return Row(video.id, video.stem, video.path.name, "problem", problems=(message,))
         state: State = "done" if summary.labelled >= 1 else "partly" if summary.labelled > 0 else "unlabelled"
         if summary.problems or summary.has_conflict:

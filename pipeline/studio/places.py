@@ -4,11 +4,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.annotations.layouts import FRAMES, LIVE, SEGMENTS
 from pipeline.errors import InputError
 from pipeline.files import VIDEO_SUFFIXES, canonical, find_files, leads_out
 
 STATE = ".studio"  # in the data set: what the studio keeps beside the labels
 LABELS, VIDEOS = "labels", "videos"
+CLASHING = tuple(layout.removesuffix(".csv") for layout in (FRAMES, SEGMENTS, LIVE))
 ID_LENGTH = 16  # hexadecimal digits
 
 
@@ -19,12 +21,21 @@ class Video:
     Attributes:
         id: What requests call it, which is never a path.
         path: The file.
-        refusal: Why its content is not shown; None where it is.
+        inside: The folder that it may not lead out of by a link; None where it may.
+        fault: Why its content is not shown; None where it is.
     """
 
     id: str
     path: Path
-    refusal: str | None = None
+    inside: Path | None = None
+    fault: str | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why its content is not shown now; None where it is."""
+        if self.fault is None and self.inside is not None and leads_out(self.path, self.inside):
+            return "is a link out of the data set: --follow-links shows it"
+        return self.fault
 
     @property
     def stem(self) -> str:
@@ -58,14 +69,36 @@ class Places:
         Raises:
             InputError: There are none.
         """
+        paths = [path for path in find_files([self.videos], VIDEO_SUFFIXES, kind="video") if _is_text(path.name)]
+        names = {canonical(name) for path in paths for name in (path.stem, path.name)}
+        inside = None if self.follow_links else self.root if self.videos.is_relative_to(self.root) else self.videos
         found: dict[str, Video] = {}
-        for path in find_files([self.videos], VIDEO_SUFFIXES, kind="video"):
-            refusal = None
-            if not self.follow_links and leads_out(path, self.videos):
-                refusal = "is a link out of the data set: --follow-links shows it"
-            video = Video(id_of(path.stem), path, refusal)
+        for path in paths:
+            video = Video(id_of(path.stem), path, inside, _find_clash(path.stem, names))
             found.setdefault(video.id, video)
         return found
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name is in UTF-8: others cannot be shown, nor be in any table."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _find_clash(stem: str, names: set[str]) -> str | None:
+    """Describe whose label file that of a video would be taken for; None for nobody's.
+
+    >>> _find_clash("a.frames", {"a", "a.mp4", "a.frames", "a.frames.mp4"})
+    "its label file would be taken for one of 'a': rename the video"
+    """
+    for suffix in (*CLASHING, *VIDEO_SUFFIXES):
+        other = canonical(stem).removesuffix(suffix)
+        if other != canonical(stem) and other in names:
+            return f"its label file would be taken for one of {other!r}: rename the video"
+    return None
 
 
 def id_of(stem: str) -> str:

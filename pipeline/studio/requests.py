@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, describe_reason
 
 MAX_BODY = 8 * 2**20  # bytes of a request
 Body = dict[str, Any]
@@ -73,6 +73,8 @@ async def _answered(answer: Callable[..., Answer], *arguments: object) -> Respon
         return refused.response()
     except InputError as error:
         return RefusedError(422, str(error)).response()
+    except OSError as error:
+        return RefusedError(503, f"the disk did not do what was asked: {describe_reason(error)}").response()
     return result if isinstance(result, Response) else JSONResponse(result)
 
 

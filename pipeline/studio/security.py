@@ -21,6 +21,7 @@ from pipeline.studio.requests import MAX_BODY
 TOKEN_HEADER = "x-studio-token"
 COOKIE = "framescribe_studio"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+MAX_PATH = 500  # characters: ids and numbers are short
 HTTP_PORT = 80  # where none is named
 READING = frozenset({"GET", "HEAD"})
 POLICY = "; ".join(
@@ -80,6 +81,8 @@ class Guard:
         headers = Headers(scope=scope)
         if not self._is_own_host(headers.get("host", "")):
             return 421, "this address is not one of the studio's: open the address that `framescribe studio` printed"
+        if len(scope["path"]) > MAX_PATH:
+            return 414, f"the address has more than {MAX_PATH} characters"
         origin = headers.get("origin")
         if origin is not None and origin != f"http://{headers['host']}":
             return 403, "another page asked: only the studio's own page may"

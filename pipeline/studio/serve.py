@@ -56,7 +56,7 @@ def serve(options: StudioOptions) -> int:
     Raises:
         InputError: A folder is missing, there are no videos, or the address cannot be had.
     """
-    with ExitStack() as stack:
+    with suppress(KeyboardInterrupt), ExitStack() as stack:  # this is how a studio ends
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framescribe.")))
         places = find_places(options.place, options.videos, state=scratch, follow_links=options.follow_links)
         places = claim(places, scratch, stack)
@@ -80,8 +80,7 @@ def serve(options: StudioOptions) -> int:
             timeout_graceful_shutdown=SECONDS_TO_END,
             ws="none",
         )
-        with suppress(KeyboardInterrupt):  # this is how a studio ends
-            uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listening])
     print("framescribe studio: ended; all changes that the page confirmed are on disk")
     return 0
 

@@ -53,5 +53,5 @@ def test_a_video_that_is_not_shown_or_not_there_is_refused_in_words(tmp_path):
     with pytest.raises(InputError, match=r"gone\.mp4: cannot be read"):
         Clocks(tmp_path).clock(missing)
     with pytest.raises(InputError, match="is a link"):
-        Clocks(tmp_path).clock(Video("0" * 16, tmp_path / "linked.mp4", refusal="is a link out of the data set"))
+        Clocks(tmp_path).clock(Video("0" * 16, tmp_path / "linked.mp4", fault="is a link out of the data set"))
     assert Clocks(tmp_path).facts(missing) is None

@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 from threading import Lock
 
+from pipeline.files import read_bounded
 from pipeline.studio.labels.journal import sync
 
 BACKUPS = "backups"  # the folder in that of the studio
+MAX_BYTES = 1 << 30  # of a label file, see `problems.MAX_TEXT_BYTES`
 MAX_NAME_BYTES = 200  # of the name of a copy, without its time
 
 
@@ -29,22 +31,26 @@ class Backups:
         with self._lock:
             self._own.add(digest)
 
-    def keep(self, path: Path) -> None:
-        """Copy a file, unless the studio wrote its content, or there is no such file.
+    def keep(self, path: Path) -> str:
+        """Copy a file, unless the studio wrote its content.
+
+        Returns:
+            The digest of its content; "" where there is no such file.
 
         Raises:
             OSError: It cannot be copied.
+            InputError: It is a folder, a pipe or a device.
         """
         try:
-            content = path.read_bytes()
+            content = read_bounded(path, max_bytes=MAX_BYTES)
         except FileNotFoundError:
-            return
+            return ""
         digest = hashlib.sha256(content).hexdigest()
         with self._lock:
-            if digest in self._own:
-                return
-            self._write(path.name, content)
-            self._own.add(digest)
+            if digest not in self._own:
+                self._write(path.name, content)
+                self._own.add(digest)
+        return digest
 
     def _write(self, name: str, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ KEYS = "keys.json"  # in the folder of the studio
 # Keys of the page's own commands, as `KeyboardEvent.key` has them.
 RESERVED = (
     *(" ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", ",", ".", "+", "-", "="),
-    *("z", "y", "x", "u", "n", "m", "?", "s", "g", "q", "w", "e", "f", "b"),
+    *("z", "y", "x", "u", "n", "m", "?", "s", "g", "q", "w", "e", "f", "b", "i", "o"),
 )
 FREE = tuple(key for key in "abcdefghijklmnopqrstuvwxyz1234567890" if key not in RESERVED)
 MAX_CLASSES = 1000
@@ -208,6 +208,8 @@ class ClassBook:
             raise RefusedError(422, "keys: expected an object of class names and keys")
         problems = [f"there is no class {name!r}" for name in keys if self.label_space.index(name) is None]
         problems += [f"{name!r}: {fault}" for name, key in keys.items() if (fault := _key_fault(key))]
+        if problems:
+            raise RefusedError(422, "; ".join(problems[:10]))
         with self._lock:
             wanted = self._chosen_keys() | keys
             known = {name: key for name, key in wanted.items() if name in self.label_space.classes}

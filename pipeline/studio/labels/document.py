@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import describe_reason
+from pipeline.files import canonical
 from pipeline.studio.labels.edits import Mark
 from pipeline.studio.labels.files import LabelFiles, OnDisk, Parts
 from pipeline.studio.labels.history import History, Step, can_move
@@ -130,6 +131,8 @@ class Document:
     def _replay(self, entries: Sequence[Entry]) -> str | None:
         """Take all entries of the journal; return why it is not of these frames and classes, or None."""
         base = entries[0]["base"]
+        if canonical(base["stem"]) != canonical(self.video.stem):
+            return f"is of the video {base['stem']!r}"
         if base["num_frames"] != self.times.num_frames:
             return f"is of {base['num_frames']} frames, and the video has {self.times.num_frames}: was it replaced?"
         state = LabelState.from_base(base)

@@ -169,6 +169,7 @@ class LabelFiles:
         tracks, files, source = Tracks.empty(times.num_frames, label_space), list[Path](), ""
         ranges: list[ScoredRange] = []
         try:
+            self._check_are_files(video)
             files = self.label_files(video)
             label, line = self.shared.row(video, label_space)
             ranges = self.shared.ranges(video, label_space)
@@ -188,6 +189,12 @@ class LabelFiles:
         marks = self._read_marks(video, times.num_frames, problems)
         changed = _modified(files[0] if files else self.shared.video_labels_path) if source else None
         return OnDisk(parts, tracks, marks, tuple(ranges), tuple(files), source, changed, tuple(problems))
+
+    def _check_are_files(self, video: Video) -> None:
+        """Raise AnnotationError where something else is in the place of a label file."""
+        others = [path for path in self.all_label_files(video) if path.exists() and not path.is_file()]
+        if others:
+            raise AnnotationError([Problem(path, None, "is not a file: move it away") for path in others])
 
     def _read_file(
         self, path: Path, times: FrameTimes, label_space: LabelSpace, ranges: Sequence[ScoredRange]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.annotations.formats import table
 from pipeline.annotations.formats.columns import find_segment_columns
@@ -66,6 +67,27 @@ def _format_segments(tracks: Tracks) -> bytes:
     return text.getvalue().encode()
 
 
+EMPTY = digest(b"")  # of a file without content, which says as much as none
+
+
+class ChangedError(Exception):
+    """Somebody else has changed a file since it was read."""
+
+
+class Write(NamedTuple):
+    """A file that is to be written.
+
+    Attributes:
+        path: The file.
+        content: What it is to have.
+        before: The digest of what it has now; "" where there is no file.
+    """
+
+    path: Path
+    content: bytes
+    before: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """The files to be written and removed, in this order, and the digests of the parts when that is done.
@@ -76,7 +98,7 @@ class Plan:
         parts: See `files.Parts`.
     """
 
-    writes: tuple[tuple[Path, bytes], ...]
+    writes: tuple[Write, ...]
     removes: tuple[Path, ...]
     parts: Parts
 
@@ -97,19 +119,20 @@ def make_plan(files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new
         InputError: The name of the video cannot be written into a table.
     """
     space = tracks.label_space
-    writes: list[tuple[Path, bytes]] = []
+    writes: list[Write] = []
     removes: list[Path] = []
     parts = dict(disk.parts)
     _check_is_inside(files)
     if (new.labels, new.ranges) != (old.labels, old.ranges):
         scored = _plan_scored(files, video, disk, tracks, new, space)
         if scored is not None:
-            content, ranges = scored
-            writes.append((files.shared.scored_path, content))
+            write, ranges = scored
+            writes.append(write)
             parts["scored"] = digest_of_ranges(ranges, space)
         if disk.parts["row"]:
             path = files.shared.video_labels_path
-            writes.append((path, with_rows(path.read_bytes(), VIDEO_LABELS_HEADER, {video.stem: ()})))
+            before = path.read_bytes()
+            writes.append(Write(path, with_rows(before, VIDEO_LABELS_HEADER, {video.stem: ()}), digest(before)))
             parts["row"] = ""
         _plan_labels(files, video, disk, new.labels, writes, removes, parts)
     if new.notes != old.notes:
@@ -117,7 +140,7 @@ def make_plan(files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new
         if new.notes is None:
             removes.append(path)
         else:
-            writes.append((path, new.notes))
+            writes.append(Write(path, new.notes, disk.parts["notes"]))
         parts["notes"] = "" if new.notes is None else digest(new.notes)
     return Plan(tuple(writes), tuple(removes), parts)
 
@@ -139,7 +162,7 @@ def _plan_labels(
     video: Video,
     disk: OnDisk,
     content: bytes | None,
-    writes: list[tuple[Path, bytes]],
+    writes: list[Write],
     removes: list[Path],
     parts: Parts,
 ) -> None:
@@ -150,7 +173,8 @@ def _plan_labels(
         removes += sorted(files.all_label_files(video), key=files.is_foreign, reverse=True)  # those that count last
         parts["labels"] = []
         return
-    writes.append((target, content))
+    before = dict(map(tuple, disk.parts["labels"])).get(target.name, "")
+    writes.append(Write(target, content, before))
     removes += [path for path in disk.files if path != target and not files.is_foreign(path)]
     parts["labels"] = [[target.name, digest(content)]]
 
@@ -170,8 +194,8 @@ def _is_own_layout(path: Path) -> bool:
 
 def _plan_scored(
     files: LabelFiles, video: Video, disk: OnDisk, tracks: Tracks, new: Content, space: LabelSpace
-) -> tuple[bytes, list[Range]] | None:
-    """Return the content of the scored.csv and the ranges of the video in it; None where it may stay as it is."""
+) -> tuple[Write, list[Range]] | None:
+    """Return how the scored.csv changes and the ranges of the video in it; None where it may stay as it is."""
     ranges: list[Range] = list(new.ranges)
     if new.labels is None:
         if not disk.ranges:
@@ -181,8 +205,13 @@ def _plan_scored(
     path = files.shared.scored_path
     if not files.places.follow_links and path.is_symlink():
         raise InputError(f"{path.name} is a link, and is not changed: copy the file to its place")
-    old = path.read_bytes() if path.exists() else b""
-    return with_ranges(old, {video.stem: ranges}, space), ranges
+    old = read_or_nothing(path)
+    return Write(path, with_ranges(old, {video.stem: ranges}, space), digest(old) if old else ""), ranges
+
+
+def read_or_nothing(path: Path) -> bytes:
+    """Return the content of a file; b"" where there is none."""
+    return path.read_bytes() if path.exists() else b""
 
 
 def with_ranges(content: bytes, ranges_of_videos: Mapping[str, Sequence[Range]], space: LabelSpace) -> bytes:
@@ -214,26 +243,38 @@ def carry_out(plan: Plan, backups: Backups) -> None:
     Raises:
         OSError: A file cannot be written; then some may have been.
         InputError: A folder is in the place of a file.
+        ChangedError: Somebody else has changed a file since it was read; it stays as it is.
     """
-    for path in (*(path for path, _ in plan.writes), *plan.removes):
+    for path in (*(write.path for write in plan.writes), *plan.removes):
         backups.keep(path)
-    for path, content in plan.writes:
-        write_synced(path, content, backups)
+    for write in plan.writes:
+        write_synced(write.path, write.content, backups, before=write.before)
     for path in plan.removes:
+        backups.keep(path)
         path.unlink(missing_ok=True)
 
 
-def write_synced(path: Path, content: bytes, backups: Backups) -> None:
+def write_synced(path: Path, content: bytes, backups: Backups, *, before: str | None = None) -> None:
     """Write a file as a whole, so that it is on disk when this returns.
+
+    Args:
+        path: The file.
+        content: What it is to have.
+        backups: They get a copy of what is there now.
+        before: The digest of what it should have now, "" where there should be no file; None where that is not known.
 
     Raises:
         OSError: It cannot be written.
         InputError: A folder is in its place.
+        ChangedError: It has something else.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
         if path.exists():
             os.chmod(temporary, path.stat().st_mode & 0o7777)
         sync(temporary)
+        found = backups.keep(path)
+        if before is not None and (found or EMPTY) != (before or EMPTY):
+            raise ChangedError(path)
     sync(path.parent)
     backups.note_own(digest(content))

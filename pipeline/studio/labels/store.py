@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Condition, Lock, RLock, Thread
 from typing import Any
 
@@ -15,9 +15,17 @@ from pipeline.studio.clocks import Clocks
 from pipeline.studio.labels.backups import BACKUPS, Backups
 from pipeline.studio.labels.class_list import RESERVED, ClassBook
 from pipeline.studio.labels.document import Document, Snapshot
-from pipeline.studio.labels.files import LabelFiles, OnDisk
+from pipeline.studio.labels.files import LabelFiles, OnDisk, digest
 from pipeline.studio.labels.looked_at import Range, ranges_by_class
-from pipeline.studio.labels.saving import carry_out, content_of, make_plan, with_ranges, write_synced
+from pipeline.studio.labels.saving import (
+    ChangedError,
+    carry_out,
+    content_of,
+    make_plan,
+    read_or_nothing,
+    with_ranges,
+    write_synced,
+)
 from pipeline.studio.labels.tracks import Tracks
 from pipeline.studio.listing import LabelSummary
 from pipeline.studio.places import Places, Video
@@ -95,19 +103,31 @@ class LabelStore:
                 document = self._open.get(video.id)
                 if document is not None:
                     self._open.move_to_end(video.id)
-            if document is None:
+            if document is None or self._is_replaced(video, document):
                 document = self._load(video)
             yield document
             if document.is_unsaved and document.conflict is None:
                 self._schedule(video.id, SECONDS_TO_SAVE)
         self._close_some()
 
+    def _is_replaced(self, video: Video, document: Document) -> bool:
+        """Return whether another video has taken the place of the one whose labels are open."""
+        try:
+            times = self._clocks.clock(video).times
+        except InputError:  # it is gone, and the labels stay
+            return False
+        if times is not document.times and not np.array_equal(times.pts_seconds, document.times.pts_seconds):
+            self._versions[video.id] = document.version
+            return True
+        document.times = times
+        return False
+
     def _load(self, video: Video) -> Document:
         times = self._clocks.clock(video).times
         version = self._versions.get(video.id, 0) + 1
         document = Document(video, times, self.label_space, self._files, version)
-        for digest in document.state.own:
-            self._backups.note_own(digest)
+        for own in document.state.own:
+            self._backups.note_own(own)
         with self._lock:
             self._open[video.id] = document
         return document
@@ -224,6 +244,12 @@ class LabelStore:
         """Save a document, and say why where that fails; it is tried again then."""
         try:
             self._save_or_raise(video)
+        except ChangedError:
+            with self._wake:
+                self._due[video.id] = 0.0  # it is read again, and both versions are shown
+            document = self._open.get(video.id)
+            if document is not None:
+                document.is_being_saved = False
         except Exception as error:  # the thread goes on, whatever it is
             document = self._open.get(video.id)
             if document is not None:
@@ -233,7 +259,8 @@ class LabelStore:
             with self._wake:
                 if not self._is_closed:
                     self._due[video.id] = time.monotonic() + SECONDS_TO_RETRY
-        self.on_change(video.id)
+        with suppress(Exception):  # the list shows it later; the labels of other videos are still to be saved
+            self.on_change(video.id)
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, RefusedError):
@@ -346,7 +373,8 @@ class LabelStore:
         if found:
             path = self._files.shared.scored_path
             self._backups.keep(path)
-            write_synced(path, with_ranges(path.read_bytes() if path.exists() else b"", found, space), self._backups)
+            before = read_or_nothing(path)
+            write_synced(path, with_ranges(before, found, space), self._backups, before=digest(before))
 
     def check_can_change(self) -> None:
         """Check that the data set can be changed.

@@ -171,7 +171,11 @@ def quote(text: str) -> str:
     >>> quote("data/mine"), quote("my data"), quote("it's")
     ('data/mine', "'my data'", "'it\\'s'")
     """
-    return text if text.isascii() and PLAIN.fullmatch(text) else "'" + text.replace("'", r"\'") + "'"
+    if text.isascii() and PLAIN.fullmatch(text):
+        return text
+    # In quotes, a backslash stands for itself, except before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_OPEN = 3  # decoders, each with some 70 MB of frames at 1080p
 MAX_PAGES = 100  # whose latest requests are known
 JPEG_QUALITY = 92
+MAX_PIXELS = 1 << 26  # of a frame: 8K has half of that
 MAX_JPEG = 65_500  # pixels of a side, with libjpeg
 MIN_WIDTH = 16
 
@@ -93,6 +94,9 @@ class Frames:
         num_frames = clock.facts.num_frames
         if not 0 <= frame < num_frames:
             raise RefusedError(404, f"there is no frame {frame}: the video has the frames 0 to {num_frames - 1}")
+        if clock.facts.width * clock.facts.height > MAX_PIXELS:
+            size = f"{clock.facts.width} x {clock.facts.height}"
+            raise RefusedError(422, f"frames of {size} pixels are not shown: one of them fills the memory")
         self._note(page, number)
         while True:
             session = self._session(video, clock)

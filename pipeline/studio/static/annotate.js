@@ -1,7 +1,7 @@
 // The classes and the commands: what is recorded, given to the selection, and changed.
 
 import { countUnlabelled, fill, hint, relabel } from "./changes.js";
-import { addClassForm, showClassKeys } from "./class_forms.js";
+import { addClassForm, askPlace, showClassKeys } from "./class_forms.js";
 import { COMMANDS, isOffered, keyName, runCommand } from "./commands.js";
 import { counted, make } from "./dom.js";
 import { Recorder } from "./recording.js";
@@ -191,11 +191,13 @@ export function init(app) {
   app.recorder = new Recorder(app);
   app.pressClass = (classIndex) => {
     if (!app.labels) return;
+    app.dropPassingNotices();
     if (app.selection) relabel(app, classIndex);
     else if (app.recorder.isHeld) app.recorder.start(classIndex);
     else app.recorder.toggle(classIndex);
   };
   app.askFill = () => askFill(app);
+  app.askPlace = () => askPlace(app);
   app.timeline.recorded = () => app.recorder.paints();
   app.on("recording", () => app.timeline.redraw());
   new ClassPanel(app);

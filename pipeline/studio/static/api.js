@@ -12,6 +12,11 @@ export class RefusedError extends Error {
     this.status = status;
     this.content = content;
   }
+
+  /** Whether this page is of a studio that was ended and started again since, which takes no changes of it. */
+  get isOfEarlierStudio() {
+    return this.status === 403 && this.message.includes("the token of this page is not the studio's");
+  }
 }
 
 async function answered(response) {

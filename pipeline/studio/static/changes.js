@@ -3,14 +3,9 @@
 import { ABSENT, PRESENT, boundaryAfter, boundaryBefore, boundaryMove, isBoundary, segmentAt, segmentsIn }
   from "./tracks.js";
 
-const HINT_SECONDS = 5;
-let hintTimer = 0;
-
-/** Say something that goes by itself. */
+/** Say why nothing can be done, or what to do next. */
 export function hint(app, text) {
   app.notice("hint", text);
-  clearTimeout(hintTimer);
-  hintTimer = setTimeout(() => app.dropNotice("hint"), HINT_SECONDS * 1000);
 }
 
 /** What a command acts on: the selection, or else the segment of the active lane at the playhead. */
@@ -19,11 +14,24 @@ export function targetOf(app) {
   return { track: app.track, ...app.labels.segmentAt(app.track, app.frame) };
 }
 
-/** Give the selection a class. */
+/** Start the selection at the playhead; it keeps its end, if that comes later. */
+export function selectFromHere(app) {
+  const { frame, track, selection } = app, stop = selection?.track === track ? selection.stop : 0;
+  app.select({ track, start: frame, stop: Math.max(stop, frame + 1) });
+}
+
+/** End the selection with the frame at the playhead; it keeps its start, if that comes earlier. */
+export function selectToHere(app) {
+  const { frame, track, selection } = app, start = selection?.track === track ? selection.start : frame;
+  app.select({ track, start: Math.min(start, frame), stop: frame + 1 });
+}
+
+/** Give the selection a class, which ends the selection: the next key or click records again. */
 export function relabel(app, classIndex) {
   const { start, stop } = app.selection;
   const [track, value] = app.info.exclusive ? [0, classIndex] : [classIndex, PRESENT];
-  app.labels.edit(`relabel as ${app.info.classes[classIndex].name}`, { paints: [[track, start, stop, value]] });
+  const name = `relabel as ${app.info.classes[classIndex].name}`;
+  if (app.labels.edit(name, { paints: [[track, start, stop, value]] })) app.select(null);
 }
 
 export function erase(app) {

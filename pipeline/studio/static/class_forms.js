@@ -1,4 +1,4 @@
-// The small forms that add a class and change the keys of classes.
+// The small forms: they add a class, change the keys of classes, and ask for a frame to go to.
 
 import * as api from "./api.js";
 import { make } from "./dom.js";
@@ -29,8 +29,7 @@ function ask(title, fields, saveName, save) {
 }
 
 async function takeInfo(app) {
-  app.info = await api.get("/api/studio");
-  app.emit("classes");
+  app.takeClasses(await api.get("/api/studio"));
   if (app.labels) await app.labels.reload();
 }
 
@@ -73,5 +72,19 @@ export function showClassKeys(app) {
     }
     await api.post("/api/keys", { keys });
     await takeInfo(app);
+  });
+}
+
+/** Ask for a frame, by its number or as a time such as 1:02.5, and go there. */
+export function askPlace(app) {
+  const last = app.video.num_frames - 1;
+  const field = make("label", {}, `Frame (0 to ${last.toLocaleString("en")}), or time (such as 1:02.5)`,
+    make("input", { name: "place", required: true, autocomplete: "off" }));
+  ask("Go to", [field], "Go", async (data) => {
+    const text = data.get("place").trim();
+    if (!/^(\d+|(\d+:){1,2}\d+(\.\d+)?)$/.test(text))
+      throw new api.RefusedError(422, { error: `“${text}” is neither a frame such as 250 nor a time such as 1:02.5.` });
+    const seconds = text.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
+    app.setFrame(text.includes(":") ? app.frameAt(app.times[0] + seconds) : Number(text), "jump");
   });
 }

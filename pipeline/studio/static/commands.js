@@ -14,6 +14,9 @@ const go = (id, name, keys, run, button) => command(id, "Going", name, keys, run
 const change = (id, name, keys, run, button, more = {}) =>
   command(id, "Labels", name, keys, run, { button, changes: true, ...more });
 
+/** The group of the commands that work in all views. */
+export const PAGE = "This page";
+
 const FOR_LANES = { overlapping: true };
 
 export const COMMANDS = [
@@ -34,6 +37,10 @@ export const COMMANDS = [
     (app) => toDifference(app, -1), "◂ difference"),
   go("next-difference", "The next frames where the model and the given labels differ", ["u"],
     (app) => toDifference(app, 1), "difference ▸"),
+  command("go-to", "Going", "Go to a frame or a time", ["Shift+J"], (app) => app.askPlace()),
+  command("next-video", "Going", "The next video of the list", ["Shift+PageDown"], (app) => app.videoList.step(1)),
+  command("previous-video", "Going", "The previous video of the list", ["Shift+PageUp"],
+    (app) => app.videoList.step(-1)),
   command("lane-up", "Timeline", "The lane above", ["ArrowUp"], (app) => app.timeline.step(-1), FOR_LANES),
   command("lane-down", "Timeline", "The lane below", ["ArrowDown"], (app) => app.timeline.step(1), FOR_LANES),
   command("zoom-in", "Timeline", "Zoom in", ["+", "="], (app) => app.timeline.zoom(1.5)),
@@ -43,6 +50,8 @@ export const COMMANDS = [
     const { start, stop } = app.labels.segmentAt(app.track, app.frame);
     app.select({ track: app.track, start, stop });
   }, { button: "select" }),
+  command("select-from", "Labels", "Start the selection at the playhead", ["i"], changes.selectFromHere),
+  command("select-to", "Labels", "End the selection with the frame at the playhead", ["o"], changes.selectToHere),
   command("cancel", "Labels", "Give up the recording, what is dragged, or the selection", ["Escape"], (app) => {
     if (!app.recorder.cancel() && !app.timeline.pointer.cancel()) app.select(null);
   }),
@@ -65,7 +74,10 @@ export const COMMANDS = [
   change("undo", "Undo", ["Ctrl+z"], (app) => app.labels.undo(), "undo"),
   change("redo", "Redo", ["Ctrl+y", "Ctrl+Shift+Z"], (app) => app.labels.redo(), "redo"),
   ...queueCommands.map(({ id, name, keys, run }) => command(id, "Queue", name, keys, run)),
-  command("help", "This page", "Show all keys", ["?"], (app) => app.showKeys()),
+  command("label-view", PAGE, "Label", ["Shift+L"], (app) => app.show("watch")),
+  command("train-view", PAGE, "Train", ["Shift+T"], (app) => app.show("train")),
+  command("results-view", PAGE, "Results", ["Shift+R"], (app) => app.show("results")),
+  command("help", PAGE, "Show all keys", ["?"], (app) => app.showKeys()),
 ];
 
 /** Whether a command is of use in this data set. */
@@ -74,9 +86,10 @@ export function isOffered(app, { overlapping, changes: isChange }) {
 }
 
 /** Run a command, where a video and, for what needs them, its labels are there. */
-export function runCommand(app, { id, group, run }) {
-  if (id !== "help" && !app.video) return;
+export function runCommand(app, { group, run }) {
+  if (group !== PAGE && !app.video) return;
   if ((group === "Labels" && !app.labels) || (group === "Timeline" && !app.timeline)) return;
+  app.dropPassingNotices();
   run(app);
 }
 

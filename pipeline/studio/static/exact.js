@@ -34,10 +34,13 @@ export class ExactPicture {
   /** Note the size of the place for the picture; `again` is called where a finer picture is needed. */
   fit(place, again) {
     const rect = place.getBoundingClientRect();
+    if (!rect.width) return; // it is hidden, and will have about the same size again
     const needed = Math.ceil(Math.max(rect.width, 16) * devicePixelRatio);
     const grows = needed > this.width * 1.1;
     if (grows || needed < this.width * 0.7) this.width = needed;
-    if (grows && this.frame !== null) again();
+    if (!grows || (this.frame === null && !this.pending)) return;
+    this.forget(); // what is under way would be too coarse
+    again();
   }
 
   /** Ask for a frame. */

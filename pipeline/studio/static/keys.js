@@ -1,6 +1,6 @@
 // The keyboard: every key of the page, and the sheet that shows them.
 
-import { COMMANDS, isOffered, keyName, runCommand } from "./commands.js";
+import { COMMANDS, PAGE, isOffered, keyName, runCommand } from "./commands.js";
 import { counted, make } from "./dom.js";
 
 const FIELDS = "input, textarea, select, [contenteditable]";
@@ -26,10 +26,10 @@ function isElsewhere(app, event) {
 function down(app, event) {
   if (isElsewhere(app, event)) return;
   const name = nameOf(event);
-  if (app.view !== "watch" && name !== "?") return;
   const isPress = (name === " " || name === "Enter") && event.target.closest?.("button, summary, [role=tab], [role=radio]");
   if (isPress || (event.altKey && !event.getModifierState("AltGraph"))) return;
   const found = COMMANDS.find((command) => command.keys.includes(name) && isOffered(app, command));
+  if (app.view !== "watch" && found?.group !== PAGE) return;
   if (found) {
     event.preventDefault();
     runCommand(app, found);

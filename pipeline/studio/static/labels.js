@@ -5,6 +5,7 @@ import { counted } from "./dom.js";
 import { ABSENT, PRESENT, cut, painted, segmentAt, trackOf, uncut, valueAt } from "./tracks.js";
 
 const SECONDS_TO_RETRY = 2;
+const WHAT_TO_DO = "Correct the file, or move it out of the folder: the page then notices that by itself.";
 
 /**
  * The labels of one video. `tracks` and `marks` are read by all parts and changed by `edit`, `undo` and `redo` alone.
@@ -59,6 +60,12 @@ export class LabelMirror {
     this.#changed();
     this.#send();
     return true;
+  }
+
+  /** Add a track for each class that was added, until the server's are there. */
+  addTracks() {
+    const { exclusive, classes } = this.#app.info, numTracks = exclusive ? 1 : classes.length;
+    while (this.tracks.length < numTracks) this.tracks.push(trackOf({ starts: [], stops: [], values: [] }));
   }
 
   /** Say why nothing can be changed. */
@@ -176,6 +183,11 @@ export class LabelMirror {
       await new Promise((resolve) => setTimeout(resolve, SECONDS_TO_RETRY * 1000));
       return true;
     }
+    if (error.isOfEarlierStudio) {
+      this.failure = "the studio was started again";
+      this.#app.tellRestart();
+      return false;
+    }
     const names = this.#queue.map(({ name }) => name);
     this.#queue = [];
     this.failure = null;
@@ -232,7 +244,7 @@ function showNotices(app) {
   const mirror = app.labels;
   const show = (key, text) => (text ? app.notice(key, text, { error: true }) : app.dropNotice(key));
   const problems = mirror.problems.map(sentence).join(" ");
-  show("labels-problem", problems && `These labels cannot be changed: ${problems}`);
+  show("labels-problem", problems && `These labels cannot be changed: ${problems} ${WHAT_TO_DO}`);
   show("labels-notice", mirror.notices.map(sentence).join(" "));
   app.dropNotice("conflict");
   if (!mirror.conflict) return;
@@ -260,10 +272,13 @@ async function load(app) {
 
 let isReloading = false;
 
+let isShared = false; // whether the user was told that the video is open in another page too
+
 async function compare(app) {
-  const others = app.status.other_pages > 0;
-  if (!others || app.info.read_only) app.dropNotice("other-pages");
-  else if (!document.querySelector('[data-key="other-pages"]'))
+  const wasShared = isShared;
+  isShared = app.status.other_pages > 0 && !app.info.read_only;
+  if (!isShared) app.dropNotice("other-pages");
+  else if (!wasShared)
     app.notice("other-pages", "This video is open in another page too. A change made there appears here.");
   const mirror = app.labels, version = app.status.labels?.[mirror?.id];
   if (!mirror || version === undefined || mirror.pending || isReloading) return;

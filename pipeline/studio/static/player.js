@@ -98,8 +98,14 @@ class Player {
   }
 
   endPlaying(problem = null) {
+    const { app } = this;
     if (problem) this.showNotPlayable(problem);
-    if (this.app.playing) this.pause();
+    if (!app.playing) return;
+    if (!problem) {
+      app.setFrame(app.video.num_frames - 1, "player"); // which the browser may have skipped
+      app.recorder.stopAll();
+    }
+    this.pause();
   }
 
   showNotPlayable(text) {
@@ -110,7 +116,7 @@ class Player {
     if (!this.app.video || this.app.playing) return;
     const { app } = this, isAtEnd = app.frame >= app.video.num_frames - 1;
     this.exact.forget();
-    if (isAtEnd) app.recorder?.stopAll(); // otherwise a recording would go back over the whole video
+    if (isAtEnd) app.recorder.stopAll(); // otherwise a recording would go back over the whole video
     app.setPlaying(true);
     this.film.play(isAtEnd ? 0 : app.frame);
     this.updateControls();
@@ -140,9 +146,9 @@ class Player {
     const { app, shown } = this;
     if (!app.video || shown === null) this.number.textContent = "";
     else {
-      const seconds = app.times[shown] - app.times[0];
+      const seconds = app.times[shown] - app.times[0], last = app.video.num_frames - 1;
       this.number.textContent =
-        `frame ${shown.toLocaleString("en")} of ${app.video.num_frames.toLocaleString("en")} · ${clock(seconds, 2)}`;
+        `frame ${shown.toLocaleString("en")} (0 to ${last.toLocaleString("en")}) · ${clock(seconds, 2)}`;
     }
     this.number.classList.toggle("is-late", shown !== app.frame);
     this.number.dataset.frame = shown ?? "";

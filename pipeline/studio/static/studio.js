@@ -14,6 +14,8 @@ import * as timeline from "./timeline.js";
 import * as training from "./training.js";
 import * as videos from "./videos.js";
 
+const NOTICE_SECONDS = 6;
+
 /**
  * What all parts share. A part reads `app` and changes it by its methods, which tell the others by an event:
  *   "video"        another video is open: app.video, app.times
@@ -73,6 +75,14 @@ class App extends EventTarget {
     this.emit("frame", source);
   }
 
+  /** Take another answer of GET /api/studio, whose classes are those so far and new ones. */
+  takeClasses(info) {
+    this.info = info;
+    this.labels?.addTracks();
+    this.predictions = []; // they are of the classes so far, and are loaded anew
+    this.emit("classes");
+  }
+
   setPlaying(playing) {
     this.playing = playing;
     this.emit("playing");
@@ -105,17 +115,32 @@ class App extends EventTarget {
     this.emit("view");
   }
 
-  /** Tell the user something that stays until it is closed; a notice with the same key replaces the earlier one. */
+  /**
+   * Tell the user something; a notice with the same key replaces the earlier one. An error, and what offers actions,
+   * stays until it is closed; other words go after some seconds, or with the next command.
+   */
   notice(key, text, { error = false, actions = [] } = {}) {
     this.dropNotice(key);
     const buttons = actions.map(([name, act]) => make("button", { onclick: act }, name));
     const close = make("button", { "aria-label": "Close this message", onclick: () => this.dropNotice(key) }, "×");
-    const line = make("p", { class: error ? "error" : "", "data-key": key }, make("span", {}, text), ...buttons, close);
+    const kind = error ? "error" : actions.length ? "" : "passing";
+    const line = make("p", { class: kind, "data-key": key }, make("span", {}, text), ...buttons, close);
     document.getElementById("notices").append(line);
+    if (kind === "passing") setTimeout(() => line.remove(), NOTICE_SECONDS * 1000);
+  }
+
+  dropPassingNotices() {
+    for (const line of document.querySelectorAll("#notices > .passing")) line.remove();
   }
 
   dropNotice(key) {
     document.querySelector(`#notices > p[data-key="${CSS.escape(key)}"]`)?.remove();
+  }
+
+  /** Tell the user that this page is of a studio that was ended and started again since. */
+  tellRestart() {
+    const actions = [["Reload", () => location.reload()]];
+    this.notice("restart", "The studio was started again: reload this page.", { error: true, actions });
   }
 
   /** Run something that may be refused, and tell the user if it is. */
@@ -125,7 +150,8 @@ class App extends EventTarget {
       this.dropNotice(key);
       return result;
     } catch (error) {
-      this.notice(key, error.message, { error: true });
+      if (error.isOfEarlierStudio) this.tellRestart();
+      else this.notice(key, error.message, { error: true });
       if (!(error instanceof api.RefusedError)) console.error(error);
       return undefined;
     }

@@ -9,6 +9,8 @@ const LEAST_SEPARATED = 5, LEAST_NAMED = 26; // pixels
 const FONT = "12px system-ui, sans-serif", SMALL = "10.5px system-ui, sans-serif", TINY = "9.5px system-ui, sans-serif";
 const BAND = 8, THIN = 14; // heights of lanes without a name, and with a small one
 
+const LEAST_FOR_TWO_LINES = 20; // pixels
+
 /** An image of rows, made anew only where the size changes. */
 export class RowImage {
   #canvas = document.createElement("canvas");
@@ -164,7 +166,15 @@ function drawName({ app, context, theme, left }, lane, y) {
   context.textBaseline = "middle";
   context.fillStyle = isActive ? theme.text : theme.faint;
   const indent = lane.kind === "probability" || lane.height < 13 ? 18 : 10;
-  drawText(context, lane.name, indent, y + lane.height / 2 + 0.5, left - 26);
+  const room = left - 26, middle = y + lane.height / 2 + 0.5, comma = lane.name.lastIndexOf(", ");
+  if (!lane.model || comma < 0 || widthOf(context, lane.name) <= room)
+    return drawText(context, lane.name, indent, middle, room);
+  // Models of one name differ by their time, which must not be what is cut.
+  const name = lane.name.slice(0, comma), time = lane.name.slice(comma + 2);
+  if (lane.height < LEAST_FOR_TWO_LINES) return drawText(context, time, indent, middle, room);
+  context.font = TINY;
+  drawText(context, name, indent, middle - 4.5, room);
+  drawText(context, time, indent, middle + 5, room);
 }
 
 /** Draw the selection, and what is dragged. */

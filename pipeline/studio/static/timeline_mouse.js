@@ -3,9 +3,9 @@
 import { withGroups } from "./labels.js";
 import { trackOfLane } from "./timeline_lanes.js";
 import { OVERVIEW, rulerHeight } from "./timeline_ruler.js";
-import { boundaryAfter, boundaryBefore, boundaryMove, isBoundary, segmentAt } from "./tracks.js";
+import { boundaryAfter, boundaryBefore, boundaryMove, isBoundary, segmentAt, valueAt } from "./tracks.js";
 
-const NEAR_BOUNDARY = 5, SNAP = 8, CLICK = 4; // pixels
+const NEAR_BOUNDARY = 5, ON_BOUNDARY = 1, SNAP = 8, CLICK = 4; // pixels
 const WHEEL_ZOOM = 0.0025, LINE = 24;
 
 /** The frame that is nearest to a place, among those within some pixels of it; null where there is none. */
@@ -53,7 +53,10 @@ export class Pointer {
     return { x, y, part, lane: y >= ruler ? this.timeline.laneAt(y) : null };
   }
 
-  /** The boundary of a given lane near a place; null where there is none, or it cannot be moved. */
+  /**
+   * The boundary of a given lane near a place; null where there is none, or it cannot be moved. Beside frames without a
+   * label it is taken from its labelled side alone, so that a drag on the other side selects frames from there on.
+   */
   #boundaryNear({ x, lane, part }) {
     const { app } = this, { view } = this.timeline;
     if (part !== "lanes" || lane?.kind !== "given" || !app.labels || app.labels.readOnly) return null;
@@ -61,7 +64,10 @@ export class Pointer {
     const frame = Math.round(view.position(x));
     const found = isBoundary(track, frame) ? [frame] : [boundaryBefore(track, frame), boundaryAfter(track, frame)];
     const inside = found.filter((each) => each !== null && each > 0 && each < view.numFrames);
-    return nearest(view, inside, x, NEAR_BOUNDARY);
+    const boundary = nearest(view, inside, x, NEAR_BOUNDARY);
+    const away = boundary === null ? 0 : x - view.x(boundary);
+    const isBeside = Math.abs(away) > ON_BOUNDARY && valueAt(track, away > 0 ? boundary : boundary - 1) === null;
+    return isBeside ? null : boundary;
   }
 
   #down(event) {
@@ -104,6 +110,7 @@ export class Pointer {
     const at = this.#at(event), { gesture, timeline, app } = this, { view } = timeline;
     if (this.#pinch.has(event.pointerId)) this.#pinch.set(event.pointerId, at.x);
     if (!gesture) {
+      timeline.canvas.title = at.part === "names" ? at.lane?.name ?? "" : "";
       const cursor = this.#boundaryNear(at) !== null ? "ew-resize" : at.part === "lanes" ? "text" : "default";
       timeline.canvas.style.cursor = at.part === "ruler" || at.part === "overview" ? "pointer" : cursor;
       return;
@@ -174,6 +181,7 @@ export class Pointer {
     this.gesture = null;
     timeline.preview = [];
     timeline.guide = null;
+    if (gesture.kind === "boundary") app.select(null);
     if (gesture.kind === "boundary" && gesture.change) {
       const { paints, remove_cuts, add_cuts } = gesture.change;
       app.labels?.edit("move a boundary", { paints, remove_cuts, add_cuts });

@@ -51,7 +51,7 @@ class VideoList {
       make("div", { class: "find" }, this.search, this.order), this.count, this.list, this.none);
     this.search.addEventListener("keydown", (event) => {
       if (event.key === "ArrowDown") this.list.focus();
-      else if (event.key === "Enter" && this.#visible().length) this.open(this.#visible()[0].id);
+      else if (event.key === "Enter" && this.#visible().length) this.#choose(this.#visible()[0].id);
       else return;
       event.preventDefault();
     });
@@ -81,6 +81,20 @@ class VideoList {
     this.#wanted = id;
     if (this.app.video?.id === id) return;
     await this.app.attempt(() => this.app.openVideo(id), "video");
+  }
+
+  /** Open the video that the user has chosen; the keys are the timeline's from then on. */
+  #choose(id) {
+    this.#activate(id);
+    this.app.timeline.canvas.focus({ preventScroll: true });
+    this.open(id);
+  }
+
+  /** Open the next video of the list, or the previous one. */
+  step(by) {
+    const rows = this.#visible(), at = rows.findIndex(({ id }) => id === this.app.video.id);
+    const row = rows[Math.min(Math.max(0, at + by), rows.length - 1)];
+    if (row) this.#choose(row.id);
   }
 
   #openFirst() {
@@ -164,7 +178,7 @@ class VideoList {
     const to = places[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (to !== undefined && options.length) this.#activate(options[Math.min(Math.max(0, to), last)].dataset.id);
-    else if (event.key === "Enter" && at >= 0) this.open(this.#active);
+    else if (event.key === "Enter" && at >= 0) this.#choose(this.#active);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -173,8 +187,7 @@ class VideoList {
   #click(event) {
     const option = event.target.closest("[role=option]");
     if (!option) return;
-    this.#activate(option.dataset.id);
-    this.open(option.dataset.id);
+    this.#choose(option.dataset.id);
   }
 }
 

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from made_labelling import (
+    CLASSES,
     EATING,
     RESTING,
+    ROWS,
     WALKING,
     LabelledStudio,
     add_model,
@@ -16,8 +19,9 @@ from made_labelling import (
     place_of,
     settle,
     shown_tracks,
+    write_dataset,
 )
-from made_studio import until
+from made_studio import opened, serving, until
 from playwright.sync_api import Browser, Page
 
 BEGIN = [(0, 10, RESTING), (10, 20, WALKING), (30, 40, RESTING)]
@@ -129,6 +133,28 @@ def test_dragging_a_boundary_moves_it_and_snaps_to_the_playhead(labelled: Labell
         assert given(labelled, page)[-1] == (30, 36, RESTING)
 
 
+def test_a_selection_ends_with_its_class_or_when_a_boundary_is_dragged(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        drag(page, place_of(page, 44.5), place_of(page, 50.5))
+        page.get_by_role("button", name="walking").click()
+        assert page.evaluate("studio.selection") is None
+        drag(page, place_of(page, 12.5), place_of(page, 17.5))
+        drag(page, place_of(page, 40), place_of(page, 36))
+        assert page.evaluate("studio.selection") is None
+        page.get_by_role("button", name="eating").click()  # it records, and relabels nothing
+        page.keyboard.press("Escape")
+        assert given(labelled, page) == [*BEGIN[:2], (30, 36, RESTING), (44, 51, WALKING)]
+
+
+def test_a_drag_from_the_unlabelled_side_of_a_boundary_selects(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        x, y = place_of(page, 20)
+        drag(page, (x + 4, y), place_of(page, 25.5))
+        assert page.evaluate("[studio.selection.start, studio.selection.stop]") == [20, 26]
+        drag(page, (x - 4, y), place_of(page, 18))
+        assert given(labelled, page) == [BEGIN[0], (10, 18, WALKING), BEGIN[2]]
+
+
 def test_escape_while_dragging_a_boundary_leaves_it(labelled: LabelledStudio) -> None:
     with labelled.page() as page:
         x, y = place_of(page, 10)
@@ -166,6 +192,7 @@ COMMANDS: dict[str, tuple[int, list[str], Runs]] = {
     "erase the segment": (15, ["Delete"], [BEGIN[0], BEGIN[2]]),
     "erase the selection": (15, ["q", "Backspace"], [BEGIN[0], BEGIN[2]]),
     "relabel the segment": (15, ["q", "t"], [BEGIN[0], (10, 20, EATING), BEGIN[2]]),
+    "select to the playhead": (42, ["i", *["ArrowRight"] * 3, "o", "t"], [*BEGIN, (42, 46, EATING)]),
     "boundary here": (12, ["b"], [(0, 12, RESTING), (12, 20, WALKING), (30, 40, RESTING)]),
     "extend over unlabelled frames": (22, ["b"], [(0, 10, RESTING), (10, 22, WALKING), (30, 40, RESTING)]),
     "next boundary": (12, ["e", "e", "b", "Delete"], BEGIN[:2]),
@@ -231,6 +258,21 @@ def test_marks_and_notes_are_added_shown_edited_and_deleted(labelled: LabelledSt
         saved = labelled.studio.get(f"/api/videos/{page.evaluate('studio.video.id')}/labels").json
         assert [(mark["frame"], mark["name"]) for mark in saved["marks"]] == [(12, "jump")]
         assert given(labelled, page) == BEGIN
+
+
+def test_the_keys_are_those_of_the_timeline_once_a_video_is_chosen(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        video = page.evaluate("studio.video.id")
+        page.locator("#videos [role=option]").nth(38).click()
+        until(page, f"studio.labels !== null && studio.video.id !== '{video}'")
+        page.keyboard.press("End")
+        assert page.evaluate("studio.frame") == 59
+        page.locator("#videos ul").focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Enter")
+        until(page, "studio.labels !== null && studio.video.stem === 'clip_37'")
+        page.keyboard.press("End")
+        assert page.evaluate("studio.frame") == 59
 
 
 def test_an_edit_in_one_page_appears_in_another_which_is_told(labelled: LabelledStudio) -> None:
@@ -314,6 +356,41 @@ def test_edits_that_the_server_does_not_take_are_told_and_wait(labelled: Labelle
         assert given(labelled, page) == BEGIN[1:]
 
 
+def test_a_page_of_an_earlier_studio_asks_once_to_be_loaded_again(tmp_path: Path, browser: Browser) -> None:
+    write_dataset(tmp_path / "dataset", ["clip"], classes=CLASSES, rows=ROWS)
+    with serving(tmp_path / "dataset") as studio, opened(browser, studio.address, allowed=".") as page:
+        until(page, "studio.labels !== null")
+        studio.kill()
+        with serving(tmp_path / "dataset", "--port", str(studio.port)) as again:
+            until(page, "document.querySelector('#notices .error') === null")
+            go(page, 5)
+            page.keyboard.press("Delete")
+            until(page, "document.querySelector('#saved').textContent.startsWith('Not saved')")
+            go(page, 15)
+            page.keyboard.press("Delete")
+            until(page, "document.querySelectorAll('#notices p').length === 1")
+            notice = page.locator("#notices p")
+            assert "The studio was started again: reload this page." in notice.inner_text()
+            page.on("dialog", lambda dialog: dialog.accept())
+            notice.get_by_role("button", name="Reload").click()
+            until(page, "window.studio?.labels && studio.labels.pending === 0")
+            page.keyboard.press("Delete")
+            settle(page)
+            video = page.evaluate("studio.video.id")
+            assert again.get(f"/api/videos/{video}/labels").json["tracks"][0]["starts"] == [10, 30]
+
+
+def test_words_that_are_no_error_go_with_the_next_command_and_move_nothing(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        height = page.locator("#stage").bounding_box()
+        go(page, 25)
+        page.keyboard.press("Delete")
+        assert "no label already" in page.locator("#notices").inner_text()
+        assert page.locator("#stage").bounding_box() == height
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#notices p").count() == 0
+
+
 def test_a_video_is_labelled_by_the_keyboard_alone(labelled: LabelledStudio) -> None:
     with labelled.page() as page:
         page.keyboard.press("End")
@@ -334,6 +411,16 @@ def test_a_video_is_labelled_by_the_keyboard_alone(labelled: LabelledStudio) -> 
         page.keyboard.press("a")
         page.keyboard.press("Escape")
         assert given(labelled, page) == [BEGIN[0], (10, 30, WALKING), BEGIN[2], (49, 53, EATING)]
+
+
+def test_a_recording_ends_with_the_video(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        page.evaluate("studio.setFrame(50, 'jump')")
+        page.keyboard.press("t")
+        page.keyboard.press(" ")
+        until(page, "studio.frame > 50 && !studio.playing")
+        assert page.evaluate("studio.recorder.isRecording") is False
+        assert given(labelled, page) == [*BEGIN, (50, 60, EATING)]
 
 
 def test_what_plays_while_a_class_is_on_gets_it_to_the_frame(labelled: LabelledStudio) -> None:

@@ -65,7 +65,6 @@ def record(page: Page, truth: list[tuple[int, int, str]]) -> None:
     )
     page.keyboard.press(" ")
     until(page, "studio.frame >= studio.video.num_frames - 1 && !studio.playing", seconds=120)
-    page.keyboard.press(keys[truth[-1][2]])
     settle(page)
 
 

@@ -86,7 +86,7 @@ def test_the_paused_picture_has_the_number_that_is_shown(page: Page, studio: Stu
         page.evaluate("frame => studio.setFrame(frame, 'timeline')", frame)
         wait_for_frame(page, frame)
         assert number_in_picture(page) == frame
-        assert f"frame {frame} of {num_frames} ·" in page.text_content("#player .number")
+        assert f"frame {frame} (0 to {num_frames - 1}) ·" in page.text_content("#player .number")
     for name, frame in (("One frame forward (→)", 21), ("One frame back (←)", 20), ("One frame back (←)", 19)):
         page.get_by_role("button", name=name).click()
         wait_for_frame(page, frame)

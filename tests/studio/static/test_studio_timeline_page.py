@@ -1,6 +1,7 @@
 """The timeline, the list of videos and the keys in a real browser, against a real server, see made_labelling."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def test_the_model_is_accepted_in_one_lane_or_in_all(overlapping: LabelledStudio
 
 def test_the_list_searches_sorts_and_opens_by_keyboard(exclusive: LabelledStudio) -> None:
     with exclusive.page() as page:
-        until(page, "document.querySelector('#videos .counts').textContent === '0 of 40 videos done'")
+        until(page, "document.querySelector('#videos .counts').textContent === '0 of 60 videos done'")
         page.get_by_label("Search the videos").fill("CLIP_03")
         options = page.locator("#videos [role=option]")
         assert options.count() == 1
@@ -203,7 +204,7 @@ def test_the_list_follows_what_is_labelled(exclusive: LabelledStudio) -> None:
         page.get_by_role("dialog").get_by_role("button", name="eating").click()
         option = page.get_by_role("option", name=f"{stem}.mp4, 0:02, done")
         option.wait_for()
-        until(page, "document.querySelector('#videos .counts').textContent.startsWith('1 of 40')")
+        until(page, "document.querySelector('#videos .counts').textContent.startsWith('1 of 60')")
 
 
 def test_names_from_files_are_text(tmp_path: Path, browser: Browser) -> None:
@@ -256,6 +257,29 @@ def test_no_key_has_two_meanings(exclusive: LabelledStudio, overlapping: Labelle
             assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize(("text", "frame"), [("33", 33), ("0:01.2", 30), ("9999", 59), ("soon", None)])
+def test_a_frame_is_reached_by_its_number_or_time(exclusive: LabelledStudio, text: str, frame: int | None) -> None:
+    with exclusive.page() as page:
+        page.keyboard.press("Shift+J")
+        page.keyboard.type(text)
+        page.keyboard.press("Enter")
+        if frame is None:
+            assert "“soon” is neither" in page.get_by_role("dialog").inner_text()
+        else:
+            assert page.get_by_role("dialog").count() == 0
+            assert page.evaluate("studio.frame") == frame
+
+
+def test_views_and_videos_are_reached_by_keys(exclusive: LabelledStudio) -> None:
+    with exclusive.page_of("clip_50") as page:
+        for key, view in (("Shift+T", "train"), ("Shift+R", "results"), ("Shift+L", "watch")):
+            page.keyboard.press(key)
+            assert page.evaluate("studio.view") == view
+        for key, stem in (("Shift+PageDown", "clip_51"), ("Shift+PageUp", "clip_50")):
+            page.keyboard.press(key)
+            until(page, f"studio.video.stem === '{stem}'")
+
+
 def test_every_control_has_a_name(overlapping: LabelledStudio) -> None:
     roles = {"button", "textbox", "searchbox", "combobox", "checkbox", "radio", "listbox", "option", "tab", "dialog"}
     with overlapping.page() as page:
@@ -296,6 +320,33 @@ def test_nothing_can_be_changed_in_a_studio_that_only_shows(tmp_path: Path, brow
         assert page.locator("[data-command=erase]").count() == 0
         assert page.locator("#saved").inner_text() == "Read-only"
         assert shown_tracks(page) == [[(0, 10, 0)]]
+
+
+def test_a_label_file_that_is_corrected_is_shown_without_a_reload(tmp_path: Path, browser: Browser) -> None:
+    write_dataset(tmp_path / "dataset", ["clip"], classes="resting\n", rows="start,stop,class\n0,ten,resting\n")
+    with serving(tmp_path / "dataset") as studio, opened(browser, studio.address) as page:
+        until(page, "document.querySelector('#notices').innerText.includes('Correct the file, or move it')")
+        (tmp_path / "dataset" / "labels" / "clip.csv").write_text("start,stop,class\n0,10,resting\n")
+        until(page, "document.querySelector('#notices').innerText === '' && studio.labels.readOnly === null")
+        assert shown_tracks(page) == [[(0, 10, 0)]]
+
+
+def test_the_first_classes_may_overlap_and_the_page_waits_for_their_labels(tmp_path: Path, browser: Browser) -> None:
+    (tmp_path / "dataset" / "videos").mkdir(parents=True)
+    write_video(tmp_path / "dataset" / "videos" / "clip.mp4")
+    with serving(tmp_path / "dataset") as studio, opened(browser, studio.address) as page:
+        until(page, "studio.labels !== null")
+        page.route("**/labels", lambda route: (time.sleep(0.6), route.continue_()))
+        for name in ("calls", "fights"):
+            page.get_by_role("button", name="Add a class").click()
+            page.get_by_label("Name").fill(name)
+            if name == "calls":
+                page.get_by_label("Classes may overlap").check()
+            page.keyboard.press("Enter")
+            until(page, f"studio.info.classes.some((each) => each.name === '{name}')")
+            page.keyboard.press("ArrowDown")
+            page.wait_for_timeout(400)  # until the words below the timeline are written
+        until(page, "studio.labels.tracks.length === 2 && document.querySelector('dialog[open]') === null")
 
 
 def test_a_class_is_added_and_its_key_is_chosen(tmp_path: Path, browser: Browser) -> None:
