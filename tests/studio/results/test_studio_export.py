@@ -69,7 +69,7 @@ def test_files_are_those_of_the_command(studio: tuple[Studio, Path], layout: Any
 
 
 def test_edits_that_are_not_saved_yet_and_labels_of_a_model_are_exported(studio: tuple[Studio, Path]) -> None:
-    running, place = studio
+    running, _ = studio
     video = running.ids()["two"]
     given = running.get(f"/api/videos/{video}/labels").json
     name = running.get("/api/studio").json["classes"][0]["name"]
