@@ -93,6 +93,15 @@ def test_the_paused_picture_has_the_number_that_is_shown(page: Page, studio: Stu
         assert number_in_picture(page) == frame
 
 
+def test_a_frame_that_is_asked_for_while_its_place_is_hidden_is_not_blurred(page: Page, studio: Studio) -> None:
+    open_video(page, studio, "h264")
+    page.get_by_role("tab", name="Results").click()
+    page.wait_for_timeout(200)  # until the place for the picture is known to be hidden
+    page.evaluate("() => { studio.setFrame(12, 'jump'); studio.show('watch'); }")
+    wait_for_frame(page, 12)
+    assert number_in_picture(page) == 12
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("speed", [1, 4])
 @pytest.mark.parametrize("kind", list(KINDS))

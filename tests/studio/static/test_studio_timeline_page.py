@@ -110,6 +110,15 @@ def test_a_click_sets_the_frame_and_the_ruler_scrubs(exclusive: LabelledStudio) 
         page.mouse.up()
 
 
+def test_the_name_of_a_lane_is_whole_under_the_pointer(exclusive: LabelledStudio) -> None:
+    with exclusive.page() as page:
+        add_model(page, [[(0, 60, 0)]], name="a labeller of a long name, 29 Nov 01:12")
+        until(page, "studio.timeline.lanes.length > 1")
+        x, y = place_of(page, 0)
+        page.mouse.move(x - 60, y + 24)
+        assert page.locator("#timeline canvas").get_attribute("title") == "a labeller of a long name, 29 Nov 01:12"
+
+
 def test_a_double_click_selects_the_segment(exclusive: LabelledStudio) -> None:
     with exclusive.page() as page:
         page.mouse.dblclick(*place_of(page, 14.5))
