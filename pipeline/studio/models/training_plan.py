@@ -63,7 +63,8 @@ def make_plan(project: Path, places: Places, rows: Sequence[Row], label_space: L
     overrides = [part for setting in settings for part in ("-S", setting)]
     command = (find_dvc() or "dvc", "exp", "run", "evaluate_labeller", *overrides)
     if labelled:
-        notes.insert(0, _amount(len(labelled), len(rows), holds_out=holds_out))
+        says_what = holds_out and f"dataset={TEMPLATE}" in settings  # a file of the project may hold out none
+        notes.insert(0, _amount(len(labelled), len(rows), holds_out=says_what))
     if left_out:
         notes.append(f"Left out, as they have no labels or have problems: {_listed([row.file for row in left_out])}.")
     return Plan(command, _problem(project, places, labelled, rows), tuple(notes), holds_out)
@@ -78,7 +79,7 @@ def _amount(num_labelled: int, num_videos: int, *, holds_out: bool) -> str:
             " Some of them are held back: the model does not learn from these, so the scores on them say how good it is"
             " on new videos. The Results view lists them after the training."
         )
-    return f"{text} It takes some minutes, and longer for more video."
+    return f"{text} A training takes some minutes, and longer for more video."
 
 
 def _problem(project: Path, places: Places, labelled: Sequence[Row], rows: Sequence[Row]) -> str | None:

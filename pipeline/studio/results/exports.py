@@ -114,9 +114,11 @@ class Exports:
         else:
             path, num_videos, losses, more = _convert(format_name, dataset, written, folder)
             failures += more
-        stem = f"{self._places.root.resolve().name} {source_name} {format_name}"
+        stem = f"{self._places.root.resolve().name} {source_name}"
         files = [file for file in path.rglob("*") if file.is_file()]
         path = files[0] if len(files) == 1 else _zipped(path, folder / "export.zip")
+        if path.suffix != f".{format_name}":
+            stem += f" {format_name}"
         export = Export(path, f"{file_name(stem)}{path.suffix}", folder)
         key = secrets.token_hex(8)
         self._keep(key, export)
@@ -225,8 +227,8 @@ def _zipped(folder: Path, path: Path) -> Path:
 
 
 def file_name(text: str) -> str:
-    """Return a text as the name of a file, without what file systems refuse."""
-    plain = re.sub(r'[\x00-\x1f<>:"/\\|?*\x7f]+', "_", text).strip(" .")
+    """Return a text as the name of a file, without what file systems refuse, and without spaces."""
+    plain = re.sub(r'[\x00-\x1f<>:"/\\|?*\x7f\s]+', "_", text.strip()).strip("_.")
     return plain[:120] or "labels"
 
 

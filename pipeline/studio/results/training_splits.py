@@ -53,7 +53,7 @@ def find_splits(places: Places, about: Mapping[str, Any], prepared: Path = PREPA
     """
     unknown = "It is not known on which of these videos the model was trained"
     if not (prepared / "manifest.json").is_file():
-        return Splits(None, f"{unknown}: there is no prepared data set ({prepared}) where the studio was started.")
+        return Splits(None, f"{unknown}: the folder where the studio was started has no training.")
     from pipeline.datasets.manifest import read_without_labels
 
     try:
@@ -67,11 +67,11 @@ def find_splits(places: Places, about: Mapping[str, Any], prepared: Path = PREPA
         if Path(source.path).resolve().is_relative_to(folder)
     }
     if not of_stems:
-        return Splits(None, f"{unknown}: {prepared} was prepared from another data set.")
+        return Splits(None, f"{unknown}: the latest training here was on another data set.")
     if about.get("data_fingerprint") == manifest.fingerprint():
-        return Splits(of_stems, f"The model was trained on the split of {prepared}.")
+        return Splits(of_stems, "The groups below are those of the training of this model.")
     return Splits(
         of_stems,
-        f"The groups are those of {prepared}. The model was trained on another version of the data, in which a video"
-        " may have been in another group.",
+        "The groups below are those of the latest training. This model was trained on another version of the data, in"
+        " which a video may have been in another group.",
     )

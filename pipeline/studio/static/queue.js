@@ -103,6 +103,8 @@ class QueuePanel {
     for (const action of [this.acceptButton, this.keepButton, this.skipButton]) action.disabled ||= !this.isOpen;
     this.keepButton.hidden = item?.why !== "disagrees";
     this.reopen.hidden = !item?.verdict;
+    this.app.stretch = this.isOpen ? item : null;
+    this.app.timeline.redraw();
   }
 
   describeProgress() {

@@ -13,12 +13,20 @@ function tiles(group) {
   const { frames, segments } = group.scores;
   const shown = [
     ["Accuracy", frames.accuracy.pooled, "of 100 frames, so many are right"],
-    ["Macro F1", frames.macro_f1.pooled, "the mean of the F1 of the classes: rare classes count as much as common ones"],
+    ["Macro F1", frames.macro_f1.pooled, "the mean of the F1 of the classes: rare classes count as much as common ones, " +
+      "and those without any frame do not count"],
     ["Edit score", segments.edit.pooled, "whether the order of the segments is right, wherever their boundaries are"],
     ["F1@50", segments.f1["50"].pooled, "segments that are found, with at least half of their frames in common"],
   ];
   return make("dl", { class: "tiles" }, ...shown.map(([name, value, title]) =>
     make("div", { title }, make("dt", {}, name), make("dd", {}, percent(value)))));
+}
+
+/** What "–" means, where a class has it. */
+function absentNote({ classes }) {
+  if (classes.every(({ f1 }) => f1 !== null)) return null;
+  return make("p", { class: "faint" }, "–: no frame to compute it from. A class that neither the given labels nor the model have",
+    " does not count for the macro F1.");
 }
 
 function classTable(app, group) {
@@ -109,7 +117,7 @@ class ResultsView {
       make("div", { class: "head" }, make("h3", {}, group.name),
         make("span", { class: "faint" }, `${counted(group.num_videos, "video")}, ${counted(group.num_frames, "labelled frame")}`)),
       make("p", { class: "faint" }, `${group.explanation}${leftOut}`),
-      tiles(group), make("div", { class: "pair" }, classTable(app, group), errors), this.#videoTable(group));
+      tiles(group), make("div", { class: "pair" }, classTable(app, group), errors), absentNote(group), this.#videoTable(group));
   }
 
   #videoTable(group) {

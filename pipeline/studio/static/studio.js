@@ -40,6 +40,7 @@ class App extends EventTarget {
   selection = null;
   track = 0;
   predictions = [];
+  stretch = null; // what the queue is at: { video, start, stop, ... }
   status = {};
   view = "watch";
   #turn = 0;

@@ -26,6 +26,11 @@ export function timeText(seconds, step = 1) {
 
 /** Draw the ruler at a height: times, and frame numbers where they fit. */
 export function drawRuler({ app, context, view, theme, left }, y) {
+  if (app.stretch?.video === app.video.id) {
+    const from = Math.max(0, view.x(app.stretch.start)), to = Math.min(view.width, view.x(app.stretch.stop));
+    context.fillStyle = theme.accent;
+    if (to > from) context.fillRect(left + from, y + RULER - 4, to - from, 4);
+  }
   const { step, ticks } = ticksOf(view, app.times, 84);
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "middle";

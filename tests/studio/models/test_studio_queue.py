@@ -188,6 +188,7 @@ def test_accepting_writes_the_labels_of_the_model(doubtful: Path, browser: Brows
             page.wait_for_selector("#queue .where")
             page.click("#queue .where")
             until(page, "studio.frame === 50 && studio.labels")
+            assert page.evaluate("() => [studio.stretch.start, studio.stretch.stop]") == [50, 75]
             page.keyboard.press("Enter")
             until(page, "document.querySelector('#queue .left').textContent.startsWith('1 of')")
             until(page, "!studio.labels.pending")

@@ -79,7 +79,7 @@ def test_an_export_is_saved_with_its_name(exclusive: Studio, browser: Browser, t
         page.select_option("#export-format", "boris")
         with page.expect_download() as download:
             page.locator("#export").get_by_role("button", name="Export").click()
-        assert download.value.suggested_filename == "dataset given labels boris.boris"
+        assert download.value.suggested_filename == "dataset_given_labels.boris"
         download.value.save_as(tmp_path / "saved")
         assert b"<script>" in (tmp_path / "saved").read_bytes()
         assert "2 videos" in page.inner_text("#export [role=status]")
