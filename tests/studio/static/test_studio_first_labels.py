@@ -31,7 +31,6 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(folder)
     root = Path("data/mine")
     make_scenes(root, num_videos=NUM_VIDEOS, num_images=0, seed=3, num_frames=NUM_FRAMES, noise=2.0)
-    (root / "groups.csv").unlink()  # there are too few groups to hold one back
     for name in ("classes.txt", f"labels/{FIRST}.csv"):
         (root / name).rename(tmp_path / Path(name).name)
     return variables
