@@ -61,6 +61,7 @@ class LabelStore:
         self._versions: dict[str, int] = {}  # of documents that were closed
         self._locks: dict[str, RLock] = {}
         self._lock = Lock()
+        self._loading = Lock()  # labels of ten hours and 20 classes take 250 MB while they are read: one at a time
         self._writing = RLock()  # one writer of the files of all videos
         self._due: dict[str, float] = {}
         self._wake = Condition()
@@ -125,7 +126,8 @@ class LabelStore:
     def _load(self, video: Video) -> Document:
         times = self._clocks.clock(video).times
         version = self._versions.get(video.id, 0) + 1
-        document = Document(video, times, self.label_space, self._files, version)
+        with self._loading:
+            document = Document(video, times, self.label_space, self._files, version)
         for own in document.state.own:
             self._backups.note_own(own)
         with self._lock:
