@@ -40,7 +40,7 @@ from pipeline.studio.results.time_budgets import TimeBudgets
 from pipeline.studio.security import Guard, GuardMiddleware
 
 STATIC = Path(__file__).with_name("static")
-# The browser gets all modules at once in place of one level of imports after the other.
+# The browser gets all modules at once, and not one level of imports after the other.
 MODULES = "\n".join(f'<link rel="modulepreload" href="/static/{path.name}">' for path in sorted(STATIC.glob("*.js")))
 PAGE = (STATIC / "index.html").read_text(encoding="utf-8").replace("__MODULES__", MODULES)
 

@@ -1,16 +1,15 @@
 """Copies of the files of a data set as they were before the studio changed them; a copy is never overwritten."""
 
-import hashlib
 import os
 import time
 from pathlib import Path
 from threading import Lock
 
 from pipeline.files import read_bounded
+from pipeline.studio.labels.files import MAX_LABEL_BYTES, digest
 from pipeline.studio.labels.journal import sync
 
 BACKUPS = "backups"  # the folder in that of the studio
-MAX_BYTES = 1 << 30  # of a label file, see `problems.MAX_TEXT_BYTES`
 MAX_NAME_BYTES = 200  # of the name of a copy, without its time
 
 
@@ -26,10 +25,10 @@ class Backups:
         self._own: set[str] = set()  # digests of what the studio wrote
         self._lock = Lock()
 
-    def note_own(self, digest: str) -> None:
+    def note_own(self, own: str) -> None:
         """Record the digest of a content that the studio wrote: it needs no copy."""
         with self._lock:
-            self._own.add(digest)
+            self._own.add(own)
 
     def keep(self, path: Path) -> str:
         """Copy a file, unless the studio wrote its content.
@@ -42,15 +41,15 @@ class Backups:
             InputError: It is a folder, a pipe or a device.
         """
         try:
-            content = read_bounded(path, max_bytes=MAX_BYTES)
+            content = read_bounded(path, max_bytes=MAX_LABEL_BYTES)
         except FileNotFoundError:
             return ""
-        digest = hashlib.sha256(content).hexdigest()
+        found = digest(content)
         with self._lock:
-            if digest not in self._own:
+            if found not in self._own:
                 self._write(path.name, content)
-                self._own.add(digest)
-        return digest
+                self._own.add(found)
+        return found
 
     def _write(self, name: str, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

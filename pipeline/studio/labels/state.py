@@ -69,7 +69,7 @@ class LabelState:
             content: Its content.
 
         Returns:
-            What it has changed; None where it is no change of labels or marks.
+            What it has changed; None where it changes neither labels nor marks.
         """
         if kind in ("edit", "undo", "redo", "adopted", "classes"):
             self.version += 1

@@ -25,7 +25,7 @@ class Work:
         video: The id of the one under way; None between two, and while the model is loaded.
         frames: How many of its frames are labelled.
         is_loaded: Whether the model is loaded.
-        is_ending: Whether the child was told that there are no more videos.
+        is_ending: Whether the child knows that there are no more videos.
     """
 
     waiting: list[str] = field(default_factory=list)
@@ -137,7 +137,7 @@ class PredictionWork:
             }
 
     def _count_unlabelled(self) -> int:
-        """Return the number of videos that the model has not labelled; it is counted anew when one was labelled."""
+        """Return the number of videos that the model has not labelled; it is counted again when one was labelled."""
         key = (self.version, self._predictions.model, self._predictions.stamp())
         if self._counted[0] != key:
             videos = [video for video in self._videos.values() if not video.refusal]

@@ -16,7 +16,6 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.errors import InputError
-from pipeline.files import canonical
 from pipeline.metrics import exclusive, overlapping
 from pipeline.metrics.overlapping_counts import Video as OverlappingVideo
 from pipeline.metrics.overlapping_counts import VideoCounts as OverlappingCounts
@@ -24,7 +23,7 @@ from pipeline.studio.clocks import Clocks
 from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError
 from pipeline.studio.results.cells import FALSE_ALARM, MISSED, Both, Cell, Counts
-from pipeline.studio.results.sources import GIVEN, Kept, Sources
+from pipeline.studio.results.sources import GIVEN, Kept, Sources, shown_videos
 from pipeline.studio.results.training_splits import Splits, find_splits
 
 MAX_KEPT = 4096  # videos of a model whose counts are in memory: 100 classes take 100 kB
@@ -58,9 +57,7 @@ class Results:
 
     def __init__(self, sources: Sources, clocks: Clocks, videos: Mapping[str, Video]) -> None:
         self._sources, self._clocks = sources, clocks
-        shown = (video for video in videos.values() if video.refusal is None)
-        # In the order of the stems, as sums of scores are to be those of `framescribe evaluate` to the last digit.
-        self._videos = {video.id: video for video in sorted(shown, key=lambda video: canonical(video.stem))}
+        self._videos = {video.id: video for video in shown_videos(videos)}
         self._kept = Kept[Counted](MAX_KEPT)
         self._counting = Lock()  # a second request waits for what the first one counts
 

@@ -4,10 +4,11 @@ T frames, K classes.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+from pipeline.files import canonical
 from pipeline.studio.labels.store import LabelStore
 from pipeline.studio.labels.tracks import Tracks
 from pipeline.studio.models.prediction_files import map_labels, names_of, unknown_classes, version_of
@@ -16,6 +17,15 @@ from pipeline.studio.places import Video
 
 GIVEN = "given"
 Found = TypeVar("Found")
+
+
+def shown_videos(videos: Mapping[str, Video]) -> list[Video]:
+    """Return the videos whose content is shown, in the order of their stems.
+
+    Sums over them are then those of `framescribe evaluate` and `framescribe summarize` to the last digit.
+    """
+    shown = (video for video in videos.values() if video.refusal is None)
+    return sorted(shown, key=lambda video: canonical(video.stem))
 
 
 class Sources:

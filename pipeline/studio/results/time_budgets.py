@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.files import canonical
 from pipeline.metrics.bouts import ClassBouts, Lengths, bouts_of_classes, pool_bouts
 from pipeline.studio.clocks import Clocks
 from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError
-from pipeline.studio.results.sources import Kept, Sources
+from pipeline.studio.results.sources import Kept, Sources, shown_videos
 
 MAX_KEPT = 2048  # videos of a source whose bouts are in memory: 16 bytes for each bout
 Bouts = tuple[ClassBouts, ...]
@@ -29,8 +28,7 @@ class TimeBudgets:
 
     def __init__(self, sources: Sources, clocks: Clocks, videos: Mapping[str, Video]) -> None:
         self._sources, self._clocks = sources, clocks
-        shown = (video for video in videos.values() if video.refusal is None)
-        self._videos = sorted(shown, key=lambda video: canonical(video.stem))
+        self._videos = shown_videos(videos)
         self._kept = Kept[Bouts | None](MAX_KEPT)
         self._finding = Lock()
 
