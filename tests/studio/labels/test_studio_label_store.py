@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_labels import EXCLUSIVE, OVERLAPPING, GivenClocks, label_store, make_dataset, video_of
+from made_work import MANY, assert_grows_linearly
 
 from pipeline.annotations.formats.scored import Scored, read_scored
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
@@ -69,13 +70,10 @@ def copies(root: Path) -> list[str]:
     return sorted(path.read_text() for path in (root / ".studio" / "backups").iterdir())
 
 
-def test_an_edit_is_in_the_label_file_within_half_a_second(root: Path) -> None:
+def test_an_edit_comes_into_the_label_file_by_itself(root: Path) -> None:
     with label_store(root, FRAMES) as store:
-        started = time.perf_counter()
         edit(store, (0, 10, 20, 1))
-        assert time.perf_counter() - started < 0.1
         wait(lambda: is_saved(store))
-        assert time.perf_counter() - started < 0.5
         assert (root / "labels" / "clip.csv").read_text() == "start,stop,class\n0,10,walk\n10,20,rest\n"
         assert copies(root) == ["start,stop,class\n0,10,walk\n"]
 
@@ -613,14 +611,22 @@ def test_classes_that_cannot_be_read_are_named(root: Path) -> None:
             store.summary(video_of(store, "clip"))
 
 
-def test_twenty_thousand_edits_are_replayed_soon(root: Path) -> None:
-    frames = {"clip": 900_000, "other": T}
-    with pytest.MonkeyPatch.context() as patched, label_store(root, frames) as store:
-        patched.setattr(os, "fsync", lambda file: None)
-        with store.opened(video_of(store, "clip")) as opened:
-            for index in range(20_000):
-                opened.change("edit", {"name": "test", "paints": [[0, 40 * index, 40 * index + 30, index % 3]]})
-    with label_store(root, frames) as store:
-        started = time.process_time()
-        assert store.summary(video_of(store, "clip")).num_segments == 20_000
-        assert time.process_time() - started < 2
+def test_the_work_of_replaying_grows_linearly_with_the_edits(root: Path) -> None:
+    frames = {"clip": 40 * MANY, "other": T}
+    num_made = 0
+
+    def prepare(number: int) -> Callable[[], object]:
+        nonlocal num_made
+        with pytest.MonkeyPatch.context() as patched, label_store(root, frames) as store:
+            patched.setattr(os, "fsync", lambda file: None)
+            with store.opened(video_of(store, "clip")) as opened:
+                for index in range(num_made, number):
+                    opened.change("edit", {"name": "test", "paints": [[0, 40 * index, 40 * index + 30, index % 3]]})
+        num_made = number
+        return replay
+
+    def replay() -> None:
+        with label_store(root, frames) as store:
+            assert store.summary(video_of(store, "clip")).num_segments == num_made
+
+    assert_grows_linearly(prepare)

@@ -1,11 +1,11 @@
 import json
-import time
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_work import num_calls
 
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
 from pipeline.annotations.segments import Segment
@@ -162,20 +162,16 @@ def test_a_track_is_no_key() -> None:
     assert Tracks.empty(3, EXCLUSIVE).tracks[0] != "a track"
 
 
-def test_edits_of_twenty_thousand_segments_are_fast() -> None:
-    num_frames, of_track = 900_000, 1000
+def test_an_edit_is_no_more_work_among_many_segments() -> None:
     space = LabelSpace.independent(tuple(f"class {index}" for index in range(20)))
-    step = num_frames // of_track
-    rows = [Segment(i * step, i * step + step // 2, k) for k in range(20) for i in range(of_track)]
-    labels = np.full((num_frames, 20), ABSENT, dtype=np.int8)
-    for start, stop, index in rows:
-        labels[start:stop, index] = PRESENT
-    tracks = Tracks.from_labels(labels, space, rows)
-    assert tracks.segments() == sorted(rows)
-    started = time.process_time()
-    for index in range(100):
-        tracks.paint(index % 20, 4000 * index, 4000 * index + 1500, PRESENT)
-    assert (time.process_time() - started) / 100 < 0.005
-    started = time.process_time()
-    json.dumps(tracks.to_json())
-    assert time.process_time() - started < 0.1
+
+    def work(of_track: int) -> int:
+        rows = [Segment(900 * i, 900 * i + 450, k) for k in range(20) for i in range(of_track)]
+        labels = np.full((900 * of_track, 20), ABSENT, dtype=np.int8)
+        for start, stop, index in rows:
+            labels[start:stop, index] = PRESENT
+        tracks = Tracks.from_labels(labels, space, rows)
+        assert tracks.segments() == sorted(rows)
+        return num_calls(lambda: [tracks.paint(k, 4000 * k, 4000 * k + 1500, PRESENT) for k in range(20)])
+
+    assert work(1000) <= 1.1 * work(100)
