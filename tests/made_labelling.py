@@ -126,7 +126,8 @@ def drag(page: Page, start: tuple[float, float], stop: tuple[float, float]) -> N
     page.mouse.up()
 
 
-# A model's labels and probabilities, as predictions.js gives them to the page.
+# A model's labels and probabilities, as predictions.js gives them to the page. The page's own answer, which may come
+# later, does not replace them.
 MODEL = """([name, tracks, doubts]) => {
   const numFrames = studio.video.num_frames, rows = studio.info.classes.length + 1;
   const level = (size) => {
@@ -136,11 +137,12 @@ MODEL = """([name, tracks, doubts]) => {
     return tile;
   };
   const columns = (runs, index) => runs.map((run) => run[index]);
-  studio.predictions = [{
+  const predictions = [{
     id: "made", name, numLevels: 2, hasProbabilities: true, isWhole: true, unknown: [],
     tile: (index) => level(4 ** index),
     tracks: tracks.map((runs) => ({ starts: columns(runs, 0), stops: columns(runs, 1), values: columns(runs, 2) })),
   }];
+  Object.defineProperty(studio, "predictions", { get: () => predictions, set() {}, configurable: true });
   studio.emit("predictions");
 }"""
 

@@ -233,7 +233,7 @@ def opened(
         context.close()
 
 
-def until(page: Page, expression: str, *, seconds: float = 10) -> None:
+def until(page: Page, expression: str, *, seconds: float = 30) -> None:
     """Wait until an expression of JavaScript is true.
 
     `Page.wait_for_function` evaluates text inside the page, which the studio's Content-Security-Policy refuses.
