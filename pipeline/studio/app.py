@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
+from pipeline.studio.activity import Activity, ActivityMiddleware
 from pipeline.studio.clocks import Clocks
 from pipeline.studio.labels.routes import routes as label_routes
 from pipeline.studio.labels.store import LabelStore
@@ -61,7 +62,8 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     clocks = Clocks(places.state / "clocks")
     labels = LabelStore(places, clocks, videos)
     stack.callback(labels.close)
-    listing = Listing(videos, clocks, labels)
+    activity = Activity()
+    listing = Listing(videos, clocks, labels, activity.is_quiet)
     labels.on_change = listing.refresh
     predictions = Predictions(places, labels, model or find_default_model(LABELLER, labels.label_space))
     prediction_work = PredictionWork(predictions, clocks, videos)
@@ -125,7 +127,8 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     ]
     listing.start()
     stack.callback(listing.stop)
-    return Starlette(routes=routes, middleware=[Middleware(GuardMiddleware, guard=guard)])
+    middleware = [Middleware(ActivityMiddleware, activity=activity), Middleware(GuardMiddleware, guard=guard)]
+    return Starlette(routes=routes, middleware=middleware)
 
 
 def _make_training(places: Places, listing: Listing, labels: LabelStore, work: PredictionWork) -> Training:

@@ -14,6 +14,8 @@ from pipeline.studio.clocks import Clocks
 from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError, get
 
+SECONDS_BETWEEN_LOOKS = 0.02
+MAX_SECONDS_TO_GIVE_WAY = 0.5  # for each video, so that the list is read also while pages ask without end
 State = Literal["reading", "unlabelled", "partly", "done", "problem"]
 
 
@@ -70,10 +72,13 @@ class Listing:
         videos: The videos by their ids.
         clocks: When their frames are shown.
         labels: Their labels.
+        is_quiet: Whether no page asks for anything. The list is read on then, and slowly otherwise.
     """
 
-    def __init__(self, videos: Mapping[str, Video], clocks: Clocks, labels: Labels) -> None:
-        self._videos, self._clocks, self._labels = videos, clocks, labels
+    def __init__(
+        self, videos: Mapping[str, Video], clocks: Clocks, labels: Labels, is_quiet: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._videos, self._clocks, self._labels, self._is_quiet = videos, clocks, labels, is_quiet
         self._rows = {video.id: Row(video.id, video.stem, video.path.name, "reading") for video in videos.values()}
         self._lock = Lock()
         self._stopped = Event()
@@ -113,11 +118,12 @@ class Listing:
 
     def _read_all(self) -> None:
         for video_id in self._videos:
-            began = time.monotonic()
-            self.refresh(video_id)
-            # Half of the time is left to what pages ask for.
-            if self._stopped.wait(time.monotonic() - began):
+            latest = time.monotonic() + MAX_SECONDS_TO_GIVE_WAY
+            while not self._is_quiet() and time.monotonic() < latest:
+                self._stopped.wait(SECONDS_BETWEEN_LOOKS)
+            if self._stopped.is_set():
                 return
+            self.refresh(video_id)
 
     def _read(self, video: Video) -> Row:
         row = Row(video.id, video.stem, video.path.name, "reading")

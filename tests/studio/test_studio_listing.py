@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.studio import listing as module
 from pipeline.studio.clocks import Clocks
 from pipeline.studio.listing import LabelSummary, Listing
 from pipeline.studio.places import Video, id_of
@@ -19,13 +20,21 @@ class _Labels:
         return self.summaries.get(video.stem, LabelSummary())
 
 
-def _listing(paths, clocks, labels):
+def _listing(paths, clocks, labels, is_quiet=lambda: True):
     videos = {id_of(path.stem): Video(id_of(path.stem), path) for path in paths}
-    return Listing(videos, clocks, labels)
+    return Listing(videos, clocks, labels, is_quiet)
 
 
 def _states(listing):
     return {row.stem: row.state for row in listing.rows()}
+
+
+def _wait_for_change(listing, version):
+    for _ in range(500):
+        if listing.version != version:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("the list did not change within 5 s")
 
 
 def test_states_say_how_far_each_video_is(make_video, tmp_path):
@@ -61,10 +70,32 @@ def test_the_list_is_there_before_any_video_was_read(make_video, tmp_path):
     assert _states(listing) == {"clip": "reading"}
     before = listing.version
     may_read.set()
-    for _ in range(500):
-        if listing.version != before:
-            break
-        threading.Event().wait(0.01)
+    _wait_for_change(listing, before)
+    assert _states(listing) == {"clip": "unlabelled"}
+
+
+def test_reading_gives_way_to_pages_and_goes_on_when_they_are_quiet(make_video, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_SECONDS_TO_GIVE_WAY", 1000)
+    is_quiet, was_asked = threading.Event(), threading.Event()
+
+    def ask():
+        was_asked.set()
+        return is_quiet.is_set()
+
+    listing = _listing([make_video(num_frames=3)], Clocks(tmp_path / "clocks"), _Labels(), ask)
+    listing.start()
+    assert was_asked.wait(10)
+    assert _states(listing) == {"clip": "reading"}
+    is_quiet.set()
+    _wait_for_change(listing, version=0)
+    assert _states(listing) == {"clip": "unlabelled"}
+
+
+def test_the_list_is_read_also_while_pages_ask_without_end(make_video, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_SECONDS_TO_GIVE_WAY", 0.01)
+    listing = _listing([make_video(num_frames=3)], Clocks(tmp_path / "clocks"), _Labels(), lambda: False)
+    listing.start()
+    _wait_for_change(listing, version=0)
     assert _states(listing) == {"clip": "unlabelled"}
 
 

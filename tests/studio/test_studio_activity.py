@@ -1,0 +1,41 @@
+import asyncio
+from starlette.responses import Response
+
+from pipeline.studio import activity as module
+from pipeline.studio.activity import Activity, ActivityMiddleware
+
+
+def test_it_is_quiet_some_time_after_a_request(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    activity = Activity()
+    assert not activity.is_quiet()
+    now += 1
+    assert activity.is_quiet()
+    activity.note()
+    assert not activity.is_quiet()
+    now += 1
+    assert activity.is_quiet()
+
+
+def test_a_request_counts_when_it_comes_and_when_it_is_answered(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    activity = Activity()
+    now += 1
+    quiet, sent = [], []
+
+    async def answer(scope, receive, send):
+        nonlocal now
+        quiet.append(activity.is_quiet())
+        now += 1
+        quiet.append(activity.is_quiet())
+        await Response("yes")(scope, receive, send)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(ActivityMiddleware(answer, activity)({"type": "http"}, None, send))
+    assert quiet == [False, True]
+    assert not activity.is_quiet()
+    assert sent[-1]["body"] == b"yes"
