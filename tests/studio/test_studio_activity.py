@@ -1,4 +1,5 @@
 import asyncio
+
 from starlette.responses import Response
 
 from pipeline.studio import activity as module
