@@ -1,4 +1,6 @@
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 from starlette.responses import Response
 
@@ -8,7 +10,7 @@ from pipeline.studio.activity import Activity, ActivityMiddleware
 
 def test_it_is_quiet_some_time_after_a_request(monkeypatch):
     now = 100.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
     activity = Activity()
     assert not activity.is_quiet()
     now += 1
@@ -21,7 +23,7 @@ def test_it_is_quiet_some_time_after_a_request(monkeypatch):
 
 def test_a_request_counts_when_it_comes_and_when_it_is_answered(monkeypatch):
     now = 100.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
     activity = Activity()
     now += 1
     quiet, sent = [], []
@@ -36,7 +38,11 @@ def test_a_request_counts_when_it_comes_and_when_it_is_answered(monkeypatch):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(ActivityMiddleware(answer, activity)({"type": "http"}, None, send))
+    async def call():
+        await ActivityMiddleware(answer, activity)({"type": "http"}, None, send)
+
+    with ThreadPoolExecutor(1) as thread:  # the main thread has an event loop of its own where Playwright was started
+        thread.submit(lambda: asyncio.run(call())).result()
     assert quiet == [False, True]
     assert not activity.is_quiet()
     assert sent[-1]["body"] == b"yes"
