@@ -62,6 +62,8 @@ def main() -> None:
         models = {
             name: load_model(location, device="auto", precision=name, batch_frames=1) for name in ("full", "reduced")
         }
+        look_ahead = models["full"].spec.labeller.look_ahead
+        print(f"a label waits for {look_ahead} more frames, {1000 * look_ahead / FRAME_RATE:.0f} ms")
         turns: dict[str, list[Turn]] = {name: [] for name in models}
         for _ in range(options.rounds):
             for name, model in models.items():

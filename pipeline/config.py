@@ -23,6 +23,7 @@ Size = Annotated[int, Field(ge=1, le=65_536)]
 NumLayers = Annotated[int, Field(ge=1, le=100)]
 SegmentFrames = Annotated[int, Field(ge=1, le=1_000_000_000)]
 NumFrames = Annotated[int, Field(ge=1, le=MAX_STEP_FRAMES)]
+ContextFrames = Annotated[int, Field(ge=0, le=MAX_STEP_FRAMES)]
 Side = Annotated[int, Field(ge=1, le=2048)]  # pixels
 Grid = Annotated[int, Field(ge=1, le=256)]
 Stride = Annotated[int, Field(ge=1, le=1024)]
@@ -233,6 +234,9 @@ class LabellerSettings(Section):
     """The number of recurrent layers."""
     bidirectional: bool = False
     """Whether the network reads the video in both directions. Live labelling needs false."""
+    look_ahead: ContextFrames = 0
+    """How many more frames a network that reads forward only has read when it labels a frame. Live labels come so many
+    frames later. It needs `bidirectional` false."""
     dropout: Fraction01 = 0.0
     """The share of hidden values that training drops."""
     head: Literal["many_to_many", "many_to_one"] = "many_to_many"
@@ -279,6 +283,19 @@ class LabellerSettings(Section):
                 f"a causal network knows no later frame: normalize must be frame and pool_frames 1, got"
                 f" {self.normalize} and {self.pool_frames}; or set bidirectional to true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_memory_for_the_look_ahead(self) -> Self:
+        if not self.look_ahead:
+            return self
+        wrong = [
+            *(["bidirectional true, which reads all later frames anyway"] if self.bidirectional else []),
+            *(["cell none, which remembers no earlier frame"] if self.cell == "none" else []),
+            *(["head many_to_one, whose one label reads all frames anyway"] if self.head == "many_to_one" else []),
+        ]
+        if wrong:
+            raise ValueError(f"look_ahead {self.look_ahead}: got {' and '.join(wrong)}; set look_ahead to 0")
         return self
 
 

@@ -59,6 +59,18 @@ def test_a_causal_network_reads_no_later_frame(tmp_path, params):
         assert load_params(path).labeller.bidirectional
 
 
+def test_a_look_ahead_needs_a_network_that_reads_forward_only_and_remembers(tmp_path, params):
+    causal = params["labeller"] | {"bidirectional": False, "look_ahead": 5}
+    (tmp_path / "fine.yaml").write_text(yaml.safe_dump(params | {"labeller": causal}))
+    assert load_params(tmp_path / "fine.yaml").labeller.look_ahead == 5
+    wrong = {"bidirectional": True, "cell": "none", "inputs": "features", "head": "many_to_one"}
+    message = refuse(tmp_path, params | {"labeller": causal | wrong})
+    assert "look_ahead 5: got bidirectional true" in message
+    assert "cell none" in message
+    assert "head many_to_one" in message
+    assert "look_ahead" in refuse(tmp_path, params | {"labeller": causal | {"look_ahead": -1}})
+
+
 def test_a_fold_must_be_one_of_the_folds(tmp_path, params):
     params["dataset"] |= {"folds": 5, "fold": 5}
     assert "fold: got 5 of 5 folds, expected 0 to 4" in refuse(tmp_path, params)

@@ -119,8 +119,10 @@ class CheckpointSpec(Section):
         return tuple((self.decisions or {}).get(name, default) for name in self.classes)
 
     @model_serializer(mode="wrap")
-    def _without_what_exclusive_classes_lack(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = serialize(self)
+        if not self.labeller.look_ahead:  # labels that were made before there was a choice stay up to date
+            del fields["labeller"]["look_ahead"]
         return {name: value for name, value in fields.items() if value is not None or name not in ONLY_OVERLAPPING}
 
     @property

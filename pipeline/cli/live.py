@@ -132,7 +132,9 @@ def _label(source: "LiveSource", model: "Model", options: argparse.Namespace) ->
             print("labelled 0 frames: ended before the first one")
             return 0
         with LiveFile(options.out, source.stem, model.spec.label_space) as file:
-            _say(f"{source.name}: is labelled into {file.path}")
+            look_ahead = model.spec.labeller.look_ahead
+            waits = f"; each label waits for {counted(look_ahead, 'more frame')}" if look_ahead else ""
+            _say(f"{source.name}: is labelled into {file.path}{waits}")
             status = _Status(bar, session, model.spec.label_space)
             try:
                 for labels in chain([first], batches):
@@ -143,7 +145,7 @@ def _label(source: "LiveSource", model: "Model", options: argparse.Namespace) ->
                 return EXIT_SOME_FAILED
             finally:
                 bar.close()
-                print(_summary(session, file.path))
+                print(_summary(session, file.path, look_ahead))
     return 0
 
 
@@ -231,7 +233,7 @@ class _Status:
         self._bar.set_description_str(" | ".join(parts))
 
 
-def _summary(session: "LiveSession", path: Path) -> str:
+def _summary(session: "LiveSession", path: Path, look_ahead: int) -> str:
     numbers = [
         f"labelled {counted(session.num_labelled, 'frame')} into {path}",
         f"{session.num_dropped} dropped",
@@ -240,6 +242,7 @@ def _summary(session: "LiveSession", path: Path) -> str:
     if session.num_labelled:
         median, most = (f"{1000 * session.delay_seconds(q):.0f} ms" for q in (0.5, 0.95))
         numbers.append(f"delay {median} (median), {most} (95th percentile)")
+        numbers += [f"the look-ahead of {counted(look_ahead, 'frame')} included"] if look_ahead else []
     return ", ".join(numbers)
 
 

@@ -44,6 +44,22 @@ class Batch(NamedTuple):
     continues: torch.Tensor | None = None
 
 
+def delayed(labels: Mapping[str, np.ndarray], num_frames: int) -> Mapping[str, np.ndarray]:
+    """Delay labels, as a network with a look-ahead gives them: step t + `num_frames` has the label of frame t.
+
+    Args:
+        labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each video.
+        num_frames: The look-ahead.
+
+    Returns:
+        [T + num_frames] or [T + num_frames, K] likewise; the first steps have no label.
+    """
+    return {
+        stem: np.concatenate([np.full_like(of_video, IGNORE_INDEX, shape=(num_frames, *of_video.shape[1:])), of_video])
+        for stem, of_video in labels.items()
+    }
+
+
 def plan_windows(
     labels: Mapping[str, np.ndarray],
     label_space: LabelSpace,
@@ -124,6 +140,7 @@ def read_batches(
     read: ReadFrames,
     video_classes: Mapping[str, int | np.ndarray] | None = None,
     consecutive: bool = False,
+    context_frames: int = 0,
 ) -> Iterator[Batch]:
     """Read the windows of each step and pad them into a batch.
 
@@ -135,15 +152,17 @@ def read_batches(
             for a model that labels frames.
         consecutive: Whether a batch continues the previous one where each of its windows begins at the end of one of
             the previous windows.
+        context_frames: How many frames before each window are read as well, where the video has so many. They have no
+            label in the batch, and only tell the network what came before.
 
     Yields:
         The batch of each step.
     """
     before: dict[tuple[str, int], int] = {}
     for windows in steps:
-        inputs = [read(window.stem, window.start, window.stop) for window in windows]
+        inputs = [read(w.stem, max(0, w.start - context_frames), w.stop) for w in windows]
         if video_classes is None:
-            targets = [torch.from_numpy(labels[w.stem][w.start : w.stop]) for w in windows]
+            targets = [_after_context(labels[w.stem], w, context_frames, IGNORE_INDEX) for w in windows]
             target = pad_sequence(targets, batch_first=True, padding_value=IGNORE_INDEX)
         else:
             target = torch.from_numpy(np.array([video_classes[window.stem] for window in windows]))
@@ -152,3 +171,9 @@ def read_batches(
         continues = torch.tensor(rows) if consecutive and None not in rows else None
         before = {(window.stem, window.stop): row for row, window in enumerate(windows)}
         yield Batch(pad_sequence(inputs, batch_first=True), lengths, target, continues)
+
+
+def _after_context(values: np.ndarray, window: Window, context_frames: int, nothing: float) -> torch.Tensor:
+    """Return what each frame of a window has of `values` [T, ...], after `nothing` for each frame of its context."""
+    context = np.full_like(values[max(0, window.start - context_frames) : window.start], nothing)
+    return torch.from_numpy(np.concatenate([context, values[window.start : window.stop]]))

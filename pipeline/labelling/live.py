@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from pipeline.annotations.frame_layout import frame_layout
 from pipeline.annotations.label_space import LabelSpace
@@ -27,7 +27,7 @@ from pipeline.errors import InputError
 from pipeline.labelling.live_decisions import live_decisions
 from pipeline.labelling.model import Model
 from pipeline.labelling.video import check_numbers
-from pipeline.models.labeller import LabellerState
+from pipeline.models.stream import LabelStream
 from pipeline.video.sources.base import LiveFrame, LiveSource
 
 BUFFER_FRAMES = 16
@@ -169,8 +169,9 @@ class LiveSession:
         self.latest: LiveLabel | None = None
         self._delays: Counter[int] = Counter()  # frames, by milliseconds: a session may last for months
         self._runtime, self._labeller = model.runtime, model.checkpoint.labeller
+        self._stream = LabelStream(self._labeller)
         self._decisions = live_decisions(model.spec)
-        self._state: LabellerState | None = None
+        self._ahead: deque[Captured] = deque()  # frames that wait for those of the look-ahead
         self._unlabelled: deque[tuple[Captured, np.ndarray]] = deque()  # with their probabilities [K]
         self._stop = stop
         self._buffer = FrameBuffer(buffer_frames)
@@ -212,6 +213,7 @@ class LiveSession:
                     self._stop.set()
                 if self._stop.is_set():
                     self._buffer.close()
+            yield self._decide(self._stream.end())
             yield self._named(self._decisions.end())
             if self._buffer.error is not None:
                 raise self._buffer.error
@@ -252,21 +254,21 @@ class LiveSession:
     def _warm_up(self) -> None:
         """Run the network once before frames wait: its first call takes many times as long as the next."""
         height, width = self._runtime.frame_encoder.preprocess.size
-        self._network(np.zeros((1, height, width, 3), np.uint8), None)
+        LabelStream(self._labeller).add(self._encode(np.zeros((1, height, width, 3), np.uint8)))
 
-    @torch.inference_mode()
-    def _network(self, pixels: np.ndarray, state: LabellerState | None) -> tuple[np.ndarray, LabellerState]:
-        """Compute the probabilities float32 [n, K] of frames uint8 [n, h, w, 3], and the state after them."""
-        features = self._runtime.submit(pixels).result().to(self._labeller.classifier.weight.device)
-        logits, state = self._labeller(features[None], state=state)
-        return self._labeller.probabilities(logits[0]).float().cpu().numpy(), state
+    def _encode(self, pixels: np.ndarray) -> Tensor:
+        """Compute the features [n, F] of frames uint8 [n, h, w, 3]."""
+        return self._runtime.submit(pixels).result()
 
     def _label(self, taken: Sequence[Captured]) -> list[LiveLabel]:
-        pixels = np.stack([captured.frame.pixels for captured in taken])
-        probabilities, self._state = self._network(pixels, self._state)
+        self._ahead.extend(taken)
+        return self._decide(self._stream.add(self._encode(np.stack([captured.frame.pixels for captured in taken]))))
+
+    def _decide(self, probabilities: np.ndarray) -> list[LiveLabel]:
+        """Return the labels that are known with the probabilities [n, K] of the oldest frames without."""
         check_numbers(self.source.name, probabilities)
         probabilities, found = self._decisions.add(probabilities)
-        self._unlabelled.extend(zip(taken, probabilities, strict=True))
+        self._unlabelled.extend((self._ahead.popleft(), of_frame) for of_frame in probabilities)
         return self._named(found)
 
     def _named(self, found: Sequence[int | np.ndarray]) -> list[LiveLabel]:

@@ -17,7 +17,7 @@ from pipeline.models.augmentation import Augmentation
 from pipeline.models.class_probabilities import Groups, class_probabilities
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.projection import project
-from pipeline.models.temporal import pooled, standardized, standardized_chunks
+from pipeline.models.temporal import ended, pooled, standardized, standardized_chunks
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
 from pipeline.rnn.chunked import run_chunks
 from pipeline.rnn.diagnostics import GradientFlow, observe
@@ -55,7 +55,8 @@ class LabellerOutput(NamedTuple):
     """The output of a labeller.
 
     Attributes:
-        logits: [B, T, K] for many_to_many, where those of padding have no meaning; [B, K] for many_to_one.
+        logits: [B, T, K] for many_to_many, where those of padding have no meaning; [B, K] for many_to_one. With a
+            look-ahead of n frames, those of step t are of the label of frame t - n.
         state: The state after each video's last frame, for the next chunk.
     """
 
@@ -76,6 +77,9 @@ class Labeller(nn.Module):
       frames of a video share: its place, person and camera. The video is the frames that are read in one call.
     - With `pool_frames` above 1, the recurrent network reads means of blocks of frames and names one block at a time:
       what was seen long ago is fewer steps away.
+    - With a `look_ahead` of n, the label of frame t comes at step t + n, when the network has read n more frames (the
+      delayed targets of Graves and Schmidhuber 2005, doi 10.1016/j.neunet.2005.06.042). After a video's
+      last frame the network reads this frame n times more: so do training, `predict` and `models.stream`.
     - The cell "none" leaves the recurrent network out: each frame by itself, the baseline to compare with.
 
     Normalization over the video and blocks know later frames. The settings allow them neither for a causal recurrent
@@ -111,6 +115,7 @@ class Labeller(nn.Module):
         self.groups = groups
         self.head = settings.head
         self.delta_frames = settings.delta_frames
+        self.look_ahead = settings.look_ahead
         self.normalize = settings.normalize
         self.pool_frames = settings.pool_frames
         self.feature_noise = feature_noise
@@ -127,13 +132,13 @@ class Labeller(nn.Module):
 
     @property
     def causal(self) -> bool:
-        """Whether the label of a frame depends on no later frame, so that a video may come in chunks."""
+        """Whether a step depends on no later frame, so that a video may come in chunks."""
         return not self._looks_ahead and (self.rnn is None or not self.rnn.bidirectional)
 
     def forward(
         self, features: Tensor, *, lengths: Tensor | None = None, state: LabellerState | None = None
     ) -> LabellerOutput:
-        """Compute the logits of frames or videos. The content of padding has no influence.
+        """Compute the logits of steps or videos. The content of padding has no influence.
 
         Args:
             features: [B, T, F].
@@ -208,14 +213,15 @@ class Labeller(nn.Module):
         """
         lengths: list[int] = []
         equal = _of_equal_length(
-            _measured(chunks, lengths), math.ceil(CHUNK_FRAMES / self.pool_frames) * self.pool_frames
+            ended(_measured(chunks, lengths), self.look_ahead),
+            math.ceil(CHUNK_FRAMES / self.pool_frames) * self.pool_frames,
         )
         found = bytearray()  # it grows in place: parts joined at the end would need the memory twice
         for probabilities in self._name_chunks(self._embed_chunks(equal)):
             found += probabilities.float().cpu().contiguous().numpy().data
         of_steps = np.frombuffer(found, np.float32).reshape(-1, self.classifier.out_features)
         if self.pool_frames == 1:
-            return of_steps
+            return of_steps[self.look_ahead :]
         return of_steps.repeat(self.pool_frames, axis=0)[: sum(lengths)]
 
     def _embed_chunks(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -54,6 +54,21 @@ def standardized_chunks(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
             yield ((chunk.double() - mean.to(chunk.device)) / std.to(chunk.device)).to(chunk.dtype)
 
 
+def ended(chunks: Iterable[Tensor], num_frames: int) -> Iterator[Tensor]:
+    """Yield the chunks [t, F] of one video, and then its last frame `num_frames` times, as a look-ahead reads it.
+
+    Args:
+        chunks: [t, F], the features of the video, in order.
+        num_frames: How often the last frame is repeated. A video without frames stays without.
+    """
+    last = None
+    for chunk in chunks:
+        yield chunk
+        last = chunk[-1:] if len(chunk) else last
+    if last is not None:
+        yield last.expand(num_frames, -1)
+
+
 def pooled(features: Tensor, num_frames: int, *, lengths: Tensor | None = None) -> Tensor:
     """Average blocks of frames; only valid frames count.
 

@@ -15,7 +15,7 @@ def main() -> None:
     """Write models/baseline."""
     params = load_params()
     alone = params.labeller.model_copy(
-        update={"cell": "none", "num_layers": 1, "bidirectional": False, "inputs": "features"}
+        update={"cell": "none", "num_layers": 1, "bidirectional": False, "look_ahead": 0, "inputs": "features"}
     )
     params = params.model_copy(update={"labeller": alone})
     from_pixels = params.encoder.training == "end_to_end"

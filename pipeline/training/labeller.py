@@ -17,7 +17,7 @@ from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_ch
 from pipeline.checkpoints.storage import load_weights
 from pipeline.config import MAX_STEP_FRAMES, Params
 from pipeline.datasets.manifest import SPLITS, Manifest
-from pipeline.datasets.windows import plan_windows, read_batches
+from pipeline.datasets.windows import delayed, plan_windows, read_batches
 from pipeline.drawing.plots import plot_gradients
 from pipeline.encoding.device import choose_device, cpu_threads
 from pipeline.models.augmentation import Augmentation
@@ -202,7 +202,7 @@ def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) 
     The batch is of validation videos, where there are any. None where nothing is carried from step to step: without a
     recurrent network, or in windows of single steps.
     """
-    labels = labels_of(training_data, "val") or labels_of(training_data, "train")
+    labels = delayed(labels_of(training_data, "val") or labels_of(training_data, "train"), params.labeller.look_ahead)
     label_space = training_data.manifest.label_space
     video_classes = classes_of_videos(params.labeller.head, labels, label_space)
     max_frames = DIAGNOSED_FRAMES * labeller.pool_frames
@@ -225,7 +225,9 @@ def _diagnoser(params: Params, training_data: TrainingData, labeller: Labeller) 
         return training_data.frame_encoder.encoder(inputs.to(labeller.classifier.weight.device))
 
     def run() -> Diagnosis:
-        (batch,) = read_batches([windows], labels, read=read, video_classes=video_classes)
+        (batch,) = read_batches(
+            [windows], labels, read=read, video_classes=video_classes, context_frames=labeller.look_ahead
+        )
         diagnosis = diagnose(labeller, params.labeller.cell, batch, make_objective(label_space))
         assert diagnosis is not None
         return diagnosis

@@ -19,7 +19,7 @@ from pipeline.config import Params
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
 from pipeline.datasets.support import CLASS_SUPPORT
-from pipeline.datasets.windows import Batch, plan_consecutive, plan_windows, read_batches
+from pipeline.datasets.windows import Batch, delayed, plan_consecutive, plan_windows, read_batches
 from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
 from pipeline.video.open import open_scaled
@@ -72,11 +72,17 @@ class TrainingData:
         Args:
             stem: The stem of the video.
             start: The first frame.
-            stop: The frame after the last one.
+            stop: The frame after the last one. Frames after the video's last one repeat it, as a look-ahead reads them.
 
         Returns:
             Features [T, F], or normalized pixels [T, 3, h, w] with `from_pixels`.
         """
+        last = len(self.labels[stem]) - 1
+        inputs = self._read(stem, min(start, last), min(stop, last + 1))
+        num_missing = stop - start - len(inputs)
+        return torch.cat([inputs, inputs[-1:].expand(num_missing, *inputs.shape[1:])]) if num_missing else inputs
+
+    def _read(self, stem: str, start: int, stop: int) -> torch.Tensor:
         if not self.from_pixels:
             return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
         assert self.frame_encoder is not None
@@ -128,8 +134,8 @@ def training_batches(params: Params, training_data: TrainingData, epoch: int) ->
     Returns:
         The batches; each is read when it is asked for.
     """
-    labels, label_space = labels_of(training_data, "train"), training_data.manifest.label_space
-    settings = params.training
+    label_space, settings = training_data.manifest.label_space, params.training
+    labels = delayed(labels_of(training_data, "train"), params.labeller.look_ahead)
     generator = np.random.default_rng([params.seed, epoch])
     consecutive = settings.windows == "consecutive"
     if consecutive:
@@ -145,7 +151,15 @@ def training_batches(params: Params, training_data: TrainingData, epoch: int) ->
         windows = plan_windows(labels, label_space, window_frames=settings.window_frames, generator=generator)
         steps = [windows[i : i + settings.batch_size] for i in range(0, len(windows), settings.batch_size)]
     video_classes = classes_of_videos(params.labeller.head, labels, label_space)
-    return read_batches(steps, labels, read=training_data.read, video_classes=video_classes, consecutive=consecutive)
+    return read_batches(
+        steps,
+        labels,
+        read=training_data.read,
+        video_classes=video_classes,
+        consecutive=consecutive,
+        # A window that continues no other one begins with frames whose labels come within it.
+        context_frames=0 if consecutive else params.labeller.look_ahead,
+    )
 
 
 def labels_of(training_data: TrainingData, split: str) -> dict[str, np.ndarray]:

@@ -164,6 +164,16 @@ def test_a_checkpoint_without_recurrent_init_can_be_loaded(copy):
     assert load_checkpoint(copy, device=CPU).spec.labeller.recurrent_init == "uniform"
 
 
+def test_only_a_look_ahead_that_is_one_is_written_so_that_labels_made_before_stay_up_to_date(copy, video_model):
+    spec = json.loads((copy / "checkpoint.json").read_text())
+    assert "look_ahead" not in spec["labeller"]
+    assert load_checkpoint(copy, device=CPU).spec.labeller.look_ahead == 0
+    change_spec(copy, labeller__look_ahead=3)
+    checkpoint = load_checkpoint(copy, device=CPU)
+    assert checkpoint.labeller.look_ahead == 3
+    assert json.loads(checkpoint.spec.model_dump_json())["labeller"]["look_ahead"] == 3
+
+
 # Classes that overlap
 
 

@@ -52,6 +52,19 @@ def test_a_followed_file_has_the_rows_of_the_finished_file(video_model, tmp_path
     np.testing.assert_allclose(*probabilities, atol=2e-4)
 
 
+def test_the_look_ahead_is_stated_before_and_after(tmp_path, capsys):
+    model = save_video_model(tmp_path / "model", settings=SETTINGS.model_copy(update={"look_ahead": 5}))
+    video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
+    assert label("--follow", video, "--idle", "0.3", model=model, out=out) == 0
+    messages = capsys.readouterr()
+    summary = re.fullmatch(SUMMARY, messages.out.strip())
+    assert summary
+    assert summary[1] == "60"
+    assert messages.out.strip().endswith("(95th percentile), the look-ahead of 5 frames included")
+    assert messages.err.splitlines()[1].endswith("clip.live.csv; each label waits for 5 more frames")
+    assert [row["frame"] for row in rows_of(out / "clip.live.csv")] == [str(frame) for frame in range(60)]
+
+
 def test_a_stream_is_labelled_without_showing_its_password(video_model, tmp_path, capfd):
     video, port, out = write_video(tmp_path / "clip.mp4", num_frames=100), free_port(), tmp_path / "out"
     address = f"http://me:secret@127.0.0.1:{port}/live?key=secret"

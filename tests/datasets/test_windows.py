@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
-from pipeline.datasets.windows import plan_consecutive, plan_windows, read_batches
+from pipeline.datasets.windows import delayed, plan_consecutive, plan_windows, read_batches
 
 SPACE = LabelSpace(("a", "b", "c"))
 OVERLAPPING = LabelSpace.independent(("a", "b", "c"))
@@ -155,3 +155,41 @@ def test_batches_of_windows_without_continuation_carry_no_state():
     steps = plan_consecutive(labels, SPACE, window_frames=5, batch_size=1, generator=np.random.default_rng(0))
     batches = read_batches(steps, labels, read=lambda _, start, stop: torch.zeros(stop - start, 1))
     assert all(batch.continues is None for batch in batches)
+
+
+def test_delayed_labels_come_late_and_none_is_lost():
+    labels = {"v": np.arange(3), "w": np.array([[1, 0], [0, 1]], np.int8)}
+    found = delayed(labels, 2)
+    assert found["v"].tolist() == [IGNORE_INDEX, IGNORE_INDEX, 0, 1, 2]
+    assert found["w"].tolist() == [[IGNORE_INDEX] * 2, [IGNORE_INDEX] * 2, [1, 0], [0, 1]]
+    assert {stem: of_video.dtype for stem, of_video in found.items()} == {"v": np.int64, "w": np.int8}
+    assert all(np.array_equal(delayed(labels, 0)[stem], labels[stem]) for stem in labels)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    window_frames=st.none() | st.integers(1, 50),
+    context_frames=st.integers(0, 20),
+    overlapping=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_context_of_a_window_is_what_comes_before_it_and_has_no_label(
+    lengths, window_frames, context_frames, overlapping, seed
+):
+    features = {f"v{i}": 100.0 * i + torch.arange(length)[:, None] for i, length in enumerate(lengths)}
+    space = OVERLAPPING if overlapping else SPACE
+    labels = {
+        stem: np.zeros((len(x), 3), np.int8) if overlapping else np.zeros(len(x), np.int64)
+        for stem, x in features.items()
+    }
+    windows = plan_windows(labels, space, window_frames=window_frames, generator=np.random.default_rng(seed))
+    (batch,) = read_batches(
+        [windows], labels, read=lambda stem, lo, hi: features[stem][lo:hi], context_frames=context_frames
+    )
+    labelled = (batch.labels == 0).all(2) if overlapping else batch.labels == 0
+    for row, (stem, start, stop) in enumerate(windows):
+        first = max(0, start - context_frames)
+        assert batch.inputs[row, : batch.lengths[row]].tolist() == features[stem][first:stop].tolist()
+        assert labelled[row].nonzero().flatten().tolist() == list(range(start - first, stop - first))
+    assert ((batch.labels == 0) | (batch.labels == IGNORE_INDEX)).all()

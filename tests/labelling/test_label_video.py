@@ -49,6 +49,23 @@ def test_a_video_in_batches_gets_the_labels_of_the_video_in_one_piece(bidirectio
     assert printed == [8, 16, 21]
 
 
+def test_with_a_look_ahead_every_frame_gets_its_row_from_python_and_from_mlflow(tmp_path):
+    settings = SETTINGS.model_copy(update={"look_ahead": 3})
+    folder = save_video_model(tmp_path / "model", settings=settings, spread=True)
+    model = load_model(str(folder), device="cpu")
+    video = write_video(tmp_path / "clip.mp4", num_frames=21)
+    result = label_video(video, model)
+    frames, labeller = model.checkpoint.frame_encoder, model.checkpoint.labeller
+    with open_scaled(video, frames.preprocess) as reader, torch.no_grad():
+        (whole,) = reader.read(batch_size=21)
+        features = frames.encoder(frames.preprocess.normalize(torch.from_numpy(whole.pixels)))
+        steps = labeller(torch.cat([features, features[-1:].expand(3, -1)])[None]).logits[0].softmax(-1).numpy()
+    np.testing.assert_allclose(result.class_probabilities, steps[3:], atol=1e-4)
+    rows = LabellingModel(folder).predict(pd.DataFrame({"path": [str(video)]}))
+    assert rows["frame"].tolist() == list(range(21))
+    assert rows["label"].tolist() == [CLASSES[label] for label in result.labels]
+
+
 def test_many_to_one_gives_every_frame_the_label_of_the_video(tmp_path):
     settings = SETTINGS.model_copy(update={"head": "many_to_one", "bidirectional": True})
     model = load_model(str(save_video_model(tmp_path / "model", settings=settings)), device="cpu")

@@ -175,7 +175,7 @@ def test_the_delay_is_measured_and_its_quantiles_are_those_of_all_labels(model, 
 class Passing(nn.Module):
     """Replaces a labeller: the features are the logits."""
 
-    causal, head = True, "many_to_many"
+    causal, head, look_ahead = True, "many_to_many", 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,6 +205,33 @@ def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(
     assert [label.frame_index for label in labels] == list(range(40))
     chances = tempered(of_frames, 2.0)[range(40), expected]
     np.testing.assert_allclose([label.probability for label in labels], chances, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_frames", [2, 40])
+@pytest.mark.parametrize("shortest", [1, 3])
+def test_with_a_look_ahead_labels_are_those_of_the_whole_video(num_frames, shortest, tmp_path, stop):
+    settings = SETTINGS.model_copy(update={"look_ahead": 5, "min_segment_frames": shortest})
+    model = load_model(str(save_video_model(tmp_path / "model", settings=settings, spread=True)), device="cpu")
+    source = Made(num_frames, can_wait=True)
+    session = LiveSession(source, model, stop=stop)
+    labels = label_all(session)
+    probabilities = expected_probabilities(model, source.pixels)
+    smoother = CausalSmoother(shortest)
+    expected = [label for best in probabilities.argmax(1) for label in smoother.add(int(best))] + smoother.end()
+    assert [label.frame_index for label in labels] == list(range(num_frames))
+    assert [label.label for label in labels] == expected
+    chances = probabilities[range(num_frames), expected]
+    np.testing.assert_allclose([label.probability for label in labels], chances, atol=1e-5)
+
+
+def test_a_label_comes_when_the_frames_of_the_look_ahead_were_captured(tmp_path, stop):
+    settings = SETTINGS.model_copy(update={"look_ahead": 3})
+    model = load_model(str(save_video_model(tmp_path / "model", settings=settings)), device="cpu")
+    source = Endless()
+    session = LiveSession(source, model, stop=stop, buffer_frames=100)
+    for _ in zip(range(30), session.labels(), strict=False):
+        assert session.num_labelled <= max(0, session.num_captured - 3)
+    assert session.num_labelled
 
 
 def test_after_a_stop_all_captured_frames_are_labelled(model, stop):

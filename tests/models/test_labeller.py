@@ -132,6 +132,38 @@ def test_predict_in_any_chunks_equals_predict_on_the_whole_to_the_last_bit(
     assert (predicted.shape, predicted.dtype) == ((12, 4), np.float32)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(CELLS[1:]),
+    st.sampled_from(INPUTS),
+    st.integers(1, 12),
+    st.integers(0, 15),
+    st.lists(st.integers(0, 12), max_size=4),
+)
+def test_with_a_look_ahead_the_last_frame_is_read_again_and_each_frame_gets_a_later_step(
+    cell: str, inputs: str, num_frames: int, look_ahead: int, cuts: list[int]
+) -> None:
+    labeller, x = make(cell, inputs=inputs, look_ahead=look_ahead).float(), features(1, num_frames).float()
+    with torch.no_grad():
+        steps = labeller(torch.cat([x, x[:, -1:].expand(-1, look_ahead, -1)], dim=1)).logits[0].softmax(-1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.models.labeller.CHUNK_FRAMES", 4)
+        predicted = labeller.predict(iter(x[0].tensor_split(sorted(cuts))))
+        uncut = labeller.predict([x[0]])
+    assert predicted.shape == (num_frames, 4)
+    np.testing.assert_allclose(predicted, steps[look_ahead:], rtol=0, atol=1e-5)
+    assert predicted.tobytes() == uncut.tobytes()
+
+
+def test_a_label_depends_on_all_frames_of_the_look_ahead_and_on_no_later_one() -> None:
+    labeller, x = make("gru", look_ahead=3).float(), features(12).float()
+    for changed in range(12):
+        other = x.clone()
+        other[changed] *= -1
+        moved = np.abs(labeller.predict([x]) - labeller.predict([other])).max(axis=1) > 1e-7
+        assert moved.tolist() == [frame + 3 >= changed for frame in range(12)]
+
+
 def test_normalized_over_the_video_a_labeller_ignores_offset_and_scale_of_features() -> None:
     moved = features(1, 9) * torch.arange(1, 7) + torch.arange(6)
     of_video, of_frame = (make("gru", bidirectional=True, normalize=over) for over in ("video", "frame"))

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 from made_data import Killed, kill_in, write_feature_dataset, write_params
+from made_training import open_training_data, read_history
 from mlflow import MlflowClient
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.segments import median_segment_frames
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
-from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
+from pipeline.datasets.features import SUFFIX, write_features
 from pipeline.datasets.manifest import Manifest, Source
 from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
 from pipeline.postprocessing.temperature import fit_temperature
-from pipeline.stages.prepare import prepare
 from pipeline.tracking import store
 from pipeline.training import labeller as training
 from pipeline.training import labeller_learner, loop
@@ -46,16 +46,6 @@ def features_workspace(workspace: Path) -> Path:
     return workspace
 
 
-def open_training_data(*, change=None) -> TrainingData:
-    """Prepare ./dataset and write its features, which `change(stem, features)` can change before."""
-    manifest = prepare(load_params(), Path("prepared"))
-    for source in manifest.sources:
-        features = read_feature_file(Path(source.path))
-        features = change(source.stem, features) if change else features
-        write_features(Path("features") / f"{source.stem}{SUFFIX}", features, np.zeros(len(features)), fingerprint="x")
-    return TrainingData.open(Path("prepared"), Path("features"), None, from_pixels=False)
-
-
 def open_params(folder: Path, **changes):
     write_params(folder, **changes)
     return load_params()
@@ -73,11 +63,6 @@ def client() -> MlflowClient:
 
 def runs() -> list:
     return client().search_runs([store.mlflow.get_experiment_by_name(store.EXPERIMENT).experiment_id])
-
-
-def read_history(folder: Path) -> list[dict[str, str]]:
-    with (folder / "history.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def curve(run_id: str, name: str) -> list[tuple[int, float]]:
