@@ -134,6 +134,9 @@ class Training(Section):
     windows: Literal["random", "consecutive"]
     """The order of the windows. random: in random order, and the network starts each window from a state of zeros.
     consecutive: one window of a video after the other, and the network carries its state on."""
+    burn_in_frames: ContextFrames = 0
+    """How many frames before each window the network reads as well, to begin the window with a history, as it does when
+    it labels: the loss is not taken on them. It needs `window_frames` and random `windows`."""
     learning_rate: Annotated[float, Field(gt=0)]
     """The highest learning rate, which `schedule` changes over the epochs."""
     weight_decay: Annotated[float, Field(ge=0)]
@@ -175,6 +178,15 @@ class Training(Section):
     def _consecutive_windows_have_a_length(self) -> Self:
         if self.windows == "consecutive" and self.window_frames is None:
             raise ValueError("windows consecutive: window_frames must say how many frames a window has, got null")
+        return self
+
+    @model_validator(mode="after")
+    def _frames_before_a_window(self) -> Self:
+        if self.burn_in_frames and (self.windows == "consecutive" or self.window_frames is None):
+            raise ValueError(
+                f"burn_in_frames {self.burn_in_frames}: expected random windows of some window_frames, got windows"
+                f" {self.windows} and window_frames {self.window_frames or 'null'}, which have their history anyway"
+            )
         return self
 
 
@@ -220,6 +232,15 @@ class Encoder(Section):
     def _given_is_frozen(self) -> Self:
         if self.name == "given" and (self.training != "frozen" or self.weights is not None or self.grid != 1):
             raise ValueError("encoder `given` encodes nothing: training must be frozen, weights null and grid 1")
+        return self
+
+    @model_validator(mode="after")
+    def _single_frames_have_no_history(self) -> Self:
+        if self.classifier.burn_in_frames:
+            raise ValueError(
+                f"classifier.burn_in_frames: got {self.classifier.burn_in_frames}, expected 0, as it names each frame"
+                " by itself"
+            )
         return self
 
 
@@ -461,6 +482,15 @@ class Params(Section):
             raise ValueError(
                 "training.threshold_score segment_f1 scores segments, and with labeller.head many_to_one a segment is a"
                 " whole video: choose f1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_state_to_burn_in(self) -> Self:
+        if self.training.burn_in_frames and (self.labeller.cell == "none" or self.labeller.head == "many_to_one"):
+            raise ValueError(
+                f"training.burn_in_frames {self.training.burn_in_frames} gives a recurrent network that labels frames a"
+                f" history: got labeller.cell {self.labeller.cell} and labeller.head {self.labeller.head}; set it to 0"
             )
         return self
 

@@ -50,6 +50,21 @@ def test_consecutive_windows_need_a_length_and_a_state_to_carry(tmp_path, params
         assert load_params(path).training.windows == "consecutive"
 
 
+def test_burn_in_needs_windows_that_begin_without_a_history_and_a_memory(tmp_path, params):
+    params["training"] |= {"burn_in_frames": 16, "window_frames": 40}
+    (tmp_path / "fine.yaml").write_text(yaml.safe_dump(params))
+    assert load_params(tmp_path / "fine.yaml").training.burn_in_frames == 16
+    for changes in ({"window_frames": None}, {"windows": "consecutive"}):
+        message = refuse(tmp_path, params | {"training": params["training"] | changes})
+        assert "burn_in_frames 16: expected random windows of some window_frames" in message
+    for changes in ({"cell": "none", "inputs": "features"}, {"head": "many_to_one"}):
+        message = refuse(tmp_path, params | {"labeller": params["labeller"] | changes})
+        assert "training.burn_in_frames 16 gives a recurrent network that labels frames a history" in message
+    params["training"]["burn_in_frames"] = 0
+    params["encoder"]["classifier"]["burn_in_frames"] = 2
+    assert "classifier.burn_in_frames: got 2, expected 0" in refuse(tmp_path, params)
+
+
 def test_a_causal_network_reads_no_later_frame(tmp_path, params):
     for changes in ({"normalize": "video"}, {"pool_frames": 2}, {"pool_frames": "auto"}):
         causal = params | {"labeller": params["labeller"] | {"bidirectional": False} | changes}

@@ -17,7 +17,8 @@ def main() -> None:
     alone = params.labeller.model_copy(
         update={"cell": "none", "num_layers": 1, "bidirectional": False, "look_ahead": 0, "inputs": "features"}
     )
-    params = params.model_copy(update={"labeller": alone})
+    without_history = params.training.model_copy(update={"burn_in_frames": 0})
+    params = params.model_copy(update={"labeller": alone, "training": without_history})
     from_pixels = params.encoder.training == "end_to_end"
     training_data = TrainingData.open(PREPARED, FEATURES, load_encoder(ENCODER), from_pixels=from_pixels)
     train(params, training_data, BASELINE, name="baseline")

@@ -157,8 +157,8 @@ def training_batches(params: Params, training_data: TrainingData, epoch: int) ->
         read=training_data.read,
         video_classes=video_classes,
         consecutive=consecutive,
-        # A window that continues no other one begins with frames whose labels come within it.
-        context_frames=0 if consecutive else params.labeller.look_ahead,
+        # A window that continues no other one begins before the first frame whose label it gives.
+        context_frames=0 if consecutive else params.labeller.look_ahead + settings.burn_in_frames,
     )
 
 

@@ -1,4 +1,4 @@
-"""Training of networks that read forward only: a look-ahead, from the windows of training to the labels of files."""
+"""Training of networks that read forward only: the look-ahead, and the history that windows begin with."""
 
 from pathlib import Path
 
@@ -9,11 +9,12 @@ from made_data import write_feature_dataset, write_params
 from made_training import open_training_data, read_history
 
 from pipeline.annotations.label_space import IGNORE_INDEX
-from pipeline.checkpoints.labeller import load_checkpoint
+from pipeline.checkpoints.labeller import load_checkpoint, make_labeller
 from pipeline.config import load_params
 from pipeline.tracking import store
 from pipeline.training.labeller import train
 from pipeline.training.labeller_data import labels_of, training_batches
+from pipeline.training.objective import make_objective
 
 CPU = torch.device("cpu")
 
@@ -72,6 +73,44 @@ def test_each_label_is_learnt_once_in_an_epoch_when_the_look_ahead_was_read(
                 learnt[stem, frame] = int(labels[step])
     truth = {(stem, t): int(label) for stem, of in labels_of(data, "train").items() for t, label in enumerate(of)}
     assert learnt == truth
+
+
+@pytest.mark.parametrize("look_ahead", [0, 3])
+def test_burn_in_adds_a_history_and_changes_no_label(features_workspace, look_ahead):
+    found = []
+    for burn_in_frames in (0, 5):
+        write_params(
+            features_workspace,
+            labeller__look_ahead=look_ahead,
+            training__window_frames=7,
+            training__burn_in_frames=burn_in_frames,
+        )
+        data = open_training_data()
+        found.append(list(training_batches(load_params(), data, epoch=0)))
+    for plain, longer in zip(*found, strict=True):
+        for row, (length, with_history) in enumerate(zip(plain.lengths, longer.lengths, strict=True)):
+            num_more = with_history - length
+            assert 0 <= num_more <= 5
+            assert torch.equal(longer.inputs[row, num_more:with_history], plain.inputs[row, :length])
+            assert torch.equal(longer.labels[row, num_more:with_history], plain.labels[row, :length])
+            assert (longer.labels[row, :num_more] == IGNORE_INDEX).all()
+    assert max(batch.lengths.max() for batch in found[1]) == 7 + look_ahead + 5
+
+
+def test_burn_in_gives_no_gradient_by_its_own_labels_but_the_history_counts(features_workspace):
+    write_params(features_workspace, training__window_frames=7, training__burn_in_frames=5)
+    data = open_training_data()
+    batch = next(training_batches(load_params(), data, epoch=0))
+    torch.manual_seed(0)
+    labeller = make_labeller(load_params().labeller, data.manifest.label_space, num_features=6).eval()
+    inputs = batch.inputs.requires_grad_()
+    logits = labeller(inputs, lengths=batch.lengths).logits
+    logits.retain_grad()
+    make_objective(data.manifest.label_space)(logits, batch.labels).backward()
+    counted = batch.labels != IGNORE_INDEX
+    assert torch.equal(logits.grad.abs().sum(-1) > 0, counted)
+    (late,) = (counted[:, 0] == 0).nonzero()[:1]
+    assert (inputs.grad[late, 0] != 0).any(), "the first frame of a history reaches the loss through the state"
 
 
 def test_consecutive_windows_read_each_video_to_the_end_of_its_look_ahead(features_workspace):
