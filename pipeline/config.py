@@ -320,6 +320,20 @@ class LabellerSettings(Section):
         return self
 
 
+class Distillation(Section):
+    """A trained labeller, such as one that reads in both directions, whose probabilities the new one learns too."""
+
+    teacher: Path | None = None
+    """The checkpoint folder of the trained labeller, of the same classes: an absolute path, outside of the folder that
+    the training writes. Where the data set holds videos, it reads their frames with its own encoder. null: no
+    teacher."""
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The share of the loss that is the distance from the teacher's probabilities; the rest is that of the labels."""
+    temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
+    """The temperature of the probabilities of both in this distance. Above 1, it shows more of what the teacher thinks
+    of the less probable classes."""
+
+
 class ImageEncoder(Section):
     """The frozen CNN whose feature map the captioner looks at."""
 
@@ -471,6 +485,8 @@ class Params(Section):
     """The recurrent network that labels frames."""
     training: Training
     """How the labeller is trained."""
+    distillation: Distillation = Distillation()
+    """What else the labeller learns from."""
     captions: Captions
     """Your captioned images."""
     captioner: CaptionerSettings
@@ -483,6 +499,12 @@ class Params(Section):
                 "training.threshold_score segment_f1 scores segments, and with labeller.head many_to_one a segment is a"
                 " whole video: choose f1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_teacher_of_frames(self) -> Self:
+        if self.distillation.teacher is not None and self.labeller.head == "many_to_one":
+            raise ValueError("distillation.teacher says what each frame is: expected labeller.head many_to_many")
         return self
 
     @model_validator(mode="after")

@@ -65,6 +65,15 @@ def test_burn_in_needs_windows_that_begin_without_a_history_and_a_memory(tmp_pat
     assert "classifier.burn_in_frames: got 2, expected 0" in refuse(tmp_path, params)
 
 
+def test_a_teacher_says_what_frames_are(tmp_path, params):
+    params["distillation"]["teacher"] = "models/both"
+    params["labeller"]["head"] = "many_to_one"
+    assert "expected labeller.head many_to_many" in refuse(tmp_path, params)
+    del params["distillation"]
+    (tmp_path / "fine.yaml").write_text(yaml.safe_dump(params))
+    assert load_params(tmp_path / "fine.yaml").distillation.teacher is None, "a file from before there was a teacher"
+
+
 def test_a_causal_network_reads_no_later_frame(tmp_path, params):
     for changes in ({"normalize": "video"}, {"pool_frames": 2}, {"pool_frames": "auto"}):
         causal = params | {"labeller": params["labeller"] | {"bidirectional": False} | changes}

@@ -36,26 +36,31 @@ class Batch(NamedTuple):
             overlap: int8 [B, T, K], or [B, K].
         continues: int64 [B], for each row the row of the previous batch whose video it continues; None where the
             windows do not continue those of the previous batch.
+        soft_labels: float32 [B, T, K], the probabilities of a teacher, NaN where it says nothing; None without one.
     """
 
     inputs: torch.Tensor
     lengths: torch.Tensor
     labels: torch.Tensor
     continues: torch.Tensor | None = None
+    soft_labels: torch.Tensor | None = None
 
 
-def delayed(labels: Mapping[str, np.ndarray], num_frames: int) -> Mapping[str, np.ndarray]:
+def delayed(
+    labels: Mapping[str, np.ndarray], num_frames: int, *, nothing: float = IGNORE_INDEX
+) -> Mapping[str, np.ndarray]:
     """Delay labels, as a network with a look-ahead gives them: step t + `num_frames` has the label of frame t.
 
     Args:
         labels: int64 [T], or int8 [T, K] where classes overlap, by the stem of each video.
         num_frames: The look-ahead.
+        nothing: What stands for no label.
 
     Returns:
         [T + num_frames] or [T + num_frames, K] likewise; the first steps have no label.
     """
     return {
-        stem: np.concatenate([np.full_like(of_video, IGNORE_INDEX, shape=(num_frames, *of_video.shape[1:])), of_video])
+        stem: np.concatenate([np.full_like(of_video, nothing, shape=(num_frames, *of_video.shape[1:])), of_video])
         for stem, of_video in labels.items()
     }
 
@@ -141,6 +146,7 @@ def read_batches(
     video_classes: Mapping[str, int | np.ndarray] | None = None,
     consecutive: bool = False,
     context_frames: int = 0,
+    soft_labels: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Batch]:
     """Read the windows of each step and pad them into a batch.
 
@@ -154,6 +160,7 @@ def read_batches(
             the previous windows.
         context_frames: How many frames before each window are read as well, where the video has so many. They have no
             label in the batch, and only tell the network what came before.
+        soft_labels: float32 [T, K], the probabilities of a teacher, by the stem of each video; None without one.
 
     Yields:
         The batch of each step.
@@ -170,7 +177,11 @@ def read_batches(
         rows = [before.get((window.stem, window.start)) for window in windows]
         continues = torch.tensor(rows) if consecutive and None not in rows else None
         before = {(window.stem, window.stop): row for row, window in enumerate(windows)}
-        yield Batch(pad_sequence(inputs, batch_first=True), lengths, target, continues)
+        soft = None
+        if soft_labels is not None:
+            of_windows = [_after_context(soft_labels[w.stem], w, context_frames, np.nan) for w in windows]
+            soft = pad_sequence(of_windows, batch_first=True, padding_value=np.nan)
+        yield Batch(pad_sequence(inputs, batch_first=True), lengths, target, continues, soft)
 
 
 def _after_context(values: np.ndarray, window: Window, context_frames: int, nothing: float) -> torch.Tensor:

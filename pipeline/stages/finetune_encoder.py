@@ -6,7 +6,7 @@ import torch
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.checkpoints.storage import load_weights
-from pipeline.config import LabellerSettings, Params, load_params
+from pipeline.config import Distillation, LabellerSettings, Params, load_params
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
 
@@ -64,7 +64,9 @@ def train_classifier(params: Params, frame_encoder: FrameEncoder | None) -> None
     from pipeline.training.labeller_data import TrainingData  # a frozen encoder does not need it, and it takes seconds
 
     assert frame_encoder is not None, "config refuses a frame classifier on given features"
-    alone = params.model_copy(update={"labeller": FRAME_HEAD, "training": params.encoder.classifier})
+    alone = params.model_copy(
+        update={"labeller": FRAME_HEAD, "training": params.encoder.classifier, "distillation": Distillation()}
+    )
     training_data = TrainingData.open(PREPARED, FEATURES, frame_encoder, from_pixels=True)
     train(alone, training_data, CLASSIFIER, name="frame_classifier")
     load_weights(CLASSIFIER, {"encoder": frame_encoder.encoder})

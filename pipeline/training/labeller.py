@@ -32,6 +32,7 @@ from pipeline.training.labeller_learner import Learner, ParameterGroups
 from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.objective import balanced_weights, make_objective, summed_cross_entropy
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
+from pipeline.training.teacher import Teacher
 from pipeline.training.tuning import MIN_SEGMENT_SHARE, Split, check_monitor, watched_scores
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the maximum size of the batch on which gradients are diagnosed
@@ -57,7 +58,9 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
     device = choose_device(params.training.device)
     torch.manual_seed(params.seed)
     labeller, model = _build_model(params, training_data, device)
-    run_params, fingerprint = _run_params(params, training_data), training_data.manifest.fingerprint()
+    folder = params.distillation.teacher
+    teacher = Teacher(folder, training_data, out, device=device) if folder else None
+    run_params, fingerprint = _run_params(params, training_data, teacher), training_data.manifest.fingerprint()
     state = open_state(out, params=run_params, data_fingerprint=fingerprint, training_module=__name__)
     if state.complete:
         print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
@@ -68,13 +71,15 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         training_data.manifest.label_space,
         settings=params.training,
         class_weights=_class_weights(params, training_data, device),
+        distillation=params.distillation,
     )
+    soft_labels = teacher.soft_labels(params.distillation.temperature) if teacher else None
     with open_training_run(state, out, name=_run_name(name, params, training_data), search=params.search) as run_id:
         store.log_start(run_params, _datasets(training_data.manifest), model=name)
         for report in training_data.reports:
             store.log_file(report)
         callbacks = Callbacks(
-            batches=partial(training_batches, params, training_data),
+            batches=partial(training_batches, params, training_data, soft_labels=soft_labels),
             validate=partial(validate, labeller, training_data) if training_data.manifest.of_split("val") else None,
             save_best=_saver(params, training_data, labeller, out, run_id=run_id),
             report=partial(store.log_epoch, run_id),
@@ -278,11 +283,14 @@ def _class_weights(params: Params, training_data: TrainingData, device: torch.de
     return weights.sqrt() if params.training.class_weights == "square_root" else weights
 
 
-def _run_params(params: Params, training_data: TrainingData) -> dict[str, object]:
+def _run_params(params: Params, training_data: TrainingData, teacher: Teacher | None) -> dict[str, object]:
     sections = params.model_dump(mode="json", include={"seed", "dataset", "encoder", "labeller", "training"})
     sections["dataset"]["reader"] = training_data.manifest.reader  # auto is resolved there
     if training_data.frame_encoder:
         sections["encoder_fingerprint"] = training_data.frame_encoder.fingerprint()
+    if teacher:
+        sections["distillation"] = params.distillation.model_dump(mode="json")
+        sections["teacher_fingerprint"] = teacher.fingerprint
     return sections
 
 

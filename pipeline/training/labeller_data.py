@@ -113,9 +113,15 @@ class TrainingData:
         if not self.from_pixels:
             return [read_features(self.features / f"{source.stem}{SUFFIX}")]
         assert self.frame_encoder is not None
-        return self._encode(source, self.frame_encoder)
+        return self.encode(source, self.frame_encoder)
 
-    def _encode(self, source: Source, frame_encoder: FrameEncoder) -> Iterator[torch.Tensor]:
+    def encode(self, source: Source, frame_encoder: FrameEncoder) -> Iterator[torch.Tensor]:
+        """Compute the features of a whole video now, in chunks [t, F].
+
+        Args:
+            source: The video.
+            frame_encoder: The encoder, in eval mode.
+        """
         with open_scaled(Path(source.path), frame_encoder.preprocess, reader=self.manifest.reader) as reader:
             for chunk in encode_video(
                 reader, TorchRuntime(frame_encoder)
@@ -123,13 +129,16 @@ class TrainingData:
                 yield chunk.features
 
 
-def training_batches(params: Params, training_data: TrainingData, epoch: int) -> Iterator[Batch]:
+def training_batches(
+    params: Params, training_data: TrainingData, epoch: int, *, soft_labels: Mapping[str, np.ndarray] | None = None
+) -> Iterator[Batch]:
     """Read the training batches of one epoch, in an order of the epoch's own.
 
     Args:
         params: The settings of the windows, the batches and the seed.
         training_data: The data set.
         epoch: The epoch, from 0.
+        soft_labels: float32 [T, K], the probabilities of a teacher, by the stem of each video; None without one.
 
     Returns:
         The batches; each is read when it is asked for.
@@ -159,6 +168,7 @@ def training_batches(params: Params, training_data: TrainingData, epoch: int) ->
         consecutive=consecutive,
         # A window that continues no other one begins before the first frame whose label it gives.
         context_frames=0 if consecutive else params.labeller.look_ahead + settings.burn_in_frames,
+        soft_labels=delayed(soft_labels, params.labeller.look_ahead, nothing=np.nan) if soft_labels else None,
     )
 
 

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.config import Training
+from pipeline.config import Distillation, Training
 from pipeline.datasets.windows import Batch
 from pipeline.errors import InputError
 from pipeline.models.labeller import LabellerOutput, LabellerState
+from pipeline.training.distillation import distillation_loss
 from pipeline.training.loop import Scores, rate_factor
 from pipeline.training.objective import make_objective
 
@@ -26,6 +27,7 @@ class Learner:
         label_space: The classes of the labels that it learns.
         settings: The settings of the training.
         class_weights: The weights in the loss, see `make_objective`; None where all weigh the same.
+        distillation: How a teacher counts in batches with soft labels.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class Learner:
         *,
         settings: Training,
         class_weights: torch.Tensor | None = None,
+        distillation: Distillation = Distillation(),  # noqa: B008  immutable
     ) -> None:
         self.model = model
         self.settings = settings
+        self._distillation = distillation
         self._label_space = label_space
         self._objective = make_objective(
             label_space,
@@ -102,7 +106,7 @@ class Learner:
             return None
         with self._autocast():
             output = self._run(batch)
-            loss = self._objective(output.logits, batch.labels.to(self._device))
+            loss = self._loss(output.logits, batch)
         if not torch.isfinite(loss):
             raise InputError(
                 f"the training loss became {loss.item()}: lower training.learning_rate or training.clip_norm"
@@ -114,6 +118,19 @@ class Learner:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return loss.detach(), norm
+
+    def _loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the loss of the labels; with a teacher, (1 - weight) of it and the weight of the teacher's."""
+        loss = self._objective(logits, batch.labels.to(self._device))
+        if batch.soft_labels is None:
+            return loss
+        taught = distillation_loss(
+            logits,
+            batch.soft_labels.to(self._device),
+            groups=None if self._label_space.is_exclusive else self._label_space.group_members,
+            temperature=self._distillation.temperature,
+        )
+        return (1 - self._distillation.weight) * loss + self._distillation.weight * taught
 
     def _run(self, batch: Batch) -> LabellerOutput:
         """Run the model on a batch, from the state that the previous batch left, where this one continues it.

@@ -1,0 +1,86 @@
+"""What brings a labeller that reads forward only nearer to one that reads in both directions, setting by setting.
+
+    python benchmarks/causal.py grid_features --root ../shared/data/grid     on frozen features, in minutes
+    python benchmarks/causal.py grid --root ../shared/data/grid              with an encoder trained with the labeller
+
+The first row is the bidirectional labeller, and also the teacher of the others. `--seeds` repeats all, `--only` chooses
+rows by the beginning of their names, and `--work` keeps what is made: a row that is finished there is not made again.
+The scores are those of quality.py. Features and the model without a recurrent network are made once for all rows.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from quality import GRID_COLUMNS, Scores, mean, print_table, row, run_stages
+
+CAUSAL = ("labeller=gru",)
+SHARED = ("data", "models/encoder", "models/baseline")
+BURN_IN = ("training.burn_in_frames=20",)
+LOOK_AHEAD = ("labeller.look_ahead=5",)
+TEACHER, LEARNS = "bidirectional", ("distillation.weight=0.5", "distillation.temperature=2")
+ROWS: dict[str, Sequence[str]] = {
+    TEACHER: (),
+    "causal": CAUSAL,
+    "causal, burn-in 20": CAUSAL + BURN_IN,
+    "causal, look-ahead 5": CAUSAL + LOOK_AHEAD,
+    "causal, distilled": CAUSAL + LEARNS,
+    "causal, burn-in 20, distilled": CAUSAL + BURN_IN + LEARNS,
+    "causal, look-ahead 5, burn-in 20": CAUSAL + LOOK_AHEAD + BURN_IN,
+    "causal, look-ahead 5, distilled": CAUSAL + LOOK_AHEAD + LEARNS,
+    "causal, look-ahead 5, burn-in 20, distilled": CAUSAL + LOOK_AHEAD + BURN_IN + LEARNS,
+}
+
+
+def main() -> None:
+    """Train what is not trained yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", choices=["grid", "grid_features"])
+    parser.add_argument("--root", type=Path, required=True, help="the folder of the data set")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
+    parser.add_argument("--work", type=Path, help="keep what the stages make here")
+    parser.add_argument("--only", action="append", metavar="NAME", help="rows whose names begin so")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all rows")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="framescribe-causal-") as temporary:
+        work = (args.work or Path(temporary)).resolve()
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{work / 'mlflow.db'}"  # the runs of what rows share are found
+        table = {}
+        for name, settings in ROWS.items():
+            if name == TEACHER or not args.only or name.startswith(tuple(args.only)):
+                scores = [train(args, work / f"seed{seed}", name, settings, seed=seed) for seed in range(args.seeds)]
+                table[name] = mean([row(of_seed["val"], GRID_COLUMNS) for of_seed in scores])
+                print(f"{name}: {table[name]}", file=sys.stderr)
+        print_table(GRID_COLUMNS, table)
+
+
+def train(args: argparse.Namespace, work: Path, name: str, settings: Sequence[str], *, seed: int) -> Scores:
+    """Run the stages for one row, with the teacher of the same seed; a finished row is read again.
+
+    Args:
+        args: The arguments of the command line.
+        work: The folder of the seed.
+        name: The row.
+        settings: Its settings.
+        seed: The seed.
+    """
+    folder = work / name.replace(", ", "_").replace(" ", "_")
+    metrics = folder / "results" / "metrics.json"
+    if metrics.exists():
+        scores: Scores = json.loads(metrics.read_text())
+        return scores
+    teacher = work / TEACHER / "models" / "labeller"
+    if name != TEACHER:
+        for made in SHARED:
+            shutil.copytree(work / TEACHER / made, folder / made, dirs_exist_ok=True)
+    taught = [f"distillation.teacher={teacher}"] if set(LEARNS) <= set(settings) else []
+    return run_stages(args.dataset, args.root, folder, [f"seed={seed}", *settings, *taught, *args.set])
+
+
+if __name__ == "__main__":
+    main()
