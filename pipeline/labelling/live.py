@@ -150,7 +150,7 @@ class LiveSession:
         model: The labeller.
         stop: Set it, from a signal handler or another thread, to end: what was captured is still labelled.
         buffer_frames: The maximum number of frames that wait. A label is as late as the network takes for these and one
-            batch more.
+            batch more, and as the frames of the model's look-ahead.
 
     Attributes:
         source: The source.
