@@ -62,7 +62,7 @@ def test_the_loss_is_the_divergence_of_tempered_probabilities_over_frames_that_t
     if groups is None:
         terms = [(p * (p / q).log()).sum(1)]
     else:
-        parts = [(x[:, list(members)] for x in (p, q)) for members in groups]
+        parts = [[x[:, list(members)] for x in (p, q)] for members in groups]
         both = [[torch.cat([x, 1 - x.sum(1, keepdim=True)], 1) for x in pair] for pair in parts]
         terms = [(a * (a / b).log()).sum(1) for a, b in both]
     torch.testing.assert_close(found, temperature**2 * torch.stack(terms).mean(), rtol=1e-4, atol=1e-6)
