@@ -352,7 +352,6 @@ def _frames(
 ) -> Iterator[np.ndarray]:
     """Yield the frames uint8 [H, W, 3] at the positions `positions` [S], ascending; the video is read once."""
     properties = reader.properties
-    for batch in reader.read(0, int(positions[-1]) + 1, batch_size=batch_size):
-        inside = (positions >= batch.index[0]) & (positions <= batch.index[-1])
-        yield from batch.pixels[positions[inside] - batch.index[0]]
+    for batch in reader.read(0, int(positions[-1]) + 1, batch_size=batch_size, positions=positions):
+        yield from batch.pixels
         on_progress(f"{properties.path.name}: frame {batch.index[-1] + 1} of {properties.num_frames}")

@@ -20,6 +20,8 @@ from queue import LifoQueue
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
+import numpy as np
+
 import pipeline
 from pipeline.errors import InputError
 from pipeline.video.open import open_scaled
@@ -117,9 +119,16 @@ class ProcessReader(ScaledReader):
         """See `ScaledReader.report`."""
         return cast(DecodeReport, self._ask("report"))
 
-    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+    def read(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        batch_size: int = 32,
+        positions: np.ndarray | None = None,
+    ) -> Iterator[FrameBatch]:
         """See `VideoReader.read`."""
-        self._ask("start", start, stop, batch_size)
+        self._ask("start", start, stop, batch_size, positions)
         while (frames := self._ask("next")) is not None:
             yield frames
 
@@ -230,10 +239,11 @@ class _Decoder:
         assert self._reader
         return self._reader.report()
 
-    def start(self, start: int, stop: int | None, batch_size: int) -> None:
+    def start(self, start: int, stop: int | None, batch_size: int, positions: np.ndarray | None) -> None:
         """Start to read frames, see `VideoReader.read`."""
         assert self._reader
-        self._batches, self._next = self._reader.read(start, stop, batch_size=batch_size), None
+        self._batches = self._reader.read(start, stop, batch_size=batch_size, positions=positions)
+        self._next = None
 
     def next(self) -> FrameBatch | None:
         """Return the next batch, which `decode_ahead` has decoded; None at the end."""

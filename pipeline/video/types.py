@@ -51,7 +51,7 @@ class VideoError(InputError):
 
 
 class FrameBatch(NamedTuple):
-    """Consecutive frames of one video.
+    """Frames of one video, in order.
 
     Attributes:
         pixels: uint8 [T, H, W, 3], RGB.
@@ -163,8 +163,15 @@ class VideoReader(Protocol):
         """The properties of the video."""
         ...
 
-    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
-        """Yield the frames [start, stop) in batches.
+    def read(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        batch_size: int = 32,
+        positions: np.ndarray | None = None,
+    ) -> Iterator[FrameBatch]:
+        """Yield the frames [start, stop) in batches, or only some of them.
 
         Every range gives the same pixels as a read of the whole video. A reader has one position: do not read two
         ranges of it at the same time.
@@ -173,6 +180,9 @@ class VideoReader(Protocol):
             start: The first frame.
             stop: The frame after the last one; None for the end of the video.
             batch_size: The number of frames of a batch; the last batch may be shorter.
+            positions: int64 [n], n > 0, ascending, the frames of the range that are yielded. The others are decoded,
+                so that damage is noticed, but neither scaled nor converted to RGB where the decoder can do without.
+                None: all frames of the range.
 
         Raises:
             ValueError: The range does not lie within the video, or batch_size < 1.

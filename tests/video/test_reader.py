@@ -18,6 +18,7 @@ from pipeline.video.preprocess import Preprocess
 from pipeline.video.readers import decord as readers_decord
 from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
+from pipeline.video.scaling import Scaler
 from pipeline.video.survey import index_video
 from pipeline.video.types import VIDEO_SUFFIXES, ScaledReader, VideoError, VideoReader
 
@@ -115,6 +116,46 @@ def test_any_range_has_the_pixels_of_reading_the_whole_video(backend: str, name:
             assert [index for batch in batches for index in batch.index] == list(range(start, stop))
             for batch in batches:
                 np.testing.assert_array_equal(batch.pixels, whole[batch.index])
+
+
+@pytest.mark.parametrize(("backend", "name"), READABLE)
+def test_some_frames_of_a_range_have_the_pixels_of_reading_the_whole_video(
+    backend: str, name: str, make_video: MakeVideo
+) -> None:
+    path = make_video(name, **KINDS[name])
+    whole, pts_seconds = decode_fully(path)
+    rng = np.random.default_rng(0)
+    with opened(path, backend) as video:
+        for _ in range(4):
+            start = int(rng.integers(0, len(whole)))
+            stop = int(rng.integers(start + 1, len(whole) + 1))
+            wanted = np.sort(rng.choice(np.arange(start, stop), rng.integers(1, stop - start + 1), replace=False))
+            batches = list(video.read(start, stop, batch_size=3, positions=wanted))
+            assert [len(batch.pixels) for batch in batches[:-1]] == [3] * (len(batches) - 1)
+            np.testing.assert_array_equal(np.concatenate([batch.index for batch in batches]), wanted)
+            np.testing.assert_array_equal(np.concatenate([batch.pts_seconds for batch in batches]), pts_seconds[wanted])
+            np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), whole[wanted])
+
+
+@pytest.mark.parametrize("reader", ["pyav", PROCESS])
+def test_damage_after_the_last_frame_that_is_wanted_is_noticed(
+    reader: str, make_video: MakeVideo, tmp_path: Path
+) -> None:
+    content = bytearray(make_video(options={"bf": "0", "g": "10"}).read_bytes())
+    end = content.find(b"moov")  # of the pictures
+    content[end * 3 // 4 : end * 7 // 8] = bytes(end * 7 // 8 - end * 3 // 4)
+    (tmp_path / "damaged.mp4").write_bytes(content)
+    with opened_scaled(tmp_path / "damaged.mp4", Region((16, 16)), reader) as video, pytest.raises(VideoError):
+        list(video.read(positions=np.array([0, 2])))
+
+
+def test_frames_that_are_not_wanted_are_not_scaled(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled: list[float] = []
+    scale = Scaler.__call__
+    monkeypatch.setattr(Scaler, "__call__", lambda self, frame: scaled.append(frame.time) or scale(self, frame))
+    with open_scaled(make_video(), Region((16, 16))) as video:
+        (batch,) = video.read(positions=np.array([0, 7, 8]))
+        assert scaled == batch.pts_seconds.tolist()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

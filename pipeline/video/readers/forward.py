@@ -34,21 +34,36 @@ class ForwardReader(VideoReader):
         """See `ScaledReader.index`."""
         return self._video
 
-    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+    def read(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        batch_size: int = 32,
+        positions: np.ndarray | None = None,
+    ) -> Iterator[FrameBatch]:
         """See `VideoReader.read`."""
         stop = check_range(self.properties, start, stop, batch_size)
+        positions = np.arange(start, stop) if positions is None else positions
         if start < self._position:
             self._open()
-        while self._position < start:
+        for first in range(0, len(positions), batch_size):
+            index = positions[first : first + batch_size]
+            pixels = np.stack([self._frame_at(position) for position in index.tolist()])
+            if first + batch_size >= len(positions):
+                self._go_to(stop)
+                if stop == self.properties.num_frames:
+                    self._check_end()
+            yield FrameBatch(pixels, index, self._video.pts_seconds[index])
+
+    def _frame_at(self, position: int) -> np.ndarray:
+        """Return the frame at a position that is not behind, as `_next_frame`."""
+        self._go_to(position)
+        return self._next_frame()
+
+    def _go_to(self, position: int) -> None:
+        while self._position < position:
             self._skip_frame()
-        for batch_start in range(start, stop, batch_size):
-            batch_stop = min(batch_start + batch_size, stop)
-            pixels = np.stack([self._next_frame() for _ in range(batch_start, batch_stop)])
-            if batch_stop == self.properties.num_frames:
-                self._check_end()
-            yield FrameBatch(
-                pixels, np.arange(batch_start, batch_stop), self._video.pts_seconds[batch_start:batch_stop]
-            )
 
     @abstractmethod
     def _open(self) -> None:

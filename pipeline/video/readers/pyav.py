@@ -109,6 +109,7 @@ class PyAVReader(ForwardReader):
             raise self._error()
         if self._video.is_lost is None:
             self._check_time(frame)
+        self._sizes.setdefault(self._scale.shown_size(frame))
         return frame
 
     def _error(self) -> VideoError:
@@ -126,7 +127,6 @@ class PyAVReader(ForwardReader):
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         """Return uint8 [h, w, 3] RGB, mirrored and turned as a player shows the frame."""
-        self._sizes.setdefault(self._scale.shown_size(frame))
         try:
             return self._scale(frame)
         except InputError as error:

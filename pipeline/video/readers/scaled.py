@@ -1,6 +1,7 @@
 """Scaling for readers that cannot scale frames themselves: only the region of interest is returned, at its size."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import av
 import numpy as np
@@ -61,12 +62,18 @@ class RescaledReader(ScaledReader):
             reader=self._name,
         )
 
-    def read(self, start: int = 0, stop: int | None = None, *, batch_size: int = 32) -> Iterator[FrameBatch]:
+    def read(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        batch_size: int = 32,
+        positions: np.ndarray | None = None,
+    ) -> Iterator[FrameBatch]:
         """See `VideoReader.read`."""
-        stop = check_range(self.properties, start, stop, batch_size)
-        frames = self._reader.read(start, stop, batch_size=1)
-        for batch_start in range(start, stop, batch_size):
-            batch = [self._scaled(next(frames)) for _ in range(batch_start, min(batch_start + batch_size, stop))]
+        check_range(self.properties, start, stop, batch_size)
+        frames = map(self._scaled, self._reader.read(start, stop, batch_size=1, positions=positions))
+        while batch := list(islice(frames, batch_size)):
             pixels, index, pts_seconds = (np.concatenate(parts) for parts in zip(*batch, strict=True))
             yield FrameBatch(pixels, index, pts_seconds)
 
