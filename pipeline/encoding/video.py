@@ -23,25 +23,32 @@ class EncodedFrames(NamedTuple):
 
     Attributes:
         features: float32 [T, F], on the CPU.
-        pts_seconds: float64 [T], the presentation time of each frame.
+        index: int64 [T], the position of each frame in the video, from 0.
+        num_encoded: The number of frames that were encoded; the others show nothing new.
     """
 
     features: torch.Tensor
-    pts_seconds: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # it hides tuple.index
+    num_encoded: int
 
 
 def encode_video(
-    reader: VideoReader, runtime: Runtime, *, static_threshold: float | None = None
+    reader: VideoReader,
+    runtime: Runtime,
+    *,
+    positions: np.ndarray | None = None,
+    static_threshold: float | None = None,
 ) -> Iterator[EncodedFrames]:
-    """Yield the features of every frame of a video, in order, batch by batch.
+    """Yield the features of the frames of a video, in order, batch by batch.
 
     Another thread decodes frames a batch ahead, and a batch is encoded while the caller uses the one before it.
 
     Args:
         reader: The video, which `open_scaled` opened for the encoder of `runtime`.
         runtime: The encoder.
+        positions: int64 [n], ascending, the frames that are wanted, see `choose_frames`; None: every frame.
         static_threshold: The `level` of `StaticFrames`, in grey levels: frames that show nothing new get the features
-            of the last one that did. None: every frame is encoded.
+            of the last one that did. None: all of them are encoded.
 
     Raises:
         VideoError: A frame cannot be decoded.
@@ -49,13 +56,15 @@ def encode_video(
     static_frames = None if static_threshold is None else StaticFrames(static_threshold)
     waiting: deque[_Waiting] = deque()
     features = torch.empty(0)  # of the last batch
-    for frames in _decoded_ahead(reader.read(batch_size=runtime.frame_encoder.spec.batch_size)):
+    batch_size = runtime.frame_encoder.spec.batch_size
+    for frames in _decoded_ahead(reader.read(batch_size=batch_size, positions=positions)):
         waiting.append(_submit(frames, runtime, static_frames))
         if len(waiting) > 1:
-            features = waiting[0].features(features[-1:])
-            yield EncodedFrames(features, waiting.popleft().pts_seconds)
+            chunk = waiting.popleft().encoded(features[-1:])
+            features = chunk.features
+            yield chunk
     if waiting:
-        yield EncodedFrames(waiting[0].features(features[-1:]), waiting[0].pts_seconds)
+        yield waiting.popleft().encoded(features[-1:])
 
 
 def _decoded_ahead(batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
@@ -74,19 +83,22 @@ class _Waiting(NamedTuple):
         pending: The features of the frames that are encoded; None where no frame is.
         source: int64 [n], which of the encoded frames each frame shows, counted from 1; 0 is the last frame of the
             batch before.
-        pts_seconds: float64 [n], the presentation time of each frame.
+        index: int64 [n], the position of each frame in the video.
     """
 
     pending: Pending | None
     source: np.ndarray
-    pts_seconds: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # it hides tuple.index
 
-    def features(self, before: torch.Tensor) -> torch.Tensor:
-        """Return the features [n, F].
+    def encoded(self, before: torch.Tensor) -> EncodedFrames:
+        """Return the frames with their features.
 
         Args:
             before: [1, F], the features of the last frame of the batch before; empty where there is none.
         """
+        return EncodedFrames(self._features(before), self.index, int(self.source[-1]))
+
+    def _features(self, before: torch.Tensor) -> torch.Tensor:
         if self.pending is None:
             return before.expand(len(self.source), -1)
         encoded = self.pending.result()
@@ -98,4 +110,4 @@ class _Waiting(NamedTuple):
 def _submit(frames: FrameBatch, runtime: Runtime, static_frames: StaticFrames | None) -> _Waiting:
     new = np.ones(len(frames.pixels), bool) if static_frames is None else static_frames.are_new(frames.pixels)
     pixels = frames.pixels if new.all() else frames.pixels[new]
-    return _Waiting(runtime.submit(pixels) if len(pixels) else None, new.cumsum(), frames.pts_seconds)
+    return _Waiting(runtime.submit(pixels) if len(pixels) else None, new.cumsum(), frames.index)

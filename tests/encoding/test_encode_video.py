@@ -46,7 +46,22 @@ def test_features_equal_those_of_the_encoder_in_batches_of_any_size(frames, tmp_
     with torch.no_grad():
         expected = frames.encoder(frames.preprocess.normalize(torch.from_numpy(whole.pixels)))
     torch.testing.assert_close(torch.cat([chunk.features for chunk in chunks]), expected, atol=1e-4, rtol=1e-4)
-    np.testing.assert_array_equal(np.concatenate([chunk.pts_seconds for chunk in chunks]), whole.pts_seconds)
+    np.testing.assert_array_equal(np.concatenate([chunk.index for chunk in chunks]), np.arange(20))
+
+
+@pytest.mark.parametrize("static_threshold", [None, 0.0])
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+def test_only_the_frames_that_are_wanted_are_encoded(frames, tmp_path, batch_size, static_threshold):
+    path, positions = write_video(tmp_path / "clip.mp4", num_frames=20), np.array([0, 3, 4, 11, 17])
+    runtime = Counting(FrameEncoder(frames.spec.model_copy(update={"batch_size": batch_size}), frames.encoder))
+    with open_scaled(path, frames.preprocess) as reader:
+        everything = torch.cat([chunk.features for chunk in encode_video(reader, runtime)])
+        runtime.num_frames = 0
+        chunks = list(encode_video(reader, runtime, positions=positions, static_threshold=static_threshold))
+    assert runtime.num_frames == sum(chunk.num_encoded for chunk in chunks) == len(positions)
+    np.testing.assert_array_equal(np.concatenate([chunk.index for chunk in chunks]), positions)
+    found = torch.cat([chunk.features for chunk in chunks])
+    torch.testing.assert_close(found, everything[torch.from_numpy(positions)], rtol=1e-4, atol=1e-5)
 
 
 class _Reading:
@@ -55,7 +70,7 @@ class _Reading:
     def __init__(self, *, breaks_at: int = 6) -> None:
         self.num_read, self._breaks_at = 0, breaks_at
 
-    def read(self, *, batch_size: int) -> Iterator[FrameBatch]:
+    def read(self, *, batch_size: int, positions: np.ndarray | None) -> Iterator[FrameBatch]:
         for number in range(6):
             if number == self._breaks_at:
                 raise VideoError("frame 3 cannot be decoded")
@@ -69,7 +84,7 @@ def test_at_most_two_batches_are_decoded_ahead_of_the_caller(frames):
     runtime = SimpleNamespace(frame_encoder=frames, submit=lambda pixels: SimpleNamespace(result=lambda: pixels))
     chunks = encode_video(reader, runtime)
     for number in range(3):
-        assert next(chunks).pts_seconds.tolist() == [number]
+        assert next(chunks).index.tolist() == [number]
         time.sleep(0.05)
         assert reader.num_read <= number + 3
     chunks.close()
@@ -274,14 +289,14 @@ def test_static_frames_are_not_encoded_again(batch_size, frames, tmp_path):
     runtime = Counting(frames)
 
     def encode(static_threshold: float | None) -> torch.Tensor:
+        runtime.num_frames = 0
         with open_scaled(tmp_path / "still.mkv", frames.preprocess) as reader:
-            return torch.cat(
-                [chunk.features for chunk in encode_video(reader, runtime, static_threshold=static_threshold)]
-            )
+            chunks = list(encode_video(reader, runtime, static_threshold=static_threshold))
+        assert runtime.num_frames == sum(chunk.num_encoded for chunk in chunks)
+        return torch.cat([chunk.features for chunk in chunks])
 
     everything = encode(None)
     assert runtime.num_frames == 40
-    runtime.num_frames = 0
     features = encode(1.0)
     assert runtime.num_frames == len(changes)
     torch.testing.assert_close(features, everything, rtol=1e-4, atol=1e-5)
