@@ -168,6 +168,7 @@ def label_video(
     labeller: Labeller,
     *,
     partial: bool = False,
+    frame_rate: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> LabelledVideo:
     """Label every frame of one video; nothing is written.
@@ -176,13 +177,17 @@ def label_video(
         path: A video file; or a .npy file of features [T, F] for a labeller that was trained on ready features.
         labeller: What `load_labeller` returned.
         partial: Of a damaged video, label the frames that can be decoded. By default a damaged video is refused.
+        frame_rate: Encode only so many frames per second, by the times of the video; every frame still gets a label,
+            that of the nearest encoded frame. None encodes as many as the labeller was trained on. To a labeller with
+            memory, other numbers look like a faster or slower video.
         on_progress: Called on the way with the number of frames that are labelled so far.
 
     Returns:
         The labels, probabilities and times of all frames.
 
     Raises:
-        InputError: The file cannot be read, is damaged, or is not of the kind that the labeller takes.
+        InputError: The file cannot be read, is damaged, or is not of the kind that the labeller takes; or ready
+            features, which have no times, are given with a frame rate.
 
     Example:
         >>> import framescribe
@@ -194,7 +199,12 @@ def label_video(
         >>> first.start, first.label in result.class_names
         (0, True)
     """
-    result = _label_video(Path(path), labeller, partial=partial, on_progress=on_progress or (lambda num_frames: None))
+    result = _label_video(
+        Path(path),
+        labeller.at_rate(frame_rate),
+        partial=partial,
+        on_progress=on_progress or (lambda num_frames: None),
+    )
     return LabelledVideo._of(result, labeller.spec.label_space)
 
 
@@ -208,6 +218,7 @@ def label_folder(
     on_error: OnError = "skip",
     overwrite: bool = False,
     jobs: int | None = None,
+    frame_rate: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> FolderResult:
     """Label videos and write the files that `framescribe label` writes; finished videos are left alone.
@@ -223,6 +234,7 @@ def label_folder(
             the call.
         overwrite: Label also the videos that an earlier call finished.
         jobs: How many videos are labelled at the same time; None chooses by the machine.
+        frame_rate: See `label_video`.
         on_progress: Called on the way with a `Progress`.
 
     Returns:
@@ -240,6 +252,7 @@ def label_folder(
         (1, ())
     """
     _check_options(formats, on_error, jobs)
+    labeller = labeller.at_rate(frame_rate)
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     outputs = OutputOptions(tuple(formats), overlay, on_error, overwrite)
     failures: list[str] = []

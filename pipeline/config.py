@@ -32,6 +32,7 @@ NumBeams = Annotated[int, Field(ge=1, le=1000)]
 NumWords = Annotated[int, Field(ge=1, le=1000)]
 LengthPenalty = Annotated[float, Field(ge=0, le=100)]
 Edge = Annotated[float, Field(ge=0, le=1_000_000)]  # pixels
+FrameRate = Annotated[float, Field(gt=0)]  # frames per second
 
 
 class Section(BaseModel):
@@ -112,6 +113,10 @@ class Dataset(Section):
     reader: Literal["auto", "pyav", "decord", "opencv"] = "auto"
     """What decodes the videos, in every stage. auto takes pyav. decord and opencv refuse what they would read
     differently. Label with the same `--reader` afterwards."""
+    frame_rate: FrameRate | None = None
+    """How many frames of each second are encoded, in training and afterwards in labelling: those that are shown at even
+    times. Every frame still gets a label, that of the nearest encoded frame. All settings in frames then count encoded
+    frames. A rate above that of a video, or null, encodes every frame. Ready features need null."""
 
     @model_validator(mode="after")
     def _one_of_the_folds(self) -> Self:

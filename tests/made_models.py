@@ -53,6 +53,7 @@ def save_video_model(
     preprocess: PreprocessSpec = PREPROCESS,
     label_space: LabelSpace = EXCLUSIVE,
     decisions: dict[str, Decision] | None = None,
+    frame_rate: float | None = None,
     spread: bool = False,
 ) -> Path:
     """Save an untrained checkpoint that labels videos: shufflenet_v2_x0_5 and a GRU of 8 units.
@@ -71,6 +72,7 @@ def save_video_model(
             name="shufflenet_v2_x0_5", grid=1, batch_norm="frozen", batch_size=8, preprocess=preprocess
         ),
         labeller=settings,
+        frame_rate=frame_rate,
         lineage=LINEAGE,
     )
     labeller = make_labeller(settings, label_space, num_features=encoder.num_features)

@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import json
 import shutil
 import subprocess
 import sys
@@ -68,9 +69,12 @@ def test_the_version_is_that_of_the_package(capsys):
     assert capsys.readouterr().out == f"framescribe {framescribe.__version__}\n"
 
 
-def test_labels_equal_those_of_the_command(project):
-    result = framescribe.label_video("clip.mp4", framescribe.load_labeller("models/labeller"))
-    assert main(["label", "clip.mp4", "--model", "models/labeller", "--out", "labels"]) == 0
+@pytest.mark.parametrize("frame_rate", [None, 5.0])
+def test_labels_equal_those_of_the_command(project, frame_rate):
+    labeller = framescribe.load_labeller("models/labeller")
+    result = framescribe.label_video("clip.mp4", labeller, frame_rate=frame_rate)
+    more = () if frame_rate is None else ("--frame-rate", str(frame_rate))
+    assert main(["label", "clip.mp4", "--model", "models/labeller", "--out", "labels", *more]) == 0
     rows = [line.split(",") for line in Path("labels/clip.frames.csv").read_text().splitlines()[1:]]
     assert result.names == [row[2] for row in rows]
     assert np.allclose(result.times_seconds, [float(row[1]) for row in rows], atol=1e-6)
@@ -79,6 +83,14 @@ def test_labels_equal_those_of_the_command(project):
     assert [(str(s.start), str(s.stop), s.label, f"{s.probability:.4f}") for s in result.segments] == [
         (start, stop, label, probability) for start, stop, _, _, label, probability in written
     ]
+
+
+def test_a_folder_is_labelled_at_the_rate_that_is_asked_for(project):
+    labeller = framescribe.load_labeller("models/labeller")
+    framescribe.label_folder("clip.mp4", labeller, "labels", frame_rate=5.0)
+    report = json.loads(Path("labels/clip.report.json").read_text())
+    assert report["model"]["frame_rate"] == 5.0
+    assert report["encoded_frames"] < report["num_frames"]
 
 
 def test_a_folder_is_labelled_once_and_failed_files_are_named(project):

@@ -24,7 +24,7 @@ from pipeline.checkpoints.storage import (
     save_spec,
     save_weights,
 )
-from pipeline.config import LabellerSettings, Section, SegmentFrames
+from pipeline.config import FrameRate, LabellerSettings, Section, SegmentFrames
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.labeller import Labeller, least_num_weights
@@ -33,7 +33,8 @@ MAX_FEATURES = 10_000_000
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # training finds none below 0.05 or above 20
 
 
-ONLY_OVERLAPPING = ("groups", "decisions")  # fields that a checkpoint of exclusive classes does not have
+# Fields that are not written where they are None: checkpoints from before they existed keep their fingerprints.
+LEFT_OUT = ("groups", "decisions", "frame_rate")
 
 
 class Decision(Section):
@@ -66,6 +67,7 @@ class CheckpointSpec(Section):
         num_features: The number of features per frame that the labeller reads.
         encoder: The encoder without its weights; None for a model that was trained on ready features.
         labeller: The settings of the labeller.
+        frame_rate: How many frames per second it was trained on, see `choose_frames`; None: on every frame.
         temperature: The temperature of the probabilities of exclusive classes, see `postprocessing.temperature`; 1
             where there was no validation split.
         lineage: The origin of the model.
@@ -80,6 +82,7 @@ class CheckpointSpec(Section):
     num_features: int = Field(ge=1, le=MAX_FEATURES)
     encoder: EncoderSpec | None
     labeller: LabellerSettings
+    frame_rate: FrameRate | None = None
     temperature: float = Field(default=1.0, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     lineage: Lineage
 
@@ -99,6 +102,12 @@ class CheckpointSpec(Section):
             if len(temperatures) > 1:
                 names = ", ".join(self.classes[index] for index in members)
                 raise ValueError(f"decisions: got several temperatures for the group of {names}, expected one")
+        return self
+
+    @model_validator(mode="after")
+    def _frames_have_a_rate(self) -> Self:
+        if self.encoder is None and self.frame_rate is not None:
+            raise ValueError(f"frame_rate: got {self.frame_rate:g}, expected none: ready features have no times")
         return self
 
     @model_validator(mode="after")
@@ -123,7 +132,7 @@ class CheckpointSpec(Section):
         fields = serialize(self)
         if not self.labeller.look_ahead:  # labels that were made before there was a choice stay up to date
             del fields["labeller"]["look_ahead"]
-        return {name: value for name, value in fields.items() if value is not None or name not in ONLY_OVERLAPPING}
+        return {name: value for name, value in fields.items() if value is not None or name not in LEFT_OUT}
 
     @property
     def min_segment_frames(self) -> int:

@@ -1,6 +1,7 @@
 """`framescribe label`: its arguments, and the labelling of finished videos."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,13 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         " encoded one by more than LEVEL grey levels of 255 (default: encode every frame)",
     )
     add_renamed_option(label, "--still", now="--static-threshold", type=float)
+    label.add_argument(
+        "--frame-rate",
+        type=float,
+        metavar="N",
+        help="encode only N frames per second; every frame still gets a label, that of the nearest encoded frame"
+        " (default: as the model was trained)",
+    )
     add_reader_argument(label, "pyav, which reads most files and scales frames on their way out")
 
 
@@ -141,7 +149,9 @@ def run(options: argparse.Namespace) -> int:
         precision=options.precision,
         static_threshold=options.static_threshold,
         reader=options.reader,
-    )
+    ).at_rate(options.frame_rate)
+    if other_rate := model.describe_other_rate():
+        report_note(other_rate)
     check_outputs(outputs, model)
     paths = find_inputs(options.inputs, model, on_note=report_note)
     make_writable(options.out)
@@ -176,6 +186,8 @@ def _check(options: argparse.Namespace) -> None:
     problems = [f"--formats: {problem}" for problem in find_format_problems(options.formats.split(","))]
     if options.static_threshold is not None and not 0 <= options.static_threshold <= 255:
         problems.append(f"--static-threshold: got {options.static_threshold}, expected 0 to 255 grey levels")
+    if options.frame_rate is not None and not 0 < options.frame_rate < math.inf:
+        problems.append(f"--frame-rate: got {options.frame_rate:g}, expected more than 0 frames per second")
     if options.jobs is not None and options.jobs < 1:
         problems.append(f"--jobs: got {options.jobs}, expected at least 1")
     if problems:

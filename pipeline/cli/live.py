@@ -36,6 +36,7 @@ FOR_FINISHED = {
     "overwrite": False,
     "track": False,
     "static_threshold": None,
+    "frame_rate": None,
     "reader": "auto",
 }
 TEXT = """

@@ -324,7 +324,9 @@ class _Videos:
             self._write_labels(staging, path, result)
             overlay_failure = self._write_overlay(staging, path, result) if self._outputs.overlay else ""
             files = tuple(name for name in files if (staging / name).exists())
-            report = LabelReport(video, self._described_model, files, len(result.labels), result.report)
+            report = LabelReport(
+                video, self._described_model, files, len(result.labels), result.report, result.num_encoded
+            )
             if video and describe_video(path) != video:  # nothing was replaced so far
                 raise InputError(f"{path}: changed while it was read")
             before = LabelReport.read(report_path)

@@ -1,7 +1,8 @@
 """Labels of a video while it is being made: a camera, a stream, a file that grows.
 
-One thread captures frames, another one labels those that wait. Where the network is too slow for the video, the newest
-frames wait, and the oldest are dropped and counted. So the delay of the labels does not grow any further.
+One thread captures frames, another one labels those that wait: all, or as many per second as the model was trained on.
+Where the network is too slow for the video, the newest frames wait, and the oldest are dropped and counted. So the
+delay of the labels does not grow any further.
 
 n frames, K classes.
 """
@@ -28,6 +29,7 @@ from pipeline.labelling.live_decisions import live_decisions
 from pipeline.labelling.model import Model
 from pipeline.labelling.video import check_numbers
 from pipeline.models.stream import LabelStream
+from pipeline.video.frame_choice import LiveChoice
 from pipeline.video.sources.base import LiveFrame, LiveSource
 
 BUFFER_FRAMES = 16
@@ -39,7 +41,8 @@ class LiveLabel(NamedTuple):
     """The label of a frame.
 
     Attributes:
-        frame_index: The number of the frame among those captured, from 0; frames that were dropped have no label.
+        frame_index: The number of the frame among those captured, from 0; frames that were dropped, or that a model of
+            fewer frames per second does not see, have no label.
         seconds: The time of the frame.
         label: The index of the class; or int8 [K], where classes overlap.
         probability: The tempered probability of the class; or [K], of all classes, where they overlap.
@@ -77,7 +80,7 @@ class FrameBuffer:
         capacity: The maximum number of frames.
 
     Attributes:
-        num_captured: The number of frames that were put in.
+        num_captured: The number of frames that were put in or skipped.
         num_dropped: The number of frames that were dropped.
         closed: Whether no more frames come.
         error: The error for which it was closed; None at the end of the video.
@@ -109,6 +112,11 @@ class FrameBuffer:
             self._frames.append(Captured(self.num_captured, frame))
             self.num_captured += 1
             self._changed.notify_all()
+
+    def skip(self) -> None:
+        """Count a frame that needs no label, as the model sees fewer frames per second."""
+        with self._changed:
+            self.num_captured += not self.closed
 
     def close(self, error: Exception | None = None) -> None:
         """End the capture: no more frames come.
@@ -172,6 +180,7 @@ class LiveSession:
         self._stream = LabelStream(self._labeller)
         self._decisions = live_decisions(model.spec)
         self._ahead: deque[Captured] = deque()  # frames that wait for those of the look-ahead
+        self._choice = LiveChoice(model.frame_rate)
         self._unlabelled: deque[tuple[Captured, np.ndarray]] = deque()  # with their probabilities [K]
         self._stop = stop
         self._buffer = FrameBuffer(buffer_frames)
@@ -239,7 +248,10 @@ class LiveSession:
         try:
             with closing(self.source.frames(self._stop)) as frames:
                 for frame in frames:
-                    self._buffer.put(frame, waits=self.source.can_wait)
+                    if self._choice.is_chosen(frame.seconds):
+                        self._buffer.put(frame, waits=self.source.can_wait)
+                    else:
+                        self._buffer.skip()
                     if self._buffer.closed:
                         break
         except Exception as error:

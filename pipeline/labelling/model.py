@@ -1,7 +1,8 @@
 """A trained labeller that is ready to label videos."""
 
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Model:
             `encode_video`. None: all frames are encoded.
         batch_frames: The number of frames that the encoder takes together, see `open_runtime`. It changes no label.
         reader: What decodes the videos, see `open_scaled`.
+        asked_rate: The rate that `at_rate` was asked for; None: the rate of the checkpoint.
     """
 
     checkpoint: Checkpoint
@@ -36,6 +38,7 @@ class Model:
     static_threshold: float | None = None
     batch_frames: int = BATCH_FRAMES
     reader: Backend = "auto"
+    asked_rate: float | None = None
 
     @property
     def spec(self) -> CheckpointSpec:
@@ -57,12 +60,54 @@ class Model:
             frame_encoder, precision=self.precision, exports=self.exports, batch_frames=self.batch_frames
         )
 
+    @property
+    def frame_rate(self) -> float | None:
+        """How many frames per second are encoded, see `choose_frames`; None: every frame."""
+        return self.spec.frame_rate if self.asked_rate is None else self.asked_rate
+
+    def at_rate(self, frame_rate: float | None) -> "Model":
+        """Return this model for videos of which another number of frames per second is encoded.
+
+        The encoder that is open serves both.
+
+        Args:
+            frame_rate: In frames per second; one above that of a video encodes every frame. None changes nothing.
+
+        Raises:
+            InputError: The rate is not one, or the model takes ready features.
+        """
+        if frame_rate is None:
+            return self
+        if not 0 < frame_rate < math.inf:
+            raise InputError(f"frame rate: got {frame_rate:g}, expected more than 0 frames per second")
+        if self.checkpoint.frame_encoder is None:
+            raise InputError(
+                f"frame rate: got {frame_rate:g}, expected none: the model was trained on ready features, which have no"
+                " times"
+            )
+        model = replace(self, asked_rate=frame_rate)
+        model.__dict__["runtime"] = self.runtime  # a cached property, which took seconds to open
+        return model
+
+    def describe_other_rate(self) -> str | None:
+        """Say what it means that another number of frames per second was asked for; None where none was."""
+        if self.frame_rate == self.spec.frame_rate:
+            return None
+        trained = "every frame" if self.spec.frame_rate is None else f"{self.spec.frame_rate:g} frames per second"
+        return (
+            f"the model was trained on {trained}, and now sees {self.frame_rate:g} frames per second: to a network with"
+            " memory everything looks faster or slower than what it learnt, and its lengths (the shortest segment, for"
+            " example) count the frames that it sees; compare some labels with what you know"
+        )
+
     @cached_property
     def fingerprint(self) -> str:
         """The hex digest over everything that decides which labels a video gets."""
         digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.static_threshold}".encode())
         if scaling_reader(self.reader) != "pyav":  # labels that were made before there was a choice stay up to date
             digest.update(scaling_of(self.reader).encode())
+        if self.frame_rate != self.spec.frame_rate:
+            digest.update(f"frame rate {self.frame_rate}".encode())
         if self.checkpoint.frame_encoder:
             digest.update(self.checkpoint.frame_encoder.fingerprint().encode())
         for name, tensor in self.checkpoint.labeller.state_dict().items():

@@ -38,10 +38,13 @@ class LabelReport:
     Attributes:
         video: The name, bytes and modified_ns of the file.
         model: The run_id, data_fingerprint and git_commit of the model (`LabelSource`), its dvc_experiment, precision,
-            still and fingerprint; where classes overlap also GROUPS, the group of each class.
+            still and fingerprint; where not every frame is encoded also frame_rate, and where classes overlap GROUPS,
+            the group of each class.
         files: The names of the files that were written.
         num_frames: The number of frames of the video.
         decoding: What became of the frames; None for ready features.
+        encoded_frames: The number of frames that were encoded; the others have the label of one of them, or show
+            nothing new. None for ready features, and in reports from before there was a choice.
     """
 
     video: dict[str, Any]
@@ -49,6 +52,7 @@ class LabelReport:
     files: tuple[str, ...]
     num_frames: int
     decoding: DecodeReport | None
+    encoded_frames: int | None = None
 
     @property
     def is_partial(self) -> bool:
@@ -107,7 +111,9 @@ def describe_model(model: Model) -> dict[str, Any]:
     """Describe where a model comes from, and what decides its labels."""
     origin = source_of(model)._asdict()
     experiment = model.spec.lineage.dvc_experiment
-    settings = {"precision": model.precision, "still": model.static_threshold}
+    settings: dict[str, Any] = {"precision": model.precision, "still": model.static_threshold}
+    if model.frame_rate is not None:  # reports from before there was a choice do not name it
+        settings["frame_rate"] = model.frame_rate
     label_space = model.spec.label_space
     groups = {GROUPS: dict(zip(label_space.classes, label_space.groups, strict=True))} if label_space.groups else {}
     return origin | {"dvc_experiment": experiment, **settings, "fingerprint": model.fingerprint} | groups

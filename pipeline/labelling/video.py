@@ -3,7 +3,7 @@
 T frames, K classes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.labeller import Decision
 from pipeline.datasets.features import describe_transposed, read_feature_file
 from pipeline.encoding.types import Runtime
-from pipeline.encoding.video import encode_video
+from pipeline.encoding.video import EncodedFrames, encode_video
 from pipeline.errors import InputError
 from pipeline.files import check_name, read_unchanged
 from pipeline.labelling.model import Model
@@ -24,6 +24,7 @@ from pipeline.postprocessing.decisions import decide
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered, tempered_groups
 from pipeline.text.wording import counted
+from pipeline.video.frame_choice import choose_frames
 from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.types import (
@@ -53,6 +54,7 @@ class VideoLabels:
         class_probabilities: float32 [T, K], of all classes, tempered; NaN for a frame that was not decoded.
         pts_seconds: float64 [T], the times of the frames; NaN for ready features.
         frame_seconds: How long the last frame is shown; NaN for ready features.
+        num_encoded: The number of frames that were encoded; None for ready features.
         report: What became of the frames; None for ready features.
         index: The index of the file, with which it can be read again; None for ready features.
     """
@@ -62,8 +64,26 @@ class VideoLabels:
     class_probabilities: np.ndarray
     pts_seconds: np.ndarray
     frame_seconds: float
+    num_encoded: int | None = None
     report: DecodeReport | None = None
     index: "VideoIndex | None" = None
+
+    def spread(self, nearest: np.ndarray, pts_seconds: np.ndarray) -> "VideoLabels":
+        """Give every frame of a video the label of one of these, which are the frames that were encoded.
+
+        Args:
+            nearest: int64 [T], the index of that one for each frame, see `FrameChoice`.
+            pts_seconds: float64 [T], the times of all frames.
+        """
+        if len(self.labels) == len(pts_seconds):  # every frame was encoded
+            return self
+        return replace(
+            self,
+            labels=self.labels[nearest],
+            probabilities=self.probabilities[nearest],
+            class_probabilities=self.class_probabilities[nearest],
+            pts_seconds=pts_seconds,
+        )
 
 
 def label_video(
@@ -175,18 +195,22 @@ def apply_decisions(
 def _label_frames(
     reader: ScaledReader, model: Model, runtime: Runtime, on_progress: Callable[[int], None]
 ) -> VideoLabels:
-    times: list[np.ndarray] = []
+    index, frame_seconds = reader.index, float(1 / reader.properties.frame_rate)
+    pts_seconds, is_lost = index.pts_seconds, index.is_lost
+    choice = choose_frames(pts_seconds, model.frame_rate, frame_seconds=frame_seconds, is_lost=is_lost)
+    encoding = _Encoding(choice.positions, len(pts_seconds), on_progress)
     with _own_stream(model.device):
-        probabilities = model.checkpoint.labeller.predict(_encode(reader, model, runtime, times, on_progress))
+        chunks = encode_video(reader, runtime, positions=choice.positions, static_threshold=model.static_threshold)
+        probabilities = model.checkpoint.labeller.predict(encoding.features(chunks))
     check_numbers(reader.properties.path, probabilities)
-    frame_seconds = float(1 / reader.properties.frame_rate)
-    postprocessed = postprocess(probabilities, model, pts_seconds=np.concatenate(times), frame_seconds=frame_seconds)
-    is_lost = reader.index.is_lost
+    times = pts_seconds[choice.positions]
+    postprocessed = postprocess(probabilities, model, pts_seconds=times, frame_seconds=frame_seconds)
+    postprocessed = postprocessed.spread(choice.nearest, pts_seconds)
     if is_lost is not None:
         postprocessed.labels[is_lost] = model.spec.label_space.unlabelled(int(is_lost.sum()))
         postprocessed.probabilities[is_lost] = np.nan
         postprocessed.class_probabilities[is_lost] = np.nan
-    return replace(postprocessed, report=reader.report(), index=reader.index)
+    return replace(postprocessed, num_encoded=encoding.num_encoded, report=reader.report(), index=index)
 
 
 def _own_stream(device: torch.device) -> AbstractContextManager[object]:
@@ -218,16 +242,26 @@ def _unreadable(path: Path, error: VideoError, reader: ReaderName) -> DamagedVid
     return DamagedVideoError(str(error), report)
 
 
-def _encode(
-    reader: ScaledReader, model: Model, runtime: Runtime, times: list[np.ndarray], on_progress: Callable[[int], None]
-) -> Iterator[torch.Tensor]:
-    """Yield the features of a video, chunk by chunk; the times of its frames are added to `times`."""
-    num_done = 0
-    for chunk in encode_video(reader, runtime, static_threshold=model.static_threshold):
-        times.append(chunk.pts_seconds)
-        yield chunk.features
-        num_done += len(chunk.pts_seconds)
-        on_progress(num_done)
+class _Encoding:
+    """Follows the encoding of a video, and counts the frames that are encoded.
+
+    Args:
+        positions: int64 [n], the frames that are wanted.
+        num_frames: T, the number of all frames.
+        on_progress: See `label_video`.
+    """
+
+    def __init__(self, positions: np.ndarray, num_frames: int, on_progress: Callable[[int], None]) -> None:
+        self.num_encoded = 0
+        self._positions, self._stops = positions, np.append(positions[1:], num_frames)
+        self._on_progress = on_progress
+
+    def features(self, chunks: Iterable[EncodedFrames]) -> Iterator[torch.Tensor]:
+        """Yield the features of each chunk [t, F]."""
+        for chunk in chunks:
+            yield chunk.features
+            self.num_encoded += chunk.num_encoded
+            self._on_progress(int(self._stops[np.searchsorted(self._positions, chunk.index[-1])]))
 
 
 def _read_given_features(path: Path, model: Model) -> torch.Tensor:

@@ -170,6 +170,7 @@ def test_the_terminal_shows_a_status_line(video_model, tmp_path, monkeypatch):
         (["--camera", "0", "--overlay"], "--overlay: is for finished videos only"),
         (["--camera", "0", "--formats", "vtt"], "--formats: is for finished videos only"),
         (["--camera", "0", "--static-threshold", "2"], "--static-threshold: is for finished videos only"),
+        (["--camera", "0", "--frame-rate", "2"], "--frame-rate: is for finished videos only"),
         (["--camera", "0", "--on-error", "partial"], "--on-error: is for finished videos only"),
         (["--camera", "0", "--reader", "decord"], "--reader: is for finished videos only"),
         (["clip.mp4", "--idle", "3"], "clip.mp4: finished videos are labelled by a call of their own"),

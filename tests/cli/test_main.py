@@ -306,6 +306,15 @@ def test_the_earlier_names_of_options_work_with_a_note_and_are_not_in_the_help(v
     assert "--still" not in shown
 
 
+def test_another_frame_rate_than_that_of_the_training_is_said(video_model, tmp_path, capsys):
+    video, out = write_video(tmp_path / "clip.mp4"), tmp_path / "out"
+    call = ["label", str(video), "--model", str(video_model), "--out", str(out), "--frame-rate", "5"]
+    assert main(call) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("framescribe: the model was trained on every frame, and now sees 5 frames per second: ")
+    assert len((out / "clip.frames.csv").read_text().splitlines()) == 21
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -321,6 +330,10 @@ def test_the_earlier_names_of_options_work_with_a_note_and_are_not_in_the_help(v
         (
             ["clip.mp4", "--model", "model", "--out", "out", "--static-threshold", "-1"],
             "--static-threshold: got -1.0, expected 0 to 255",
+        ),
+        (
+            ["clip.mp4", "--model", "model", "--out", "out", "--frame-rate", "0"],
+            "--frame-rate: got 0, expected more than 0 frames per second",
         ),
     ],
 )

@@ -133,6 +133,16 @@ def test_a_growing_file_gets_the_labels_of_the_finished_file(model, tmp_path, st
     assert (session.num_captured, session.num_dropped) == (len(labels), 0)
 
 
+def test_a_model_of_fewer_frames_per_second_labels_those_alone(model, stop):
+    source = Made(60, can_wait=True)
+    session = LiveSession(source, model.at_rate(5), stop=stop)
+    labels, kept = label_all(session), list(range(0, 60, 5))
+    assert [label.frame_index for label in labels] == kept
+    assert (session.num_captured, session.num_labelled, session.num_dropped) == (60, 12, 0)
+    probabilities = expected_probabilities(model, source.pixels[kept])
+    np.testing.assert_allclose([label.probability for label in labels], probabilities.max(1), atol=1e-5)
+
+
 @pytest.mark.parametrize("buffer_frames", [1, 5])
 def test_a_slow_network_gets_the_newest_frames_and_dropped_frames_are_counted(model, stop, buffer_frames):
     begun = Event()
