@@ -1,8 +1,9 @@
 """Features on disk: one file per video, which is written once and read in slices.
 
-A file contains `features` [T, F] (float16 from an encoder; ready features keep their type), `pts_seconds` float64 [T],
-and in its header the fingerprint of its origin (encoder, pixels, video), so that a file that another encoder left is
-never mistaken for one of this encoder.
+A file contains `features` [n, F] of the n frames that were encoded, by default all of them (float16 from an encoder;
+ready features keep their type), `pts_seconds` float64 [T] of all frames, and in its header the fingerprint of its
+origin (encoder, pixels, video, frame rate), so that a file that another encoder left is never mistaken for one of this
+encoder.
 
 Ready features are .npy files that other programs wrote; what is wrong with one is said by what it is.
 
@@ -40,8 +41,8 @@ def write_features(path: Path, features: np.ndarray, pts_seconds: np.ndarray, *,
 
     Args:
         path: The file.
-        features: float16 or float32 [T, F].
-        pts_seconds: float64 [T], the presentation time of each frame.
+        features: float16 or float32 [n, F], of the frames that were encoded.
+        pts_seconds: float64 [T], the presentation time of each frame of the video.
         fingerprint: The digest of the origin of the features.
     """
     arrays = {"features": np.ascontiguousarray(features), "pts_seconds": np.asarray(pts_seconds, dtype=np.float64)}
@@ -59,12 +60,12 @@ def features_fingerprint(path: Path) -> str | None:
 
 
 def read_features(path: Path, start: int = 0, stop: int | None = None) -> torch.Tensor:
-    """Read the frames [start, stop) of a feature file, and nothing else of it.
+    """Read the encoded frames [start, stop) of a feature file, and nothing else of it.
 
     Args:
         path: The file.
-        start: The first frame.
-        stop: The frame after the last one; None for the end of the video.
+        start: The first of them.
+        stop: The one after the last one; None for the end of the video.
 
     Returns:
         float32 [T, F].
@@ -74,7 +75,7 @@ def read_features(path: Path, start: int = 0, stop: int | None = None) -> torch.
 
 
 def read_pts(path: Path) -> np.ndarray:
-    """Read the presentation time of each frame, float64 [T], in seconds."""
+    """Read the presentation time of each frame of the video, float64 [T], in seconds."""
     with safe_open(path, framework="numpy") as file:
         return file.get_tensor("pts_seconds")
 

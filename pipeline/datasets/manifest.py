@@ -83,6 +83,7 @@ class Manifest:
         sources: The sources without a problem, each with its split.
         reader: The reader that decodes the videos in every stage, so that no model is evaluated on the frames of
             another reader.
+        frame_rate: How many frames per second are encoded in every stage, see `choose_frames`; None: every frame.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Manifest:
     label_space: LabelSpace
     sources: tuple[Source, ...]
     reader: ReaderName = "pyav"
+    frame_rate: float | None = None
 
     def of_split(self, split: str) -> list[Source]:
         """Return the sources of a split."""
@@ -238,6 +240,7 @@ def write_manifest(manifest: Manifest, labels: dict[str, np.ndarray], folder: Pa
         "background": label_space.background,
         **({} if label_space.is_exclusive else {"groups": label_space.groups}),
         "reader": manifest.reader,
+        "frame_rate": manifest.frame_rate,
         "sources": [asdict(source) for source in manifest.sources],
     }
     with replacing(folder / "manifest.json") as path:
@@ -255,7 +258,8 @@ def read_without_labels(folder: Path) -> Manifest:
     groups = tuple(fields["groups"]) if "groups" in fields else None
     label_space = LabelSpace(tuple(fields["classes"]), fields["background"], groups)
     sources = tuple(Source(**source) for source in fields["sources"])
-    return Manifest(fields["name"], fields["kind"], label_space, sources, fields["reader"])
+    reader, frame_rate = fields["reader"], fields.get("frame_rate")
+    return Manifest(fields["name"], fields["kind"], label_space, sources, reader, frame_rate)
 
 
 def video_class(labels: np.ndarray, label_space: LabelSpace) -> int | np.ndarray | None:

@@ -60,8 +60,8 @@ def scan_dataset(
     video_labels = read_labels_of_videos(scan, stems)
     scored = read_scored_ranges(scan, stems)
     for path in progress(media):
-        times = _scan_source(scan, path, groups.get(path.stem, path.stem), scaling_reader(reader))
-        scan_labels(scan, path, video_labels, scored, times)
+        _scan_source(scan, path, groups.get(path.stem, path.stem), scaling_reader(reader))
+        scan_labels(scan, path, video_labels, scored, scan.times.get(path.stem))
     _check_widths(scan)
     check_strays(scan, stems)
     for stem, split in read_splits(scan, stems, groups).items():
@@ -87,19 +87,17 @@ def _find_media(scan: Scan) -> list[Path]:
     return find_files(scan, folders[0], suffixes)
 
 
-def _scan_source(scan: Scan, path: Path, group: str, reader: ReaderName) -> FrameTimes | None:
-    """Read what is known of a source without decoding it; return when its frames are shown, where that is known."""
-    times = None
+def _scan_source(scan: Scan, path: Path, group: str, reader: ReaderName) -> None:
+    """Read what is known of a source without decoding it."""
     try:
         if scan.kind == "videos":
-            scan.sources[path.stem], times = _read_video(path, group, reader)
+            scan.sources[path.stem], scan.times[path.stem] = _read_video(path, group, reader)
         else:
             scan.sources[path.stem] = _read_features(path, group)
     except InputError as error:
         scan.add(path.stem, path, str(error).removeprefix(f"{path}: "))
     except OSError as error:
         scan.add(path.stem, path, f"cannot be read: {describe_reason(error)}")
-    return times
 
 
 def _read_video(path: Path, group: str, reader: ReaderName) -> tuple[Source, FrameTimes]:

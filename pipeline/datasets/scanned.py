@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.annotations.classes import ClassList
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.problems import Problem
+from pipeline.annotations.times import FrameTimes
 from pipeline.datasets.findings import Findings
 from pipeline.datasets.frame_numbers import find_doubtful_numbers
 from pipeline.datasets.manifest import Kind, Source
@@ -22,6 +23,7 @@ class Scan(Findings):
         class_list: The class list; None where it cannot be read.
         label_space: The classes.
         sources: The sources that can be read, by stem.
+        times: When the frames of each video are shown, by stem.
         labels: int64 [T], or int8 [T, K] where classes overlap, of each source, by stem.
         num_video_labels: The number of videos to which labels.csv gives one class, or one set of classes.
         has_labels: Whether any labels could be read, be they of files that cannot be read.
@@ -35,6 +37,7 @@ class Scan(Findings):
     class_list: ClassList | None = None
     label_space: LabelSpace = field(default_factory=lambda: LabelSpace(()))
     sources: dict[str, Source] = field(default_factory=dict)
+    times: dict[str, FrameTimes] = field(default_factory=dict)
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     num_video_labels: int = 0
     has_labels: bool = False

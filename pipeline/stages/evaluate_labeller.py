@@ -7,6 +7,7 @@ import csv
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from pipeline.annotations.label_space import PRESENT, LabelSpace
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
+from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import SUFFIX, read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.drawing.matrices import plot_co_occurrence, plot_confusion
@@ -30,6 +32,7 @@ from pipeline.metrics.videos import Report
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, PREPARED, RESULTS
 from pipeline.tracking import store
+from pipeline.video.frame_choice import FrameChoice
 
 HELD_OUT, TRAINED_ON = ("val", "test"), "train"
 NOTHING_HELD_OUT = (
@@ -62,11 +65,12 @@ def main() -> None:
     out = RESULTS / "evaluation"
     shutil.rmtree(out, ignore_errors=True)
     metrics: dict[str, dict[str, float]] = {}
+    choices = read_choices(PREPARED)
     for split in splits:
         sources = manifest.of_split(split)
         truth = {source.stem: labels[source.stem] for source in sources}
-        predicted = predict_sources(labeller, sources, description=f"labelling {split}")
-        alone = predict_sources(baseline, sources, description=f"{split} without RNN")
+        predicted = predict_sources(labeller, sources, choices, description=f"labelling {split}")
+        alone = predict_sources(baseline, sources, choices, description=f"{split} without RNN")
         report = _evaluate(truth, predicted, label_space)
         metrics[split] = flatten(report) | calibration_of(truth, predicted, label_space)
         alone_report = _evaluate(truth, alone, label_space)
@@ -86,28 +90,33 @@ def main() -> None:
     _track(metrics, labeller, baseline, out, search=params.search)
 
 
-def predict_sources(model: Model, sources: list[Source], *, description: str) -> Predictions:
+def predict_sources(
+    model: Model, sources: list[Source], choices: Mapping[str, FrameChoice], *, description: str
+) -> Predictions:
     """Label sources, from the cached features where the model reads those, otherwise from the file itself.
 
     Args:
         model: The labeller.
         sources: The sources.
+        choices: Which of their frames are encoded, by stem; a source that is not among them: every frame.
         description: The text of the progress bar.
 
     Returns:
         The labels of each source, by its stem.
     """
-    return {s.stem: _predict(model, s) for s in tqdm(sources, desc=description, unit="video")}
+    return {s.stem: _predict(model, s, choices.get(s.stem)) for s in tqdm(sources, desc=description, unit="video")}
 
 
-def _predict(model: Model, source: Source) -> VideoLabels:
+def _predict(model: Model, source: Source, choice: FrameChoice | None) -> VideoLabels:
     cached = FEATURES / f"{source.stem}{SUFFIX}"
     if not cached.exists():  # trained end to end: its features are those of its own encoder
         return label_video(Path(source.path), model)
     features = read_features(cached)
     probabilities = model.checkpoint.labeller.predict([features])
     pts_seconds = read_pts(cached)
-    return postprocess(probabilities, model, pts_seconds=pts_seconds, frame_seconds=float("nan"))
+    times = pts_seconds if choice is None else pts_seconds[choice.positions]
+    found = postprocess(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
+    return found if choice is None else found.spread(choice.nearest, pts_seconds)
 
 
 def _evaluate(truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace) -> Report:

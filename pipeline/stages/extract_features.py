@@ -1,7 +1,9 @@
 """Stage extract_features: encode every video once, into one file each; an interrupted run is resumed."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import numpy as np
@@ -10,6 +12,7 @@ from tqdm import tqdm
 
 from pipeline.checkpoints.encoder import FrameEncoder, load_encoder
 from pipeline.config import load_params
+from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import SUFFIX, features_fingerprint, read_feature_file, write_features
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.encoding.device import choose_device
@@ -18,6 +21,7 @@ from pipeline.encoding.types import Runtime
 from pipeline.encoding.video import encode_video
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
+from pipeline.video.frame_choice import FrameChoice
 from pipeline.video.open import open_scaled
 from pipeline.video.types import Backend, scaling_of
 
@@ -38,6 +42,8 @@ def main() -> None:
         device=device,
         exports=exports_beside(ENCODER),
         reader=manifest.reader,
+        frame_rate=manifest.frame_rate,
+        choices=read_choices(PREPARED),
     )
 
 
@@ -49,6 +55,8 @@ def extract_features(
     device: torch.device,
     exports: Path | None,
     reader: Backend = "auto",
+    frame_rate: float | None = None,
+    choices: Mapping[str, FrameChoice] = MappingProxyType({}),
 ) -> None:
     """Write the features of each source that `out` does not contain yet, and remove files that belong to no source.
 
@@ -59,13 +67,16 @@ def extract_features(
         device: The device of the encoder.
         exports: The folder for exports of the encoder, see `open_runtime`.
         reader: The reader that decodes the videos; features from the frames of another reader are computed again.
+        frame_rate: How many frames per second are encoded; features of another rate are computed again. None: every
+            frame.
+        choices: These frames, by the stem of each source.
     """
     of_path = {out / f"{source.stem}{SUFFIX}": source for source in sources}
     for path in out.iterdir():
         if path not in of_path:
             path.unlink()
     encoder_fingerprint = frame_encoder.fingerprint() if frame_encoder else GIVEN
-    keys = {path: _fingerprint(encoder_fingerprint, source, reader) for path, source in of_path.items()}
+    keys = {path: _fingerprint(encoder_fingerprint, source, reader, frame_rate) for path, source in of_path.items()}
     due = [path for path in of_path if features_fingerprint(path) != keys[path]]
     if not due:
         print("every video is encoded already" if of_path else "nothing to encode: the encoder is trained end to end")
@@ -76,30 +87,33 @@ def extract_features(
         runtime = open_runtime(frame_encoder, exports=exports)
     with tqdm(total=sum(of_path[path].num_frames for path in due), desc="encoding", unit="frame") as bar:
         for path in due:
-            features, pts_seconds = _features_of(of_path[path], runtime, bar, reader)
+            choice = choices.get(of_path[path].stem)
+            features, pts_seconds = _features_of(of_path[path], runtime, bar, reader, choice)
             write_features(path, features, pts_seconds, fingerprint=keys[path])
 
 
-def _fingerprint(encoder_fingerprint: str, source: Source, reader: Backend) -> str:
+def _fingerprint(encoder_fingerprint: str, source: Source, reader: Backend, frame_rate: float | None = None) -> str:
     scaling = "" if encoder_fingerprint == GIVEN else scaling_of(reader)
-    return hashlib.sha256(f"{encoder_fingerprint} {source.sha256} {scaling}".encode()).hexdigest()[:16]
+    rate = "" if frame_rate is None else f" {frame_rate} frames per second"
+    return hashlib.sha256(f"{encoder_fingerprint} {source.sha256} {scaling}{rate}".encode()).hexdigest()[:16]
 
 
 def _features_of(
-    source: Source, runtime: Runtime | None, bar: "tqdm[NoReturn]", reader: Backend
+    source: Source, runtime: Runtime | None, bar: "tqdm[NoReturn]", reader: Backend, choice: FrameChoice | None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features [n, F] of the frames that are encoded, and the times float64 [T] of all frames."""
     if runtime is None:
         bar.update(source.num_frames)
         features = read_feature_file(Path(source.path))
         features = features.astype(np.float32) if features.dtype == np.float64 else features
         return features, np.full(len(features), np.nan)
-    features_parts, times = [], []
+    features_parts, num_before = [], bar.n
     with open_scaled(Path(source.path), runtime.frame_encoder.preprocess, reader=reader) as video:
-        for chunk in encode_video(video, runtime):
+        for chunk in encode_video(video, runtime, positions=choice.positions if choice else None):
             features_parts.append(chunk.features.half().cpu().numpy())
-            times.append(chunk.pts_seconds)
-            bar.update(len(chunk.pts_seconds))
-    return np.concatenate(features_parts), np.concatenate(times)
+            bar.update(num_before + int(chunk.index[-1]) + 1 - bar.n)
+        bar.update(num_before + source.num_frames - bar.n)
+        return np.concatenate(features_parts), video.index.pts_seconds
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from tqdm import tqdm
 from pipeline.annotations.classes import CLASSES
 from pipeline.annotations.layouts import DECODE_REPORT, VIDEO_LABELS
 from pipeline.annotations.problems import condense
+from pipeline.annotations.times import FrameTimes
 from pipeline.config import Params, load_params
+from pipeline.datasets.encoded_frames import write_choices
 from pipeline.datasets.manifest import (
     SPLITS,
     Manifest,
@@ -36,6 +38,7 @@ from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.stages import run_stage
 from pipeline.stages.paths import PREPARED
+from pipeline.video.frame_choice import FrameChoice, choose_frames
 from pipeline.video.types import ReaderName, scaling_reader
 
 
@@ -68,6 +71,7 @@ def prepare(params: Params, out: Path) -> Manifest:
     )
     _check_encoder(params, scan)
     _check_reader(params, scan)
+    _check_frame_rate(params, scan)
     _check_head(params, scan)
     _raise_or_skip(scan, skip_broken=params.dataset.skip_broken)
     background = params.dataset.background
@@ -79,9 +83,12 @@ def prepare(params: Params, out: Path) -> Manifest:
     if not any(source.split == "train" for source in kept):
         raise InputError(f"{scan.root}: has no video to train on: is splits/train.txt empty?")
     label_space = replace(scan.label_space, background=background)
-    manifest = Manifest(params.dataset.name, scan.kind, label_space, kept, scaling_reader(params.dataset.reader))
+    reader, frame_rate = scaling_reader(params.dataset.reader), params.dataset.frame_rate
+    manifest = Manifest(params.dataset.name, scan.kind, label_space, kept, reader, frame_rate)
     shutil.rmtree(out, ignore_errors=True)
     write_manifest(manifest, scan.labels, out)
+    if frame_rate is not None:
+        write_choices({source.stem: _choose_frames(scan.times[source.stem], frame_rate) for source in kept}, out)
     _write_decode_report(scan, manifest.reader, out / DECODE_REPORT)
     support = count_support(kept, scan.labels, label_space)
     write_support(support, out / CLASS_SUPPORT)
@@ -134,6 +141,18 @@ def _check_reader(params: Params, scan: Scan) -> None:
             f"{scan.root} holds ready features, which no reader decodes: got dataset.reader {params.dataset.reader},"
             " expected auto"
         )
+
+
+def _check_frame_rate(params: Params, scan: Scan) -> None:
+    if scan.kind == "features" and params.dataset.frame_rate is not None:
+        raise InputError(
+            f"{scan.root} holds ready features, which have no times: got dataset.frame_rate"
+            f" {params.dataset.frame_rate:g}, expected null: write features of fewer frames, with their labels, instead"
+        )
+
+
+def _choose_frames(times: FrameTimes, frame_rate: float) -> FrameChoice:
+    return choose_frames(times.pts_seconds, frame_rate, frame_seconds=times.frame_seconds)
 
 
 def _check_head(params: Params, scan: Scan) -> None:

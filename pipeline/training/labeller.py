@@ -158,6 +158,7 @@ def _saver(
         num_features=labeller.num_features,
         encoder=frames.spec if frames else None,
         labeller=params.labeller,
+        frame_rate=manifest.frame_rate,
         lineage=lineage_of(run_id, data_fingerprint=manifest.fingerprint()),
     )
     return partial(save_checkpoint, out, spec, labeller, frames.encoder if frames else None)

@@ -16,6 +16,7 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.config import Params
+from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
 from pipeline.datasets.support import CLASS_SUPPORT
@@ -33,11 +34,13 @@ class TrainingData:
 
     Attributes:
         manifest: The manifest of the data set.
-        labels: int64 [T], or int8 [T, K] where classes overlap, the labels of each video, by its stem.
+        labels: int64 [T], or int8 [T, K] where classes overlap, the labels of each video, by its stem: of the frames
+            that are encoded. All numbers of frames count those.
         features: The folder of the cached features.
         frame_encoder: The encoder; None for ready features.
         from_pixels: Whether the encoder is trained too; then nothing is read from `features`.
         reports: The files in which `prepare` reports on each file and each class.
+        positions: int64 [T], which frames of a video are encoded, by its stem; empty where every frame is.
         pixels: The frames of the videos that were read, uint8 [T, h, w, 3] by stem; empty unless all training videos
             fit into memory.
     """
@@ -48,6 +51,7 @@ class TrainingData:
     frame_encoder: FrameEncoder | None
     from_pixels: bool
     reports: tuple[Path, ...]
+    positions: Mapping[str, np.ndarray] = field(default_factory=dict)
     pixels: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -63,8 +67,10 @@ class TrainingData:
             from_pixels: See `TrainingData`.
         """
         manifest, labels = read_manifest(prepared)
+        positions = {stem: choice.positions for stem, choice in read_choices(prepared).items()}
+        labels |= {stem: labels[stem][encoded] for stem, encoded in positions.items()}
         reports = (prepared / DECODE_REPORT, prepared / CLASS_SUPPORT)
-        return cls(manifest, labels, features, frame_encoder, from_pixels, reports)
+        return cls(manifest, labels, features, frame_encoder, from_pixels, reports, positions)
 
     def read(self, stem: str, start: int, stop: int) -> torch.Tensor:
         """Read some frames of a video in the form that the model takes.
@@ -97,15 +103,17 @@ class TrainingData:
     def _pixels_fit(self) -> bool:
         """Whether the training videos may stay in memory, as the encoder takes them."""
         assert self.frame_encoder is not None
-        num_frames = sum(source.num_frames for source in self.manifest.of_split("train"))
+        num_frames = sum(len(self.labels[source.stem]) for source in self.manifest.of_split("train"))
         return 3 * math.prod(self.frame_encoder.preprocess.size) * num_frames <= MAX_CACHED_PIXEL_BYTES
 
     def _decode(self, stem: str, start: int, stop: int) -> torch.Tensor:
         """Decode the frames [start, stop) of a video: uint8 [T, h, w, 3], of the encoder's size."""
         assert self.frame_encoder is not None
         path = next(source.path for source in self.manifest.sources if source.stem == stem)
+        positions = self.positions[stem][start:stop] if stem in self.positions else np.arange(start, stop)
         with open_scaled(Path(path), self.frame_encoder.preprocess, reader=self.manifest.reader) as reader:
-            batches = reader.read(start, stop, batch_size=stop - start)
+            first, last = int(positions[0]), int(positions[-1])
+            batches = reader.read(first, last + 1, batch_size=len(positions), positions=positions)
             return torch.cat([torch.from_numpy(batch.pixels) for batch in batches])
 
     def feature_chunks(self, source: Source) -> Iterable[torch.Tensor]:
@@ -123,9 +131,8 @@ class TrainingData:
             frame_encoder: The encoder, in eval mode.
         """
         with open_scaled(Path(source.path), frame_encoder.preprocess, reader=self.manifest.reader) as reader:
-            for chunk in encode_video(
-                reader, TorchRuntime(frame_encoder)
-            ):  # the weights change, so that no export would last
+            runtime = TorchRuntime(frame_encoder)  # the weights change, so that no export would last
+            for chunk in encode_video(reader, runtime, positions=self.positions.get(source.stem)):
                 yield chunk.features
 
 

@@ -27,7 +27,7 @@ defaults:
   - override /encoder: given
   - override /training: tiny
 dataset: {name: tiny, root: data/tiny, background: idle, independent_classes: false, val_fraction: 0.2,
-          test_fraction: 0.2, folds: null, fold: 0, skip_broken: false, reader: auto,
+          test_fraction: 0.2, folds: null, fold: 0, skip_broken: false, reader: auto, frame_rate: null,
           pixels: {crop: null, crop_unit: fractions, size: null, color: rgb}}
 """
 TRAINING = "defaults: [default]\nepochs: 3\nbatch_size: 4\nwindow_frames: 16\npatience: null\ndevice: cpu\n"

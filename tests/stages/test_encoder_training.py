@@ -1,6 +1,7 @@
 """The three ways to train with an encoder, by the stages, on short real videos and a small CNN."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -13,13 +14,15 @@ import av
 import numpy as np
 import pytest
 import torch
-from made_data import write_params
+from made_data import write_feature_dataset, write_params
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
+from pipeline.datasets.encoded_frames import read_choices
+from pipeline.datasets.features import read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.datasets.scenes.write import make_scenes
 from pipeline.errors import InputError
@@ -34,7 +37,7 @@ from pipeline.stages import (
     train_baseline,
     train_labeller,
 )
-from pipeline.stages.paths import ENCODER, FEATURES, LABELLER, PREPARED
+from pipeline.stages.paths import ENCODER, FEATURES, LABELLER, PREPARED, RESULTS
 from pipeline.tracking import store
 from pipeline.training import labeller_data
 from pipeline.video.open import open_scaled
@@ -148,6 +151,65 @@ def test_a_frame_classifier_resumes_after_its_process_was_killed(run):
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.parametrize("training", ["frozen", pytest.param("end_to_end", marks=SLOW)])
+def test_fewer_frames_are_encoded_and_every_frame_is_scored(training, run):
+    """The scenes have 30 frames, at 12 or more frames per second."""
+    settings = {"encoder__training": training, "dataset__frame_rate": 6.0}
+    run(**settings)
+    (manifest, labels), choices = read_manifest(PREPARED), read_choices(PREPARED)
+    assert choices.keys() == labels.keys()
+    data = labeller_data.TrainingData.open(PREPARED, FEATURES, load_encoder(ENCODER), from_pixels=True)
+    for stem, (positions, nearest) in choices.items():
+        assert 5 <= len(positions) <= 15
+        assert len(nearest) == 30
+        assert data.labels[stem].tolist() == labels[stem][positions].tolist()
+    assert load_checkpoint(LABELLER, device=CPU).spec.frame_rate == 6.0
+    for path in FEATURES.iterdir():
+        assert len(read_features(path)) == len(choices[path.stem].positions)
+        assert len(read_pts(path)) == 30
+    run(train_baseline, evaluate_labeller, **settings)
+    report = json.loads((RESULTS / "evaluation" / "test" / "report.json").read_text())
+    (source,) = manifest.of_split("test")
+    assert sum(map(sum, report["confusion"])) == manifest.label_space.is_labelled(labels[source.stem]).sum() > 15
+    check_evaluation_labels_as_a_user_would()
+
+
+def test_the_pixels_of_the_encoded_frames_are_those_of_the_whole_video(run, monkeypatch):
+    def opened() -> labeller_data.TrainingData:
+        encoder = finetune_encoder.make_encoder(load_params())
+        return labeller_data.TrainingData.open(PREPARED, FEATURES, encoder, from_pixels=True)
+
+    run(prepare, encoder__training="end_to_end")
+    whole = opened()
+    run(prepare, encoder__training="end_to_end", dataset__frame_rate=8.0)
+    chosen, positions = opened(), read_choices(PREPARED)
+    stem = chosen.manifest.of_split("train")[0].stem
+    expected = whole.read(stem, 0, 30)[positions[stem].positions]
+    for most in (labeller_data.MAX_CACHED_PIXEL_BYTES, 0):
+        monkeypatch.setattr(labeller_data, "MAX_CACHED_PIXEL_BYTES", most)
+        chosen = opened()
+        assert torch.equal(chosen.read(stem, 2, 5), expected[2:5])
+        assert torch.equal(chosen.read(stem, 0, len(expected)), expected)
+
+
+def test_another_rate_encodes_videos_again(run):
+    rates = (None, 6.0, None)
+    run(prepare, finetune_encoder)
+    numbers = []
+    for rate in rates:
+        run(prepare, extract_features, dataset__frame_rate=rate)
+        numbers.append({len(read_features(path)) for path in FEATURES.iterdir()})
+    assert numbers[0] == numbers[2] == {30}
+    assert max(numbers[1]) <= 15
+
+
+def test_ready_features_have_no_rate(workspace):
+    write_feature_dataset(workspace / "dataset")
+    write_params(workspace, dataset__frame_rate=5.0)
+    with pytest.raises(InputError, match=r"holds ready features, which have no times: got dataset.frame_rate 5"):
+        prepare.main()
+
+
 @pytest.mark.parametrize(
     "batch_norm", ["frozen", pytest.param("group_norm", marks=SLOW), pytest.param("trained", marks=SLOW)]
 )
@@ -214,7 +276,7 @@ def noting(readers: set):
     return opening
 
 
-def test_fingerprints_depend_on_the_reader_and_stay_the_same_for_the_default_reader():
+def test_fingerprints_depend_on_the_reader_and_the_rate_and_stay_the_same_for_the_default_reader():
     source = Source("clip", "clip.mp4", "clip", 30, sha256="abc")
     before = hashlib.sha256(b"encoder abc swscale bilinear, full chroma").hexdigest()[:16]
     keys = {reader: extract_features._fingerprint("encoder", source, reader) for reader in get_args(Backend)}
@@ -222,6 +284,9 @@ def test_fingerprints_depend_on_the_reader_and_stay_the_same_for_the_default_rea
     assert len(set(keys.values())) == 3
     given = {extract_features._fingerprint(extract_features.GIVEN, source, reader) for reader in get_args(Backend)}
     assert len(given) == 1, "no reader decodes ready features"
+    at_rates = {extract_features._fingerprint("encoder", source, "auto", rate) for rate in (None, 1.0, 5.0)}
+    assert len(at_rates) == 3
+    assert before in at_rates
 
 
 def test_a_video_that_the_reader_refuses_is_a_problem_of_the_data_set(run, scenes, tmp_path):
@@ -245,7 +310,8 @@ def check_evaluation_labels_as_a_user_would() -> None:
     manifest, _ = read_manifest(PREPARED)
     model = load_model(str(LABELLER), device="cpu")
     sources = manifest.of_split("test")
-    scored = evaluate_labeller.predict_sources(model, sources, description="test")
+    choices = read_choices(PREPARED)
+    scored = evaluate_labeller.predict_sources(model, sources, choices, description="test")
     for source in sources:
         expected = label_video(Path(source.path), model)
         assert np.array_equal(scored[source.stem].pts_seconds, expected.pts_seconds)
