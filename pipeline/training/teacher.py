@@ -87,6 +87,12 @@ def _problems(folder: Path, checkpoint: Checkpoint, training_data: TrainingData,
         problems.append("was trained on videos, and the data set holds ready features")
     elif training_data.frame_encoder is None and spec.num_features != width:
         problems.append(f"was trained on {spec.num_features} features a frame, the data set has {width}")
+    if spec.frame_rate != training_data.manifest.frame_rate:
+        taught, needed = (
+            "every frame" if rate is None else f"{rate:g} frames per second"
+            for rate in (spec.frame_rate, training_data.manifest.frame_rate)
+        )
+        problems.append(f"was trained on {taught}, and dataset.frame_rate asks for {needed}")
     if folder.resolve() == out.resolve():
         problems.append("is the folder that this training writes: copy the teacher to another place first")
     return problems

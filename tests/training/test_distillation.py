@@ -176,6 +176,30 @@ def test_of_videos_the_teacher_reads_the_frames_with_its_own_encoder(from_pixels
     np.testing.assert_allclose(soft["clip"], label_video(video, model).class_probabilities, atol=1e-4)
 
 
+@pytest.mark.parametrize("rate", [None, 5.0])
+def test_a_teacher_reads_the_frames_that_are_encoded_and_learnt_at_the_same_rate(rate, tmp_path):
+    folder = save_video_model(tmp_path / "teacher", label_space=EXCLUSIVE, spread=True, frame_rate=rate)
+    model = load_model(str(folder), device="cpu")
+    source = Source("clip", str(write_video(tmp_path / "clip.mp4", num_frames=21)), "clip", 21, split="train")
+    positions = np.array([0, 5, 10, 15, 20])
+    data = TrainingData(
+        Manifest("clip", "videos", EXCLUSIVE, (source,), frame_rate=5.0),
+        {"clip": np.zeros(5, np.int64)},
+        tmp_path / "no",
+        model.checkpoint.frame_encoder,
+        True,
+        (),
+        {"clip": positions},
+    )
+    if rate is None:
+        with pytest.raises(InputError, match=r"trained on every frame, and .* asks for 5 frames per second"):
+            Teacher(folder, data, tmp_path / "out", device=CPU)
+        return
+    soft = Teacher(folder, data, tmp_path / "out", device=CPU).soft_labels(1.0)
+    expected = label_video(Path(source.path), model).class_probabilities[positions]
+    np.testing.assert_allclose(soft["clip"], expected, atol=1e-4)
+
+
 def test_a_teacher_that_does_not_fit_is_refused_with_all_problems(features_workspace):
     write_params(features_workspace)
     data = open_training_data()
