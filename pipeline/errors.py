@@ -36,6 +36,11 @@ class InputError(ValueError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def describe_reason(error: OSError) -> str:
     """Say in plain words why the system refused a file, as a part of a sentence."""
     return REASONS.get(error.errno or 0) or error.strerror or type(error).__name__

@@ -16,7 +16,7 @@ from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, PreprocessSp
 from pipeline.checkpoints.labeller import CheckpointSpec, Decision, make_labeller, save_checkpoint
 from pipeline.checkpoints.storage import Lineage
 from pipeline.config import CaptionerSettings, LabellerSettings
-from pipeline.models.encoders.encoder import build_encoder
+from pipeline.models.encoders.building import build_encoder
 from pipeline.models.labeller import Labeller
 from pipeline.text.vocabulary import SPECIAL_WORDS
 from pipeline.video.writer import VideoWriter

@@ -22,7 +22,10 @@ from pipeline.checkpoints.storage import (
 from pipeline.config import BatchSize, Edge, Grid, Pixels, Section, Side, Stride
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.models.encoders.encoder import LITE0, SMALL_CNN, BatchNormMode, Encoder, build_encoder, encoder_names
+from pipeline.models.encoders.building import build_encoder, encoder_names
+from pipeline.models.encoders.efficientnet_lite import LITE0
+from pipeline.models.encoders.encoder import BatchNormMode, Encoder
+from pipeline.models.encoders.small_cnn import SMALL_CNN
 from pipeline.video.preprocess import Preprocess
 
 SMALL_ENCODER = 2_000_000  # weights, which are built in no time

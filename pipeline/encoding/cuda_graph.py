@@ -21,7 +21,7 @@ from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.encoding.batches import SharedBatches
 from pipeline.encoding.pixels import PixelEncoder
 from pipeline.encoding.types import Precision
-from pipeline.errors import InputError
+from pipeline.errors import InputError, first_line
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.rnn.precision import exact_float32
 
@@ -127,8 +127,7 @@ def _capture(encode: PixelEncoder, shape: tuple[int, ...]) -> "_Graph":
             expected = encode(torch.from_numpy(noise).to(device)).cpu()
         found = _Place(graph)([noise])
     except RuntimeError as error:  # torch raises it where something cannot be captured, or memory runs out
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CaptureError(f"the encoder cannot be captured as a CUDA graph ({reason})") from error
+        raise CaptureError(f"the encoder cannot be captured as a CUDA graph ({first_line(error)})") from error
     worst = float((found - expected).abs().max() / expected.abs().max())
     if not worst <= CAPTURE_TOLERANCE:
         raise CaptureError(f"the encoder as a CUDA graph gives other features, by {worst:.1e}")

@@ -19,7 +19,7 @@ from torch import Tensor
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.encoding.pixels import PixelEncoder
 from pipeline.encoding.types import BATCH_FRAMES, Precision
-from pipeline.errors import InputError
+from pipeline.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import openvino
@@ -181,8 +181,7 @@ def _export(frame_encoder: FrameEncoder, core: "openvino.Core", batch_frames: in
             model = openvino.convert_model(traced, input=[example.shape])
         found = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(example.numpy())[0]
     except Exception as error:  # a library may raise anything for a network that it cannot convert
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ExportError(f"encoder {frame_encoder.spec.name} cannot be exported ({reason})") from error
+        raise ExportError(f"encoder {frame_encoder.spec.name} cannot be exported ({first_line(error)})") from error
     with torch.no_grad():
         expected = module(example).numpy()
     largest = float(np.abs(expected).max()) or 1.0  # an encoder may give nothing but zeros

@@ -22,7 +22,7 @@ from pipeline.encoding.openvino import OpenVINORuntime
 from pipeline.encoding.runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
 from pipeline.errors import InputError
-from pipeline.models.encoders.encoder import build_encoder
+from pipeline.models.encoders.building import build_encoder
 from pipeline.video.open import open_scaled
 from pipeline.video.static_frames import StaticFrames
 from pipeline.video.types import FrameBatch, VideoError

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.config import LabellerSettings
 from pipeline.models.augmentation import Augmentation
-from pipeline.models.encoders.encoder import build_encoder
+from pipeline.models.encoders.building import build_encoder
 from pipeline.models.labeller import EndToEnd, Labeller, LabellerState
 
 CELLS = ["none", "tanh", "relu", "gru", "lstm"]

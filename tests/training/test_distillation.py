@@ -22,7 +22,7 @@ from pipeline.errors import InputError
 from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
 from pipeline.models.class_probabilities import class_probabilities
-from pipeline.models.encoders.encoder import build_encoder
+from pipeline.models.encoders.building import build_encoder
 from pipeline.postprocessing.temperature import tempered
 from pipeline.tracking import store
 from pipeline.training.distillation import distillation_loss

@@ -15,7 +15,7 @@ from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.config import LabellerSettings, Training, load_params
 from pipeline.datasets.windows import Batch, plan_consecutive, read_batches
 from pipeline.errors import InputError
-from pipeline.models.encoders.encoder import build_encoder
+from pipeline.models.encoders.building import build_encoder
 from pipeline.models.labeller import EndToEnd, Labeller, LabellerOutput
 from pipeline.training.labeller_learner import Learner
 from pipeline.training.loop import Callbacks, TrainingState, fit, is_best, rate_factor

@@ -19,7 +19,7 @@ from pipeline.datasets.manifest import Manifest, Source
 from pipeline.datasets.windows import Batch
 from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
-from pipeline.models.encoders.encoder import build_encoder
+from pipeline.models.encoders.building import build_encoder
 from pipeline.models.labeller import EndToEnd
 from pipeline.tracking import store
 from pipeline.training.class_tuning import frame_f1

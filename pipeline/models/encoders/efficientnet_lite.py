@@ -9,6 +9,7 @@ Shapes: N images, C channels, h x w pixels.
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+LITE0 = "efficientnet_lite0"
 BATCH_NORM_EPS = 1e-3
 
 # For each stage: blocks, kernel size, stride of the first block, expansion of channels inside a block, output channels.

@@ -8,6 +8,7 @@ Shapes: N images, h x w pixels.
 
 from torch import Tensor, nn
 
+SMALL_CNN = "small_cnn"
 CHANNELS = (32, 64, 96)
 CHANNELS_PER_GROUP = 16
 NUM_CLASSES = 1000  # of the last layer, which networks for ImageNet have and encoders leave out

@@ -13,7 +13,8 @@ from torchvision.models.regnet import BlockParams
 
 from pipeline.errors import InputError
 from pipeline.models.encoders import encoder as encoder_module
-from pipeline.models.encoders.encoder import Encoder, build_encoder, encoder_names
+from pipeline.models.encoders.building import build_encoder, encoder_names
+from pipeline.models.encoders.encoder import Encoder
 
 SMALL = ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5"]
 LARGE = [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from pipeline.models.encoders.encoder import build_encoder
+from pipeline.models.encoders.building import build_encoder
 from pipeline.models.encoders.graph_split import split
 
 
