@@ -23,7 +23,7 @@ from pipeline.config import BatchSize, Edge, Grid, Pixels, Section, Side, Stride
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.models.encoders.building import build_encoder, encoder_names
-from pipeline.models.encoders.efficientnet_lite import LITE0
+from pipeline.models.encoders.efficientnet_lite import LITES
 from pipeline.models.encoders.encoder import BatchNormMode, Encoder
 from pipeline.models.encoders.small_cnn import SMALL_CNN
 from pipeline.video.preprocess import Preprocess
@@ -219,7 +219,7 @@ def _num_weights(spec: EncoderSpec) -> int:
 
 def _num_published_weights(name: str) -> int:
     """Return how many weights a network of torchvision has; 0 for our own, which are small, and an unknown name."""
-    if name in (LITE0, SMALL_CNN) or name not in encoder_names():
+    if name in (*LITES, SMALL_CNN) or name not in encoder_names():
         return 0
     import torchvision
 

