@@ -212,10 +212,12 @@ class Encoder(Section):
     """The CNN that turns a frame into a feature."""
 
     name: str
-    """The network: given (the data set holds ready features), efficientnet_lite0, small_cnn, or the name of any
-    classification network of torchvision."""
+    """The network: given (the data set holds ready features), efficientnet_lite0, efficientnet_lite1,
+    efficientnet_lite2, small_cnn, the name of any classification network of torchvision, or timm/ and the name of any
+    network of timm. docs/users/encoders.md tells them apart."""
     weights: str | None
-    """The weights to start from: imagenet, or the path of a weights file. null starts from random weights."""
+    """The weights to start from: imagenet or pretrained (both are those that the network's authors published), or the
+    path of a weights file. null starts from random weights."""
     grid: Grid
     """The last feature map is averaged to grid x grid cells."""
     training: Literal["frozen", "frame_classifier", "end_to_end"]
@@ -343,9 +345,9 @@ class ImageEncoder(Section):
     """The frozen CNN whose feature map the captioner looks at."""
 
     name: str
-    """The network: efficientnet_lite0, or the name of any classification network of torchvision."""
+    """The network: one of those of `encoder.name`, but not given."""
     weights: str | None
-    """The weights: imagenet, or the path of a weights file. null takes random weights."""
+    """The weights: imagenet or pretrained, or the path of a weights file. null takes random weights."""
     grid: Grid
     """The map is averaged to grid x grid regions."""
     stride: Stride | None

@@ -129,6 +129,7 @@ ONLY_THERE = {
     "mlflow": {"pipeline.tracking.store"},
     "decord": {"pipeline.video.readers.decord"},
     "openvino": {"pipeline.encoding.openvino"},
+    "timm": {"pipeline.models.encoders.timm_networks"},
     "dvc": set(),
     "hydra": set(),
 }

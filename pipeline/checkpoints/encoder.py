@@ -22,10 +22,11 @@ from pipeline.checkpoints.storage import (
 from pipeline.config import BatchSize, Edge, Grid, Pixels, Section, Side, Stride
 from pipeline.errors import InputError
 from pipeline.files import replacing
-from pipeline.models.encoders.building import build_encoder, encoder_names
+from pipeline.models.encoders.building import build_encoder, is_known
 from pipeline.models.encoders.efficientnet_lite import LITES
 from pipeline.models.encoders.encoder import BatchNormMode, Encoder
 from pipeline.models.encoders.small_cnn import SMALL_CNN
+from pipeline.models.encoders.timm_networks import PREFIX, timm_num_weights
 from pipeline.video.preprocess import Preprocess
 
 SMALL_ENCODER = 2_000_000  # weights, which are built in no time
@@ -116,7 +117,7 @@ def make_frame_encoder(
     Raises:
         InputError: See `build_encoder`; or the encoder does not accept frames of this size.
     """
-    encoder = build_encoder(name, weights=weights, grid=grid, stride=stride, batch_norm=batch_norm)
+    encoder = build_encoder(name, weights=weights, grid=grid, stride=stride, batch_norm=batch_norm, size=pixels.size)
     preprocess = Preprocess(
         size=pixels.size or encoder.size,
         crop=pixels.crop,
@@ -181,7 +182,9 @@ def rebuild_encoder(spec: EncoderSpec, folder: Path, file: str) -> FrameEncoder:
     Raises:
         InputError: The description does not describe an encoder, or one that is larger than its weights.
     """
-    if _num_published_weights(spec.name) > 2 * count_weights(folder, "encoder") + SMALL_ENCODER:
+    with _naming(folder / file):
+        num_published = _num_published_weights(spec.name)
+    if num_published > 2 * count_weights(folder, "encoder") + SMALL_ENCODER:
         with _naming(folder / file):
             num_weights = _num_weights(spec)
         check_num_weights(folder, "encoder", num_weights)
@@ -201,7 +204,14 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _build(spec: EncoderSpec) -> Encoder:
-    return build_encoder(spec.name, weights=None, grid=spec.grid, stride=spec.stride, batch_norm=spec.batch_norm)
+    return build_encoder(
+        spec.name,
+        weights=None,
+        grid=spec.grid,
+        stride=spec.stride,
+        batch_norm=spec.batch_norm,
+        size=spec.preprocess.size,
+    )
 
 
 def _num_weights(spec: EncoderSpec) -> int:
@@ -218,9 +228,11 @@ def _num_weights(spec: EncoderSpec) -> int:
 
 
 def _num_published_weights(name: str) -> int:
-    """Return how many weights a network of torchvision has; 0 for our own, which are small, and an unknown name."""
-    if name in (*LITES, SMALL_CNN) or name not in encoder_names():
+    """Return how many weights a network of others has; 0 for our own, which are small, and an unknown name."""
+    if name in (*LITES, SMALL_CNN) or not is_known(name):
         return 0
+    if name.startswith(PREFIX):
+        return timm_num_weights(name)
     import torchvision
 
     return torchvision.models.get_model_weights(name).DEFAULT.meta["num_params"]

@@ -173,7 +173,8 @@ def _export(frame_encoder: FrameEncoder, core: "openvino.Core", batch_frames: in
     openvino = _import_openvino()
     by_frames = frame_encoder.encoder.frame_by_frame(*frame_encoder.preprocess.size) if batch_frames > 1 else None
     example = torch.from_numpy(_noise((batch_frames if by_frames else 1, *frame_encoder.preprocess.size, 3)))
-    module = PixelEncoder(by_frames or frame_encoder.encoder, frame_encoder.preprocess.normalize).eval()
+    normalize = frame_encoder.preprocess.normalize
+    module = PixelEncoder(by_frames or frame_encoder.encoder, normalize).eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer warns that it takes sizes for constants, which they are
@@ -183,7 +184,7 @@ def _export(frame_encoder: FrameEncoder, core: "openvino.Core", batch_frames: in
     except Exception as error:  # a library may raise anything for a network that it cannot convert
         raise ExportError(f"encoder {frame_encoder.spec.name} cannot be exported ({first_line(error)})") from error
     with torch.no_grad():
-        expected = module(example).numpy()
+        expected = PixelEncoder(frame_encoder.encoder, normalize)(example).numpy()
     largest = float(np.abs(expected).max()) or 1.0  # an encoder may give nothing but zeros
     worst = float(np.abs(found - expected).max()) / largest
     if not worst <= EXPORT_TOLERANCE:

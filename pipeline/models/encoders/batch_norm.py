@@ -20,11 +20,15 @@ def freeze_batch_norm(module: nn.Module) -> None:
 
 
 def replace_batch_norm(module: nn.Module) -> None:
-    """Replace every batch norm in `module`, in place, by a group norm with its scale, shift and eps."""
+    """Replace every batch norm in `module`, in place, by a group norm with its scale, shift and eps.
+
+    timm has batch norms with an activation in them, which then follows the group norm.
+    """
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, _BatchNorm):
-                setattr(parent, name, _group_norm_of(child))
+                norm, followers = _group_norm_of(child), list(child.children())
+                setattr(parent, name, nn.Sequential(norm, *followers) if followers else norm)
 
 
 def _group_norm_of(batch_norm: _BatchNorm) -> nn.GroupNorm:

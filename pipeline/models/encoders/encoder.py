@@ -11,7 +11,7 @@ import hashlib
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from pipeline.errors import InputError, first_line
@@ -46,12 +46,13 @@ class Encoder(nn.Module):
         name: The name of the network.
         num_features: F.
         mean: Of each channel, for pixels scaled to 0..1, as is `std`.
-        size: (height, width) that the network was trained at. Other sizes work where `check_size` accepts them.
+        size: (height, width) that the network was trained at, or was built for. Other sizes work where `check_size`
+            accepts them.
     """
 
     def __init__(
         self,
-        trunk: fx.GraphModule,
+        trunk: nn.Module,
         *,
         name: str,
         grid: int,
@@ -145,9 +146,9 @@ class Encoder(nn.Module):
             with torch.no_grad():  # a tensor on "meta" would save the computation, but import torch._dynamo for seconds
                 return tuple(self.trunk(self._blank(height, width)).shape[1:])
         except (RuntimeError, ValueError, AssertionError) as error:
+            made_for = "" if (height, width) == self.size else f" (it was made for {self.size[0]}x{self.size[1]})"
             raise InputError(
-                f"encoder {self.name} does not take images of {height}x{width} pixels (it was made for "
-                f"{self.size[0]}x{self.size[1]}): {first_line(error)}"
+                f"encoder {self.name} does not take images of {height}x{width} pixels{made_for}: {first_line(error)}"
             ) from error
 
     def _blank(self, height: int, width: int) -> Tensor:

@@ -5,10 +5,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pipeline.errors import InputError, first_line
+
+PUBLISHED = ("imagenet", "pretrained")  # two words for the weights that the authors of a network published
 
 
 def load_file(trunk: nn.Module, path: Path, name: str, *, ignored: set[str]) -> None:
@@ -16,7 +20,7 @@ def load_file(trunk: nn.Module, path: Path, name: str, *, ignored: set[str]) -> 
 
     Args:
         trunk: The trunk.
-        path: The file: a state_dict, saved by torch.
+        path: The file: a state_dict, saved by torch or as safetensors.
         name: The name of the encoder, for messages.
         ignored: The names of the parts of the network that the trunk leaves out.
 
@@ -42,16 +46,19 @@ def load_file(trunk: nn.Module, path: Path, name: str, *, ignored: set[str]) -> 
 
 def _own_name(key: str) -> str:
     """Convert a name in a published file, or in one saved from an Encoder, to the one that the network has now."""
-    key = re.sub(r"(^|\.)_", r"\1", key.removeprefix("trunk."))  # efficientnet_lite0: _blocks.0._bn1 -> blocks.0.bn1
+    key = key.removeprefix("trunk.").removeprefix("network.")
+    key = re.sub(r"(^|\.)_", r"\1", key)  # efficientnet_lite0: _blocks.0._bn1 -> blocks.0.bn1
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)  # torchvision's densenet files
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weights file") from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         raise InputError(f"{path}: not a file of weights that can be loaded safely ({first_line(error)})") from error
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise InputError(f"{path}: not a state_dict: expected tensors by name, and nothing else, in the file")
