@@ -230,6 +230,12 @@ class Encoder(Section):
     """How many frames are encoded in one batch."""
     learning_rate: Annotated[float, Field(gt=0)]
     """The learning rate of the encoder's weights, where they are trained."""
+    train_from: str | None = None
+    """The first stage of the encoder that is trained, such as layer4 of resnet18. The stages before it stay as they
+    are, their batch normalization too. null trains all stages. A wrong name lists those of the network."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """How much slower earlier stages learn: each stage has layer_decay times the learning rate of the next one, and the
+    last one has `learning_rate`. 1: all learn equally fast."""
     augmentation: Augmentation
     """How frames are changed at random, where the encoder is trained."""
     classifier: Training
@@ -247,6 +253,15 @@ class Encoder(Section):
             raise ValueError(
                 f"classifier.burn_in_frames: got {self.classifier.burn_in_frames}, expected 0, as it names each frame"
                 " by itself"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stages_of_what_is_trained(self) -> Self:
+        if self.training == "frozen" and (self.train_from is not None or self.layer_decay != 1):
+            raise ValueError(
+                f"a frozen encoder has no stage that is trained: got train_from {self.train_from} and layer_decay"
+                f" {self.layer_decay}: choose training frame_classifier or end_to_end, or leave them out"
             )
         return self
 

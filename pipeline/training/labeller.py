@@ -21,6 +21,7 @@ from pipeline.datasets.windows import delayed, plan_windows, read_batches
 from pipeline.drawing.plots import plot_gradients
 from pipeline.encoding.device import choose_device, cpu_threads
 from pipeline.models.augmentation import Augmentation
+from pipeline.models.encoders.stages import rate_groups
 from pipeline.models.labeller import EndToEnd, Labeller
 from pipeline.postprocessing.decisions import plain_labels
 from pipeline.tracking import store
@@ -269,9 +270,10 @@ def _num_features(training_data: TrainingData) -> int:
 def _parameter_groups(params: Params, training_data: TrainingData, labeller: Labeller) -> ParameterGroups:
     groups: ParameterGroups = [{"params": list(labeller.parameters()), "lr": params.training.learning_rate}]
     if training_data.from_pixels and training_data.frame_encoder:
-        groups.append(
-            {"params": list(training_data.frame_encoder.encoder.parameters()), "lr": params.encoder.learning_rate}
-        )
+        settings, encoder = params.encoder, training_data.frame_encoder.encoder
+        if settings.train_from is not None:
+            encoder.train_from(settings.train_from)
+        groups += rate_groups(encoder.trunk, rate=settings.learning_rate, decay=settings.layer_decay)
     return groups
 
 

@@ -64,12 +64,11 @@ def run(workspace, scenes, monkeypatch):
             workspace,
             dataset__background=None,
             dataset__pixels={"size": [32, 32]},
-            encoder__name="shufflenet_v2_x0_5",
             encoder__batch_size=16,
             encoder__learning_rate=0.01,
             training__epochs=1,
             training__window_frames=8,
-            **{"dataset__root": str(scenes), **changes},
+            **{"dataset__root": str(scenes), "encoder__name": "shufflenet_v2_x0_5", **changes},
         )
         for stage in stages or (prepare, finetune_encoder, extract_features, train_labeller):
             stage.main()
@@ -227,6 +226,22 @@ def test_an_encoder_is_trained_end_to_end(run, batch_norm):
     moved = num_changed(weights_of(start, statistics=True), statistics)
     assert moved == (len(statistics) if batch_norm == "trained" else 0)
     assert any(isinstance(module, _BatchNorm) for module in encoder.modules()) == (batch_norm != "group_norm")
+    check_evaluation_labels_as_a_user_would()
+
+
+def test_an_encoder_of_timm_is_trained_from_a_stage_on(run):
+    pytest.importorskip("timm")
+    run(
+        encoder__name="timm/test_resnet",
+        encoder__training="end_to_end",
+        encoder__batch_norm="trained",
+        encoder__train_from="layer3",
+        encoder__layer_decay=0.5,
+    )
+    start = fresh_encoder().state_dict()
+    trained = load_checkpoint(LABELLER, device=CPU).frame_encoder.encoder.state_dict()
+    moved = {name for name in start if not torch.equal(start[name], trained[name])}
+    assert moved == {name for name in start if name.startswith(("trunk.layer3.", "trunk.layer4."))}
     check_evaluation_labels_as_a_user_would()
 
 

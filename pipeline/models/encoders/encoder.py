@@ -17,6 +17,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from pipeline.errors import InputError, first_line
 from pipeline.models.encoders.batch_norm import freeze_batch_norm
 from pipeline.models.encoders.graph_split import split
+from pipeline.models.encoders.stages import fix_before
 
 BatchNormMode = Literal["frozen", "group_norm", "trained"]
 # A CPU encodes this many pixels together (4 images of 224x224), so that the maps between two layers stay in its cache.
@@ -67,6 +68,7 @@ class Encoder(nn.Module):
         self.stride = stride
         self.mean, self.std, self.size = expects
         self._batch_norm_is_frozen = batch_norm == "frozen"
+        self._fixed: list[nn.Module] = []
         map_shape = self._map_shape(*self.size)  # a larger image has a larger map, which may suffice for a finer grid
         self.num_features = map_shape[0] * (grid**2 if len(map_shape) == 3 else 1)
 
@@ -114,11 +116,21 @@ class Encoder(nn.Module):
         return features.unflatten(1, (self.num_channels, -1)).transpose(1, 2)
 
     def train(self, mode: bool = True) -> "Encoder":
-        """Set the training mode as torch does, but keep frozen batch norms in evaluation mode."""
+        """Set the training mode as torch does, but keep fixed parts and frozen batch norms in evaluation mode."""
         super().train(mode)
+        for part in self._fixed:
+            part.eval()
         if self._batch_norm_is_frozen:
             freeze_batch_norm(self.trunk)
         return self
+
+    def train_from(self, stage: str) -> None:
+        """Exclude all stages before one from training, their batch norms included; see `stages.fix_before`.
+
+        Raises:
+            InputError: The network has no stage of this name.
+        """
+        self._fixed = fix_before(self.trunk, stage)
 
     def check_size(self, height: int, width: int) -> int:
         """Return the number of features of an image of this size, found by encoding a blank one.

@@ -16,6 +16,7 @@ from pipeline.encoding.openvino import OpenVINORuntime
 from pipeline.errors import InputError
 from pipeline.models.encoders.building import build_encoder, is_known
 from pipeline.models.encoders.encoder import Encoder
+from pipeline.models.encoders.stages import stages_of
 from pipeline.models.encoders.timm_networks import timm_num_weights
 
 timm = pytest.importorskip("timm")
@@ -153,6 +154,31 @@ def test_a_cnn_can_be_split_for_frames_that_come_together(name: str) -> None:
     x = images_for(encoder, 3)
     with torch.no_grad():
         assert_close(by_frames(x), encoder(x))
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("batch_norm", ["frozen", "trained"])
+def test_training_moves_only_the_stages_from_the_chosen_one_on(name: str, batch_norm: str) -> None:
+    encoder = make_frames(name, batch_norm=batch_norm).encoder
+    stage = FAMILIES[name][1]
+    stages = stages_of(encoder.trunk)
+    encoder.train_from(stage)
+    before = {key: tensor.clone() for key, tensor in encoder.trunk.state_dict().items()}
+    encoder.train()
+    optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=1.0)
+    encoder(images_for(encoder)).square().sum().backward()
+    optimizer.step()
+    names = list(stages)
+    fixed = {id(p) for early in names[: names.index(stage)] for p in stages[early]}
+    assert fixed
+    parameters = dict(encoder.trunk.named_parameters())
+    moved = {key for key, tensor in encoder.trunk.state_dict().items() if not torch.equal(tensor, before[key])}
+    assert not {key for key in moved if key in parameters and id(parameters[key]) in fixed}
+    for late in names[names.index(stage) :]:
+        assert any(id(parameters[key]) in set(map(id, stages[late])) for key in moved if key in parameters), late
+    statistics = {key for key in moved if key.endswith(("running_mean", "running_var"))}
+    early_modules = {key.rsplit(".", 1)[0] for key, parameter in parameters.items() if id(parameter) in fixed}
+    assert not {key for key in statistics if key.rsplit(".", 1)[0] in early_modules}, "batch norms of early stages"
 
 
 def test_group_norm_keeps_the_activation_of_a_batch_norm() -> None:
