@@ -52,6 +52,7 @@ def assert_close(features: torch.Tensor, expected: torch.Tensor, tolerance: floa
     torch.testing.assert_close(features / scale, expected / scale, rtol=0, atol=tolerance)
 
 
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")  # torch, of timm's interpolation of tables
 @pytest.mark.parametrize("name", ALL)
 def test_the_feature_is_what_the_classifier_of_timm_reads(name: str) -> None:
     encoder = make_frames(name).encoder
