@@ -22,6 +22,7 @@ MAX_STEP_FRAMES = 10_000
 Size = Annotated[int, Field(ge=1, le=65_536)]
 NumLayers = Annotated[int, Field(ge=1, le=100)]
 SegmentFrames = Annotated[int, Field(ge=1, le=1_000_000_000)]
+SegmentDecoding = Literal["merge", "viterbi", "auto"]
 NumFrames = Annotated[int, Field(ge=1, le=MAX_STEP_FRAMES)]
 ContextFrames = Annotated[int, Field(ge=0, le=MAX_STEP_FRAMES)]
 Side = Annotated[int, Field(ge=1, le=2048)]  # pixels
@@ -293,6 +294,11 @@ class LabellerSettings(Section):
     best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment; where
     classes overlap, each class by itself, and also where it has too few bouts there. Training writes what it found into
     the checkpoint."""
+    decoding: SegmentDecoding = "merge"
+    """How probabilities become segments. merge: as `min_segment_frames` says. viterbi, where classes exclude each
+    other: the best sequence of segments, by the probabilities of the frames, and by how long the segments of each class
+    last and which class follows which in the training labels. auto takes the one with the better F1@50 on the
+    validation split, or, without a validation split, merge. Live labelling always merges."""
     normalize: Literal["frame", "video"] = "frame"
     """How features are brought to one scale. frame: each frame by itself. video: each feature over its video, which
     takes out what all frames of a video share. With video, train on whole videos (`training.window_frames` null)."""
@@ -315,6 +321,15 @@ class LabellerSettings(Section):
             raise ValueError(
                 "with head many_to_one a segment is a whole video, which says nothing of steps: got pool_frames auto,"
                 " expected a number"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_videos_are_not_decoded(self) -> Self:
+        if self.head == "many_to_one" and self.decoding != "merge":
+            raise ValueError(
+                f"with head many_to_one a segment is a whole video, which follows no other: got decoding"
+                f" {self.decoding}, expected merge"
             )
         return self
 

@@ -112,6 +112,12 @@ def test_pool_frames_auto_is_refused_for_one_class_per_video(tmp_path, params):
     assert "expected a number" in refuse(tmp_path, params | {"labeller": params["labeller"] | whole})
 
 
+@pytest.mark.parametrize("decoding", ["viterbi", "auto"])
+def test_segments_are_not_decoded_for_one_class_per_video(tmp_path, params, decoding):
+    whole = {"head": "many_to_one", "decoding": decoding}
+    assert "a segment is a whole video" in refuse(tmp_path, params | {"labeller": params["labeller"] | whole})
+
+
 def test_thresholds_by_segments_are_refused_for_labels_of_whole_videos(tmp_path, params):
     params["labeller"]["head"] = "many_to_one"
     params["training"]["threshold_score"] = "segment_f1"

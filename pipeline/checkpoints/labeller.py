@@ -14,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from torch import nn
 
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segment_model import SegmentModel
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_encoder
 from pipeline.checkpoints.storage import (
     SPEC,
@@ -34,7 +35,9 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # training finds none below 0.05
 
 
 # Fields that are not written where they are None: checkpoints from before they existed keep their fingerprints.
-LEFT_OUT = ("groups", "decisions", "frame_rate")
+OPTIONAL = ("groups", "decisions", "frame_rate", "segments")
+# Settings that are written only where they differ: labels that were made before there was a choice stay up to date.
+USUAL = {"decoding": "merge", "look_ahead": 0}
 
 
 class Decision(Section):
@@ -70,6 +73,8 @@ class CheckpointSpec(Section):
         frame_rate: How many frames per second it was trained on, see `choose_frames`; None: on every frame.
         temperature: The temperature of the probabilities of exclusive classes, see `postprocessing.temperature`; 1
             where there was no validation split.
+        segments: The segments that the labels of exclusive classes are decoded with, see `postprocessing.viterbi`; None
+            where `labeller.decoding` is merge.
         lineage: The origin of the model.
     """
 
@@ -84,6 +89,7 @@ class CheckpointSpec(Section):
     labeller: LabellerSettings
     frame_rate: FrameRate | None = None
     temperature: float = Field(default=1.0, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
+    segments: SegmentModel | None = None
     lineage: Lineage
 
     @model_validator(mode="after")
@@ -116,6 +122,19 @@ class CheckpointSpec(Section):
             raise ValueError("min_segment_frames and pool_frames of a trained labeller are numbers, got auto")
         return self
 
+    @model_validator(mode="after")
+    def _segments_are_those_of_the_classes(self) -> Self:
+        if (self.labeller.decoding == "viterbi") != (self.segments is not None) or self.labeller.decoding == "auto":
+            got = "no segments" if self.segments is None else "segments"
+            raise ValueError(
+                f"got decoding {self.labeller.decoding} and {got}, expected viterbi with segments, or merge without"
+            )
+        if self.segments is not None and self.segments.num_classes != len(self.classes):
+            raise ValueError(f"segments: got {self.segments.num_classes} classes, expected {len(self.classes)}")
+        if self.segments is not None and not self.label_space.is_exclusive:
+            raise ValueError("segments: got some, expected none: the classes overlap")
+        return self
+
     @property
     def label_space(self) -> LabelSpace:
         """The classes of its labels."""
@@ -130,9 +149,10 @@ class CheckpointSpec(Section):
     @model_serializer(mode="wrap")
     def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = serialize(self)
-        if not self.labeller.look_ahead:  # labels that were made before there was a choice stay up to date
-            del fields["labeller"]["look_ahead"]
-        return {name: value for name, value in fields.items() if value is not None or name not in LEFT_OUT}
+        for name, usual in USUAL.items():
+            if fields["labeller"][name] == usual:
+                del fields["labeller"][name]
+        return {name: value for name, value in fields.items() if value is not None or name not in OPTIONAL}
 
     @property
     def min_segment_frames(self) -> int:
@@ -169,19 +189,25 @@ def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, enco
     save_spec(folder, spec)
 
 
-def set_tuned(folder: Path, *, temperature: float, min_segment_frames: int | None) -> None:
+def set_tuned(
+    folder: Path, *, temperature: float, min_segment_frames: int | None, segments: SegmentModel | None = None
+) -> None:
     """Write the values that were fitted after training into a labeller's checkpoint.json.
 
     Args:
         folder: The checkpoint.
         temperature: The temperature of the probabilities.
         min_segment_frames: The minimum length of a segment, in frames; None leaves the value that is there.
+        segments: The segments to decode with; None leaves the decoding that is there.
 
     Raises:
         InputError: The folder does not contain the checkpoint.json of a labeller.
     """
     spec = read_spec(folder, CheckpointSpec, kind="labeller")
     labeller = spec.labeller
+    if segments is not None:
+        labeller = labeller.model_copy(update={"decoding": "viterbi"})
+        spec = spec.model_copy(update={"segments": segments})
     if min_segment_frames is not None:
         labeller = labeller.model_copy(update={"min_segment_frames": min_segment_frames})
     spec = spec.model_copy(update={"temperature": temperature, "labeller": labeller})

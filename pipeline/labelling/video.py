@@ -23,6 +23,7 @@ from pipeline.labelling.model import Model
 from pipeline.postprocessing.decisions import decide
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered, tempered_groups
+from pipeline.postprocessing.viterbi import decode_segments
 from pipeline.text.wording import counted
 from pipeline.video.frame_choice import choose_frames
 from pipeline.video.open import open_scaled
@@ -156,7 +157,7 @@ def check_numbers(source: Path | str, probabilities: np.ndarray) -> None:
 def postprocess(
     probabilities: np.ndarray, model: Model, *, pts_seconds: np.ndarray, frame_seconds: float
 ) -> VideoLabels:
-    """Turn probabilities into labels: smooth or decide them as the checkpoint says, and temper the probabilities.
+    """Turn probabilities into labels: smooth, decode or decide them as the checkpoint says, and temper them.
 
     Args:
         probabilities: float32 [T, K], from the network.
@@ -166,10 +167,13 @@ def postprocess(
     """
     spec = model.spec
     if spec.label_space.is_exclusive:
-        labels = smooth(probabilities, min_segment_frames=spec.min_segment_frames)
-        probabilities = tempered(probabilities, spec.temperature)
-        chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-        return VideoLabels(labels, chosen, probabilities, pts_seconds, frame_seconds)
+        found = tempered(probabilities, spec.temperature)
+        if spec.segments is None:
+            labels = smooth(probabilities, min_segment_frames=spec.min_segment_frames)
+        else:
+            labels = decode_segments(found, spec.segments)
+        chosen = np.take_along_axis(found, labels[:, None], axis=1)[:, 0]
+        return VideoLabels(labels, chosen, found, pts_seconds, frame_seconds)
     labels, probabilities = apply_decisions(probabilities, spec.label_space, spec.class_decisions)
     return VideoLabels(labels, probabilities, probabilities, pts_seconds, frame_seconds)
 

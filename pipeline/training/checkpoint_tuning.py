@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.checkpoints.labeller import Decision, set_decisions, set_tuned
-from pipeline.config import Params
+from pipeline.config import Params, SegmentDecoding
 from pipeline.tracking import store
 from pipeline.training.class_tuning import MIN_BOUTS, ClassSplit, shortest_bouts
 from pipeline.training.tuning import Split, watched_scores
@@ -33,11 +34,14 @@ def tune_checkpoint(
         shortest: Whether to tune the shortest segment too.
         run_id: The run.
     """
+    set_length = params.labeller.min_segment_frames
+    assert set_length != "auto"
     if split.label_space.is_exclusive:
-        found = _tune_exclusive(out, split, shortest=shortest)
+        found = _tune_exclusive(
+            out, split, params.labeller.decoding, training_labels, set_length=set_length, shortest=shortest
+        )
     else:
-        num_classes, set_length = split.label_space.num_classes, params.labeller.min_segment_frames
-        assert set_length != "auto"
+        num_classes = split.label_space.num_classes
         lengths = (
             shortest_bouts(training_labels.values(), split.label_space) if shortest else [set_length] * num_classes
         )
@@ -61,14 +65,31 @@ def set_shortest_bouts(out: Path, training_labels: Mapping[str, np.ndarray], lab
         set_decisions(out, {name: Decision(min_segment_frames=frames) for name, frames in named})
 
 
-def _tune_exclusive(out: Path, split: Split, *, shortest: bool) -> dict[str, float]:
-    """Fit the temperature and the shortest segment; return them, with the scores before and after merging."""
-    temperature, frames = split.temperature(), None
+def _tune_exclusive(
+    out: Path,
+    split: Split,
+    decoding: SegmentDecoding,
+    training_labels: Mapping[str, np.ndarray],
+    *,
+    set_length: int,
+    shortest: bool,
+) -> dict[str, float]:
+    """Fit the temperature, the shortest segment and the decoding; return them, with the scores before and after."""
+    temperature, frames, segments = split.temperature(), None, None
     found: dict[str, float] = {"temperature": temperature}
+    after = split.scores(set_length)
     if shortest:
         frames, after = split.best_min_segment_frames()
-        found |= {"min_segment_frames": frames} | _before_and_after(split.scores(1), after)
-    set_tuned(out, temperature=temperature, min_segment_frames=frames)
+        found["min_segment_frames"] = frames
+    if decoding != "merge":
+        model = fit_segment_model(training_labels.values(), split.label_space)
+        decoded, scores = split.best_segments(model, temperature)
+        if decoding == "viterbi" or scores["f1_at_50"] > after["f1_at_50"]:
+            segments, after = decoded, scores
+            found["segment_weight"] = segments.weight
+    if shortest or decoding != "merge":
+        found |= _before_and_after(split.scores(1), after)
+    set_tuned(out, temperature=temperature, min_segment_frames=frames, segments=segments)
     return found
 
 

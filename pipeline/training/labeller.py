@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.annotations.segments import median_segment_frames
 from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint
 from pipeline.checkpoints.storage import load_weights
@@ -34,7 +35,7 @@ from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.objective import balanced_weights, make_objective, summed_cross_entropy
 from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
 from pipeline.training.teacher import Teacher
-from pipeline.training.tuning import MIN_SEGMENT_SHARE, Split, check_monitor, watched_scores
+from pipeline.training.tuning import MIN_SEGMENT_SHARE, Split, check_decoding, check_monitor, watched_scores
 
 DIAGNOSED_VIDEOS, DIAGNOSED_FRAMES = 8, 64  # the maximum size of the batch on which gradients are diagnosed
 DRAWN_EPOCHS = 6
@@ -54,6 +55,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         name: The kind of model, such as labeller or baseline. The name of the run begins with it.
     """
     check_monitor(params.training.monitor, training_data.manifest.label_space)
+    check_decoding(params.labeller.decoding, training_data.manifest.label_space)
     shortest_is_tuned = params.labeller.min_segment_frames == "auto"
     params = _with_lengths_in_frames(params, training_data)
     device = choose_device(params.training.device)
@@ -150,16 +152,25 @@ def _datasets(manifest: Manifest) -> store.Datasets:
 def _saver(
     params: Params, training_data: TrainingData, labeller: Labeller, out: Path, *, run_id: str
 ) -> Callable[[], None]:
-    """Return a function that writes the model, as it is when the function is called, as a checkpoint."""
+    """Return a function that writes the model, as it is when the function is called, as a checkpoint.
+
+    Where the decoding is auto, it merges until `tune_checkpoint` has found that decoding segments is better.
+    """
     manifest, frames = training_data.manifest, training_data.frame_encoder
+    settings, segments = params.labeller, None
+    if settings.decoding == "viterbi":
+        segments = fit_segment_model(labels_of(training_data, "train").values(), manifest.label_space)
+    else:
+        settings = settings.model_copy(update={"decoding": "merge"})
     spec = CheckpointSpec(
         classes=manifest.label_space.classes,
         background=manifest.label_space.background,
         groups=manifest.label_space.groups,
         num_features=labeller.num_features,
         encoder=frames.spec if frames else None,
-        labeller=params.labeller,
+        labeller=settings,
         frame_rate=manifest.frame_rate,
+        segments=segments,
         lineage=lineage_of(run_id, data_fingerprint=manifest.fingerprint()),
     )
     return partial(save_checkpoint, out, spec, labeller, frames.encoder if frames else None)

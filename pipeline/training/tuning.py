@@ -1,23 +1,27 @@
 """The steps from probabilities to labels, fitted on the validation split after training; the network does not change.
 
-The temperature is fitted by cross-entropy (`postprocessing.temperature`). The shortest segment is the one with the best
-F1@50. T frames, K classes.
+The temperature is fitted by cross-entropy (`postprocessing.temperature`). The shortest segment, and the weight of the
+segments that labels are decoded with, are those with the best F1@50. T frames, K classes.
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segment_model import SegmentModel
 from pipeline.annotations.segments import median_segment_frames
 from pipeline.errors import InputError
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.postprocessing.smoothing import smooth
-from pipeline.postprocessing.temperature import fit_temperature
+from pipeline.postprocessing.temperature import fit_temperature, tempered
+from pipeline.postprocessing.viterbi import decode_segments
 from pipeline.scores import LABEL_SCORES, LOSS, kind_of_labels, monitored
 
 MAX_CANDIDATES = 16
+WEIGHTS = tuple(2.0**power for power in range(-4, 5))  # of the segments against the frames
 MIN_SEGMENT_SHARE = 0.4  # of the median training segment: the shortest segment where it is `auto` and not tuned
 RANKING = "mean_average_precision"  # the score that needs probabilities
 
@@ -68,6 +72,34 @@ class Split(NamedTuple):
         best = max(candidates, key=lambda candidate: (scores[candidate]["f1_at_50"], -candidate))
         return best, scores[best]
 
+    def segment_scores(self, segments: SegmentModel, temperature: float) -> dict[str, float]:
+        """Compute the scores as `scores` does, of labels that are decoded.
+
+        Args:
+            segments: The segments to decode with.
+            temperature: The temperature of the probabilities.
+        """
+        predicted = {
+            stem: decode_segments(tempered(probabilities, temperature), segments)
+            for stem, probabilities in self.probabilities.items()
+        }
+        return watched_scores(self.truth, predicted, self.label_space)
+
+    def best_segments(self, segments: SegmentModel, temperature: float) -> tuple[SegmentModel, dict[str, float]]:
+        """Find the weight of segments with the highest f1_at_50; of equal ones the nearest to 1.
+
+        Args:
+            segments: The segments of the training labels.
+            temperature: The temperature of the probabilities.
+
+        Returns:
+            The segments with that weight, and the scores with them.
+        """
+        found = [segments.model_copy(update={"weight": weight}) for weight in WEIGHTS]
+        scores = {of_weight.weight: self.segment_scores(of_weight, temperature) for of_weight in found}
+        best = max(found, key=lambda each: (scores[each.weight]["f1_at_50"], -abs(math.log(each.weight))))
+        return best, scores[best.weight]
+
 
 def watched_scores(
     truth: Mapping[str, np.ndarray],
@@ -98,6 +130,23 @@ def watched_scores(
         if score.name != RANKING or probabilities is not None
     }
     return {name: scores.get(key, undefined[name]) for name, key in names.items()}
+
+
+def check_decoding(decoding: str, label_space: LabelSpace) -> None:
+    """Check that labels of these classes can be decoded as the settings say.
+
+    Args:
+        decoding: The setting `labeller.decoding`.
+        label_space: The classes.
+
+    Raises:
+        InputError: Segments are to be decoded, and classes overlap.
+    """
+    if decoding == "viterbi" and not label_space.is_exclusive:
+        raise InputError(
+            "the setting labeller.decoding is viterbi, which needs classes that exclude each other: these classes"
+            " overlap, so that segments do not follow each other: expected merge"
+        )
 
 
 def check_monitor(monitor: str, label_space: LabelSpace) -> None:

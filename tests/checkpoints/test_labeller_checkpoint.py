@@ -11,8 +11,9 @@ from made_models import CLASSES, PREPROCESS
 from safetensors.torch import load_file, save_file
 
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segment_model import SegmentModel
 from pipeline.checkpoints.encoder import load_encoder, save_encoder
-from pipeline.checkpoints.labeller import Decision, load_checkpoint, set_decisions
+from pipeline.checkpoints.labeller import Decision, load_checkpoint, set_decisions, set_tuned
 from pipeline.checkpoints.storage import load_weights
 from pipeline.errors import InputError
 
@@ -174,6 +175,52 @@ def test_only_a_look_ahead_that_is_one_is_written_so_that_labels_made_before_sta
     assert json.loads(checkpoint.spec.model_dump_json())["labeller"]["look_ahead"] == 3
 
 
+# Segments that labels are decoded with
+
+SEGMENTS = {
+    "first": [0.5, 0.25, 0.25],
+    "following": [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.75, 0.25, 0]],
+    "log_frames": [3.0, 2.5, 0.0],
+    "spreads": [0.5, 1.0, 0.1],
+    "weight": 2.0,
+}
+
+
+def test_a_checkpoint_keeps_the_segments_that_labels_are_decoded_with(copy):
+    change_spec(copy, segments=SEGMENTS, labeller__decoding="viterbi")
+    spec = load_checkpoint(copy, device=CPU).spec
+    assert json.loads(spec.model_dump_json()) == json.loads((copy / "checkpoint.json").read_text())
+    assert spec.segments.following[2] == (0.75, 0.25, 0)
+
+
+def test_tuning_writes_the_segments_and_the_decoding(copy):
+    segments = SegmentModel.model_validate(SEGMENTS)
+    set_tuned(copy, temperature=1.5, min_segment_frames=4)
+    assert load_checkpoint(copy, device=CPU).spec.segments is None
+    set_tuned(copy, temperature=1.5, min_segment_frames=None, segments=segments)
+    spec = load_checkpoint(copy, device=CPU).spec
+    assert (spec.segments, spec.labeller.decoding, spec.min_segment_frames) == (segments, "viterbi", 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"labeller__decoding": "viterbi"}, "got decoding viterbi and no segments"),
+        ({"segments": SEGMENTS}, "got decoding merge and segments"),
+        ({"labeller__decoding": "auto"}, "got decoding auto and no segments"),
+        ({"segments": SEGMENTS | {"first": [1.0]}, "labeller__decoding": "viterbi"}, r"got values of [1, 3] classes"),
+        ({"segments": SEGMENTS | {"weight": 0}, "labeller__decoding": "viterbi"}, "weight"),
+        ({"segments": SEGMENTS | {"spreads": [0, 1, 1]}, "labeller__decoding": "viterbi"}, "spreads"),
+        ({"segments": SEGMENTS | {"log_frames": [1e300] * 3}, "labeller__decoding": "viterbi"}, "log_frames"),
+        ({"segments": SEGMENTS, "labeller__decoding": "viterbi", "groups": ["a", "b", "b"]}, "the classes overlap"),
+    ],
+    ids=str,
+)
+def test_segments_that_do_not_fit_are_refused(copy, changes, problem):
+    change_spec(copy, **changes)
+    assert problem in refusal(copy)
+
+
 # Classes that overlap
 
 
@@ -192,7 +239,8 @@ def test_a_checkpoint_of_exclusive_classes_has_no_field_of_overlapping_ones(vide
     assert spec.label_space.is_exclusive
     fields = json.loads(spec.model_dump_json())
     assert fields == json.loads((video_model / "checkpoint.json").read_text())
-    assert not {"groups", "decisions"} & fields.keys()
+    assert not {"groups", "decisions", "segments"} & fields.keys()
+    assert "decoding" not in fields["labeller"], "so that it has the fingerprint of before there was a choice"
 
 
 def test_a_checkpoint_of_overlapping_classes_is_loaded_with_its_groups_and_decisions(copy):

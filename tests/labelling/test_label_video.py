@@ -11,6 +11,8 @@ import pytest
 import torch
 from made_models import CLASSES, PREPROCESS, SETTINGS, save_video_model, write_video
 
+from pipeline.annotations.segment_model import fit_segment_model
+from pipeline.annotations.segments import segments_from_frames
 from pipeline.errors import InputError
 from pipeline.labelling.folder import OutputOptions, find_inputs, label_videos
 from pipeline.labelling.location import find_exports
@@ -18,6 +20,7 @@ from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import label_video, postprocess
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered
+from pipeline.postprocessing.viterbi import decode_segments
 from pipeline.pyfunc import LabellingModel
 from pipeline.video.open import open_scaled
 from pipeline.video.types import DamagedVideoError
@@ -91,6 +94,20 @@ def test_labels_are_smoothed_with_the_settings_of_the_checkpoint(model):
     result = postprocess(probabilities, smoothing, pts_seconds=np.zeros(30), frame_seconds=1.0)
     np.testing.assert_array_equal(result.labels, smooth(probabilities, min_segment_frames=4))
     np.testing.assert_array_equal(result.probabilities, probabilities[np.arange(30), result.labels])
+
+
+def test_segments_are_decoded_from_tempered_probabilities(model):
+    labels = np.repeat([0, 1, 2, 1], 10)
+    segments = fit_segment_model([labels], model.spec.label_space)
+    labeller = model.spec.labeller.model_copy(update={"decoding": "viterbi", "min_segment_frames": 20})
+    spec = model.spec.model_copy(update={"labeller": labeller, "segments": segments, "temperature": 2.0})
+    decoding = Model(replace(model.checkpoint, spec=spec))
+    probabilities = (np.random.default_rng(0).dirichlet(np.ones(3), size=40) + np.eye(3)[labels]) / 2
+    result = postprocess(probabilities, decoding, pts_seconds=np.zeros(40), frame_seconds=1.0)
+    expected = tempered(probabilities, 2.0)
+    np.testing.assert_array_equal(result.labels, decode_segments(expected, segments))
+    assert len(segments_from_frames(result.labels)) == 4, "of 10 frames, which merging would join"
+    np.testing.assert_allclose(result.probabilities, expected[np.arange(40), result.labels])
 
 
 def test_the_temperature_changes_probabilities_but_no_label(model):

@@ -15,6 +15,7 @@ from made_training import open_training_data, read_history
 from mlflow import MlflowClient
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
+from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.annotations.segments import median_segment_frames
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config import load_params
@@ -29,6 +30,7 @@ from pipeline.training import labeller_learner, loop
 from pipeline.training import runs as training_runs
 from pipeline.training.labeller import train
 from pipeline.training.labeller_data import TrainingData
+from pipeline.training.tuning import Split
 
 TUNED = ("temperature", "min_segment_frames", "f1_at_50_before", "f1_at_50_after")
 CPU = torch.device("cpu")
@@ -421,6 +423,40 @@ def test_without_validation_the_shortest_segment_is_a_share_of_the_median_segmen
     labels = [training_data.labels[source.stem] for source in training_data.manifest.of_split("train")]
     assert spec.min_segment_frames == round(0.4 * median_segment_frames(labels)) > 1
     assert spec.temperature == 1
+
+
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize("val_fraction", [0.0, 0.2])
+def test_segments_of_the_training_labels_are_in_the_checkpoint(features_workspace, val_fraction):
+    write_params(features_workspace, labeller__decoding="viterbi", dataset__val_fraction=val_fraction)
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
+    spec = load_checkpoint(Path("model"), device=CPU).spec
+    labels = [training_data.labels[source.stem] for source in training_data.manifest.of_split("train")]
+    expected = fit_segment_model(labels, spec.label_space)
+    assert spec.segments == expected.model_copy(update={"weight": spec.segments.weight})
+    weights = client().get_metric_history(runs()[0].info.run_id, "tuning/segment_weight")
+    assert [weight.value for weight in weights] == [spec.segments.weight] * bool(val_fraction)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_automatic_decoding_is_the_better_one_on_validation(features_workspace, monkeypatch):
+    """What is better depends on the data, so both answers are given by changing the scores of decoded segments."""
+    write_params(features_workspace, labeller__decoding="auto", training__epochs=2)
+    training_data = open_training_data()
+    for f1, decoding in ((100.0, "viterbi"), (0.0, "merge")):
+        monkeypatch.setattr(Split, "segment_scores", lambda self, *args, f1=f1: self.scores(1) | {"f1_at_50": f1})
+        train(load_params(), training_data, Path(decoding), name="labeller")
+        spec = load_checkpoint(Path(decoding), device=CPU).spec
+        assert spec.labeller.decoding == decoding
+        assert (spec.segments is None) == (decoding == "merge")
+
+
+@pytest.mark.usefixtures("no_model")
+def test_automatic_decoding_merges_without_validation(features_workspace):
+    write_params(features_workspace, labeller__decoding="auto", dataset__val_fraction=0.0, training__epochs=2)
+    train(load_params(), open_training_data(), Path("model"), name="labeller")
+    assert load_checkpoint(Path("model"), device=CPU).spec.labeller.decoding == "merge"
 
 
 @pytest.mark.usefixtures("no_model")

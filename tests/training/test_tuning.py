@@ -6,9 +6,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
+from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.annotations.segments import median_segment_frames
+from pipeline.errors import InputError
 from pipeline.postprocessing.temperature import fit_temperature
-from pipeline.training.tuning import Split
+from pipeline.training.tuning import WEIGHTS, Split, check_decoding
 
 CLASSES = ("idle", "left", "right")
 
@@ -44,6 +46,34 @@ def test_flicker_is_merged_and_clean_predictions_are_left_alone() -> None:
     assert best > 1
     assert after["f1_at_50"] > made_split(0, flicker=0.15).scores(1)["f1_at_50"] + 10
     assert made_split(0, flicker=0.0).best_min_segment_frames()[0] == 1
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.05, 0.4))
+def test_no_other_weight_of_the_segments_has_a_better_f1(seed: int, flicker: float) -> None:
+    split, training = made_split(seed, flicker=flicker), made_split(seed + 1)
+    segments = fit_segment_model(training.truth.values(), split.label_space)
+    best, scores = split.best_segments(segments, 1.5)
+    tried = {w: split.segment_scores(segments.model_copy(update={"weight": w}), 1.5)["f1_at_50"] for w in WEIGHTS}
+    assert scores["f1_at_50"] == tried[best.weight] == max(tried.values())
+    distance = abs(np.log(best.weight))
+    assert distance == min(abs(np.log(w)) for w, f1 in tried.items() if f1 == scores["f1_at_50"])
+    assert best == segments.model_copy(update={"weight": best.weight})
+
+
+def test_segments_are_decoded_better_than_merged_where_their_lengths_are_known() -> None:
+    split, training = made_split(0, flicker=0.3), made_split(1)
+    segments = fit_segment_model(training.truth.values(), split.label_space)
+    merged, decoded = split.best_min_segment_frames()[1], split.best_segments(segments, 1.0)[1]
+    assert decoded["f1_at_50"] > merged["f1_at_50"] > split.scores(1)["f1_at_50"]
+
+
+def test_classes_that_overlap_cannot_be_decoded_as_segments() -> None:
+    overlapping = LabelSpace.independent(CLASSES)
+    with pytest.raises(InputError, match="is viterbi, which needs classes that exclude each other"):
+        check_decoding("viterbi", overlapping)
+    check_decoding("auto", overlapping)
+    check_decoding("viterbi", LabelSpace(CLASSES))
 
 
 @pytest.mark.parametrize("background", [None, "idle"])
