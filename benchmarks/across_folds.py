@@ -19,8 +19,8 @@ import numpy as np
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import read_manifest
 from pipeline.labelling.model import load_model
+from pipeline.labelling.video import postprocess
 from pipeline.metrics.calibration import calibration_error
-from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import search_temperature, tempered
 from pipeline.stages.paths import FEATURES, LABELLER, PREPARED
 
@@ -98,7 +98,8 @@ def name_test_videos(work: Path) -> Tested:
     for source in manifest.of_split("test"):
         features = read_features(work / FEATURES / f"{source.stem}{SUFFIX}")
         probabilities = model.checkpoint.labeller.predict([features])
-        given = smooth(probabilities, min_segment_frames=model.spec.min_segment_frames)
+        times = np.full(len(features), np.nan)
+        given = postprocess(probabilities, model, pts_seconds=times, frame_seconds=float("nan")).labels
         labelled = manifest.label_space.is_labelled(labels[source.stem])
         parts.append((probabilities[labelled], labels[source.stem][labelled], given[labelled]))
     return Tested(*map(np.concatenate, zip(*parts, strict=True)))

@@ -133,16 +133,17 @@ class FolderResult(NamedTuple):
 
 
 def load_labeller(
-    location: str | os.PathLike[str],
+    location: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     device: str = "auto",
     precision: Precision = "full",
     static_threshold: float | None = None,
 ) -> Labeller:
-    """Load a trained labeller.
+    """Load a trained labeller, or several that label together.
 
     Args:
-        location: A checkpoint folder, or an MLflow URI (`models:/name/1`, `runs:/<id>/labeller`).
+        location: A checkpoint folder, or an MLflow URI (`models:/name/1`, `runs:/<id>/labeller`). Of several, the
+            probabilities are averaged, and the settings of the first one decide.
         device: "cpu", "cuda", or "auto", which takes CUDA where there is a device.
         precision: "full" encodes in float32; "reduced" in bfloat16, which is faster and may change some labels.
         static_threshold: For a camera that stands still: a frame of which no part differs by more than so many grey
@@ -152,7 +153,8 @@ def load_labeller(
         The labeller, for `label_video` and `label_folder`. Its class names are `labeller.spec.classes`.
 
     Raises:
-        InputError: There is no such model, or the device is absent or cannot compute with the precision.
+        InputError: There is no such model, the models differ in their classes, or the device is absent or cannot
+            compute with the precision.
 
     Example:
         >>> import framescribe
@@ -160,7 +162,9 @@ def load_labeller(
         >>> len(labeller.spec.classes)
         3
     """
-    return load_model(os.fspath(location), device=device, precision=precision, static_threshold=static_threshold)
+    given = [location] if isinstance(location, str | os.PathLike) else location
+    locations = [os.fspath(each) for each in given]
+    return load_model(locations, device=device, precision=precision, static_threshold=static_threshold)
 
 
 def label_video(

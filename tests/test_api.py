@@ -93,6 +93,17 @@ def test_a_folder_is_labelled_at_the_rate_that_is_asked_for(project):
     assert report["encoded_frames"] < report["num_frames"]
 
 
+def test_several_models_label_together(project):
+    alone = framescribe.label_video("clip.mp4", framescribe.load_labeller(Path("models/labeller")))
+    together = framescribe.load_labeller([Path("models/labeller"), "models/labeller"])
+    np.testing.assert_allclose(
+        framescribe.label_video("clip.mp4", together).class_probabilities, alone.class_probabilities, atol=1e-6
+    )
+    command = ["label", "clip.mp4", *2 * ["--model", "models/labeller"], "--out", "labels"]
+    assert main(command) == 0
+    assert '"models"' in Path("labels/clip.report.json").read_text()
+
+
 def test_a_folder_is_labelled_once_and_failed_files_are_named(project):
     labeller = framescribe.load_labeller("models/labeller")
     Path("videos/broken.mp4").write_bytes(b"nothing")

@@ -251,13 +251,14 @@ class LabelSpace:
                 clashes.append(Clash(len(frames), int(frames[0]), found))
         return clashes
 
-    def describe_change(self, data: "LabelSpace") -> str | None:
+    def describe_change(self, data: "LabelSpace", *, name: str = "the data") -> str | None:
         """Describe how the classes of the caller's data differ from these, on which a model was trained.
 
         The background changes no label and is not compared.
 
         Args:
             data: The label space of the caller's data.
+            name: What the data are called.
 
         Returns:
             One sentence without its subject, the model; None where the classes are the same, in the same order.
@@ -269,17 +270,17 @@ class LabelSpace:
         if [*map(canonical, self.classes)] == [*map(canonical, data.classes)]:
             if (self.is_exclusive, self.group_members) == (data.is_exclusive, data.group_members):
                 return None
-            return f"was trained on classes of which {self._describe_groups()}; in the data, {data._describe_groups()}"
-        missing = [name for name in self.classes if data.index(name) is None]
-        new = [name for name in data.classes if self.index(name) is None]
+            return f"was trained on classes of which {self._describe_groups()}; in {name}, {data._describe_groups()}"
+        missing = [each for each in self.classes if data.index(each) is None]
+        new = [each for each in data.classes if self.index(each) is None]
         parts = [
-            f"the data {verb} {', '.join(map(shorten, names))}"
+            f"{name} {verb} {', '.join(map(shorten, names))}"
             for verb, names in (("lacks", missing), ("adds", new))
             if names
         ]
         change = "; ".join(parts) or "the order differs"
         return (
-            f"was trained on another class list ({self.num_classes} classes, the data has {data.num_classes}): {change}"
+            f"was trained on another class list ({self.num_classes} classes, {name} has {data.num_classes}): {change}"
         )
 
     def _describe_groups(self) -> str:

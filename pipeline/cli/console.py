@@ -17,13 +17,20 @@ MAX_NOTES = 20  # lines about what was imported
 EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # the number of a signal is added to the last, as in shells
 
 
-def add_model_arguments(command: argparse.ArgumentParser) -> None:
-    """Add --model and --device."""
+def add_model_arguments(command: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add --model and --device.
+
+    Args:
+        command: The parser of the command.
+        several: Whether --model may be given several times; its value is a list then.
+    """
+    more = "; given several times, the models label together: their probabilities are averaged" if several else ""
     command.add_argument(
         "--model",
         required=True,
+        action="append" if several else "store",
         metavar="DIR|URI",
-        help="checkpoint folder, or MLflow URI (models:/NAME/VERSION, runs:/ID/NAME)",
+        help=f"checkpoint folder, or MLflow URI (models:/NAME/VERSION, runs:/ID/NAME){more}",
     )
     command.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto, the default: CUDA where there is one"

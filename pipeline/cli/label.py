@@ -54,7 +54,7 @@ examples: framescribe label recordings/ --model models/labeller --out labels/
 def add(commands: Commands) -> None:
     """Add the command, for finished videos and for live ones, to the parser of `framescribe`."""
     label = add_command(commands, "label", "label videos with a trained model", TEXT + live.TEXT, END)
-    add_model_arguments(label)
+    add_model_arguments(label, several=True)
     live.add_arguments(label)
     _add_arguments(label)
     label.set_defaults(run=run)

@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         check_model(model)
     except InputError as error:
-        raise InputError(f"{options.model}: {error}") from None
+        raise InputError(f"{', '.join(options.model)}: {error}") from None
     source = _source(options, model)
     make_writable(options.out)
     try:

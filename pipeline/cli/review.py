@@ -46,7 +46,7 @@ examples: framescribe review recordings/ --model models/labeller --out review/
 def add(commands: Commands) -> None:
     """Add the command to the parser of `framescribe`."""
     review = add_command(commands, "review", "list what is most worth annotating", TEXT, END)
-    add_model_arguments(review)
+    add_model_arguments(review, several=True)
     _add_arguments(review)
     review.set_defaults(run=run)
 

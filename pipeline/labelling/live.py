@@ -345,7 +345,9 @@ def _create(folder: Path, stem: str) -> tuple[Path, TextIO]:
 
 
 def check_model(model: Model) -> None:
-    """Raise InputError where the model cannot label a frame before the end of the video."""
+    """Raise InputError where the model cannot label a frame before the end of the video, or it is several."""
+    if model.members:
+        raise InputError(f"got {len(model.members)} models, expected one: live labelling averages no models")
     labeller = model.checkpoint.labeller
     if model.checkpoint.frame_encoder is None:
         raise InputError("the model was trained on ready features: live labelling needs one that sees frames")

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +14,18 @@ from pipeline.encoding.device import choose_device
 from pipeline.encoding.runtime import open_runtime
 from pipeline.encoding.types import BATCH_FRAMES, Precision, Runtime
 from pipeline.errors import InputError
+from pipeline.labelling.averaging import check_alike, spec_of_average
 from pipeline.labelling.location import find_checkpoint, find_exports
 from pipeline.video.types import Backend, scaling_of, scaling_reader
 
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint that is ready to label videos, with the settings of its encoder.
+    """A checkpoint that is ready to label videos, with the settings of its encoder; or several that label together.
 
     Attributes:
-        checkpoint: The labeller, and its encoder where it takes frames.
+        checkpoint: The labeller, and its encoder where it takes frames. Of several, that of the first one, with the
+            settings by which their average is decided.
         precision: The precision of the encoder, see `open_runtime`.
         exports: The folder where the encoder, exported for a CPU, is kept. None: it is exported again each time.
         static_threshold: The difference in grey levels up to which a frame shows nothing new and is not encoded, see
@@ -30,6 +33,7 @@ class Model:
         batch_frames: The number of frames that the encoder takes together, see `open_runtime`. It changes no label.
         reader: What decodes the videos, see `open_scaled`.
         asked_rate: The rate that `at_rate` was asked for; None: the rate of the checkpoint.
+        members: The models whose probabilities are averaged; none where one labels alone.
     """
 
     checkpoint: Checkpoint
@@ -39,6 +43,7 @@ class Model:
     batch_frames: int = BATCH_FRAMES
     reader: Backend = "auto"
     asked_rate: float | None = None
+    members: tuple["Model", ...] = ()
 
     @property
     def spec(self) -> CheckpointSpec:
@@ -51,8 +56,19 @@ class Model:
         return self.checkpoint.labeller.classifier.weight.device
 
     @cached_property
+    def by_encoder(self) -> tuple[tuple["Model", ...], ...]:
+        """The models that label together, those with the same encoder in one group, whose first one encodes for all."""
+        groups: dict[str, list[Model]] = {}
+        for member in self.members or (self,):
+            frame_encoder = member.checkpoint.frame_encoder
+            groups.setdefault(frame_encoder.fingerprint() if frame_encoder else "", []).append(member)
+        return tuple(map(tuple, groups.values()))
+
+    @cached_property
     def runtime(self) -> Runtime | None:
         """The encoder, opened at the first use; None where the model takes ready features."""
+        if self.members:
+            return self.members[0].runtime
         frame_encoder = self.checkpoint.frame_encoder
         if frame_encoder is None:
             return None
@@ -103,6 +119,9 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """The hex digest over everything that decides which labels a video gets."""
+        if self.members:
+            together = " ".join(member.at_rate(self.asked_rate).fingerprint for member in self.members)
+            return hashlib.sha256(together.encode()).hexdigest()[:16]
         digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.static_threshold}".encode())
         if scaling_reader(self.reader) != "pyav":  # labels that were made before there was a choice stay up to date
             digest.update(scaling_of(self.reader).encode())
@@ -116,7 +135,7 @@ class Model:
 
 
 def load_model(
-    location: str,
+    location: str | Sequence[str],
     *,
     device: str,
     precision: Precision = "full",
@@ -124,12 +143,13 @@ def load_model(
     batch_frames: int = BATCH_FRAMES,
     reader: Backend = "auto",
 ) -> Model:
-    """Load a labeller, and open its encoder.
+    """Load a labeller, or several that label together, and open their encoders.
 
     For a CPU the encoder is exported at the first use, and the export is kept beside the checkpoint folder.
 
     Args:
-        location: A checkpoint folder, or an MLflow URI (models:/name/1, runs:/<id>/model).
+        location: A checkpoint folder, or an MLflow URI (models:/name/1, runs:/<id>/model). Of several, the
+            probabilities are averaged, and the first one says how they are decided.
         device: See `choose_device`.
         precision: See `Model`.
         static_threshold: See `Model`.
@@ -137,13 +157,34 @@ def load_model(
         reader: See `Model`.
 
     Raises:
-        InputError: There is no labeller, the device is absent or cannot compute with the precision, or decord or OpenCV
-            is asked for with a model of ready features.
+        InputError: No location is given, there is no labeller, the device is absent or cannot compute with the
+            precision, decord or OpenCV is asked for with a model of ready features, or the models cannot label
+            together, see `check_alike`.
     """
+    locations = [location] if isinstance(location, str) else location
+    if not locations:
+        raise InputError("got no model, expected at least one")
+    members = tuple(_read_model(each, device, precision, static_threshold, batch_frames, reader) for each in locations)
+    model = members[0]
+    if len(members) > 1:
+        check_alike([member.spec for member in members], locations)
+        checkpoint = replace(model.checkpoint, spec=spec_of_average(model.spec))
+        model = replace(model, checkpoint=checkpoint, members=members)
+    for first, *_ in model.by_encoder:
+        first.runtime  # noqa: B018  opened now, so that an error comes before there is work to lose
+    return model
+
+
+def _read_model(
+    location: str,
+    device: str,
+    precision: Precision,
+    static_threshold: float | None,
+    batch_frames: int,
+    reader: Backend,
+) -> Model:
     folder = find_checkpoint(location)
     checkpoint = load_checkpoint(folder, device=choose_device(device))
     if checkpoint.frame_encoder is None and scaling_reader(reader) != "pyav":
         raise InputError(f"{location}: was trained on ready features, which no reader decodes: leave out {reader!r}")
-    model = Model(checkpoint, precision, find_exports(location), static_threshold, batch_frames, reader)
-    model.runtime  # noqa: B018  opened now, so that an error comes before there is work to lose
-    return model
+    return Model(checkpoint, precision, find_exports(location), static_threshold, batch_frames, reader)

@@ -22,7 +22,7 @@ from pipeline.labelling.model import Model
 from pipeline.video.types import DecodeReport
 
 REPORT = ".report.json"  # after a video's stem
-GROUPS = "groups"  # of the model in a report
+GROUPS, MODELS = "groups", "models"  # of the model in a report
 # The columns that older versions did not write: it was always PyAV that read, and nothing was noted.
 ABSENT_IN_OLDER = {"reader": "pyav", "notes": ""}
 DECODED = tuple(field.name for field in fields(DecodeReport))
@@ -39,7 +39,8 @@ class LabelReport:
         video: The name, bytes and modified_ns of the file.
         model: The run_id, data_fingerprint and git_commit of the model (`LabelSource`), its dvc_experiment, precision,
             still and fingerprint; where not every frame is encoded also frame_rate, and where classes overlap GROUPS,
-            the group of each class.
+            the group of each class. Of several models that label together, it is the origin of the first one, and
+            MODELS has that of each.
         files: The names of the files that were written.
         num_frames: The number of frames of the video.
         decoding: What became of the frames; None for ready features.
@@ -114,13 +115,15 @@ def describe_model(model: Model) -> dict[str, Any]:
     settings: dict[str, Any] = {"precision": model.precision, "still": model.static_threshold}
     if model.frame_rate is not None:  # reports from before there was a choice do not name it
         settings["frame_rate"] = model.frame_rate
+    if model.members:
+        settings[MODELS] = [source_of(member)._asdict() for member in model.members]
     label_space = model.spec.label_space
     groups = {GROUPS: dict(zip(label_space.classes, label_space.groups, strict=True))} if label_space.groups else {}
     return origin | {"dvc_experiment": experiment, **settings, "fingerprint": model.fingerprint} | groups
 
 
 def source_of(model: Model) -> LabelSource:
-    """Return the run, the data and the commit that a model comes from."""
+    """Return the run, the data and the commit that a model comes from; of several, those of the first one."""
     lineage = model.spec.lineage
     return LabelSource(lineage.run_id, lineage.data_fingerprint, lineage.git_commit)
 

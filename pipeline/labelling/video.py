@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pipeline.annotations.label_space import LabelSpace
-from pipeline.checkpoints.labeller import Decision
 from pipeline.datasets.features import describe_transposed, read_feature_file
 from pipeline.encoding.types import Runtime
 from pipeline.encoding.video import EncodedFrames, encode_video
 from pipeline.errors import InputError
 from pipeline.files import check_name, read_unchanged
+from pipeline.labelling.averaging import average, calibrated
 from pipeline.labelling.model import Model
+from pipeline.models.ensemble import predict_each
 from pipeline.postprocessing.decisions import decide
 from pipeline.postprocessing.smoothing import smooth
-from pipeline.postprocessing.temperature import tempered, tempered_groups
 from pipeline.postprocessing.viterbi import decode_segments
 from pipeline.text.wording import counted
-from pipeline.video.frame_choice import choose_frames
+from pipeline.video.frame_choice import FrameChoice, choose_frames
 from pipeline.video.open import open_scaled
 from pipeline.video.preprocess import Preprocess
 from pipeline.video.types import (
@@ -128,24 +127,26 @@ def label_video_once(
     check_name(path)
     if model.runtime is None:
         features = _read_given_features(path, model)
-        probabilities = model.checkpoint.labeller.predict([features])
-        check_numbers(path, probabilities)
+        (members,) = model.by_encoder
+        probabilities = _predict(path, members, [features])
         on_progress(len(features))
         times = np.full(len(features), np.nan)
-        return postprocess(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
+        return postprocess(_joined(probabilities, model), model, pts_seconds=times, frame_seconds=float("nan"))
     if path.suffix.lower() == FEATURE_SUFFIX:
         raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
-    preprocess, name = model.runtime.frame_encoder.preprocess, scaling_reader(model.reader)
-    # A video that PyAV cannot read as its packets promise is surveyed below, so that it can be labelled in part.
-    surveyed = False if name == "pyav" else None
-    try:
-        with opening(path, preprocess, surveyed=surveyed, reader=name) as reader:
-            return _label_frames(reader, model, model.runtime, on_progress)
-    except VideoError as error:
-        if name != "pyav":
-            raise _unreadable(path, error, name) from error
-        with _open_surveyed(path, preprocess, error, opening, partial=partial) as reader:
-            return _label_frames(reader, model, model.runtime, on_progress)
+    readings: list[_Reading] = []
+    num_groups, num_done = len(model.by_encoder), 0
+    for members in model.by_encoder:
+
+        def advance(num_frames: int, before: int = num_done) -> None:
+            on_progress((before + num_frames) // num_groups)
+
+        reading = _read_video(
+            path, members, frame_rate=model.frame_rate, partial=partial, on_progress=advance, opening=opening
+        )
+        readings.append(reading)
+        num_done += len(reading.index.pts_seconds)
+    return _label_readings(readings, model)
 
 
 def check_numbers(source: Path | str, probabilities: np.ndarray) -> None:
@@ -166,55 +167,110 @@ def postprocess(
         frame_seconds: How long the last frame is shown.
     """
     spec = model.spec
-    if spec.label_space.is_exclusive:
-        found = tempered(probabilities, spec.temperature)
-        if spec.segments is None:
-            labels = smooth(probabilities, min_segment_frames=spec.min_segment_frames)
-        else:
-            labels = decode_segments(found, spec.segments)
-        chosen = np.take_along_axis(found, labels[:, None], axis=1)[:, 0]
-        return VideoLabels(labels, chosen, found, pts_seconds, frame_seconds)
-    labels, probabilities = apply_decisions(probabilities, spec.label_space, spec.class_decisions)
-    return VideoLabels(labels, probabilities, probabilities, pts_seconds, frame_seconds)
+    found = calibrated(probabilities, spec)
+    if not spec.label_space.is_exclusive:
+        thresholds = [decision.threshold for decision in spec.class_decisions]
+        lengths = [decision.min_segment_frames for decision in spec.class_decisions]
+        labels = decide(found, spec.label_space, thresholds, lengths)
+        return VideoLabels(labels, found, found, pts_seconds, frame_seconds)
+    if spec.segments is None:
+        labels = smooth(probabilities, min_segment_frames=spec.min_segment_frames)
+    else:
+        labels = decode_segments(found, spec.segments)
+    chosen = np.take_along_axis(found, labels[:, None], axis=1)[:, 0]
+    return VideoLabels(labels, chosen, found, pts_seconds, frame_seconds)
 
 
-def apply_decisions(
-    probabilities: np.ndarray, label_space: LabelSpace, decisions: Sequence[Decision]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Temper probabilities where classes overlap, and decide.
+@dataclass(frozen=True)
+class _Reading:
+    """A video as the models with one encoder read it.
 
-    Args:
-        probabilities: float32 [T, K], from the network.
-        label_space: The classes.
-        decisions: [K], how each class is decided.
-
-    Returns:
-        Labels int8 [T, K], and the tempered probabilities float32 [T, K].
+    Attributes:
+        probabilities: float32 [n, K], from each model, of the frames that were chosen.
+        choice: The frames that were chosen, n of T.
+        frame_seconds: How long the last frame is shown.
+        num_encoded: The number of frames that were encoded.
+        report: What became of the frames.
+        index: The index of the file.
     """
-    found = tempered_groups(probabilities, label_space, [decision.temperature for decision in decisions])
-    thresholds = [decision.threshold for decision in decisions]
-    return decide(found, label_space, thresholds, [decision.min_segment_frames for decision in decisions]), found
+
+    probabilities: list[np.ndarray]
+    choice: FrameChoice
+    frame_seconds: float
+    num_encoded: int
+    report: DecodeReport
+    index: "VideoIndex"
 
 
-def _label_frames(
-    reader: ScaledReader, model: Model, runtime: Runtime, on_progress: Callable[[int], None]
-) -> VideoLabels:
+def _read_video(
+    path: Path,
+    members: Sequence[Model],
+    *,
+    frame_rate: float | None,
+    partial: bool,
+    on_progress: Callable[[int], None],
+    opening: OpenScaled,
+) -> _Reading:
+    """Decode and encode a video once, for all models that share an encoder."""
+    runtime, name = members[0].runtime, scaling_reader(members[0].reader)
+    assert runtime is not None, "a model of videos"
+    preprocess = runtime.frame_encoder.preprocess
+    # A video that PyAV cannot read as its packets promise is surveyed below, so that it can be labelled in part.
+    surveyed = False if name == "pyav" else None
+    try:
+        with opening(path, preprocess, surveyed=surveyed, reader=name) as reader:
+            return _predict_frames(reader, members, runtime, frame_rate, on_progress)
+    except VideoError as error:
+        if name != "pyav":
+            raise _unreadable(path, error, name) from error
+        with _open_surveyed(path, preprocess, error, opening, partial=partial) as reader:
+            return _predict_frames(reader, members, runtime, frame_rate, on_progress)
+
+
+def _predict_frames(
+    reader: ScaledReader,
+    members: Sequence[Model],
+    runtime: Runtime,
+    frame_rate: float | None,
+    on_progress: Callable[[int], None],
+) -> _Reading:
     index, frame_seconds = reader.index, float(1 / reader.properties.frame_rate)
-    pts_seconds, is_lost = index.pts_seconds, index.is_lost
-    choice = choose_frames(pts_seconds, model.frame_rate, frame_seconds=frame_seconds, is_lost=is_lost)
-    encoding = _Encoding(choice.positions, len(pts_seconds), on_progress)
-    with _own_stream(model.device):
-        chunks = encode_video(reader, runtime, positions=choice.positions, static_threshold=model.static_threshold)
-        probabilities = model.checkpoint.labeller.predict(encoding.features(chunks))
-    check_numbers(reader.properties.path, probabilities)
-    times = pts_seconds[choice.positions]
-    postprocessed = postprocess(probabilities, model, pts_seconds=times, frame_seconds=frame_seconds)
-    postprocessed = postprocessed.spread(choice.nearest, pts_seconds)
+    choice = choose_frames(index.pts_seconds, frame_rate, frame_seconds=frame_seconds, is_lost=index.is_lost)
+    encoding = _Encoding(choice.positions, len(index.pts_seconds), on_progress)
+    static_threshold = members[0].static_threshold
+    with _own_stream(members[0].device):
+        chunks = encode_video(reader, runtime, positions=choice.positions, static_threshold=static_threshold)
+        probabilities = _predict(reader.properties.path, members, encoding.features(chunks))
+    return _Reading(probabilities, choice, frame_seconds, encoding.num_encoded, reader.report(), index)
+
+
+def _predict(source: Path | str, members: Sequence[Model], chunks: Iterable[torch.Tensor]) -> list[np.ndarray]:
+    """Compute the probabilities of a video by each model, from features of all."""
+    found = predict_each([member.checkpoint.labeller for member in members], chunks)
+    for probabilities in found:
+        check_numbers(source, probabilities)
+    return found
+
+
+def _joined(probabilities: Sequence[np.ndarray], model: Model) -> np.ndarray:
+    """Return the probabilities of the model; where several label together, the average of theirs, group by group."""
+    if not model.members:
+        return probabilities[0]
+    return average(probabilities, [member.spec for members in model.by_encoder for member in members])
+
+
+def _label_readings(readings: Sequence[_Reading], model: Model) -> VideoLabels:
+    first = readings[0]
+    pts_seconds, is_lost = first.index.pts_seconds, first.index.is_lost
+    probabilities = _joined([found for reading in readings for found in reading.probabilities], model)
+    times = pts_seconds[first.choice.positions]
+    postprocessed = postprocess(probabilities, model, pts_seconds=times, frame_seconds=first.frame_seconds)
+    postprocessed = postprocessed.spread(first.choice.nearest, pts_seconds)
     if is_lost is not None:
         postprocessed.labels[is_lost] = model.spec.label_space.unlabelled(int(is_lost.sum()))
         postprocessed.probabilities[is_lost] = np.nan
         postprocessed.class_probabilities[is_lost] = np.nan
-    return replace(postprocessed, num_encoded=encoding.num_encoded, report=reader.report(), index=index)
+    return replace(postprocessed, num_encoded=first.num_encoded, report=first.report, index=first.index)
 
 
 def _own_stream(device: torch.device) -> AbstractContextManager[object]:

@@ -182,6 +182,7 @@ def test_the_terminal_shows_a_status_line(video_model, tmp_path, monkeypatch):
         (["nonsense://127.0.0.1"], "nonsense://127.0.0.1: no frame came within"),
         (["--camera", "87"], "camera 87: no frame came within"),
         (["--camera", "0", "--model", "both"], "both: the model reads videos in both directions"),
+        (["--camera", "0", *2 * ["--model", "both"]], "both, both: got 2 models, expected one: live labelling"),
     ],
 )
 def test_an_impossible_call_is_refused(arguments, sentence, video_model, tmp_path, capsys, monkeypatch):
@@ -189,7 +190,8 @@ def test_an_impossible_call_is_refused(arguments, sentence, video_model, tmp_pat
     write_video(Path("clip.mp4"), num_frames=3)
     if "both" in arguments:
         save_video_model(Path("both"), settings=SETTINGS.model_copy(update={"bidirectional": True}))
-    assert main(["label", "--model", str(video_model), "--out", "out", *arguments]) == 2
+    model = [] if "--model" in arguments else ["--model", str(video_model)]
+    assert main(["label", *model, "--out", "out", *arguments]) == 2
     messages = capsys.readouterr().err.strip().splitlines()
     assert messages[-1].startswith(f"framescribe: {sentence}")
     assert "secret" not in "".join(messages)

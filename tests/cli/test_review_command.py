@@ -51,6 +51,16 @@ def test_videos_are_listed_with_pictures_and_broken_videos_are_reported(video_mo
     assert rows_of(out) == rows
 
 
+def test_several_models_review_together(feature_model, video_model, tmp_path, capsys):
+    np.save(tmp_path / "clip.npy", np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32))
+    again = ("--model", feature_model)
+    assert run(tmp_path / "clip.npy", model=feature_model, out=tmp_path / "one") == 0
+    assert run(tmp_path / "clip.npy", model=feature_model, out=tmp_path / "two", more=again) == 0
+    assert rows_of(tmp_path / "two") == rows_of(tmp_path / "one"), "a model and itself"
+    assert run(tmp_path / "clip.npy", model=feature_model, out=tmp_path / "no", more=("--model", video_model)) == 2
+    assert f"{video_model}: reads videos, {feature_model} reads ready features" in capsys.readouterr().err
+
+
 def test_ready_features_are_listed_without_times_and_pictures(feature_model, tmp_path):
     for i in range(2):
         np.save(tmp_path / f"clip{i}.npy", np.random.default_rng(i).normal(size=(60, 6)).astype(np.float32))
