@@ -7,7 +7,8 @@
 `gtea` takes any data set of ready features in folds, a folder split<n> each, and the other two score test clips too
 where there are some. What an epoch takes stands beside the progress bar of the stage train_labeller.
 
-`--seeds 3` repeats it with the seeds 0, 1 and 2 and shows their means, and how far the seeds are apart.
+`--seeds 3` repeats it with the seeds 0, 1 and 2 and shows their means, how far the seeds are apart, and what they score
+when they label together, which averages their probabilities.
 `--set labeller=bilstm` changes a setting as `dvc exp run -S` does; `--work` keeps what the stages make, checkpoints and
 reports, which else lie in a temporary folder. The results are in
 docs/results/benchmarks/quality_gtea.md and quality_grid.md.
@@ -26,6 +27,13 @@ from pathlib import Path
 from across_folds import Calibration, calibrate
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+
+from pipeline.datasets.manifest import read_manifest
+from pipeline.labelling.model import load_model
+from pipeline.labelling.video import label_video
+from pipeline.metrics.report import evaluate, flatten
+from pipeline.stages.evaluate_labeller import calibration_of
+from pipeline.stages.paths import LABELLER, PREPARED
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = (
@@ -78,7 +86,11 @@ def main() -> None:
                 sys.exit(f"{args.root}: has no folder split1, split2, ..: is --root the folder that holds them?")
             folds = {root.name: run_seeds("gtea", root, work / root.name, args) for root in roots}
             together = temper_folds(folds, work) if len(folds) > 1 else []
-            print_table(GTEA_COLUMNS, fold_rows(folds) | (GTEA_PUBLISHED if args.root.name == "gtea" else {}))
+            rows = fold_rows(folds)
+            if args.seeds > 1:
+                of_folds = [score_together(seed_folders(work / name, args.seeds), "test") for name in folds]
+                rows["the seeds together"] = mean([row(scores, GTEA_COLUMNS) for scores in of_folds])
+            print_table(GTEA_COLUMNS, rows | (GTEA_PUBLISHED if args.root.name == "gtea" else {}))
             for seed, found in enumerate(together):
                 print(
                     f"\nseed {seed}, calibration error of all test videos together: {found.together_as_they_are:.1f},"
@@ -94,6 +106,10 @@ def main() -> None:
                 for part, name in names.items()
                 if part in seeds[0]
             }
+            for part in ("val", "test") if args.seeds > 1 else ():
+                if part in seeds[0]:
+                    scores = score_together(seed_folders(work / args.dataset, args.seeds), part)
+                    rows[f"{names[part]}, the seeds together"] = row(scores, GRID_COLUMNS)
             print_table(GRID_COLUMNS, rows | GRID_PRIOR)
 
 
@@ -117,7 +133,37 @@ def run_seeds(dataset: str, root: Path, work: Path, args: argparse.Namespace) ->
         work: The folder in which each seed gets its own folder.
         args: The arguments of the command line.
     """
-    return [run_stages(dataset, root, work / f"seed{seed}", [f"seed={seed}", *args.set]) for seed in range(args.seeds)]
+    folders = seed_folders(work, args.seeds)
+    return [run_stages(dataset, root, folder, [f"seed={seed}", *args.set]) for seed, folder in enumerate(folders)]
+
+
+def seed_folders(work: Path, num_seeds: int) -> list[Path]:
+    """Return the folder of each seed."""
+    return [work / f"seed{seed}" for seed in range(num_seeds)]
+
+
+def score_together(works: Sequence[Path], split: str) -> dict[str, float]:
+    """Score the labels that the labellers of several seeds give together.
+
+    Args:
+        works: The folders in which the stages ran, one for each seed.
+        split: The name of the split.
+
+    Returns:
+        The scores by name, as `results/metrics.json` has them; none where a seed has other videos in the split, which
+        the labellers of the other seeds may have been trained on.
+    """
+    manifest, labels = read_manifest(works[0] / PREPARED)
+    sources = manifest.of_split(split)
+    if any(read_manifest(work / PREPARED)[0].of_split(split) != sources for work in works):
+        return {}
+    model = load_model([str(work / LABELLER) for work in works], device="cpu")
+    predicted = {source.stem: label_video(Path(source.path), model) for source in sources}
+    truth = {stem: labels[stem] for stem in predicted}
+    probabilities = {stem: result.class_probabilities for stem, result in predicted.items()}
+    found = {stem: result.labels for stem, result in predicted.items()}
+    scores = flatten(evaluate(truth, found, manifest.label_space, probabilities))
+    return scores | calibration_of(truth, predicted, manifest.label_space)
 
 
 def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -> Scores:
