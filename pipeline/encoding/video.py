@@ -6,7 +6,7 @@ Shapes: T or n frames, F features.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -38,10 +38,12 @@ def encode_video(
     *,
     positions: np.ndarray | None = None,
     static_threshold: float | None = None,
-) -> Iterator[EncodedFrames]:
+) -> Generator[EncodedFrames, None, None]:
     """Yield the features of the frames of a video, in order, batch by batch.
 
-    Another thread decodes frames a batch ahead, and a batch is encoded while the caller uses the one before it.
+    Another thread decodes frames a batch ahead, and a batch is encoded while the caller uses the one before it. Close
+    the iterator before the reader, with `contextlib.closing`: it waits for that thread, and a decoder that is freed
+    while a thread uses it ends the process.
 
     Args:
         reader: The video, which `open_scaled` opened for the encoder of `runtime`.

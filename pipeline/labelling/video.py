@@ -4,7 +4,7 @@ T frames, K classes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -238,8 +238,8 @@ def _predict_frames(
     choice = choose_frames(index.pts_seconds, frame_rate, frame_seconds=frame_seconds, is_lost=index.is_lost)
     encoding = _Encoding(choice.positions, len(index.pts_seconds), on_progress)
     static_threshold = members[0].static_threshold
-    with _own_stream(members[0].device):
-        chunks = encode_video(reader, runtime, positions=choice.positions, static_threshold=static_threshold)
+    chunks = encode_video(reader, runtime, positions=choice.positions, static_threshold=static_threshold)
+    with _own_stream(members[0].device), closing(chunks):
         probabilities = _predict(reader.properties.path, members, encoding.features(chunks))
     return _Reading(probabilities, choice, frame_seconds, encoding.num_encoded, reader.report(), index)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
@@ -109,9 +110,10 @@ def _features_of(
         return features, np.full(len(features), np.nan)
     features_parts, num_before = [], bar.n
     with open_scaled(Path(source.path), runtime.frame_encoder.preprocess, reader=reader) as video:
-        for chunk in encode_video(video, runtime, positions=choice.positions if choice else None):
-            features_parts.append(chunk.features.half().cpu().numpy())
-            bar.update(num_before + int(chunk.index[-1]) + 1 - bar.n)
+        with closing(encode_video(video, runtime, positions=choice.positions if choice else None)) as chunks:
+            for chunk in chunks:
+                features_parts.append(chunk.features.half().cpu().numpy())
+                bar.update(num_before + int(chunk.index[-1]) + 1 - bar.n)
         bar.update(num_before + source.num_frames - bar.n)
         return np.concatenate(features_parts), video.index.pts_seconds
 

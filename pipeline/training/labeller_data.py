@@ -5,6 +5,7 @@ T frames, F features, h and w pixels.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -132,8 +133,9 @@ class TrainingData:
         """
         with open_scaled(Path(source.path), frame_encoder.preprocess, reader=self.manifest.reader) as reader:
             runtime = TorchRuntime(frame_encoder)  # the weights change, so that no export would last
-            for chunk in encode_video(reader, runtime, positions=self.positions.get(source.stem)):
-                yield chunk.features
+            with closing(encode_video(reader, runtime, positions=self.positions.get(source.stem))) as chunks:
+                for chunk in chunks:
+                    yield chunk.features
 
 
 def training_batches(
