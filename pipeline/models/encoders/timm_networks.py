@@ -118,7 +118,7 @@ def _published(name: str) -> nn.Module:
 
 def _set_size(network: nn.Module, size: tuple[int, int]) -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Using a non-tuple sequence")  # torch, of timm's interpolation of tables
+        warnings.simplefilter("ignore", UserWarning)  # torch, of how timm interpolates tables of positions
         network.set_input_size(img_size=size)  # type: ignore[operator]
 
 
