@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
+import hypothesis
 import pytest
 import torch
 from made_data import write_feature_dataset
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
