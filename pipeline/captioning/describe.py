@@ -248,7 +248,7 @@ def caption_video(
     described, positions = place_spans(spans, times, frame_seconds=duration)
     frames_read, of_span = np.unique(positions, return_inverse=True)
     with open_indexed(index, backend=reader) as opened:
-        frames = _frames(opened, frames_read, model.frame_encoder.spec.batch_size, on_progress)
+        frames = _frames(opened, frames_read, on_progress)
         captions = [best for best, *_ in _describe(frames, model, search)]
     return [VideoCaption(*span, *captions[position]) for span, position in zip(described, of_span, strict=True)]
 
@@ -347,11 +347,9 @@ def _check_is_first(path: Path, other: Path | None) -> None:
         raise InputError(f"{path}: its captions would replace those of {other}: describe it in a call of its own")
 
 
-def _frames(
-    reader: VideoReader, positions: np.ndarray, batch_size: int, on_progress: Callable[[str], None]
-) -> Iterator[np.ndarray]:
+def _frames(reader: VideoReader, positions: np.ndarray, on_progress: Callable[[str], None]) -> Iterator[np.ndarray]:
     """Yield the frames uint8 [H, W, 3] at the positions `positions` [S], ascending; the video is read once."""
     properties = reader.properties
-    for batch in reader.read(0, int(positions[-1]) + 1, batch_size=batch_size, positions=positions):
+    for batch in reader.read(0, int(positions[-1]) + 1, batch_size=1, positions=positions):
         yield from batch.pixels
         on_progress(f"{properties.path.name}: frame {batch.index[-1] + 1} of {properties.num_frames}")
