@@ -35,7 +35,7 @@ test: setup
 	OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 slow: setup
-	pytest -m slow
+	OMP_NUM_THREADS=1 pytest -m slow -n auto --maxprocesses 4 --dist loadfile
 
 ui: setup
 	@echo "every run: http://127.0.0.1:5000/#/experiments/1/runs (from some seconds on)"
