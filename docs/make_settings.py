@@ -116,6 +116,8 @@ def _describe(kind: Any) -> str:
     if origin in (Union, types.UnionType):
         return ", or ".join(_describe(argument) for argument in arguments)
     if origin is tuple:
+        if arguments[-1] is Ellipsis:
+            return f"list ({_describe(arguments[0])} each)"
         described = [_describe(argument) for argument in arguments]
         assert len(set(described)) == 1, f"no words for {kind}"
         return f"list of {len(described)} ({described[0]} each)"

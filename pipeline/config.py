@@ -24,6 +24,9 @@ NumLayers = Annotated[int, Field(ge=1, le=100)]
 SegmentFrames = Annotated[int, Field(ge=1, le=1_000_000_000)]
 SegmentDecoding = Literal["merge", "viterbi", "auto"]
 NumFrames = Annotated[int, Field(ge=1, le=MAX_STEP_FRAMES)]
+MAX_DELTA_SPANS = 8
+DeltaSpans = Annotated[tuple[NumFrames, ...], Field(min_length=1, max_length=MAX_DELTA_SPANS)]
+MapFilters = Annotated[int, Field(ge=1, le=1024)]
 ContextFrames = Annotated[int, Field(ge=0, le=MAX_STEP_FRAMES)]
 Side = Annotated[int, Field(ge=1, le=2048)]  # pixels
 Grid = Annotated[int, Field(ge=1, le=256)]
@@ -221,6 +224,10 @@ class Encoder(Section):
     path of a weights file. null starts from random weights."""
     grid: Grid
     """The last feature map is averaged to grid x grid cells."""
+    last_stage: str | None = None
+    """The last stage of the network that is computed, such as blocks.10 of efficientnet_lite0 or layer3 of resnet18,
+    whose output becomes the feature map. Earlier stages have finer maps: they show small things and short ways, and
+    cost less time. null computes all stages. A wrong name lists those of the network."""
     training: Literal["frozen", "frame_classifier", "end_to_end"]
     """frozen: the encoder is not trained. frame_classifier: it is first trained to classify single frames, and then
     frozen. end_to_end: it is trained together with the recurrent network."""
@@ -244,8 +251,11 @@ class Encoder(Section):
 
     @model_validator(mode="after")
     def _given_is_frozen(self) -> Self:
-        if self.name == "given" and (self.training != "frozen" or self.weights is not None or self.grid != 1):
-            raise ValueError("encoder `given` encodes nothing: training must be frozen, weights null and grid 1")
+        encodes = self.training != "frozen" or self.weights is not None or self.grid != 1 or self.last_stage is not None
+        if self.name == "given" and encodes:
+            raise ValueError(
+                "encoder `given` encodes nothing: training must be frozen, weights null, grid 1 and last_stage null"
+            )
         return self
 
     @model_validator(mode="after")
@@ -287,8 +297,13 @@ class LabellerSettings(Section):
     """many_to_many: a label for each frame. many_to_one: one label for the whole video."""
     inputs: Literal["features", "deltas", "both"] = "features"
     """What the network reads: the features, their change over the last `delta_frames` frames, or both."""
-    delta_frames: NumFrames = 4
-    """The number of frames over which a change of the features is taken."""
+    delta_frames: NumFrames | DeltaSpans = 4
+    """The number of frames over which a change of the features is taken. Several numbers in ascending order, such as
+    `[1, 2, 4, 8]`, take several changes: short ones show what is fast, long ones show what is slow."""
+    map_filters: MapFilters | None = None
+    """The number of filters (3x3 convolutions) that read the map of the encoder, the same ones at every place, so that
+    a movement is learnt once and not for each place. They need an `encoder.grid` of 2 or more, best 6 or more. null: a
+    linear layer reads the map, with weights of its own for each cell."""
     min_segment_frames: SegmentFrames | Literal["auto"] = 1
     """Predicted segments that are shorter are merged into a neighbour. 1 merges none. auto takes the length with the
     best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment; where
@@ -308,6 +323,25 @@ class LabellerSettings(Section):
     # Checkpoints from before there was a choice do not name it.
     recurrent_init: Literal["uniform", "orthogonal", "identity"] = "uniform"
     """The start of the recurrent weights W_hh. identity is meant for the cell relu."""
+
+    @property
+    def delta_spans(self) -> tuple[int, ...]:
+        """The spans over which changes are taken, in frames; none where only the features are read."""
+        if self.inputs == "features":
+            return ()
+        return (self.delta_frames,) if isinstance(self.delta_frames, int) else self.delta_frames
+
+    @property
+    def num_parts(self) -> int:
+        """How many things the first layer has weights for: the features, and each change."""
+        return (self.inputs != "deltas") + len(self.delta_spans)
+
+    @model_validator(mode="after")
+    def _ascending_spans(self) -> Self:
+        spans = self.delta_frames
+        if not isinstance(spans, int) and list(spans) != sorted(set(spans)):
+            raise ValueError(f"delta_frames: got {list(spans)}, expected different numbers in ascending order")
+        return self
 
     @model_validator(mode="after")
     def _memory_for_deltas(self) -> Self:
@@ -528,6 +562,15 @@ class Params(Section):
     """Your captioned images."""
     captioner: CaptionerSettings
     """The network that writes captions."""
+
+    @model_validator(mode="after")
+    def _a_map_for_the_filters(self) -> Self:
+        if self.labeller.map_filters and self.encoder.grid < 2:
+            raise ValueError(
+                f"labeller.map_filters {self.labeller.map_filters}: expected a map to read, got encoder.grid"
+                f" {self.encoder.grid}: set it to 2 or more, or map_filters to null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _segments_to_score(self) -> Self:

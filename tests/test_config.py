@@ -95,6 +95,19 @@ def test_a_look_ahead_needs_a_network_that_reads_forward_only_and_remembers(tmp_
     assert "look_ahead" in refuse(tmp_path, params | {"labeller": causal | {"look_ahead": -1}})
 
 
+def test_filters_need_a_map_and_spans_ascend(tmp_path, params):
+    filters = params["labeller"] | {"map_filters": 8, "inputs": "both", "delta_frames": [1, 4]}
+    map_of_4 = params["encoder"] | {"grid": 2}
+    (tmp_path / "fine.yaml").write_text(yaml.safe_dump(params | {"labeller": filters, "encoder": map_of_4}))
+    labeller = load_params(tmp_path / "fine.yaml").labeller
+    assert (labeller.delta_spans, labeller.num_parts) == ((1, 4), 3)
+    no_map = refuse(tmp_path, params | {"labeller": filters, "encoder": params["encoder"] | {"grid": 1}})
+    assert "labeller.map_filters 8: expected a map to read, got encoder.grid 1" in no_map
+    for spans in ([4, 1], [2, 2], [], [0, 1]):
+        wrong = params | {"labeller": filters | {"delta_frames": spans}, "encoder": map_of_4}
+        assert "delta_frames" in refuse(tmp_path, wrong)
+
+
 def test_a_fold_must_be_one_of_the_folds(tmp_path, params):
     params["dataset"] |= {"folds": 5, "fold": 5}
     assert "fold: got 5 of 5 folds, expected 0 to 4" in refuse(tmp_path, params)

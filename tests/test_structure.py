@@ -221,7 +221,10 @@ def test_params_yaml_equals_the_composed_configs():
 @pytest.mark.parametrize("group", ["dataset", "encoder", "labeller", "training", "captions", "captioner"])
 def test_every_config_is_valid(group):
     for path in (ROOT / "configs" / group).glob("*.yaml"):
-        Params.model_validate(composed(f"{group}={path.stem}"))
+        values = composed(f"{group}={path.stem}")
+        if values["encoder"]["grid"] == 1:  # there is no map, which the filters of the default data set read
+            values["labeller"]["map_filters"] = None
+        Params.model_validate(values)
 
 
 def test_every_param_of_dvc_yaml_exists():

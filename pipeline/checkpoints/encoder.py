@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pipeline.checkpoints.storage import (
     ENCODER_SPEC,
@@ -55,6 +55,7 @@ class EncoderSpec(Section):
         name: See `build_encoder`, as for `grid`, `stride` and `batch_norm`.
         grid: See `build_encoder`.
         stride: See `build_encoder`.
+        last_stage: See `build_encoder`.
         batch_norm: See `build_encoder`.
         batch_size: The number of frames or images in a batch.
         preprocess: The preprocessing of the frames.
@@ -63,9 +64,25 @@ class EncoderSpec(Section):
     name: str
     grid: Grid
     stride: Stride | None = None  # older checkpoints, written before there was a choice, do not name it
+    last_stage: str | None = None
     batch_norm: BatchNormMode
     batch_size: BatchSize
     preprocess: PreprocessSpec
+
+    @model_validator(mode="after")
+    def _one_cut(self) -> Self:
+        if self.stride is not None and self.last_stage is not None:
+            raise ValueError(
+                f"got stride {self.stride} and last_stage {self.last_stage!r}, expected one of them at most"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = serialize(self)
+        if self.last_stage is None:  # labels that were made before there was a choice stay up to date
+            del fields["last_stage"]
+        return fields
 
 
 @dataclass(frozen=True)
@@ -97,6 +114,7 @@ def make_frame_encoder(
     weights: str | None,
     grid: int,
     stride: int | None = None,
+    last_stage: str | None = None,
     batch_norm: BatchNormMode,
     batch_size: int,
     pixels: Pixels,
@@ -110,6 +128,7 @@ def make_frame_encoder(
         weights: See `build_encoder`.
         grid: See `build_encoder`.
         stride: See `build_encoder`.
+        last_stage: See `build_encoder`.
         batch_norm: See `build_encoder`.
         batch_size: The number of frames or images in a batch.
         pixels: The settings of the preprocessing.
@@ -117,7 +136,15 @@ def make_frame_encoder(
     Raises:
         InputError: See `build_encoder`; or the encoder does not accept frames of this size.
     """
-    encoder = build_encoder(name, weights=weights, grid=grid, stride=stride, batch_norm=batch_norm, size=pixels.size)
+    encoder = build_encoder(
+        name,
+        weights=weights,
+        grid=grid,
+        stride=stride,
+        last_stage=last_stage,
+        batch_norm=batch_norm,
+        size=pixels.size,
+    )
     preprocess = Preprocess(
         size=pixels.size or encoder.size,
         crop=pixels.crop,
@@ -132,6 +159,7 @@ def make_frame_encoder(
         name=name,
         grid=grid,
         stride=stride,
+        last_stage=last_stage,
         batch_norm=batch_norm,
         batch_size=batch_size,
         preprocess=preprocessing,
@@ -209,6 +237,7 @@ def _build(spec: EncoderSpec) -> Encoder:
         weights=None,
         grid=spec.grid,
         stride=spec.stride,
+        last_stage=spec.last_stage,
         batch_norm=spec.batch_norm,
         size=spec.preprocess.size,
     )

@@ -37,7 +37,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # training finds none below 0.05
 # Fields that are not written where they are None: checkpoints from before they existed keep their fingerprints.
 OPTIONAL = ("groups", "decisions", "frame_rate", "segments")
 # Settings that are written only where they differ: labels that were made before there was a choice stay up to date.
-USUAL = {"decoding": "merge", "look_ahead": 0}
+USUAL = {"decoding": "merge", "look_ahead": 0, "map_filters": None}
 
 
 class Decision(Section):
@@ -233,6 +233,7 @@ def make_labeller(
     label_space: LabelSpace,
     *,
     num_features: int,
+    grid: int = 1,
     feature_noise: float = 0.0,
     feature_dropout: float = 0.0,
 ) -> Labeller:
@@ -242,6 +243,7 @@ def make_labeller(
         settings: The settings of the labeller.
         label_space: The classes that it distinguishes.
         num_features: See `Labeller`.
+        grid: See `Labeller`.
         feature_noise: See `Labeller`.
         feature_dropout: See `Labeller`.
     """
@@ -249,6 +251,7 @@ def make_labeller(
         settings,
         num_features=num_features,
         num_classes=label_space.num_classes,
+        grid=grid,
         groups=None if label_space.is_exclusive else label_space.group_members,
         feature_noise=feature_noise,
         feature_dropout=feature_dropout,
@@ -273,7 +276,8 @@ def load_checkpoint(folder: Path, *, device: torch.device, label_space: LabelSpa
     num_classes = spec.label_space.num_classes
     described = least_num_weights(spec.labeller, num_features=spec.num_features, num_classes=num_classes)
     check_num_weights(folder, "labeller", described)
-    labeller = make_labeller(spec.labeller, spec.label_space, num_features=spec.num_features)
+    grid = spec.encoder.grid if spec.encoder else 1
+    labeller = make_labeller(spec.labeller, spec.label_space, num_features=spec.num_features, grid=grid)
     modules: dict[str, nn.Module] = {"labeller": labeller}
     frame_encoder = None
     if spec.encoder:

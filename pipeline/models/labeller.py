@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import LabellerSettings
-from pipeline.models.augmentation import Augmentation
 from pipeline.models.class_probabilities import Groups, class_probabilities
-from pipeline.models.encoders.encoder import Encoder
+from pipeline.models.map_reader import MapReader
 from pipeline.models.projection import project
-from pipeline.models.temporal import ended, pooled, standardized, standardized_chunks
-from pipeline.rnn import GRU, LSTM, RNN, LSTMState, check_lengths, frame_mask
+from pipeline.models.temporal import deltas, ended, pooled, standardized, standardized_chunks, valid_frames
+from pipeline.rnn import GRU, LSTM, RNN, LSTMState
 from pipeline.rnn.chunked import run_chunks
 from pipeline.rnn.diagnostics import GradientFlow, observe
 
@@ -30,7 +29,8 @@ class LabellerState(NamedTuple):
     """The state that a causal labeller carries from one chunk of a video to the next.
 
     Attributes:
-        past: [B, k, H], the projections of the last k frames, from which deltas are taken; None without deltas.
+        past: [B, k, D], what the last k frames were projected or filtered to, from which deltas are taken, k the
+            longest span and D the width of all deltas together; None without deltas.
         rnn: The recurrent network's state; None for cell "none".
     """
 
@@ -69,7 +69,9 @@ class Labeller(nn.Module):
 
     - Deltas (`inputs`) are the change of the features over the last `delta_frames` frames, x_t - x_(t-k) (the delta
       coefficients of Furui 1986). Frames before the first one count as the first one. They keep what moves and drop
-      what stands still.
+      what stands still. Deltas over several spans have weights of their own, and are added up.
+    - With `map_filters`, the features are a map of the encoder, which filters read (`models.map_reader`) in place of
+      the Linear.
     - With `head` "many_to_one" there are logits for each video: the last Linear reads the mean over the video's valid
       frames. With a state carried in, that is the mean over the frames of this chunk.
     - With `normalize` "video", each feature has its mean over the video's frames subtracted and is divided by its
@@ -89,6 +91,7 @@ class Labeller(nn.Module):
         settings: The network, see `LabellerSettings`; its `pool_frames` is a number.
         num_features: F, the features of a frame.
         num_classes: K.
+        grid: The cells along each side of the encoder's map, which the features are.
         groups: The indices of the classes of each group, where classes overlap; None where they are exclusive.
         feature_noise: In training, the standard deviation of the noise that is added to each feature of each step.
         feature_dropout: In training, the probability that a feature is left out, in all of a video.
@@ -103,6 +106,7 @@ class Labeller(nn.Module):
         *,
         num_features: int,
         num_classes: int,
+        grid: int = 1,
         groups: Groups | None = None,
         feature_noise: float = 0.0,
         feature_dropout: float = 0.0,
@@ -114,17 +118,25 @@ class Labeller(nn.Module):
         self.num_features = num_features
         self.groups = groups
         self.head = settings.head
-        self.delta_frames = settings.delta_frames
+        self.hidden_size = settings.hidden_size
+        self.delta_spans = settings.delta_spans
         self.look_ahead = settings.look_ahead
         self.normalize = settings.normalize
         self.pool_frames = settings.pool_frames
         self.feature_noise = feature_noise
         self.feature_dropout = nn.Dropout(feature_dropout)
-        self.norm = nn.LayerNorm(num_features) if settings.normalize == "frame" else nn.Identity()
-        self.projection = nn.Linear(num_features, settings.hidden_size) if settings.inputs != "deltas" else None
-        self.delta_projection = (
-            nn.Linear(num_features, settings.hidden_size, bias=False) if settings.inputs != "features" else None
-        )
+        # Weights of a norm before filters need the gradient of the maps, which takes as long as that of the filters.
+        norm_has_weights = settings.map_filters is None
+        normalizes = settings.normalize == "frame"
+        self.norm = nn.LayerNorm(num_features, elementwise_affine=norm_has_weights) if normalizes else nn.Identity()
+        self.reads_features = settings.inputs != "deltas"
+        self.map_reader = _map_reader(settings, num_features, grid) if settings.map_filters else None
+        self.projection = self.delta_projection = None
+        if self.map_reader is None and self.reads_features:
+            self.projection = nn.Linear(num_features, settings.hidden_size)
+        if self.map_reader is None and self.delta_spans:
+            width = settings.hidden_size * len(self.delta_spans)
+            self.delta_projection = nn.Linear(num_features, width, bias=False)
         self.dropout = nn.Dropout(settings.dropout)
         self.rnn = _recurrent(settings)
         width = settings.hidden_size if self.rnn is None else self.rnn.output_size
@@ -155,7 +167,7 @@ class Labeller(nn.Module):
             )
         if state is not None and self._looks_ahead:
             raise ValueError("state: got one, expected None: this labeller reads whole videos")
-        mask = None if lengths is None else _valid_frames(lengths, features)
+        mask = None if lengths is None else valid_frames(lengths, features)
         if mask is not None:
             features = features.masked_fill(~mask, 0)
         num_frames = features.shape[1]
@@ -164,7 +176,7 @@ class Labeller(nn.Module):
         if self.pool_frames > 1:
             features = pooled(features, self.pool_frames, lengths=lengths)
             lengths = None if lengths is None else -(-lengths // self.pool_frames)
-            mask = None if lengths is None else _valid_frames(lengths, features)
+            mask = None if lengths is None else valid_frames(lengths, features)
         x, past = self._embed(features, lengths=lengths, past=state.past if state else None)
         logits, rnn_state = self._name(x, lengths=lengths, mask=mask, state=state.rnn if state else None)
         if self.pool_frames > 1 and self.head == "many_to_many":
@@ -257,13 +269,21 @@ class Labeller(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Embed steps [B, S, F], each by itself but for the deltas: [B, S, H], and the `past` of the next chunk.
 
-        The projection is linear, so the delta of the projections is the projection of the deltas.
+        Projections and filters are linear, so the delta of what they give is what they give of the deltas.
         """
-        linears = [linear for linear in (self.projection, self.delta_projection) if linear]
-        parts = project(self._disturbed(features) if self.training else features, self.norm, linears)
-        if self.delta_projection:
-            parts[-1], past = _deltas(parts[-1], self.delta_frames, lengths=lengths, past=past)
-        return self.dropout(torch.relu(torch.stack(parts).sum(0))), past
+        features = self._disturbed(features) if self.training else features
+        if self.map_reader:
+            parts = self.map_reader.filtered(self.norm(features))
+        else:
+            linears = [linear for linear in (self.projection, self.delta_projection) if linear]
+            projected = project(features, self.norm, linears)
+            parts = [part for wide in projected for part in wide.split(self.hidden_size, -1)]
+        if self.delta_spans:
+            first = len(parts) - len(self.delta_spans)
+            changes, past = deltas(parts[first:], self.delta_spans, lengths=lengths, past=past)
+            parts = parts[:first] + changes
+        total = torch.stack(parts).sum(0)
+        return self.dropout(torch.relu(self.map_reader(total) if self.map_reader else total)), past
 
     def _disturbed(self, features: Tensor) -> Tensor:
         """Add noise, and leave some features out of all of a video, as in training."""
@@ -289,61 +309,15 @@ class Labeller(nn.Module):
         return self.classifier(self.dropout(x)), state
 
 
-class EndToEnd(nn.Module):
-    """Encoder and labeller as one module, trained together: the gradient of the labels reaches the encoder.
-
-    Args:
-        encoder: The encoder.
-        labeller: The labeller.
-        augmentation: The random changes of the frames in training; None for no changes.
-
-    Raises:
-        ValueError: The labeller expects another number of features than the encoder computes.
-    """
-
-    def __init__(self, encoder: Encoder, labeller: Labeller, *, augmentation: Augmentation | None = None) -> None:
-        super().__init__()
-        self.augmentation = augmentation
-        if encoder.num_features != labeller.num_features:
-            raise ValueError(
-                f"the encoder gives {encoder.num_features} features, the labeller expects {labeller.num_features}"
-            )
-        self.encoder = encoder
-        self.labeller = labeller
-
-    def forward(
-        self, frames: Tensor, *, lengths: Tensor | None = None, state: LabellerState | None = None
-    ) -> LabellerOutput:
-        """Compute the logits from frames. Padding is not encoded.
-
-        Args:
-            frames: [B, T, 3, h, w], normalized for the encoder.
-            lengths: As in `Labeller.forward`.
-            state: As in `Labeller.forward`.
-
-        Raises:
-            ValueError: The frames have a wrong shape; or as in `Labeller.forward`.
-        """
-        if frames.ndim != 5:
-            raise ValueError(f"frames: got shape {list(frames.shape)}, expected [videos, frames, 3, height, width]")
-        if self.training and self.augmentation:
-            frames = self.augmentation(frames)
-        num_videos, num_frames = frames.shape[:2]
-        if lengths is None:
-            features = self.encoder(frames.flatten(0, 1)).unflatten(0, (num_videos, num_frames))
-        else:
-            mask = _valid_frames(lengths, frames).squeeze(2)
-            encoded = self.encoder(frames[mask])
-            features = encoded.new_zeros(num_videos, num_frames, encoded.shape[1]).index_put((mask,), encoded)
-        return self.labeller(features, lengths=lengths, state=state)
-
-
 def least_num_weights(settings: LabellerSettings, *, num_features: int, num_classes: int) -> int:
     """How many weights such a labeller has at least, without building it: those of its large matrices."""
     hidden = settings.hidden_size
-    num_projections = (settings.inputs != "deltas") + (settings.inputs != "features")
     recurrent = 0 if settings.cell == "none" else settings.num_layers * hidden**2 * (2 if settings.bidirectional else 1)
-    return num_projections * num_features * hidden + recurrent + hidden * num_classes
+    if settings.map_filters:  # the number of channels is not known here, and is at least 1
+        projections = settings.map_filters * (9 * settings.num_parts + hidden)
+    else:
+        projections = settings.num_parts * num_features * hidden
+    return projections + recurrent + hidden * num_classes
 
 
 def _recurrent(settings: LabellerSettings) -> RNN | GRU | LSTM | None:
@@ -366,18 +340,16 @@ def _recurrent(settings: LabellerSettings) -> RNN | GRU | LSTM | None:
             return LSTM(size, size, **options)
 
 
-def _deltas(x: Tensor, num_frames: int, *, lengths: Tensor | None, past: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Subtract from x [B, T, H] itself `num_frames` earlier.
-
-    Returns the deltas, and the last `num_frames` valid frames, for the next chunk.
-    """
-    if past is None:
-        past = x[:, :1].expand(-1, num_frames, -1)
-    joined = torch.cat([past, x], dim=1)
-    if lengths is None:
-        return x - joined[:, : x.shape[1]], joined[:, -num_frames:]
-    last = lengths.to(x.device)[:, None] + torch.arange(num_frames, device=x.device)
-    return x - joined[:, : x.shape[1]], joined.gather(1, last[..., None].expand(-1, -1, x.shape[2]))
+def _map_reader(settings: LabellerSettings, num_features: int, grid: int) -> MapReader:
+    """Build the filters; each of the features and the spans of deltas has filters of its own."""
+    assert settings.map_filters
+    return MapReader(
+        num_features // grid**2,
+        grid,
+        num_filters=settings.map_filters,
+        num_parts=settings.num_parts,
+        hidden_size=settings.hidden_size,
+    )
 
 
 def _measured(chunks: Iterable[Tensor], lengths: list[int]) -> Iterator[Tensor]:
@@ -398,11 +370,3 @@ def _of_equal_length(chunks: Iterable[Tensor], num_frames: int) -> Iterator[Tens
             waiting = [part[num_missing:]]
     if sum(map(len, waiting)):
         yield torch.cat(waiting)
-
-
-def _valid_frames(lengths: Tensor, x: Tensor) -> Tensor:
-    """Return bool [B, T, 1], True where a frame of x [B, T, ...] is valid; ValueError if the lengths do not fit x."""
-    problems = check_lengths(lengths, *x.shape[:2])
-    if problems:
-        raise ValueError("; ".join(problems))
-    return frame_mask(lengths, x.shape[1], x.device).unsqueeze(2)

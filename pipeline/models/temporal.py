@@ -5,12 +5,13 @@ Features are standardized over the video, and averaged in blocks of frames.
 Shapes: B videos, T frames, t frames of a chunk, S steps, F features.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from pipeline.rnn import check_lengths, frame_mask
 from pipeline.rnn.chunked import ChunkFile
 
 VARIANCE_EPSILON = 1e-5  # with it, a feature that never changes becomes 0
@@ -86,3 +87,42 @@ def pooled(features: Tensor, num_frames: int, *, lengths: Tensor | None = None) 
         lengths = torch.tensor([features.shape[1]])
     left = lengths.to(features.device)[:, None] - num_frames * torch.arange(num_steps, device=features.device)
     return padded.unflatten(1, (num_steps, num_frames)).sum(2) / left.clamp(1, num_frames)[..., None]
+
+
+def deltas(
+    parts: Sequence[Tensor], spans: Sequence[int], *, lengths: Tensor | None, past: Tensor | None
+) -> tuple[list[Tensor], Tensor]:
+    """Subtract from each part itself, as many frames earlier as its span says.
+
+    Args:
+        parts: [B, T, D_i] each.
+        spans: The span of each, in frames.
+        lengths: int64 [B], the number of valid frames of each video; None where all are valid.
+        past: What the chunk before returned; None at the start of the videos, whose first frame then counts as the
+            earlier ones.
+
+    Returns:
+        The deltas, and the last k valid frames of all parts together [B, k, D], for the next chunk: k is the longest
+        span, and D the sum of D_i.
+    """
+    x, longest = torch.cat(list(parts), dim=-1), max(spans)
+    if past is None:
+        past = x[:, :1].expand(-1, longest, -1)
+    joined, num_frames = torch.cat([past, x], dim=1), x.shape[1]
+    earlier = joined.split([part.shape[-1] for part in parts], -1)
+    changes = [
+        part - whole[:, longest - span : longest - span + num_frames]
+        for part, whole, span in zip(parts, earlier, spans, strict=True)
+    ]
+    if lengths is None:
+        return changes, joined[:, -longest:]
+    last = lengths.to(x.device)[:, None] + torch.arange(longest, device=x.device)
+    return changes, joined.gather(1, last[..., None].expand(-1, -1, x.shape[2]))
+
+
+def valid_frames(lengths: Tensor, x: Tensor) -> Tensor:
+    """Return bool [B, T, 1], True where a frame of x [B, T, ...] is valid; ValueError if the lengths do not fit x."""
+    problems = check_lengths(lengths, *x.shape[:2])
+    if problems:
+        raise ValueError("; ".join(problems))
+    return frame_mask(lengths, x.shape[1], x.device).unsqueeze(2)

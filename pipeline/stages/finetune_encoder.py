@@ -47,6 +47,7 @@ def make_encoder(params: Params) -> FrameEncoder | None:
         settings.name,
         weights=settings.weights,
         grid=settings.grid,
+        last_stage=settings.last_stage,
         batch_norm=settings.batch_norm,
         batch_size=settings.batch_size,
         pixels=pixels,

@@ -23,7 +23,8 @@ from pipeline.drawing.plots import plot_gradients
 from pipeline.encoding.device import choose_device, cpu_threads
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoders.stages import rate_groups
-from pipeline.models.labeller import EndToEnd, Labeller
+from pipeline.models.end_to_end import EndToEnd
+from pipeline.models.labeller import Labeller
 from pipeline.postprocessing.decisions import plain_labels
 from pipeline.tracking import store
 from pipeline.training.checkpoint_tuning import set_shortest_bouts, tune_checkpoint
@@ -259,6 +260,7 @@ def _build_model(params: Params, training_data: TrainingData, device: torch.devi
         params.labeller,
         training_data.manifest.label_space,
         num_features=num_features,
+        grid=training_data.frame_encoder.encoder.grid if training_data.frame_encoder else 1,
         feature_noise=params.training.feature_noise,
         feature_dropout=params.training.feature_dropout,
     )

@@ -12,11 +12,13 @@ from torch import Tensor
 from pipeline.config import LabellerSettings
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoders.building import build_encoder
-from pipeline.models.labeller import EndToEnd, Labeller, LabellerState
+from pipeline.models.end_to_end import EndToEnd
+from pipeline.models.labeller import Labeller, LabellerState
 
 CELLS = ["none", "tanh", "relu", "gru", "lstm"]
 HEADS = ["many_to_many", "many_to_one"]
 INPUTS = ["features", "deltas", "both"]
+SPANS = st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True).map(sorted)
 
 
 def make(cell: str, **options: Any) -> Labeller:
@@ -63,8 +65,8 @@ def test_the_content_of_padding_reaches_no_gradient(cell: str, head: str, whole:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(CELLS), st.sampled_from(INPUTS), st.integers(1, 11), st.integers(1, 7))
-def test_chunks_with_carried_state_equal_the_whole(cell: str, inputs: str, cut: int, delta_frames: int) -> None:
+@given(st.sampled_from(CELLS), st.sampled_from(INPUTS), st.integers(1, 11), SPANS)
+def test_chunks_with_carried_state_equal_the_whole(cell: str, inputs: str, cut: int, delta_frames: list[int]) -> None:
     labeller, x = (
         make(cell, inputs="features" if cell == "none" else inputs, delta_frames=delta_frames),
         features(2, 12),
@@ -75,8 +77,8 @@ def test_chunks_with_carried_state_equal_the_whole(cell: str, inputs: str, cut: 
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=2, max_size=4), st.integers(1, 12))
-def test_the_state_of_a_ragged_batch_is_that_of_each_video_alone(lengths: list[int], delta_frames: int) -> None:
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=4), SPANS)
+def test_the_state_of_a_ragged_batch_is_that_of_each_video_alone(lengths: list[int], delta_frames: list[int]) -> None:
     labeller, x = make("lstm", inputs="both", delta_frames=delta_frames), features(len(lengths), 9)
     state, more = labeller(x, lengths=torch.tensor(lengths)).state, features(len(lengths), 5)
     batch = labeller(more, state=state).logits
@@ -93,6 +95,15 @@ def test_deltas_are_the_change_over_the_last_frames_and_ignore_constant_features
         torch.testing.assert_close(embedded[0, t], torch.relu(projected[t] - projected[max(0, t - 3)]))
     still = x[:, :1].expand(-1, 10, -1)
     torch.testing.assert_close(labeller(still).logits, labeller(still + features(1, 1)).logits)
+
+
+def test_deltas_over_several_spans_have_weights_of_their_own_and_are_added() -> None:
+    labeller, x = make("gru", inputs="deltas", delta_frames=[1, 3]), features(1, 10)
+    short, long = labeller.delta_projection(labeller.norm(x[0])).split(labeller.hidden_size, -1)
+    embedded, _ = labeller._embed(x)
+    for t in range(10):
+        change = short[t] - short[max(0, t - 1)] + long[t] - long[max(0, t - 3)]
+        torch.testing.assert_close(embedded[0, t], torch.relu(change))
 
 
 @settings(max_examples=60, deadline=None)

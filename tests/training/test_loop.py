@@ -16,7 +16,8 @@ from pipeline.config import LabellerSettings, Training, load_params
 from pipeline.datasets.windows import Batch, plan_consecutive, read_batches
 from pipeline.errors import InputError
 from pipeline.models.encoders.building import build_encoder
-from pipeline.models.labeller import EndToEnd, Labeller, LabellerOutput
+from pipeline.models.end_to_end import EndToEnd
+from pipeline.models.labeller import Labeller, LabellerOutput
 from pipeline.training.labeller_learner import Learner
 from pipeline.training.loop import Callbacks, TrainingState, fit, is_best, rate_factor
 

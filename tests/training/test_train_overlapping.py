@@ -20,7 +20,7 @@ from pipeline.datasets.windows import Batch
 from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
 from pipeline.models.encoders.building import build_encoder
-from pipeline.models.labeller import EndToEnd
+from pipeline.models.end_to_end import EndToEnd
 from pipeline.tracking import store
 from pipeline.training.class_tuning import frame_f1
 from pipeline.training.labeller import train

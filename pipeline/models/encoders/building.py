@@ -13,7 +13,7 @@ from pipeline.models.encoders.encoder import BatchNormMode, Encoder, Normalizati
 from pipeline.models.encoders.small_cnn import SMALL_CNN, SmallCNN
 from pipeline.models.encoders.timm_networks import PREFIX, timm_names, timm_trunk
 from pipeline.models.encoders.torchvision_networks import torchvision_network
-from pipeline.models.encoders.trunks import trunk_to_classifier, trunk_to_stride
+from pipeline.models.encoders.trunks import trunk_to_classifier, trunk_to_stage, trunk_to_stride
 from pipeline.models.encoders.weights import PUBLISHED, load_file
 
 
@@ -23,6 +23,7 @@ def build_encoder(
     weights: str | Path | None,
     grid: int = 1,
     stride: int | None = None,
+    last_stage: str | None = None,
     batch_norm: BatchNormMode = "frozen",
     size: tuple[int, int] | None = None,
 ) -> Encoder:
@@ -38,6 +39,8 @@ def build_encoder(
         grid: Cells along each side of the pooled feature map; 1 for the feature that the network's classifier reads.
         stride: None for the last feature map. A number such as 16 for the last map whose cells are 16 pixels apart; the
             layers after it are left out.
+        last_stage: None for the last feature map. A stage by its name in the network, such as blocks.10 of
+            efficientnet_lite0 or layer3 of resnet18, for the map that it gives; the stages after it are left out.
         batch_norm: "frozen" keeps the running statistics in training too; "group_norm" replaces batch norms by group
             norms, for training end to end; "trained" leaves them as the network has them.
         size: (height, width) in pixels of the images, for which some networks of timm are built. None: the size that
@@ -45,7 +48,8 @@ def build_encoder(
 
     Raises:
         InputError: The name is unknown (the message lists the nearest ones), the weights are missing or do not fit, or
-            the network cannot give this grid or stride.
+            the network cannot give this grid or stride, or has no such stage (the message lists those that it has).
+        ValueError: Both a stride and a last stage are given.
     """
     if not is_known(name):
         names = encoder_names(name)
@@ -54,14 +58,18 @@ def build_encoder(
         raise InputError(f"unknown encoder {name!r}{hint}")
     if grid < 1:
         raise InputError(f"encoder grid: got {grid}, expected at least 1")
+    if stride is not None and last_stage is not None:
+        raise ValueError(f"got stride {stride} and last_stage {last_stage!r}, expected one of them at most")
     if name.startswith(PREFIX):
-        trunk, expects = timm_trunk(name, weights=weights, grid=grid, stride=stride, size=size)
+        trunk, expects = timm_trunk(name, weights=weights, grid=grid, stride=stride, last_stage=last_stage, size=size)
     else:
-        trunk, expects = _traced_trunk(name, weights=weights, grid=grid, stride=stride)
+        trunk, expects = _traced_trunk(name, weights=weights, grid=grid, stride=stride, last_stage=last_stage)
     if batch_norm == "group_norm":
         replace_batch_norm(trunk)
     trunk.to(memory_format=torch.channels_last)
-    return Encoder(trunk, name=name, grid=grid, stride=stride, batch_norm=batch_norm, expects=expects).eval()
+    return Encoder(
+        trunk, name=name, grid=grid, stride=stride, last_stage=last_stage, batch_norm=batch_norm, expects=expects
+    ).eval()
 
 
 def is_known(name: str) -> bool:
@@ -83,7 +91,7 @@ def encoder_names(like: str = "") -> list[str]:
 
 
 def _traced_trunk(
-    name: str, *, weights: str | Path | None, grid: int, stride: int | None
+    name: str, *, weights: str | Path | None, grid: int, stride: int | None, last_stage: str | None
 ) -> tuple[nn.Module, Normalization]:
     """Make the trunk of a network of our own or of torchvision, with its weights."""
     if name == SMALL_CNN and weights in PUBLISHED:
@@ -91,7 +99,12 @@ def _traced_trunk(
     downloads = weights in PUBLISHED and name not in LITES
     model, expects = _network(name, downloads=downloads)
     model.eval()
-    trunk = trunk_to_classifier(model, name, grid) if stride is None else trunk_to_stride(model, name, stride, expects)
+    if last_stage is not None:
+        trunk = trunk_to_stage(model, name, last_stage, expects)
+    elif stride is not None:
+        trunk = trunk_to_stride(model, name, stride, expects)
+    else:
+        trunk = trunk_to_classifier(model, name, grid)
     if weights is not None and not downloads:
         path = imagenet_weights(name) if weights in PUBLISHED else Path(weights)
         load_file(trunk, path, name, ignored=model.state_dict().keys() - trunk.state_dict().keys())

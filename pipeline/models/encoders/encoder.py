@@ -1,8 +1,8 @@
 """Encoders: a CNN (or vision transformer) turns each image into a feature vector.
 
 The feature vector is the input of the network's own classifier, its last linear layer. With `grid` = g > 1 it is
-instead the last feature map pooled to g x g cells, which keeps the places of things: F = C * g * g. With `stride` it is
-an earlier map, for things that are small or whose colour counts, as the last layers lose both.
+instead the last feature map pooled to g x g cells, which keeps the places of things: F = C * g * g. With `stride` or
+`last_stage` it is an earlier map, for things that are small or whose colour counts, as the last layers lose both.
 
 Shapes: N images, C channels, h x w pixels or cells, F features.
 """
@@ -58,6 +58,7 @@ class Encoder(nn.Module):
         name: str,
         grid: int,
         stride: int | None,
+        last_stage: str | None,
         batch_norm: BatchNormMode,
         expects: Normalization,
     ) -> None:
@@ -65,7 +66,7 @@ class Encoder(nn.Module):
         self.trunk = trunk
         self.name = name
         self.grid = grid
-        self.stride = stride
+        self.stride, self.last_stage = stride, last_stage
         self.mean, self.std, self.size = expects
         self._batch_norm_is_frozen = batch_norm == "frozen"
         self._fixed: list[nn.Module] = []
@@ -169,9 +170,10 @@ class Encoder(nn.Module):
         return torch.zeros(1, 3, height, width, dtype=weight.dtype, device=weight.device)
 
     def fingerprint(self) -> str:
-        """Return the sha256 of all that determines the features: the network's name, grid, stride and weights."""
-        at_stride = f" stride={self.stride}" if self.stride else ""
-        digest = hashlib.sha256(f"{self.name} grid={self.grid}{at_stride}".encode())
+        """Return the sha256 of all that determines the features: the network's name, grid, cut and weights."""
+        cut = f" stride={self.stride}" if self.stride else ""
+        cut += f" last_stage={self.last_stage}" if self.last_stage else ""
+        digest = hashlib.sha256(f"{self.name} grid={self.grid}{cut}".encode())
         for name, tensor in sorted(self.trunk.state_dict().items()):
             if not name.endswith("num_batches_tracked"):
                 digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())

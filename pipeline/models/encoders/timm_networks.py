@@ -65,18 +65,25 @@ def timm_num_weights(name: str) -> int:
 
 
 def timm_trunk(
-    name: str, *, weights: str | Path | None, grid: int, stride: int | None, size: tuple[int, int] | None
+    name: str,
+    *,
+    weights: str | Path | None,
+    grid: int,
+    stride: int | None,
+    last_stage: str | None,
+    size: tuple[int, int] | None,
 ) -> tuple[nn.Module, Normalization]:
     """Make the trunk of an encoder.
 
-    Its output is a vector [N, F], what the network's classifier reads. With a grid above 1, or with a stride, it is a
-    map [N, C, h, w].
+    Its output is a vector [N, F], what the network's classifier reads. With a grid above 1, a stride or a last stage,
+    it is a map [N, C, h, w].
 
     Args:
         name: One of `timm_names`.
         weights: See `build_encoder`.
         grid: See `build_encoder`.
         stride: See `build_encoder`.
+        last_stage: See `build_encoder`.
         size: (height, width) in pixels of the images; None for the size that the network was trained at. Embeddings of
             positions are interpolated to it.
 
@@ -97,6 +104,8 @@ def timm_trunk(
     if expects.size != trained_size and hasattr(network, "set_input_size"):
         _set_size(network, expects.size)
     network.eval()
+    if last_stage is not None:
+        return _stage_map(network, name, last_stage), expects
     return (network if grid == 1 and stride is None else _feature_map(network, name, grid, stride)), expects
 
 
@@ -120,6 +129,18 @@ def _set_size(network: nn.Module, size: tuple[int, int]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch, of how timm interpolates tables of positions
         network.set_input_size(img_size=size)  # type: ignore[operator]
+
+
+def _stage_map(network: nn.Module, name: str, stage: str) -> FeatureMap:
+    """Return the network up to the map of a stage."""
+    infos = list(network.feature_info) if hasattr(network, "forward_intermediates") else []  # type: ignore[arg-type]
+    stages = [info["module"] for info in infos]
+    if stage not in stages:
+        raise InputError(
+            f"encoder.last_stage: got {stage!r}, expected a stage of {name} that gives a feature map:"
+            f" {', '.join(stages) or 'it has none'}"
+        )
+    return FeatureMap(network, stages.index(stage))
 
 
 def _feature_map(network: nn.Module, name: str, grid: int, stride: int | None) -> FeatureMap:

@@ -10,6 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import Normalization
+from pipeline.models.encoders.stages import stages_of
 
 
 class _Tracer(fx.Tracer):
@@ -66,13 +67,48 @@ def trunk_to_stride(model: nn.Module, name: str, stride: int, expects: Normaliza
     """
     graph = _Tracer().trace(model)
     height, width = (-(-side // stride) for side in expects.size)
-    with torch.no_grad():
-        ShapeProp(fx.GraphModule(model, graph)).propagate(torch.zeros(1, 3, *expects.size))
-    shapes = {node: getattr(node.meta.get("tensor_meta"), "shape", ()) for node in graph.nodes}
-    maps = [node for node, shape in shapes.items() if len(shape) == 4 and tuple(shape[2:]) == (height, width)]
+    maps = [node for node, shape in _maps(graph, model, expects).items() if tuple(shape[2:]) == (height, width)]
     if not maps:
         raise InputError(f"encoder {name} has no feature map with cells {stride} pixels apart: stride={stride}")
     return _ending_with(maps[-1], graph, model)
+
+
+def trunk_to_stage(model: nn.Module, name: str, stage: str, expects: Normalization) -> fx.GraphModule:
+    """Return a network up to the output of a stage, a map [N, C, h, w].
+
+    Args:
+        model: The network, in evaluation mode.
+        name: The name of the encoder, for messages.
+        stage: See `build_encoder`.
+        expects: The images that the network expects.
+
+    Raises:
+        InputError: The network has no such stage, or it gives no map.
+    """
+    graph = _Tracer().trace(model)
+    maps = _maps(graph, model, expects)
+    stages = stages_of(model)
+    last = {stage: node for node in graph.nodes for stage in stages if _is_within(node, stage)}
+    giving_maps = [stage for stage, node in last.items() if node in maps]
+    if stage not in giving_maps:
+        raise InputError(
+            f"encoder.last_stage: got {stage!r}, expected a stage of {name} that gives a feature map:"
+            f" {', '.join(giving_maps)}"
+        )
+    return _ending_with(last[stage], graph, model)
+
+
+def _maps(graph: fx.Graph, model: nn.Module, expects: Normalization) -> dict[fx.Node, torch.Size]:
+    """Return the shapes [N, C, h, w] of all feature maps that a network computes, in order."""
+    with torch.no_grad():
+        ShapeProp(fx.GraphModule(model, graph)).propagate(torch.zeros(1, 3, *expects.size))
+    shapes = {node: getattr(node.meta.get("tensor_meta"), "shape", torch.Size()) for node in graph.nodes}
+    return {node: shape for node, shape in shapes.items() if len(shape) == 4}
+
+
+def _is_within(node: fx.Node, stage: str) -> bool:
+    """Return whether a node is computed by a stage."""
+    return any(path == stage or path.startswith(f"{stage}.") for path in node.meta.get("nn_module_stack", {}))
 
 
 def _ending_with(result: fx.Node, graph: fx.Graph, model: nn.Module) -> fx.GraphModule:

@@ -9,11 +9,13 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models.regnet import BlockParams
 
 from pipeline.errors import InputError
 from pipeline.models.encoders import encoder as encoder_module
 from pipeline.models.encoders.building import build_encoder, encoder_names
+from pipeline.models.encoders.efficientnet_lite import EfficientNetLite
 from pipeline.models.encoders.encoder import Encoder
 
 SMALL = ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5"]
@@ -85,6 +87,39 @@ def test_the_mean_over_the_cells_of_a_grid_is_the_plain_feature(name: str) -> No
         cells = grid(x).unflatten(1, (-1, 2, 2))
         assert_close(cells.mean((2, 3)), plain(x))
     assert grid.num_features == 4 * plain.num_features
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "channels", "stride"),
+    [
+        ("efficientnet_lite0", "blocks.10", 112, 16),
+        ("resnet18", "layer3", 256, 16),
+        ("mobilenet_v2", "features.6", 32, 8),
+    ],
+)
+def test_the_map_of_the_last_stage_is_what_this_stage_gives(name: str, stage: str, channels: int, stride: int) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(name, weights=None, grid=4, last_stage=stage)
+    model = EfficientNetLite() if name == "efficientnet_lite0" else torchvision.models.get_model(name, weights=None)
+    model.eval().load_state_dict(encoder.trunk.state_dict(), strict=False)
+    seen: list[Tensor] = []
+    model.get_submodule(stage).register_forward_hook(lambda module, inputs, output: seen.append(output))
+    x = torch.randn(2, 3, 128, 96)
+    with torch.no_grad():
+        model(x)
+        assert seen[0].shape == (2, channels, 128 // stride, 96 // stride)
+        assert_close(encoder(x), adaptive_avg_pool2d(seen[0], 4).flatten(1))
+    assert sum(map(torch.numel, encoder.parameters())) < sum(map(torch.numel, model.parameters()))
+    assert encoder.fingerprint() != build_encoder(name, weights=None, grid=4).fingerprint()
+
+
+def test_a_wrong_last_stage_lists_those_that_give_maps() -> None:
+    with pytest.raises(InputError, match=r"last_stage: got 'layer9', expected a stage of resnet18 .*layer1, .*layer4"):
+        build_encoder("resnet18", weights=None, last_stage="layer9")
+    with pytest.raises(InputError, match="got 'fc'"):
+        build_encoder("resnet18", weights=None, last_stage="fc")
+    with pytest.raises(ValueError, match="one of them at most"):
+        build_encoder("resnet18", weights=None, last_stage="layer1", stride=8)
 
 
 def test_a_grid_distinguishes_left_from_right() -> None:

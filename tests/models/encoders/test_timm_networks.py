@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from pipeline.checkpoints.encoder import FrameEncoder, load_encoder, make_frame_encoder, save_encoder
 from pipeline.config import Pixels
@@ -98,6 +99,19 @@ def test_a_stride_selects_the_last_map_of_that_size() -> None:
     assert not list(network.layer3.parameters()), "the later layers are left out"  # type: ignore[union-attr]
     with pytest.raises(InputError, match="has no feature map with rows and columns, with cells 7 pixels apart"):
         make_frames("test_resnet", stride=7)
+
+
+def test_the_last_stage_is_that_of_timm() -> None:
+    cut = make_frames("test_resnet", grid=2, last_stage="layer2").encoder
+    whole = make_frames("test_resnet", grid=2).encoder
+    seen: list[torch.Tensor] = []
+    whole.trunk.get_submodule("network.layer2").register_forward_hook(lambda module, given, found: seen.append(found))
+    x = images_for(whole)
+    with torch.no_grad():
+        whole(x)
+        assert_close(cut(x), adaptive_avg_pool2d(seen[0], 2).flatten(1))
+    with pytest.raises(InputError, match=r"last_stage: got 'layer7', expected a stage of timm/test_resnet .*layer4"):
+        make_frames("test_resnet", grid=2, last_stage="layer7")
 
 
 @pytest.mark.parametrize("name", ALL)
