@@ -19,7 +19,9 @@ def stages_of(network: nn.Module) -> dict[str, list[nn.Parameter]]:
     blocks.3.attn.qkv.weight to blocks.3. Without a digit it is named by the first part. What has no matrix of weights,
     such as a norm between stages or an embedding of positions, belongs to the stage before it, or to the first one.
     """
-    named = [(name.removeprefix("network."), parameter) for name, parameter in network.named_parameters()]  # FeatureMap
+    named = list(network.named_parameters())
+    if all(name.startswith("network.") for name, _ in named):  # a FeatureMap
+        named = [(name.removeprefix("network."), parameter) for name, parameter in named]
     stages: dict[str, list[nn.Parameter]] = {}
     waiting: list[nn.Parameter] = []
     for unit, run in groupby(named, key=lambda item: _unit(item[0])):

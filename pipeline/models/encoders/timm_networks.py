@@ -102,7 +102,7 @@ def timm_trunk(
     trained_size = tuple(config["input_size"][1:])
     expects = Normalization(tuple(config["mean"]), tuple(config["std"]), size or trained_size)
     if expects.size != trained_size and hasattr(network, "set_input_size"):
-        _set_size(network, expects.size)
+        _set_size(network, name, expects.size)
     network.eval()
     if last_stage is not None:
         return _stage_map(network, name, last_stage), expects
@@ -125,10 +125,17 @@ def _published(name: str) -> nn.Module:
         ) from error
 
 
-def _set_size(network: nn.Module, size: tuple[int, int]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # torch, of how timm interpolates tables of positions
-        network.set_input_size(img_size=size)  # type: ignore[operator]
+def _set_size(network: nn.Module, name: str, size: tuple[int, int]) -> None:
+    refusal = f"encoder {name} does not take images of {size[0]}x{size[1]} pixels"
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+    if patch and any(side % step for side, step in zip(size, patch, strict=True)):  # timm would leave the rest out
+        raise InputError(f"{refusal}: both sides must be divisible by those of its patches, {patch[0]}x{patch[1]}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch, of how timm interpolates tables of positions
+            network.set_input_size(img_size=size)  # type: ignore[operator]
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise InputError(f"{refusal}: {first_line(error)}") from error
 
 
 def _stage_map(network: nn.Module, name: str, stage: str) -> FeatureMap:

@@ -27,9 +27,10 @@ def load_file(trunk: nn.Module, path: Path, name: str, *, ignored: set[str]) -> 
     Raises:
         InputError: The file is missing or broken, or does not fit the trunk.
     """
-    state = {_own_name(key): tensor for key, tensor in _read(path).items()}
-    state = {key: tensor for key, tensor in state.items() if key not in ignored}
     expected = trunk.state_dict()
+    known = expected.keys() | ignored
+    state = {key if key in known else _own_name(key): tensor for key, tensor in _read(path).items()}
+    state = {key: tensor for key, tensor in state.items() if key not in ignored}
     problems = [f"{key} is missing" for key in expected if key not in state and not key.endswith("num_batches_tracked")]
     for key, tensor in state.items():
         if key not in expected:

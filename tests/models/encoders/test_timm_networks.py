@@ -250,10 +250,22 @@ def test_a_size_that_does_not_fit_the_patches_is_refused() -> None:
         build_encoder("timm/test_vit", weights=None, size=(50, 64))
 
 
+@pytest.mark.parametrize("size", [(96, 128), (10, 10)])
+def test_no_rest_of_a_picture_is_left_out_beside_the_patches(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=f"does not take images of {size[0]}x{size[1]} pixels"):
+        build_encoder("timm/vit_small_patch14_dinov2", weights=None, size=size)
+
+
+def test_parts_that_are_named_network_keep_their_name() -> None:
+    network = nn.ModuleDict({"patch_embed": nn.Linear(2, 2), "network": nn.Sequential(nn.Linear(2, 2))})
+    assert list(stages_of(network)) == ["patch_embed", "network.0"]
+    assert list(stages_of(nn.ModuleDict({"network": nn.Sequential(nn.Linear(2, 2))}))) == ["0"]
+
+
 def test_a_checkpoint_cannot_describe_a_network_that_is_much_larger_than_its_weights(tmp_path: Path) -> None:
     save_encoder(tmp_path, make_frames("test_vit"))
     text = (tmp_path / "encoder.json").read_text()
-    (tmp_path / "encoder.json").write_text(text.replace("timm/test_vit", "timm/vit_giant_patch14_224"))
+    (tmp_path / "encoder.json").write_text(text.replace("timm/test_vit", "timm/vit_large_patch16_224"))
     with pytest.raises(InputError, match="does not fit the model that is described beside it"):
         load_encoder(tmp_path)
 
