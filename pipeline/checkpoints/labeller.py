@@ -274,9 +274,9 @@ def load_checkpoint(folder: Path, *, device: torch.device, label_space: LabelSpa
     if label_space is not None and (change := spec.label_space.describe_change(label_space)):
         raise InputError(f"{folder}: {change}")
     num_classes = spec.label_space.num_classes
-    described = least_num_weights(spec.labeller, num_features=spec.num_features, num_classes=num_classes)
-    check_num_weights(folder, "labeller", described)
     grid = spec.encoder.grid if spec.encoder else 1
+    described = least_num_weights(spec.labeller, num_features=spec.num_features, num_classes=num_classes, grid=grid)
+    check_num_weights(folder, "labeller", described)
     labeller = make_labeller(spec.labeller, spec.label_space, num_features=spec.num_features, grid=grid)
     modules: dict[str, nn.Module] = {"labeller": labeller}
     frame_encoder = None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.config import LabellerSettings
 from pipeline.models.class_probabilities import Groups, class_probabilities
-from pipeline.models.map_reader import MapReader
+from pipeline.models.map_reader import KERNEL_SIZE, MapReader
 from pipeline.models.projection import project
 from pipeline.models.temporal import deltas, ended, pooled, standardized, standardized_chunks, valid_frames
 from pipeline.rnn import GRU, LSTM, RNN, LSTMState
@@ -309,12 +309,13 @@ class Labeller(nn.Module):
         return self.classifier(self.dropout(x)), state
 
 
-def least_num_weights(settings: LabellerSettings, *, num_features: int, num_classes: int) -> int:
+def least_num_weights(settings: LabellerSettings, *, num_features: int, num_classes: int, grid: int = 1) -> int:
     """How many weights such a labeller has at least, without building it: those of its large matrices."""
     hidden = settings.hidden_size
     recurrent = 0 if settings.cell == "none" else settings.num_layers * hidden**2 * (2 if settings.bidirectional else 1)
-    if settings.map_filters:  # the number of channels is not known here, and is at least 1
-        projections = settings.map_filters * (9 * settings.num_parts + hidden)
+    if settings.map_filters:
+        weights_of_filter = KERNEL_SIZE**2 * settings.num_parts * (num_features // grid**2)
+        projections = settings.map_filters * (weights_of_filter + hidden * grid**2)
     else:
         projections = settings.num_parts * num_features * hidden
     return projections + recurrent + hidden * num_classes

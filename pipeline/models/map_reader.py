@@ -9,6 +9,8 @@ Shapes: B videos, T frames, C channels, g x g cells, F = C * g * g features, M f
 import torch
 from torch import Tensor, nn
 
+from pipeline.rnn.precision import precision_of_products
+
 KERNEL_SIZE = 3
 DROPOUT = 0.2  # of the filters' outputs
 
@@ -39,9 +41,9 @@ class MapReader(nn.Module):
     def filtered(self, features: Tensor) -> list[Tensor]:
         """Filter maps [B, T, F]: `num_parts` times [B, T, M * g * g]. It is linear in the maps."""
         maps = features.flatten(0, 1).unflatten(1, self.map_shape).contiguous(memory_format=torch.channels_last)
-        return [
-            part.flatten(1).unflatten(0, features.shape[:2]) for part in self.filters(maps).chunk(self.num_parts, 1)
-        ]
+        with precision_of_products(maps):
+            found = self.filters(maps)
+        return [part.flatten(1).unflatten(0, features.shape[:2]) for part in found.chunk(self.num_parts, 1)]
 
     def forward(self, found: Tensor) -> Tensor:
         """Project what the filters found, the sum of parts of `filtered` [B, T, M * g * g], to [B, T, H]."""

@@ -10,7 +10,7 @@ ours       the operators of `ops`: for every layer, and the only path that compi
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pipeline.rnn import ops, reference
 from pipeline.rnn.cells import Weights
-from pipeline.rnn.precision import exact_float32, takes_tf32
+from pipeline.rnn.precision import precision_of_products
 
 PathName = Literal["reference", "torch", "ours"]
 # A layer over more frames runs in segments of this many. Training keeps the states between them and runs each segment
@@ -80,7 +80,7 @@ def run_layer(
         case "reference":
             return reference.run_layer(cell, x, weights, h, c, lengths)
         case "torch":
-            with _precision_as_ours(x):
+            with precision_of_products(x):
                 return _run_torch(cell, x, weights, h, c, lengths)
         case _:
             return _run_in_segments(cell, x, weights, h, c, lengths)
@@ -131,14 +131,6 @@ def _run_torch(
     output, _ = pad_packed_sequence(packed._replace(data=output), batch_first=True, total_length=x.shape[1])
     states = [state[:, packed.unsorted_indices] for state in states]
     return output, states[0], None if c is None else states[1]
-
-
-def _precision_as_ours(x: Tensor) -> Any:
-    """Return a context in which the setting for matrices decides on TF32, as it does for our kernels.
-
-    By default cuDNN uses TF32 for float32, whatever that setting is.
-    """
-    return exact_float32() if x.device.type == "cuda" and not takes_tf32() else nullcontext()
 
 
 def _run_in_segments(

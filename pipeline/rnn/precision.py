@@ -4,10 +4,11 @@ TF32 rounds the operands of a product to about three decimal digits.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import RLock
 
 import torch
+from torch import Tensor
 
 _lock = RLock()
 
@@ -37,3 +38,14 @@ def exact_float32() -> Iterator[None]:
         finally:
             if before:
                 matmul.allow_tf32 = True
+
+
+def precision_of_products(x: Tensor) -> AbstractContextManager[None]:
+    """Return a context in which torch's setting for products of matrices decides on TF32 in cuDNN too.
+
+    By default cuDNN uses TF32 for float32, whatever that setting is.
+
+    Args:
+        x: The input: on a CPU there is nothing to decide.
+    """
+    return exact_float32() if x.device.type == "cuda" and not takes_tf32() else nullcontext()

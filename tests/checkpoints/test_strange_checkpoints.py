@@ -64,6 +64,8 @@ SIZES = [
     {"labeller.delta_frames": 10**9},
     {"labeller.min_segment_frames": 10**30},
     {"num_features": 10**9},
+    {"num_features": 10**7, "labeller.map_filters": 32, "labeller.inputs": "both"},
+    {"encoder.grid": 256, "labeller.map_filters": 1024, "labeller.hidden_size": 65_536},
     {"num_features": 10**7},
     {"classes": [str(number) for number in range(500_000)], "background": None},
     {"encoder.grid": 10**9},

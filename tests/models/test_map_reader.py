@@ -95,5 +95,5 @@ def test_it_has_at_least_the_weights_that_are_reckoned(inputs: str, map_filters:
     options = LabellerSettings(
         cell="gru", hidden_size=5, inputs=inputs, map_filters=map_filters, delta_frames=(1, 2, 4)
     )
-    least = least_num_weights(options, num_features=FEATURES, num_classes=4)
+    least = least_num_weights(options, num_features=FEATURES, num_classes=4, grid=GRID)
     assert 0.1 * found < least <= found
