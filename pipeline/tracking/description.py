@@ -34,11 +34,16 @@ def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any
     return flat
 
 
-def requirements() -> list[str]:
-    """The packages that a model needs where it only labels, each with its version, as pip takes them."""
+def requirements(encoder: str = "") -> list[str]:
+    """The packages that a model needs where it only labels, each with its version, as pip takes them.
+
+    Args:
+        encoder: The name of its encoder.
+    """
     names = [
         requirement.split(">")[0].split("=")[0]
         for requirement in requires("framescribe") or []
         if ";" not in requirement
     ]
+    names += ["timm"] if encoder.startswith("timm/") else []
     return [f"{name}=={version(name).split('+')[0]}" for name in names if name not in TRAINING_ONLY]

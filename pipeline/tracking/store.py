@@ -378,12 +378,18 @@ def log_model(run_id: str, checkpoint: Path, *, name: str, example: str, signatu
             code_paths=[str(Path(__file__).parents[1])],
             signature=signature,
             input_example=pd.DataFrame({"path": [example]}),
-            pip_requirements=requirements(),
+            pip_requirements=requirements(_encoder_name(data / SPEC)),
         )
         for cache in whole.rglob("__pycache__"):
             shutil.rmtree(cache)
         client.log_model_artifacts(model.model_id, str(whole))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def _encoder_name(spec: Path) -> str:
+    """Return the name of the encoder of a checkpoint; "" where it takes ready features."""
+    encoder = json.loads(spec.read_text(encoding="utf-8")).get("encoder")
+    return str(encoder["name"]) if encoder else ""
 
 
 def _own_model(client: mlflow.MlflowClient, run_id: str, name: str) -> LoggedModel:
