@@ -120,7 +120,7 @@ class Model:
     def fingerprint(self) -> str:
         """The hex digest over everything that decides which labels a video gets."""
         if self.members:
-            together = " ".join(member.at_rate(self.asked_rate).fingerprint for member in self.members)
+            together = " ".join(replace(member, asked_rate=self.asked_rate).fingerprint for member in self.members)
             return hashlib.sha256(together.encode()).hexdigest()[:16]
         digest = hashlib.sha256(f"{self.spec.model_dump_json()} {self.precision} {self.static_threshold}".encode())
         if scaling_reader(self.reader) != "pyav":  # labels that were made before there was a choice stay up to date

@@ -10,6 +10,8 @@ import numpy as np
 
 ROUNDING_SECONDS = 1e-3  # Matroska rounds the times of frames to milliseconds
 FLOAT_ERROR_SECONDS = 1e-9  # of a mean of times
+# Rates beyond these choose the same frames: the first one, or all. Their products with times would not be numbers.
+MIN_FRAME_RATE, MAX_FRAME_RATE = 1e-6, 1e6
 
 
 class FrameChoice(NamedTuple):
@@ -42,6 +44,7 @@ def choose_frames(
     """
     if frame_rate is None:
         return FrameChoice(np.arange(len(pts_seconds)), np.arange(len(pts_seconds)))
+    frame_rate = _within_bounds(frame_rate)
     whole = np.arange(len(pts_seconds)) if is_lost is None else np.flatnonzero(~is_lost)
     starts = pts_seconds[whole] - pts_seconds[whole[0]]
     stop = pts_seconds[-1] + frame_seconds - pts_seconds[whole[0]]
@@ -63,7 +66,7 @@ class LiveChoice:
     """
 
     def __init__(self, frame_rate: float | None) -> None:
-        self._frame_rate = frame_rate
+        self._frame_rate = None if frame_rate is None else _within_bounds(frame_rate)
         self._start = self._latest = math.inf
         self._last_tick = -1
 
@@ -82,6 +85,10 @@ class LiveChoice:
         is_chosen = tick > self._last_tick
         self._last_tick = tick
         return is_chosen
+
+
+def _within_bounds(frame_rate: float) -> float:
+    return min(max(frame_rate, MIN_FRAME_RATE), MAX_FRAME_RATE)
 
 
 def _nearest(seconds: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -93,3 +93,12 @@ def test_frames_that_are_lost_are_not_chosen_but_the_one_that_is_shown_instead()
     positions, nearest = choose_frames(times, 5, frame_seconds=0.1, is_lost=is_lost)
     assert positions.tolist() == [1, 3, 4, 7, 8]  # at 0.1, 0.3, 0.5, 0.7 and 0.9 s
     assert nearest.tolist() == [0, 0, 0, 1, 2, 2, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize(("rate", "num_chosen"), [(1e308, 100), (5e-324, 1)])
+def test_rates_that_no_time_can_be_multiplied_by_choose_all_frames_or_the_first(rate, num_chosen):
+    times = np.arange(100) / 25
+    choice = choose_frames(times, rate, frame_seconds=1 / 25)
+    assert len(choice.positions) == num_chosen
+    live = LiveChoice(rate)
+    assert sum(map(live.is_chosen, times.tolist())) == num_chosen
