@@ -59,13 +59,15 @@ def write_params(folder: Path, **changes: object) -> None:
     """
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
     params["dataset"] |= {"name": "tiny", "root": "dataset", "background": "idle"}
-    params["encoder"] |= {"name": "given", "weights": None, "grid": 1}
+    params["encoder"] |= {"name": "given", "weights": None, "grid": 1, "last_stage": None}
     params["labeller"] |= {
         "hidden_size": 8,
         "num_layers": 1,
         "bidirectional": False,
         "dropout": 0.1,
         "inputs": "features",
+        "delta_frames": 4,
+        "map_filters": None,
     }
     params["training"] |= {"epochs": 4, "batch_size": 4, "window_frames": 16, "patience": None, "device": "cpu"}
     params["encoder"]["classifier"] |= {"epochs": 3, "window_frames": 4, "device": "cpu"}
