@@ -43,12 +43,13 @@ def measure_timeline(place: Path, *, overlapping: bool) -> None:
 
 def measure_pixels(place: Path) -> None:
     """Print what is measured of single frames: the median and the 90th percentile in milliseconds."""
-    path = studio_pixels.make_video(place / "videos" / "moving.mp4")
-    print(f"\n{studio_pixels.describe(path)}")
-    print(f"{'milliseconds':<52} {'median':>7} {'90 %':>7}   target")
+    paths = [studio_pixels.make_video(place / "videos" / f"{stem}.mp4") for stem in studio_pixels.CAMERAS]
     with serving(place) as studio:
-        for timing in studio_pixels.measure(studio, path.stem):
-            print(timing.line(), flush=True)
+        for path in paths:
+            print(f"\n{studio_pixels.describe(path)}")
+            print(f"{'milliseconds':<52} {'median':>7} {'90 %':>7}   target")
+            for timing in studio_pixels.measure(studio, path.stem):
+                print(timing.line(), flush=True)
         print(f"most memory of the server: {studio_pixels.memory_mb(studio):.0f} MB")
 
 

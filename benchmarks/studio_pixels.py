@@ -1,7 +1,7 @@
 """How fast the studio shows a frame: over HTTP, and in Chromium until it is in the picture.
 
-The video is 1080p, H.264 by x264, with a key frame every 250 frames, B-frames, and content that moves everywhere. It is
-made once.
+The videos are 1080p, H.264 by x264, with a key frame every 250 frames and B-frames. In one, the camera moves, and the
+whole picture with it; in the other, it stands on a tripod, and only some things move. They are made once.
 """
 
 import random
@@ -20,6 +20,8 @@ from made_studio import Studio, launching, opened, until
 WIDTH, HEIGHT, NUM_FRAMES, RATE = 1920, 1080, 3000, 30
 KEY_INTERVAL = 250
 NUM_MEASURED = 40
+CAMERAS = {"moving": "a camera that moves", "fixed": "a camera on a tripod"}  # by the stems of the videos
+NOISE = 3.0  # of the camera's sensor: the standard deviation in grey levels
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,18 @@ class Timing:
         return f"{self.name:<52} {median:7.1f} {high:7.1f}   < {self.target:.0f}"
 
 
-def scenes(num_frames: int) -> Iterator[np.ndarray]:
-    """Yield frames, uint8 [HEIGHT, WIDTH, 3]: a camera that sways over a textured ground, and discs that cross it."""
+def scenes(num_frames: int, *, camera: str) -> Iterator[np.ndarray]:
+    """Yield frames, uint8 [HEIGHT, WIDTH, 3]: a textured ground with discs that cross it, seen by one of CAMERAS."""
     generator = np.random.default_rng(0)
     noise = generator.integers(0, 256, (HEIGHT * 2, WIDTH * 2, 3), dtype=np.uint8)
     ground = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 9), None, 20, 235, cv2.NORM_MINMAX)
+    grain = generator.normal(0, NOISE, ground.shape).astype(np.int8)
     for number in range(num_frames):
         x, y = int(WIDTH / 2 * (1 + np.sin(number / 197))), int(HEIGHT / 2 * (1 + np.cos(number / 151)))
         frame = ground[y : y + HEIGHT, x : x + WIDTH].copy()
+        if camera == "fixed":
+            top, left = generator.integers(HEIGHT), generator.integers(WIDTH)
+            frame = cv2.add(ground[:HEIGHT, :WIDTH], grain[top : top + HEIGHT, left : left + WIDTH], dtype=cv2.CV_8U)
         for disc in range(5):
             place = (number * (3 + disc) + disc * 400) % WIDTH, (number * (2 + disc) + disc * 190) % HEIGHT
             cv2.circle(frame, place, 60 + 20 * disc, (255 - 40 * disc, 40 * disc, 90), -1)
@@ -58,7 +64,7 @@ def scenes(num_frames: int) -> Iterator[np.ndarray]:
 
 
 def make_video(path: Path) -> Path:
-    """Write the video, unless it is there."""
+    """Write the video of the camera that the file's stem names, unless it is there."""
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +73,7 @@ def make_video(path: Path) -> Path:
     with av.open(str(temporary), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "fast", "x264-params": params})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for number, pixels in enumerate(scenes(NUM_FRAMES)):
+        for number, pixels in enumerate(scenes(NUM_FRAMES, camera=path.stem)):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, RATE)
             container.mux(stream.encode(frame))
@@ -79,7 +85,7 @@ def make_video(path: Path) -> Path:
 def describe(path: Path) -> str:
     """Describe a video of `make_video` in a line."""
     megabits = path.stat().st_size * 8 / (NUM_FRAMES / RATE) / 1e6
-    return f"1080p, H.264, {megabits:.1f} Mbit/s, a key frame every {KEY_INTERVAL} frames"
+    return f"{CAMERAS[path.stem]}: 1080p, H.264, {megabits:.1f} Mbit/s, a key frame every {KEY_INTERVAL} frames"
 
 
 def measure(studio: Studio, stem: str) -> list[Timing]:
