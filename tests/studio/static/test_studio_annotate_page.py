@@ -362,7 +362,7 @@ def test_a_page_of_an_earlier_studio_asks_once_to_be_loaded_again(tmp_path: Path
         until(page, "studio.labels !== null")
         studio.kill()
         with serving(tmp_path / "dataset", "--port", str(studio.port)) as again:
-            until(page, "document.querySelector('#notices .error') === null")
+            until(page, "document.querySelector('#notices .error') === null", seconds=120)
             go(page, 5)
             page.keyboard.press("Delete")
             until(page, "document.querySelector('#saved').textContent.startsWith('Not saved')")
