@@ -140,8 +140,7 @@ def _set_size(network: nn.Module, name: str, size: tuple[int, int]) -> None:
 
 def _stage_map(network: nn.Module, name: str, stage: str) -> FeatureMap:
     """Return the network up to the map of a stage."""
-    infos = list(network.feature_info) if hasattr(network, "forward_intermediates") else []  # type: ignore[arg-type]
-    stages = [info["module"] for info in infos]
+    stages = [info["module"] for info in _maps_of(network)]
     if stage not in stages:
         raise InputError(
             f"encoder.last_stage: got {stage!r}, expected a stage of {name} that gives a feature map:"
@@ -152,12 +151,16 @@ def _stage_map(network: nn.Module, name: str, stage: str) -> FeatureMap:
 
 def _feature_map(network: nn.Module, name: str, grid: int, stride: int | None) -> FeatureMap:
     """Return the network up to its last map, or up to its last map whose cells are `stride` pixels apart."""
-    infos = list(network.feature_info) if hasattr(network, "forward_intermediates") else []  # type: ignore[arg-type]
-    places = [index for index, info in enumerate(infos) if stride in (None, info["reduction"])]
+    places = [index for index, info in enumerate(_maps_of(network)) if stride in (None, info["reduction"])]
     if not places:
         asked = f"grid={grid} needs one" if stride is None else f"with cells {stride} pixels apart: stride={stride}"
         raise InputError(f"encoder {name} has no feature map with rows and columns, {asked}")
     return FeatureMap(network, places[-1])
+
+
+def _maps_of(network: nn.Module) -> list[dict[str, Any]]:
+    """Return what timm says of each feature map that it can give, in the order of the network."""
+    return list(network.feature_info) if hasattr(network, "forward_intermediates") else []  # type: ignore[arg-type]
 
 
 def _import_timm() -> Any:
