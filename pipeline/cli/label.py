@@ -1,7 +1,6 @@
 """`framescribe label`: its arguments, and the labelling of finished videos."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,12 +181,13 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     """Raise an InputError with every problem that can be found without the model."""
     from pipeline.annotations.exports import find_format_problems
+    from pipeline.video.frame_choice import find_rate_fault
 
     problems = [f"--formats: {problem}" for problem in find_format_problems(options.formats.split(","))]
     if options.static_threshold is not None and not 0 <= options.static_threshold <= 255:
         problems.append(f"--static-threshold: got {options.static_threshold}, expected 0 to 255 grey levels")
-    if options.frame_rate is not None and not 0 < options.frame_rate < math.inf:
-        problems.append(f"--frame-rate: got {options.frame_rate:g}, expected more than 0 frames per second")
+    if options.frame_rate is not None and (fault := find_rate_fault(options.frame_rate)):
+        problems.append(f"--frame-rate: {fault}")
     if options.jobs is not None and options.jobs < 1:
         problems.append(f"--jobs: got {options.jobs}, expected at least 1")
     if problems:

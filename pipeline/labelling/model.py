@@ -1,7 +1,6 @@
 """A trained labeller that is ready to label videos."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from pipeline.encoding.types import BATCH_FRAMES, Precision, Runtime
 from pipeline.errors import InputError
 from pipeline.labelling.averaging import check_alike, spec_of_average
 from pipeline.labelling.location import find_checkpoint, find_exports
+from pipeline.video.frame_choice import describe_rate, find_rate_fault
 from pipeline.video.types import Backend, scaling_of, scaling_reader
 
 
@@ -94,8 +94,8 @@ class Model:
         """
         if frame_rate is None:
             return self
-        if not 0 < frame_rate < math.inf:
-            raise InputError(f"frame rate: got {frame_rate:g}, expected more than 0 frames per second")
+        if fault := find_rate_fault(frame_rate):
+            raise InputError(f"frame rate: {fault}")
         if self.checkpoint.frame_encoder is None:
             raise InputError(
                 f"frame rate: got {frame_rate:g}, expected none: the model was trained on ready features, which have no"
@@ -109,11 +109,11 @@ class Model:
         """Say what it means that another number of frames per second was asked for; None where none was."""
         if self.frame_rate == self.spec.frame_rate:
             return None
-        trained = "every frame" if self.spec.frame_rate is None else f"{self.spec.frame_rate:g} frames per second"
         return (
-            f"the model was trained on {trained}, and now sees {self.frame_rate:g} frames per second: to a network with"
-            " memory everything looks faster or slower than what it learnt, and its lengths (the shortest segment, for"
-            " example) count the frames that it sees; compare some labels with what you know"
+            f"the model was trained on {describe_rate(self.spec.frame_rate)}, and now sees"
+            f" {describe_rate(self.frame_rate)}: to a network with memory everything looks faster or slower than what"
+            " it learnt, and its lengths (the shortest segment, for example) count the frames that it sees; compare"
+            " some labels with what you know"
         )
 
     @cached_property

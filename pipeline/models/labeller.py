@@ -70,7 +70,7 @@ class Labeller(nn.Module):
     - Deltas (`inputs`) are the change of the features over the last `delta_frames` frames, x_t - x_(t-k) (the delta
       coefficients of Furui 1986). Frames before the first one count as the first one. They keep what moves and drop
       what stands still. Deltas over several spans have weights of their own, and are added up.
-    - With `map_filters`, the features are a map of the encoder, which filters read (`models.map_reader`) in place of
+    - With `map_filters`, the features are a map of the encoder, which filters read (`models.map_reader`) instead of
       the Linear.
     - With `head` "many_to_one" there are logits for each video: the last Linear reads the mean over the video's valid
       frames. With a state carried in, that is the mean over the frames of this chunk.

@@ -16,6 +16,7 @@ from pipeline.datasets.manifest import Source
 from pipeline.errors import InputError
 from pipeline.postprocessing.temperature import tempered, tempered_groups
 from pipeline.training.labeller_data import TrainingData
+from pipeline.video.frame_choice import describe_rate
 
 
 class Teacher:
@@ -31,7 +32,7 @@ class Teacher:
         fingerprint: The hex digest over the checkpoint.
 
     Raises:
-        InputError: There is no checkpoint of a labeller, or it does not fit: all problems.
+        InputError: The folder has no checkpoint of a labeller, or the labeller does not fit; all problems are named.
     """
 
     def __init__(self, folder: Path, training_data: TrainingData, out: Path, *, device: torch.device) -> None:
@@ -88,10 +89,7 @@ def _problems(folder: Path, checkpoint: Checkpoint, training_data: TrainingData,
     elif training_data.frame_encoder is None and spec.num_features != width:
         problems.append(f"was trained on {spec.num_features} features a frame, the data set has {width}")
     if spec.frame_rate != training_data.manifest.frame_rate:
-        taught, needed = (
-            "every frame" if rate is None else f"{rate:g} frames per second"
-            for rate in (spec.frame_rate, training_data.manifest.frame_rate)
-        )
+        taught, needed = describe_rate(spec.frame_rate), describe_rate(training_data.manifest.frame_rate)
         problems.append(f"was trained on {taught}, and dataset.frame_rate asks for {needed}")
     if folder.resolve() == out.resolve():
         problems.append("is the folder that this training writes: copy the teacher to another place first")

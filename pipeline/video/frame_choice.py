@@ -87,6 +87,18 @@ class LiveChoice:
         return is_chosen
 
 
+def find_rate_fault(frame_rate: float) -> str | None:
+    """Say why a number that somebody gave cannot be a frame rate; None where it can."""
+    if 0 < frame_rate < math.inf:
+        return None
+    return f"got {frame_rate:g}, expected more than 0 frames per second"
+
+
+def describe_rate(frame_rate: float | None) -> str:
+    """Describe the frames that are encoded at a rate; None is every frame."""
+    return "every frame" if frame_rate is None else f"{frame_rate:g} frames per second"
+
+
 def _within_bounds(frame_rate: float) -> float:
     return min(max(frame_rate, MIN_FRAME_RATE), MAX_FRAME_RATE)
 
