@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page
 
 REPOSITORY = Path(__file__).parents[1]
-SECONDS_TO_START = 60
+SECONDS_TO_START = 120
+STARTED = "window.studio !== undefined && window.studio.info !== null"  # the page's script runs
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -83,7 +84,7 @@ class Studio:
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> Answer:
         """Send any request, on a connection of its own; the headers are sent as they are."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
@@ -108,13 +109,13 @@ class Studio:
     def kill(self) -> None:
         """End the server at once, as `kill -9` does."""
         self.process.kill()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=120)
 
     def end(self) -> int:
         """End the server as a system that shuts down does, and return its exit code."""
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=120)
 
 
 @contextmanager
@@ -150,7 +151,7 @@ def serving(place: Path, *options: str | Path, environment: Mapping[str, str] | 
         if process.poll() is None:
             process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -225,7 +226,7 @@ def opened(
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     try:
         page.goto(address)
-        until(page, "window.studio !== undefined && window.studio.info !== null")
+        until(page, STARTED)
         yield page
         unexpected = [text for text in problems if allowed is None or not re.search(allowed, text)]
         assert not unexpected, unexpected
@@ -233,7 +234,13 @@ def opened(
         context.close()
 
 
-def until(page: Page, expression: str, *, seconds: float = 30) -> None:
+def reload(page: Page) -> None:
+    """Load the page again, and wait until its script runs: until then a click does nothing."""
+    page.reload()
+    until(page, STARTED)
+
+
+def until(page: Page, expression: str, *, seconds: float = 120) -> None:
     """Wait until an expression of JavaScript is true.
 
     `Page.wait_for_function` evaluates text inside the page, which the studio's Content-Security-Policy refuses.

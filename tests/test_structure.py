@@ -238,6 +238,6 @@ def test_every_param_of_dvc_yaml_exists():
 
 def test_help_imports_nothing_heavy():
     command = [sys.executable, "-X", "importtime", "-m", "pipeline.cli", "label", "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=120)
     assert "--overlay" in result.stdout
     assert not any(name in result.stderr for name in ("torch", "numpy", "mlflow", "cv2"))

@@ -519,7 +519,7 @@ def test_an_interrupted_call_leaves_no_partial_file(number, video_model, tmp_pat
     (out / "done.frames.csv").write_text("frame,time_seconds,label,probability\n")
     process = run_until_drawing(video_model, video, out)
     process.send_signal(number)
-    _, printed = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert printed.strip().endswith("framescribe: interrupted; what was finished stays")
     assert "Traceback" not in printed

@@ -280,7 +280,7 @@ def test_progress_counts_every_frame_of_every_video(model, videos, tmp_path):
 
 def test_several_videos_are_labelled_in_parallel(video_model, videos, tmp_path):
     model = load_model(str(video_model), device="cpu")
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=60)
 
     class Meeting(TorchRuntime):
         def submit(self, pixels):

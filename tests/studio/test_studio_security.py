@@ -36,7 +36,7 @@ def studio(dataset):
 
 def _connected(address):
     parts = urlsplit(address)
-    return closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=20))
+    return closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=60))
 
 
 def _ask(address, method="GET", path="/", *, headers=None, body=None, host=None):

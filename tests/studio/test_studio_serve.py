@@ -20,7 +20,7 @@ def videos(dataset):
 def test_ctrl_c_is_how_it_ends(videos):
     with serving(videos) as studio:
         studio.process.send_signal(signal.SIGINT)
-        assert studio.process.wait(timeout=60) == 0
+        assert studio.process.wait(timeout=120) == 0
 
 
 def test_the_second_studio_of_a_data_set_changes_nothing_and_says_so(videos):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from made_models import CLASSES, EXCLUSIVE, OVERLAPPING, write_video
 from made_predictions import put_model, put_prediction, sure_of
-from made_studio import Studio, copy_project, opened, serving, until
+from made_studio import Studio, copy_project, opened, reload, serving, until
 from playwright.sync_api import Browser
 
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
@@ -158,7 +158,7 @@ def test_a_value_is_what_hydra_reads(text: str) -> None:
     assert override.value() == text
 
 
-def wait(studio: Studio, is_reached: Any, *, seconds: float = 30) -> dict[str, Any]:
+def wait(studio: Studio, is_reached: Any, *, seconds: float = 120) -> dict[str, Any]:
     end = time.monotonic() + seconds
     while True:
         status: dict[str, Any] = studio.get("/api/training").json
@@ -241,10 +241,10 @@ def test_nothing_is_left_of_a_training_that_is_ended(project: Path, labelled: Pa
             assert wait(studio, lambda status: not status["running"])["outcome"] == "cancelled"
         elif end == "terminate":
             studio.process.send_signal(signal.SIGTERM)
-            studio.process.wait(timeout=30)
+            studio.process.wait(timeout=120)
         else:
             studio.kill()
-        limit = time.monotonic() + 20
+        limit = time.monotonic() + 60
         while any(is_alive(pid) for pid in processes):
             assert time.monotonic() < limit
             time.sleep(0.05)
@@ -269,7 +269,7 @@ def test_the_page_shows_a_training(project: Path, labelled: Path, browser: Brows
             until(page, "document.getElementById('training-state').textContent.startsWith('The training is done')")
             assert "best: 60.0" in str(page.text_content("#view-train .curves"))
             assert page.locator("#notices p[data-key=training-end] button:text('Show')").count() == 0
-            page.reload()
+            reload(page)
             page.click("#tab-train")
             until(page, "document.querySelectorAll('#view-train svg').length === 2")
             assert "<script>" in page.text_content("#view-train pre")

@@ -21,7 +21,7 @@ from made_labelling import (
     shown_tracks,
     write_dataset,
 )
-from made_studio import opened, serving, until
+from made_studio import opened, reload, serving, until
 from playwright.sync_api import Browser, Page
 
 BEGIN = [(0, 10, RESTING), (10, 20, WALKING), (30, 40, RESTING)]
@@ -86,7 +86,7 @@ def test_a_held_key_labels_the_frames_that_pass_and_the_choice_is_remembered(lab
         page.keyboard.up("t")
         go(page, 55)
         assert given(labelled, page) == [*BEGIN, (45, 51, EATING)]
-        page.reload()
+        reload(page)
         until(page, "window.studio?.recorder !== undefined")
         assert page.get_by_label("held").is_checked()
 
@@ -171,7 +171,7 @@ def test_undo_and_redo_work_across_a_reload(labelled: LabelledStudio) -> None:
         drag(page, place_of(page, 44.5), place_of(page, 50.5))
         page.keyboard.press("t")
         settle(page)
-        page.reload()
+        reload(page)
         until(page, "window.studio?.labels?.canUndo")
         page.get_by_role("button", name="Undo", exact=True).click()
         assert given(labelled, page) == BEGIN
