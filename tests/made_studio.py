@@ -151,7 +151,7 @@ def serving(place: Path, *options: str | Path, environment: Mapping[str, str] | 
         if process.poll() is None:
             process.terminate()
         try:
-            process.wait(timeout=120)
+            process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
