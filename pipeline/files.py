@@ -112,20 +112,20 @@ def read_unchanged(path: Path, read: Callable[[], Result]) -> Result:
         InputError: The file changed both times.
     """
     for _ in range(2):
-        before = _version(path)
+        before = version_of(path)
         try:
             result = read()
         except Exception:
-            if _version(path) == before:
+            if version_of(path) == before:
                 raise
         else:
-            if _version(path) == before:
+            if version_of(path) == before:
                 return result
     raise InputError(f"{path}: changed twice while it was read: is it still being written? Try again when it is whole")
 
 
-def _version(path: Path) -> tuple[int, int] | None:
-    """The size and the time of the last change of a file; None where there is none."""
+def version_of(path: Path) -> tuple[int, int] | None:
+    """Return the size of a file, and when it last changed in nanoseconds since 1970; None where it is not there."""
     try:
         status = path.stat()
     except OSError:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.studio.models.prediction_files import KnownModel, version_of, write_prediction
+from pipeline.files import version_of
+from pipeline.studio.models.prediction_files import KnownModel, write_prediction
 from pipeline.studio.models.predictions import PREDICTIONS
 from pipeline.studio.places import id_of
 

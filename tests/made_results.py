@@ -7,8 +7,9 @@ from made_labelling import write_video
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.write import write_frames
+from pipeline.files import version_of
 from pipeline.studio.clocks import read_clock
-from pipeline.studio.models.prediction_files import KnownModel, version_of, write_prediction
+from pipeline.studio.models.prediction_files import KnownModel, write_prediction
 from pipeline.studio.places import id_of
 
 KEY = "a" * 16

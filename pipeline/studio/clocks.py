@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError
-from pipeline.files import replacing
+from pipeline.files import replacing, version_of
 from pipeline.studio.places import Video
 
 MAX_KEPT = 8  # clocks in memory: one of ten hours takes 7 MB
@@ -71,7 +71,7 @@ class Clocks:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._kept: OrderedDict[str, tuple[list[int], VideoClock]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[tuple[int, int], VideoClock]] = OrderedDict()
         self._lock = Lock()
         self._reading: dict[str, Lock] = {}
 
@@ -93,7 +93,9 @@ class Clocks:
         with self._lock:
             reading = self._reading.setdefault(video.id, Lock())
         with reading:
-            version = _version(video.path)
+            version = version_of(video.path)
+            if version is None:
+                raise InputError(f"{video.path.name}: is not there any more")
             with self._lock:
                 kept = self._kept.get(video.id)
                 if kept and kept[0] == version:
@@ -111,12 +113,12 @@ class Clocks:
 
     def _read_facts(self, video: Video) -> VideoFacts | None:
         content = json.loads(self._files(video)[0].read_text(encoding="utf-8"))
-        if content["version"] != _version(video.path):
+        if tuple(content["version"]) != version_of(video.path):
             return None
         fields: dict[str, Any] = content["facts"]
         return VideoFacts(**fields | {"problems": tuple(fields["problems"])})
 
-    def _load(self, video: Video, version: list[int]) -> VideoClock | None:
+    def _load(self, video: Video, version: tuple[int, int]) -> VideoClock | None:
         facts = self.facts(video)
         if facts is None:
             return None
@@ -124,17 +126,17 @@ class Clocks:
             edges = np.load(self._files(video)[1], allow_pickle=False)
         except (OSError, ValueError):
             return None
-        if edges.shape != (facts.num_frames + 1,) or _version(video.path) != version:
+        if edges.shape != (facts.num_frames + 1,) or version_of(video.path) != version:
             return None
         return VideoClock(facts, FrameTimes(edges[:-1], frame_seconds=float(edges[-1] - edges[-2])))
 
-    def _find(self, video: Video, version: list[int]) -> VideoClock:
+    def _find(self, video: Video, version: tuple[int, int]) -> VideoClock:
         clock = read_clock(video.path)
         with suppress(OSError, InputError):  # on a full disk it is found again each time
             self._keep(video, version, clock)
         return clock
 
-    def _keep(self, video: Video, version: list[int], clock: VideoClock) -> None:
+    def _keep(self, video: Video, version: tuple[int, int], clock: VideoClock) -> None:
         facts, times = self._files(video)
         with replacing(times) as temporary:
             np.save(temporary, np.append(clock.times.pts_seconds, clock.times.end_seconds))
@@ -172,16 +174,3 @@ def read_clock(path: Path) -> VideoClock:
         problems=index.problems,
     )
     return VideoClock(facts, times)
-
-
-def _version(path: Path) -> list[int]:
-    """The size and the time of the last change of a file, by which a kept clock is of it.
-
-    Raises:
-        InputError: The file is not there.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise InputError(f"{path.name}: cannot be read: {error.strerror}") from error
-    return [status.st_size, status.st_mtime_ns]

@@ -50,7 +50,7 @@ def test_a_damaged_kept_clock_is_made_again(make_video, tmp_path, suffix):
 
 def test_a_video_that_is_not_shown_or_not_there_is_refused_in_words(tmp_path):
     missing = Video("0" * 16, tmp_path / "gone.mp4")
-    with pytest.raises(InputError, match=r"gone\.mp4: cannot be read"):
+    with pytest.raises(InputError, match=r"gone\.mp4: is not there any more"):
         Clocks(tmp_path).clock(missing)
     with pytest.raises(InputError, match="is a link"):
         Clocks(tmp_path).clock(Video("0" * 16, tmp_path / "linked.mp4", fault="is a link out of the data set"))

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import InputError, describe_failure, name_failure
+from pipeline.files import version_of
 from pipeline.labelling.location import find_checkpoint
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.report import describe_model
 from pipeline.labelling.video import label_video
-from pipeline.studio.models.prediction_files import KnownModel, find_fresh, stamp_of, version_of, write_prediction
+from pipeline.studio.models.prediction_files import KnownModel, find_fresh, stamp_of, write_prediction
 from pipeline.studio.places import Video
 
 SECONDS_BETWEEN_EVENTS = 0.5

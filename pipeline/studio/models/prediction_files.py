@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.errors import InputError
-from pipeline.files import read_bounded, replacing
+from pipeline.files import read_bounded, replacing, version_of
 from pipeline.studio.places import Video
 
 MODEL = "model.json"
@@ -100,7 +100,7 @@ class PredictionFile(NamedTuple):
     """
 
     path: Path
-    version: list[int]
+    version: tuple[int, int]
     num_frames: int
     pts: str
     is_whole: bool
@@ -111,7 +111,8 @@ class PredictionFile(NamedTuple):
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
-            return cls(path, list(about["version"]), about["num_frames"], about["pts"], about["is_whole"])
+            size, changed = about["version"]
+            return cls(path, (size, changed), about["num_frames"], about["pts"], about["is_whole"])
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             return None
 
@@ -129,7 +130,7 @@ class PredictionFile(NamedTuple):
 
 
 def write_prediction(
-    path: Path, *, labels: np.ndarray, probabilities: np.ndarray, pts_seconds: np.ndarray, version: list[int]
+    path: Path, *, labels: np.ndarray, probabilities: np.ndarray, pts_seconds: np.ndarray, version: tuple[int, int]
 ) -> None:
     """Write what a model says of a video.
 
@@ -158,15 +159,6 @@ def write_prediction(
 def digest_of_times(pts_seconds: np.ndarray) -> str:
     """Return a digest of the times of frames, float64 [T] in seconds."""
     return hashlib.sha256(np.ascontiguousarray(pts_seconds, dtype="<f8").tobytes()).hexdigest()[:16]
-
-
-def version_of(path: Path) -> list[int] | None:
-    """Return the size and the time of the last change of a video; None where it is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
 
 
 def stamp_of(checkpoint: Path) -> Stamp:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from pipeline.errors import InputError
-from pipeline.files import replacing
+from pipeline.files import replacing, version_of
 from pipeline.studio.clocks import Clocks, VideoClock
 from pipeline.studio.pixels.frames import Frames
 from pipeline.studio.places import Video
@@ -134,8 +134,7 @@ class Proxies:
             return content
 
     def _path(self, video: Video, number: int, kind: Kind) -> Path:
-        status = video.path.stat()
-        version = hashlib.sha256(f"{video.id} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
+        version = hashlib.sha256(f"{video.id} {version_of(video.path)}".encode()).hexdigest()[:16]
         return self._folder / f"{version}.{number}.{kind}"
 
     def _trim(self, latest: Path) -> None:

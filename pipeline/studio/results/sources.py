@@ -8,10 +8,10 @@ from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from pipeline.files import canonical
+from pipeline.files import canonical, version_of
 from pipeline.studio.labels.store import LabelStore
 from pipeline.studio.labels.tracks import Tracks
-from pipeline.studio.models.prediction_files import map_labels, names_of, unknown_classes, version_of
+from pipeline.studio.models.prediction_files import map_labels, names_of, unknown_classes
 from pipeline.studio.models.predictions import Predictions
 from pipeline.studio.places import Video
 
@@ -88,11 +88,7 @@ class Sources:
         if source == GIVEN:
             return self.labels.fingerprint(video)
         path = self.predictions.folder / source / f"{video.id}.npz"
-        return _fixed(version_of(path)), _fixed(version_of(video.path)), self.labels.label_space
-
-
-def _fixed(version: list[int] | None) -> tuple[int, ...] | None:
-    return None if version is None else tuple(version)
+        return version_of(path), version_of(video.path), self.labels.label_space
 
 
 class Kept(Generic[Found]):

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.errors import InputError
+from pipeline.files import version_of
 from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
 from pipeline.studio.models.prediction_files import (
@@ -25,7 +26,6 @@ from pipeline.studio.models.prediction_files import (
     map_labels,
     map_probabilities,
     names_of,
-    version_of,
     write_prediction,
 )
 from pipeline.studio.places import Video, id_of
@@ -85,11 +85,11 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         labels=labels,
         probabilities=probabilities,
         pts_seconds=np.array([0.0, 0.04]),
-        version=[1, 2],
+        version=(1, 2),
     )
     found = PredictionFile.open(tmp_path / "a.npz")
     assert found is not None
-    assert (found.version, found.num_frames, found.is_whole) == ([1, 2], 2, False)
+    assert (found.version, found.num_frames, found.is_whole) == ((1, 2), 2, False)
     assert found.read_labels().dtype == np.int64
     assert np.array_equal(found.read_labels(), labels)
     assert np.array_equal(found.read_probabilities().astype(np.float32), probabilities, equal_nan=True)
