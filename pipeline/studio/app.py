@@ -1,6 +1,7 @@
 """The studio as a web application: its parts, and the routes of each."""
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -30,7 +31,7 @@ from pipeline.studio.pixels.frames import routes as frame_routes
 from pipeline.studio.pixels.media import routes as media_routes
 from pipeline.studio.pixels.proxy import Proxies
 from pipeline.studio.pixels.proxy import routes as proxy_routes
-from pipeline.studio.places import Places
+from pipeline.studio.places import Places, Video
 from pipeline.studio.presence import Presence
 from pipeline.studio.requests import get
 from pipeline.studio.results.exports import Exports
@@ -46,6 +47,25 @@ MODULES = "\n".join(f'<link rel="modulepreload" href="/static/{path.name}">' for
 PAGE = (STATIC / "index.html").read_text(encoding="utf-8").replace("__MODULES__", MODULES)
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a studio."""
+
+    videos: dict[str, Video]
+    clocks: Clocks
+    labels: LabelStore
+    listing: Listing
+    predictions: Predictions
+    prediction_work: PredictionWork
+    queue: Queue
+    training: Training
+    results: Results
+    budgets: TimeBudgets
+    exports: Exports
+    frames: Frames
+    proxies: Proxies
+
+
 def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStack) -> Starlette:
     """Make the application.
 
@@ -58,77 +78,53 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     Raises:
         InputError: There are no videos, or the classes cannot be read.
     """
+    activity = Activity()
+    parts = _make_parts(places, model, activity, stack)
+    routes = [
+        *_page_routes(places, guard, parts),
+        *_routes_of_parts(parts),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    parts.listing.start()
+    stack.callback(parts.listing.stop)
+    middleware = [Middleware(ActivityMiddleware, activity=activity), Middleware(GuardMiddleware, guard=guard)]
+    return Starlette(routes=routes, middleware=middleware)
+
+
+def _make_parts(places: Places, model: str | None, activity: Activity, stack: ExitStack) -> _Parts:
+    """Make the parts; the stack ends them, the latest one first."""
     videos = places.find_videos()
     clocks = Clocks(places.state / "clocks")
     labels = LabelStore(places, clocks, videos)
     stack.callback(labels.close)
-    activity = Activity()
     listing = Listing(videos, clocks, labels, activity.is_quiet)
     labels.on_change = listing.refresh
     predictions = Predictions(places, labels, model or find_default_model(LABELLER, labels.label_space))
-    prediction_work = PredictionWork(predictions, clocks, videos)
-    stack.callback(prediction_work.cancel)
+    work = PredictionWork(predictions, clocks, videos)
+    stack.callback(work.cancel)
     sources = Sources(labels, predictions)
     exports = Exports(sources, clocks, videos, places)
     stack.callback(exports.close)
-    results, budgets = Results(sources, clocks, videos), TimeBudgets(sources, clocks, videos)
-    training = _make_training(places, listing, labels, prediction_work)
+    training = _make_training(places, listing, labels, work)
     stack.callback(training.close)
-    frames = Frames(clocks)
+    frames, forward = Frames(clocks), Frames(clocks, max_open=1)
     stack.callback(frames.close)
-    forward = Frames(clocks, max_open=1)
     stack.callback(forward.close)
-    proxies = Proxies(places.state / "proxies", clocks, forward)
-    presence = Presence()
-
-    def show_page(request: Request) -> Response:
-        return HTMLResponse(PAGE.replace("__TOKEN__", guard.token))
-
-    def describe(request: Request) -> dict[str, object]:
-        return {
-            "name": places.root.resolve().name.encode(errors="replace").decode(),
-            "read_only": places.read_only,
-            "has_model": predictions.model is not None,
-            **labels.describe(),
-        }
-
-    def status(request: Request) -> dict[str, object]:
-        video = request.query_params.get("video", "")
-        others = presence.note(request.query_params.get("page", ""), video)
-        return {
-            "list_version": listing.version,
-            "other_pages": others,
-            **labels.status(video),
-            "predicting": prediction_work.status(),
-            "training": training.status(),
-        }
-
-    def times(request: Request) -> Response:
-        clock = clocks.clock(listing.find(request.path_params["id"]))
-        content = clock.times.pts_seconds.astype("<f8").tobytes()
-        last = clock.times.pts_seconds[-1:] + clock.times.frame_seconds
-        return Response(content + last.astype("<f8").tobytes(), media_type="application/octet-stream")
-
-    routes: list[BaseRoute] = [
-        get("/", show_page),
-        get("/api/studio", describe),
-        get("/api/status", status),
-        *listing_routes(listing, clocks, proxies.describe),
-        get("/api/videos/{id}/times", times),
-        *frame_routes(frames, listing.find),
-        *proxy_routes(proxies, listing.find),
-        *media_routes(listing.find),
-        *label_routes(labels, listing.find),
-        *prediction_routes(predictions, prediction_work, listing.find),
-        *result_routes(results, budgets, exports, listing.find),
-        *training_routes(training, lambda: compare(predictions, labels, videos.values())),
-        *queue_routes(Queue(places.state, predictions, labels, clocks, videos), labels.check_can_change),
-        Mount("/static", StaticFiles(directory=STATIC)),
-    ]
-    listing.start()
-    stack.callback(listing.stop)
-    middleware = [Middleware(ActivityMiddleware, activity=activity), Middleware(GuardMiddleware, guard=guard)]
-    return Starlette(routes=routes, middleware=middleware)
+    return _Parts(
+        videos=videos,
+        clocks=clocks,
+        labels=labels,
+        listing=listing,
+        predictions=predictions,
+        prediction_work=work,
+        queue=Queue(places.state, predictions, labels, clocks, videos),
+        training=training,
+        results=Results(sources, clocks, videos),
+        budgets=TimeBudgets(sources, clocks, videos),
+        exports=exports,
+        frames=frames,
+        proxies=Proxies(places.state / "proxies", clocks, forward),
+    )
 
 
 def _make_training(places: Places, listing: Listing, labels: LabelStore, work: PredictionWork) -> Training:
@@ -143,3 +139,50 @@ def _make_training(places: Places, listing: Listing, labels: LabelStore, work: P
         work.start([row.id for row in listing.rows() if row.labelled > 0])
 
     return Training(project, places.state, plan, on_start=work.cancel, on_done=use_new_model)
+
+
+def _page_routes(places: Places, guard: Guard, parts: _Parts) -> list[BaseRoute]:
+    """Return the routes of the page itself, and of what all of its parts show."""
+    presence = Presence()
+
+    def show_page(request: Request) -> Response:
+        return HTMLResponse(PAGE.replace("__TOKEN__", guard.token))
+
+    def describe(request: Request) -> dict[str, object]:
+        return {
+            "name": places.root.resolve().name.encode(errors="replace").decode(),
+            "read_only": places.read_only,
+            "has_model": parts.predictions.model is not None,
+            **parts.labels.describe(),
+        }
+
+    def status(request: Request) -> dict[str, object]:
+        video = request.query_params.get("video", "")
+        return {
+            "list_version": parts.listing.version,
+            "other_pages": presence.note(request.query_params.get("page", ""), video),
+            **parts.labels.status(video),
+            "predicting": parts.prediction_work.status(),
+            "training": parts.training.status(),
+        }
+
+    return [get("/", show_page), get("/api/studio", describe), get("/api/status", status)]
+
+
+def _routes_of_parts(parts: _Parts) -> list[BaseRoute]:
+    labels, find = parts.labels, parts.listing.find
+
+    def compare_models() -> dict[str, object]:
+        return compare(parts.predictions, labels, parts.videos.values())
+
+    return [
+        *listing_routes(parts.listing, parts.clocks, parts.proxies.describe),
+        *frame_routes(parts.frames, find),
+        *proxy_routes(parts.proxies, find),
+        *media_routes(find),
+        *label_routes(labels, find),
+        *prediction_routes(parts.predictions, parts.prediction_work, find),
+        *result_routes(parts.results, parts.budgets, parts.exports, find),
+        *training_routes(parts.training, compare_models),
+        *queue_routes(parts.queue, labels.check_can_change),
+    ]

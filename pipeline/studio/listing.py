@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from threading import Event, Lock, Thread
 from typing import Literal, Protocol
 
+import numpy as np
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from pipeline.errors import InputError, describe_os_error
@@ -172,4 +174,13 @@ def routes(listing: Listing, clocks: Clocks, playback: Callable[[Video], dict[st
             "playback": playback(video)
         }
 
-    return [get("/api/videos", list_videos), get("/api/videos/{id}", open_video)]
+    def send_times(request: Request) -> Response:
+        times = clocks.clock(listing.find(request.path_params["id"])).times
+        edges = np.append(times.pts_seconds, times.end_seconds)
+        return Response(edges.astype("<f8").tobytes(), media_type="application/octet-stream")
+
+    return [
+        get("/api/videos", list_videos),
+        get("/api/videos/{id}", open_video),
+        get("/api/videos/{id}/times", send_times),
+    ]
