@@ -70,18 +70,31 @@ class Scenes(Section):
         return self
 
 
-class Pixels(Section):
-    """The region of interest, the size and the colour of the frames that the encoder takes; kept in the checkpoint."""
+class _Region(Section):
+    """The region of interest and the colour of the frames that the encoder takes; kept in the checkpoint."""
 
     crop: tuple[Edge, Edge, Edge, Edge] | None
     """The region of interest: x, y, width and height. null takes the whole frame."""
     crop_unit: Literal["pixels", "fractions"]
     """The unit of `crop`: pixels, or fractions of the width and the height of the frame."""
+    color: Literal["rgb", "grey"]
+    """Whether the encoder sees colours or grey levels."""
+
+
+class Pixels(_Region):
+    """The same, with the size of images."""
+
     size: tuple[Side, Side] | None
     """The height and the width to which the region is scaled, in pixels. null takes the size that the encoder was
     trained at."""
-    color: Literal["rgb", "grey"]
-    """Whether the encoder sees colours or grey levels."""
+
+
+class VideoPixels(_Region):
+    """The same, with the size of the frames of videos."""
+
+    size: tuple[Side, Side] | Literal["auto"] | None
+    """The height and the width to which the region is scaled, in pixels. auto: as many pixels as 224 x 224 in the shape
+    of the region, so that nothing is squeezed. null takes the size that the encoder was trained at."""
 
 
 class Dataset(Section):
@@ -112,7 +125,7 @@ class Dataset(Section):
     follow_links: bool = False
     """Whether text files (labels, classes, groups, splits) are read that are links out of the data set. Links of videos
     and features are always followed."""
-    pixels: Pixels
+    pixels: VideoPixels
     """How frames become the encoder's input."""
     reader: Literal["auto", "pyav", "decord", "opencv"] = "auto"
     """What decodes the videos, in every stage. auto takes pyav. decord and opencv refuse what they would read

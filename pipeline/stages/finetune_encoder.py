@@ -6,9 +6,12 @@ import torch
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.checkpoints.storage import load_weights
-from pipeline.config import Distillation, LabellerSettings, Params, load_params
+from pipeline.config import Distillation, LabellerSettings, Params, Pixels, VideoPixels, load_params
+from pipeline.datasets.frame_size import frame_size
+from pipeline.datasets.manifest import read_without_labels
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
+from pipeline.video.region import Region
 
 FRAME_HEAD = LabellerSettings(
     cell="none",
@@ -39,7 +42,7 @@ def main() -> None:
 
 def make_encoder(params: Params) -> FrameEncoder | None:
     """Make the encoder and the preprocessing that the settings describe; None where features are given."""
-    settings, pixels = params.encoder, params.dataset.pixels
+    settings = params.encoder
     if settings.name == "given":
         return None
     torch.manual_seed(params.seed)
@@ -50,8 +53,24 @@ def make_encoder(params: Params) -> FrameEncoder | None:
         last_stage=settings.last_stage,
         batch_norm=settings.batch_norm,
         batch_size=settings.batch_size,
-        pixels=pixels,
+        pixels=find_pixels(params.dataset.pixels),
     )
+
+
+def find_pixels(settings: VideoPixels) -> Pixels:
+    """Return the preprocessing of the frames, of which the data set may decide the size.
+
+    Args:
+        settings: The settings.
+
+    Raises:
+        InputError: See `frame_size`.
+    """
+    size = settings.size
+    if size == "auto":
+        sources = [source for source in read_without_labels(PREPARED).sources if source.split is not None]
+        size = frame_size(sources, Region(size=(1, 1), crop=settings.crop, crop_unit=settings.crop_unit))
+    return Pixels(**settings.model_dump() | {"size": size})
 
 
 def train_classifier(params: Params, frame_encoder: FrameEncoder | None) -> None:

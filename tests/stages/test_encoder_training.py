@@ -60,15 +60,19 @@ def run(workspace, scenes, monkeypatch):
     monkeypatch.setattr(store, "log_model", lambda *args, **options: None)
 
     def run(*stages, **changes) -> None:
+        defaults = {
+            "dataset__root": str(scenes),
+            "dataset__pixels": {"size": [32, 32]},
+            "encoder__name": "shufflenet_v2_x0_5",
+        }
         write_params(
             workspace,
             dataset__background=None,
-            dataset__pixels={"size": [32, 32]},
             encoder__batch_size=16,
             encoder__learning_rate=0.01,
             training__epochs=1,
             training__window_frames=8,
-            **{"dataset__root": str(scenes), "encoder__name": "shufflenet_v2_x0_5", **changes},
+            **(defaults | changes),
         )
         for stage in stages or (prepare, finetune_encoder, extract_features, train_labeller):
             stage.main()
@@ -103,6 +107,11 @@ def test_a_frozen_encoder_keeps_its_weights(run):
     assert num_changed(start, model.frame_encoder.encoder.state_dict()) == 0
     assert len(list(FEATURES.iterdir())) == 4
     check_evaluation_labels_as_a_user_would()
+
+
+def test_the_data_set_decides_the_size_of_the_frames(run):
+    run(prepare, finetune_encoder, dataset__pixels={"size": "auto", "crop": [0, 0, 1, 0.5]})
+    assert load_encoder(ENCODER).preprocess.size == (128, 352)  # of 160x60 pixels: 137 x 366
 
 
 @pytest.mark.slow
