@@ -73,14 +73,15 @@ def find_annotation(folder: Path, stem: str, *, file_name: str | None = None) ->
     # Beside the label file lies the file of the program from which it was exported.
     found = [path for path in found if registry.format_of(path) not in foreign_file.FORMATS] or found
     if len(found) > 1 and not (predicted_pair.is_pair(found) and predicted_pair.agree(*found)):
-        found.sort(key=lambda path: not _is_of_people(path))
+        found.sort(key=lambda path: not is_of_people(path))
         others = " and ".join(path.name for path in found[1:])
         both = "both" if len(found) == 2 else "all"
         raise AnnotationError([Problem(found[0], None, f"and {others} {both} label {stem!r}: keep one of them")])
     return found[0] if found else None
 
 
-def _is_of_people(path: Path) -> bool:
+def is_of_people(path: Path) -> bool:
+    """Return whether a label file has, by its name, a layout that people write, and not that of `framescribe label`."""
     layout = registry.format_of(path)
     return layout is not None and layout.is_of_people
 

@@ -152,6 +152,7 @@ def _page_routes(places: Places, guard: Guard, parts: _Parts) -> list[BaseRoute]
         return {
             "name": places.root.resolve().name.encode(errors="replace").decode(),
             "read_only": places.read_only,
+            "is_dataset": places.is_dataset,
             "has_model": parts.predictions.model is not None,
             **parts.labels.describe(),
         }

@@ -63,6 +63,11 @@ class Places:
     read_only: str | None = None
     follow_links: bool = False
 
+    @property
+    def is_dataset(self) -> bool:
+        """Whether the root is a data set, and not a folder of label files that are only looked at."""
+        return self.labels != self.root
+
     def find_videos(self) -> dict[str, Video]:
         """Find the videos, by their ids, sorted by name. Videos of one stem share their labels: only the first counts.
 

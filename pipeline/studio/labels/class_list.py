@@ -68,7 +68,7 @@ class ClassBook:
         places = self._places
         files = sorted(places.labels.iterdir()) if places.labels.is_dir() else []
         files = [path for path in files if path.is_file() and not is_hidden(path) and registry.format_of(path)]
-        if places.labels == places.root:
+        if not places.is_dataset:
             return find_label_space([places.root], files, follow_links=places.follow_links)
         path = find_class_list(places.root)
         if path.exists() or is_dangling(path):

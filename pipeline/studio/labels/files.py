@@ -15,7 +15,7 @@ from pipeline.annotations.formats.scored import ScoredRange, keep_scored
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import FRAMES, SEGMENTS, VIDEO_LABELS
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
-from pipeline.annotations.read import find_annotation, read_with_segments
+from pipeline.annotations.read import find_annotation, is_of_people, read_with_segments
 from pipeline.annotations.segments import frames_of_video
 from pipeline.annotations.times import FrameTimes
 from pipeline.errors import InputError, describe_reason
@@ -56,6 +56,7 @@ class OnDisk:
         source: What the page calls the place of the labels; "" where there is none.
         changed: When that was changed, in seconds since 1970; None where there is none.
         problems: Why the labels or the marks cannot be read.
+        is_of_model: Whether the labels are those of a model, and not of people.
     """
 
     parts: Parts
@@ -66,6 +67,7 @@ class OnDisk:
     source: str = ""
     changed: float | None = None
     problems: tuple[str, ...] = ()
+    is_of_model: bool = False
 
 
 class LabelFiles:
@@ -188,7 +190,9 @@ class LabelFiles:
             problems += self._described(error)
         marks = self._read_marks(video, times.num_frames, problems)
         changed = _modified(files[0] if files else self.shared.video_labels_path) if source else None
-        return OnDisk(parts, tracks, marks, tuple(ranges), tuple(files), source, changed, tuple(problems))
+        # In a data set they are what people took over from a model.
+        is_of_model = not self.places.is_dataset and bool(files) and not is_of_people(files[0])
+        return OnDisk(parts, tracks, marks, tuple(ranges), tuple(files), source, changed, tuple(problems), is_of_model)
 
     def _check_are_files(self, video: Video) -> None:
         """Raise AnnotationError where something else is in the place of a label file."""

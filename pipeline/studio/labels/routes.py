@@ -28,6 +28,7 @@ def describe(document: Document) -> dict[str, Any]:
         "problems": list(document.problems),
         "notices": list(document.notices),
         "source": document.disk.source,
+        "is_of_model": document.disk.is_of_model,
     }
 
 

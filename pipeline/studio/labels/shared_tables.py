@@ -53,8 +53,7 @@ class SharedTables:
         return self._shared(VIDEO_LABELS)
 
     def _shared(self, name: str) -> Path:
-        is_dataset = self._places.labels != self._places.root  # and not label files that are only looked at
-        folders = (self._places.root,) if is_dataset else folders_of(self._places.root)
+        folders = (self._places.root,) if self._places.is_dataset else folders_of(self._places.root)
         return next((folder / name for folder in folders if (folder / name).exists()), folders[0] / name)
 
     def ranges(self, video: Video, label_space: LabelSpace) -> list[ScoredRange]:

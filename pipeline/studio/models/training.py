@@ -131,7 +131,7 @@ class Training:
             "resumes": command != plan.command,
             "problem": plan.problem,
             "notes": list(plan.notes),
-            "command": shlex.join(("dvc", *command[1:])),
+            "command": shlex.join(("dvc", *command[1:])) if command else "",
             "holds_out": plan.holds_out,
             "log": list(self._lines)[-SHOWN_LINES:],
             **self.status(),

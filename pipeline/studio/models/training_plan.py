@@ -56,6 +56,8 @@ def make_plan(project: Path, places: Places, rows: Sequence[Row], label_space: L
         rows: The videos.
         label_space: The classes.
     """
+    if not places.is_dataset:
+        return Plan((), "Label files are only looked at: start the studio with a data set to train.")
     labelled = [row for row in rows if row.labelled > 0 and row.state != "problem"]
     left_out = [row for row in rows if row not in labelled]
     settings, notes = _settings(project, places, labelled, label_space)
@@ -86,20 +88,20 @@ def _problem(project: Path, places: Places, labelled: Sequence[Row], rows: Seque
     missing = [name for name in PROJECT if not (project / name).exists()]
     if missing:
         return (
-            f"the studio was started in {project.resolve()}, which is no folder of a Framescribe project (it has no"
-            f" {', '.join(missing)}): start it in the folder of the project"
+            f"The studio was started in {project.resolve()}, which is no folder of a Framescribe project (it has no"
+            f" {', '.join(missing)}): start it in the folder of the project."
         )
     if places.read_only:
-        return f"nothing can be trained: {places.read_only}"
+        return f"Nothing can be trained: {places.read_only}."
     if shutil.which("git") is None or find_dvc() is None:
         name = "git" if shutil.which("git") is None else "dvc"
-        return f"{name} is not installed, or not on the PATH: training needs it"
+        return f"{name} is not installed, or not on the PATH: training needs it."
     if not (project / ".git").exists():
-        return f"{project.resolve()} is not a repository of git, which dvc needs: run `git init` there, and commit"
+        return f"{project.resolve()} is not a repository of git, which dvc needs: run `git init` there, and commit."
     if not labelled and any(row.state == "reading" for row in rows):
-        return "the list of videos is still being read"
+        return "The list of videos is still being read."
     if not labelled:
-        return "no video has a label yet: label one first"
+        return "No video has a label yet: label one first."
     return None
 
 

@@ -73,6 +73,7 @@ class Results:
         """
         models, space = self._sources.describe_models(), self._sources.labels.label_space
         answer = {
+            "given": {"id": GIVEN, "name": self._sources.name_of(GIVEN)},
             "sources": models,
             "source": source or (models[0]["id"] if models else None),
             "exclusive": space.is_exclusive,

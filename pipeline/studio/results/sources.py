@@ -52,7 +52,7 @@ class Sources:
             RefusedError: There is no such model.
         """
         if source == GIVEN:
-            return "given labels"
+            return "given labels" if self.labels.places.is_dataset else "label files"
         return names_of(self.predictions.models())[self.predictions.find_model(source).key]
 
     def unknown_classes(self, source: str) -> list[str]:

@@ -42,7 +42,7 @@ export async function showBudget(app, content, source) {
   if (!answer.num_videos) {
     content.replaceChildren(make("p", { class: "empty" }, source === "given"
       ? "No video has labels yet: give some in the Label view."
-      : "The model has not labelled a video yet: press “Label all videos” in the Label view."));
+      : "The model has not labelled a video yet: choose “Label … more videos” in the Label view."));
     return;
   }
   const bars = answer.videos.slice(0, MAX_BARS).map((video) => bar(app, video.stem, video.classes));

@@ -34,6 +34,11 @@ export class LabelMirror {
     return this.problems[0] ?? null;
   }
 
+  /** Whose labels they are, in a word. */
+  get owner() {
+    return this.isOfModel ? "model" : "given";
+  }
+
   valueAt(track, frame) {
     return valueAt(this.tracks[track], frame);
   }
@@ -115,6 +120,7 @@ export class LabelMirror {
     this.problems = answer.problems;
     this.notices = answer.notices;
     this.source = answer.source;
+    this.isOfModel = answer.is_of_model;
     for (const { change } of this.#queue) if (change) this.#apply(change);
   }
 

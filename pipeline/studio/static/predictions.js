@@ -111,7 +111,9 @@ class ModelPanel {
     const { app } = this;
     if (work.loading) return "The model is loaded …";
     if (work.running && work.stem) return `Labelling ${work.stem} (${work.done + 1} of ${work.total})`;
-    if (!work.has_model && !app.predictions.length) return "There is no model yet: label some videos, then train one.";
+    if (!work.has_model && !app.predictions.length)
+      return app.info.is_dataset ? "There is no model yet: label some videos, then train one."
+        : "The timeline shows the labels of the files. With --model, the studio also shows those of a model.";
     const [newest] = app.predictions;
     if (!newest) return app.video ? "The model has not labelled this video." : "";
     const notes = [];

@@ -109,7 +109,8 @@ class QueuePanel {
 
   describeProgress() {
     const { answer } = this;
-    if (!answer?.model) return "When a model has labelled a video, the stretches that are most worth a look are here.";
+    if (!answer?.model) return `When a model has labelled a video, the stretches that are most worth a look are here${
+      this.app.info.is_dataset ? "" : ": start the studio with --model"}.`;
     if (answer.problem) return answer.problem;
     if (!answer.total) return "Nothing is worth a look: the model is sure, and agrees with the given labels.";
     const rest = answer.total - answer.done;

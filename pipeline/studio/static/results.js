@@ -7,8 +7,6 @@ import { ExportForm } from "./export.js";
 import { className, confusionMatrix, missTable, percent, sortableTable } from "./result_tables.js";
 import { Stretches } from "./stretches.js";
 
-const GIVEN = { id: "given", name: "given labels" };
-
 function tiles(group) {
   const { frames, segments } = group.scores;
   const shown = [
@@ -75,8 +73,8 @@ class ResultsView {
     if (!answer || turn !== this.#turn) return;
     this.#offer(this.models, answer.sources, answer.source);
     this.#show(answer);
-    const sources = [GIVEN, ...answer.sources];
-    this.#offer(this.budgetSource, sources, this.budgetSource.value || GIVEN.id);
+    const sources = [answer.given, ...answer.sources];
+    this.#offer(this.budgetSource, sources, this.budgetSource.value || answer.given.id);
     await Promise.all([this.form.offer(sources), this.#showBudget()]);
   }
 
@@ -102,9 +100,11 @@ class ResultsView {
   }
 
   #nothing({ sources, num_predicted: numPredicted }) {
+    const { has_model: hasModel, is_dataset: isDataset } = this.app.info;
+    if (!isDataset && !sources.length) return "Scores compare a model with the labels of the files: start the studio with --model.";
     const start = "No video has both given labels and a model's labels yet";
-    if (!sources.length && !this.app.info.has_model) return `${start}: start the studio with --model, or train a model in the Train view.`;
-    if (!sources.length || !numPredicted) return `${start}: press “Label all videos” in the Label view, which runs the model.`;
+    if (!sources.length && !hasModel) return `${start}: start the studio with --model, or train a model in the Train view.`;
+    if (!sources.length || !numPredicted) return `${start}: choose “Label … more videos” in the Label view, which runs the model.`;
     return `${start}: the model has labelled ${counted(numPredicted, "video")}; give labels to some of them in the Label view.`;
   }
 

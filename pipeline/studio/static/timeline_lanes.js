@@ -22,7 +22,7 @@ function modelsOf(app) {
 }
 
 function exclusiveLanes(app, shown) {
-  const lanes = [{ kind: "given", name: "given", height: GIVEN, track: 0, startsGroup: true }];
+  const lanes = [{ kind: "given", name: app.labels?.owner ?? "given", height: GIVEN, track: 0, startsGroup: true }];
   if (app.labels?.conflict) lanes.push({ kind: "theirs", name: "theirs", height: GIVEN, track: 0 });
   for (const model of modelsOf(app)) {
     lanes.push({ kind: "model", name: model.name, height: MODEL, track: 0, model, startsGroup: true });

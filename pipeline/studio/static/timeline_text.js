@@ -40,7 +40,7 @@ export function describe(app) {
     const seconds = (app.times[selection.stop] - app.times[selection.start]).toFixed(2);
     parts.push(`selected frames ${selection.start} to ${selection.stop - 1}${lane} (${seconds} s)`);
   }
-  if (app.labels) parts.push(`given ${namesAt(app, app.labels.tracks, frame)}`);
+  if (app.labels) parts.push(`${app.labels.owner} ${namesAt(app, app.labels.tracks, frame)}`);
   for (const model of app.predictions.slice(0, 2))
     parts.push(`${model.name} ${namesAt(app, model.tracks, frame)}${sureness(app, model, frame)}`);
   return parts.join(" · ");

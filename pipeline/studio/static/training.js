@@ -38,11 +38,11 @@ class TrainingView {
     this.curves = make("div", { class: "curves" });
     this.log = make("pre", { tabindex: "0", "aria-label": "The last lines of the training" });
     this.changes = make("div", { id: "training-changes" });
-    const shell = make("details", {}, make("summary", {}, "The same in a shell"),
+    this.shell = make("details", {}, make("summary", {}, "The same in a shell"),
       make("p", { class: "command" }, this.command, this.copy));
     document.getElementById("view-train").append(make("div", { class: "page" },
       make("h2", {}, "Train on this data set"), this.notes, this.problem,
-      make("p", { class: "actions" }, this.start, this.cancel, this.tracker), shell, this.state, this.bar, this.curves,
+      make("p", { class: "actions" }, this.start, this.cancel, this.tracker), this.shell, this.state, this.bar, this.curves,
       make("details", { class: "log" }, make("summary", {}, "Last lines"), this.log),
       make("p", { class: "faint" }, "The training ends when the studio ends; the next start resumes after its last",
         " finished epoch."), this.changes));
@@ -67,6 +67,7 @@ class TrainingView {
     this.notes.replaceChildren(...answer.notes.map((note) => make("li", {}, note)));
     this.problem.textContent = answer.problem ?? "";
     this.command.textContent = answer.command;
+    this.shell.hidden = !answer.command;
     this.log.textContent = answer.log.join("\n");
     this.log.scrollTop = this.log.scrollHeight;
     this.show(answer);

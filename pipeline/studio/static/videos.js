@@ -12,10 +12,15 @@ const ORDERS = {
   labelled: ["Labelled share", (a, b) => a.labelled - b.labelled],
 };
 
-function stateText(row) {
+/** What a video is whose frames all have a label: nobody has done anything where files are only looked at. */
+function doneText(app) {
+  return app.info.is_dataset ? "done" : "labelled";
+}
+
+function stateText(app, row) {
   if (row.has_conflict) return "changed elsewhere: choose a version";
   const share = `${Math.min(99, Math.max(1, Math.round(row.labelled * 100)))}% labelled`;
-  const texts = { reading: "being read…", partly: share, problem: "has a problem" };
+  const texts = { reading: "being read…", partly: share, problem: "has a problem", done: doneText(app) };
   return texts[row.state] ?? row.state;
 }
 
@@ -125,7 +130,7 @@ class VideoList {
     if (!isSame) this.list.replaceChildren(...options);
     const done = this.#rows.filter(({ state }) => state === "done").length;
     const found = rows.length === this.#rows.length ? "" : ` · ${counted(rows.length, "match", "matches")}`;
-    const text = `${done.toLocaleString("en")} of ${counted(this.#rows.length, "video")} done${found}`;
+    const text = `${done.toLocaleString("en")} of ${counted(this.#rows.length, "video")} ${doneText(this.app)}${found}`;
     if (this.count.textContent !== text) this.count.textContent = text;
     this.none.hidden = rows.length > 0;
     this.#mark();
@@ -135,7 +140,7 @@ class VideoList {
     const key = JSON.stringify(row), kept = this.#options.get(row.id);
     if (kept?.key === key) return kept.element;
     const problems = row.problems.join(" ");
-    const text = stateText(row), time = row.seconds === null ? "" : clock(row.seconds);
+    const text = stateText(this.app, row), time = row.seconds === null ? "" : clock(row.seconds);
     const title = problems ? `${row.file}: ${problems}` : row.file;
     const element = make("li", { role: "option", id: `video-${row.id}`, "data-id": row.id, title,
       "aria-selected": "false",

@@ -146,7 +146,7 @@ def test_what_is_missing_is_said(project: Path, labelled: Path, missing: str, wo
 
 
 def test_nothing_is_trained_without_labels(project: Path, labelled: Path) -> None:
-    assert "no video has a label" in str(plan_of(project, labelled, [row("a", 0.0, "unlabelled")]).problem)
+    assert "No video has a label" in str(plan_of(project, labelled, [row("a", 0.0, "unlabelled")]).problem)
     assert "still being read" in str(plan_of(project, labelled, [row("a", 0.0, "reading")]).problem)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_labelling import (
+    NUM_FRAMES,
     LabelledStudio,
     add_model,
     drag,
@@ -21,6 +23,9 @@ from made_labelling import (
 )
 from made_studio import opened, serving, until
 from playwright.sync_api import Browser, Page
+
+from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.write import write_frames
 
 RESTING, STANDING, CALLS = 0, 1, 2
 PRESENT, ABSENT = 1, 0
@@ -153,6 +158,25 @@ def test_overlapping_classes_have_lanes_of_their_own(overlapping: LabelledStudio
         page.get_by_role("button", name="calls").click()
         calls = given(overlapping, page)[CALLS]
         assert calls == [(0, 10, ABSENT), (10, 30, PRESENT), (30, 44, ABSENT), (44, 51, PRESENT), (51, 60, ABSENT)]
+
+
+def test_what_is_unknown_is_filled_by_lane_or_everywhere(overlapping: LabelledStudio) -> None:
+    with overlapping.page() as page:
+        for key in ("q", "Delete", "f"):
+            page.keyboard.press(key)
+        dialog = page.get_by_role("dialog")
+        assert "“resting” is unknown in 20 frames of the selection" in dialog.inner_text()
+        dialog.get_by_role("button", name="“resting” is not there in these frames").click()
+        assert given(overlapping, page)[RESTING][0] == (0, 60, ABSENT)
+        for key in ("q", "Delete", "ArrowDown", "q", "f"):
+            page.keyboard.press(key)
+        page.keyboard.press("Escape")
+        page.keyboard.press("Escape")
+        page.keyboard.press("f")
+        assert "“standing” is known in all frames of the video" in page.get_by_role("dialog").inner_text()
+        assert page.get_by_role("button", name="these frames").count() == 0
+        page.get_by_role("button", name="Wherever a class is unknown, it is not there").click()
+        assert given(overlapping, page)[RESTING] == [(0, 60, ABSENT)]
 
 
 def test_a_class_that_becomes_present_makes_the_others_of_its_group_absent(overlapping: LabelledStudio) -> None:
@@ -329,6 +353,61 @@ def test_nothing_can_be_changed_in_a_studio_that_only_shows(tmp_path: Path, brow
         assert page.locator("[data-command=erase]").count() == 0
         assert page.locator("#saved").inner_text() == "Read-only"
         assert shown_tracks(page) == [[(0, 10, 0)]]
+
+
+def test_label_files_of_a_model_are_shown_as_labels_of_a_model(tmp_path: Path, browser: Browser) -> None:
+    place, folder = tmp_path / "dataset", tmp_path / "predicted"
+    write_dataset(place, ["clip", "other"], classes="resting\n", rows="start,stop,class\n0,60,resting\n")
+    labels, space = np.zeros(NUM_FRAMES, np.int64), LabelSpace(("resting", "walking"))
+    folder.mkdir()
+    (folder / "clip.csv").write_text("start,stop,class\n0,60,resting\n")
+    write_frames(
+        folder / "other.frames.csv",
+        labels,
+        probabilities=np.full(NUM_FRAMES, 0.5),
+        pts_seconds=np.arange(NUM_FRAMES) / 25,
+        label_space=space,
+    )
+    with serving(folder, "--videos", place / "videos") as studio:
+        for stem, owner in (("clip", "given"), ("other", "model")):
+            video_id = studio.ids()[stem]
+            with opened(browser, f"{studio.address}#{video_id}") as page:
+                until(page, f"document.querySelector('#timeline-now').innerText.endsWith('· {owner} resting')")
+                assert page.evaluate("studio.timeline.lanes.map(({ name }) => name)") == [owner]
+                until(page, "document.querySelector('#videos .counts').innerText === '2 of 2 videos labelled'")
+        assert studio.get("/api/results").json["given"]["name"] == "label files"
+        assert "data set" in studio.get("/api/training").json["problem"]
+
+
+def test_names_of_lanes_have_the_room_that_they_need(tmp_path: Path, browser: Browser) -> None:
+    long = ["the_left_mouse_is_eating", "the_left_mouse_is_sleeping"]
+    groups = "class,group\n" + "".join(f"{name},{name}\n" for name in long)
+    write_dataset(tmp_path / "dataset", ["clip"], classes=groups, rows="start,stop,class\n", overlapping=True)
+    with serving(tmp_path / "dataset") as studio, opened(browser, studio.address) as page:
+        until(page, "studio.timeline.drawn > 0")
+        widths = page.evaluate(
+            """(names) => {
+              const { context } = studio.timeline;
+              context.font = "600 12px system-ui, sans-serif";
+              return names.map((name) => context.measureText(name).width);
+            }""",
+            long,
+        )
+        assert page.evaluate("studio.timeline.left") >= max(widths) + 20
+
+
+@pytest.mark.parametrize("width", [700, 1024, 1400])
+def test_no_part_of_the_label_view_is_wider_than_its_column(exclusive: LabelledStudio, width: int) -> None:
+    with exclusive.page(width=width, height=600) as page:
+        add_model(page, [[(0, 20, 1)]])
+        too_wide = page.evaluate(
+            """() => ["#videos", "#stage", "#side"].filter((place) => {
+              const column = document.querySelector(place), { right } = column.getBoundingClientRect();
+              const inside = [...column.querySelectorAll("button, select, input, output, p")];
+              return inside.some((each) => each.getBoundingClientRect().right > right + 0.5);
+            })"""
+        )
+        assert too_wide == []
 
 
 def test_a_label_file_that_is_corrected_is_shown_without_a_reload(tmp_path: Path, browser: Browser) -> None:
