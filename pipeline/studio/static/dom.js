@@ -13,6 +13,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A text that may be broken after its hyphens and underscores, as names of classes have them. */
+export function breakable(text) {
+  return text.split(/(?<=[_-])/).flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
+}
+
 /** Format seconds as a player shows them: 1:02, 1:00:02, with decimals where asked for. */
 export function clock(seconds, decimals = 0) {
   if (!Number.isFinite(seconds)) return "";

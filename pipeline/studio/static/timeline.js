@@ -1,7 +1,7 @@
 // The timeline: an overview, a ruler, and a lane for each kind of labels, on one canvas.
 
 import { make } from "./dom.js";
-import { RowImage, drawLanes, drawMarks, drawSelection } from "./timeline_draw.js";
+import { RowImage, drawLanes, drawMarks, drawSelection, namesWidth } from "./timeline_draw.js";
 import { lanesOf } from "./timeline_lanes.js";
 import { Pointer } from "./timeline_mouse.js";
 import { MARKS, OVERVIEW, Overview, drawPlayhead, drawRuler, rulerHeight } from "./timeline_ruler.js";
@@ -9,7 +9,7 @@ import { describe, segmentTable } from "./timeline_text.js";
 import { onThemeChange, themeOf } from "./timeline_theme.js";
 import { View } from "./timeline_view.js";
 
-const NAMES = 112, RIGHT = 12; // the widths beside the lanes
+const NAMES = 112, MOST_NAMES = 0.24, RIGHT = 12; // the widths beside the lanes: in pixels, and as a share of the stage
 const MOST_OF_STAGE = 0.46, LEAST_HEIGHT = 110;
 const STEP = 1.5; // of a press of + or -
 const TEXT_DELAY = 200; // milliseconds until the words follow the picture
@@ -173,7 +173,8 @@ class Timeline {
       [canvas.width, canvas.height] = size;
       canvas.style.height = `${this.height}px`;
     }
-    this.view.resize(width - NAMES - RIGHT);
+    this.left = namesWidth(this.context, lanes, NAMES, MOST_NAMES * width);
+    this.view.resize(width - this.left - RIGHT);
     this.redraw();
   }
 

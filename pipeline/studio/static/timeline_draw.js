@@ -8,7 +8,7 @@ import { ABSENT, indexAfter, painted } from "./tracks.js";
 const LEAST_SEPARATED = 5, LEAST_NAMED = 26; // pixels
 const FONT = "12px system-ui, sans-serif", SMALL = "10.5px system-ui, sans-serif", TINY = "9.5px system-ui, sans-serif";
 const BAND = 8, THIN = 14; // heights of lanes without a name, and with a small one
-
+const NAME_MARGINS = 26; // beside the name of a lane, in pixels
 const LEAST_FOR_TWO_LINES = 20; // pixels
 
 /** An image of rows, made anew only where the size changes. */
@@ -52,6 +52,13 @@ export function drawText(context, text, x, y, width) {
     else high = middle - 1;
   }
   if (low) context.fillText(`${text.slice(0, low)}…`, x, y);
+}
+
+/** The width that the names beside lanes need, from `least` to `most` pixels. Longer ones are shortened. */
+export function namesWidth(context, lanes, least, most) {
+  context.font = `600 ${FONT}`;
+  const widest = Math.max(0, ...lanes.map(({ name, model }) => (model ? 0 : widthOf(context, name))));
+  return Math.round(Math.max(least, Math.min(most, widest + NAME_MARGINS)));
 }
 
 let hatch = null, hatchKey = "";
@@ -120,7 +127,6 @@ export function drawLanes(scene, lanes, shift, from, to) {
   context.restore();
 }
 
-
 function fillLane({ app, theme }, pixels, offset, span, lane, track) {
   const numRows = app.info.classes.length + 1;
   if (lane.kind === "uncertainty") {
@@ -166,7 +172,7 @@ function drawName({ app, context, theme, left }, lane, y) {
   context.textBaseline = "middle";
   context.fillStyle = isActive ? theme.text : theme.faint;
   const indent = lane.kind === "probability" || lane.height < 13 ? 18 : 10;
-  const room = left - 26, middle = y + lane.height / 2 + 0.5, comma = lane.name.lastIndexOf(", ");
+  const room = left - NAME_MARGINS, middle = y + lane.height / 2 + 0.5, comma = lane.name.lastIndexOf(", ");
   if (!lane.model || comma < 0 || widthOf(context, lane.name) <= room)
     return drawText(context, lane.name, indent, middle, room);
   // Models of one name differ by their time, which must not be what is cut.
