@@ -3,7 +3,7 @@
 import { countUnlabelled, fill, hint, relabel } from "./changes.js";
 import { addClassForm, askPlace, showClassKeys } from "./class_forms.js";
 import { COMMANDS, isOffered, keyName, runCommand } from "./commands.js";
-import { counted, make } from "./dom.js";
+import { breakable, counted, make } from "./dom.js";
 import { Recorder } from "./recording.js";
 import { ABSENT, PRESENT } from "./tracks.js";
 
@@ -15,7 +15,6 @@ class ClassPanel {
   constructor(app) {
     this.app = app;
     this.list = make("ul", { class: "classes", "aria-label": "Classes" });
-    this.commands = make("div", { class: "commands" });
     this.build();
     for (const name of ["labels", "frame", "recording", "selection", "track"]) app.on(name, () => this.#later());
     app.on("labels", () => (this.#counts = []));
@@ -40,7 +39,7 @@ class ClassPanel {
     swatch.style.background = color;
     const title = group && group !== name ? `${name} (${group})` : name;
     const button = make("button", { class: "class", "aria-pressed": "false", title }, swatch,
-      make("span", { class: "name" }, name), make("span", { class: "state" }), make("span", { class: "count" }),
+      make("span", { class: "name" }, ...breakable(name)), make("span", { class: "state" }), make("span", { class: "count" }),
       key ? make("kbd", {}, keyName(key)) : null);
     if (key) button.setAttribute("aria-keyshortcuts", key);
     button.disabled = Boolean(app.info.read_only);
@@ -122,7 +121,7 @@ class ClassPanel {
 
   #updateCommands() {
     const { labels } = this.app;
-    for (const button of document.querySelectorAll("#classes [data-command]")) {
+    for (const button of document.querySelectorAll("#commands [data-command]")) {
       const id = button.dataset.command, command = COMMANDS.find((each) => each.id === id);
       let isPossible = Boolean(labels) && !(command.changes && labels.readOnly);
       if (id === "undo") isPossible = Boolean(labels && (labels.canUndo || labels.pending));
@@ -157,30 +156,37 @@ function countSegments(app) {
   return counts;
 }
 
+/** What unlabelled frames may become: [text, act, colour or null]. */
+function fillOptions(app, lane) {
+  const { exclusive, classes } = app.info;
+  if (exclusive) return classes.map(({ name, color }, index) => [name, () => fill(app, [0], index, name), color]);
+  const { name, color } = classes[lane];
+  const ofLane = [
+    [`“${name}” is not there in these frames`, () => fill(app, [lane], ABSENT, `no ${name}`), null],
+    [`“${name}” is there in these frames`, () => fill(app, [lane], PRESENT, name), color]];
+  const ofAll = ["Wherever a class is unknown, it is not there", () => fill(app, [...classes.keys()], ABSENT, "no class"), null];
+  return countUnlabelled(app, lane) ? [...ofLane, ofAll] : [ofAll];
+}
+
 /** Ask what the unlabelled frames are filled with; this names their number before anything is changed. */
 function askFill(app) {
   const { exclusive, classes } = app.info, lane = exclusive ? 0 : app.selection?.track ?? app.track;
-  const lanes = exclusive ? [0] : [...classes.keys()];
-  if (lanes.every((track) => !countUnlabelled(app, track)))
-    return hint(app, `All frames of ${app.selection ? "the selection" : "the video"} are labelled already.`);
-  const where = app.selection ? `frames ${app.selection.start} to ${app.selection.stop - 1}` : "the whole video";
-  const options = exclusive
-    ? classes.map(({ name, color }, index) => [name, () => fill(app, [0], index, name), color])
-    : [[`not there: ${classes[lane].name}`, () => fill(app, [lane], ABSENT, "absent")],
-      ["not there: all classes", () => fill(app, lanes, ABSENT, "absent")],
-      [`there: ${classes[lane].name}`, () => fill(app, [lane], PRESENT, classes[lane].name), classes[lane].color]];
+  const where = app.selection ? "the selection" : "the video", count = counted(countUnlabelled(app, lane), "frame");
+  if (app.labels.tracks.every((_, track) => !countUnlabelled(app, track)))
+    return hint(app, `All frames of ${where} are labelled already.`);
+  const text = exclusive ? `The class that you choose is given to the unlabelled frames of ${where}: ${count}.`
+    : countUnlabelled(app, lane)
+      ? `“${classes[lane].name}” is unknown in ${count} of ${where}: nobody has said whether it is there.`
+      : `“${classes[lane].name}” is known in all frames of ${where}, and other classes are not.`;
   const dialog = make("dialog", { class: "studio-dialog", "aria-labelledby": "fill-title" });
   const close = () => dialog.close();
-  const buttons = options.map(([name, act, color]) => {
-    const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
-    if (color) swatch.style.background = color;
-    return make("button", { class: "option", onclick: () => { close(); act(); } }, color ? swatch : null, name);
+  const buttons = fillOptions(app, lane).map(([name, act, color]) => {
+    const swatch = color && make("span", { class: "swatch", "aria-hidden": "true" });
+    if (swatch) swatch.style.background = color;
+    return make("button", { class: "option", onclick: () => { close(); act(); } }, swatch, name);
   });
-  dialog.append(
-    make("h2", { id: "fill-title" }, `Fill the unlabelled frames of ${where}`),
-    make("p", {}, exclusive
-      ? `${counted(countUnlabelled(app, 0), "frame")} will get the class that you choose. Undo takes it back.`
-      : `${counted(countUnlabelled(app, lane), "frame")} of ${classes[lane].name} are unknown. Undo takes it back.`),
+  dialog.append(make("h2", { id: "fill-title" }, exclusive ? "Fill unlabelled frames" : "Fill what is unknown"),
+    make("p", {}, `${text} All other labels stay. Undo takes the choice back.`),
     make("div", { class: "options" }, ...buttons), make("button", { onclick: close }, "Cancel"));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);

@@ -232,6 +232,21 @@ def test_filling_asks_first_and_fills_only_unlabelled_frames(labelled: LabelledS
         assert given(labelled, page) == [*BEGIN[:2], (20, 30, EATING), BEGIN[2], (40, 45, EATING)]
 
 
+def test_the_buttons_of_undo_and_redo_say_what_they_do_and_whether_they_can(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        undo, redo = (page.locator(f"[data-command={name}]") for name in ("undo", "redo"))
+        until(page, "document.querySelector('[data-command=undo]').disabled")
+        page.keyboard.press("Delete")
+        settle(page)
+        until(page, "document.querySelector('[data-command=undo]').title === 'Undo: erase'")
+        assert redo.is_disabled()
+        undo.click()
+        settle(page)
+        until(page, "document.querySelector('[data-command=redo]').title === 'Redo: erase'")
+        assert undo.is_disabled()
+        assert given(labelled, page) == BEGIN
+
+
 def test_marks_and_notes_are_added_shown_edited_and_deleted(labelled: LabelledStudio) -> None:
     with labelled.page() as page:
         go(page, 12)
