@@ -34,6 +34,7 @@ from pipeline.studio.requests import RefusedError
 SECONDS_TO_SAVE = 0.15  # after the first edit that is not in the files
 SECONDS_TO_RETRY = 2.0
 MAX_OPEN = 16  # documents in memory that nothing has to be saved of
+SECONDS_SHOWN = 6.0  # after the last sign of a page, which gives one each second
 
 
 class LabelStore:
@@ -59,6 +60,7 @@ class LabelStore:
         self.classes = ClassBook(places, self._backups)
         self._open: OrderedDict[str, Document] = OrderedDict()
         self._versions: dict[str, int] = {}  # of documents that were closed
+        self._shown: dict[str, float] = {}  # when a page last told that it shows a video
         self._locks: dict[str, RLock] = {}
         self._lock = Lock()
         self._loading = Lock()  # labels of ten hours and 20 classes take 250 MB while they are read: one at a time
@@ -135,9 +137,12 @@ class LabelStore:
         return document
 
     def _close_some(self) -> None:
-        """Forget the documents that were not used for longest, and of which nothing has to be saved."""
+        """Forget the documents that were not used for longest, that no page shows, and that are saved."""
         with self._lock:
-            for video_id in [*self._open][: max(0, len(self._open) - MAX_OPEN)]:
+            recently = time.monotonic() - SECONDS_SHOWN
+            self._shown = {key: seen for key, seen in self._shown.items() if seen > recently}
+            unseen = [key for key in self._open if key not in self._shown]
+            for video_id in unseen[: max(0, len(self._open) - MAX_OPEN)]:
                 lock = self._locks[video_id]
                 if not lock.acquire(blocking=False):
                     continue
@@ -191,12 +196,12 @@ class LabelStore:
         return tracks
 
     def look_again(self, video: Video) -> None:
-        """Take over what others have written of a video whose labels are open.
+        """Take over what others have written of a video whose labels are open, or were.
 
         Raises:
             InputError: The video or the classes cannot be read.
         """
-        if video.id not in self._open:
+        if video.id not in self._open and video.id not in self._versions:
             return
         with self.opened(video) as document:
             before = document.version, document.conflict, document.disk
@@ -326,6 +331,8 @@ class LabelStore:
         """
         video = self._videos.get(video_id)
         if video is not None:
+            with self._lock:
+                self._shown[video_id] = time.monotonic()
             self.look_again(video)
         with self._lock:
             documents = dict(self._open)

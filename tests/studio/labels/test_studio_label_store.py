@@ -16,7 +16,7 @@ from pipeline.annotations.read import read_annotation
 from pipeline.errors import InputError
 from pipeline.studio.labels import document, saving
 from pipeline.studio.labels.edits import Edit, Mark
-from pipeline.studio.labels.store import LabelStore
+from pipeline.studio.labels.store import MAX_OPEN, LabelStore
 from pipeline.studio.places import find_places
 from pipeline.studio.requests import RefusedError
 
@@ -120,6 +120,27 @@ def test_an_outside_change_without_unsaved_edits_is_adopted_and_can_be_undone(ro
         assert names(store) == ["walk", "rest", None, None]
         wait(lambda: is_saved(store))
         assert "start,stop,class\n30,40,jump\n" in copies(root)
+
+
+def test_an_outside_change_is_seen_on_a_page_although_the_labels_of_many_videos_were_opened_since(
+    tmp_path: Path,
+) -> None:
+    stems = [f"clip_{index:02d}" for index in range(MAX_OPEN + 4)]
+    root = make_dataset(tmp_path, EXCLUSIVE, *stems)
+    (root / "labels").mkdir()
+    with label_store(root, dict.fromkeys(stems, T)) as store:
+        first, *others = (video_of(store, stem) for stem in stems)
+        for is_told_before in (False, True):
+            with store.opened(first) as document:
+                document.poll()
+                before = document.version
+            if is_told_before:
+                store.status(first.id)
+            for video in others:
+                store.summary(video)
+            assert (store.version(first.id) == before) == is_told_before
+            (root / "labels" / f"{first.stem}.csv").write_text(f"start,stop,class\n0,{4 + is_told_before},walk\n")
+            assert store.status(first.id)["labels"][first.id] > before
 
 
 def test_an_outside_change_of_labels_that_were_only_looked_at_is_shown(root: Path) -> None:
