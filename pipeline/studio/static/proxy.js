@@ -21,6 +21,7 @@ export class Proxy {
 
   begin() {
     URL.revokeObjectURL(this.address);
+    if (this.isClosed || this.source.readyState !== "open") return; // another video was opened meanwhile
     if (!this.type) {
       this.onProblem("This browser plays none of the formats that the studio can convert the video to. Single frames are shown all the same.");
       return;

@@ -93,6 +93,20 @@ def test_the_paused_picture_has_the_number_that_is_shown(page: Page, studio: Stu
         assert number_in_picture(page) == frame
 
 
+def test_a_converted_copy_is_not_begun_after_another_video_was_opened(page: Page) -> None:
+    until(page, "studio.times !== null")
+    page.evaluate(
+        """async () => {
+          const { Proxy: Copy } = await import("/static/proxy.js");
+          const element = document.createElement("video");
+          const copy = new Copy(studio, element, studio.video, () => {});
+          copy.close();
+          element.src = "/media/another";
+          copy.begin();  // the browser tells late that the copy could be begun
+        }"""
+    )
+
+
 def test_a_frame_that_is_asked_for_while_its_place_is_hidden_is_not_blurred(page: Page, studio: Studio) -> None:
     open_video(page, studio, "h264")
     page.get_by_role("tab", name="Results").click()
