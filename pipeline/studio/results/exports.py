@@ -66,14 +66,12 @@ class Exports:
         """Return what `GET /api/export/formats` answers: the formats that can be written."""
         from pipeline.annotations.foreign.registry import FOREIGN_FORMATS
 
-        own = {"name": OWN, "title": OWN_TITLE, "suffix": ".csv", "keeps": "everything", "loses": "", "one_file": False}
+        own = {"name": OWN, "title": OWN_TITLE, "suffix": ".csv", "one_file": False}
         return [own] + [
             {
                 "name": each.name,
                 "title": each.title,
                 "suffix": each.suffixes[0],
-                "keeps": each.keeps,
-                "loses": each.loses,
                 "one_file": not each.is_per_video,
             }
             for each in FOREIGN_FORMATS

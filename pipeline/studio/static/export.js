@@ -39,8 +39,8 @@ export class ExportForm {
   #explain() {
     const format = this.#formats.find(({ name }) => name === this.format.value);
     if (!format) return;
-    const files = format.one_file ? "One file has all videos." : "Each video has a file of its own; several come as one zip.";
-    this.about.textContent = `${files}${format.loses ? ` Labels of such files do not have: ${format.loses}.` : ""}`;
+    this.about.textContent = format.one_file ? "One file has all videos."
+      : "Each video has a file of its own; several come as one zip.";
   }
 
   async #export(event) {
