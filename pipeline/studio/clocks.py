@@ -131,7 +131,10 @@ class Clocks:
         return VideoClock(facts, FrameTimes(edges[:-1], frame_seconds=float(edges[-1] - edges[-2])))
 
     def _find(self, video: Video, version: tuple[int, int]) -> VideoClock:
-        clock = read_clock(video.path)
+        try:
+            clock = read_clock(video.path)
+        except InputError as error:
+            raise InputError(str(error).replace(str(video.path), video.path.name)) from error
         with suppress(OSError, InputError):  # on a full disk it is found again each time
             self._keep(video, version, clock)
         return clock

@@ -134,8 +134,7 @@ class Listing:
             summary = self._labels.summary(video)
         except (InputError, OSError) as error:
             described = describe_os_error(error) if isinstance(error, OSError) else str(error)
-            message = described.removeprefix(f"{video.path}: ")
-            return Row(video.id, video.stem, video.path.name, "problem", problems=(message,))
+            return Row(video.id, video.stem, video.path.name, "problem", problems=(video.shorten(described),))
         state: State = "done" if summary.labelled >= 1 else "partly" if summary.labelled > 0 else "unlabelled"
         if summary.problems or summary.has_conflict:
             state = "problem"

@@ -42,6 +42,10 @@ class Video:
         """The name without the suffix, which connects the video with its labels."""
         return self.path.stem
 
+    def shorten(self, message: str) -> str:
+        """Return a message about the video without its name, for a place that names it already."""
+        return message.removeprefix(f"{self.path}: ").removeprefix(f"{self.path.name}: ")
+
 
 @dataclass(frozen=True)
 class Places:

@@ -55,3 +55,12 @@ def test_a_video_that_is_not_shown_or_not_there_is_refused_in_words(tmp_path):
     with pytest.raises(InputError, match="is a link"):
         Clocks(tmp_path).clock(Video("0" * 16, tmp_path / "linked.mp4", fault="is a link out of the data set"))
     assert Clocks(tmp_path).facts(missing) is None
+
+
+def test_a_video_that_cannot_be_read_is_named_without_its_folder(tmp_path):
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(b"no video")
+    with pytest.raises(InputError, match=r"^broken\.mp4: cannot be read as a video") as refused:
+        Clocks(tmp_path).clock(Video("0" * 16, path))
+    assert str(tmp_path) not in str(refused.value)
+    assert Video("0" * 16, path).shorten(str(refused.value)).startswith("cannot be read")

@@ -123,7 +123,7 @@ class Results:
         try:
             return self._kept.get((video.id, source), fingerprint, lambda: self._find_counts(video, source))
         except InputError as error:
-            return Counted(problem=str(error))
+            return Counted(problem=video.shorten(str(error)))
         except RefusedError as error:
             return Counted(problem=error.message)
 

@@ -51,7 +51,7 @@ class TimeBudgets:
                     bouts = self._of_video(video, source)
                 except (InputError, RefusedError) as error:
                     reason = error.message if isinstance(error, RefusedError) else str(error)
-                    left_out.append({"id": video.id, "stem": video.stem, "reason": reason})
+                    left_out.append({"id": video.id, "stem": video.stem, "reason": video.shorten(reason)})
                     continue
                 if bouts is not None:
                     found[video.id] = bouts
