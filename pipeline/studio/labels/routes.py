@@ -12,6 +12,7 @@ from pipeline.studio.labels.document import Document
 from pipeline.studio.labels.edits import Bounds, is_integer, parse_edit
 from pipeline.studio.labels.files import OnDisk
 from pipeline.studio.labels.history import Step
+from pipeline.studio.labels.state import ADOPTED
 from pipeline.studio.labels.store import LabelStore
 from pipeline.studio.places import Video
 from pipeline.studio.requests import Body, RefusedError, get, post
@@ -28,6 +29,7 @@ def describe(document: Document) -> dict[str, Any]:
         "problems": list(document.problems),
         "notices": list(document.notices),
         "source": document.disk.source,
+        "is_adopted": bool(document.history.done) and document.history.done[-1].name == ADOPTED,
         "is_of_model": document.disk.is_of_model,
     }
 

@@ -26,8 +26,9 @@ class ClassPanel {
     const section = document.getElementById("classes");
     this.#buttons = classes.map((each, index) => this.#classButton(each, index));
     this.list.replaceChildren(...this.#buttons.map((button) => make("li", {}, button)));
-    const changing = app.info.read_only ? [] : [this.#modes(), this.list, ...this.#editing()];
-    const parts = changing.length ? changing : [this.list];
+    const start = make("p", { class: "start" }, "Add a class for each thing that you want to find in the videos.");
+    const labelling = classes.length ? [this.#modes(), this.list] : [start];
+    const parts = app.info.read_only ? [this.list] : [...labelling, ...this.#editing()];
     section.replaceChildren(make("h2", {}, "Classes"), ...parts);
     document.getElementById("commands").replaceChildren(this.#commandSection());
     this.#later();
@@ -40,7 +41,7 @@ class ClassPanel {
     const title = group && group !== name ? `${name} (${group})` : name;
     const button = make("button", { class: "class", "aria-pressed": "false", title }, swatch,
       make("span", { class: "name" }, ...breakable(name)), make("span", { class: "state" }), make("span", { class: "count" }),
-      key ? make("kbd", {}, keyName(key)) : null);
+      key && !app.info.read_only ? make("kbd", {}, keyName(key)) : null);
     if (key) button.setAttribute("aria-keyshortcuts", key);
     button.disabled = Boolean(app.info.read_only);
     button.addEventListener("click", (event) => {
@@ -73,7 +74,7 @@ class ClassPanel {
 
   #editing() {
     const { app } = this;
-    const add = make("button", { class: "quiet", onclick: () => addClassForm(app) }, "Add a class…");
+    const add = make("button", { class: app.info.classes?.length ? "quiet" : "main", onclick: () => addClassForm(app) }, "Add a class…");
     const keys = make("button", { class: "quiet", onclick: () => showClassKeys(app) }, "Edit keys…");
     const offers = app.info.classes?.length ? [add, keys] : [add];
     return [make("div", { class: "editing" }, ...offers)];

@@ -6,6 +6,7 @@ import { ABSENT, PRESENT, cut, painted, segmentAt, trackOf, uncut, valueAt } fro
 
 const SECONDS_TO_RETRY = 2;
 const WHAT_TO_DO = "Correct the file, or move it out of the folder: the page then notices that by itself.";
+const ADOPTED = "The label file was changed outside the studio: this is what it has now. Undo brings back what was here.";
 
 /**
  * The labels of one video. `tracks` and `marks` are read by all parts and changed by `edit`, `undo` and `redo` alone.
@@ -102,6 +103,7 @@ export class LabelMirror {
   async reload() {
     const answer = await api.get(`/api/videos/${this.id}/labels`);
     if (this.pending) return; // its answer is newer
+    if (answer.is_adopted && answer.version !== this.version) this.#app.notice("adopted", ADOPTED);
     this.#take(answer);
     this.#changed();
   }

@@ -66,6 +66,7 @@ def test_an_edit_is_shown_saved_and_undone(studio: Studio, dataset: Path) -> Non
         "problems": [],
         "notices": [],
         "source": "clip.csv",
+        "is_adopted": False,
         "is_of_model": False,
     }
     answer = client.post("edits", name="relabel", paints=[[0, 5, 20, 1], [0, 8, 9, None]], add_cuts=[[0, 15]])

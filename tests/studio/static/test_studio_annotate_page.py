@@ -315,6 +315,23 @@ def test_an_edit_of_labels_that_another_page_has_changed_is_refused_in_words(
         assert given(labelled, page) == [*BEGIN, (50, 60, EATING)]
 
 
+def test_the_page_says_that_it_has_taken_over_a_change_of_the_file(labelled: LabelledStudio) -> None:
+    with labelled.page() as page:
+        page.keyboard.press("Delete")
+        path = labelled.place / "labels" / f"{page.evaluate('studio.video.stem')}.csv"
+        until(page, "document.querySelector('#saved').innerText === 'All changes saved'")
+        while "resting" in path.read_text().splitlines()[1]:
+            page.wait_for_timeout(20)
+        page.wait_for_timeout(500)
+        path.write_text("start,stop,class\n0,60,eating\n")
+        until(page, "document.querySelector('#notices').innerText.includes('changed outside the studio')")
+        assert given(labelled, page) == [(0, 60, EATING)]
+        page.keyboard.press("Control+z")
+        assert given(labelled, page) == BEGIN[1:]
+        page.wait_for_timeout(1500)  # the page asks the server again: its own undo is no change of somebody else
+        assert "outside" not in page.locator("#notices").inner_text()
+
+
 def test_both_versions_are_shown_where_the_file_was_changed_meanwhile(labelled: LabelledStudio) -> None:
     with labelled.page(allowed="ERR_FAILED") as page:
         page.route("**/api/status*", lambda route: route.abort())  # so that the server does not look at the file first
