@@ -39,9 +39,10 @@ class ClassPanel {
     const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.background = color;
     const title = group && group !== name ? `${name} (${group})` : name;
-    const button = make("button", { class: "class", "aria-pressed": "false", title }, swatch,
-      make("span", { class: "name" }, ...breakable(name)), make("span", { class: "state" }), make("span", { class: "count" }),
+    const facts = make("span", { class: "facts" }, make("span", { class: "state" }), make("span", { class: "count" }),
       key && !app.info.read_only ? make("kbd", {}, keyName(key)) : null);
+    const button = make("button", { class: "class", "aria-pressed": "false", title }, swatch,
+      make("span", { class: "name" }, ...breakable(name)), facts);
     if (key) button.setAttribute("aria-keyshortcuts", key);
     button.disabled = Boolean(app.info.read_only);
     button.addEventListener("click", (event) => {

@@ -66,8 +66,9 @@ class Timeline {
     this.now = make("p", { class: "now", id: "timeline-now", "aria-live": "polite" });
     const button = (name, text, act) => make("button", { "aria-label": name, title: name, onclick: act }, text);
     const bar = make("div", { class: "bar", role: "toolbar", "aria-label": "Timeline view" }, this.now, this.toggles,
-      button("Zoom out (-)", "−", () => this.zoom(1 / STEP)), button("Zoom in (+)", "+", () => this.zoom(STEP)),
-      button("Whole video or selection (z)", "⤢", () => this.zoomToFit()));
+      make("span", { class: "zoom" }, button("Zoom out (-)", "−", () => this.zoom(1 / STEP)),
+        button("Zoom in (+)", "+", () => this.zoom(STEP)),
+        button("Whole video or selection (z)", "⤢", () => this.zoomToFit())));
     this.canvas = make("canvas", { tabindex: "0", role: "application", "aria-label": "Timeline of the labels",
       "aria-describedby": "timeline-now" });
     this.table = make("table", { class: "unseen" });
