@@ -15,6 +15,7 @@ from urllib.parse import quote
 import uvicorn
 
 from pipeline.errors import InputError
+from pipeline.labelling.location import MLFLOW_SCHEMES
 from pipeline.studio.app import make_app
 from pipeline.studio.claim import claim
 from pipeline.studio.places import find_places
@@ -54,12 +55,13 @@ def serve(options: StudioOptions) -> int:
         The exit code.
 
     Raises:
-        InputError: A folder is missing, there are no videos, or the address cannot be had.
+        InputError: A folder is missing, that of a model too; there are no videos, or the address cannot be had.
     """
     with suppress(KeyboardInterrupt), ExitStack() as stack:  # this is how a studio ends
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framescribe.")))
         places = find_places(options.place, options.videos, state=scratch, follow_links=options.follow_links)
         places = claim(places, scratch, stack)
+        _check_model(options.model)
         listening = stack.enter_context(_listen(options.host, options.port))
         port = listening.getsockname()[1]
         access = None if is_loopback(options.host) else os.environ.get(TOKEN_VARIABLE) or token_urlsafe()
@@ -83,6 +85,18 @@ def serve(options: StudioOptions) -> int:
         uvicorn.Server(config).run(sockets=[listening])
     print("framescribe studio: ended; all changes that the page confirmed are on disk")
     return 0
+
+
+def _check_model(location: str | None) -> None:
+    """Refuse a model that is a folder which is missing. What else may be wrong is said when the model is loaded.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    if location is None or location.startswith(MLFLOW_SCHEMES) or Path(location).is_dir():
+        return
+    kind = "is a file, expected the folder" if Path(location).exists() else "no such folder, expected that"
+    raise InputError(f"--model {location}: {kind} of a trained labeller, such as models/labeller")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -82,6 +82,8 @@ def test_the_server_starts_without_what_is_large(videos):
         (["{}", "--host", "not a host"], "is not an address"),
         (["{}/nothing"], "is not a folder"),
         (["{}/videos/clip.mp4"], "is not a folder"),
+        (["{}", "--model", "{}/nothing"], "no such folder, expected that of a trained labeller"),
+        (["{}", "--model", "{}/videos/clip.mp4"], "is a file, expected the folder of a trained labeller"),
     ],
 )
 def test_a_call_that_cannot_work_is_refused_in_words(videos, capsys, arguments, words):
