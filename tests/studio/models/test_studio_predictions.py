@@ -31,7 +31,7 @@ from pipeline.studio.models.prediction_files import (
 from pipeline.studio.places import Video, id_of
 
 
-def wait(studio: Studio, is_reached: Any, *, seconds: float = 60) -> dict[str, Any]:
+def wait(studio: Studio, is_reached: Any, *, seconds: float = 300) -> dict[str, Any]:
     """Wait until the status of the labelling is as expected, and return it."""
     end = time.monotonic() + seconds
     while True:
