@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from framescribe.labelling import label_video as label_video
     from framescribe.labelling import load_labeller as load_labeller
     from pipeline.errors import InputError as InputError
+    from pipeline.models.beam_search import beam_search as beam_search
+    from pipeline.text.vocabulary import Vocabulary as Vocabulary
 
     __version__: str
 
@@ -42,6 +44,8 @@ _MODULES = {
     "framescribe.captioning": ("Caption", "Captioner", "load_captioner"),
     "framescribe.evaluation": ("DatasetCheck", "check_dataset", "evaluate"),
     "pipeline.errors": ("InputError",),
+    "pipeline.models.beam_search": ("beam_search",),
+    "pipeline.text.vocabulary": ("Vocabulary",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", *sorted(_MODULE_OF)]

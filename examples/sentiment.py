@@ -1,0 +1,150 @@
+"""Say whether a sentence is positive or negative, and which words made it so (many-to-one, bidirectional).
+
+    python examples/sentiment.py                                # on made sentences, in seconds
+    python examples/sentiment.py --data FOLDER --corpus MR --fold 3 --cells gru
+
+Two recurrent networks read the words of a sentence, one from the first on, one from the last on. Of each unit the
+largest output is kept (max-pooling), and from these comes one number, the logit of positive. Training replaces words by
+<unknown> at random (word dropout), so that the network does not rely on single words. A word weighs as much as the
+logit falls when <unknown> is in its place. FOLDER has stsa.binary.train, .dev and .test (SST-2, Socher et al. 2013) or
+rt-polarity.all (MR, Pang and Lee 2005): 0 or 1, a space and a sentence in each line. MR is divided into ten parts at
+random: --fold N tests on part N, validates on the next, and trains on the others. --out gets a checkpoint for each
+cell, from which a stopped training goes on, and sentiment.png: weights of words, and how far back the gradient reaches.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, dropout
+
+from framescribe import Vocabulary
+from pipeline.rnn import frame_mask
+from pipeline.rnn.sequences import CELLS, batches, draw_gradients, gradients, pad, remembered, train_each
+
+UNKNOWN, FOLDS = 3, 10
+
+
+class Sentence(NamedTuple):
+    """The words of a sentence, and 1 where it is positive, 0 where it is negative."""
+
+    words: list[str]
+    label: float
+
+
+def made_sentences() -> list[Sentence]:
+    """Make sentences, in which "not" turns a good word into a bad one."""
+    adverbs, words = ["not", "not so", "so", "very", "really"], ["warm", "clever", "dull", "silly"]
+    made = product(["film", "plot", "cast", "music", "end"], adverbs, words, range(3))
+    return [Sentence(f"the {a} is {b} {c}".split(), float((c in words[:2]) != ("not" in b))) for a, b, c, _ in made]
+
+
+def read_sentences(path: Path, encoding: str = "utf-8") -> list[Sentence]:
+    """Read a label, 0 or 1, and a sentence from each line of a file."""
+    sentences = []
+    for number, line in enumerate(path.read_text(encoding).rstrip("\n").split("\n"), start=1):
+        label, _, words = line.partition(" ")
+        if label not in ("0", "1") or not words.strip():
+            raise ValueError(f"{path}, line {number}: got {line[:40]!r}, expected 0 or 1, a space and a sentence")
+        sentences.append(Sentence(words.split(), float(label)))
+    return sentences
+
+
+def read_parts(options: argparse.Namespace) -> list[list[Sentence]]:
+    """Return the sentences for training, validation and test."""
+    if options.data and options.corpus == "SST-2":
+        return [read_sentences(options.data / f"stsa.binary.{part}") for part in ("train", "dev", "test")]
+    sentences = read_sentences(options.data / "rt-polarity.all", "latin-1") if options.data else made_sentences()
+    torch.manual_seed(0)
+    sentences = [sentences[i] for i in torch.randperm(len(sentences))]
+    parts = [sentences[(options.fold + i) % FOLDS :: FOLDS] for i in range(FOLDS)]
+    return [[sentence for part in parts[2:] for sentence in part], parts[1], parts[0]]
+
+
+class Classifier(nn.Module):
+    """The words of N sentences -> the logits of positive [N]."""
+
+    def __init__(self, cell: str, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.vocabulary, self.embedding = vocabulary, nn.Embedding(len(vocabulary), 128, padding_idx=0)
+        self.rnn, self.logit = CELLS[cell](128, 64, bidirectional=True), nn.Linear(128, 1)
+
+    def forward(self, sentences: list[list[str]]) -> Tensor:
+        """Read sentences of up to T words."""
+        words, lengths = pad([torch.tensor(self.vocabulary.encode(sentence)) for sentence in sentences])  # [N, T], [N]
+        if self.training:
+            words = words.masked_fill((torch.rand(words.shape) < 0.2) & (words > 0), UNKNOWN)
+        outputs, _ = self.rnn(dropout(self.embedding(words), 0.5, self.training), lengths=lengths)  # [N, T, 128]
+        is_word = frame_mask(lengths, words.shape[1], words.device).unsqueeze(2)
+        largest = outputs.where(is_word, -1).amax(1)  # no output of these cells is below -1
+        return self.logit(dropout(largest, 0.5, self.training)).squeeze(1)
+
+    def read(self, sentences: list[Sentence]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the logits and the labels of each batch of sentences."""
+        for part in batches(sentences, 32, length=lambda sentence: len(sentence.words)):
+            yield self([sentence.words for sentence in part]), torch.tensor([sentence.label for sentence in part])
+
+    @torch.no_grad()
+    def error(self, sentences: list[Sentence]) -> float:
+        """Return the percentage of the sentences that are named wrongly."""
+        wrong = [(logits > 0) != (labels > 0) for logits, labels in self.read(sentences)]
+        return 100 * torch.cat(wrong).float().mean().item()
+
+    @torch.no_grad()
+    def weigh(self, words: list[str]) -> list[float]:
+        """Return by how much the logit falls when each of the words is left out."""
+        logits = self([words, *([*words[:i], "", *words[i + 1 :]] for i in range(len(words)))])
+        return (logits[0] - logits[1:]).tolist()
+
+
+def main() -> None:
+    """Run the example."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="the folder of the sentences; without it they are made")
+    parser.add_argument("--corpus", choices=("SST-2", "MR"), default="SST-2")
+    parser.add_argument("--fold", type=int, choices=range(FOLDS), default=0)
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--out", type=Path, default=Path("sentiment"))
+    options = parser.parse_args()
+    training, validation, test = read_parts(options)
+    vocabulary = Vocabulary.from_captions([sentence.words for sentence in training], min_count=2)
+    models = train_each(
+        options.cells,
+        lambda cell: Classifier(cell, vocabulary),
+        lambda model: (binary_cross_entropy_with_logits(*pair) for pair in model.read(training)),
+        lambda model: model.error(validation),
+        out=options.out,
+        num_epochs=options.epochs,
+        learning_rate=0.002,
+        settings={"data": f"{options.data} {options.corpus} {options.fold}"},
+    )
+    flows = gradients(models, lambda model: next(model.read(test))[0].square().sum())
+    for cell, model in models.items():
+        scores = f"{100 - model.error(validation):.1f}% right in validation, {100 - model.error(test):.1f}% in test"
+        print(f"{cell}: {scores}; 1% of the gradient is left after {remembered(flows[cell])} words")
+    best = next(iter(models.values()))
+    shown, curves = (figure := Figure(figsize=(10, 6.5), dpi=120, layout="constrained")).subplots(2, 1)
+    for row, (words, label) in enumerate([sentence for sentence in test if len(sentence.words) < 22][:12]):
+        x = 0
+        for word, weight in zip(["-+"[int(label)], *words], [0.0, *best.weigh(words)], strict=True):
+            box = {"fc": "#2a639b" if weight > 0 else "#c0392b", "alpha": min(0.8, abs(weight) / 2), "lw": 0}
+            shown.text(x, -row, word.replace("$", r"\$"), family="monospace", fontsize=8, bbox=box)
+            x += len(word) + 2
+    shown.set(xlim=(0, 140), ylim=(-12, 1), title="true label, and what each word weighs: blue positive, red negative")
+    shown.set_axis_off()
+    draw_gradients(curves, flows, steps="words")
+    figure.savefig(options.out / "sentiment.png")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f"sentiment.py: {error}")

@@ -1,0 +1,123 @@
+"""Batches divide sequences, a training that is stopped ends as one that is not, and the picture shows the gradients."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from pipeline.rnn import GRU, RNN
+from pipeline.rnn.sequences import batches, draw_gradients, gradients, pad, remembered, train, train_each
+
+
+class Last(nn.Module):
+    """The mean of the last output."""
+
+    def __init__(self, cell: str = "gru") -> None:
+        super().__init__()
+        self.rnn = {"gru": GRU, "tanh": RNN}[cell](3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rnn(x)[0][:, -1].mean(1)
+
+
+def losses(model):
+    for _ in range(3):
+        x = torch.randn(5, 6, 3)
+        yield (model(x) - x[:, 0].mean(1)).square().mean()
+
+
+def score(model):
+    x = torch.linspace(-1, 1, 180).view(10, 6, 3)
+    return (model(x) - x[:, 0].mean(1)).square().mean().item()
+
+
+def trained(path, num_epochs=4, losses=losses, **options) -> Last:
+    torch.manual_seed(0)
+    model = Last()
+    train(model, losses, score, num_epochs=num_epochs, learning_rate=0.1, checkpoint=path, settings={}, **options)
+    return model
+
+
+def test_padding_keeps_sequences_and_adds_zeros():
+    padded, lengths = pad([torch.ones(2, 3), torch.ones(4, 3)])
+    assert padded.shape == (2, 4, 3)
+    assert lengths.tolist() == [2, 4]
+    assert padded.sum((1, 2)).tolist() == [6, 12]
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=300), st.integers(1, 9))
+def test_each_sequence_is_in_one_batch(lengths, batch_size):
+    divided = batches(list(enumerate(lengths)), batch_size, length=lambda pair: pair[1])
+    assert sorted(pair for batch in divided for pair in batch) == list(enumerate(lengths))
+    assert all(1 <= len(batch) <= batch_size for batch in divided)
+
+
+def test_batches_have_similar_lengths():
+    lengths = torch.randint(1, 100, (400,)).tolist()
+    padding = sum(max(batch) * len(batch) - sum(batch) for batch in batches(lengths, 8, length=int))
+    assert padding < 0.1 * sum(lengths)
+
+
+def test_training_lowers_the_score_and_keeps_the_best_epoch(tmp_path):
+    model = trained(tmp_path / "gru.pt", num_epochs=1)
+    before = score(model)
+    model = trained(tmp_path / "longer.pt", num_epochs=20)
+    assert score(model) < before
+    saved = torch.load(tmp_path / "longer.pt", weights_only=True)
+    assert score(model) == pytest.approx(min(saved["scores"]))
+
+
+def test_a_stopped_training_ends_as_one_that_was_not_stopped(tmp_path):
+    whole = trained(tmp_path / "whole.pt")
+    epochs_left = 2
+
+    def stops(model):
+        nonlocal epochs_left
+        if epochs_left == 0:
+            raise KeyboardInterrupt
+        epochs_left -= 1
+        yield from losses(model)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "stopped.pt", losses=stops)
+    resumed = trained(tmp_path / "stopped.pt")
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+
+
+def test_a_finished_training_is_not_repeated(tmp_path):
+    first = trained(tmp_path / "gru.pt")
+    again = trained(tmp_path / "gru.pt", losses=lambda model: pytest.fail("trained again"))
+    assert all(map(torch.equal, first.state_dict().values(), again.state_dict().values()))
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    trained(tmp_path / "gru.pt")
+    with pytest.raises(ValueError, match=r"gru\.pt: got a checkpoint .*'num_epochs': 4.*expected .*'num_epochs': 5"):
+        trained(tmp_path / "gru.pt", num_epochs=5)
+
+
+def test_models_are_ordered_by_their_scores(tmp_path):
+    options = {"num_epochs": 2, "learning_rate": 0.1, "settings": {}}
+    models = train_each(["tanh", "gru"], Last, losses, score, out=tmp_path, **options)
+    scores = [score(model) for model in models.values()]
+    assert scores == sorted(scores)
+    assert {path.name for path in tmp_path.iterdir()} == {"tanh.pt", "gru.pt"}
+
+
+def test_the_picture_says_where_a_gradient_falls_to_one_percent():
+    model = Last("tanh")
+    with torch.no_grad():  # each step back multiplies by 0.5 where tanh is straight: 0.5^7 is the first below 1%
+        for name, weight in model.rnn.named_parameters():
+            weight.copy_(0.5 * torch.eye(4) if name.startswith("weight_hh") else torch.zeros_like(weight))
+    flows = gradients({"tanh": model}, lambda model: model(torch.zeros(2, 9, 3)).sum())
+    assert remembered(flows["tanh"]) == "7"
+    short = gradients({"tanh": model}, lambda model: model(torch.zeros(2, 5, 3)).sum())
+    assert remembered(short["tanh"]) == "over 4"
+    axes = Figure().subplots()
+    draw_gradients(axes, flows, steps="frames")
+    (text,) = axes.get_legend().get_texts()
+    assert text.get_text() == "tanh, 7 frames"
+    assert axes.lines[0].get_ydata()[:3] == pytest.approx([1, 0.5, 0.25])
