@@ -6,15 +6,12 @@
 A piece is a piano roll: a row for each step in time, with a 0 or 1 for each key. The network reads row t and gives each
 key a probability in row t + 1. The score is the negative log-likelihood (NLL) of a row in nats, summed over the keys,
 averaged over all rows but the first of each piece, as in Bai et al. 2018 (arXiv 1803.01271), whose code has the files
-JSB_Chorales.mat and Nottingham.mat. To write music, a row is drawn by these probabilities, and read as the next.
-
---out gets a checkpoint for each cell, from which a stopped training goes on; music.mid, in which the best network goes
-on after the beginning of a test piece; and music.png, the same as a piano roll, and how far back in time the gradient
-of the last row reaches. A network does not learn from what lies further back.
+JSB_Chorales.mat and Nottingham.mat. To write music, eight rows are drawn by these probabilities, and the likeliest of
+them is read next. --out gets a checkpoint for each cell, from which a stopped training goes on; music.mid, in which the
+best network goes on after the beginning of a test piece; and music.png, the same as a piano roll, and how far back in
+time the gradient of the last row reaches. A network does not learn from what lies further back.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 import mido
@@ -22,15 +19,16 @@ import scipy.io
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.distributions import Bernoulli
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from pipeline.rnn import frame_mask
-from pipeline.rnn.sequences import CELLS, batches, draw_gradients, gradients, pad, remembered, train_each
+from pipeline.rnn.sequences import CELLS, arguments, batches, draw_gradients, pad, run, train_each
 
 KEYS, LOWEST = 88, 21  # the lowest key of a piano is number 21 of MIDI
 PARTS = ("train", "valid", "test")
-BEGIN, LONGEST = 16, 128  # rows that are given, and rows of a piece that training reads at once: longer pieces are cut
-TICKS = 288  # of a step in the MIDI file: 0.3 s, as its beat of 480 takes 0.5 s
+BEGIN = 16  # rows that are given
+LONGEST = 128  # rows of a piece that training reads at once: longer pieces are cut
 Pieces = list[Tensor]  # each float32 [T, 88] of zeros and ones
 
 
@@ -78,17 +76,18 @@ class Composer(nn.Module):
 
     @torch.no_grad()
     def score(self, pieces: Pieces) -> float:
-        """Return the same as a number, one piece at a time, so that long ones fit into memory."""
-        total = sum(self.nll([piece]).item() * (len(piece) - 1) for piece in pieces)
+        """Return the same as a number, a few pieces at a time, so that long ones fit into memory."""
+        total = sum(self.nll(part).item() * (sum(map(len, part)) - len(part)) for part in batches(pieces, 8))
         return total / (sum(map(len, pieces)) - len(pieces))
 
 
 @torch.no_grad()
 def compose(model: Composer, rows: Tensor, steps: int) -> Tensor:
-    """Draw the rows that follow some [T, 88], and return all of them [T + steps, 88]."""
+    """Return rows [T, 88] and those that follow [T + steps, 88], each the likeliest of eight that are drawn."""
     logits, state = model(rows[None])
     for _ in range(steps):
-        rows = torch.cat([rows, torch.bernoulli(torch.sigmoid(logits[0, -1:]))])
+        drawn = (chord := Bernoulli(logits=logits[0, -1])).sample((8,))
+        rows = torch.cat([rows, drawn[chord.log_prob(drawn).sum(1).argmax()][None]])
         logits, state = model(rows[None, -1:], state)
     return rows
 
@@ -102,18 +101,14 @@ def write_midi(rows: Tensor, path: Path) -> None:
             kind = "note_on" if changes[key] > 0 else "note_off"
             track.append(mido.Message(kind, note=LOWEST + key, time=since))
             since = 0
-        since += TICKS
+        since += 288  # ticks, of which a second has 960: a step lasts 0.3 s
     file.save(path)
 
 
 def main() -> None:
     """Run the example."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="the folder of the .mat files; without it pieces are made")
+    parser = arguments(__doc__, num_epochs=120, out="music")
     parser.add_argument("--corpus", default="JSB_Chorales", help="the name of the .mat file")
-    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=Path("music"))
     options = parser.parse_args()
     torch.manual_seed(0)
     parts = read_pieces(options.data / f"{options.corpus}.mat") if options.data else {p: made_pieces() for p in PARTS}
@@ -128,23 +123,17 @@ def main() -> None:
         learning_rate=0.004,
         settings={"data": f"{options.data} {options.corpus}"},
     )
-    flows = gradients(models, lambda model: model.nll([piece[:65] for piece in parts["test"][:32]]))
     for cell, model in models.items():
-        scores = " and ".join(f"{model.score(parts[part]):.3f} in {part}" for part in PARTS[1:])
-        print(f"{cell}: NLL {scores}; 1% of the gradient is left after {remembered(flows[cell])} steps")
-    best = next(iter(models))
-    rows = compose(models[best], parts["test"][0][:BEGIN], 64)
+        print(f"{cell}: NLL {model.score(parts['valid']):.3f} in validation, {model.score(parts['test']):.3f} in test")
+    rows = compose(models[best := next(iter(models))], parts["test"][0][:BEGIN], 64)
     write_midi(rows, options.out / "music.mid")
     roll, curves = (figure := Figure(figsize=(10, 6.5), dpi=120, layout="constrained")).subplots(2, 1)
     steps, keys = rows.nonzero(as_tuple=True)
     roll.barh(keys + LOWEST, 1, left=steps, color=["#8b949e" if s < BEGIN else "#2a639b" for s in steps])
     roll.set(xlabel="step", ylabel="key", title=f"the beginning of a test piece (grey), and how the {best} goes on")
-    draw_gradients(curves, flows)
+    draw_gradients(curves, models, lambda model: model.nll([piece[:65] for piece in parts["test"][:32]]))
     figure.savefig(options.out / "music.png")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        sys.exit(f"music.py: {error}")
+    run(main)

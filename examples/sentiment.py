@@ -13,7 +13,6 @@ cell, from which a stopped training goes on, and sentiment.png: weights of words
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -26,7 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from framescribe import Vocabulary
 from pipeline.rnn import frame_mask
-from pipeline.rnn.sequences import CELLS, batches, draw_gradients, gradients, pad, remembered, train_each
+from pipeline.rnn.sequences import CELLS, arguments, batches, draw_gradients, pad, run, train_each
 
 UNKNOWN, FOLDS = 3, 10
 
@@ -105,13 +104,9 @@ class Classifier(nn.Module):
 
 def main() -> None:
     """Run the example."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="the folder of the sentences; without it they are made")
+    parser = arguments(__doc__, num_epochs=8, out="sentiment")
     parser.add_argument("--corpus", choices=("SST-2", "MR"), default="SST-2")
     parser.add_argument("--fold", type=int, choices=range(FOLDS), default=0)
-    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--out", type=Path, default=Path("sentiment"))
     options = parser.parse_args()
     training, validation, test = read_parts(options)
     vocabulary = Vocabulary.from_captions([sentence.words for sentence in training], min_count=2)
@@ -125,10 +120,10 @@ def main() -> None:
         learning_rate=0.002,
         settings={"data": f"{options.data} {options.corpus} {options.fold}"},
     )
-    flows = gradients(models, lambda model: next(model.read(test))[0].square().sum())
     for cell, model in models.items():
-        scores = f"{100 - model.error(validation):.1f}% right in validation, {100 - model.error(test):.1f}% in test"
-        print(f"{cell}: {scores}; 1% of the gradient is left after {remembered(flows[cell])} words")
+        print(
+            f"{cell}: {100 - model.error(validation):.1f}% right in validation, {100 - model.error(test):.1f}% in test"
+        )
     best = next(iter(models.values()))
     shown, curves = (figure := Figure(figsize=(10, 6.5), dpi=120, layout="constrained")).subplots(2, 1)
     for row, (words, label) in enumerate([sentence for sentence in test if len(sentence.words) < 22][:12]):
@@ -139,12 +134,9 @@ def main() -> None:
             x += len(word) + 2
     shown.set(xlim=(0, 140), ylim=(-12, 1), title="true label, and what each word weighs: blue positive, red negative")
     shown.set_axis_off()
-    draw_gradients(curves, flows, steps="words")
+    draw_gradients(curves, models, lambda model: next(model.read(test))[0].square().sum(), steps="words")
     figure.savefig(options.out / "sentiment.png")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        sys.exit(f"sentiment.py: {error}")
+    run(main)

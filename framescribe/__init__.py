@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pipeline.errors import InputError as InputError
     from pipeline.models.beam_search import beam_search as beam_search
     from pipeline.text.vocabulary import Vocabulary as Vocabulary
+    from pipeline.text.vocabulary import detokenize as detokenize
+    from pipeline.text.vocabulary import tokenize as tokenize
 
     __version__: str
 
@@ -45,7 +47,7 @@ _MODULES = {
     "framescribe.evaluation": ("DatasetCheck", "check_dataset", "evaluate"),
     "pipeline.errors": ("InputError",),
     "pipeline.models.beam_search": ("beam_search",),
-    "pipeline.text.vocabulary": ("Vocabulary",),
+    "pipeline.text.vocabulary": ("Vocabulary", "detokenize", "tokenize"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", *sorted(_MODULE_OF)]

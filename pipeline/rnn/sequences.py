@@ -4,7 +4,9 @@ The programs of examples/ use it. Training on videos has a loop of its own, in `
 runs, warns, and stops early.
 """
 
+import argparse
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -167,6 +169,30 @@ def train_each(
     return {cell: models[cell] for cell in sorted(cells, key=lambda cell: scores[cell])}
 
 
+def arguments(description: str | None, *, num_epochs: int, out: str) -> argparse.ArgumentParser:
+    """Make the parser of a program that compares cells on sequences: --data, --cells, --epochs and --out.
+
+    Args:
+        description: What the program does: its docstring.
+        num_epochs: The epochs of each training, unless told otherwise.
+        out: The folder that is written into, unless told otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="the folder of the data; without it they are made")
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), help="the cells that are compared")
+    parser.add_argument("--epochs", type=int, default=num_epochs, help=f"of each training; {num_epochs} by default")
+    parser.add_argument("--out", type=Path, default=Path(out), help=f"the folder of the results; {out} by default")
+    return parser
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program, and end it with a sentence instead of a traceback where its input is wrong."""
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+
+
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.clone() for name, weight in model.state_dict().items()}
 
@@ -197,19 +223,23 @@ def gradients(models: Mapping[str, Model], loss: Callable[[Model], Tensor]) -> d
     return flows
 
 
-def draw_gradients(axes: "Axes", flows: Mapping[str, GradientFlow], *, steps: str = "steps") -> None:
-    """Draw how much of a gradient is left on its way back through time, for several networks.
+def draw_gradients(
+    axes: "Axes", models: Mapping[str, Model], loss: Callable[[Model], Tensor], *, steps: str = "steps"
+) -> None:
+    """Draw how much of a gradient is left on its way back through time, and print where it falls to 1%.
 
     Of each network it is the layer and direction in which the gradient lasts longest.
 
     Args:
         axes: Where to draw.
-        flows: The measurement of each network, by the name of its cell, see `CELLS`.
-        steps: What the steps of the sequences are, in the plural, for the axis.
+        models: As in `gradients`.
+        loss: As in `gradients`.
+        steps: What the steps of the sequences are, in the plural.
     """
-    for cell, flow in flows.items():
+    for cell, flow in gradients(models, loss).items():
         norms = flow.norms.flatten(0, 1)[flow.factor.argmax()]
         axes.semilogy(norms / norms[0], color=COLORS[cell], label=f"{cell}, {remembered(flow)} {steps}")
+        print(f"{cell}: 1% of the gradient is left after {remembered(flow)} {steps}")
     axes.axhline(0.01, color="#b9c0c9", linewidth=0.9, linestyle="--")
     axes.set(xlabel=f"{steps} back", ylabel="what is left of dL/dh", title="gradient, and where it falls to 1%")
     axes.legend(frameon=False)
