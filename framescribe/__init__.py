@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from framescribe.labelling import label_video as label_video
     from framescribe.labelling import load_labeller as load_labeller
     from pipeline.errors import InputError as InputError
+    from pipeline.metrics.captions import score_captions as score_captions
     from pipeline.models.beam_search import beam_search as beam_search
     from pipeline.text.vocabulary import Vocabulary as Vocabulary
     from pipeline.text.vocabulary import detokenize as detokenize
@@ -46,6 +47,7 @@ _MODULES = {
     "framescribe.captioning": ("Caption", "Captioner", "load_captioner"),
     "framescribe.evaluation": ("DatasetCheck", "check_dataset", "evaluate"),
     "pipeline.errors": ("InputError",),
+    "pipeline.metrics.captions": ("score_captions",),
     "pipeline.models.beam_search": ("beam_search",),
     "pipeline.text.vocabulary": ("Vocabulary", "detokenize", "tokenize"),
 }

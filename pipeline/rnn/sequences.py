@@ -41,7 +41,7 @@ def pad(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return pad_sequence(list(sequences), batch_first=True), torch.tensor([len(sequence) for sequence in sequences])
 
 
-def batches(sequences: Sequence[Item], batch_size: int, *, length: Callable[[Item], int] = len) -> list[list[Item]]:
+def batches(sequences: Sequence[Item], batch_size: int, *, length: Callable[[Any], int] = len) -> list[list[Item]]:
     """Divide sequences into batches at random, each of similar lengths, so that little is padded.
 
     Args:
