@@ -78,7 +78,8 @@ class Writer(nn.Module):
         """Return the likeliest ends of the word that a text ends in, with their probabilities, the likeliest first."""
         found, beams = [], [(1.0, "", *self.after(text))]
         for _ in range(LONGEST_WORD):
-            ways = [(p, end, state, zip(*following.topk(count), strict=True)) for p, end, following, state in beams]
+            num = min(count, len(self.letters))
+            ways = [(p, end, state, zip(*following.topk(num), strict=True)) for p, end, following, state in beams]
             grown = [(p * q.item(), end + self.letters[i], state) for p, end, state, way in ways for q, i in way]
             best = sorted(grown, key=lambda beam: -beam[0])[:count]
             found += [(p, end) for p, end, _ in best if not end[-1].isalpha()]

@@ -8,8 +8,8 @@ the title so far. At each word it attends to the text (Bahdanau et al. 2015, arX
 for a word of the vocabulary or, by a gate, for the words that it attends to (a pointer, See et al. 2017, 1704.04368).
 Rare words are called by numbers, <1> for the first of a text, so that a title may have a name that was never seen. The
 beam search of the captioner finds the likeliest title. FOLDER has news.csv, with columns title and text, the last tenth
-for validation. The score is ROUGE-L (Lin 2004), beside that of the text's first nine words. --out gets checkpoints, from
-which a stopped training goes on, and headlines.png: what a title attended to, and how far back the gradient reaches.
+for validation. The score is ROUGE-L (Lin 2004), beside that of the text's first nine words. --out gets
+checkpoints, from which a stopped training goes on, and headlines.png: what a title attends to, and the gradient.
 """
 
 import csv
