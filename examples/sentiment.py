@@ -4,12 +4,13 @@
     python examples/sentiment.py --data FOLDER --corpus MR --fold 3 --cells gru
 
 Two recurrent networks read the words of a sentence, one from the first on, one from the last on. Of each unit the
-largest output is kept (max-pooling), and from these comes one number, the logit of positive. Training replaces words by
-<unknown> at random (word dropout), so that the network does not rely on single words. A word weighs as much as the
+largest output is kept (max-pooling), and from these comes one number, the logit of positive. The first of the 128
+numbers of a word starts as its log-count ratio (Wang and Manning 2012), the others at random. Training replaces words
+by <unknown> at random (word dropout), so that the network does not rely on single words. A word weighs as much as the
 logit falls when <unknown> is in its place. FOLDER has stsa.binary.train, .dev and .test (SST-2, Socher et al. 2013) or
 rt-polarity.all (MR, Pang and Lee 2005): 0 or 1, a space and a sentence in each line. MR is divided into ten parts at
-random: --fold N tests on part N, validates on the next, and trains on the others. --out gets a checkpoint for each
-cell, from which a stopped training goes on, and sentiment.png: weights of words, and how far back the gradient reaches.
+random: --fold N tests on part N, validates on the next, and trains on the others. --out gets checkpoints, from which a
+stopped training goes on, and sentiment.png: what words weigh, and how far back the gradient reaches.
 """
 
 import argparse
@@ -60,28 +61,35 @@ def read_parts(options: argparse.Namespace) -> list[list[Sentence]]:
     if options.data and options.corpus == "SST-2":
         return [read_sentences(options.data / f"stsa.binary.{part}") for part in ("train", "dev", "test")]
     sentences = read_sentences(options.data / "rt-polarity.all", "latin-1") if options.data else made_sentences()
-    torch.manual_seed(0)
-    sentences = [sentences[i] for i in torch.randperm(len(sentences))]
+    sentences = [sentences[i] for i in torch.randperm(len(sentences), generator=torch.Generator().manual_seed(0))]
     parts = [sentences[(options.fold + i) % FOLDS :: FOLDS] for i in range(FOLDS)]
     return [[sentence for part in parts[2:] for sentence in part], parts[1], parts[0]]
+
+
+def log_count_ratios(sentences: list[Sentence], vocabulary: Vocabulary) -> Tensor:
+    """Return ln of how much more often each word is in positive sentences than in negative ones, [V]."""
+    counts = torch.ones(2, len(vocabulary))  # 1 more than there are
+    for words, label in sentences:
+        counts[int(label), vocabulary.encode(set(words))] += 1
+    return (counts[1] / counts[1].sum() / (counts[0] / counts[0].sum())).log()
 
 
 class Classifier(nn.Module):
     """The words of N sentences -> the logits of positive [N]."""
 
-    def __init__(self, cell: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, cell: str, vocabulary: Vocabulary, ratios: Tensor) -> None:
         super().__init__()
-        self.vocabulary, self.embedding = vocabulary, nn.Embedding(len(vocabulary), 128, padding_idx=0)
+        self.vocabulary, self.embedding = vocabulary, nn.Embedding(len(vocabulary), 128)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        self.embedding.weight.data[:, 0] = ratios
         self.rnn, self.logit = CELLS[cell](128, 64, bidirectional=True), nn.Linear(128, 1)
 
     def forward(self, sentences: list[list[str]]) -> Tensor:
-        """Read sentences of up to T words."""
+        """Read sentences of up to T words. Padding counts as -1, the least that an output can be."""
         words, lengths = pad([torch.tensor(self.vocabulary.encode(sentence)) for sentence in sentences])  # [N, T], [N]
-        if self.training:
-            words = words.masked_fill((torch.rand(words.shape) < 0.2) & (words > 0), UNKNOWN)
+        words = words.masked_fill(torch.rand(words.shape) < (0.2 if self.training else 0), UNKNOWN)
         outputs, _ = self.rnn(dropout(self.embedding(words), 0.5, self.training), lengths=lengths)  # [N, T, 128]
-        is_word = frame_mask(lengths, words.shape[1], words.device).unsqueeze(2)
-        largest = outputs.where(is_word, -1).amax(1)  # no output of these cells is below -1
+        largest = outputs.where(frame_mask(lengths, words.shape[1], words.device).unsqueeze(2), -1).amax(1)
         return self.logit(dropout(largest, 0.5, self.training)).squeeze(1)
 
     def read(self, sentences: list[Sentence]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -112,7 +120,7 @@ def main() -> None:
     vocabulary = Vocabulary.from_captions([sentence.words for sentence in training], min_count=2)
     models = train_each(
         options.cells,
-        lambda cell: Classifier(cell, vocabulary),
+        lambda cell: Classifier(cell, vocabulary, log_count_ratios(training, vocabulary)),
         lambda model: (binary_cross_entropy_with_logits(*pair) for pair in model.read(training)),
         lambda model: model.error(validation),
         out=options.out,
@@ -132,8 +140,8 @@ def main() -> None:
             box = {"fc": "#2a639b" if weight > 0 else "#c0392b", "alpha": min(0.8, abs(weight) / 2), "lw": 0}
             shown.text(x, -row, word.replace("$", r"\$"), family="monospace", fontsize=8, bbox=box)
             x += len(word) + 2
-    shown.set(xlim=(0, 140), ylim=(-12, 1), title="true label, and what each word weighs: blue positive, red negative")
-    shown.set_axis_off()
+    shown.set(xlim=(0, 140), ylim=(-12, 1), title="true label, and what words weigh: blue positive, red negative")
+    shown.axis("off")
     draw_gradients(curves, models, lambda model: next(model.read(test))[0].square().sum(), steps="words")
     figure.savefig(options.out / "sentiment.png")
 

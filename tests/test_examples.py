@@ -211,19 +211,32 @@ def test_music_refuses_bad_files_in_a_sentence(tmp_path):
     assert re.match(r"music\.py: JSB_Chorales\.mat: got .*", refused("music.py", "--data", ".", cwd=tmp_path))
 
 
-def test_a_word_weighs_as_much_as_the_logit_falls_without_it():
+def classifier(cell: str):
+    """A network of sentiment.py that knows three words."""
+    torch.manual_seed(0)
     sentiment = load("sentiment.py")
     vocabulary = sentiment.Vocabulary.from_captions([["a", "b", "c"]], min_count=1)
-    model = sentiment.Classifier("gru", vocabulary).eval()
+    return sentiment.Classifier(cell, vocabulary, torch.zeros(len(vocabulary))).eval()
+
+
+def test_log_count_ratios_are_those_of_the_sentences():
+    sentiment = load("sentiment.py")
+    vocabulary = sentiment.Vocabulary.from_captions([["good", "bad"]], min_count=1)
+    sentences = [sentiment.Sentence(["good", "good"], 1.0), sentiment.Sentence(["bad"], 0.0)]
+    good, bad = sentiment.log_count_ratios(sentences, vocabulary)[vocabulary.encode(["good", "bad"])].tolist()
+    assert good == pytest.approx(np.log(2))  # 2 of 7 words against 1 of 7, each with 1 more than there are
+    assert bad == pytest.approx(-np.log(2))
+
+
+def test_a_word_weighs_as_much_as_the_logit_falls_without_it():
+    model = classifier("gru")
     with torch.no_grad():
         whole, without = model([["a", "b", "c"], ["a", "never seen", "c"]]).tolist()
     assert model.weigh(["a", "b", "c"])[1] == pytest.approx(whole - without, abs=1e-5)
 
 
 def test_padding_does_not_change_a_sentence():
-    sentiment = load("sentiment.py")
-    vocabulary = sentiment.Vocabulary.from_captions([["a", "b", "c"]], min_count=1)
-    model = sentiment.Classifier("lstm", vocabulary).eval()
+    model = classifier("lstm")
     with torch.no_grad():
         alone, beside = model([["a", "b"]])[0], model([["a", "b"], ["c"] * 9])[0]
     assert alone.item() == pytest.approx(beside.item(), abs=1e-5)
