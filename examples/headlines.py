@@ -26,7 +26,7 @@ from pipeline.rnn import frame_mask
 from pipeline.rnn.sequences import CELLS, arguments, batches, draw_gradients, pad, run, train_each
 
 PADDING, START, END, UNKNOWN = range(4)
-LONGEST_TEXT, LONGEST_TITLE, LEAST_COUNT = 50, 15, 6  # words; a word that occurs less often is rare
+LONGEST_TEXT, LONGEST_TITLE, LEAST_COUNT = 50, 15, 10  # words; a word that occurs less often is rare
 SEARCH: Any = {"beam_size": 4, "max_words": LONGEST_TITLE, "length_penalty": 1.0, "end": END, "padding": PADDING}
 Item = tuple[list[str], list[str]]  # the words of a text, and those of its title
 
@@ -126,7 +126,7 @@ def main() -> None:
         lambda model: sum(model.loss(part).item() for part in parts) / len(parts),
         out=options.out,
         num_epochs=options.epochs,
-        learning_rate=0.002,
+        learning_rate=0.003,
         settings={"data": f"{options.data}"},
     )
     writers = {cell: [title for part in parts for title in model.write(part)] for cell, model in models.items()}

@@ -100,12 +100,7 @@ def train(
     scores: list[float] = []
     best = _copy(model)
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["key"] != key:
-            raise ValueError(
-                f"{checkpoint}: got a checkpoint of a training with {saved['key']}, expected {key};"
-                " remove the file, or name another folder"
-            )
+        saved = _load(checkpoint, key)
         scores, best = saved["scores"], saved["best"]
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -195,6 +190,19 @@ def run(main: Callable[[], None]) -> None:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+def _load(path: Path, key: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what `_save` wrote, and check that it belongs to the training that `key` describes."""
+    try:
+        saved = torch.load(path, weights_only=True)
+        found = saved["key"]
+    except Exception as error:  # whatever torch happens to meet in a file that is something else
+        raise ValueError(f"{path}: got {type(error).__name__}, expected a checkpoint; remove the file") from error
+    if found != key:
+        remedy = "remove the file, or name another folder"
+        raise ValueError(f"{path}: got a checkpoint of a training with {found}, expected {dict(key)}; {remedy}")
+    return saved
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:

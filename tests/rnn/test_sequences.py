@@ -99,6 +99,12 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         trained(tmp_path / "gru.pt", num_epochs=5)
 
 
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "gru.pt").write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"gru\.pt: got UnpicklingError, expected a checkpoint; remove the file"):
+        trained(tmp_path / "gru.pt")
+
+
 def test_models_are_ordered_by_their_scores(tmp_path):
     options = {"num_epochs": 2, "learning_rate": 0.1, "settings": {}}
     models = train_each(["tanh", "gru"], Last, losses, score, out=tmp_path, **options)
