@@ -6,10 +6,10 @@
 A piece is a piano roll: a row for each step in time, with a 0 or 1 for each key. The network reads row t and gives each
 key a probability in row t + 1. The score is the negative log-likelihood (NLL) of a row in nats, summed over the keys,
 averaged over all rows but the first of each piece, as in Bai et al. 2018 (arXiv 1803.01271), whose code has the files
-JSB_Chorales.mat and Nottingham.mat. To write music, eight rows are drawn by these probabilities, and the likeliest of
-them is read next. --out gets a checkpoint for each cell, from which a stopped training goes on; music.mid, in which the
-best network goes on after the beginning of a test piece; and music.png, the same as a piano roll, and how far back in
-time the gradient of the last row reaches. A network does not learn from what lies further back.
+JSB_Chorales.mat and Nottingham.mat. To write music, as many keys as the network expects are drawn by their odds, and
+read as the next row. --out gets a checkpoint for each cell, from which a stopped training goes on; music.mid, in which
+the best network goes on after the beginning of a test piece; and music.png, the same as a piano roll, and how far back
+in time the gradient of the last row reaches. A network does not learn from what lies further back.
 """
 
 from pathlib import Path
@@ -19,7 +19,6 @@ import scipy.io
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
-from torch.distributions import Bernoulli
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from pipeline.rnn import frame_mask
@@ -83,11 +82,13 @@ class Composer(nn.Module):
 
 @torch.no_grad()
 def compose(model: Composer, rows: Tensor, steps: int) -> Tensor:
-    """Return rows [T, 88] and those that follow [T + steps, 88], each the likeliest of eight that are drawn."""
+    """Return rows [T, 88] and those that follow [T + steps, 88], of as many keys as are expected, drawn by their odds."""
     logits, state = model(rows[None])
     for _ in range(steps):
-        drawn = (chord := Bernoulli(logits=logits[0, -1])).sample((8,))
-        rows = torch.cat([rows, drawn[chord.log_prob(drawn).sum(1).argmax()][None]])
+        count = int(torch.sigmoid(logits[0, -1]).sum().round())
+        gumbel = -torch.empty(KEYS).exponential_().log()  # the largest sums with it are drawn without replacement
+        keys = (logits[0, -1] + gumbel).topk(count).indices
+        rows = torch.cat([rows, torch.zeros(1, KEYS).index_fill(1, keys, 1)])
         logits, state = model(rows[None, -1:], state)
     return rows
 

@@ -139,10 +139,11 @@ def test_an_example_that_was_stopped_ends_as_one_that_was_not(script, tmp_path, 
     before, after = (torch.load(tmp_path / out / "tanh.pt", weights_only=True) for out in ("whole", "stopped"))
     assert before["scores"] == after["scores"]
     assert all(torch.equal(weight, after["best"][name]) for name, weight in before["best"].items())
-    assert Image.open(tmp_path / "whole" / f"{Path(script).stem}.png").width > 1000
+    with Image.open(tmp_path / "whole" / f"{Path(script).stem}.png") as picture:
+        assert picture.width > 1000
 
 
-def test_music_is_drawn_by_its_probabilities_after_its_beginning():
+def test_as_many_keys_as_are_expected_follow_a_beginning():
     music = load("music.py")
     composer = music.Composer("gru").eval()
     with torch.no_grad():
