@@ -139,7 +139,7 @@ def main() -> None:
     shown, curves = (figure := Figure(figsize=(10, 8), dpi=120, layout="constrained")).subplots(2, 1)
     (text, _), title = validation[0], tokenize(writers[best][0])
     tokens = torch.tensor([[[START, *models[best].encode(text, title)]]])
-    shown.imshow(models[best](tokens, models[best].read(validation[:1]))[2][0].detach(), cmap="Blues", aspect="auto")
+    shown.imshow(models[best](tokens, models[best].read(validation[:1]))[2][0].tolist(), cmap="Blues", aspect="auto")
     shown.set_xticks(range(len(text)), text, rotation=60, ha="right", fontsize=8)
     shown.set_yticks(range(len(title) + 1), [*title, "(end)"], fontsize=8)
     draw_gradients(curves, models, lambda model: model.loss(parts[0]), steps="words")

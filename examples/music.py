@@ -82,7 +82,7 @@ class Composer(nn.Module):
 
 @torch.no_grad()
 def compose(model: Composer, rows: Tensor, steps: int) -> Tensor:
-    """Return rows [T, 88] and those that follow [T + steps, 88], of as many keys as are expected, drawn by their odds."""
+    """Return rows [T, 88] and those that follow [T + steps, 88]: as many keys as are expected, drawn by their odds."""
     logits, state = model(rows[None])
     for _ in range(steps):
         count = int(torch.sigmoid(logits[0, -1]).sum().round())
