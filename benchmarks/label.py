@@ -45,8 +45,9 @@ from pipeline.checkpoints.storage import Lineage
 from pipeline.config import Pixels, load_params
 from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.types import Precision, Runtime
-from pipeline.labelling.folder import OutputOptions, label_videos
+from pipeline.labelling.folder import label_videos
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.video import label_video
 from pipeline.models.labeller import Labeller
 from pipeline.video.open import open_scaled

@@ -57,8 +57,9 @@ from pipeline.encoding.batches import BatchEncoder, SharedBatches
 from pipeline.encoding.cuda_graph import CUDARuntime, make_pixel_encoder
 from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.types import Precision, Runtime
-from pipeline.labelling.folder import OutputOptions, label_videos
+from pipeline.labelling.folder import label_videos
 from pipeline.labelling.model import Model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.video import label_video
 from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.ffmpeg import decode_packets

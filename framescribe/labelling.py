@@ -17,16 +17,16 @@ from pipeline.annotations.layouts import mean_probability, names_of_frame, timed
 from pipeline.encoding.types import Precision
 from pipeline.errors import InputError
 from pipeline.labelling.folder import (
-    OnError,
-    OutputOptions,
     Progress,
     default_num_parallel,
-    find_inputs,
     label_videos,
 )
+from pipeline.labelling.inputs import find_everywhere
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OnError, OutputOptions
 from pipeline.labelling.video import VideoLabels
 from pipeline.labelling.video import label_video as _label_video
+from pipeline.stores.address import as_place
 
 Labeller = Model
 
@@ -261,12 +261,14 @@ def label_folder(
     outputs = OutputOptions(tuple(formats), overlay, on_error, overwrite)
     failures: list[str] = []
     notes: list[str] = []
-    videos = find_inputs([Path(path) for path in given], labeller)
-    Path(out).mkdir(parents=True, exist_ok=True)
+    videos = find_everywhere([as_place(os.fspath(path)) for path in given], labeller)
+    place = as_place(os.fspath(out))
+    if isinstance(place, Path):
+        place.mkdir(parents=True, exist_ok=True)
     outcome = label_videos(
         videos,
         labeller,
-        Path(out),
+        place,
         outputs=outputs,
         num_parallel=default_num_parallel(labeller) if jobs is None else jobs,
         decoder_processes=labeller.device.type == "cuda",

@@ -53,11 +53,11 @@ def describe_os_error(error: OSError) -> str:
     return f"cannot read or write {path} ({reason})" if path else f"cannot read or write ({reason})"
 
 
-def name_failure(path: Path, what: str, error: Exception, log_folder: Path) -> str:
+def name_failure(path: object, what: str, error: Exception, log_folder: Path) -> str:
     """Say in one sentence which file failed, and why.
 
     Args:
-        path: The file.
+        path: The file, whose text names it.
         what: What could not be done with it, such as "could not be labelled".
         error: What was raised. An InputError names its file itself.
         log_folder: See `describe_failure`.

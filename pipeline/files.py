@@ -4,15 +4,72 @@ import os
 import secrets
 import stat
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO, TypeVar
+from pathlib import Path, PurePath
+from typing import BinaryIO, Literal, Protocol, TypeVar
 
 from pipeline.errors import InputError
 
 MAX_STEM = 40  # characters of a name that its temporary name keeps, so that it is not too long for a file system
 Result = TypeVar("Result")
+AnyPath = TypeVar("AnyPath", bound=PurePath)
+
+
+class FileStatus(Protocol):
+    """What is known of a file without reading it; `os.stat_result` is one."""
+
+    @property
+    def st_size(self) -> int:
+        """The size in bytes."""
+        ...
+
+    @property
+    def st_mtime_ns(self) -> int:
+        """The time of the last change, in nanoseconds since 1970."""
+        ...
+
+
+class InputFile(Protocol):
+    """A file that is only read: a `Path`, or an object of a store, `stores.objects.StoredFile`.
+
+    Its text names it in messages. The methods are those of `Path`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name without the folder."""
+        ...
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """The suffix with its dot."""
+        ...
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Open the file for reading."""
+        ...
+
+    def stat(self) -> FileStatus:
+        """Look at the file."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+        ...
+
+    def is_file(self) -> bool:
+        """Whether it is there and is a file."""
+        ...
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        ...
 
 
 @contextmanager
@@ -98,7 +155,7 @@ def _open_regular(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def read_unchanged(path: Path, read: Callable[[], Result]) -> Result:
+def read_unchanged(path: InputFile, read: Callable[[], Result]) -> Result:
     """Read a file, and once more where it changed meanwhile.
 
     Args:
@@ -124,7 +181,7 @@ def read_unchanged(path: Path, read: Callable[[], Result]) -> Result:
     raise InputError(f"{path}: changed twice while it was read: is it still being written? Try again when it is whole")
 
 
-def version_of(path: Path) -> tuple[int, int] | None:
+def version_of(path: InputFile) -> tuple[int, int] | None:
     """Return the size of a file, and when it last changed in nanoseconds since 1970; None where it is not there."""
     try:
         status = path.stat()
@@ -133,7 +190,7 @@ def version_of(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def check_name(path: Path) -> None:
+def check_name(path: InputFile) -> None:
     """Check that the name of a file is valid text, so that tables can contain it.
 
     Raises:
@@ -182,26 +239,47 @@ def find_files(
     for path in paths:
         inside = [path]
         if path.is_dir():
-            inside, others = _sort_by_suffix(path, suffixes)
-            note = _describe_others(others)
-            if not inside:
-                raise InputError(f"{path}: holds no {kind}" + (f"; {note}" if note else ""))
-            if note:
-                on_note(f"{path}: {note}")
+            there = (inner for inner in path.iterdir() if inner.is_file() or is_dangling(inner))
+            inside = choose_by_suffix(path, there, suffixes, kind=kind, on_note=on_note)
         for file in inside:
             found.setdefault((os.path.realpath(file), file.stem), file)
     return list(found.values())
 
 
-def _sort_by_suffix(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Path]]:
-    """Return the files of a folder with one of the suffixes, and those with another; both sorted."""
-    paths = [path for path in sorted(folder.iterdir()) if path.is_file() or is_dangling(path)]
-    paths = [path for path in paths if not is_hidden(path) and not path.name.endswith(OVERLAY)]
-    inside = [path for path in paths if path.suffix.lower() in suffixes]
-    return inside, [path for path in paths if path.suffix.lower() not in TEXT_SUFFIXES.union(suffixes)]
+def choose_by_suffix(
+    folder: object,
+    paths: Iterable[AnyPath],
+    suffixes: Collection[str],
+    *,
+    kind: str,
+    on_note: Callable[[str], None],
+) -> list[AnyPath]:
+    """Choose the files of a folder that have one of the suffixes, as `find_files` does, which documents the arguments.
+
+    Args:
+        folder: The folder, whose text names it.
+        paths: Its files.
+        suffixes: Suffixes in lower case, with their dot.
+        kind: The kind of files in words.
+        on_note: It is called with one sentence where there are files of other suffixes.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        InputError: The folder has no such file.
+    """
+    shown = [path for path in sorted(paths) if not is_hidden(path) and not path.name.endswith(OVERLAY)]
+    inside = [path for path in shown if path.suffix.lower() in suffixes]
+    note = _describe_others([path for path in shown if path.suffix.lower() not in TEXT_SUFFIXES.union(suffixes)])
+    if not inside:
+        raise InputError(f"{folder}: holds no {kind}" + (f"; {note}" if note else ""))
+    if note:
+        on_note(f"{folder}: {note}")
+    return inside
 
 
-def _describe_others(paths: Sequence[Path]) -> str:
+def _describe_others(paths: Sequence[PurePath]) -> str:
     """Describe, in a sentence, files that are passed over; "" for none."""
     if not paths:
         return ""
@@ -211,7 +289,7 @@ def _describe_others(paths: Sequence[Path]) -> str:
     return f"{count} passed over: {shown}: name them to include them"
 
 
-def is_hidden(path: Path) -> bool:
+def is_hidden(path: PurePath) -> bool:
     """Return whether a file is hidden, such as ._clip.csv of macOS, or is of the system, such as Thumbs.db."""
     return path.name.startswith(".") or path.name.lower() in SYSTEM_FILES
 

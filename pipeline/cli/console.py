@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pipeline.errors import InputError
+from pipeline.stores.address import Address, as_place
+
 if TYPE_CHECKING:
     from pipeline.interchange.imported import Imported
 
@@ -98,14 +101,25 @@ def add_renamed_option(command: argparse.ArgumentParser, old: str, *, now: str, 
     command.add_argument(old, action=_Renamed, now=now, dest=now.lstrip("-").replace("-", "_"), **options)
 
 
+def parse_place(text: str) -> Path | Address:
+    """Parse an argument that is a path, or an address in a store.
+
+    Raises:
+        argparse.ArgumentTypeError: The address is not valid. The message of argparse itself would repeat it, with the
+            credentials that may be in it.
+    """
+    try:
+        return as_place(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def make_writable(folder: Path) -> None:
     """Create a folder if it is missing, and check that files can be written into it.
 
     Raises:
         InputError: A file is in its place, or the permission is missing.
     """
-    from pipeline.errors import InputError
-
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise InputError(f"{folder}: cannot be written: {path} is a file, expected a folder")

@@ -13,11 +13,13 @@ from pipeline.cli.console import (
     add_reader_argument,
     add_renamed_option,
     make_writable,
+    parse_place,
     report_failure,
     report_note,
 )
 from pipeline.cli.live import video_or_address
 from pipeline.errors import InputError
+from pipeline.stores.address import Address
 
 if TYPE_CHECKING:
     from pipeline.labelling.folder import LabellingOutcome
@@ -66,9 +68,12 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         nargs="*",
         type=video_or_address,
         metavar="VIDEO|DIR|ADDRESS",
-        help="videos, or folders of them; or .npy features; or the address of a stream",
+        help="videos, or folders of them, also in stores (s3://, gs://); lists of these (.txt); or .npy features; or"
+        " the address of a stream",
     )
-    label.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the labels go")
+    label.add_argument(
+        "--out", required=True, type=parse_place, metavar="DIR", help="where the labels go; also a store's folder"
+    )
     label.add_argument(
         "--formats",
         default="csv",
@@ -131,15 +136,15 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from pipeline.labelling.folder import (
-        OutputOptions,
         Progress,
         check_outputs,
         default_num_parallel,
-        find_inputs,
         label_videos,
         track_call,
     )
+    from pipeline.labelling.inputs import find_everywhere
     from pipeline.labelling.model import load_model
+    from pipeline.labelling.outputs import OutputOptions
 
     outputs = OutputOptions(tuple(options.formats.split(",")), options.overlay, options.on_error, options.overwrite)
     model = load_model(
@@ -152,8 +157,9 @@ def run(options: argparse.Namespace) -> int:
     if other_rate := model.describe_other_rate():
         report_note(other_rate)
     check_outputs(outputs, model)
-    paths = find_inputs(options.inputs, model, on_note=report_note)
-    make_writable(options.out)
+    paths = find_everywhere(options.inputs, model, on_note=report_note)
+    if isinstance(options.out, Path):
+        make_writable(options.out)
     with tqdm(unit="frame", desc="labelling", disable=None, total=0, smoothing=0) as bar:
 
         def show(progress: Progress) -> None:
@@ -194,7 +200,7 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError("\n".join(problems))
 
 
-def _describe_outcome(outcome: "LabellingOutcome", num_videos: int, out: Path) -> str:
+def _describe_outcome(outcome: "LabellingOutcome", num_videos: int, out: Path | Address) -> str:
     parts = [f"labelled {outcome.num_labelled} of {num_videos} into {out}"]
     if outcome.num_partial:
         parts.append(f"{outcome.num_partial} of them in part")

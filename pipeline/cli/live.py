@@ -13,8 +13,9 @@ from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.cli.console import EXIT_SOME_FAILED, make_writable
+from pipeline.cli.console import EXIT_SOME_FAILED, make_writable, parse_place
 from pipeline.errors import InputError, describe_failure
+from pipeline.stores.address import Address, is_address
 from pipeline.text.wording import counted
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ damaged, and so was labelled only in part, is reported with exit code 1.
 """
 
 
-def video_or_address(text: str) -> Path | str:
-    """Parse an argument of `label`: a path, or the address of a stream, which stays as it is written."""
-    return text if "://" in text else Path(text)
+def video_or_address(text: str) -> Path | Address | str:
+    """Parse an argument of `label`: a path, a store's address, or a stream's, which stays as it is written."""
+    return text if "://" in text and not is_address(text) else parse_place(text)
 
 
 def add_arguments(label: argparse.ArgumentParser) -> None:
@@ -154,7 +155,7 @@ def _check(options: argparse.Namespace) -> None:
     """Raise an InputError with every problem that can be found without the model."""
     sources = [*options.inputs, *(s for s in (options.camera, options.follow) if s is not None)]
     problems = []
-    if finished := [path for path in options.inputs if isinstance(path, Path)]:
+    if finished := [path for path in options.inputs if not isinstance(path, str)]:
         problems.append(
             f"{finished[0]}: finished videos are labelled by a call of their own, without what is live; a file that"
             f" is still being written, with --follow {finished[0]}"
@@ -166,6 +167,10 @@ def _check(options: argparse.Namespace) -> None:
             problems.append(f"--{name.replace('_', '-')}: is for finished videos only: leave it out")
     if options.camera is not None and options.camera < 0:
         problems.append(f"--camera: got {options.camera}, expected 0 or more")
+    if not isinstance(options.out, Path):
+        problems.append(
+            f"--out: got {options.out}, expected a folder of this machine: live labels are appended row by row"
+        )
     for name in ("idle", "seconds"):
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:

@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     from tqdm import tqdm
 
-    from pipeline.labelling.folder import find_inputs
+    from pipeline.labelling.inputs import find_inputs
     from pipeline.labelling.model import load_model
     from pipeline.labelling.review import Listing, find_given, review_files
     from pipeline.labelling.review_page import PAGE

@@ -7,8 +7,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pipeline.annotations.exports import FORMATS, LabelSource
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.errors import InputError
-from pipeline.files import OVERLAY, read_bounded, replacing
+from pipeline.files import OVERLAY, FileStatus, InputFile, read_bounded, replacing
 from pipeline.labelling.model import Model
 from pipeline.video.types import DecodeReport
 
@@ -79,22 +79,53 @@ class LabelReport:
         """Whether both reports are of the same labels: of one file and one model."""
         return bool(self.video) and (self.video, self.model) == (other.video, other.model)
 
+    def row(self, stem: str) -> "DecodeRow | None":
+        """Return the row of the video in the decode report; None for ready features, which are not decoded."""
+        if self.decoding is None:
+            return None
+        return DecodeRow(stem, "partly" if self.is_partial else "labelled", self.decoding)
+
+    def replacing(self, before: Self | None, *, overlay: bool, is_there: Callable[[str], bool]) -> Self:
+        """Return the report as it takes the place of an earlier one.
+
+        Args:
+            before: The earlier report, if there is one.
+            overlay: Whether an overlay was asked for. Otherwise an earlier one stays that shows the same labels.
+            is_there: Tells whether there is a file of this name.
+        """
+        if before is None or overlay or not before.is_of(self):
+            return self
+        return replace(self, files=self.files + tuple(filter(is_there, before.overlay)))
+
+    def to_json(self) -> bytes:
+        """Return the report as JSON."""
+        return (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_bytes(self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Read a report; None where there is none that this version wrote.
+        """Read a report; None where there is none that this version wrote."""
+        try:
+            content = read_bounded(path, max_bytes=MAX_REPORT_BYTES)
+        except (OSError, InputError):
+            return None
+        return cls.parse(content, path.name.removesuffix(REPORT))
+
+    @classmethod
+    def parse(cls, content: bytes, stem: str) -> Self | None:
+        """Parse the report of a video; None where this version did not write it.
 
         Somebody else may have written it: one that names files which are not written for its video is not taken.
         """
         try:
-            report = TypeAdapter(cls).validate_json(read_bounded(path, max_bytes=MAX_REPORT_BYTES))
-        except (OSError, ValueError):
+            report = TypeAdapter(cls).validate_json(content)
+        except ValueError:
             return None
-        return report if set(report.files) <= files_of(path.name.removesuffix(REPORT)) else None
+        return report if set(report.files) <= files_of(stem) else None
 
 
 def files_of(stem: str) -> set[str]:
@@ -102,9 +133,14 @@ def files_of(stem: str) -> set[str]:
     return {f"{stem}{suffix}" for suffixes in FORMATS.values() for suffix in suffixes} | {f"{stem}{OVERLAY}"}
 
 
-def describe_video(path: Path) -> dict[str, Any]:
-    """Describe a file, so that it differs from an earlier file of the same name."""
-    status = path.stat()
+def describe_video(path: InputFile, status: FileStatus | None = None) -> dict[str, Any]:
+    """Describe a file, so that it differs from an earlier file of the same name.
+
+    Args:
+        path: The file.
+        status: What is known of it; None to look at it.
+    """
+    status = status or path.stat()
     return {"name": path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
@@ -183,6 +219,11 @@ def count_frames(decode_report: Path, stems: set[str]) -> dict[str, int]:
     """
     rows = [row for row in _read_rows(decode_report) if row["stem"] in stems]
     return {name: sum(int(row[name]) for row in rows) for name in COUNTS}
+
+
+def read_stems(decode_report: Path) -> set[str]:
+    """Return the stems of the videos that a decode_report.csv has a row of."""
+    return {row["stem"] for row in _read_rows(decode_report)}
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from pipeline.datasets.features import describe_transposed, read_feature_file
 from pipeline.encoding.types import Runtime
 from pipeline.encoding.video import EncodedFrames, encode_video
 from pipeline.errors import InputError
-from pipeline.files import check_name, read_unchanged
+from pipeline.files import InputFile, check_name, read_unchanged
 from pipeline.labelling.averaging import average, calibrated
 from pipeline.labelling.model import Model
 from pipeline.models.ensemble import predict_each
@@ -87,7 +87,7 @@ class VideoLabels:
 
 
 def label_video(
-    path: Path,
+    path: InputFile,
     model: Model,
     *,
     partial: bool = False,
@@ -116,7 +116,7 @@ def label_video(
 
 
 def label_video_once(
-    path: Path,
+    path: InputFile,
     model: Model,
     *,
     partial: bool = False,
@@ -149,7 +149,7 @@ def label_video_once(
     return _label_readings(readings, model)
 
 
-def check_numbers(source: Path | str, probabilities: np.ndarray) -> None:
+def check_numbers(source: InputFile | str, probabilities: np.ndarray) -> None:
     """Raise InputError where the network computed something else than numbers, which smoothing would make labels of."""
     if not np.isfinite(probabilities).all():
         raise InputError(f"{source}: the model computes NaN for it: were its weights or its preprocessing changed?")
@@ -203,7 +203,7 @@ class _Reading:
 
 
 def _read_video(
-    path: Path,
+    path: InputFile,
     members: Sequence[Model],
     *,
     frame_rate: float | None,
@@ -244,7 +244,7 @@ def _predict_frames(
     return _Reading(probabilities, choice, frame_seconds, encoding.num_encoded, reader.report(), index)
 
 
-def _predict(source: Path | str, members: Sequence[Model], chunks: Iterable[torch.Tensor]) -> list[np.ndarray]:
+def _predict(source: InputFile | str, members: Sequence[Model], chunks: Iterable[torch.Tensor]) -> list[np.ndarray]:
     """Compute the probabilities of a video by each model, from features of all."""
     found = predict_each([member.checkpoint.labeller for member in members], chunks)
     for probabilities in found:
@@ -279,7 +279,7 @@ def _own_stream(device: torch.device) -> AbstractContextManager[object]:
 
 
 def _open_surveyed(
-    path: Path, preprocess: Preprocess, error: VideoError, opening: OpenScaled, *, partial: bool
+    path: InputFile, preprocess: Preprocess, error: VideoError, opening: OpenScaled, *, partial: bool
 ) -> ScaledReader:
     """Open a video with the frames that can be decoded, after `error` was raised while it was read."""
     try:
@@ -297,7 +297,7 @@ def _open_surveyed(
     return reader
 
 
-def _unreadable(path: Path, error: VideoError, reader: ReaderName) -> DamagedVideoError:
+def _unreadable(path: InputFile, error: VideoError, reader: ReaderName) -> DamagedVideoError:
     report = DecodeReport.of_unreadable(str(error).removeprefix(f"{path}: "), reader)
     return DamagedVideoError(str(error), report)
 
@@ -324,7 +324,9 @@ class _Encoding:
             self._on_progress(int(self._stops[np.searchsorted(self._positions, chunk.index[-1])]))
 
 
-def _read_given_features(path: Path, model: Model) -> torch.Tensor:
+def _read_given_features(path: InputFile, model: Model) -> torch.Tensor:
+    if not isinstance(path, Path):
+        raise InputError(f"{path}: ready features are read from files only: copy it to this machine")
     if path.suffix.lower() != FEATURE_SUFFIX:
         raise InputError(f"{path}: the model was trained on ready features, expected a {FEATURE_SUFFIX} file")
     features = read_feature_file(path)

@@ -7,8 +7,9 @@ from pathlib import Path
 from pipeline.config import load_params
 from pipeline.datasets.manifest import read_manifest
 from pipeline.errors import InputError
-from pipeline.labelling.folder import OutputOptions, label_videos
+from pipeline.labelling.folder import label_videos
 from pipeline.labelling.model import load_model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.stages import run_stage
 from pipeline.stages.paths import LABELLER, OUTPUTS, PREPARED
 

@@ -24,6 +24,7 @@ import numpy as np
 
 import pipeline
 from pipeline.errors import InputError
+from pipeline.files import InputFile
 from pipeline.video.open import open_scaled
 from pipeline.video.region import Region
 from pipeline.video.types import (
@@ -54,10 +55,11 @@ class DecoderProcesses:
             self._free.put(None)
 
     def open_scaled(
-        self, path: Path | str, region: Region, *, surveyed: bool | None = None, reader: Backend = "auto"
+        self, path: InputFile | str, region: Region, *, surveyed: bool | None = None, reader: Backend = "auto"
     ) -> "ProcessReader":
         """Open a video as `pipeline.video.open.open_scaled` does, which documents the arguments."""
-        return ProcessReader(Path(path), region, surveyed=surveyed, reader=reader, free=self._free)
+        file = Path(path) if isinstance(path, str) else path
+        return ProcessReader(file, region, surveyed=surveyed, reader=reader, free=self._free)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +89,7 @@ class ProcessReader(ScaledReader):
 
     def __init__(
         self,
-        path: Path,
+        path: InputFile,
         region: Region,
         *,
         surveyed: bool | None,
@@ -228,7 +230,7 @@ class _Decoder:
         self._batches: Iterator[FrameBatch] = iter(())
         self._next: FrameBatch | Exception | None = None
 
-    def open(self, folder: Path, path: Path, region: Region, surveyed: bool | None, reader: Backend) -> VideoIndex:
+    def open(self, folder: Path, path: InputFile, region: Region, surveyed: bool | None, reader: Backend) -> VideoIndex:
         """Open a video as `open_scaled` does, with the caller's working directory `folder`, and return its index."""
         os.chdir(folder)  # the caller's may have changed since the last request
         self._reader = open_scaled(path, region, surveyed=surveyed, reader=reader)

@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 
-from pipeline.files import describe_absence
+from pipeline.files import InputFile, describe_absence
 from pipeline.video.side_messages import SideMessages
 from pipeline.video.superframes import split_superframe
 from pipeline.video.types import VideoError
@@ -39,8 +39,14 @@ SKIPPING_DEMUXERS = frozenset({"avi", "matroska,webm"})
 DURATION_TOLERANCE_SECONDS = 0.5
 
 
-def ffmpeg_name(path: Path) -> str:
-    """Return the absolute path of a file: FFmpeg takes text before a colon for a protocol, as in 12:30:05.mp4."""
+def ffmpeg_name(path: InputFile) -> str:
+    """Return the absolute path of a file: FFmpeg takes text before a colon for a protocol, as in 12:30:05.mp4.
+
+    Raises:
+        VideoError: It is an object of a store, which has no path.
+    """
+    if not isinstance(path, Path):
+        raise VideoError(f"{path}: is in a store, whose objects only PyAV reads: expected --reader auto or pyav")
     return str(path.absolute())
 
 
@@ -59,13 +65,13 @@ def open_input(source: Any, **options: Any) -> av.container.InputContainer:
     return av.open(source, metadata_errors="replace", **options)
 
 
-def open_file(path: Path) -> av.container.InputContainer:
-    """Open a video file as `open_input` does."""
-    return open_input(ffmpeg_name(path))
+def open_file(path: InputFile) -> av.container.InputContainer:
+    """Open a video file as `open_input` does. FFmpeg reads files itself, and objects of a store through Python."""
+    return open_input(ffmpeg_name(path) if isinstance(path, Path) else path.open("rb"))
 
 
 @contextmanager
-def naming_errors(path: Path) -> Iterator[None]:
+def naming_errors(path: InputFile) -> Iterator[None]:
     """Turn FFmpeg's errors inside the `with` block into errors that name the file.
 
     Raises:
@@ -210,7 +216,7 @@ def duration_seconds(part: av.Packet | av.VideoFrame) -> float:
     return float((part.duration or 0) * part.time_base) if part.time_base is not None else 0.0
 
 
-def video_stream(name: Path | str, container: av.container.InputContainer) -> av.VideoStream:
+def video_stream(name: InputFile | str, container: av.container.InputContainer) -> av.VideoStream:
     """Return the video stream that a player shows.
 
     Args:
@@ -230,13 +236,13 @@ def video_stream(name: Path | str, container: av.container.InputContainer) -> av
     return stream
 
 
-def check_is_file(path: Path) -> None:
+def check_is_file(path: InputFile) -> None:
     """Check that a file exists.
 
     Raises:
         VideoError: There is no such file, its content is elsewhere, or it is a folder, a pipe or a device.
     """
-    if absence := describe_absence(path):
+    if isinstance(path, Path) and (absence := describe_absence(path)):
         raise VideoError(f"{path}: {absence}")
     if not path.exists():
         raise VideoError(f"{path}: no such file")
@@ -244,7 +250,7 @@ def check_is_file(path: Path) -> None:
         raise VideoError(f"{path}: is a folder, expected a video file")
 
 
-def clock_start_seconds(path: Path) -> float:
+def clock_start_seconds(path: InputFile) -> float:
     """Return the time stamp at which players show the time 0.
 
     The clock of broadcast formats starts anywhere, and players show the start of such a file as 0. In other formats it

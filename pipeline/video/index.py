@@ -8,12 +8,12 @@ not hold.
 from array import array
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
 
+from pipeline.files import InputFile
 from pipeline.video.containers.errors import Structure
 from pipeline.video.containers.registry import check_structure
 from pipeline.video.ffmpeg import (
@@ -96,7 +96,7 @@ class CutOff:
         )
 
 
-def probe_video(path: Path) -> VideoIndex:
+def probe_video(path: InputFile) -> VideoIndex:
     """Index a video file by its packets.
 
     Raises:
@@ -116,7 +116,7 @@ def probe_video(path: Path) -> VideoIndex:
             return replace(index, notes=(*structure.notes, *index.notes))
 
 
-def estimate_num_frames(path: Path) -> int:
+def estimate_num_frames(path: InputFile) -> int:
     """Estimate the number of frames of a video from its header; 0 where the header has none or cannot be read."""
     try:
         check_is_file(path)
@@ -129,7 +129,7 @@ def estimate_num_frames(path: Path) -> int:
 
 
 def _index(
-    path: Path, container: av.container.InputContainer, first: av.VideoFrame, structure: Structure
+    path: InputFile, container: av.container.InputContainer, first: av.VideoFrame, structure: Structure
 ) -> VideoIndex:
     stream = video_stream(path, container)
     packets = _video_packets(container, stream)
@@ -161,7 +161,7 @@ def _index(
 
 
 def describe_frames(
-    path: Path, stream: av.VideoStream, pts_seconds: np.ndarray, first: av.VideoFrame, *, last_seconds: float
+    path: InputFile, stream: av.VideoStream, pts_seconds: np.ndarray, first: av.VideoFrame, *, last_seconds: float
 ) -> VideoProperties:
     """Describe a video.
 

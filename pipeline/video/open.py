@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from pipeline.errors import InputError
+from pipeline.files import InputFile
 from pipeline.video.types import Backend, ReaderName, ScaledReader, VideoError, VideoReader, scaling_reader
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.video.types import VideoIndex
 
 
-def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
+def open_video(path: InputFile | str, *, backend: Backend = "auto") -> VideoReader:
     """Open a video file.
 
     Args:
@@ -29,7 +30,11 @@ def open_video(path: Path | str, *, backend: Backend = "auto") -> VideoReader:
 
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
-    return open_indexed(index_video(Path(path)), backend=backend)
+    return open_indexed(index_video(_as_file(path)), backend=backend)
+
+
+def _as_file(path: InputFile | str) -> InputFile:
+    return Path(path) if isinstance(path, str) else path
 
 
 def open_indexed(video: "VideoIndex", *, backend: Backend = "auto") -> VideoReader:
@@ -65,7 +70,7 @@ def _open_whole(video: "VideoIndex", name: ReaderName) -> "ForwardReader":
 
 
 def open_scaled(
-    path: Path | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
+    path: InputFile | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
 ) -> ScaledReader:
     """Open a video file for reading only a region of interest of its frames, at the region's size.
 
@@ -86,7 +91,7 @@ def open_scaled(
     """
     from pipeline.video.survey import index_video
 
-    video = index_video(Path(path), surveyed=surveyed)
+    video = index_video(_as_file(path), surveyed=surveyed)
     name = scaling_reader(reader)
     try:
         region.crop_box(width=video.properties.width, height=video.properties.height)

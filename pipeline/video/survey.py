@@ -9,12 +9,12 @@ import heapq
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 
 import av
 import numpy as np
 from av.video.frame import PictureType
 
+from pipeline.files import InputFile
 from pipeline.video.containers.registry import check_structure
 from pipeline.video.ffmpeg import (
     DECODING_ERRORS,
@@ -123,7 +123,7 @@ class _Decoded:
         return sum(seconds < first_seconds for seconds in first_packets)
 
 
-def index_video(path: Path, *, surveyed: bool | None = None) -> VideoIndex:
+def index_video(path: InputFile, *, surveyed: bool | None = None) -> VideoIndex:
     """Index a video by its packets or by decoding it.
 
     Args:
@@ -148,7 +148,7 @@ def index_video(path: Path, *, surveyed: bool | None = None) -> VideoIndex:
         raise
 
 
-def survey_video(path: Path) -> VideoIndex:
+def survey_video(path: InputFile) -> VideoIndex:
     """Index a video by decoding it.
 
     Returns:
@@ -239,7 +239,7 @@ def _packet_seconds(packet: av.Packet) -> float | None:
 
 
 def _index(
-    path: Path,
+    path: InputFile,
     container: av.container.InputContainer,
     stream: av.VideoStream,
     first: av.VideoFrame,
@@ -277,7 +277,7 @@ def _index(
     )
 
 
-def _times(path: Path, stream: av.VideoStream, seen: _Decoded) -> np.ndarray:
+def _times(path: InputFile, stream: av.VideoStream, seen: _Decoded) -> np.ndarray:
     """Return the times of the whole frames, ascending.
 
     The decoder gives frames in the order of presentation, also where a container exchanges the times of frames that it

@@ -10,7 +10,6 @@ Shapes: T frames, H x W pixels.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, get_args
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.files import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from pipeline.files import InputFile
 
 if TYPE_CHECKING:
     from pipeline.video.region import Region
@@ -81,7 +81,7 @@ class VideoProperties:
             states that the picture is mirrored, it is turned upside down as in a mirror before.
     """
 
-    path: Path
+    path: InputFile
     num_frames: int
     frame_rate: Fraction
     width: int
@@ -220,7 +220,7 @@ class OpenScaled(Protocol):
     """`open_scaled`, or a function that does the same elsewhere."""
 
     def __call__(
-        self, path: Path | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
+        self, path: InputFile | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
     ) -> ScaledReader:
         """See `open_scaled`."""
         ...

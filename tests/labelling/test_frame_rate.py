@@ -10,8 +10,9 @@ import torch
 from made_models import SETTINGS, save_feature_model, save_overlapping_model, save_video_model, write_video
 
 from pipeline.errors import InputError
-from pipeline.labelling.folder import LabellingOutcome, OutputOptions, label_videos
+from pipeline.labelling.folder import LabellingOutcome, label_videos
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.video import label_video, postprocess
 from pipeline.video.frame_choice import choose_frames
 from pipeline.video.open import open_scaled

@@ -12,9 +12,10 @@ import pytest
 from made_models import write_video
 
 from pipeline.errors import ERROR_LOG
-from pipeline.labelling import folder as labelling_folder
-from pipeline.labelling.folder import LabellingOutcome, OutputOptions, label_videos
+from pipeline.labelling import one_video
+from pipeline.labelling.folder import LabellingOutcome, label_videos
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.staging import STAGING
 
 
@@ -49,14 +50,14 @@ def label(
 )
 @pytest.mark.parametrize("num_parallel", [1, 3])
 def test_whatever_one_video_raises_costs_that_video_alone(clips, model, tmp_path, monkeypatch, error, num_parallel):
-    whole = labelling_folder.label_video_once
+    whole = one_video.label_video_once
 
     def fail(path: Path, *arguments, **options):
         if path == clips[1]:
             raise error
         return whole(path, *arguments, **options)
 
-    monkeypatch.setattr(labelling_folder, "label_video_once", fail)
+    monkeypatch.setattr(one_video, "label_video_once", fail)
     out = tmp_path / "out"
     outcome, printed = label(clips, model, out, num_parallel=num_parallel)
     assert outcome == LabellingOutcome(2, 0, 0, 1)
@@ -98,7 +99,7 @@ def test_labels_are_written_where_the_overlay_fails(clips, model, tmp_path, monk
     def fail(*arguments, **options):
         raise av.error.PatchWelcomeError(1, "not yet implemented")
 
-    monkeypatch.setattr(labelling_folder, "write_overlay", fail)
+    monkeypatch.setattr(one_video, "write_overlay", fail)
     out = tmp_path / "out"
     outcome, printed = label(clips[:1], model, out, OutputOptions(overlay=True))
     assert outcome == LabellingOutcome(1, 1, 0, 0)

@@ -27,14 +27,14 @@ from pipeline.encoding.runtime import TorchRuntime
 from pipeline.errors import InputError
 from pipeline.labelling.folder import (
     LabellingOutcome,
-    OutputOptions,
     Progress,
     check_outputs,
-    find_inputs,
     label_videos,
     track_call,
 )
+from pipeline.labelling.inputs import find_inputs
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.video import label_video
 
 EVERYTHING = OutputOptions(formats=("csv", "jsonl", "parquet", "vtt", "srt"), overlay=True)

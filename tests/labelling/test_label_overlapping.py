@@ -12,8 +12,9 @@ from pyarrow import parquet
 
 import framescribe
 from pipeline.annotations.segments import segments_from_frames
-from pipeline.labelling.folder import OutputOptions, label_videos
+from pipeline.labelling.folder import label_videos
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.report import LabelReport
 from pipeline.labelling.video import VideoLabels, label_video
 from pipeline.pyfunc import LabellingModel

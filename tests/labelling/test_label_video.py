@@ -14,9 +14,11 @@ from made_models import CLASSES, PREPROCESS, SETTINGS, save_video_model, write_v
 from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.annotations.segments import segments_from_frames
 from pipeline.errors import InputError
-from pipeline.labelling.folder import OutputOptions, find_inputs, label_videos
+from pipeline.labelling.folder import label_videos
+from pipeline.labelling.inputs import find_inputs
 from pipeline.labelling.location import find_exports
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.video import label_video, postprocess
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered

@@ -10,8 +10,9 @@ import pytest
 from made_models import write_other_container, write_video
 
 from pipeline.errors import InputError
-from pipeline.labelling.folder import LabellingOutcome, OutputOptions, label_videos
+from pipeline.labelling.folder import LabellingOutcome, label_videos
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.report import LabelReport
 from pipeline.video.types import Backend
 

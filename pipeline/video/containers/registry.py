@@ -3,9 +3,9 @@
 import struct
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.files import InputFile
 from pipeline.video.containers.asf import ASF_HEADER, check_asf
 from pipeline.video.containers.dv import DV_MAGIC, check_dv
 from pipeline.video.containers.errors import BrokenStructure, Structure
@@ -22,7 +22,7 @@ from pipeline.video.containers.transport_stream import TS_PACKET, TS_SYNC, TS_TI
 Check = Callable[[BinaryIO, int], Structure | Iterable[str] | None]
 
 
-def check_structure(path: Path) -> Structure:
+def check_structure(path: InputFile) -> Structure:
     """Check the structure of a file."""
     size = path.stat().st_size
     if size == 0:

@@ -1,0 +1,148 @@
+"""Output of `label` in a store. One listing tells which videos are finished, by the names of their marks.
+
+A mark is an empty object that is written last, after the files of a video and its report:
+
+    <stem>.<digest>.finished      the video was labelled
+    <stem>.<digest>.partly        the frames that can be decoded were labelled
+
+The digest is of the video (name, bytes, time of change), the model and the files. A call that would write the same mark
+need not label the video. So no report is read to find that out, however many videos there are.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.annotations.layouts import DECODE_REPORT
+from pipeline.files import OVERLAY, InputFile
+from pipeline.labelling.outputs import Finished, LocalFolder, OutputFolder, OutputOptions, Replaced
+from pipeline.labelling.report import REPORT, DecodeRow, LabelReport, describe_video, read_stems, write_decode_report
+from pipeline.stores.address import Address
+from pipeline.stores.objects import StoredFile, list_folder, read_object
+from pipeline.stores.writing import put, remove_object, write_object
+
+FINISHED, PARTLY = ".finished", ".partly"
+DIGEST_CHARACTERS = 16
+LOG_FOLDER = Path()  # where the command runs: a store cannot append to a log
+
+
+class StoredFolder:
+    """A folder of a store, see `OutputFolder`.
+
+    It is listed once, here. A test of the permission to write follows, before there is work to lose: the decode report
+    is written as it is.
+
+    Args:
+        out: Its address.
+
+    Raises:
+        OSError: There is no such bucket, no permission, or no connection.
+    """
+
+    def __init__(self, out: Address) -> None:
+        self.log_folder = LOG_FOLDER
+        self._out = out.folder
+        self._names = set(list_folder(out))
+        self._marks: dict[str, list[str]] = {}
+        for name in self._names:
+            if name.endswith((FINISHED, PARTLY)):
+                stem = name.rpartition(".")[0].rpartition(".")[0]
+                self._marks.setdefault(stem, []).append(name)
+        with with_decode_report(self._out) as report:
+            self._reported = read_stems(report)
+            put(self._out / DECODE_REPORT, report.read_bytes() if report.exists() else b"")
+        self._names.add(DECODE_REPORT)
+
+    def __str__(self) -> str:
+        return str(self._out)
+
+    def find_finished(self, path: InputFile, model: dict[str, Any], outputs: OutputOptions) -> Finished | None:
+        """See `OutputFolder`. Where the listing of the videos has described this one, nothing is requested."""
+        if outputs.overwrite or path.stem not in self._marks:
+            return None
+        files = outputs.files(path)
+        try:
+            video = describe_video(path, path.listed if isinstance(path, StoredFile) else None)
+        except OSError:  # reported when the video is read
+            return None
+        endings = (FINISHED, PARTLY) if outputs.on_error == "partial" else (FINISHED,)
+        marks = {_mark(path.stem, video, model, files, ending) for ending in endings}
+        if not marks & self._names or not self._names.issuperset(files):
+            return None
+        if path.stem in self._reported:
+            return Finished(None)
+        report = self._read_report(path.stem)
+        return Finished(report.row(path.stem)) if report else None
+
+    def check_free(self, names: Sequence[str]) -> None:
+        """See `OutputFolder`: a store has no folders that could be in the way."""
+
+    def staging(self) -> AbstractContextManager[Path]:
+        """See `OutputFolder`."""
+        return _temporary_folder()
+
+    def publish(self, staging: Path, stem: str, report: LabelReport, *, overlay: bool) -> Replaced:
+        """See `OutputFolder`."""
+        before, new = self._read_report(stem), report.files
+        report = report.replacing(before, overlay=overlay, is_there=self._names.__contains__)
+        for mark in self._marks.pop(stem, []):
+            self._remove(mark)
+        for name in new:
+            write_object(self._out / name, staging / name)
+        for name in set(before.files if before else ()) - set(report.files):
+            self._remove(name)
+        put(self._out / f"{stem}{REPORT}", report.to_json())
+        mark = _mark(stem, report.video, report.model, report.files, PARTLY if report.is_partial else FINISHED)
+        put(self._out / mark, b"")
+        self._names |= {mark, f"{stem}{REPORT}", *new}
+        self._marks[stem] = [mark]
+        return Replaced(report, before)
+
+    def write_decode_report(self, rows: Sequence[DecodeRow]) -> None:
+        """See `OutputFolder`."""
+        with with_decode_report(self._out) as report:
+            write_decode_report(report.parent, rows)
+            write_object(self._out / DECODE_REPORT, report)
+
+    def _read_report(self, stem: str) -> LabelReport | None:
+        name = f"{stem}{REPORT}"
+        return LabelReport.parse(read_object(self._out / name), stem) if name in self._names else None
+
+    def _remove(self, name: str) -> None:
+        if name in self._names:
+            remove_object(self._out / name)
+            self._names.remove(name)
+
+
+def output_folder(out: Path | Address) -> OutputFolder:
+    """Return the folder for the output at a place."""
+    return LocalFolder(out) if isinstance(out, Path) else StoredFolder(out)
+
+
+@contextmanager
+def with_decode_report(out: Path | Address) -> Iterator[Path]:
+    """Yield the path of the decode report of a folder, a copy where it is in a store; there may be none."""
+    if isinstance(out, Path):
+        yield out / DECODE_REPORT
+        return
+    with _temporary_folder() as folder:
+        with suppress(FileNotFoundError):
+            (folder / DECODE_REPORT).write_bytes(read_object(out / DECODE_REPORT))
+        yield folder / DECODE_REPORT
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="framescribe.") as folder:
+        yield Path(folder)
+
+
+def _mark(stem: str, video: dict[str, Any], model: dict[str, Any], files: Sequence[str], ending: str) -> str:
+    """Return the name of the mark of a video. Overlays do not count: they come and go beside the same labels."""
+    names = [name for name in files if not name.endswith(OVERLAY)]
+    text = json.dumps([video, model, names], sort_keys=True)
+    return f"{stem}.{hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]}{ending}"

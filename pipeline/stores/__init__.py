@@ -1,0 +1,1 @@
+"""Object stores: addresses, and objects that are read by ranges and written whole."""
