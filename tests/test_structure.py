@@ -79,6 +79,7 @@ MAY_IMPORT = {
         *BOTTOM,
     },
     "captioning": {"annotations", "checkpoints", "encoding", "labelling", "text", "video", *BOTTOM},
+    "fleet": {"encoding", "imports", "labelling", "stores", "text", "video", *BOTTOM},
     "studio": {
         "annotations",
         "datasets",
@@ -114,6 +115,7 @@ MAY_IMPORT = {
         "captioning",
         "datasets",
         "drawing",
+        "fleet",
         "interchange",
         "labelling",
         "metrics",
@@ -132,6 +134,7 @@ ONLY_THERE = {
     "mlflow": {"pipeline.tracking.store"},
     "decord": {"pipeline.video.readers.decord"},
     "openvino": {"pipeline.encoding.openvino"},
+    "ray": {"pipeline.fleet.cluster"},
     "timm": {"pipeline.models.encoders.timm_networks"},
     "dvc": set(),
     "hydra": set(),

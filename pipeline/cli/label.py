@@ -22,7 +22,12 @@ from pipeline.errors import InputError
 from pipeline.stores.address import Address
 
 if TYPE_CHECKING:
-    from pipeline.labelling.folder import LabellingOutcome
+    from collections.abc import Callable, Sequence
+
+    from pipeline.files import InputFile
+    from pipeline.labelling.folder import LabellingOutcome, Progress
+    from pipeline.labelling.model import Model
+    from pipeline.labelling.outputs import OutputOptions
 
 TEXT = """
 Write, for each video, into the folder --out:
@@ -93,6 +98,14 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="how many videos are labelled in parallel (default: one per CPU core, at most 4; with a GPU 8)",
+    )
+    label.add_argument(
+        "--cluster",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="label on the machines of a Ray cluster (default ADDRESS: the cluster of this machine); all machines see"
+        " the same folders, or stores",
     )
     label.add_argument("--overwrite", action="store_true", help="also label the videos that are finished")
     add_renamed_option(label, "--again", now="--overwrite", nargs=0)
@@ -167,21 +180,55 @@ def run(options: argparse.Namespace) -> int:
             bar.set_postfix_str(f"video {progress.num_videos_done} of {progress.num_videos}", refresh=False)
             bar.update(progress.num_frames_done - bar.n)
 
-        outcome = label_videos(
-            paths,
-            model,
-            options.out,
-            outputs=outputs,
-            num_parallel=options.jobs or default_num_parallel(model),
-            decoder_processes=model.device.type == "cuda",
-            on_failure=report_failure,
-            on_progress=show,
-            on_note=report_note,
-        )
+        if options.cluster is not None:
+            outcome = _label_on_cluster(paths, model, outputs, options, show)
+        else:
+            outcome = label_videos(
+                paths,
+                model,
+                options.out,
+                outputs=outputs,
+                num_parallel=options.jobs or default_num_parallel(model),
+                decoder_processes=model.device.type == "cuda",
+                on_failure=report_failure,
+                on_progress=show,
+                on_note=report_note,
+            )
     print(_describe_outcome(outcome, len(paths), options.out))
     if options.track:
         print(f"tracked as MLflow run {track_call(model, paths, outcome, options.out)}")
     return EXIT_SOME_FAILED if outcome.num_failed + outcome.num_partial else 0
+
+
+def _label_on_cluster(
+    paths: "Sequence[InputFile]",
+    model: "Model",
+    outputs: "OutputOptions",
+    options: argparse.Namespace,
+    show: "Callable[[Progress], None]",
+) -> "LabellingOutcome":
+    from pipeline.fleet.label import label_on_cluster
+    from pipeline.fleet.worker import ModelSource
+
+    source = ModelSource(
+        tuple(options.model),
+        options.device,
+        options.precision,
+        options.static_threshold,
+        options.reader,
+        options.frame_rate,
+    )
+    return label_on_cluster(
+        paths,
+        model,
+        source,
+        options.out,
+        address=options.cluster,
+        outputs=outputs,
+        on_failure=report_failure,
+        on_progress=show,
+        on_note=report_note,
+    )
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -196,6 +243,8 @@ def _check(options: argparse.Namespace) -> None:
         problems.append(f"--frame-rate: {fault}")
     if options.jobs is not None and options.jobs < 1:
         problems.append(f"--jobs: got {options.jobs}, expected at least 1")
+    if options.jobs is not None and options.cluster is not None:
+        problems.append("--jobs: leave it out with --cluster, where each worker takes a GPU or a core")
     if problems:
         raise InputError("\n".join(problems))
 

@@ -34,6 +34,7 @@ FOR_FINISHED = {
     "overlay": False,
     "on_error": "skip",
     "jobs": None,
+    "cluster": None,
     "overwrite": False,
     "track": False,
     "static_threshold": None,

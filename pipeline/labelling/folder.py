@@ -57,6 +57,13 @@ class LabellingOutcome(NamedTuple):
     num_finished_before: int
     num_failed: int
 
+    def plus(self, video: Outcome) -> "LabellingOutcome":
+        """Count another video, which was labelled or could not be."""
+        if not video.is_labelled:
+            return self._replace(num_failed=self.num_failed + 1)
+        num_partial = self.num_partial + bool(video.complaints)
+        return self._replace(num_labelled=self.num_labelled + 1, num_partial=num_partial)
+
 
 def default_num_parallel(model: Model) -> int:
     """Return how many videos are labelled in parallel by default: one per CPU core, up to MAX_JOBS."""
@@ -149,6 +156,17 @@ def track_call(model: Model, paths: Sequence[InputFile], outcome: LabellingOutco
         return log_labelling(source_of(model)._asdict(), counts, path)
 
 
+def find_namesakes(paths: Sequence[InputFile]) -> dict[InputFile, InputFile]:
+    """Find the files whose labels would replace those of an earlier one with the same stem, with that one."""
+    first: dict[str, InputFile] = {}
+    return {path: first[path.stem] for path in paths if first.setdefault(path.stem, path) != path}
+
+
+def refuse_namesake(path: InputFile, other: InputFile) -> Outcome:
+    """Return what becomes of a file whose labels would replace those of another one."""
+    return Outcome(None, (f"{path}: its labels would replace those of {other}: label it into another folder",))
+
+
 def _result(labelled: Future[Outcome]) -> Outcome:
     try:
         return labelled.result()
@@ -171,7 +189,7 @@ class _Videos:
 
     def label(self, paths: Sequence[InputFile], num_parallel: int, *, decoder_processes: bool) -> Iterator[Outcome]:
         """Yield what became of each file, in order."""
-        first: dict[str, InputFile] = {}
+        namesakes = find_namesakes(paths)
         due: dict[InputFile, Future[Outcome]] = {}
         folder, outputs, model = self._one.folder, self._one.outputs, describe_model(self._one.model)
         finished = {path: found for path in paths if (found := folder.find_finished(path, model, outputs))}
@@ -179,15 +197,13 @@ class _Videos:
             opening = processes.open_scaled if decoder_processes else open_scaled
             try:
                 for path in paths:
-                    first.setdefault(path.stem, path)
-                    if first[path.stem] == path and path not in finished:
+                    if path not in namesakes and path not in finished:
                         self._expect(path)
                         due[path] = threads.submit(self._label_one, path, opening)
                 for path in paths:
-                    if (other := first[path.stem]) != path:
+                    if path in namesakes:
                         self._count(num_failed=1)
-                        sentence = f"{path}: its labels would replace those of {other}: label it into another folder"
-                        yield Outcome(None, (sentence,))
+                        yield refuse_namesake(path, namesakes[path])
                     elif path in finished:
                         self._count(num_finished_before=1)
                         yield Outcome(finished[path].row)
@@ -201,11 +217,8 @@ class _Videos:
 
     def _label_one(self, path: InputFile, opening: OpenScaled) -> Outcome:
         outcome = self._one.label(path, opening=opening, on_progress=lambda done: self._advance(path, done))
-        if outcome.is_labelled:
-            self._count(num_labelled=1, num_partial=int(bool(outcome.complaints)))
-        else:
-            self._count(num_failed=1)
         with self._lock:
+            self.outcome = self.outcome.plus(outcome)
             num_done = self._num_done.get(path, 0)
             self._update(path, num_done, num_done, num_videos_done=self._progress.num_videos_done + 1)
         return outcome

@@ -114,6 +114,10 @@ class OutputFolder(Protocol):
         """Write these rows into the decode report."""
         ...
 
+    def for_one(self, stem: str) -> "OutputFolder":
+        """Return the folder for the output of one video, small enough to be sent to another machine."""
+        ...
+
 
 class LocalFolder:
     """A folder of this machine, see `OutputFolder`. What killed calls left in it is removed.
@@ -173,3 +177,7 @@ class LocalFolder:
     def write_decode_report(self, rows: Sequence[DecodeRow]) -> None:
         """See `OutputFolder`."""
         write_decode_report(self._out, rows)
+
+    def for_one(self, stem: str) -> "LocalFolder":
+        """See `OutputFolder`."""
+        return self

@@ -12,7 +12,7 @@ need not label the video. So no report is read to find that out, however many vi
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,15 @@ from typing import Any
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.files import OVERLAY, InputFile
 from pipeline.labelling.outputs import Finished, LocalFolder, OutputFolder, OutputOptions, Replaced
-from pipeline.labelling.report import REPORT, DecodeRow, LabelReport, describe_video, read_stems, write_decode_report
+from pipeline.labelling.report import (
+    REPORT,
+    DecodeRow,
+    LabelReport,
+    describe_video,
+    files_of,
+    read_stems,
+    write_decode_report,
+)
 from pipeline.stores.address import Address
 from pipeline.stores.objects import StoredFile, list_folder, read_object
 from pipeline.stores.writing import put, remove_object, write_object
@@ -33,29 +41,36 @@ LOG_FOLDER = Path()  # where the command runs: a store cannot append to a log
 class StoredFolder:
     """A folder of a store, see `OutputFolder`.
 
-    It is listed once, here. A test of the permission to write follows, before there is work to lose: the decode report
-    is written as it is.
-
     Args:
         out: Its address.
-
-    Raises:
-        OSError: There is no such bucket, no permission, or no connection.
+        names: The names of the objects in it.
     """
 
-    def __init__(self, out: Address) -> None:
+    def __init__(self, out: Address, names: Iterable[str]) -> None:
         self.log_folder = LOG_FOLDER
-        self._out = out.folder
-        self._names = set(list_folder(out))
+        self._out = out
+        self._names = set(names)
+        self._reported: set[str] = set()
         self._marks: dict[str, list[str]] = {}
         for name in self._names:
             if name.endswith((FINISHED, PARTLY)):
                 stem = name.rpartition(".")[0].rpartition(".")[0]
                 self._marks.setdefault(stem, []).append(name)
-        with with_decode_report(self._out) as report:
-            self._reported = read_stems(report)
-            put(self._out / DECODE_REPORT, report.read_bytes() if report.exists() else b"")
-        self._names.add(DECODE_REPORT)
+
+    @classmethod
+    def listed(cls, out: Address) -> "StoredFolder":
+        """List a folder, once, and test the permission to write, before there is work to lose.
+
+        The decode report is written as it is.
+
+        Raises:
+            OSError: There is no such bucket, no permission, or no connection.
+        """
+        folder = cls(out.folder, {*list_folder(out), DECODE_REPORT})
+        with with_decode_report(folder._out) as report:
+            folder._reported = read_stems(report)
+            put(folder._out / DECODE_REPORT, report.read_bytes() if report.exists() else b"")
+        return folder
 
     def __str__(self) -> str:
         return str(self._out)
@@ -108,6 +123,11 @@ class StoredFolder:
             write_decode_report(report.parent, rows)
             write_object(self._out / DECODE_REPORT, report)
 
+    def for_one(self, stem: str) -> "StoredFolder":
+        """See `OutputFolder`."""
+        names = {f"{stem}{REPORT}", *files_of(stem)} & self._names
+        return StoredFolder(self._out, names.union(self._marks.get(stem, ())))
+
     def _read_report(self, stem: str) -> LabelReport | None:
         name = f"{stem}{REPORT}"
         return LabelReport.parse(read_object(self._out / name), stem) if name in self._names else None
@@ -120,7 +140,7 @@ class StoredFolder:
 
 def output_folder(out: Path | Address) -> OutputFolder:
     """Return the folder for the output at a place."""
-    return LocalFolder(out) if isinstance(out, Path) else StoredFolder(out)
+    return LocalFolder(out) if isinstance(out, Path) else StoredFolder.listed(out)
 
 
 @contextmanager

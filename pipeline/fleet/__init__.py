@@ -1,0 +1,1 @@
+"""Labelling on the machines of a Ray cluster."""

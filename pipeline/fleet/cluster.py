@@ -1,0 +1,188 @@
+"""Workers on a Ray cluster: jobs are dealt to them one by one, and given again when a worker is lost.
+
+A worker is an actor, which keeps what it has loaded. Ray could restart actors and repeat their calls by itself, but
+raises to the caller all the same where a node is lost. So Ray restarts nothing: a worker that is lost is replaced here,
+and its jobs wait for another one.
+"""
+
+import logging
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from pipeline.errors import InputError, first_line
+
+MAX_LOSSES = 5  # of workers during one job, from which on the job is to blame, and not the machines
+PATIENCE_SECONDS = 60.0  # without any worker, until the user hears of it
+GROWTH_SECONDS = 5.0  # between two looks at the size of the cluster
+
+
+class Job(NamedTuple):
+    """A call of a method of a worker.
+
+    Attributes:
+        key: What the caller knows it by.
+        method: The name of the method.
+        arguments: Its arguments.
+    """
+
+    key: Any
+    method: str
+    arguments: tuple[Any, ...]
+
+
+class Lost(NamedTuple):
+    """In place of a result: MAX_LOSSES workers were lost during a job.
+
+    Attributes:
+        reason: Why the last one was, by Ray.
+    """
+
+    reason: str
+
+
+class Share(NamedTuple):
+    """What a worker takes of the cluster.
+
+    Attributes:
+        cpus: Cores.
+        gpus: GPUs.
+        num_parallel: The number of jobs that it does at the same time.
+    """
+
+    cpus: int = 1
+    gpus: int = 0
+    num_parallel: int = 1
+
+
+@contextmanager
+def connected(address: str) -> Iterator[dict[str, float]]:
+    """Connect to a cluster, and yield its resources: "CPU" and "GPU".
+
+    Args:
+        address: Its address, such as "10.0.0.1:6379"; "auto" for the cluster of this machine.
+
+    Raises:
+        InputError: Ray is not installed, there is no such cluster, or it runs another version of Ray or Python.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns of its next version
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--cluster: Ray is not installed: pip install 'framescribe[fleet]'") from None
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"--cluster {address}: cannot be reached ({first_line(error)}): is it running, of the same versions of Ray"
+            " and Python? `ray start --head` starts one on this machine"
+        ) from None
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+class Pool:
+    """Workers that do jobs.
+
+    Args:
+        worker: The class of the workers. Its method `prepare` is called once, before any job.
+        order: The argument of `prepare`.
+        share: What a worker takes of the cluster.
+        on_note: It is called with one sentence where there is no worker for a long time.
+    """
+
+    def __init__(self, worker: type, order: Any, share: Share, *, on_note: Callable[[str], None]) -> None:
+        import ray
+
+        resources = {"num_cpus": share.cpus, "num_gpus": share.gpus}
+        self._actor = ray.remote(worker).options(**resources, max_concurrency=share.num_parallel, max_restarts=0)
+        self._order, self._share, self._on_note = order, share, on_note
+        self._calls: dict[Any, tuple[Any, Job | None]] = {}  # the worker and the job of each; None while it prepares
+        self._num_free: dict[Any, int] = {}  # of the workers that are ready, the number of jobs that they can take
+        self._num_prepare_losses = 0  # since the last worker was ready
+        self._looked = float("-inf")
+        self.num_losses = 0
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Any]]:
+        """Yield each job with its result, or `Lost`, as they come.
+
+        Raises:
+            InputError: A worker cannot prepare.
+            Exception: A job raised it.
+        """
+        import ray
+
+        waiting, losses = deque(jobs), Counter[Any]()
+        since = time.monotonic()
+        while waiting or any(job for _, job in self._calls.values()):
+            self._grow(len(waiting))
+            self._deal(waiting)
+            ready, _ = ray.wait(list(self._calls), timeout=GROWTH_SECONDS)
+            if self._num_free or ready:
+                since = time.monotonic()
+            elif time.monotonic() - since > PATIENCE_SECONDS:
+                since = time.monotonic()
+                self._on_note("the cluster has no free share for a worker: waiting for one")
+            for call in ready:
+                worker, job = self._calls.pop(call)
+                try:
+                    result = ray.get(call)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from None
+                except ray.exceptions.RayError as error:
+                    self._forget(worker, is_new=job is None)
+                    if job is None:
+                        continue
+                    losses[job.key] += 1
+                    if losses[job.key] >= MAX_LOSSES:
+                        yield job, Lost(first_line(error))
+                    else:
+                        waiting.appendleft(job)
+                    continue
+                self._num_prepare_losses = 0
+                self._num_free[worker] = self._num_free.get(worker, 0) + (
+                    self._share.num_parallel if job is None else 1
+                )
+                if job is not None:
+                    yield job, result
+
+    def close(self) -> None:
+        """End all workers, and what they do."""
+        import ray
+
+        for worker in {worker for worker, _ in self._calls.values()} | self._num_free.keys():
+            ray.kill(worker)
+
+    def _grow(self, num_waiting: int) -> None:
+        """Start workers where there is room for them, and work."""
+        import ray
+
+        if time.monotonic() - self._looked < GROWTH_SECONDS and self._calls:
+            return
+        self._looked = time.monotonic()
+        found, share = ray.cluster_resources(), self._share
+        room = int(found.get("GPU", 0) // share.gpus if share.gpus else found.get("CPU", 0) // share.cpus)
+        num_workers = len({worker for worker, _ in self._calls.values()} | self._num_free.keys())
+        for _ in range(min(max(room, 1) - num_workers, num_waiting)):
+            worker = self._actor.remote()
+            self._calls[worker.prepare.remote(self._order)] = (worker, None)
+
+    def _deal(self, waiting: "deque[Job]") -> None:
+        for worker in list(self._num_free):
+            while waiting and self._num_free[worker]:
+                job = waiting.popleft()
+                self._calls[getattr(worker, job.method).remote(*job.arguments)] = (worker, job)
+                self._num_free[worker] -= 1
+
+    def _forget(self, worker: Any, *, is_new: bool) -> None:
+        """Count a worker that was lost; it is replaced at the next look at the cluster, which is now."""
+        self.num_losses += self._num_free.pop(worker, None) is not None or is_new
+        self._looked = float("-inf")
+        self._num_prepare_losses += is_new
+        if self._num_prepare_losses >= MAX_LOSSES:
+            raise InputError(f"{MAX_LOSSES} workers were lost while they loaded the model: is memory short?")

@@ -1,0 +1,152 @@
+"""Labels of a cluster are those of one machine, byte for byte, though its workers and nodes are killed meanwhile."""
+
+import random
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from made_clusters import add_node, serving_cluster
+from made_models import save_video_model, write_video
+from made_stores import Store, address, contents, serving_store
+
+from pipeline.annotations.layouts import DECODE_REPORT
+from pipeline.cli.main import main
+from pipeline.errors import InputError
+from pipeline.fleet.label import label_on_cluster
+from pipeline.fleet.worker import FleetWorker, ModelSource, Order, code_fingerprint
+from pipeline.labelling.folder import LabellingOutcome
+from pipeline.labelling.inputs import find_everywhere
+from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.outputs import OutputOptions
+
+pytestmark = pytest.mark.slow  # a cluster takes long to start, and each worker imports torch
+NUM_VIDEOS = 6
+
+
+@pytest.fixture(scope="module")
+def store():
+    with serving_store() as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def cluster(store):
+    with serving_cluster(num_nodes=3, cores=1) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory) -> Path:
+    return save_video_model(tmp_path_factory.mktemp("model") / "labeller", spread=True)
+
+
+@pytest.fixture(scope="module")
+def model(model_folder) -> Model:
+    return load_model(str(model_folder), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def source(model_folder) -> ModelSource:
+    return ModelSource((str(model_folder),), "auto", "full", None, "auto", None)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory, store: Store) -> Path:
+    """Write videos, of which the last one is damaged, into a folder and into the store."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(NUM_VIDEOS):
+        write_video(folder / f"clip{number}.mp4", num_frames=6 + 5 * number)
+    damaged = folder / f"clip{NUM_VIDEOS}.mp4"
+    damaged.write_bytes((folder / "clip0.mp4").read_bytes()[:3000])
+    for path in folder.iterdir():
+        store.put(f"fleet/{path.name}", path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(videos, model_folder, tmp_path_factory) -> dict[str, bytes]:
+    """Return what one machine writes."""
+    out = tmp_path_factory.mktemp("expected")
+    assert main(["label", str(videos), "--model", str(model_folder), "--out", str(out)]) == 1
+    return compared({path.name: path.read_bytes() for path in out.iterdir()})
+
+
+def compared(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in files.items() if name.endswith((".csv", ".report.json"))}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_command_writes_on_a_cluster_what_it_writes_on_one_machine(
+    cluster, videos, model_folder, expected, tmp_path, capsys
+):
+    out = tmp_path / "labels"
+    command = ["label", str(videos), "--model", str(model_folder), "--out", str(out), "--cluster"]
+    assert main([*command, cluster.address]) == 1  # one is damaged
+    assert f"labelled {NUM_VIDEOS} of {NUM_VIDEOS + 1} into {out}" in capsys.readouterr().out
+    assert compared(files_of(out)) == expected
+    assert len(expected) == 3 * NUM_VIDEOS + 1
+    (videos / f"clip{NUM_VIDEOS}.mp4").rename(tmp_path / "damaged.mp4")
+    assert main([*command, "127.0.0.1:1"]) == 0  # nothing is left to do, so that no cluster is needed
+    (tmp_path / "damaged.mp4").rename(videos / f"clip{NUM_VIDEOS}.mp4")
+    assert f"{NUM_VIDEOS} were finished before" in capsys.readouterr().out
+
+
+def test_a_cluster_that_loses_workers_and_nodes_writes_the_same_into_a_store(
+    cluster, store, videos, model, source, expected
+):
+    done, draw = threading.Event(), random.Random(0)
+
+    def kill() -> None:
+        for turn in range(4):
+            if done.wait(draw.uniform(2, 10)):
+                return
+            if turn % 2:
+                node = draw.choice(sorted(cluster.worker_nodes, key=id))
+                cluster.remove_node(node, allow_graceful=False)
+                add_node(cluster, 1)
+            else:
+                workers = [p for p in psutil.process_iter(["cmdline"]) if "ray::FleetWorker" in str(p.info["cmdline"])]
+                if workers:
+                    draw.choice(workers).kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    out, failures, notes = address("cluster"), [], []
+    try:
+        outcome = label_on_cluster(
+            find_everywhere([address("fleet/")], model),
+            model,
+            source,
+            out,
+            address=cluster.address,
+            outputs=OutputOptions(),
+            on_failure=failures.append,
+            on_note=notes.append,
+        )
+    finally:
+        done.set()
+        killer.join()
+    assert outcome == LabellingOutcome(NUM_VIDEOS, 0, 0, 1)
+    assert len(failures) == 1
+    found = compared(contents(out))
+    assert found.keys() == expected.keys()
+    without_reports = {name for name in expected if not name.endswith(".json")}  # which have the time of the object
+    assert {name: found[name] for name in without_reports} == {name: expected[name] for name in without_reports}
+    assert DECODE_REPORT in without_reports
+
+
+def test_a_worker_with_another_version_model_or_folder_is_refused(model_folder, model, source, tmp_path):
+    order = Order(source, model.fingerprint, code_fingerprint(), tmp_path, OutputOptions(), Path.cwd(), 1)
+    FleetWorker().prepare(order)
+    for changes, sentence in (
+        ({"code": "other"}, "runs another version of Framescribe"),
+        ({"fingerprint": "other"}, "has another model at"),
+        ({"out": tmp_path / "missing"}, "expected folders that all machines share"),
+        ({"folder": tmp_path / "missing"}, "expected folders that all machines share"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            FleetWorker().prepare(Order(**vars(order) | changes))

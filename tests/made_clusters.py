@@ -1,0 +1,39 @@
+"""Small Ray clusters on this machine."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from ray.cluster_utils import Cluster
+
+MAX_STARTS = 3  # a node gives up after 15 s, in which a busy core may not have started its agents
+
+
+@contextmanager
+def serving_cluster(*, num_nodes: int, cores: int) -> Iterator[Cluster]:
+    """Start a cluster of nodes with some cores each."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # workers import this project and its tests
+        cluster = Cluster()
+        try:
+            for _ in range(num_nodes):
+                add_node(cluster, cores)
+            yield cluster
+        finally:
+            cluster.shutdown()
+
+
+def add_node(cluster: Cluster, cores: int) -> None:
+    """Add a node to a cluster; its first one is the head."""
+    for num_left in reversed(range(MAX_STARTS)):
+        try:
+            cluster.add_node(num_cpus=cores)
+            return
+        except Exception as error:
+            if not num_left or "timed out" not in str(error):
+                raise
