@@ -1,6 +1,7 @@
 """Serving the studio: the socket, the claim on the data set, the browser, and the end."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from secrets import token_urlsafe
 from urllib.parse import quote
 
 import uvicorn
+from starlette.applications import Starlette
 
 from pipeline.errors import InputError
 from pipeline.labelling.location import MLFLOW_SCHEMES
@@ -67,24 +69,32 @@ def serve(options: StudioOptions) -> int:
         access = None if is_loopback(options.host) else os.environ.get(TOKEN_VARIABLE) or token_urlsafe()
         guard = Guard(options.host, port, access_token=access)
         app = make_app(places, guard, model=options.model, stack=stack)
+        server = _make_server(app)
+        # While modules are imported, a KeyboardInterrupt may be raised where Python ignores it, and Ctrl-C be lost.
+        stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, server.handle_exit))
         address = _address(options.host, port, access)
         print(f"framescribe studio: {address} (Ctrl-C ends it)", flush=True)
         if places.read_only:
             print(f"framescribe: nothing can be changed: {places.read_only}", file=sys.stderr, flush=True)
         if options.opens_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        config = uvicorn.Config(
-            app,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=SECONDS_TO_END,
-            ws="none",
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
     print("framescribe studio: ended; all changes that the page confirmed are on disk")
     return 0
+
+
+def _make_server(app: Starlette) -> uvicorn.Server:
+    """Make the server of the application, which prints nothing of its own."""
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=SECONDS_TO_END,
+        ws="none",
+    )
+    return uvicorn.Server(config)
 
 
 def _check_model(location: str | None) -> None:

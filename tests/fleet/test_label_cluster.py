@@ -1,7 +1,7 @@
 """Labels of a cluster are those of one machine, byte for byte, though its workers and nodes are killed meanwhile."""
 
 import random
-import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import psutil
@@ -9,6 +9,7 @@ import pytest
 from made_clusters import add_node, serving_cluster
 from made_models import save_video_model, write_video
 from made_stores import Store, address, contents, serving_store
+from ray.cluster_utils import Cluster
 
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.cli.main import main
@@ -95,29 +96,24 @@ def test_the_command_writes_on_a_cluster_what_it_writes_on_one_machine(
     assert f"{NUM_VIDEOS} were finished before" in capsys.readouterr().out
 
 
+def kill_one(cluster: Cluster, draw: random.Random, *, node: bool) -> None:
+    """Kill a worker, or a node in place of which another one is started."""
+    if node:
+        cluster.remove_node(draw.choice(sorted(cluster.worker_nodes, key=id)), allow_graceful=False)
+        add_node(cluster, 1)
+        return
+    workers = [p for p in psutil.process_iter(["cmdline"]) if "ray::FleetWorker" in str(p.info["cmdline"])]
+    if workers:
+        draw.choice(workers).kill()
+
+
 def test_a_cluster_that_loses_workers_and_nodes_writes_the_same_into_a_store(
     cluster, store, videos, model, source, expected
 ):
-    done, draw = threading.Event(), random.Random(0)
-
-    def kill() -> None:
-        for turn in range(4):
-            if done.wait(draw.uniform(2, 10)):
-                return
-            if turn % 2:
-                node = draw.choice(sorted(cluster.worker_nodes, key=id))
-                cluster.remove_node(node, allow_graceful=False)
-                add_node(cluster, 1)
-            else:
-                workers = [p for p in psutil.process_iter(["cmdline"]) if "ray::FleetWorker" in str(p.info["cmdline"])]
-                if workers:
-                    draw.choice(workers).kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    out, failures, notes = address("cluster"), [], []
-    try:
-        outcome = label_on_cluster(
+    out, failures, draw = address("cluster"), [], random.Random(0)
+    with ThreadPoolExecutor(1) as thread:  # Ray starts nodes in the main thread only
+        labelling = thread.submit(
+            label_on_cluster,
             find_everywhere([address("fleet/")], model),
             model,
             source,
@@ -125,11 +121,14 @@ def test_a_cluster_that_loses_workers_and_nodes_writes_the_same_into_a_store(
             address=cluster.address,
             outputs=OutputOptions(),
             on_failure=failures.append,
-            on_note=notes.append,
+            on_note=lambda note: None,
         )
-    finally:
-        done.set()
-        killer.join()
+        for turn in range(4):
+            wait([labelling], timeout=draw.uniform(2, 10))
+            if labelling.done():
+                break
+            kill_one(cluster, draw, node=turn % 2 == 1)
+        outcome = labelling.result()
     assert outcome == LabellingOutcome(NUM_VIDEOS, 0, 0, 1)
     assert len(failures) == 1
     found = compared(contents(out))
