@@ -76,10 +76,15 @@ def train(args: argparse.Namespace, work: Path, name: str, settings: Sequence[st
         return scores
     teacher = work / TEACHER / "models" / "labeller"
     if name != TEACHER:
-        for made in SHARED:
-            shutil.copytree(work / TEACHER / made, folder / made, dirs_exist_ok=True)
+        share(work / TEACHER, folder)
     taught = [f"distillation.teacher={teacher}"] if set(LEARNS) <= set(settings) else []
     return run_stages(args.dataset, args.root, folder, [f"seed={seed}", *settings, *taught, *args.set])
+
+
+def share(made: Path, work: Path) -> None:
+    """Copy what does not depend on the labeller from one folder in which the stages ran to another."""
+    for name in SHARED:
+        shutil.copytree(made / name, work / name, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/falls.py --root ../shared/data/urfall
 
-The data set is that of `splits/` first. For the second part it is dealt anew by the numbers in the names: falls from 23
-on and daily life from 31 on are held out, which are activities, and partly rooms, of which training has none.
+The first part has the given splits. For the second part the videos are dealt by the numbers in their names: falls from
+23 on and daily life from 31 on are held out, which are activities, and partly rooms, of which training has none.
 
 balanced accuracy, macro F1, F1 of falling   of the frames of the held-out videos, pooled
 F1@50, edit                                  of their segments, pooled
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from causal import SHARED
+from causal import share
 from quality import Row, Scores, mean, print_table, run_stages
 
 from pipeline.annotations.label_space import LabelSpace
@@ -107,8 +107,7 @@ def score(args: argparse.Namespace, root: Path, work: Path) -> tuple[dict[str, R
         scores = []
         for seed, folder in enumerate(works):
             if name == FORWARD:
-                for made in SHARED:
-                    shutil.copytree(work / f"seed{seed}" / "labeller" / made, folder / made, dirs_exist_ok=True)
+                share(work / f"seed{seed}" / "labeller", folder)
             scores.append(run_stages(args.dataset, root, folder, [f"seed={seed}", *settings, *args.set]))
         rows[name] = mean([row(of_seed, "val") for of_seed in scores])
         alarms[name] = mean([alarm_row(count_alarms(folder)) for folder in works])

@@ -82,6 +82,14 @@ def video_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def spread_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, whose labels change from frame to frame. Do not write to it."""
+    from made_models import save_video_model  # torch, which few tests need
+
+    return save_video_model(tmp_path_factory.mktemp("spread_model") / "labeller", spread=True)
+
+
+@pytest.fixture(scope="session")
 def overlapping_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint that labels videos, whose classes overlap. Do not write to it."""
     from made_models import save_overlapping_model  # torch, which few tests need

@@ -93,7 +93,7 @@ class Pool:
         worker: The class of the workers. Its method `prepare` is called once, before any job.
         order: The argument of `prepare`.
         share: What a worker takes of the cluster.
-        on_note: It is called with one sentence where there is no worker for a long time.
+        on_note: It is called with one sentence where no worker is ready for a long time.
     """
 
     def __init__(self, worker: type, order: Any, share: Share, *, on_note: Callable[[str], None]) -> None:

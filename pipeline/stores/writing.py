@@ -7,7 +7,7 @@ from pipeline.stores.connection import requesting
 
 
 def write_object(address: Address, source: Path) -> None:
-    """Copy a file of this machine into a store, in place of what is there.
+    """Copy a file of this machine into a store, and replace what is there.
 
     Raises:
         OSError: A request failed.

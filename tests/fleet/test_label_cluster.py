@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 from made_clusters import add_node, serving_cluster
-from made_models import save_video_model, write_video
+from made_models import write_video
 from made_stores import Store, address, contents, serving_store
 from ray.cluster_utils import Cluster
 
@@ -38,18 +38,13 @@ def cluster(store):
 
 
 @pytest.fixture(scope="module")
-def model_folder(tmp_path_factory) -> Path:
-    return save_video_model(tmp_path_factory.mktemp("model") / "labeller", spread=True)
+def model(spread_model) -> Model:
+    return load_model(str(spread_model), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def model(model_folder) -> Model:
-    return load_model(str(model_folder), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def source(model_folder) -> ModelSource:
-    return ModelSource((str(model_folder),), "auto", "full", None, "auto", None)
+def source(spread_model) -> ModelSource:
+    return ModelSource((str(spread_model),), "auto", "full", None, "auto", None)
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +61,10 @@ def videos(tmp_path_factory, store: Store) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(videos, model_folder, tmp_path_factory) -> dict[str, bytes]:
+def expected(videos, spread_model, tmp_path_factory) -> dict[str, bytes]:
     """Return what one machine writes."""
     out = tmp_path_factory.mktemp("expected")
-    assert main(["label", str(videos), "--model", str(model_folder), "--out", str(out)]) == 1
+    assert main(["label", str(videos), "--model", str(spread_model), "--out", str(out)]) == 1
     return compared({path.name: path.read_bytes() for path in out.iterdir()})
 
 
@@ -82,10 +77,10 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_command_writes_on_a_cluster_what_it_writes_on_one_machine(
-    cluster, videos, model_folder, expected, tmp_path, capsys
+    cluster, videos, spread_model, expected, tmp_path, capsys
 ):
     out = tmp_path / "labels"
-    command = ["label", str(videos), "--model", str(model_folder), "--out", str(out), "--cluster"]
+    command = ["label", str(videos), "--model", str(spread_model), "--out", str(out), "--cluster"]
     assert main([*command, cluster.address]) == 1  # one is damaged
     assert f"labelled {NUM_VIDEOS} of {NUM_VIDEOS + 1} into {out}" in capsys.readouterr().out
     assert compared(files_of(out)) == expected
@@ -138,7 +133,7 @@ def test_a_cluster_that_loses_workers_and_nodes_writes_the_same_into_a_store(
     assert DECODE_REPORT in without_reports
 
 
-def test_a_worker_with_another_version_model_or_folder_is_refused(model_folder, model, source, tmp_path):
+def test_a_worker_with_another_version_model_or_folder_is_refused(spread_model, model, source, tmp_path):
     order = Order(source, model.fingerprint, code_fingerprint(), tmp_path, OutputOptions(), Path.cwd(), 1)
     FleetWorker().prepare(order)
     for changes, sentence in (

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from made_models import save_video_model, write_video
+from made_models import write_video
 from made_stores import SECRET, Answer, Store, address, contents, serving_store
 
 from pipeline.annotations.layouts import DECODE_REPORT
@@ -28,13 +28,8 @@ def served():
 
 
 @pytest.fixture(scope="module")
-def model_folder(tmp_path_factory) -> Path:
-    return save_video_model(tmp_path_factory.mktemp("model") / "labeller", spread=True)
-
-
-@pytest.fixture(scope="module")
-def model(model_folder) -> Model:
-    return load_model(str(model_folder), device="cpu")
+def model(spread_model) -> Model:
+    return load_model(str(spread_model), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -161,13 +156,13 @@ def test_a_damaged_video_is_finished_only_for_calls_that_take_it_in_part(store, 
     assert label([address("damaged/")], model, out)[0].num_failed == 1
 
 
-def test_the_command_takes_folders_addresses_and_lists(store, videos, model_folder, tmp_path, capsys):
+def test_the_command_takes_folders_addresses_and_lists(store, videos, spread_model, tmp_path, capsys):
     (tmp_path / "local").mkdir()
     write_video(tmp_path / "local" / "here.mp4", num_frames=5)
     listing = tmp_path / "list.txt"
     listing.write_text(f"s3://bucket/recordings/clip0.mp4\n\n{tmp_path / 'local'}\n", encoding="utf-8")
     out = "s3://bucket/labels/of_command"
-    command = ["label", str(listing), "s3://bucket/recordings/", "--model", str(model_folder), "--out", out]
+    command = ["label", str(listing), "s3://bucket/recordings/", "--model", str(spread_model), "--out", out]
     assert main(command) == 0
     assert f"labelled 4 of 4 into {out}" in capsys.readouterr().out
     assert main(command) == 0
@@ -189,7 +184,7 @@ def test_many_named_videos_are_described_by_one_listing(store, model, tmp_path, 
     assert len(store.requests) == 1
 
 
-def test_bad_addresses_are_refused_in_a_sentence(store, model, model_folder, tmp_path, capsys):
+def test_bad_addresses_are_refused_in_a_sentence(store, model, spread_model, tmp_path, capsys):
     with pytest.raises(InputError, match="holds no video"):
         find_everywhere([address("nothing/")], model)
     with pytest.raises(OSError, match="there is no such bucket"):
@@ -204,8 +199,8 @@ def test_bad_addresses_are_refused_in_a_sentence(store, model, model_folder, tmp
         " s3://bucket/recordings/missing.mp4 (there is no such file or folder)"
     ]
     clip = "s3://bucket/recordings/clip0.mp4"
-    assert main(["label", clip, "--model", str(model_folder), "--out", "s3://nowhere/labels"]) == 2
+    assert main(["label", clip, "--model", str(spread_model), "--out", "s3://nowhere/labels"]) == 2
     assert "cannot read or write s3://nowhere/labels" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["label", clip, "--model", str(model_folder), "--out", f"s3://name:{SECRET}@bucket/labels"])
+        main(["label", clip, "--model", str(spread_model), "--out", f"s3://name:{SECRET}@bucket/labels"])
     assert SECRET not in capsys.readouterr().err
