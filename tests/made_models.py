@@ -149,6 +149,23 @@ def write_video(
     return path
 
 
+def write_endless_video(path: Path) -> Path:
+    """Write a video of 200,000 black frames, which no machine labels within a test. Returns `path`."""
+    num_frames, num_repeats = 250, 800
+    black = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0", "g": "25"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        packets = [packet for _ in range(num_frames) for packet in stream.encode(black)] + stream.encode(None)
+        contents = [(bytes(packet), packet.is_keyframe) for packet in packets]
+        for ticks, (content, is_keyframe) in enumerate(contents * num_repeats):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), is_keyframe
+            packet.pts = packet.dts = ticks
+            container.mux(packet)
+    return path
+
+
 def write_other_container(path: Path, codec: str, *, num_frames: int = 60) -> Path:
     """Write a video in the container that the suffix names (avi, mkv), with 25 frames per second."""
     pixels = np.random.default_rng(0).integers(0, 256, (num_frames, 48, 64, 3), dtype=np.uint8)

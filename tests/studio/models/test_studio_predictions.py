@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_models import CLASSES, EXCLUSIVE, OVERLAPPING, write_video
+from made_models import CLASSES, EXCLUSIVE, OVERLAPPING, write_endless_video, write_video
 from made_predictions import put_model, put_prediction, sure_of
 from made_studio import Studio, opened, serving, until
 from playwright.sync_api import Browser
@@ -261,10 +261,11 @@ def test_a_request_for_something_else_than_videos_is_refused(videos: Path, video
 
 
 @pytest.fixture
-def long_videos(dataset: Path) -> Path:
-    """A data set of videos that take seconds to label."""
-    for name in "ab":
-        write_video(dataset / "videos" / f"{name}.mp4", num_frames=1500)
+def endless(dataset: Path) -> Path:
+    """A data set whose second video cannot be labelled to its end before a test is over."""
+    write_video(dataset / "videos" / "a.mp4", num_frames=20)
+    write_endless_video(dataset / "videos" / "b.mp4")
+    write_video(dataset / "videos" / "c.mp4", num_frames=30)
     (dataset / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
     return dataset
 
@@ -286,21 +287,23 @@ def child_of(studio: Studio) -> int:
 
 
 @pytest.mark.slow
-def test_a_child_that_is_killed_is_said_and_can_be_started_again(long_videos: Path, video_model: Path) -> None:
-    with serving(long_videos, "--model", video_model) as studio:
+def test_a_child_that_is_killed_is_said_and_can_be_started_again(endless: Path, video_model: Path) -> None:
+    with serving(endless, "--model", video_model) as studio:
+        ids = studio.ids()
         studio.post("/api/predict", {"videos": None})
         wait(studio, lambda status: status["frames"] > 0)
         os.kill(child_of(studio), signal.SIGKILL)
         status = wait(studio, is_idle)
         assert "the process that labels has ended" in status["problem"]
-        studio.post("/api/predict", {"videos": None})
-        status = wait(studio, lambda status: status["done"] >= 1 or not status["running"])
-        assert status["problem"] is None
+        assert studio.get(f"/api/videos/{ids['a']}/predictions").json["models"]
+        studio.post("/api/predict", {"videos": [ids["c"]]})
+        status = wait(studio, is_idle)
+        assert (status["problem"], status["unlabelled"]) == (None, 1)
 
 
 @pytest.mark.slow
-def test_labelling_is_cancelled_at_once(long_videos: Path, video_model: Path) -> None:
-    with serving(long_videos, "--model", video_model) as studio:
+def test_labelling_is_cancelled_at_once(endless: Path, video_model: Path) -> None:
+    with serving(endless, "--model", video_model) as studio:
         studio.post("/api/predict", {"videos": None})
         wait(studio, lambda status: status["frames"] > 0)
         child = child_of(studio)
@@ -310,15 +313,13 @@ def test_labelling_is_cancelled_at_once(long_videos: Path, video_model: Path) ->
 
 
 @pytest.mark.slow
-def test_the_open_video_goes_first_and_a_killed_studio_leaves_no_child(long_videos: Path, video_model: Path) -> None:
-    write_video(long_videos / "videos" / "z.mp4", num_frames=20)
-    with serving(long_videos, "--model", video_model) as studio:
+def test_the_open_video_goes_first_and_a_killed_studio_leaves_no_child(endless: Path, video_model: Path) -> None:
+    with serving(endless, "--model", video_model) as studio:
         ids = studio.ids()
         studio.post("/api/predict", {"videos": None})
-        wait(studio, lambda status: status["video"] == ids["a"])
-        studio.post("/api/predict", {"videos": [ids["z"]]})
+        studio.post("/api/predict", {"videos": [ids["c"]]})  # while the model is loaded, so it goes before "b"
         wait(studio, lambda status: status["video"] == ids["b"])
-        assert studio.get(f"/api/videos/{ids['z']}/predictions").json["models"]
+        assert studio.get(f"/api/videos/{ids['c']}/predictions").json["models"]
         child = child_of(studio)
         studio.kill()
         end = time.monotonic() + 60
