@@ -8,8 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import BaseRoute, Mount
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 
 from pipeline.studio.activity import Activity, ActivityMiddleware
 from pipeline.studio.clocks import Clocks
@@ -41,10 +40,11 @@ from pipeline.studio.results.sources import Sources
 from pipeline.studio.results.time_budgets import TimeBudgets
 from pipeline.studio.security import Guard, GuardMiddleware
 
-STATIC = Path(__file__).with_name("static")
+STATIC = {path.name: path.read_bytes() for path in sorted(Path(__file__).with_name("static").iterdir())}
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 # The browser gets all modules at once, and not one level of imports after the other.
-MODULES = "\n".join(f'<link rel="modulepreload" href="/static/{path.name}">' for path in sorted(STATIC.glob("*.js")))
-PAGE = (STATIC / "index.html").read_text(encoding="utf-8").replace("__MODULES__", MODULES)
+MODULES = "\n".join(f'<link rel="modulepreload" href="/static/{name}">' for name in STATIC if name.endswith(".js"))
+PAGE = STATIC["index.html"].decode().replace("__MODULES__", MODULES)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ def make_app(places: Places, guard: Guard, *, model: str | None, stack: ExitStac
     routes = [
         *_page_routes(places, guard, parts),
         *_routes_of_parts(parts),
-        Mount("/static", StaticFiles(directory=STATIC)),
     ]
     parts.listing.start()
     stack.callback(parts.listing.stop)
@@ -167,7 +166,21 @@ def _page_routes(places: Places, guard: Guard, parts: _Parts) -> list[BaseRoute]
             "training": parts.training.status(),
         }
 
-    return [get("/", show_page), get("/api/studio", describe), get("/api/status", status)]
+    return [
+        get("/", show_page),
+        Route("/static/{name}", _send_static),
+        get("/api/studio", describe),
+        get("/api/status", status),
+    ]
+
+
+async def _send_static(request: Request) -> Response:
+    """Send a file of the page from memory: there are dozens, and a thread for each would make the page wait."""
+    name: str = request.path_params["name"]
+    media_type = MEDIA_TYPES.get(Path(name).suffix)
+    if name not in STATIC or media_type is None:
+        return Response(status_code=404)
+    return Response(STATIC[name], media_type=media_type)
 
 
 def _routes_of_parts(parts: _Parts) -> list[BaseRoute]:

@@ -18,6 +18,7 @@ from pipeline.studio.requests import RefusedError, get
 
 SECONDS_BETWEEN_LOOKS = 0.02
 MAX_SECONDS_TO_GIVE_WAY = 0.5  # for each video, so that the list is read also while pages ask without end
+MAX_SECONDS_TO_FIRST_PAGE = 3.0  # to import decoders takes a second, in which no page would be answered
 State = Literal["reading", "unlabelled", "partly", "done", "problem"]
 
 
@@ -83,7 +84,7 @@ class Listing:
         self._videos, self._clocks, self._labels, self._is_quiet = videos, clocks, labels, is_quiet
         self._rows = {video.id: Row(video.id, video.stem, video.path.name, "reading") for video in videos.values()}
         self._lock = Lock()
-        self._stopped = Event()
+        self._was_sent, self._stopped = Event(), Event()
         self.version = 0
 
     def start(self) -> None:
@@ -93,6 +94,7 @@ class Listing:
     def stop(self) -> None:
         """End the background work soon."""
         self._stopped.set()
+        self._was_sent.set()
 
     def refresh(self, video_id: str) -> None:
         """Look again at a video, whose labels have changed."""
@@ -104,6 +106,7 @@ class Listing:
 
     def rows(self) -> list[Row]:
         """Return the list, sorted as the videos are."""
+        self._was_sent.set()
         with self._lock:
             return list(self._rows.values())
 
@@ -119,6 +122,7 @@ class Listing:
         return video
 
     def _read_all(self) -> None:
+        self._was_sent.wait(MAX_SECONDS_TO_FIRST_PAGE)
         for video_id in self._videos:
             latest = time.monotonic() + MAX_SECONDS_TO_GIVE_WAY
             while not self._is_quiet() and time.monotonic() < latest:

@@ -64,7 +64,7 @@ def serve(options: StudioOptions) -> int:
         places = find_places(options.place, options.videos, state=scratch, follow_links=options.follow_links)
         places = claim(places, scratch, stack)
         _check_model(options.model)
-        listening = stack.enter_context(_listen(options.host, options.port))
+        listening = stack.enter_context(listen(options.host, options.port))
         port = listening.getsockname()[1]
         access = None if is_loopback(options.host) else os.environ.get(TOKEN_VARIABLE) or token_urlsafe()
         guard = Guard(options.host, port, access_token=access)
@@ -94,6 +94,7 @@ def _make_server(app: Starlette) -> uvicorn.Server:
         timeout_graceful_shutdown=SECONDS_TO_END,
         ws="none",
     )
+    config.load()  # imports, for which the first page would otherwise wait
     return uvicorn.Server(config)
 
 
@@ -109,7 +110,7 @@ def _check_model(location: str | None) -> None:
     raise InputError(f"--model {location}: {kind} of a trained labeller, such as models/labeller")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Open the socket.
 
     Raises:
@@ -118,8 +119,9 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise InputError(f"--port: got {port}, expected a number from 0 to 65535")
     try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # asyncio turns off Nagle's algorithm only where the protocol is named: it costs each small answer 40 ms.
+        listening = socket.socket(family, kind, protocol)
     except OSError as error:
         raise InputError(f"--host {host}: is not an address of this machine ({error.strerror})") from error
     try:

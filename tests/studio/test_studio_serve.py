@@ -1,6 +1,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from made_models import write_video
 from made_studio import serving
 
 from pipeline.cli.main import main
+from pipeline.studio.serve import listen
 
 
 @pytest.fixture
@@ -21,6 +23,13 @@ def test_ctrl_c_is_how_it_ends(videos):
     with serving(videos) as studio:
         studio.process.send_signal(signal.SIGINT)
         assert studio.process.wait(timeout=120) == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_small_answers_are_sent_at_once(host):
+    """The event loop turns off Nagle's algorithm only for sockets whose protocol is TCP by name."""
+    with listen(host, 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def test_the_second_studio_of_a_data_set_changes_nothing_and_says_so(videos):
