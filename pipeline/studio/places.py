@@ -78,7 +78,13 @@ class Places:
         Raises:
             InputError: There are none.
         """
-        paths = [path for path in find_files([self.videos], VIDEO_SUFFIXES, kind="video") if _is_text(path.name)]
+        try:
+            files = find_files([self.videos], VIDEO_SUFFIXES, kind="video")
+        except InputError:
+            raise InputError(
+                f"{self.videos}: holds no video: put videos there, as .mp4, .mov or .avi for example"
+            ) from None
+        paths = [path for path in files if _is_text(path.name)]
         names = {canonical(name) for path in paths for name in (path.stem, path.name)}
         inside = None if self.follow_links else self.root if self.videos.is_relative_to(self.root) else self.videos
         found: dict[str, Video] = {}

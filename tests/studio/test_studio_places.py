@@ -39,6 +39,13 @@ def test_a_folder_without_videos_is_refused_in_words(tmp_path, place):
         find_places(tmp_path / place, None, state=tmp_path)
 
 
+def test_a_folder_of_other_files_is_refused_with_what_it_should_hold(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "notes.docx").touch()
+    with pytest.raises(InputError, match=r"videos: holds no video: put videos there"):
+        find_places(tmp_path, None, state=tmp_path).find_videos()
+
+
 def test_a_video_that_is_a_link_out_of_the_data_set_is_refused_unless_links_are_followed(tmp_path):
     outside = _touch(tmp_path / "elsewhere" / "secret.mp4")
     _touch(tmp_path / "data" / "videos" / "own.mp4")

@@ -65,14 +65,15 @@ let hatch = null, hatchKey = "";
 
 /** The pattern of frames without a label, which is like no class. */
 export function hatchOf(context, theme, ratio) {
-  const key = `${theme.card} ${theme.line} ${ratio}`;
+  const key = `${theme.card} ${theme.faint} ${ratio}`;
   if (hatchKey === key) return hatch;
   const tile = document.createElement("canvas"), size = 8 * ratio;
   tile.width = tile.height = size;
   const pen = tile.getContext("2d");
   pen.fillStyle = theme.card;
   pen.fillRect(0, 0, size, size);
-  pen.strokeStyle = theme.line;
+  pen.strokeStyle = theme.faint;
+  pen.globalAlpha = 0.45; // seen on light and on dark cards, but paler than any class
   pen.lineWidth = 1.4 * ratio;
   pen.beginPath();
   for (const shift of [-size, 0, size]) {
