@@ -109,13 +109,7 @@ def train(
         torch.manual_seed(seed * 1_000_003 + epoch)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * (1 + math.cos(math.pi * epoch / num_epochs)) / 2
-        model.train()
-        for loss in losses(model):
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-            optimizer.step()
-        model.eval()
+        _train_epoch(model, optimizer, losses, clip_norm)
         with torch.no_grad():
             scores.append(score(model))
         if scores[-1] <= min(scores):
@@ -127,6 +121,19 @@ def train(
     model.load_state_dict(best)
     model.eval()
     return min(scores)
+
+
+def _train_epoch(
+    model: Model, optimizer: torch.optim.Optimizer, losses: Callable[[Model], Iterable[Tensor]], clip_norm: float
+) -> None:
+    """Take a step for each batch, and leave the model in eval mode."""
+    model.train()
+    for loss in losses(model):
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        optimizer.step()
+    model.eval()
 
 
 def train_each(
