@@ -95,6 +95,9 @@ class VideoPixels(_Region):
     size: tuple[Side, Side] | Literal["auto"] | None
     """The height and the width to which the region is scaled, in pixels. auto: as many pixels as 224 x 224 in the shape
     of the region, so that nothing is squeezed. null takes the size that the encoder was trained at."""
+    follow_motion: bool = False
+    """true shows the encoder each frame twice, side by side: whole, and enlarged where something moves. This is for
+    cameras that stand still. `size` is that of each half. Videos are decoded twice, and live labels cannot have it."""
 
 
 class Dataset(Section):

@@ -166,6 +166,14 @@ def write_endless_video(path: Path) -> Path:
     return path
 
 
+def damage(path: Path) -> None:
+    """Blank a part in the middle of a video of noise, which damages some frames."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
+    path.write_bytes(content)
+
+
 def write_other_container(path: Path, codec: str, *, num_frames: int = 60) -> Path:
     """Write a video in the container that the suffix names (avi, mkv), with 25 frames per second."""
     pixels = np.random.default_rng(0).integers(0, 256, (num_frames, 48, 64, 3), dtype=np.uint8)

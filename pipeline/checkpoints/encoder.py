@@ -46,6 +46,14 @@ class PreprocessSpec(Section):
     color: Literal["rgb", "grey"]
     mean: tuple[Mean, Mean, Mean]
     std: tuple[Std, Std, Std]
+    follow_motion: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_what_it_lacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = serialize(self)
+        if not self.follow_motion:  # labels that were made before there was a choice stay up to date
+            del fields["follow_motion"]
+        return fields
 
 
 class EncoderSpec(Section):
@@ -118,6 +126,7 @@ def make_frame_encoder(
     batch_norm: BatchNormMode,
     batch_size: int,
     pixels: Pixels,
+    follow_motion: bool = False,
 ) -> FrameEncoder:
     """Make the encoder of `build_encoder`, with the preprocessing that the settings describe.
 
@@ -132,10 +141,12 @@ def make_frame_encoder(
         batch_norm: See `build_encoder`.
         batch_size: The number of frames or images in a batch.
         pixels: The settings of the preprocessing.
+        follow_motion: See `Region`. The size of `pixels` is then that of each half.
 
     Raises:
         InputError: See `build_encoder`; or the encoder does not accept frames of this size.
     """
+    num_views = 2 if follow_motion else 1  # side by side
     encoder = build_encoder(
         name,
         weights=weights,
@@ -143,15 +154,17 @@ def make_frame_encoder(
         stride=stride,
         last_stage=last_stage,
         batch_norm=batch_norm,
-        size=pixels.size,
+        size=None if pixels.size is None else (pixels.size[0], num_views * pixels.size[1]),
     )
+    height, width = pixels.size or encoder.size
     preprocess = Preprocess(
-        size=pixels.size or encoder.size,
+        size=(height, num_views * width),
         crop=pixels.crop,
         crop_unit=pixels.crop_unit,
         color=pixels.color,
         mean=encoder.mean,
         std=encoder.std,
+        follow_motion=follow_motion,
     )
     encoder.check_size(*preprocess.size)
     preprocessing = PreprocessSpec(**asdict(preprocess))

@@ -351,6 +351,11 @@ def check_model(model: Model) -> None:
     labeller = model.checkpoint.labeller
     if model.checkpoint.frame_encoder is None:
         raise InputError("the model was trained on ready features: live labelling needs one that sees frames")
+    if model.checkpoint.frame_encoder.preprocess.follow_motion:
+        raise InputError(
+            "the model follows what moves, for which it reads the whole video first: train one without"
+            " dataset.pixels.follow_motion"
+        )
     if labeller.head == "many_to_one":
         raise InputError(
             "the model gives one label for a whole video, and so has none before its end: train one with"

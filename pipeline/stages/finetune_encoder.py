@@ -54,6 +54,7 @@ def make_encoder(params: Params) -> FrameEncoder | None:
         batch_norm=settings.batch_norm,
         batch_size=settings.batch_size,
         pixels=find_pixels(params.dataset.pixels),
+        follow_motion=params.dataset.pixels.follow_motion,
     )
 
 
@@ -70,7 +71,7 @@ def find_pixels(settings: VideoPixels) -> Pixels:
     if size == "auto":
         sources = [source for source in read_without_labels(PREPARED).sources if source.split is not None]
         size = frame_size(sources, Region(size=(1, 1), crop=settings.crop, crop_unit=settings.crop_unit))
-    return Pixels(**settings.model_dump() | {"size": size})
+    return Pixels(**settings.model_dump(exclude={"follow_motion"}) | {"size": size})
 
 
 def train_classifier(params: Params, frame_encoder: FrameEncoder | None) -> None:

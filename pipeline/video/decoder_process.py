@@ -101,7 +101,7 @@ class ProcessReader(ScaledReader):
         try:
             self._process = self._process or _Process()
             # `region` may be of a subclass, such as `Preprocess`, whose other attributes the process does not need
-            region = Region(region.size, region.crop, region.crop_unit)
+            region = Region(region.size, region.crop, region.crop_unit, region.follow_motion)
             self._index = cast(VideoIndex, self._ask("open", Path.cwd(), path, region, surveyed, reader))
         except BaseException:
             self._give_back()

@@ -1,5 +1,6 @@
 """Opening videos: the functions choose the reader that fits the file."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -97,6 +98,14 @@ def open_scaled(
         region.crop_box(width=video.properties.width, height=video.properties.height)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    if region.follow_motion:
+        from pipeline.video.readers.following import FollowingReader
+
+        return FollowingReader(partial(_open_part, video, name), video, region)
+    return _open_part(video, name, region)
+
+
+def _open_part(video: "VideoIndex", name: ReaderName, region: "Region") -> ScaledReader:
     if name == "pyav":
         from pipeline.video.readers.pyav import PyAVReader
 

@@ -16,6 +16,8 @@ class Region:
         size: (height, width) of the encoder's input, in pixels.
         crop: (x, y, width, height) of the region of interest; None for the whole frame.
         crop_unit: "pixels", or "fractions" of the frame's width and height (rounded to whole pixels).
+        follow_motion: Whether what moves is shown beside the region: the left half of the input is the region, and the
+            right half the part of it that moves, see `readers.following`.
 
     Raises:
         InputError: An attribute is not valid.
@@ -24,6 +26,7 @@ class Region:
     size: tuple[int, int]
     crop: tuple[float, float, float, float] | None = None
     crop_unit: Literal["pixels", "fractions"] = "pixels"
+    follow_motion: bool = False
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -37,7 +40,13 @@ class Region:
             problems.append(f"crop must be (x, y, width, height) with a positive area, got {self.crop}")
         if self.crop_unit not in ("pixels", "fractions"):
             problems.append(f"crop_unit must be 'pixels' or 'fractions', got {self.crop_unit!r}")
+        if self.follow_motion and self.size[1] % 2:
+            problems.append(f"the width must be even to follow motion, got {self.size[1]}")
         return problems
+
+    def at_size(self, size: tuple[int, int]) -> "Region":
+        """Return the region of interest alone, at another (height, width)."""
+        return Region(size, self.crop, self.crop_unit)
 
     def crop_box(self, *, width: int, height: int) -> tuple[int, int, int, int]:
         """Return the region in frames of this size.

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segment_model import SegmentModel
-from pipeline.checkpoints.encoder import load_encoder, save_encoder
+from pipeline.checkpoints.encoder import load_encoder, make_frame_encoder, save_encoder
 from pipeline.checkpoints.labeller import Decision, load_checkpoint, set_decisions, set_tuned
 from pipeline.checkpoints.storage import load_weights
+from pipeline.config import Pixels
 from pipeline.errors import InputError
 
 CPU = torch.device("cpu")
@@ -146,6 +147,20 @@ def test_an_encoder_or_its_absence_is_saved_and_loaded(video_model, tmp_path):
     assert load_encoder(tmp_path / "none") is None
     with pytest.raises(InputError, match="holds no encoder"):
         load_encoder(tmp_path / "gone")
+
+
+def test_an_encoder_that_follows_motion_has_two_views_and_another_fingerprint(tmp_path):
+    options = {"weights": None, "grid": 2, "batch_norm": "frozen", "batch_size": 4}
+    pixels = Pixels(crop=None, crop_unit="fractions", color="rgb", size=(48, 64))
+    torch.manual_seed(0)
+    plain = make_frame_encoder("small_cnn", pixels=pixels, **options)
+    torch.manual_seed(0)
+    following = make_frame_encoder("small_cnn", pixels=pixels, follow_motion=True, **options)
+    assert following.preprocess.size == (48, 128)
+    assert following.fingerprint() != plain.fingerprint()
+    assert "follow_motion" not in plain.spec.model_dump_json(), "so that it has the fingerprint of before the choice"
+    save_encoder(tmp_path, following)
+    assert load_encoder(tmp_path).preprocess == following.preprocess
 
 
 def test_the_encoder_of_a_whole_checkpoint_can_be_loaded_alone(video_model):

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from import_graph import ROOT
-from made_models import CLASSES, LINEAGE, PREPROCESS, save_video_model, write_video
+from made_models import CLASSES, LINEAGE, PREPROCESS, damage, save_video_model, write_video
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.read import read_predicted
@@ -72,14 +72,6 @@ def label(
         **options,
     )
     return outcome, printed
-
-
-def damage(path: Path) -> None:
-    """Blank a part in the middle of a video of noise, which damages some frames."""
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + len(content) // 8] = bytes(len(content) // 8)
-    path.write_bytes(content)
 
 
 def test_the_same_bytes_are_written_whether_videos_are_labelled_in_parallel_or_not(model, videos, tmp_path):

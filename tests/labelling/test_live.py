@@ -316,6 +316,17 @@ def test_a_model_of_ready_features_is_refused(feature_model):
         check_model(load_model(str(feature_model), device="cpu"))
 
 
+def test_a_model_that_follows_motion_is_refused(video_model):
+    model = load_model(str(video_model), device="cpu")
+    frames = model.checkpoint.frame_encoder
+    spec = frames.spec.model_copy(
+        update={"preprocess": frames.spec.preprocess.model_copy(update={"follow_motion": True})}
+    )
+    checkpoint = replace(model.checkpoint, frame_encoder=replace(frames, spec=spec))
+    with pytest.raises(InputError, match="reads the whole video first"):
+        check_model(replace(model, checkpoint=checkpoint))
+
+
 def test_rows_can_be_read_immediately_and_an_earlier_file_is_kept(tmp_path):
     def rows(path: Path) -> list[list[str]]:
         with path.open(newline="") as file:

@@ -114,6 +114,12 @@ def test_the_data_set_decides_the_size_of_the_frames(run):
     assert load_encoder(ENCODER).preprocess.size == (128, 352)  # of 160x60 pixels: 137 x 366
 
 
+def test_training_and_labelling_see_what_moves_beside_the_frame(run):
+    run(encoder__training="frozen", dataset__pixels={"follow_motion": True, "size": [32, 48]})
+    assert load_encoder(ENCODER).preprocess.size == (32, 96)
+    check_evaluation_labels_as_a_user_would()
+
+
 @pytest.mark.slow
 def test_an_encoder_is_trained_first_as_a_frame_classifier(run):
     run(encoder__training="frame_classifier", encoder__batch_norm="trained")
