@@ -5,19 +5,21 @@
 
 Two recurrent networks read the words of a sentence, one from the first on, one from the last on. Of each unit the
 largest output is kept (max-pooling), and from these comes one number, the logit of positive. The first of the 128
-numbers of a word starts as its log-count ratio (Wang and Manning 2012), the others at random. Training replaces words
-by <unknown> at random (word dropout), so that the network does not rely on single words. A word weighs as much as the
-logit falls when <unknown> is in its place. FOLDER has stsa.binary.train, .dev and .test (SST-2, Socher et al. 2013) or
-rt-polarity.all (MR, Pang and Lee 2005): 0 or 1, a space and a sentence in each line. MR is divided into ten parts at
-random: --fold N tests on part N, validates on the next, and trains on the others. --out gets checkpoints, from which a
-stopped training goes on, and sentiment.png: what words weigh, and how far back the gradient reaches.
+numbers of a word starts as its log-count ratio (Wang and Manning 2012), the others at random; the ratio of the word and
+the one before it is the 129th. Training replaces words by <unknown> at random (word dropout), so that the network does
+not rely on single words. A word weighs as much as the logit falls when <unknown> is in its place. FOLDER has
+stsa.binary.train, .dev and .test (SST-2, Socher et al. 2013) or rt-polarity.all (MR, Pang and Lee 2005): 0 or 1, a
+space and a sentence in each line. MR is divided into ten parts at random: --fold N tests on part N, validates on the
+next, and trains on the others. --out gets checkpoints, and sentiment.png: what words weigh, and the gradient.
 """
 
 import argparse
-from collections.abc import Iterator
-from itertools import product
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -29,20 +31,14 @@ from pipeline.rnn import frame_mask
 from pipeline.rnn.sequences import CELLS, arguments, batches, draw_gradients, pad, run, train_each
 
 UNKNOWN, FOLDS = 3, 10
-
-
-class Sentence(NamedTuple):
-    """The words of a sentence, and 1 where it is positive, 0 where it is negative."""
-
-    words: list[str]
-    label: float
+Sentence = tuple[list[str], float]  # its words, and 1 where it is positive, 0 where it is negative
 
 
 def made_sentences() -> list[Sentence]:
     """Make sentences, in which "not" turns a good word into a bad one."""
     adverbs, words = ["not", "not so", "so", "very", "really"], ["warm", "clever", "dull", "silly"]
     made = product(["film", "plot", "cast", "music", "end"], adverbs, words, range(3))
-    return [Sentence(f"the {a} is {b} {c}".split(), float((c in words[:2]) != ("not" in b))) for a, b, c, _ in made]
+    return [(f"the {a} is {b} {c}".split(), float((c in words[:2]) != ("not" in b))) for a, b, c, _ in made]
 
 
 def read_sentences(path: Path, encoding: str = "utf-8") -> list[Sentence]:
@@ -52,7 +48,7 @@ def read_sentences(path: Path, encoding: str = "utf-8") -> list[Sentence]:
         label, _, words = line.partition(" ")
         if label not in ("0", "1") or not words.strip():
             raise ValueError(f"{path}, line {number}: got {line[:40]!r}, expected 0 or 1, a space and a sentence")
-        sentences.append(Sentence(words.split(), float(label)))
+        sentences.append((words.split(), float(label)))
     return sentences
 
 
@@ -66,36 +62,41 @@ def read_parts(options: argparse.Namespace) -> list[list[Sentence]]:
     return [[sentence for part in parts[2:] for sentence in part], parts[1], parts[0]]
 
 
-def log_count_ratios(sentences: list[Sentence], vocabulary: Vocabulary) -> Tensor:
-    """Return ln of how much more often each word is in positive sentences than in negative ones, [V]."""
-    counts = torch.ones(2, len(vocabulary))  # 1 more than there are
-    for words, label in sentences:
-        counts[int(label), vocabulary.encode(set(words))] += 1
-    return (counts[1] / counts[1].sum() / (counts[0] / counts[0].sum())).log()
+def log_count_ratios(sentences: list[tuple[Iterable[Any], float]], *, least: int) -> dict[Any, float]:
+    """Return ln of how much more often something is in positive sentences, where it is in `least` sentences or more."""
+    negative, positive = counts = Counter[Any](), Counter[Any]()
+    for things, label in sentences:
+        counts[int(label)].update(set(things))
+    often = [each for each, count in (negative + positive).items() if count >= least]
+    return {each: math.log((positive[each] + 1) / (negative[each] + 1)) for each in often}
 
 
 class Classifier(nn.Module):
-    """The words of N sentences -> the logits of positive [N]."""
+    """The words of N sentences -> the logits of positive [N]; the counts are of `training`."""
 
-    def __init__(self, cell: str, vocabulary: Vocabulary, ratios: Tensor) -> None:
+    def __init__(self, cell: str, vocabulary: Vocabulary, training: list[Sentence]) -> None:
         super().__init__()
         self.vocabulary, self.embedding = vocabulary, nn.Embedding(len(vocabulary), 128)
         nn.init.normal_(self.embedding.weight, std=0.1)
-        self.embedding.weight.data[:, 0] = ratios
-        self.rnn, self.logit = CELLS[cell](128, 64, bidirectional=True), nn.Linear(128, 1)
+        ratios = log_count_ratios([(vocabulary.encode(words), label) for words, label in training], least=1)
+        self.embedding.weight.data[list(ratios), 0] = torch.tensor(list(ratios.values()))
+        self.pairs = log_count_ratios([(pairwise(words), label) for words, label in training], least=3)
+        self.rnn, self.logit = CELLS[cell](129, 64, bidirectional=True), nn.Linear(128, 1)
 
     def forward(self, sentences: list[list[str]]) -> Tensor:
         """Read sentences of up to T words. Padding counts as -1, the least that an output can be."""
         words, lengths = pad([torch.tensor(self.vocabulary.encode(sentence)) for sentence in sentences])  # [N, T], [N]
         words = words.masked_fill(torch.rand(words.shape) < (0.2 if self.training else 0), UNKNOWN)
-        outputs, _ = self.rnn(dropout(self.embedding(words), 0.5, self.training), lengths=lengths)  # [N, T, 128]
+        ratios, _ = pad([torch.tensor([0.0, *(self.pairs.get(p, 0.0) for p in pairwise(each))]) for each in sentences])
+        read = torch.cat([self.embedding(words), ratios.masked_fill(words == UNKNOWN, 0).unsqueeze(2)], 2)
+        outputs, _ = self.rnn(dropout(read, 0.5, self.training), lengths=lengths)  # [N, T, 128]
         largest = outputs.where(frame_mask(lengths, words.shape[1], words.device).unsqueeze(2), -1).amax(1)
         return self.logit(dropout(largest, 0.5, self.training)).squeeze(1)
 
     def read(self, sentences: list[Sentence]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the logits and the labels of each batch of sentences."""
-        for part in batches(sentences, 32, length=lambda sentence: len(sentence.words)):
-            yield self([sentence.words for sentence in part]), torch.tensor([sentence.label for sentence in part])
+        for part in batches(sentences, 32, length=lambda sentence: len(sentence[0])):
+            yield self([words for words, _ in part]), torch.tensor([label for _, label in part])
 
     @torch.no_grad()
     def error(self, sentences: list[Sentence]) -> float:
@@ -112,15 +113,15 @@ class Classifier(nn.Module):
 
 def main() -> None:
     """Run the example."""
-    parser = arguments(__doc__, num_epochs=8, out="sentiment")
+    parser = arguments(__doc__, num_epochs=3, out="sentiment")
     parser.add_argument("--corpus", choices=("SST-2", "MR"), default="SST-2")
     parser.add_argument("--fold", type=int, choices=range(FOLDS), default=0)
     options = parser.parse_args()
     training, validation, test = read_parts(options)
-    vocabulary = Vocabulary.from_captions([sentence.words for sentence in training], min_count=2)
+    vocabulary = Vocabulary.from_captions([words for words, _ in training], min_count=2)
     models = train_each(
         options.cells,
-        lambda cell: Classifier(cell, vocabulary, log_count_ratios(training, vocabulary)),
+        lambda cell: Classifier(cell, vocabulary, training),
         lambda model: (binary_cross_entropy_with_logits(*pair) for pair in model.read(training)),
         lambda model: model.error(validation),
         out=options.out,
@@ -129,12 +130,11 @@ def main() -> None:
         settings={"data": f"{options.data} {options.corpus} {options.fold}"},
     )
     for cell, model in models.items():
-        print(
-            f"{cell}: {100 - model.error(validation):.1f}% right in validation, {100 - model.error(test):.1f}% in test"
-        )
+        right = [100 - model.error(part) for part in (validation, test)]
+        print(f"{cell}: {right[0]:.1f}% right in validation, {right[1]:.1f}% in test")
     best = next(iter(models.values()))
     shown, curves = (figure := Figure(figsize=(10, 6.5), dpi=120, layout="constrained")).subplots(2, 1)
-    for row, (words, label) in enumerate([sentence for sentence in test if len(sentence.words) < 22][:12]):
+    for row, (words, label) in enumerate([sentence for sentence in test if len(sentence[0]) < 22][:12]):
         x = 0
         for word, weight in zip(["-+"[int(label)], *words], [0.0, *best.weigh(words)], strict=True):
             box = {"fc": "#2a639b" if weight > 0 else "#c0392b", "alpha": min(0.8, abs(weight) / 2), "lw": 0}
