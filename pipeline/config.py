@@ -36,6 +36,7 @@ NumBeams = Annotated[int, Field(ge=1, le=1000)]
 NumWords = Annotated[int, Field(ge=1, le=1000)]
 LengthPenalty = Annotated[float, Field(ge=0, le=100)]
 Edge = Annotated[float, Field(ge=0, le=1_000_000)]  # pixels
+RegisteredName = Annotated[str, Field(pattern=r"^[^/:\s'](?:[^/:']*[^/:\s'])?$")]  # what MLflow can find by its URI
 FrameRate = Annotated[float, Field(gt=0)]  # frames per second
 
 
@@ -421,6 +422,17 @@ class Distillation(Section):
     of the less probable classes."""
 
 
+class Tracking(Section):
+    """What becomes of trained models in MLflow."""
+
+    register_labeller: RegisteredName | None = None
+    """The name under which MLflow's registry gets each trained labeller as a version. The alias `champion` of this name
+    moves to a version whose `training.monitor` on the validation split is better than that of the champion. null:
+    models are not registered."""
+    register_captioner: RegisteredName | None = None
+    """The same for captioners, which `captioner.training.monitor` compares."""
+
+
 class ImageEncoder(Section):
     """The frozen CNN whose feature map the captioner looks at."""
 
@@ -574,6 +586,8 @@ class Params(Section):
     """How the labeller is trained."""
     distillation: Distillation = Distillation()
     """What else the labeller learns from."""
+    tracking: Tracking = Tracking()
+    """What becomes of trained models in MLflow."""
     captions: Captions
     """Your captioned images."""
     captioner: CaptionerSettings

@@ -131,7 +131,10 @@ MAY_IMPORT = {
 }
 MAX_LEVELS = 10
 ONLY_THERE = {
-    "mlflow": {"pipeline.tracking.store"},
+    "mlflow": {
+        f"pipeline.tracking.{name}"
+        for name in ("connection", "models", "registry", "searches", "store", "unsent", "writes")
+    },
     "decord": {"pipeline.video.readers.decord"},
     "openvino": {"pipeline.encoding.openvino"},
     "ray": {"pipeline.fleet.cluster"},

@@ -21,6 +21,7 @@ from pipeline.cli import (
     export_labels,
     import_labels,
     label,
+    log,
     review,
     studio,
     summarize,
@@ -97,4 +98,5 @@ def _parser() -> argparse.ArgumentParser:
     summarize.add(commands)
     compare.add(commands)
     export_labels.add(commands)
+    log.add(commands)
     return parser

@@ -16,7 +16,7 @@ def find_checkpoint(location: str) -> Path:
     """
     if not location.startswith(MLFLOW_SCHEMES):
         return Path(location)
-    from pipeline.tracking.store import fetch_checkpoint  # mlflow takes seconds to import
+    from pipeline.tracking.models import fetch_checkpoint  # mlflow takes seconds to import
 
     return fetch_checkpoint(location)
 

@@ -29,6 +29,7 @@ from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, CAPTIONS, RESULTS, SCENES
 from pipeline.text.vocabulary import START, tokenize
 from pipeline.tracking import store
+from pipeline.tracking.searches import runs_of_model
 from pipeline.video.image import read_image
 
 HELD_OUT = ("val", "test")
@@ -167,7 +168,7 @@ def _track(metrics: dict[str, dict[str, float]], model: CaptionCheckpoint, *, se
 
     They are also logged into `search`, if there is one.
     """
-    for run_id in store.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
+    for run_id in runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
         with store.open_run(run_id):
             store.log_scores({f"{split}/{name}": s for split, scores in metrics.items() for name, s in scores.items()})
             store.log_folder(CAPTION_RESULTS, "captions")

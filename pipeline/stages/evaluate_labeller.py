@@ -32,6 +32,7 @@ from pipeline.metrics.videos import Report
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, PREPARED, RESULTS
 from pipeline.tracking import store
+from pipeline.tracking.searches import runs_of_model
 from pipeline.video.frame_choice import FrameChoice
 
 HELD_OUT, TRAINED_ON = ("val", "test"), "train"
@@ -235,7 +236,7 @@ def _track(
     alone = {split: metrics[f"{split}_{WITHOUT_RNN}"] for split in ours}
     for model, of_splits, folder in ((labeller, ours, out), (baseline, alone, None)):
         scores = {f"{split}/{name}": s for split, scores in of_splits.items() for name, s in scores.items()}
-        for run_id in store.runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
+        for run_id in runs_of_model(model.spec.lineage.run_id, search, results=RESULTS):
             with store.open_run(run_id):
                 store.log_scores(scores)
                 if folder:

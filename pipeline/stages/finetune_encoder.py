@@ -6,7 +6,7 @@ import torch
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.checkpoints.storage import load_weights
-from pipeline.config import Distillation, LabellerSettings, Params, Pixels, VideoPixels, load_params
+from pipeline.config import Distillation, LabellerSettings, Params, Pixels, Tracking, VideoPixels, load_params
 from pipeline.datasets.frame_size import frame_size
 from pipeline.datasets.manifest import read_without_labels
 from pipeline.stages import run_stage
@@ -86,7 +86,12 @@ def train_classifier(params: Params, frame_encoder: FrameEncoder | None) -> None
 
     assert frame_encoder is not None, "config refuses a frame classifier on given features"
     alone = params.model_copy(
-        update={"labeller": FRAME_HEAD, "training": params.encoder.classifier, "distillation": Distillation()}
+        update={
+            "labeller": FRAME_HEAD,
+            "training": params.encoder.classifier,
+            "distillation": Distillation(),
+            "tracking": Tracking(),
+        }
     )
     training_data = TrainingData.open(PREPARED, FEATURES, frame_encoder, from_pixels=True)
     train(alone, training_data, CLASSIFIER, name="frame_classifier")

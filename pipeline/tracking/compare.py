@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from pipeline.scores import CAPTION_SCORES, LABEL_SCORES
 from pipeline.text.wording import counted, format_table
-from pipeline.tracking import store
-from pipeline.tracking.store import SearchRun
+from pipeline.tracking import searches
+from pipeline.tracking.searches import SearchRun
 
 SCORES = {  # the most informative score comes first
     score.short_title: score.key
@@ -44,7 +44,7 @@ def compare(search: str) -> str:
         InputError: MLflow has no such search.
     """
     tables, statistics = [], {}
-    for model, runs in _last_of_each(store.read_search(search)).items():
+    for model, runs in _last_of_each(searches.read_search(search)).items():
         columns = [title for title, score in COLUMNS.items() if any(score in run.scores for run in runs)]
         tables.append(format_runs(model, runs, columns))
         for score in map(COLUMNS.__getitem__, columns):
@@ -53,7 +53,7 @@ def compare(search: str) -> str:
             if len(found) > 1:
                 statistics[f"{model}/{score}_deviation"] = stdev(found)
     text = "\n\n".join(tables)
-    store.log_comparison(search, statistics, f"{text}\n")
+    searches.log_comparison(search, statistics, f"{text}\n")
     return text
 
 

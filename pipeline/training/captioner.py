@@ -25,9 +25,10 @@ from pipeline.models.captioner import Captioner
 from pipeline.scores import CAPTION_SCORES, LOSS, monitored
 from pipeline.text.vocabulary import END, PADDING, START, Vocabulary, detokenize, tokenize
 from pipeline.tracking import store
+from pipeline.tracking.models import CAPTIONS_SIGNATURE
 from pipeline.training.captioner_learner import CaptionBatch, CaptionLearner, forced
 from pipeline.training.loop import Callbacks, Scores, fit
-from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
+from pipeline.training.runs import lineage_of, log_best, log_history, open_state, open_training_run, register_trained
 
 BATCH_IMAGES = 64  # in validation
 MIRRORED = 0.5  # the share of training images, where captions.mirror is set
@@ -79,6 +80,7 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
         name: The kind of model. The name of the run begins with it.
     """
     settings, manifest = params.captioner, training_data.manifest
+    registered = params.tracking.register_captioner
     device = choose_device(settings.training.device)
     torch.manual_seed(params.seed)
     train = training_data.of_split("train")
@@ -90,6 +92,7 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
     state = open_state(out, params=run_params, data_fingerprint=manifest.fingerprint(), training_module=__name__)
     if state.complete:
         print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
+        register_trained(state, name, registered=registered, monitor=settings.training.monitor)
         return
     learner = CaptionLearner(
         captioner,
@@ -112,8 +115,10 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
         progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
         log_history(progress, run_id=run_id)
         example = manifest.images[0].path
-        store.log_model(run_id, out, name=name, example=example, signature=store.CAPTIONS_SIGNATURE)
+        store.log_model(run_id, out, name=name, example=example, signature=CAPTIONS_SIGNATURE)
+        log_best(progress, run_id=run_id)
         state.finish()
+        store.register_model(run_id, name, registered=registered, monitor=settings.training.monitor)
 
 
 def batches(

@@ -27,6 +27,7 @@ from pipeline.models.end_to_end import EndToEnd
 from pipeline.models.labeller import Labeller
 from pipeline.postprocessing.decisions import plain_labels
 from pipeline.tracking import store
+from pipeline.tracking.models import LABELS_SIGNATURE, overlapping_signature
 from pipeline.training.checkpoint_tuning import set_shortest_bouts, tune_checkpoint
 from pipeline.training.diagnosis import Diagnosis
 from pipeline.training.gradient_report import diagnose
@@ -34,7 +35,7 @@ from pipeline.training.labeller_data import TrainingData, batch_targets, classes
 from pipeline.training.labeller_learner import Learner, ParameterGroups
 from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.objective import balanced_weights, make_objective, summed_cross_entropy
-from pipeline.training.runs import lineage_of, log_history, open_state, open_training_run
+from pipeline.training.runs import lineage_of, log_best, log_history, open_state, open_training_run, register_trained
 from pipeline.training.teacher import Teacher
 from pipeline.training.tuning import MIN_SEGMENT_SHARE, Split, check_decoding, check_monitor, watched_scores
 
@@ -68,6 +69,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
     state = open_state(out, params=run_params, data_fingerprint=fingerprint, training_module=__name__)
     if state.complete:
         print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
+        register_trained(state, name, registered=params.tracking.register_labeller, monitor=params.training.monitor)
         return
     learner = Learner(
         model,
@@ -98,7 +100,11 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)
         _log_model(training_data.manifest, out, name=name, run_id=run_id)
+        log_best(progress, run_id=run_id)
         state.finish()
+        store.register_model(
+            run_id, name, registered=params.tracking.register_labeller, monitor=params.training.monitor
+        )
 
 
 def _tune(
@@ -116,7 +122,7 @@ def _tune(
 def _log_model(manifest: Manifest, out: Path, *, name: str, run_id: str) -> None:
     """Log the checkpoint in `out` as a model of MLflow."""
     space = manifest.label_space
-    signature = store.LABELS_SIGNATURE if space.is_exclusive else store.overlapping_signature(space.classes)
+    signature = LABELS_SIGNATURE if space.is_exclusive else overlapping_signature(space.classes)
     store.log_model(run_id, out, name=name, example=manifest.sources[0].path, signature=signature)
 
 

@@ -14,6 +14,7 @@ from pipeline.checkpoints.storage import Lineage
 from pipeline.drawing.plots import plot_curves
 from pipeline.imports import SourceTree
 from pipeline.tracking import store
+from pipeline.tracking.connection import has_run
 from pipeline.tracking.description import dvc_experiment, git_commit
 from pipeline.training.loop import Progress, TrainingState
 
@@ -34,7 +35,7 @@ def open_state(
     """
     key = hashlib.sha256(json.dumps([params, data_fingerprint], sort_keys=True).encode()).hexdigest()
     state = TrainingState(out / "training_state.pt", key=key, code=_code_fingerprint(training_module))
-    if state.run_id is not None and not store.has_run(state.run_id):
+    if state.run_id is not None and not has_run(state.run_id):
         state.forget()
     if state.run_id is not None and state.complete:
         store.end_run(state.run_id)
@@ -96,3 +97,26 @@ def log_history(progress: Progress, *, run_id: str) -> None:
     store.log_scores_once(run_id, {"best_epoch": progress.best_epoch})
     curves = [{name: scores[name] for name in scores if not name.startswith("rnn/")} for scores in progress.history]
     store.log_figure(plot_curves(curves, best_epoch=progress.best_epoch), "curves.png")
+
+
+def log_best(progress: Progress, *, run_id: str) -> None:
+    """Log the scores of the best epoch as those of the model, which is logged already.
+
+    Args:
+        progress: The progress of the training.
+        run_id: The open run.
+    """
+    store.log_best_scores(run_id, progress.history[progress.best_epoch])
+
+
+def register_trained(state: TrainingState, name: str, *, registered: str | None, monitor: str) -> None:
+    """Register the model of a training that is complete already, where it has a name for the registry.
+
+    Args:
+        state: The state of the training.
+        name: The kind of model.
+        registered: The name in the registry; None registers nothing.
+        monitor: The score by which models compete.
+    """
+    assert state.run_id is not None, "a training that is complete has one"
+    store.register_model(state.run_id, name, registered=registered, monitor=monitor)

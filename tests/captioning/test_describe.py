@@ -415,7 +415,7 @@ def test_a_model_of_another_kind_is_refused(video_model):
 
 
 def test_pyfunc_returns_the_columns_of_its_signature(caption_model, model, images, tmp_path):
-    from pipeline.tracking.store import CAPTIONS_SIGNATURE
+    from pipeline.tracking.models import CAPTIONS_SIGNATURE
 
     pyfunc = CaptioningModel(caption_model)
     table = pyfunc.predict(pd.DataFrame({"path": list(map(str, images))}))
@@ -423,6 +423,8 @@ def test_pyfunc_returns_the_columns_of_its_signature(caption_model, model, image
     assert list(table["path"]) == list(map(str, images))
     assert list(table["caption"]) == [best.text for _, (best, *_) in expected]
     np.testing.assert_allclose(table["probability"], [best.probability for _, (best, *_) in expected], rtol=1e-3)
+    sent = pd.DataFrame({"path": [path.name for path in images], "content": [path.read_bytes() for path in images]})
+    assert list(pyfunc.predict(sent)["caption"]) == list(table["caption"])
     kinds = {"string": "OU", "double": "f"}
     for some in (table, pyfunc.predict(pd.DataFrame({"path": []}))):
         assert list(some.columns) == CAPTIONS_SIGNATURE.outputs.input_names()

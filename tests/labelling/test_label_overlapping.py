@@ -112,7 +112,7 @@ def test_the_python_api_has_the_names_of_all_classes_of_a_frame(clip, overlappin
 
 
 def test_pyfunc_returns_the_columns_of_its_signature(clip, overlapping_model, expected):
-    from pipeline.tracking.store import overlapping_signature
+    from pipeline.tracking.models import overlapping_signature
 
     pyfunc = LabellingModel(overlapping_model)
     table = pyfunc.predict(pd.DataFrame({"path": [str(clip)]}))

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,6 +157,7 @@ def logged(video_model, tmp_path_factory):
     """The model in a separate MLflow store, registered as `tiny`. Yields its URIs."""
     mlflow = pytest.importorskip("mlflow")
     from pipeline.tracking import store as tracking_store
+    from pipeline.tracking.models import LABELS_SIGNATURE
 
     folder, before = tmp_path_factory.mktemp("mlflow"), Path.cwd()
     uri = f"sqlite:///{folder / 'mlflow.db'}"
@@ -171,7 +173,7 @@ def logged(video_model, tmp_path_factory):
                 video_model,
                 name="labeller",
                 example=example,
-                signature=tracking_store.LABELS_SIGNATURE,
+                signature=LABELS_SIGNATURE,
             )
         by_run = f"runs:/{run.info.run_id}/labeller"
         mlflow.register_model(by_run, "tiny")
@@ -182,9 +184,8 @@ def logged(video_model, tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_model_in_mlflow_gives_the_same_labels_as_the_folder(logged, model, tmp_path):
-    import mlflow
 
-    from pipeline.tracking.store import LABELS_SIGNATURE
+    from pipeline.tracking.models import LABELS_SIGNATURE
 
     video = write_video(tmp_path / "clip.mp4", num_frames=9)
     expected = label_video(video, model)
@@ -210,7 +211,7 @@ def test_an_export_is_kept_beside_a_checkpoint_folder_and_never_in_the_mlflow_st
 
 
 def test_pyfunc_returns_the_columns_of_its_signature(video_model, model, tmp_path):
-    from pipeline.tracking.store import LABELS_SIGNATURE
+    from pipeline.tracking.models import LABELS_SIGNATURE
 
     clips = [write_video(tmp_path / f"{name}.mp4", num_frames=n) for name, n in (("a", 5), ("b", 3))]
     pyfunc = LabellingModel(video_model)
@@ -221,6 +222,12 @@ def test_pyfunc_returns_the_columns_of_its_signature(video_model, model, tmp_pat
     assert list(table["label"]) == [CLASSES[index] for result in results for index in result.labels]
     np.testing.assert_allclose(table["probability"], np.concatenate([r.probabilities for r in results]))
     np.testing.assert_allclose(table["time_seconds"], np.concatenate([r.pts_seconds for r in results]))
+    sent = pd.DataFrame({"path": ["b.mp4", str(clips[0])], "content": [clips[1].read_bytes(), None]})
+    by_bytes = pyfunc.predict(sent)
+    assert list(by_bytes["path"]) == ["b.mp4"] * 3 + [str(clips[0])] * 5
+    assert list(by_bytes["label"]) == [*table["label"][5:], *table["label"][:5]]
+    escaping = pd.DataFrame({"path": ["../../b.mp4"], "content": [clips[1].read_bytes()]})
+    assert list(pyfunc.predict(escaping)["label"]) == list(table["label"][5:])
     kinds = {"string": "OU", "long": "i", "double": "f"}
     for frame_table in (table, pyfunc.predict(pd.DataFrame({"path": []}))):
         assert list(frame_table.columns) == LABELS_SIGNATURE.outputs.input_names()

@@ -33,6 +33,9 @@ from pipeline.stages import (
 from pipeline.stages.paths import BASELINE, FEATURES, LABELLER, OUTPUTS, PREPARED, RESULTS
 from pipeline.tracking import store
 from pipeline.tracking.compare import compare
+from pipeline.tracking.connection import connect
+from pipeline.tracking.names import metric_names
+from pipeline.tracking.searches import known_searches, read_search
 
 ARTIFACTS = {"test": {"classes.csv", "report.json"}, "pictures/test": {"confusion.png", "timelines"}}
 TRAINING = (prepare, finetune_encoder, extract_features, train_labeller, train_baseline)
@@ -58,7 +61,7 @@ def run_id_of(folder: Path) -> str:
 
 def scores_in_mlflow(folder: Path) -> dict[str, float]:
     """The final scores (val/... and test/...) of the run that trained a model."""
-    store.connect()
+    connect()
     metrics = MlflowClient().get_run(run_id_of(folder)).data.metrics
     return {name: value for name, value in metrics.items() if name.startswith(("val/", "test/"))}
 
@@ -69,7 +72,7 @@ def test_evaluation_gives_dvc_and_mlflow_the_same_scores(trained):
     assert metrics.keys() == {"val", "val_without_rnn", "test", "test_without_rnn"}
     for folder, suffix in ((LABELLER, ""), (BASELINE, "_without_rnn")):
         written = {f"{s}/{name}": value for s in ("val", "test") for name, value in metrics[f"{s}{suffix}"].items()}
-        names = store.metric_names(written)
+        names = metric_names(written)
         assert scores_in_mlflow(folder) == {names[name]: value for name, value in written.items()}
     assert any("turn (left)!" in name for name in metrics["test"])
     assert all(0 <= scores["calibration_error"] <= 100 for scores in metrics.values())
@@ -153,8 +156,8 @@ def test_a_search_also_compares_models_that_were_trained_before_it(trained, caps
     assert of_last.split()[-1] == f"{metrics['test']['frame_accuracy_pooled']:.1f}"
     assert "baseline: 1 run\n" in table
     assert "labeller: 2 runs" in table
-    found = MlflowClient().get_run(store.searches()["rates"])
-    scores = [run.scores["test/edit_per_video"] for run in store.read_search("rates") if run.model == "labeller"]
+    found = MlflowClient().get_run(known_searches()["rates"])
+    scores = [run.scores["test/edit_per_video"] for run in read_search("rates") if run.model == "labeller"]
     assert scores[1] == metrics["test"]["edit_per_video"]
     assert found.data.metrics["labeller/test/edit_per_video_mean"] == pytest.approx(np.mean(scores))
     assert found.data.metrics["labeller/test/edit_per_video_deviation"] == pytest.approx(np.std(scores, ddof=1))

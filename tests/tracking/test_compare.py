@@ -1,12 +1,13 @@
 """The tables of a search: what they show of its runs, and over which runs they average."""
 
+import mlflow
 import numpy as np
 import pytest
 
 from pipeline.cli.main import main
-from pipeline.tracking import compare, store
+from pipeline.tracking import compare, searches, store
 from pipeline.tracking.compare import COLUMNS, choices, format_runs
-from pipeline.tracking.store import SearchRun
+from pipeline.tracking.searches import SearchRun, known_searches
 
 F1, ACCURACY = COLUMNS["val F1@50"], COLUMNS["test accuracy"]
 SETTINGS = {"seed": "0", "dataset.fold": "0", "labeller.cell": "gru", "training.epochs": "3"}
@@ -91,8 +92,8 @@ def test_settings_that_only_follow_from_the_fold_are_not_shown():
 def logged(monkeypatch, runs: list[SearchRun]) -> tuple[str, dict[str, float]]:
     """The text that `compare` gives, and the metrics that it logs, for a search with these runs."""
     kept: dict[str, float] = {}
-    monkeypatch.setattr(store, "read_search", lambda search: runs)
-    monkeypatch.setattr(store, "log_comparison", lambda search, scores, text: kept.update(scores))
+    monkeypatch.setattr(searches, "read_search", lambda search: runs)
+    monkeypatch.setattr(searches, "log_comparison", lambda search, scores, text: kept.update(scores))
     return compare.compare("cells"), kept
 
 
@@ -125,5 +126,5 @@ def test_the_command_prints_the_table_and_refuses_a_missing_search(workspace, ca
     assert [line.split()[-1] for line in shown.splitlines()[3:]] == ["70.0", "50.0", "60.0", "14.1"]
     assert main(["compare", "sells"]) == 2
     assert "search sells: MLflow has no run of this name" in capsys.readouterr().err
-    run = store.mlflow.get_run(store.searches()["cells"])
+    run = mlflow.get_run(known_searches()["cells"])
     assert run.data.metrics == {f"labeller/{F1}_mean": 60.0, f"labeller/{F1}_deviation": pytest.approx(200**0.5)}

@@ -3,20 +3,23 @@
 import shutil
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from pipeline.checkpoints.storage import SPEC, WEIGHTS
 from pipeline.errors import InputError
 from pipeline.tracking import store
+from pipeline.tracking.connection import EXPERIMENT, connect
+from pipeline.tracking.models import LABELS_SIGNATURE, fetch_checkpoint
 from pipeline.tracking.relocation import relocate
 
 
 def log_run(checkpoint: Path) -> str:
     """Make a run with a text and a model."""
     with store.open_run(None, name="first") as run_id:
-        store.mlflow.log_text("curves", "curves.txt")
-        store.log_model(run_id, checkpoint, name="labeller", example="a", signature=store.LABELS_SIGNATURE)
-        store.mlflow.register_model(f"runs:/{run_id}/labeller", "registered")
+        mlflow.log_text("curves", "curves.txt")
+        store.log_model(run_id, checkpoint, name="labeller", example="a", signature=LABELS_SIGNATURE)
+        mlflow.register_model(f"runs:/{run_id}/labeller", "registered")
     return run_id
 
 
@@ -49,14 +52,14 @@ def test_a_project_that_was_moved_goes_on(project, feature_model, workspace, mon
     before = sorted(project.rglob("*")) if project.exists() and how == "copied" else None
     go_to(second, monkeypatch)
     for uri in (f"runs:/{run_id}/labeller", "models:/registered/1"):
-        found = store.fetch_checkpoint(uri)
+        found = fetch_checkpoint(uri)
         assert second in found.parents or not found.is_relative_to(workspace)
         assert {path.name for path in found.iterdir()} == {SPEC, WEIGHTS}
         assert (found / WEIGHTS).read_bytes() == (feature_model / WEIGHTS).read_bytes()
     with store.open_run(None, name="second") as new:
-        store.mlflow.log_text("more", "more.txt")
+        mlflow.log_text("more", "more.txt")
     assert {path.parts[-3] for path in (second / "mlartifacts").rglob("more.txt")} == {new}
-    assert store.mlflow.get_run(run_id).info.artifact_uri.startswith(f"{second.as_uri()}/mlartifacts/")
+    assert mlflow.get_run(run_id).info.artifact_uri.startswith(f"{second.as_uri()}/mlartifacts/")
     if how == "renamed":
         assert not project.exists()
     elif before:
@@ -64,12 +67,12 @@ def test_a_project_that_was_moved_goes_on(project, feature_model, workspace, mon
 
 
 def test_artifacts_that_others_placed_stay_where_they_are(project, workspace):
-    store.connect()
-    store.mlflow.MlflowClient().create_experiment("own", artifact_location="s3://bucket/mlartifacts")
+    connect()
+    mlflow.MlflowClient().create_experiment("own", artifact_location="s3://bucket/mlartifacts")
     relocate(project, "s3://bucket/mlartifacts")
     relocate(project, (workspace / "elsewhere").as_uri())
-    assert store.mlflow.get_experiment_by_name("own").artifact_location == "s3://bucket/mlartifacts"
-    first = store.mlflow.get_experiment_by_name(store.EXPERIMENT).artifact_location
+    assert mlflow.get_experiment_by_name("own").artifact_location == "s3://bucket/mlartifacts"
+    first = mlflow.get_experiment_by_name(EXPERIMENT).artifact_location
     assert first == (project / "mlartifacts").as_uri()
 
 
@@ -79,8 +82,8 @@ def test_only_the_database_moved_keeps_the_artifacts_where_they_are(project, fea
     second.mkdir()
     shutil.copy(project / "mlflow.db", second)
     go_to(second, monkeypatch)
-    assert store.fetch_checkpoint(f"runs:/{run_id}/labeller").is_dir()
-    assert store.mlflow.get_experiment_by_name(store.EXPERIMENT).artifact_location.startswith(project.as_uri())
+    assert fetch_checkpoint(f"runs:/{run_id}/labeller").is_dir()
+    assert mlflow.get_experiment_by_name(EXPERIMENT).artifact_location.startswith(project.as_uri())
 
 
 def test_a_database_that_cannot_be_corrected_is_explained(tmp_path):

@@ -14,22 +14,27 @@ from mlflow.utils.validation import _validate_metric_name
 
 from pipeline.errors import InputError
 from pipeline.tracking import store as tracking_store
+from pipeline.tracking.connection import connect, has_run, store_folder
+from pipeline.tracking.description import flatten_params
+from pipeline.tracking.models import fetch_checkpoint
+from pipeline.tracking.names import LONGEST_METRIC_NAME, metric_names
+from pipeline.tracking.searches import known_searches, read_search, runs_of_model
 
 
 @given(st.lists(st.text(max_size=300).map("test/class_f1/{}".format), unique=True, max_size=8))
 @settings(deadline=None, max_examples=100)
 def test_any_class_name_becomes_a_metric_name_of_its_own(names):
-    taken = tracking_store.metric_names(names)
+    taken = metric_names(names)
     assert list(taken) == names
     assert len(set(taken.values())) == len(names)
     for name in taken.values():
         _validate_metric_name(name)
-        assert len(name) <= tracking_store.LONGEST_METRIC_NAME
+        assert len(name) <= LONGEST_METRIC_NAME
 
 
 def test_plain_names_stay_unchanged():
     names = ["val/frame_accuracy_pooled", "test/class_f1/moves_left", "train_loss", "f1/zieht nach oben"]
-    assert tracking_store.metric_names(names) == {name: name for name in names}
+    assert metric_names(names) == {name: name for name in names}
 
 
 def test_scores_of_odd_classes_are_logged(workspace):
@@ -43,12 +48,12 @@ def test_an_exception_marks_the_run_as_failed(workspace):
     with pytest.raises(ZeroDivisionError), tracking_store.open_run(None, name="x") as run_id:
         raise ZeroDivisionError
     assert MlflowClient().get_run(run_id).info.status == "FAILED"
-    assert tracking_store.has_run(run_id)
-    assert not tracking_store.has_run("0" * 32)
+    assert has_run(run_id)
+    assert not has_run("0" * 32)
 
 
 def test_the_store_is_in_the_repository_even_from_within_a_copy_of_dvc(workspace, monkeypatch):
-    assert tracking_store.store_folder() == Path.cwd()
+    assert store_folder() == Path.cwd()
     copy = workspace / ".dvc" / "tmp" / "exps" / "tmp1"
     copy.mkdir(parents=True)
     monkeypatch.setenv("DVC_ROOT", str(workspace))
@@ -75,24 +80,24 @@ def test_a_store_is_made_whole_after_a_process_was_killed_while_it_made_it(
     with monkeypatch.context() as patch:
         patch.setattr(DefaultImpl, "add_column", kill)
         with pytest.raises(Killed):
-            tracking_store.connect()
+            connect()
     assert not Path("mlflow.db").exists()
-    assert tracking_store.connect()
+    assert connect()
     assert not list(Path().glob(".mlflow*"))
 
 
 def test_a_missing_model_is_refused(workspace, monkeypatch):
     with pytest.raises(InputError, match="models:/nothing/1: MLflow has no such model"):
-        tracking_store.fetch_checkpoint("models:/nothing/1")
+        fetch_checkpoint("models:/nothing/1")
     Path("mlflow.db").unlink()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")  # mlflow sets it for the processes that it starts
     with pytest.raises(InputError, match=r"there is no MLflow store .*mlflow.db: run from the repository, or set"):
-        tracking_store.fetch_checkpoint("models:/nothing/1")
+        fetch_checkpoint("models:/nothing/1")
     assert not Path("mlflow.db").exists()
 
 
 def test_nested_settings_become_flat_parameters():
-    assert tracking_store.flatten_params({"seed": 0, "a": {"b": {"c": [1, 2]}, "d": None}}) == {
+    assert flatten_params({"seed": 0, "a": {"b": {"c": [1, 2]}, "d": None}}) == {
         "seed": 0,
         "a.b.c": [1, 2],
         "a.d": None,
@@ -113,7 +118,7 @@ def make_run(*, name: str = "labeller-gru-x", search: str | None = None, **param
 def test_the_runs_of_one_search_are_children_of_one_run(workspace):
     first, second, other = (make_run(search=search) for search in ("cells", "cells", "rates"))
     alone = make_run()
-    searches = tracking_store.searches()
+    searches = known_searches()
     assert searches.keys() == {"cells", "rates"}
     assert tags_of(first)["mlflow.parentRunId"] == tags_of(second)["mlflow.parentRunId"] == searches["cells"]
     assert tags_of(other)["mlflow.parentRunId"] == searches["rates"]
@@ -121,15 +126,15 @@ def test_the_runs_of_one_search_are_children_of_one_run(workspace):
     parent = MlflowClient().get_run(searches["cells"])
     assert (parent.info.run_name, parent.info.status) == ("cells", "FINISHED")
     assert parent.info.experiment_id == MlflowClient().get_run(first).info.experiment_id
-    assert len(tracking_store.read_search("cells")) == 2
+    assert len(read_search("cells")) == 2
 
 
 def test_a_resumed_run_stays_in_its_search(workspace):
     run_id = make_run(search="cells")
     with tracking_store.open_run(run_id, search="rates") as again:
         assert again == run_id
-    assert tracking_store.searches().keys() == {"cells"}
-    assert tags_of(run_id)["mlflow.parentRunId"] == tracking_store.searches()["cells"]
+    assert known_searches().keys() == {"cells"}
+    assert tags_of(run_id)["mlflow.parentRunId"] == known_searches()["cells"]
 
 
 @pytest.mark.slow
@@ -144,34 +149,34 @@ with store.open_run(None, search="cells"):
     for worker in workers:
         _, printed = worker.communicate(timeout=120)
         assert worker.returncode == 0, printed
-    tracking_store.connect()
+    connect()
     runs = MlflowClient().search_runs(["1"])
     assert sorted(run.info.run_name == "cells" for run in runs) == [False, False, True]
-    assert len(tracking_store.read_search("cells")) == 2
+    assert len(read_search("cells")) == 2
 
 
-def runs_of_model(run_id: str, search: str | None) -> list[str]:
-    return tracking_store.runs_of_model(run_id, search, results=Path("results"))
+def runs_with_scores(run_id: str, search: str | None) -> list[str]:
+    return runs_of_model(run_id, search, results=Path("results"))
 
 
 def test_a_model_trained_before_a_search_gets_a_child_run_in_the_search(workspace, monkeypatch):
     inside = make_run(search="cells", seed=0)
-    assert runs_of_model(inside, "cells") == [inside]
+    assert runs_with_scores(inside, "cells") == [inside]
     before = make_run(seed=3, a={"b": None})
-    assert runs_of_model(before, None) == [before]
+    assert runs_with_scores(before, None) == [before]
     monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
-    trained, child = runs_of_model(before, "cells")
+    trained, child = runs_with_scores(before, "cells")
     assert trained == before
     assert "mlflow.parentRunId" not in tags_of(before)
     tags = tags_of(child)
-    assert tags["mlflow.parentRunId"] == tracking_store.searches()["cells"]
+    assert tags["mlflow.parentRunId"] == known_searches()["cells"]
     assert tags["trained_by"] == before
     assert tags["dvc_experiment"] == "brave-fox"
     assert tags["data_fingerprint"] == "f00d"
     assert MlflowClient().get_run(child).data.params == {"seed": "3", "a.b": "None"}
-    assert runs_of_model(before, "cells") == [before, child], "a second evaluation uses the same child run"
-    assert runs_of_model(inside, "rates") == [inside, runs_of_model(inside, "rates")[1]]
-    runs = tracking_store.read_search("cells")
+    assert runs_with_scores(before, "cells") == [before, child], "a second evaluation uses the same child run"
+    assert runs_with_scores(inside, "rates") == [inside, runs_with_scores(inside, "rates")[1]]
+    runs = read_search("cells")
     assert [(run.name, run.model, run.params["seed"]) for run in runs] == [
         ("labeller-gru-x", "labeller", "0"),
         ("brave-fox", "labeller", "3"),
@@ -180,11 +185,11 @@ def test_a_model_trained_before_a_search_gets_a_child_run_in_the_search(workspac
 
 def test_a_missing_search_is_refused(workspace, monkeypatch):
     with pytest.raises(InputError, match=r"search cells: MLflow has no run of this name .*, it has none: start one"):
-        tracking_store.read_search("cells")
+        read_search("cells")
     make_run(search="rates")
     with pytest.raises(InputError, match=r"it has rates: start one with `dvc exp run --queue -S search=it's"):
-        tracking_store.read_search("it's")
+        read_search("it's")
     Path("mlflow.db").unlink()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(InputError, match=r"search rates: there is no MLflow store"):
-        tracking_store.read_search("rates")
+        read_search("rates")

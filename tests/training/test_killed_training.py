@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import mlflow
 import pytest
 import torch
 from made_data import Killed, write_caption_dataset, write_feature_dataset, write_params
@@ -18,6 +19,7 @@ from mlflow.entities import LoggedModel, Run
 from pipeline.config import load_params
 from pipeline.stages.paths import CAPTIONER, FEATURES, LABELLER, PREPARED
 from pipeline.tracking import store
+from pipeline.tracking.connection import EXPERIMENT, connect
 from pipeline.training import runs as training_runs
 from pipeline.training.labeller import train
 from pipeline.training.labeller_data import TrainingData
@@ -28,8 +30,8 @@ ASKED = os.environ.get("FRAMESCRIBE_KILLS")
 NUM_KILLS = {"train_labeller": int(ASKED or 6), "train_captioner": int(ASKED or 2)}
 # What follows the last epoch, in order, each with how often it was called before.
 LAST_STEPS = {
-    "tuning": (store, "log_scores", 0),
-    "best epoch": (store, "log_scores", 1),
+    "tuning": (store, "log_scores_once", 0),
+    "best epoch": (store, "log_scores_once", 1),
     "curves": (store, "log_figure", 0),
     "gradients": (store, "log_curve", 1),
     "the model is made": (MlflowClient, "create_logged_model", 0),
@@ -56,8 +58,8 @@ def prepare_features(folder: Path) -> None:
 
 
 def experiment() -> str:
-    store.connect()
-    found = store.mlflow.get_experiment_by_name(store.EXPERIMENT)
+    connect()
+    found = mlflow.get_experiment_by_name(EXPERIMENT)
     assert found is not None
     return found.experiment_id
 

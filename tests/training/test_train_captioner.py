@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import torch
@@ -26,6 +27,8 @@ from pipeline.stages import prepare_captions
 from pipeline.stages.paths import CAPTIONS
 from pipeline.text.vocabulary import END, PADDING, SPECIAL_WORDS, START, UNKNOWN, Vocabulary, tokenize
 from pipeline.tracking import store as tracking_store
+from pipeline.tracking.connection import EXPERIMENT, connect
+from pipeline.tracking.models import fetch_checkpoint
 from pipeline.training import captioner as training
 from pipeline.training import captioner_learner, loop
 from pipeline.training import runs as training_runs
@@ -71,12 +74,12 @@ def vocabulary_of(training_data: CaptionTrainingData) -> Vocabulary:
 
 
 def client() -> MlflowClient:
-    tracking_store.connect()
+    connect()
     return MlflowClient()
 
 
 def runs() -> list:
-    return client().search_runs([tracking_store.mlflow.get_experiment_by_name(tracking_store.EXPERIMENT).experiment_id])
+    return client().search_runs([mlflow.get_experiment_by_name(EXPERIMENT).experiment_id])
 
 
 def read_history(folder: Path) -> list[dict[str, str]]:
@@ -176,7 +179,7 @@ def test_the_logged_model_captions_in_another_process_and_folder_with_its_own_co
     (logged,) = run.outputs.model_outputs
     assert client().get_logged_model(logged.model_id).status == "READY"
     uri = f"runs:/{run.info.run_id}/captioner"
-    held = tracking_store.fetch_checkpoint(uri)
+    held = fetch_checkpoint(uri)
     assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
     paths = [image.path for image in training_data.manifest.images[:3]]
     elsewhere = tmp_path / "elsewhere"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,9 @@ from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
 from pipeline.postprocessing.temperature import fit_temperature
 from pipeline.tracking import store
+from pipeline.tracking.connection import EXPERIMENT, connect
+from pipeline.tracking.models import fetch_checkpoint
+from pipeline.tracking.searches import known_searches
 from pipeline.training import labeller as training
 from pipeline.training import labeller_learner, loop
 from pipeline.training import runs as training_runs
@@ -59,12 +63,12 @@ def open_training_data_of(folder: Path) -> TrainingData:
 
 
 def client() -> MlflowClient:
-    store.connect()
+    connect()
     return MlflowClient()
 
 
 def runs() -> list:
-    return client().search_runs([store.mlflow.get_experiment_by_name(store.EXPERIMENT).experiment_id])
+    return client().search_runs([mlflow.get_experiment_by_name(EXPERIMENT).experiment_id])
 
 
 def curve(run_id: str, name: str) -> list[tuple[int, float]]:
@@ -104,7 +108,7 @@ def test_one_run_holds_parameters_metrics_data_and_model(features_workspace, mon
     ]
     (model,) = run.outputs.model_outputs
     assert client().get_logged_model(model.model_id).status == "READY"
-    held = store.fetch_checkpoint(f"runs:/{run.info.run_id}/labeller")
+    held = fetch_checkpoint(f"runs:/{run.info.run_id}/labeller")
     assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
 
 
@@ -262,7 +266,7 @@ def test_a_killed_training_in_a_search_resumes_as_the_same_child_run(features_wo
         with pytest.raises(Killed):
             train(load_params(), training_data, Path("model"), name="labeller")
     train(load_params(), training_data, Path("model"), name="labeller")
-    search = store.searches()["cells"]
+    search = known_searches()["cells"]
     (run,) = [run for run in runs() if run.info.run_id != search]
     assert run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == search

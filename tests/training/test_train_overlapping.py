@@ -22,6 +22,7 @@ from pipeline.labelling.video import label_video
 from pipeline.models.encoders.building import build_encoder
 from pipeline.models.end_to_end import EndToEnd
 from pipeline.tracking import store
+from pipeline.tracking.connection import connect
 from pipeline.training.class_tuning import frame_f1
 from pipeline.training.labeller import train
 from pipeline.training.labeller_data import TrainingData, batch_targets
@@ -88,7 +89,7 @@ def test_two_classes_that_overlap_are_learnt_tuned_and_used_for_labels(workspace
     assert described["groups"] == ["eats", "rears"]
     model = load_model("model", device="cpu")
     assert set(described["decisions"]) == set(PAIR.classes)
-    store.connect()
+    connect()
     metrics = MlflowClient().get_run(model.spec.lineage.run_id).data.metrics
     for name, decision in zip(PAIR.classes, model.spec.class_decisions, strict=True):
         for what, value in decision.model_dump().items():
@@ -151,7 +152,7 @@ def test_classes_of_few_bouts_are_named_in_one_sentence_and_in_the_run(workspace
     assert warning.endswith(": rears (threshold 0.5, shortest bout 4 frames)")
     spec = load_checkpoint(Path("model"), device=CPU).spec
     assert (spec.class_decisions[1].threshold, spec.class_decisions[1].min_segment_frames) == (0.5, 4)
-    store.connect()
+    connect()
     assert MlflowClient().get_run(spec.lineage.run_id).data.params["tuning.untuned"] == "rears"
 
 

@@ -1,0 +1,82 @@
+"""A tracking server of MLflow, as a process of its own that can be killed and started again."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_SECONDS = 180  # a busy machine takes long to import MLflow
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Server:
+    """A process that listens on a port, and answers at `health` when it is ready.
+
+    Args:
+        arguments: The arguments of Python that start it; the port is appended.
+        health: The path that is asked.
+        log: The file that gets what it prints.
+    """
+
+    def __init__(self, arguments: list[str], health: str, log: Path) -> None:
+        self._arguments, self._health, self._log = arguments, health, log
+        self._port = free_port()
+        self._process: subprocess.Popen | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of the server, also while it is dead."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self._log.open("a") as log:
+            command = [sys.executable, *self._arguments, "--port", str(self._port)]
+            alone = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that do nothing here
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=alone, start_new_session=True)
+        for _ in range(START_SECONDS * 5):
+            assert self._process.poll() is None, self._log.read_text()
+            try:
+                with urllib.request.urlopen(f"{self.address}{self._health}", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise AssertionError(self._log.read_text())
+
+    def kill(self) -> None:
+        """Kill it with all its workers, as a power cut would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def serving_tracker(folder: Path, artifacts: str) -> Iterator[Server]:
+    """Serve an empty store of MLflow.
+
+    Args:
+        folder: The folder of its database, which is SQLite.
+        artifacts: The folder or the address to which the server writes artifacts.
+    """
+    folder.mkdir()
+    options = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", artifacts]
+    server = Server(["-m", "mlflow", "server", "--workers", "1", *options], "/health", folder / "log.txt")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
