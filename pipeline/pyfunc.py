@@ -1,8 +1,14 @@
 """A checkpoint as a pyfunc model of MLflow.
 
-`mlflow.pyfunc.load_model(uri).predict(table)` labels videos or describes images.
+`mlflow.pyfunc.load_model(uri).predict(table)` labels videos or describes images, and so does `mlflow models serve`.
+
+The column `path` of the table names files. Where the column `content` holds the bytes of a file, `path` is only its
+name: a server need not see the files of those who ask it.
 """
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,7 +44,8 @@ class LabellingModel:
         """Label videos.
 
         Args:
-            table: Its column `path` names videos, or .npy files for a model of ready features.
+            table: Its column `path` names videos, or .npy files for a model of ready features; `content`, where it is
+                there, holds their bytes.
 
         Returns:
             One row per frame: path, frame, time_seconds (NaN for features), label, probability. Where classes overlap:
@@ -49,15 +56,16 @@ class LabellingModel:
         """
         label_space = self._model.spec.label_space
         tables = [_no_frames(label_space)]
-        for path in table["path"]:
-            result = label_video(Path(path), self._model)
-            columns = {
-                "path": path,
-                "frame": range(len(result.labels)),
-                "time_seconds": result.pts_seconds,
-                **_label_columns(result, label_space),
-            }
-            tables.append(pd.DataFrame(columns))
+        with _files(table) as files:
+            for path, file in zip(table["path"], files, strict=True):
+                result = label_video(file, self._model)
+                columns = {
+                    "path": path,
+                    "frame": range(len(result.labels)),
+                    "time_seconds": result.pts_seconds,
+                    **_label_columns(result, label_space),
+                }
+                tables.append(pd.DataFrame(columns))
         return pd.concat(tables, ignore_index=True)
 
 
@@ -94,7 +102,7 @@ class CaptioningModel:
         """Describe images.
 
         Args:
-            table: Its column `path` names images.
+            table: Its column `path` names images; `content`, where it is there, holds their bytes.
 
         Returns:
             One row per image: path, its best caption, the probability of the caption.
@@ -102,14 +110,31 @@ class CaptioningModel:
         Raises:
             InputError: A file cannot be read; the message names the first such file.
         """
-        images = caption_images(map(Path, table["path"]), self._model, plan_search(self._model), on_failure=_raise)
-        captions = [best for _, (best, *_) in images]
+        with _files(table) as files:
+            images = caption_images(files, self._model, plan_search(self._model), on_failure=_raise)
+            captions = [best for _, (best, *_) in images]
         columns = {
             "path": list(table["path"]),
             "caption": [caption.text for caption in captions],
             "probability": [caption.probability for caption in captions],
         }
         return pd.concat([NO_CAPTIONS, pd.DataFrame(columns)], ignore_index=True)
+
+
+@contextmanager
+def _files(table: pd.DataFrame) -> Iterator[list[Path]]:
+    """Yield the file of each row; one that came as bytes is a temporary file of its name."""
+    contents = table["content"] if "content" in table else [None] * len(table)
+    with tempfile.TemporaryDirectory(prefix="framescribe-") as folder:
+        files = []
+        for row, (path, content) in enumerate(zip(table["path"], contents, strict=True)):
+            file = Path(path)
+            if isinstance(content, bytes):  # otherwise None, or pandas' NaN
+                file = Path(folder, str(row), "unnamed" if file.name in ("", "..") else file.name)
+                file.parent.mkdir()
+                file.write_bytes(content)
+            files.append(file)
+        yield files
 
 
 def _raise(message: str) -> NoReturn:
