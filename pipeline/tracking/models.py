@@ -1,5 +1,6 @@
 """Checkpoints as models of MLflow: written beside their run, and found by a URI."""
 
+import atexit
 import json
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from mlflow.types import ColSpec, Schema
 
 from pipeline.checkpoints.storage import SPEC
 from pipeline.errors import InputError
-from pipeline.tracking.connection import connect, need_store
+from pipeline.tracking.connection import connect, is_server, need_store
 from pipeline.tracking.description import requirements
 
 OF_FRAMES = (ColSpec("string", "path"), ColSpec("long", "frame"), ColSpec("double", "time_seconds"))
@@ -93,10 +94,19 @@ def fetch_checkpoint(uri: str) -> Path:
         need_store(uri)
     connect()
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=_folder_of_this_process()))
     except (MlflowException, OSError) as error:
         raise InputError(f"{uri}: MLflow has no such model at {mlflow.get_tracking_uri()}: {error}") from None
     found = sorted(path.parent for path in folder.rglob(SPEC))
     if not found:
         raise InputError(f"{uri}: is not a Framescribe model, it holds no {SPEC}")
     return found[0]
+
+
+def _folder_of_this_process() -> str | None:
+    """Return a folder for what a server sends, which is gone when this process ends; None where nothing is sent."""
+    if not is_server():
+        return None  # the model is used where it lies
+    folder = tempfile.mkdtemp(prefix="framescribe-model-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

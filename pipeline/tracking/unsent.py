@@ -9,7 +9,6 @@ import json
 import shutil
 import sys
 import time
-from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,7 +105,7 @@ class Unsent:
         """Do a write; return whether it was done, or must be repeated later."""
         start = time.monotonic()
         try:
-            with nullcontext() if write in PATIENT else patience(ANSWER_SECONDS):
+            with patience(None if write in PATIENT else ANSWER_SECONDS):
                 WRITES[write](self.run_id, **arguments)
         except Exception as error:  # whatever the libraries of the stores of artifacts raise
             if is_answer(error):
