@@ -1,5 +1,6 @@
 """Training and labelling with a real tracking server, whose artifacts are on S3; and without it, when it dies."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -91,9 +92,8 @@ def test_a_training_outlives_its_server_which_gets_everything_when_it_is_back(se
     capsys.readouterr()
     train_with(monkeypatch, "model", {1: server.kill, 4: server.start})
     shown = capsys.readouterr().err
-    assert (
-        shown.count(f"warning: MLflow at {server.address} does not answer (Connection refused): the work goes on") == 1
-    )
+    said = rf"warning: MLflow at {server.address} does not answer \(.+\): the work goes on"
+    assert len(re.findall(said, shown)) == 1, shown
     assert shown.count(f"note: MLflow at {server.address} answers again, and has got what run") == 1
     newest, oldest = runs(server)
     assert logged(server, newest) == logged(server, oldest)
