@@ -35,6 +35,8 @@ class EncodedFrames(NamedTuple):
 def encode_video(
     reader: VideoReader,
     runtime: Runtime,
+    start: int = 0,
+    stop: int | None = None,
     *,
     positions: np.ndarray | None = None,
     static_threshold: float | None = None,
@@ -48,7 +50,10 @@ def encode_video(
     Args:
         reader: The video, which `open_scaled` opened for the encoder of `runtime`.
         runtime: The encoder.
-        positions: int64 [n], ascending, the frames that are wanted, see `choose_frames`; None: every frame.
+        start: The first frame.
+        stop: The frame after the last one; None for the end of the video.
+        positions: int64 [n], ascending, the frames that are wanted, see `choose_frames`; None: every frame of the
+            range.
         static_threshold: The `level` of `StaticFrames`, in grey levels: frames that show nothing new get the features
             of the last one that did. None: all of them are encoded.
 
@@ -59,7 +64,7 @@ def encode_video(
     waiting: deque[_Waiting] = deque()
     features = torch.empty(0)  # of the last batch
     batch_size = runtime.frame_encoder.spec.batch_size
-    for frames in _decoded_ahead(reader.read(batch_size=batch_size, positions=positions)):
+    for frames in _decoded_ahead(reader.read(start, stop, batch_size=batch_size, positions=positions)):
         waiting.append(_submit(frames, runtime, static_frames))
         if len(waiting) > 1:
             chunk = waiting.popleft().encoded(features[-1:])

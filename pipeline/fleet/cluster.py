@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -27,11 +27,43 @@ class Job(NamedTuple):
         key: What the caller knows it by.
         method: The name of the method.
         arguments: Its arguments.
+        method_with_room: The method that is called instead while fewer jobs wait than workers are idle; "" for none.
+        keeps: Whether the method returns a pair: a small result, and a large one that stays in the cluster as `Kept`.
     """
 
     key: Any
     method: str
     arguments: tuple[Any, ...]
+    method_with_room: str = ""
+    keeps: bool = False
+
+
+class KeptLostError(Exception):
+    """What was kept in the cluster was lost together with its machine."""
+
+
+class Kept:
+    """A large result of a job, in the memory of the machine on which it was made; any worker can get it.
+
+    Args:
+        reference: Ray's reference to it.
+    """
+
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    def get(self) -> Any:
+        """Fetch it; arrays cannot be written to.
+
+        Raises:
+            KeptLostError: It was lost.
+        """
+        import ray
+
+        try:
+            return ray.get(self._reference)
+        except ray.exceptions.RayError as error:
+            raise KeptLostError(first_line(error)) from None
 
 
 class Lost(NamedTuple):
@@ -102,9 +134,12 @@ class Pool:
         resources = {"num_cpus": share.cpus, "num_gpus": share.gpus}
         self._actor = ray.remote(worker).options(**resources, max_concurrency=share.num_parallel, max_restarts=0)
         self._order, self._share, self._on_note = order, share, on_note
-        self._calls: dict[Any, tuple[Any, Job | None]] = {}  # the worker and the job of each; None while it prepares
+        self._waiting: deque[Job] = deque()
+        self._calls: dict[Any, _Call] = {}
         self._num_free: dict[Any, int] = {}  # of the workers that are ready, the number of jobs that they can take
+        self._losses = Counter[Any]()  # of workers, by the keys of the jobs that they did
         self._num_prepare_losses = 0  # since the last worker was ready
+        self._room = 1  # the number of workers that the cluster has room for
         self._looked = float("-inf")
         self.num_losses = 0
 
@@ -117,48 +152,46 @@ class Pool:
         """
         import ray
 
-        waiting, losses = deque(jobs), Counter[Any]()
+        self._waiting.extend(jobs)
         since = time.monotonic()
-        while waiting or any(job for _, job in self._calls.values()):
-            self._grow(len(waiting))
-            self._deal(waiting)
+        while self._waiting or any(call.job for call in self._calls.values()):
+            self._grow()
+            self._deal()
             ready, _ = ray.wait(list(self._calls), timeout=GROWTH_SECONDS)
             if self._num_free or ready:
                 since = time.monotonic()
             elif time.monotonic() - since > PATIENCE_SECONDS:
                 since = time.monotonic()
                 self._on_note("the cluster has no free share for a worker: waiting for one")
-            for call in ready:
-                worker, job = self._calls.pop(call)
-                try:
-                    result = ray.get(call)
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause from None
-                except ray.exceptions.RayError as error:
-                    self._forget(worker, is_new=job is None)
-                    if job is None:
-                        continue
-                    losses[job.key] += 1
-                    if losses[job.key] >= MAX_LOSSES:
-                        yield job, Lost(first_line(error))
-                    else:
-                        waiting.appendleft(job)
-                    continue
-                self._num_prepare_losses = 0
-                self._num_free[worker] = self._num_free.get(worker, 0) + (
-                    self._share.num_parallel if job is None else 1
-                )
-                if job is not None:
-                    yield job, result
+            for reference in ready:
+                yield from self._collect(reference)
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Add jobs while others run, which are done before those that wait."""
+        self._waiting.extendleft(reversed(jobs))
+        self._looked = float("-inf")  # there may be room for more workers now
+
+    def drop(self, keys: Container[Any]) -> None:
+        """Forget the jobs with these keys that wait; those that are being done go on."""
+        self._waiting = deque(job for job in self._waiting if job.key not in keys)
+
+    def put(self, value: Any) -> Any:
+        """Send an argument of several jobs into the cluster once, and return what stands for it."""
+        import ray
+
+        return ray.put(value)
 
     def close(self) -> None:
         """End all workers, and what they do."""
         import ray
 
-        for worker in {worker for worker, _ in self._calls.values()} | self._num_free.keys():
+        for worker in self._workers():
             ray.kill(worker)
 
-    def _grow(self, num_waiting: int) -> None:
+    def _workers(self) -> set[Any]:
+        return {call.worker for call in self._calls.values()} | self._num_free.keys()
+
+    def _grow(self) -> None:
         """Start workers where there is room for them, and work."""
         import ray
 
@@ -166,18 +199,51 @@ class Pool:
             return
         self._looked = time.monotonic()
         found, share = ray.cluster_resources(), self._share
-        room = int(found.get("GPU", 0) // share.gpus if share.gpus else found.get("CPU", 0) // share.cpus)
-        num_workers = len({worker for worker, _ in self._calls.values()} | self._num_free.keys())
-        for _ in range(min(max(room, 1) - num_workers, num_waiting)):
+        room = found.get("GPU", 0) // share.gpus if share.gpus else found.get("CPU", 0) // share.cpus
+        self._room = max(1, int(room))
+        for _ in range(min(self._room - len(self._workers()), len(self._waiting))):
             worker = self._actor.remote()
-            self._calls[worker.prepare.remote(self._order)] = (worker, None)
+            self._calls[worker.prepare.remote(self._order)] = _Call(worker, None)
 
-    def _deal(self, waiting: "deque[Job]") -> None:
+    def _deal(self) -> None:
         for worker in list(self._num_free):
-            while waiting and self._num_free[worker]:
-                job = waiting.popleft()
-                self._calls[getattr(worker, job.method).remote(*job.arguments)] = (worker, job)
+            while self._waiting and self._num_free[worker]:
+                self._start(worker, self._waiting.popleft())
                 self._num_free[worker] -= 1
+
+    def _start(self, worker: Any, job: Job) -> None:
+        num_busy = sum(call.job is not None for call in self._calls.values()) + 1
+        has_room = self._room * self._share.num_parallel > num_busy + len(self._waiting)
+        method = getattr(worker, job.method_with_room if has_room and job.method_with_room else job.method)
+        if job.keeps:
+            reference, kept = method.options(num_returns=2).remote(*job.arguments)
+            self._calls[reference] = _Call(worker, job, Kept(kept))
+        else:
+            self._calls[method.remote(*job.arguments)] = _Call(worker, job)
+
+    def _collect(self, reference: Any) -> Iterator[tuple[Job, Any]]:
+        """Yield the job of a call that has ended, with its result; nothing where it is to be done again."""
+        import ray
+
+        worker, job, kept = self._calls.pop(reference)
+        try:
+            result = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except ray.exceptions.RayError as error:
+            self._forget(worker, is_new=job is None)
+            if job is None:
+                return
+            self._losses[job.key] += 1
+            if self._losses[job.key] < MAX_LOSSES:
+                self.add([job])
+            else:
+                yield job, Lost(first_line(error))
+            return
+        self._num_prepare_losses = 0
+        self._num_free[worker] = self._num_free.get(worker, 0) + (self._share.num_parallel if job is None else 1)
+        if job is not None:
+            yield job, (result, kept) if job.keeps else result
 
     def _forget(self, worker: Any, *, is_new: bool) -> None:
         """Count a worker that was lost; it is replaced at the next look at the cluster, which is now."""
@@ -186,3 +252,11 @@ class Pool:
         self._num_prepare_losses += is_new
         if self._num_prepare_losses >= MAX_LOSSES:
             raise InputError(f"{MAX_LOSSES} workers were lost while they loaded the model: is memory short?")
+
+
+class _Call(NamedTuple):
+    """A call of a worker that has not ended: of a job, or of `prepare`, where there is no job."""
+
+    worker: Any
+    job: Job | None
+    kept: Kept | None = None

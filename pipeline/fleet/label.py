@@ -1,24 +1,31 @@
-"""Labels for many videos on a cluster: a video a job, one decode report of all."""
+"""Labels for many videos on a cluster: a video a job, one decode report of all.
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+While fewer videos wait than workers are idle, a long video is divided into ranges, which become jobs of their own.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from pipeline.errors import InputError
 from pipeline.files import InputFile
 from pipeline.fleet.cluster import MAX_LOSSES, Job, Lost, Pool, Share, connected
-from pipeline.fleet.worker import FleetWorker, ModelSource, Order, code_fingerprint
+from pipeline.fleet.worker import FleetWorker, KeptRange, LostRanges, ModelSource, Order, code_fingerprint
 from pipeline.labelling.folder import (
     MAX_JOBS,
     LabellingOutcome,
     Progress,
+    Tally,
     check_outputs,
     find_namesakes,
     refuse_namesake,
 )
 from pipeline.labelling.model import Model
 from pipeline.labelling.one_video import Outcome
-from pipeline.labelling.outputs import OutputOptions
+from pipeline.labelling.outputs import OutputFolder, OutputOptions
+from pipeline.labelling.ranges import RANGE_FRAMES, Division
 from pipeline.labelling.report import DecodeRow, describe_model
 from pipeline.labelling.stored_outputs import output_folder
 from pipeline.stores.address import Address
@@ -57,19 +64,11 @@ def label_on_cluster(
         InputError: There is no such cluster, or its machines have other folders, models or versions.
     """
     check_outputs(outputs, model)
-    folder, described = output_folder(out), describe_model(model)
-    namesakes = find_namesakes(paths)
-    due = []
-    tally = _Tally(on_failure, on_note)
-    for path in paths:
-        if other := namesakes.get(path):
-            tally.add(refuse_namesake(path, other))
-        elif finished := folder.find_finished(path, described, outputs):
-            tally.add_finished(finished.row)
-        else:
-            due.append(path)
+    folder = output_folder(out)
+    labelling = _Labelling(folder, Tally(on_failure, on_note), on_progress)
+    due = labelling.find_due(paths, describe_model(model), outputs)
     try:
-        if due and not (outputs.on_error == "stop" and tally.outcome.num_failed):
+        if due and not (outputs.on_error == "stop" and labelling.outcome.num_failed):
             with connected(address) as resources:
                 share = _share(resources, source.device)
                 order = Order(
@@ -80,47 +79,142 @@ def label_on_cluster(
                     outputs,
                     Path.cwd(),
                     share.num_parallel,
+                    RANGE_FRAMES,
                 )
-                pool = Pool(FleetWorker, order, share, on_note=on_note)
-                jobs = (Job(path, "label", (path, folder.for_one(path.stem))) for path in due)
-                for num_done, (job, result) in enumerate(pool.run(jobs), start=1):
-                    tally.add(_set_aside(job.key, result) if isinstance(result, Lost) else result)
-                    on_progress(Progress(tally.num_frames, tally.num_frames, num_done, len(due)))
-                    if outputs.on_error == "stop" and tally.outcome.num_failed:
-                        break
-                pool.close()
-                if pool.num_losses:
-                    lost = counted(pool.num_losses, "worker")
-                    on_note(f"{lost} of the cluster ended early; other workers did again what they had not finished")
+                with closing(Pool(FleetWorker, order, share, on_note=on_note)) as pool:
+                    labelling.run(due, pool, stops=outputs.on_error == "stop")
+                    if pool.num_losses:
+                        lost = counted(pool.num_losses, "worker")
+                        on_note(f"{lost} of the cluster ended early; others did again what they had not finished")
     finally:
-        folder.write_decode_report(tally.rows)
-    return tally.outcome
+        folder.write_decode_report(labelling.tally.rows)
+    return labelling.outcome
 
 
-class _Tally:
-    """Counts what became of videos, and reports it."""
+@dataclass
+class _Long:
+    """A long video that several workers encode.
 
-    def __init__(self, on_failure: Callable[[str], None], on_note: Callable[[str], None]) -> None:
-        self._on_failure, self._on_note = on_failure, on_note
+    Attributes:
+        division: Its division.
+        sent: What stands for the division in jobs.
+        ranges: The ranges that are encoded, by their numbers.
+    """
+
+    division: Division
+    sent: Any
+    ranges: dict[int, KeptRange] = field(default_factory=dict)
+
+    @property
+    def num_encoded(self) -> int:
+        """The number of frames of these ranges."""
+        return sum(stop - start for start, stop in map(self.division.bounds, self.ranges))
+
+    @property
+    def num_frames(self) -> int:
+        """The number of frames of the video."""
+        return len(self.division.index.pts_seconds)
+
+
+class _Range(NamedTuple):
+    """The key of the job that encodes a range of a long video."""
+
+    path: InputFile
+    number: int
+
+
+class _Labelling:
+    """One call of `label_on_cluster`: videos become jobs, and results become the outcome of the call."""
+
+    def __init__(self, folder: OutputFolder, tally: Tally, on_progress: Callable[[Progress], None]) -> None:
+        self._folder, self.tally, self._on_progress = folder, tally, on_progress
         self.outcome = LabellingOutcome(0, 0, 0, 0)
-        self.rows: list[DecodeRow] = []
-        self.num_frames = 0
+        self._long: dict[InputFile, _Long] = {}
+        self._num_frames = 0  # of the videos that are done
 
-    def add(self, outcome: Outcome) -> None:
-        """Add a video that was labelled, or could not be."""
+    def find_due(self, paths: Sequence[InputFile], model: dict[str, Any], outputs: OutputOptions) -> list[InputFile]:
+        """Return the files that have to be labelled, and count the others."""
+        namesakes = find_namesakes(paths)
+        due = []
+        for path in paths:
+            if other := namesakes.get(path):
+                self._count(refuse_namesake(path, other))
+            elif finished := self._folder.find_finished(path, model, outputs):
+                self.outcome = self.outcome._replace(num_finished_before=self.outcome.num_finished_before + 1)
+                self.tally.add(Outcome(finished.row))
+            else:
+                due.append(path)
+        return due
+
+    def run(self, due: Sequence[InputFile], pool: Pool, *, stops: bool) -> None:
+        """Label files.
+
+        Args:
+            due: The files.
+            pool: The workers.
+            stops: Whether the first one that cannot be labelled ends the call.
+        """
+        num_done = 0
+        for job, result in pool.run(self._job(path, "label", method_with_room="divide_or_label") for path in due):
+            outcome = self._outcome(job, result, pool)
+            if outcome is not None:
+                num_done += 1
+                self._count(outcome)
+            num_encoded = sum(each.num_encoded for each in self._long.values())
+            num_frames = sum(each.num_frames for each in self._long.values())
+            self._on_progress(
+                Progress(self._num_frames + num_encoded, self._num_frames + num_frames, num_done, len(due))
+            )
+            if stops and self.outcome.num_failed:
+                return
+
+    def _job(self, path: InputFile, method: str, *more: Any, method_with_room: str = "") -> Job:
+        return Job(path, method, (path, self._folder.for_one(path.stem), *more), method_with_room)
+
+    def _count(self, outcome: Outcome) -> None:
         self.outcome = self.outcome.plus(outcome)
-        if outcome.row:
-            self.rows.append(outcome.row)
-            self.num_frames += outcome.row.decoding.decoded_frames
-        for note in outcome.notes:
-            self._on_note(note)
-        if outcome.complaints:
-            self._on_failure("\n".join(outcome.complaints))
+        self._num_frames += outcome.row.decoding.decoded_frames if outcome.row else 0
+        self.tally.add(outcome)
 
-    def add_finished(self, row: DecodeRow | None) -> None:
-        """Add a video that an earlier call finished."""
-        self.outcome = self.outcome._replace(num_finished_before=self.outcome.num_finished_before + 1)
-        self.rows += [row] if row else []
+    def _outcome(self, job: Job, result: Any, pool: Pool) -> Outcome | None:
+        """Return what became of a video; None where it is not done yet, and add the jobs that follow."""
+        path = job.key.path if isinstance(job.key, _Range) else job.key
+        if isinstance(result, Division):
+            self._long[path] = _Long(result, pool.put(result))
+            self._encode(path, range(len(result.starts)), pool)
+            return None
+        if isinstance(result, LostRanges):
+            self._encode(path, result.numbers, pool)
+            return None
+        if isinstance(job.key, _Range):
+            return self._take_range(job.key, result, pool) if path in self._long else None
+        self._long.pop(path, None)
+        return _set_aside(path, result) if isinstance(result, Lost) else result
+
+    def _encode(self, path: InputFile, numbers: Iterable[int], pool: Pool) -> None:
+        """Have ranges of a long video encoded."""
+        long = self._long[path]
+        for number in numbers:
+            long.ranges.pop(number, None)
+        pool.add([Job(_Range(path, n), "encode", (path, long.sent, n), keeps=True) for n in numbers])
+
+    def _take_range(self, key: _Range, result: Any, pool: Pool) -> Outcome | None:
+        """Take a range; after the last one the video is labelled, and after one that failed as a whole."""
+        long = self._long[key.path]
+        if not isinstance(result, Lost):
+            reports, kept = result
+            if reports is not None:
+                long.ranges[key.number] = KeptRange(reports, kept)
+                if len(long.ranges) == len(long.division.starts):
+                    ranges = [long.ranges[number] for number in range(len(long.ranges))]
+                    pool.add([self._job(key.path, "join", long.sent, ranges)])
+                return None
+        pool.drop({_Range(key.path, number) for number in range(len(long.division.starts))})
+        del self._long[key.path]
+        if isinstance(result, Lost):
+            return _set_aside(key.path, result)
+        pool.add([self._job(key.path, "label")])
+        return None
 
 
 def _share(resources: dict[str, float], device: str) -> Share:

@@ -1,29 +1,35 @@
-"""What runs on a worker of a cluster: it loads the model once, and labels one video after the other."""
+"""What runs on a worker of a cluster: it loads the model once, and labels videos, or encodes ranges of long ones."""
 
 import os
 import platform
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from pipeline.encoding.types import Precision
 from pipeline.errors import InputError
 from pipeline.files import InputFile
+from pipeline.fleet.cluster import Kept, KeptLostError
 from pipeline.imports import SourceTree
 from pipeline.labelling.model import Model, load_model
-from pipeline.labelling.one_video import OneVideo, Outcome
+from pipeline.labelling.one_video import OneVideo, Outcome, StoppedError
 from pipeline.labelling.outputs import OutputFolder, OutputOptions
+from pipeline.labelling.ranges import Division, EncodedVideo, divide, encode_range
 from pipeline.labelling.staging import remove_abandoned
 from pipeline.stores.address import Address
 from pipeline.video.decoder_process import DecoderProcesses
-from pipeline.video.types import Backend
+from pipeline.video.types import Backend, DecodeReport
 
 
 @cache
 def code_fingerprint() -> str:
     """Return a digest of the code that labels videos, which must be the same on all machines."""
-    return SourceTree().fingerprint_of("pipeline.labelling.one_video")
+    return SourceTree().fingerprint_of("pipeline.fleet.worker")
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Order:
         outputs: The output that is made of each video.
         folder: The caller's working directory, to which paths are relative.
         num_parallel: The number of videos that a worker labels at the same time.
+        range_frames: The number of frames of the ranges that a long video is divided into.
     """
 
     model: ModelSource
@@ -69,6 +76,29 @@ class Order:
     outputs: OutputOptions
     folder: Path
     num_parallel: int
+    range_frames: int
+
+
+class KeptRange(NamedTuple):
+    """A range of a video that is encoded.
+
+    Attributes:
+        reports: See `EncodedRange`.
+        features: See `EncodedRange`.
+    """
+
+    reports: list[DecodeReport]
+    features: Kept
+
+
+class LostRanges(NamedTuple):
+    """In place of labels: ranges whose features were lost together with a machine.
+
+    Attributes:
+        numbers: The ranges.
+    """
+
+    numbers: tuple[int, ...]
 
 
 class FleetWorker:
@@ -95,8 +125,8 @@ class FleetWorker:
         self._model = order.model.load()
         if self._model.fingerprint != order.fingerprint:
             raise InputError(f"{machine} has another model at {', '.join(order.model.locations)}: copy the same there")
-        self._outputs = order.outputs
-        self._processes = DecoderProcesses(order.num_parallel)
+        self._outputs, self._range_frames = order.outputs, order.range_frames
+        self._opening = DecoderProcesses(order.num_parallel).open_scaled
 
     def label(self, path: InputFile, folder: OutputFolder) -> Outcome:
         """Label a video, see `OneVideo`.
@@ -105,5 +135,61 @@ class FleetWorker:
             path: The video.
             folder: Where the output goes.
         """
-        one = OneVideo(self._model, folder, self._outputs)
-        return one.label(path, opening=self._processes.open_scaled, on_progress=lambda num_frames: None)
+        return OneVideo(self._model, folder, self._outputs).label(path, opening=self._opening)
+
+    def divide_or_label(self, path: InputFile, folder: OutputFolder) -> Division | Outcome:
+        """Divide a video for several workers where it is long; otherwise label it, see `label`."""
+        division = divide(path, self._model, opening=self._opening, range_frames=self._range_frames)
+        return division or self.label(path, folder)
+
+    def encode(
+        self, path: InputFile, division: Division, number: int
+    ) -> tuple[list[DecodeReport] | None, list[np.ndarray]]:
+        """Encode a range of a video, see `encode_range`.
+
+        Args:
+            path: The video.
+            division: The division.
+            number: The range.
+
+        Returns:
+            The reports and the features; None and nothing where the video is to be labelled as a whole.
+        """
+        found = encode_range(path, division, number, self._model, opening=self._opening)
+        return (found.reports, found.features) if found else (None, [])
+
+    def join(
+        self, path: InputFile, folder: OutputFolder, division: Division, ranges: Sequence[KeptRange]
+    ) -> Outcome | LostRanges:
+        """Label a video of which all ranges are encoded.
+
+        Args:
+            path: The video.
+            folder: Where the output goes.
+            division: The division.
+            ranges: The reports and the features of all ranges.
+
+        Returns:
+            The ranges that were lost, where any was.
+        """
+
+        def features(encoder: int) -> Iterator[np.ndarray]:
+            for _, kept in ranges:
+                try:
+                    yield kept.get()[encoder]
+                except KeptLostError as error:
+                    raise StoppedError from error
+
+        encoded = EncodedVideo(division, [reports for reports, _ in ranges], features)
+        try:
+            return OneVideo(self._model, folder, self._outputs).label(path, opening=self._opening, encoded=encoded)
+        except StoppedError:
+            return LostRanges(tuple(number for number, (_, kept) in enumerate(ranges) if _is_lost(kept)))
+
+
+def _is_lost(kept: Kept) -> bool:
+    try:
+        kept.get()
+    except KeptLostError:
+        return True
+    return False

@@ -14,9 +14,9 @@ from pipeline.files import InputFile
 from pipeline.labelling.model import Model
 from pipeline.labelling.one_video import OneVideo, Outcome, StoppedError
 from pipeline.labelling.outputs import DEFAULTS, OutputOptions
+from pipeline.labelling.reading import FEATURE_SUFFIX
 from pipeline.labelling.report import DecodeRow, count_frames, describe_model, source_of
 from pipeline.labelling.stored_outputs import output_folder, with_decode_report
-from pipeline.labelling.video import FEATURE_SUFFIX
 from pipeline.stores.address import Address
 from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.index import estimate_num_frames
@@ -63,6 +63,30 @@ class LabellingOutcome(NamedTuple):
             return self._replace(num_failed=self.num_failed + 1)
         num_partial = self.num_partial + bool(video.complaints)
         return self._replace(num_labelled=self.num_labelled + 1, num_partial=num_partial)
+
+
+class Tally:
+    """Tells the caller what became of videos.
+
+    Args:
+        on_failure: See `label_videos`.
+        on_note: See `label_videos`.
+
+    Attributes:
+        rows: The rows of the decode report.
+    """
+
+    def __init__(self, on_failure: Callable[[str], None], on_note: Callable[[str], None]) -> None:
+        self.rows: list[DecodeRow] = []
+        self._on_failure, self._on_note = on_failure, on_note
+
+    def add(self, outcome: Outcome) -> None:
+        """Add what became of the next video."""
+        self.rows += [outcome.row] if outcome.row else []
+        for note in outcome.notes:
+            self._on_note(note)
+        if outcome.complaints:
+            self._on_failure("\n".join(outcome.complaints))
 
 
 def default_num_parallel(model: Model) -> int:
@@ -124,16 +148,12 @@ def label_videos(
     folder = output_folder(out)
     check_outputs(outputs, model)
     videos = _Videos(OneVideo(model, folder, outputs), on_progress)
-    rows: list[DecodeRow] = []
+    tally = Tally(on_failure, on_note)
     try:
         for outcome in videos.label(paths, num_parallel, decoder_processes=decoder_processes):
-            rows += [outcome.row] if outcome.row else []
-            for note in outcome.notes:
-                on_note(note)
-            if outcome.complaints:
-                on_failure("\n".join(outcome.complaints))
+            tally.add(outcome)
     finally:
-        folder.write_decode_report(rows)
+        folder.write_decode_report(tally.rows)
     return videos.outcome
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import InputError
 from pipeline.files import VIDEO_SUFFIXES, InputFile, choose_by_suffix, find_files
 from pipeline.labelling.model import Model
-from pipeline.labelling.video import FEATURE_SUFFIX
+from pipeline.labelling.reading import FEATURE_SUFFIX
 from pipeline.stores.address import Address, as_place
 from pipeline.stores.objects import StoredFile, list_folder, read_object
 

@@ -27,7 +27,7 @@ from pipeline.annotations.write import frame_row
 from pipeline.errors import InputError
 from pipeline.labelling.live_decisions import live_decisions
 from pipeline.labelling.model import Model
-from pipeline.labelling.video import check_numbers
+from pipeline.labelling.reading import check_numbers
 from pipeline.models.stream import LabelStream
 from pipeline.video.frame_choice import LiveChoice
 from pipeline.video.sources.base import LiveFrame, LiveSource

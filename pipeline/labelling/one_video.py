@@ -13,6 +13,7 @@ from pipeline.errors import InputError, describe_failure, name_failure
 from pipeline.files import OVERLAY, InputFile, read_unchanged
 from pipeline.labelling.model import Model
 from pipeline.labelling.outputs import OutputFolder, OutputOptions, Replaced
+from pipeline.labelling.ranges import EncodedVideo, label_encoded
 from pipeline.labelling.report import (
     REPORT,
     DecodeRow,
@@ -62,7 +63,14 @@ class OneVideo:
     folder: OutputFolder
     outputs: OutputOptions
 
-    def label(self, path: InputFile, *, opening: OpenScaled, on_progress: Callable[[int], None]) -> Outcome:
+    def label(
+        self,
+        path: InputFile,
+        *,
+        opening: OpenScaled,
+        on_progress: Callable[[int], None] = lambda num_frames: None,
+        encoded: EncodedVideo | None = None,
+    ) -> Outcome:
         """Label a video. If anything fails, only this video is affected.
 
         Args:
@@ -70,9 +78,11 @@ class OneVideo:
             opening: How it is opened.
             on_progress: It is called with the number of frames that are labelled so far, and for each frame of the
                 overlay. It may raise StoppedError.
+            encoded: The encoded frames of the video, which it is labelled by unless it has changed since; None: it is
+                decoded and encoded now. StoppedError that its features raise is passed on.
         """
         try:
-            return read_unchanged(path, lambda: self._write(path, opening, on_progress))
+            return read_unchanged(path, lambda: self._write(path, opening, on_progress, encoded))
         except DamagedVideoError as error:
             return Outcome(DecodeRow(path.stem, "failed", error.report), (str(error),))
         except StoppedError:
@@ -80,19 +90,28 @@ class OneVideo:
         except Exception as error:  # a decoder or a runtime may raise anything
             return Outcome(None, (name_failure(path, "could not be labelled", error, self.folder.log_folder),))
 
-    def _write(self, path: InputFile, opening: OpenScaled, on_progress: Callable[[int], None]) -> Outcome:
+    def _write(
+        self,
+        path: InputFile,
+        opening: OpenScaled,
+        on_progress: Callable[[int], None],
+        encoded: EncodedVideo | None,
+    ) -> Outcome:
         """Label a video and write its output and the report, instead of those of an earlier call."""
         files = self.outputs.files(path)
         self.folder.check_free((f"{path.stem}{REPORT}", *files))
         with pinned(path) as file:
             video = describe_video(file) if file.is_file() else {}
-            result = label_video_once(
-                file,
-                self.model,
-                partial=self.outputs.on_error == "partial",
-                on_progress=on_progress,
-                opening=opening,
-            )
+            if encoded is not None and encoded.division.video == video:
+                result = label_encoded(file, encoded, self.model)
+            else:
+                result = label_video_once(
+                    file,
+                    self.model,
+                    partial=self.outputs.on_error == "partial",
+                    on_progress=on_progress,
+                    opening=opening,
+                )
         with self.folder.staging() as staging:
             self._write_labels(staging, file, result)
             failure = self._write_overlay(staging, file, result, on_progress) if self.outputs.overlay else ""

@@ -1,5 +1,6 @@
 """Where the output of `label` goes: a folder of this machine, whose reports tell which videos are finished."""
 
+import filecmp
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -166,13 +167,21 @@ class LocalFolder:
         report_path, new = self._out / f"{stem}{REPORT}", report.files
         before = LabelReport.read(report_path)
         report = report.replacing(before, overlay=overlay, is_there=lambda name: (self._out / name).is_file())
-        report_path.unlink(missing_ok=True)
+        if before is not None:
+            if before == report and all(self._has(staging, name) for name in new):
+                return Replaced(report, before)  # a worker of a killed call, which ends late, finds it finished
+            report_path.unlink(missing_ok=True)
         for name in new:
             (staging / name).replace(self._out / name)
         for name in set(before.files if before else ()) - set(report.files):
             (self._out / name).unlink(missing_ok=True)
-        report.write(report_path)
+        report.write(staging / report_path.name)
+        (staging / report_path.name).replace(report_path)
         return Replaced(report, before)
+
+    def _has(self, staging: Path, name: str) -> bool:
+        """Return whether a file is there already, byte for byte."""
+        return (self._out / name).is_file() and filecmp.cmp(staging / name, self._out / name, shallow=False)
 
     def write_decode_report(self, rows: Sequence[DecodeRow]) -> None:
         """See `OutputFolder`."""

@@ -55,11 +55,17 @@ class DecoderProcesses:
             self._free.put(None)
 
     def open_scaled(
-        self, path: InputFile | str, region: Region, *, surveyed: bool | None = None, reader: Backend = "auto"
+        self,
+        path: InputFile | str,
+        region: Region,
+        *,
+        surveyed: bool | None = None,
+        reader: Backend = "auto",
+        index: VideoIndex | None = None,
     ) -> "ProcessReader":
         """Open a video as `pipeline.video.open.open_scaled` does, which documents the arguments."""
         file = Path(path) if isinstance(path, str) else path
-        return ProcessReader(file, region, surveyed=surveyed, reader=reader, free=self._free)
+        return ProcessReader(file, region, surveyed=surveyed, reader=reader, index=index, free=self._free)
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +86,8 @@ class ProcessReader(ScaledReader):
         path: The video.
         region: The region of interest, and its size.
         surveyed: See `open_scaled`.
+        reader: See `open_scaled`.
+        index: See `open_scaled`.
         free: The processes that are free.
 
     Raises:
@@ -94,6 +102,7 @@ class ProcessReader(ScaledReader):
         *,
         surveyed: bool | None,
         reader: Backend,
+        index: VideoIndex | None,
         free: "LifoQueue[_Process | None]",
     ) -> None:
         self._path, self._free = path, free
@@ -102,7 +111,7 @@ class ProcessReader(ScaledReader):
             self._process = self._process or _Process()
             # `region` may be of a subclass, such as `Preprocess`, whose other attributes the process does not need
             region = Region(region.size, region.crop, region.crop_unit, region.follow_motion)
-            self._index = cast(VideoIndex, self._ask("open", Path.cwd(), path, region, surveyed, reader))
+            self._index = cast(VideoIndex, self._ask("open", Path.cwd(), path, region, surveyed, reader, index))
         except BaseException:
             self._give_back()
             raise
@@ -230,10 +239,18 @@ class _Decoder:
         self._batches: Iterator[FrameBatch] = iter(())
         self._next: FrameBatch | Exception | None = None
 
-    def open(self, folder: Path, path: InputFile, region: Region, surveyed: bool | None, reader: Backend) -> VideoIndex:
+    def open(
+        self,
+        folder: Path,
+        path: InputFile,
+        region: Region,
+        surveyed: bool | None,
+        reader: Backend,
+        index: VideoIndex | None,
+    ) -> VideoIndex:
         """Open a video as `open_scaled` does, with the caller's working directory `folder`, and return its index."""
         os.chdir(folder)  # the caller's may have changed since the last request
-        self._reader = open_scaled(path, region, surveyed=surveyed, reader=reader)
+        self._reader = open_scaled(path, region, surveyed=surveyed, reader=reader, index=index)
         return self._reader.index
 
     def report(self) -> DecodeReport:

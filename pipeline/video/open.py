@@ -71,7 +71,12 @@ def _open_whole(video: "VideoIndex", name: ReaderName) -> "ForwardReader":
 
 
 def open_scaled(
-    path: InputFile | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
+    path: InputFile | str,
+    region: "Region",
+    *,
+    surveyed: bool | None = None,
+    reader: Backend = "auto",
+    index: "VideoIndex | None" = None,
 ) -> ScaledReader:
     """Open a video file for reading only a region of interest of its frames, at the region's size.
 
@@ -81,6 +86,8 @@ def open_scaled(
         surveyed: See `index_video`.
         reader: The reader. "auto" is PyAV, which scales frames before they are converted to RGB; this is much cheaper
             than scaling whole RGB frames, as is done with those of decord and OpenCV.
+        index: The index of the file, for PyAV only: the file is not searched again, and reading of a range begins near
+            its start. None: it is made now.
 
     Returns:
         A reader of frames uint8 [T, height, width, 3].
@@ -90,6 +97,10 @@ def open_scaled(
         InputError: The video is smaller than the region of interest.
         ValueError: There is no such reader.
     """
+    if index is not None:
+        from pipeline.video.readers.jumping import JumpingReader
+
+        return JumpingReader(index, region)
     from pipeline.video.survey import index_video
 
     video = index_video(_as_file(path), surveyed=surveyed)

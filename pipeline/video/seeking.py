@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import av
 import numpy as np
 
-from pipeline.video.entries import is_unreferenced, may_begin
-from pipeline.video.ffmpeg import DECODING_ERRORS, StrictDecoder, demux, naming_errors, open_file, video_stream
-from pipeline.video.readers.pyav import EXCHANGING_DEMUXERS, PyAVReader
+from pipeline.video.entries import Entry, find_entry, is_unreferenced, may_jump, packet_seconds
+from pipeline.video.ffmpeg import DECODING_ERRORS, StrictDecoder, naming_errors, open_file, video_stream
+from pipeline.video.readers.pyav import PyAVReader
 from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
 from pipeline.video.types import VideoIndex
@@ -21,7 +21,6 @@ from pipeline.video.units import Units
 
 NUM_KEPT = 16  # decoded frames, 3 MB each at 1080p, so that stepping back is instant
 NUM_NEAR = 60  # frames further on that are decoded without a seek: a step of a second or two
-MAX_SEEKS = 12  # attempts to find a place to begin at, each of them earlier
 MAX_FAILURES = 3  # after which seeks in a file are given up
 
 
@@ -62,7 +61,7 @@ class _Jumps:
 
     def __init__(self, video: VideoIndex) -> None:
         path = video.properties.path
-        self._times = video.pts_seconds
+        self._video, self._times = video, video.pts_seconds
         with naming_errors(path):
             self._container = open_file(path)
         self._stream = video_stream(path, self._container)
@@ -73,9 +72,9 @@ class _Jumps:
         self.position: int | None = None  # the next one, where it is known
 
     @property
-    def reorders(self) -> bool:
-        """Whether frames of this codec may be stored in another order than they are shown in."""
-        return bool(self._stream.codec_context.codec.reorder)
+    def are_possible(self) -> bool:
+        """Whether the times of packets say which frame a seek has reached."""
+        return may_jump(self._video, self._stream)
 
     def read_up_to(self, position: int, *, num_before: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield frames with their positions, ascending, up to and with the one at a position.
@@ -111,61 +110,35 @@ class _Jumps:
 
     def _seek(self, position: int) -> None:
         self.position = None
-        ticks_per_second = 1 / self._stream.time_base
-        target = round(float(self._times[position]) * ticks_per_second)
-        tick, back = target, ticks_per_second / 4
-        for _ in range(MAX_SEEKS):
-            self._container.seek(tick, stream=self._stream)
-            packets = demux(self._container, self._stream)
-            entry = self._find_entry(packets, target)
-            if entry is not None:
-                self._decoder.restart()
-                self._frames = self._decode(entry, packets)
-                self.position = int(np.searchsorted(self._times, _seconds(entry)))
-                return
-            tick, back = round(tick - back), back * 2
-        raise _MissedError
+        entry = find_entry(self._container, self._stream, self._units, float(self._times[position]))
+        if entry is None:
+            raise _MissedError
+        self._decoder.restart()
+        self._frames = self._decode(entry)
+        self.position = int(np.searchsorted(self._times, entry.seconds))
 
-    def _find_entry(self, packets: Iterator[av.Packet], target: int) -> av.Packet | None:
-        """Return the first packet at which decoding may begin; None where it is shown after the target."""
-        for packet in packets:
-            if packet.pts is not None and may_begin(packet, self._units):
-                return packet if packet.pts <= target else None
-            if packet.dts is not None and packet.dts > target:
-                return None
-        return None
+    def _decode(self, entry: Entry) -> Iterator[tuple[int, av.VideoFrame]]:
+        expected = int(np.searchsorted(self._times, entry.seconds))
+        left_out = set[int]()
 
-    def _decode(self, entry: av.Packet, packets: Iterator[av.Packet]) -> Iterator[tuple[int, av.VideoFrame]]:
-        begin = _seconds(entry)
-        expected = int(np.searchsorted(self._times, begin))
-        has_begun, left_out = False, set[int]()
-        packet: av.Packet | None = entry
-        while packet is not None:
-            try:
-                frames = [] if self._leaves_out(packet, left_out) else self._decoder.decode(packet)
-            except DECODING_ERRORS:
-                if has_begun:
-                    raise
-                frames = []  # a frame that is shown before the key frame may lack those that it refers to
-            for frame in frames:
-                seconds = -np.inf if frame.time is None else float(frame.time)
-                if not has_begun and seconds < begin:
-                    continue
-                has_begun, found = True, self._position_of(seconds)
-                if found is None or frame.is_corrupt or not left_out.issuperset(range(expected, found)):
-                    raise _MissedError
-                left_out.difference_update(range(expected, found))
-                if found < expected:
-                    raise _MissedError
-                expected = found + 1
-                yield found, frame
-            packet = next(packets, None)
+        def decode(packet: av.Packet) -> list[av.VideoFrame]:
+            return [] if self._leaves_out(packet, left_out) else self._decoder.decode(packet)
+
+        for frame in entry.decode(decode):
+            found = None if frame.time is None else self._position_of(float(frame.time))
+            if found is None or frame.is_corrupt or not left_out.issuperset(range(expected, found)):
+                raise _MissedError
+            left_out.difference_update(range(expected, found))
+            if found < expected:
+                raise _MissedError
+            expected = found + 1
+            yield found, frame
 
     def _leaves_out(self, packet: av.Packet, left_out: set[int]) -> bool:
         """Return whether a packet need not be decoded, and note its position then."""
         if packet.pts is None or packet.is_discard or not is_unreferenced(packet, self._units):
             return False
-        position = self._position_of(_seconds(packet))
+        position = self._position_of(packet_seconds(packet))
         if position is None or position >= self._first_full:
             return False
         left_out.add(position)
@@ -197,7 +170,7 @@ class SeekingReader:
         self._forward: _Forward | None = None
         self._jumps: _Jumps | None = _Jumps(video)
         self.num_failures = 0
-        if not self._may_seek(self._jumps):
+        if not self._jumps.are_possible:
             self._give_up_seeks()
 
     @property
@@ -235,11 +208,6 @@ class SeekingReader:
         self._give_up_seeks()
         if self._forward is not None:
             self._forward.close()
-
-    def _may_seek(self, jumps: _Jumps) -> bool:
-        """Return whether the times of packets say which frame a seek has reached."""
-        exchanges = self._video.container in EXCHANGING_DEMUXERS and jumps.reorders
-        return self._video.is_lost is None and not exchanges
 
     def _find(self, position: int, is_wanted: Callable[[], bool]) -> None:
         if self._jumps is None:
@@ -282,9 +250,3 @@ class SeekingReader:
 def _check(is_wanted: Callable[[], bool]) -> None:
     if not is_wanted():
         raise StoppedError
-
-
-def _seconds(packet: av.Packet) -> float:
-    assert packet.pts is not None
-    assert packet.time_base is not None
-    return packet.pts * packet.time_base.numerator / packet.time_base.denominator

@@ -220,7 +220,13 @@ class OpenScaled(Protocol):
     """`open_scaled`, or a function that does the same elsewhere."""
 
     def __call__(
-        self, path: InputFile | str, region: "Region", *, surveyed: bool | None = None, reader: Backend = "auto"
+        self,
+        path: InputFile | str,
+        region: "Region",
+        *,
+        surveyed: bool | None = None,
+        reader: Backend = "auto",
+        index: "VideoIndex | None" = None,
     ) -> ScaledReader:
         """See `open_scaled`."""
         ...

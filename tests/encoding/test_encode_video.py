@@ -70,7 +70,9 @@ class _Reading:
     def __init__(self, *, breaks_at: int = 6) -> None:
         self.num_read, self._breaks_at = 0, breaks_at
 
-    def read(self, *, batch_size: int, positions: np.ndarray | None) -> Iterator[FrameBatch]:
+    def read(
+        self, start: int, stop: int | None, *, batch_size: int, positions: np.ndarray | None
+    ) -> Iterator[FrameBatch]:
         for number in range(6):
             if number == self._breaks_at:
                 raise VideoError("frame 3 cannot be decoded")

@@ -14,9 +14,11 @@ from ray.cluster_utils import Cluster
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.cli.main import main
 from pipeline.errors import InputError
+from pipeline.fleet import label
+from pipeline.fleet.cluster import Job, Pool
 from pipeline.fleet.label import label_on_cluster
 from pipeline.fleet.worker import FleetWorker, ModelSource, Order, code_fingerprint
-from pipeline.labelling.folder import LabellingOutcome
+from pipeline.labelling.folder import LabellingOutcome, label_videos
 from pipeline.labelling.inputs import find_everywhere
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.outputs import OutputOptions
@@ -133,8 +135,73 @@ def test_a_cluster_that_loses_workers_and_nodes_writes_the_same_into_a_store(
     assert DECODE_REPORT in without_reports
 
 
+def label_one(video: Path, out: Path, model: Model, source: ModelSource, address: str, **options) -> LabellingOutcome:
+    out.mkdir()
+    outputs = OutputOptions(**options)
+    return label_on_cluster([video], model, source, out, address=address, outputs=outputs, on_failure=pytest.fail)
+
+
+@pytest.fixture
+def ranges(monkeypatch) -> list[Job]:
+    """Divide videos into ranges of 40 frames, and return the jobs of ranges."""
+    jobs: list[Job] = []
+    add = Pool.add
+
+    def noting(pool: Pool, added: list[Job]) -> None:
+        jobs.extend(job for job in added if job.method == "encode")
+        add(pool, added)
+
+    monkeypatch.setattr(label, "RANGE_FRAMES", 40)
+    monkeypatch.setattr(Pool, "add", noting)
+    return jobs
+
+
+@pytest.mark.parametrize("killed", ["none", "workers", "nodes"])
+def test_a_long_video_is_encoded_by_several_workers_and_gets_the_labels_of_one(
+    cluster, model, source, tmp_path, ranges, killed
+):
+    video = write_video(tmp_path / "long.mp4", num_frames=1000)
+    label_videos([video], model, make_folder(tmp_path / "one"), on_failure=pytest.fail)
+    draw = random.Random(1)
+    with ThreadPoolExecutor(1) as thread:
+        labelling = thread.submit(label_one, video, tmp_path / "many", model, source, cluster.address)
+        while killed != "none" and not labelling.done() and len(ranges) < 35:
+            wait([labelling], timeout=draw.uniform(3, 6))
+            if ranges:
+                kill_one(cluster, draw, node=killed == "nodes")
+        assert labelling.result() == LabellingOutcome(1, 0, 0, 0)
+    assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
+    assert len({job.key.number for job in ranges}) == 25
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_a_long_video_with_a_damaged_range_is_labelled_as_one_machine_labels_it(
+    cluster, model, source, tmp_path, ranges
+):
+    video = write_video(tmp_path / "long.mp4", num_frames=200)
+    content = bytearray(video.read_bytes())
+    place = len(content) * 3 // 4
+    content[place : place + 2000] = bytes(2000)
+    video.write_bytes(content)
+    outputs = OutputOptions(on_error="partial")
+    failures: list[str] = []
+    label_videos([video], model, make_folder(tmp_path / "one"), outputs=outputs, on_failure=failures.append)
+    out = make_folder(tmp_path / "many")
+    outcome = label_on_cluster(
+        [video], model, source, out, address=cluster.address, outputs=outputs, on_failure=failures.append
+    )
+    assert outcome == LabellingOutcome(1, 1, 0, 0)
+    assert files_of(out) == files_of(tmp_path / "one")
+    assert len(ranges) == 5
+    assert failures[0] == failures[1]
+
+
 def test_a_worker_with_another_version_model_or_folder_is_refused(spread_model, model, source, tmp_path):
-    order = Order(source, model.fingerprint, code_fingerprint(), tmp_path, OutputOptions(), Path.cwd(), 1)
+    order = Order(source, model.fingerprint, code_fingerprint(), tmp_path, OutputOptions(), Path.cwd(), 1, 40)
     FleetWorker().prepare(order)
     for changes, sentence in (
         ({"code": "other"}, "runs another version of Framescribe"),

@@ -2,13 +2,14 @@
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from made_clusters import serving_cluster
 
 from pipeline.errors import InputError
-from pipeline.fleet.cluster import MAX_LOSSES, Job, Lost, Pool, Share, connected
+from pipeline.fleet.cluster import MAX_LOSSES, Job, Kept, Lost, Pool, Share, connected
 
 pytestmark = pytest.mark.slow  # a cluster takes long to start
 
@@ -23,6 +24,15 @@ class Worker:
 
     def square(self, number: int) -> int:
         return number * number
+
+    def cube(self, number: int) -> int:
+        return number**3
+
+    def keep(self, number: int) -> tuple[int, list[int]]:
+        return number, [number] * 3
+
+    def total(self, kept: list[Kept]) -> int:
+        return sum(sum(each.get()) for each in kept)
 
     def end_once(self, mark: Path) -> str:
         if not mark.exists():
@@ -63,6 +73,30 @@ def test_jobs_of_lost_workers_are_done_by_others_and_one_that_ends_them_all_is_g
     assert isinstance(results.pop("always"), Lost)
     assert results == {"once0": "done", "once1": "done", "once2": "done", "square": 9}
     assert pool.num_losses == 3 + MAX_LOSSES
+
+
+def test_jobs_may_follow_from_results_and_what_is_kept_goes_from_worker_to_worker(cluster):
+    with closing(Pool(Worker, "work", Share(), on_note=pytest.fail)) as pool:
+        kept, results = [], []
+        for job, result in pool.run([Job(number, "keep", (number,), keeps=True) for number in range(3)]):
+            if job.keeps:
+                small, large = result
+                assert (small, large.get()) == (job.key, [job.key] * 3)
+                kept.append(large)
+                if len(kept) == 3:
+                    pool.add([Job("total", "total", (kept,)), Job("dropped", "fail", ())])
+                    pool.drop({"dropped"})
+            else:
+                results.append(result)
+    assert results == [9]
+
+
+def test_another_method_is_called_while_workers_are_idle(cluster):
+    """There are two workers: of several jobs only the last one leaves a worker idle."""
+    alone, _ = run([Job(0, "square", (2,), method_with_room="cube")])
+    assert alone == {0: 8}
+    several, _ = run([Job(number, "square", (2,), method_with_room="cube") for number in range(4)])
+    assert [several[number] for number in range(3)] == [4, 4, 4]
 
 
 def test_what_a_worker_raises_ends_the_call(cluster):

@@ -135,13 +135,13 @@ def test_the_frames_that_are_lost_have_no_label(video_model, tmp_path, monkeypat
     """Of a video that is labelled by two encoders, the survey of the first says which frames are lost."""
     other = variant(video_model, tmp_path / "b", seed=1, parts=("labeller", "encoder"))
     lost = np.arange(12) == 5
-    reading = labelling_video._read_video
+    reading = labelling_video.read_video
 
     def read_with_loss(*args, **options):
         found = reading(*args, **options)
         return replace(found, index=replace(found.index, is_lost=lost))
 
-    monkeypatch.setattr(labelling_video, "_read_video", read_with_loss)
+    monkeypatch.setattr(labelling_video, "read_video", read_with_loss)
     result = label_video(write_video(tmp_path / "clip.mp4", num_frames=12), load(video_model, other))
     np.testing.assert_array_equal(result.labels < 0, lost)
     np.testing.assert_array_equal(np.isnan(result.class_probabilities).all(axis=1), lost)

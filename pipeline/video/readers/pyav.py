@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.video.entries import EXCHANGING_DEMUXERS
 from pipeline.video.ffmpeg import DECODING_ERRORS, decode_packets, open_file, video_stream
 from pipeline.video.index import MAX_EXCHANGED
 from pipeline.video.readers.forward import ForwardReader
@@ -17,8 +18,6 @@ from pipeline.video.region import Region
 from pipeline.video.scaling import Scaler
 from pipeline.video.survey import whole_frames
 from pipeline.video.types import DecodeReport, VideoError, VideoIndex
-
-EXCHANGING_DEMUXERS = frozenset({"avi"})  # see MAX_EXCHANGED
 
 
 class PyAVReader(ForwardReader):
