@@ -1,11 +1,13 @@
 """Small Ray clusters on this machine."""
 
 import os
+import random
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
@@ -37,3 +39,22 @@ def add_node(cluster: Cluster, cores: int) -> None:
         except Exception as error:
             if not num_left or "timed out" not in str(error):
                 raise
+
+
+def find_workers() -> list[psutil.Process]:
+    """Find the processes of workers that label videos on this machine."""
+    return [p for p in psutil.process_iter(["cmdline"]) if "ray::FleetWorker" in str(p.info["cmdline"])]
+
+
+def kill_worker(draw: random.Random) -> bool:
+    """Kill a worker, and return whether there was one."""
+    workers = find_workers()
+    if workers:
+        draw.choice(workers).kill()
+    return bool(workers)
+
+
+def kill_node(cluster: Cluster, draw: random.Random) -> None:
+    """Kill a node of one core, but not the head, with all that runs on it, and start another one."""
+    cluster.remove_node(draw.choice(sorted(cluster.worker_nodes, key=id)), allow_graceful=False)
+    add_node(cluster, 1)

@@ -162,10 +162,11 @@ def run(options: argparse.Namespace) -> int:
     outputs = OutputOptions(tuple(options.formats.split(",")), options.overlay, options.on_error, options.overwrite)
     model = load_model(
         options.model,
-        device=options.device,
+        device=options.device if options.cluster is None else "cpu",  # the workers' devices are for the videos
         precision=options.precision,
         static_threshold=options.static_threshold,
         reader=options.reader,
+        opens_encoders=options.cluster is None,
     ).at_rate(options.frame_rate)
     if other_rate := model.describe_other_rate():
         report_note(other_rate)

@@ -229,9 +229,14 @@ class Pool:
         try:
             result = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
+            if job is None and not isinstance(error.cause, InputError):
+                raise InputError(
+                    f"a worker cannot start ({first_line(error.cause)}): is the same version of Framescribe installed"
+                    " on all machines?"
+                ) from None
             raise error.cause from None
         except ray.exceptions.RayError as error:
-            self._forget(worker, is_new=job is None)
+            self._forget(worker, error, is_new=job is None)
             if job is None:
                 return
             self._losses[job.key] += 1
@@ -245,13 +250,15 @@ class Pool:
         if job is not None:
             yield job, (result, kept) if job.keeps else result
 
-    def _forget(self, worker: Any, *, is_new: bool) -> None:
+    def _forget(self, worker: Any, error: Exception, *, is_new: bool) -> None:
         """Count a worker that was lost; it is replaced at the next look at the cluster, which is now."""
         self.num_losses += self._num_free.pop(worker, None) is not None or is_new
         self._looked = float("-inf")
         self._num_prepare_losses += is_new
         if self._num_prepare_losses >= MAX_LOSSES:
-            raise InputError(f"{MAX_LOSSES} workers were lost while they loaded the model: is memory short?")
+            raise InputError(
+                f"{MAX_LOSSES} workers were lost while they loaded the model: is memory short? ({first_line(error)})"
+            )
 
 
 class _Call(NamedTuple):

@@ -3,7 +3,8 @@
 While fewer videos wait than workers are idle, a long video is divided into ranges, which become jobs of their own.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from pipeline.labelling.stored_outputs import output_folder
 from pipeline.stores.address import Address
 from pipeline.text.wording import counted
 from pipeline.video.types import DecodeReport
+
+REPORT_SECONDS = 60.0  # between two additions to the decode report: a call that follows a killed one looks there
 
 
 def label_on_cluster(
@@ -65,7 +68,7 @@ def label_on_cluster(
     """
     check_outputs(outputs, model)
     folder = output_folder(out)
-    labelling = _Labelling(folder, Tally(on_failure, on_note), on_progress)
+    labelling = Labelling(folder, Tally(on_failure, on_note), on_progress)
     due = labelling.find_due(paths, describe_model(model), outputs)
     try:
         if due and not (outputs.on_error == "stop" and labelling.outcome.num_failed):
@@ -87,7 +90,7 @@ def label_on_cluster(
                         lost = counted(pool.num_losses, "worker")
                         on_note(f"{lost} of the cluster ended early; others did again what they had not finished")
     finally:
-        folder.write_decode_report(labelling.tally.rows)
+        labelling.report()
     return labelling.outcome
 
 
@@ -123,8 +126,14 @@ class _Range(NamedTuple):
     number: int
 
 
-class _Labelling:
-    """One call of `label_on_cluster`: videos become jobs, and results become the outcome of the call."""
+class Labelling:
+    """One call of `label_on_cluster`: videos become jobs, and results become the outcome of the call.
+
+    Args:
+        folder: Where the output goes.
+        tally: What tells the caller.
+        on_progress: See `label_on_cluster`.
+    """
 
     def __init__(self, folder: OutputFolder, tally: Tally, on_progress: Callable[[Progress], None]) -> None:
         self._folder, self.tally, self._on_progress = folder, tally, on_progress
@@ -134,14 +143,14 @@ class _Labelling:
 
     def find_due(self, paths: Sequence[InputFile], model: dict[str, Any], outputs: OutputOptions) -> list[InputFile]:
         """Return the files that have to be labelled, and count the others."""
-        namesakes = find_namesakes(paths)
+        namesakes, finished = find_namesakes(paths), self._folder.find_finished(paths, model, outputs)
         due = []
         for path in paths:
             if other := namesakes.get(path):
                 self._count(refuse_namesake(path, other))
-            elif finished := self._folder.find_finished(path, model, outputs):
+            elif path in finished:
                 self.outcome = self.outcome._replace(num_finished_before=self.outcome.num_finished_before + 1)
-                self.tally.add(Outcome(finished.row))
+                self.tally.add(Outcome(finished[path].row))
             else:
                 due.append(path)
         return due
@@ -154,8 +163,8 @@ class _Labelling:
             pool: The workers.
             stops: Whether the first one that cannot be labelled ends the call.
         """
-        num_done = 0
-        for job, result in pool.run(self._job(path, "label", method_with_room="divide_or_label") for path in due):
+        num_done, reported = 0, time.monotonic()
+        for job, result in pool.run(self.jobs(due)):
             outcome = self._outcome(job, result, pool)
             if outcome is not None:
                 num_done += 1
@@ -167,6 +176,18 @@ class _Labelling:
             )
             if stops and self.outcome.num_failed:
                 return
+            if time.monotonic() - reported > REPORT_SECONDS:
+                self.report()
+                reported = time.monotonic()
+
+    def report(self) -> None:
+        """Add what became of videos to the decode report."""
+        self._folder.write_decode_report(self.tally.rows)
+        self.tally.rows.clear()
+
+    def jobs(self, due: Iterable[InputFile]) -> Iterator[Job]:
+        """Return the jobs that label files."""
+        return (self._job(path, "label", method_with_room="divide_or_label") for path in due)
 
     def _job(self, path: InputFile, method: str, *more: Any, method_with_room: str = "") -> Job:
         return Job(path, method, (path, self._folder.for_one(path.stem), *more), method_with_room)

@@ -106,7 +106,7 @@ def check_outputs(outputs: OutputOptions, model: Model) -> None:
             are to be labelled in part by a reader that does not report which frames it lost.
     """
     asked = ["--overlay"] * outputs.overlay + [f"--formats {name}" for name in outputs.formats if name in TIMED_FORMATS]
-    if asked and model.runtime is None:
+    if asked and not model.sees_videos:
         raise InputError(f"the model was trained on ready features: {', '.join(asked)}: needs one that sees videos")
     name = scaling_reader(model.reader)
     if outputs.on_error == "partial" and name != "pyav":
@@ -212,7 +212,7 @@ class _Videos:
         namesakes = find_namesakes(paths)
         due: dict[InputFile, Future[Outcome]] = {}
         folder, outputs, model = self._one.folder, self._one.outputs, describe_model(self._one.model)
-        finished = {path: found for path in paths if (found := folder.find_finished(path, model, outputs))}
+        finished = folder.find_finished(paths, model, outputs)
         with DecoderProcesses(num_parallel) as processes, ThreadPoolExecutor(num_parallel) as threads:
             opening = processes.open_scaled if decoder_processes else open_scaled
             try:

@@ -29,7 +29,7 @@ def find_inputs(
     Raises:
         InputError: A folder holds no such file.
     """
-    if model.runtime:
+    if model.sees_videos:
         return find_files(paths, VIDEO_SUFFIXES, kind="video", on_note=on_note)
     return find_files(paths, {FEATURE_SUFFIX}, kind=f"{FEATURE_SUFFIX} file, which is what the model was trained on")
 
@@ -80,7 +80,7 @@ def _listed(inputs: Sequence[Path | Address]) -> Iterator[Path | Address]:
 
 
 def _find_objects(place: Address, model: Model, on_note: Callable[[str], None]) -> list[StoredFile]:
-    if model.runtime is None:
+    if not model.sees_videos:
         raise InputError(f"{place}: the model was trained on ready features, which are read from files only")
     if place.path.suffix.lower() in VIDEO_SUFFIXES:
         return [StoredFile(place)]

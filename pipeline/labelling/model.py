@@ -64,6 +64,11 @@ class Model:
             groups.setdefault(frame_encoder.fingerprint() if frame_encoder else "", []).append(member)
         return tuple(map(tuple, groups.values()))
 
+    @property
+    def sees_videos(self) -> bool:
+        """Whether the model takes videos, and not ready features. No encoder is opened to find that out."""
+        return self.checkpoint.frame_encoder is not None
+
     @cached_property
     def runtime(self) -> Runtime | None:
         """The encoder, opened at the first use; None where the model takes ready features."""
@@ -96,13 +101,14 @@ class Model:
             return self
         if fault := find_rate_fault(frame_rate):
             raise InputError(f"frame rate: {fault}")
-        if self.checkpoint.frame_encoder is None:
+        if not self.sees_videos:
             raise InputError(
                 f"frame rate: got {frame_rate:g}, expected none: the model was trained on ready features, which have no"
                 " times"
             )
         model = replace(self, asked_rate=frame_rate)
-        model.__dict__["runtime"] = self.runtime  # a cached property, which took seconds to open
+        if "runtime" in self.__dict__:  # a cached property, which took seconds to open
+            model.__dict__["runtime"] = self.runtime
         return model
 
     def describe_other_rate(self) -> str | None:
@@ -142,6 +148,7 @@ def load_model(
     static_threshold: float | None = None,
     batch_frames: int = BATCH_FRAMES,
     reader: Backend = "auto",
+    opens_encoders: bool = True,
 ) -> Model:
     """Load a labeller, or several that label together, and open their encoders.
 
@@ -155,6 +162,8 @@ def load_model(
         static_threshold: See `Model`.
         batch_frames: See `Model`.
         reader: See `Model`.
+        opens_encoders: Whether the encoders are opened now. Otherwise they are at the first use: a caller that has the
+            model used elsewhere needs half a gigabyte less.
 
     Raises:
         InputError: No location is given, there is no labeller, the device is absent or cannot compute with the
@@ -170,7 +179,7 @@ def load_model(
         check_alike([member.spec for member in members], locations)
         checkpoint = replace(model.checkpoint, spec=spec_of_average(model.spec))
         model = replace(model, checkpoint=checkpoint, members=members)
-    for first, *_ in model.by_encoder:
+    for first, *_ in model.by_encoder if opens_encoders else ():
         first.runtime  # noqa: B018  opened now, so that an error comes before there is work to lose
     return model
 

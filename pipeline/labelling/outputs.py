@@ -77,16 +77,15 @@ class OutputFolder(Protocol):
         """Name the folder in messages."""
         ...
 
-    def find_finished(self, path: InputFile, model: dict[str, Any], outputs: OutputOptions) -> Finished | None:
-        """Find a video that needs no labelling: this call would do exactly what an earlier one did.
+    def find_finished(
+        self, paths: Sequence[InputFile], model: dict[str, Any], outputs: OutputOptions
+    ) -> dict[InputFile, Finished]:
+        """Find the videos that need no labelling: this call would do exactly what an earlier one did.
 
         Args:
-            path: The video.
+            paths: The videos.
             model: The description of the model.
             outputs: The output that is asked for.
-
-        Returns:
-            None where it is to be labelled.
         """
         ...
 
@@ -136,8 +135,13 @@ class LocalFolder:
     def __str__(self) -> str:
         return str(self._out)
 
-    def find_finished(self, path: InputFile, model: dict[str, Any], outputs: OutputOptions) -> Finished | None:
+    def find_finished(
+        self, paths: Sequence[InputFile], model: dict[str, Any], outputs: OutputOptions
+    ) -> dict[InputFile, Finished]:
         """See `OutputFolder`."""
+        return {path: found for path in paths if (found := self._find_finished(path, model, outputs))}
+
+    def _find_finished(self, path: InputFile, model: dict[str, Any], outputs: OutputOptions) -> Finished | None:
         report = LabelReport.read(self._out / f"{path.stem}{REPORT}")
         if report is None or outputs.overwrite or not path.is_file():
             return None

@@ -97,11 +97,12 @@ def divide(path: InputFile, model: Model, *, opening: OpenScaled, range_frames: 
         opening: How the video is opened.
         range_frames: The number of frames of a range, about.
     """
-    if model.runtime is None or scaling_reader(model.reader) != "pyav" or model.static_threshold is not None:
+    if not model.sees_videos or scaling_reader(model.reader) != "pyav" or model.static_threshold is not None:
         return None
     if estimate_num_frames(path) <= range_frames:
         return None
-    preprocess = model.runtime.frame_encoder.preprocess
+    runtimes = _runtimes(model)
+    preprocess = runtimes[0].frame_encoder.preprocess
     try:
         with pinned(path) as file:
             video = describe_video(file)
@@ -110,7 +111,7 @@ def divide(path: InputFile, model: Model, *, opening: OpenScaled, range_frames: 
     except Exception:  # reported when it is labelled as a whole
         return None
     choice = choose_frames(index.pts_seconds, model.frame_rate, frame_seconds=frame_seconds)
-    batches = [runtime.frame_encoder.spec.batch_size for runtime in _runtimes(model)]
+    batches = [runtime.frame_encoder.spec.batch_size for runtime in runtimes]
     num_chosen, step = len(choice.positions), lcm(*batches)
     length = ceil(range_frames * num_chosen / len(index.pts_seconds) / step) * step
     starts = tuple(range(0, num_chosen, length))

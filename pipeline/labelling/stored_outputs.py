@@ -13,6 +13,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from pipeline.stores.writing import put, remove_object, write_object
 
 FINISHED, PARTLY = ".finished", ".partly"
 DIGEST_CHARACTERS = 16
+MAX_REQUESTS = 32  # for reports, at the same time
 LOG_FOLDER = Path()  # where the command runs: a store cannot append to a log
 
 
@@ -75,23 +77,37 @@ class StoredFolder:
     def __str__(self) -> str:
         return str(self._out)
 
-    def find_finished(self, path: InputFile, model: dict[str, Any], outputs: OutputOptions) -> Finished | None:
-        """See `OutputFolder`. Where the listing of the videos has described this one, nothing is requested."""
+    def find_finished(
+        self, paths: Sequence[InputFile], model: dict[str, Any], outputs: OutputOptions
+    ) -> dict[InputFile, Finished]:
+        """See `OutputFolder`.
+
+        Where the listing of the videos has described them, nothing is requested of those that the decode report has.
+        """
+        marked = [path for path in paths if self._is_marked(path, model, outputs)]
+        unreported = [path.stem for path in marked if path.stem not in self._reported]
+        with ThreadPoolExecutor(MAX_REQUESTS) as threads:
+            reports = dict(zip(unreported, threads.map(self._read_report, unreported), strict=True))
+        found = {}
+        for path in marked:
+            if path.stem in self._reported:
+                found[path] = Finished(None)
+            elif report := reports[path.stem]:
+                found[path] = Finished(report.row(path.stem))
+        return found
+
+    def _is_marked(self, path: InputFile, model: dict[str, Any], outputs: OutputOptions) -> bool:
+        """Return whether a video has the mark that this call would write, and its files."""
         if outputs.overwrite or path.stem not in self._marks:
-            return None
+            return False
         files = outputs.files(path)
         try:
             video = describe_video(path, path.listed if isinstance(path, StoredFile) else None)
         except OSError:  # reported when the video is read
-            return None
+            return False
         endings = (FINISHED, PARTLY) if outputs.on_error == "partial" else (FINISHED,)
-        marks = {_mark(path.stem, video, model, files, ending) for ending in endings}
-        if not marks & self._names or not self._names.issuperset(files):
-            return None
-        if path.stem in self._reported:
-            return Finished(None)
-        report = self._read_report(path.stem)
-        return Finished(report.row(path.stem)) if report else None
+        marks = {mark_of(path.stem, video, model, files, ending) for ending in endings}
+        return bool(marks & self._names) and self._names.issuperset(files)
 
     def check_free(self, names: Sequence[str]) -> None:
         """See `OutputFolder`: a store has no folders that could be in the way."""
@@ -111,7 +127,7 @@ class StoredFolder:
         for name in set(before.files if before else ()) - set(report.files):
             self._remove(name)
         put(self._out / f"{stem}{REPORT}", report.to_json())
-        mark = _mark(stem, report.video, report.model, report.files, PARTLY if report.is_partial else FINISHED)
+        mark = mark_of(stem, report.video, report.model, report.files, PARTLY if report.is_partial else FINISHED)
         put(self._out / mark, b"")
         self._names |= {mark, f"{stem}{REPORT}", *new}
         self._marks[stem] = [mark]
@@ -161,8 +177,16 @@ def _temporary_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _mark(stem: str, video: dict[str, Any], model: dict[str, Any], files: Sequence[str], ending: str) -> str:
-    """Return the name of the mark of a video. Overlays do not count: they come and go beside the same labels."""
+def mark_of(stem: str, video: dict[str, Any], model: dict[str, Any], files: Sequence[str], ending: str) -> str:
+    """Return the name of the mark of a video.
+
+    Args:
+        stem: The stem of the video.
+        video: The description of the video.
+        model: The description of the model.
+        files: The files that are written. Overlays do not count: they come and go beside the same labels.
+        ending: FINISHED or PARTLY.
+    """
     names = [name for name in files if not name.endswith(OVERLAY)]
     text = json.dumps([video, model, names], sort_keys=True)
     return f"{stem}.{hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]}{ending}"

@@ -106,7 +106,7 @@ def label_video_once(
 ) -> VideoLabels:
     """Label a video as `label_video` does, but leave it to the caller to notice whether the file changed meanwhile."""
     check_name(path)
-    if model.runtime is None:
+    if not model.sees_videos:
         features = read_given_features(path, model)
         (members,) = model.by_encoder
         probabilities = predict(path, members, [features])

@@ -235,6 +235,7 @@ class _Decoder:
     """The process's side: its methods answer the requests, and `decode_ahead` runs after each answer."""
 
     def __init__(self) -> None:
+        self._path: InputFile | None = None
         self._reader: ScaledReader | None = None
         self._batches: Iterator[FrameBatch] = iter(())
         self._next: FrameBatch | Exception | None = None
@@ -250,8 +251,17 @@ class _Decoder:
     ) -> VideoIndex:
         """Open a video as `open_scaled` does, with the caller's working directory `folder`, and return its index."""
         os.chdir(folder)  # the caller's may have changed since the last request
+        self._path = path
         self._reader = open_scaled(path, region, surveyed=surveyed, reader=reader, index=index)
         return self._reader.index
+
+    @property
+    def failure(self) -> OSError | None:
+        """Why a part of an object of a store could not be fetched, see `PinnedFile`; None where all of them could.
+
+        The caller's `pinned` cannot know: the object is fetched in this process.
+        """
+        return getattr(self._path, "failure", None)
 
     def report(self) -> DecodeReport:
         """See `ScaledReader.report`."""
@@ -281,7 +291,7 @@ class _Decoder:
 
     def close(self) -> None:
         """Free the decoder."""
-        self._batches, self._next = iter(()), None
+        self._path, self._batches, self._next = None, iter(()), None
         if self._reader:
             self._reader.close()
 
@@ -302,7 +312,7 @@ def _serve() -> None:
                 if not isinstance(error, InputError):
                     error.add_note(traceback.format_exc())
                 answer = error
-            pickle.dump(answer, answers, protocol=5)
+            pickle.dump(decoder.failure or answer, answers, protocol=5)
             answers.flush()
             del answer  # so that a batch is freed before the next one is decoded
             decoder.decode_ahead()

@@ -4,12 +4,10 @@ import random
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-import psutil
 import pytest
-from made_clusters import add_node, serving_cluster
+from made_clusters import kill_node, kill_worker, serving_cluster
 from made_models import write_video
-from made_stores import Store, address, contents, serving_store
-from ray.cluster_utils import Cluster
+from made_stores import Answer, Store, address, contents, serving_store
 
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.cli.main import main
@@ -93,17 +91,6 @@ def test_the_command_writes_on_a_cluster_what_it_writes_on_one_machine(
     assert f"{NUM_VIDEOS} were finished before" in capsys.readouterr().out
 
 
-def kill_one(cluster: Cluster, draw: random.Random, *, node: bool) -> None:
-    """Kill a worker, or a node in place of which another one is started."""
-    if node:
-        cluster.remove_node(draw.choice(sorted(cluster.worker_nodes, key=id)), allow_graceful=False)
-        add_node(cluster, 1)
-        return
-    workers = [p for p in psutil.process_iter(["cmdline"]) if "ray::FleetWorker" in str(p.info["cmdline"])]
-    if workers:
-        draw.choice(workers).kill()
-
-
 def test_a_cluster_that_loses_workers_and_nodes_writes_the_same_into_a_store(
     cluster, store, videos, model, source, expected
 ):
@@ -124,7 +111,10 @@ def test_a_cluster_that_loses_workers_and_nodes_writes_the_same_into_a_store(
             wait([labelling], timeout=draw.uniform(2, 10))
             if labelling.done():
                 break
-            kill_one(cluster, draw, node=turn % 2 == 1)
+            if turn % 2:
+                kill_node(cluster, draw)
+            else:
+                kill_worker(draw)
         outcome = labelling.result()
     assert outcome == LabellingOutcome(NUM_VIDEOS, 0, 0, 1)
     assert len(failures) == 1
@@ -133,6 +123,25 @@ def test_a_cluster_that_loses_workers_and_nodes_writes_the_same_into_a_store(
     without_reports = {name for name in expected if not name.endswith(".json")}  # which have the time of the object
     assert {name: found[name] for name in without_reports} == {name: expected[name] for name in without_reports}
     assert DECODE_REPORT in without_reports
+
+
+def test_a_store_that_refuses_a_part_of_all_requests_costs_nothing_but_time(
+    cluster, store, videos, model, source, expected, monkeypatch
+):
+    draw, failures = random.Random(0), []
+    busy = Answer("503 Service Unavailable", "SlowDown")
+    monkeypatch.setattr(store, "refuse", lambda request: busy if draw.random() < 0.05 else None)
+    out = address("refusing")
+    paths = find_everywhere([address("fleet/")], model)
+    options = {"address": cluster.address, "outputs": OutputOptions(), "on_failure": failures.append}
+    outcome = label_on_cluster(paths, model, source, out, **options)
+    monkeypatch.setattr(store, "refuse", lambda request: None)
+    assert outcome == LabellingOutcome(NUM_VIDEOS, 0, 0, 1)
+    assert len(failures) == 1  # the damaged one
+    found = compared(contents(out))
+    assert {name: content for name, content in found.items() if not name.endswith(".json")} == {
+        name: content for name, content in expected.items() if not name.endswith(".json")
+    }
 
 
 def label_one(video: Path, out: Path, model: Model, source: ModelSource, address: str, **options) -> LabellingOutcome:
@@ -167,8 +176,10 @@ def test_a_long_video_is_encoded_by_several_workers_and_gets_the_labels_of_one(
         labelling = thread.submit(label_one, video, tmp_path / "many", model, source, cluster.address)
         while killed != "none" and not labelling.done() and len(ranges) < 35:
             wait([labelling], timeout=draw.uniform(3, 6))
-            if ranges:
-                kill_one(cluster, draw, node=killed == "nodes")
+            if ranges and killed == "nodes":
+                kill_node(cluster, draw)
+            elif ranges:
+                kill_worker(draw)
         assert labelling.result() == LabellingOutcome(1, 0, 0, 0)
     assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
     assert len({job.key.number for job in ranges}) == 25

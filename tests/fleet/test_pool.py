@@ -20,6 +20,8 @@ class Worker:
     def prepare(self, order: str) -> None:
         if order == "refuse":
             raise InputError("the worker refuses")
+        if order == "break":
+            raise AttributeError("no such thing")
         self.order = order
 
     def square(self, number: int) -> int:
@@ -102,6 +104,8 @@ def test_another_method_is_called_while_workers_are_idle(cluster):
 def test_what_a_worker_raises_ends_the_call(cluster):
     with pytest.raises(InputError, match="the worker refuses"):
         run([Job(0, "square", (1,))], order="refuse")
+    with pytest.raises(InputError, match=r"no such thing.*is the same version of Framescribe installed"):
+        run([Job(0, "square", (1,))], order="break")
     with pytest.raises(ZeroDivisionError, match="a defect"):
         run([Job(0, "fail", ())])
 

@@ -17,6 +17,7 @@ from pipeline.stores import connection, ranges
 from pipeline.stores.address import Address, as_place, parse_address
 from pipeline.stores.objects import PinnedFile, StoredFile, list_folder, pinned, read_object
 from pipeline.stores.writing import put, remove_object, write_object
+from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.open import open_scaled
 from pipeline.video.region import Region
 from pipeline.video.types import VideoError
@@ -147,6 +148,18 @@ def test_a_lost_connection_is_not_taken_for_damage(store, tmp_path, monkeypatch)
             list(open_scaled(pin, REGION).read())
         assert describe_os_error(lost.value).startswith(f"cannot read or write {file} (")
     connection.connect.cache_clear()
+
+
+def test_a_refusal_is_not_taken_for_damage_by_a_decoder_process(store, tmp_path, monkeypatch):
+    file = StoredFile(store.put("clip.mp4", write_video(tmp_path / "clip.mp4", num_frames=40)))
+    denied = Answer("403 Forbidden", "AccessDenied")
+    monkeypatch.setattr(store, "refuse", lambda request: denied if request.method == "GET" else None)
+    with DecoderProcesses(1) as processes:
+        with pytest.raises(OSError, match="access is denied"), pinned(file) as pin:
+            processes.open_scaled(pin, REGION)
+        monkeypatch.setattr(store, "refuse", lambda request: None)
+        with pinned(file) as pin, processes.open_scaled(pin, REGION) as reader:
+            assert sum(len(batch.pixels) for batch in reader.read()) == 40
 
 
 def test_a_store_that_refuses_some_requests_is_asked_again(store, monkeypatch):
