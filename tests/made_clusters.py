@@ -3,15 +3,18 @@
 import os
 import random
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import pytest
+from ray._private import services
 from ray.cluster_utils import Cluster
 
-MAX_STARTS = 3  # a node gives up after 15 s, in which a busy core may not have started its agents
+START_SECONDS = 240  # of a node; Ray waits for 30, in which busy cores may not have started its agents
 
 
 @contextmanager
@@ -19,6 +22,7 @@ def serving_cluster(*, num_nodes: int, cores: int) -> Iterator[Cluster]:
     """Start a cluster of nodes with some cores each."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own
+        patch.setattr(services, "get_node", _waiting(services.get_node))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # workers import this project and its tests
         cluster = Cluster()
@@ -32,13 +36,21 @@ def serving_cluster(*, num_nodes: int, cores: int) -> Iterator[Cluster]:
 
 def add_node(cluster: Cluster, cores: int) -> None:
     """Add a node to a cluster; its first one is the head."""
-    for num_left in reversed(range(MAX_STARTS)):
-        try:
-            cluster.add_node(num_cpus=cores)
-            return
-        except Exception as error:
-            if not num_left or "timed out" not in str(error):
-                raise
+    cluster.add_node(num_cpus=cores)
+
+
+def _waiting(get_node: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    def wait(gcs_address: str, node_id: str) -> Any:
+        started = time.monotonic()
+        while True:
+            try:
+                return get_node(gcs_address, node_id)
+            except RuntimeError:  # the node is not known yet
+                if time.monotonic() - started > START_SECONDS:
+                    raise
+                time.sleep(0.2)
+
+    return wait
 
 
 def find_workers() -> list[psutil.Process]:

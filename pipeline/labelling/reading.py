@@ -171,7 +171,11 @@ def _open_surveyed(
         reader = opening(path, preprocess, surveyed=True)
     except VideoError:
         raise _unreadable(path, error, "pyav") from error
-    report = reader.report()
+    try:
+        report = reader.report()
+    except VideoError:  # the process that decodes it has ended
+        reader.close()
+        raise _unreadable(path, error, "pyav") from error
     if report.problems and not partial:
         reader.close()
         num_frames = counted(report.decoded_frames, "frame")
