@@ -27,10 +27,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where clusters and stores are started
@@ -41,7 +41,7 @@ from label import make_model
 from made_clusters import serving_cluster
 from made_stores import BUCKET, address, serving_store
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.s3.models import S3Backend, s3_backends
+from moto.s3.models import FakeBucket, FakeKey, S3Backend, s3_backends
 
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.fleet.cluster import Job, Pool, Share, connected
@@ -204,16 +204,27 @@ def finish_all(work: Path, model: Model, bucket: S3Backend) -> None:
 @contextmanager
 def remembering_names() -> Iterator[None]:
     """Have moto sort the names of a folder once, and not for every page of its listing."""
-    list_objects, remembered = S3Backend.list_objects, dict[Any, Any]()
+    remembered: dict[tuple[str, int], list[str]] = {}
 
-    def listing(self: S3Backend, bucket: Any, prefix: str, *arguments: Any, **options: Any) -> Any:
-        key = (prefix, len(bucket.keys), *arguments, *options.values())
+    def listing(
+        self: S3Backend,
+        bucket: FakeBucket,
+        prefix: str,
+        delimiter: str | None,
+        continuation_token: str | None,
+        start_after: str | None,
+        max_keys: int,
+    ) -> tuple[list[FakeKey], bool, str | None]:
+        key = (prefix, len(bucket.keys))
         if key not in remembered:
-            remembered.clear()
-            remembered[key] = list_objects(self, bucket, prefix, *arguments, **options)
-        return remembered[key]
+            remembered[key] = sorted(name for name in bucket.keys if name.startswith(prefix))
+        names = remembered[key]
+        start = bisect_right(names, continuation_token or "")
+        page = names[start : start + max_keys]
+        is_more = start + max_keys < len(names)
+        return [bucket.keys[name] for name in page], is_more, page[-1] if is_more else None
 
-    with patch.object(S3Backend, "list_objects", listing):
+    with patch.object(S3Backend, "list_objects_v2", listing):
         yield
 
 

@@ -126,7 +126,7 @@ class FleetWorker:
         if self._model.fingerprint != order.fingerprint:
             raise InputError(f"{machine} has another model at {', '.join(order.model.locations)}: copy the same there")
         self._outputs, self._range_frames = order.outputs, order.range_frames
-        self._opening = DecoderProcesses(order.num_parallel).open_scaled
+        self._processes = DecoderProcesses(order.num_parallel)
 
     def label(self, path: InputFile, folder: OutputFolder) -> Outcome:
         """Label a video, see `OneVideo`.
@@ -135,11 +135,11 @@ class FleetWorker:
             path: The video.
             folder: Where the output goes.
         """
-        return OneVideo(self._model, folder, self._outputs).label(path, opening=self._opening)
+        return OneVideo(self._model, folder, self._outputs).label(path, opening=self._processes.open_scaled)
 
     def divide_or_label(self, path: InputFile, folder: OutputFolder) -> Division | Outcome:
         """Divide a video for several workers where it is long; otherwise label it, see `label`."""
-        division = divide(path, self._model, opening=self._opening, range_frames=self._range_frames)
+        division = divide(path, self._model, opening=self._processes.open_scaled, range_frames=self._range_frames)
         return division or self.label(path, folder)
 
     def encode(
@@ -155,7 +155,7 @@ class FleetWorker:
         Returns:
             The reports and the features; None and nothing where the video is to be labelled as a whole.
         """
-        found = encode_range(path, division, number, self._model, opening=self._opening)
+        found = encode_range(path, division, number, self._model, opening=self._processes.open_scaled)
         return (found.reports, found.features) if found else (None, [])
 
     def join(
@@ -182,7 +182,9 @@ class FleetWorker:
 
         encoded = EncodedVideo(division, [reports for reports, _ in ranges], features)
         try:
-            return OneVideo(self._model, folder, self._outputs).label(path, opening=self._opening, encoded=encoded)
+            return OneVideo(self._model, folder, self._outputs).label(
+                path, opening=self._processes.open_scaled, encoded=encoded
+            )
         except StoppedError:
             return LostRanges(tuple(number for number, (_, kept) in enumerate(ranges) if _is_lost(kept)))
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from pipeline.labelling.model import load_model
 from pipeline.labelling.one_video import Outcome
 from pipeline.labelling.outputs import LocalFolder, OutputOptions
 from pipeline.labelling.ranges import Division
-from pipeline.video.decoder_process import DecoderProcesses
 
 
 @pytest.fixture
@@ -24,32 +24,35 @@ def out(tmp_path) -> Path:
 
 
 @pytest.fixture
-def worker(spread_model, out) -> FleetWorker:
+def worker(spread_model, out) -> Iterator[FleetWorker]:
     source = ModelSource((str(spread_model),), "cpu", "full", None, "auto", None)
     fingerprint = source.load().fingerprint
     worker = FleetWorker()
     worker.prepare(Order(source, fingerprint, code_fingerprint(), out, OutputOptions(), Path.cwd(), 1, 40))
-    return worker
+    with worker._processes:
+        yield worker
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "decode_report.csv"}
 
 
-def test_a_video_that_ends_its_decoder_twice_is_set_aside_and_the_next_one_is_labelled(worker, out, tmp_path):
+def test_a_video_that_ends_its_decoder_twice_is_set_aside_and_the_next_one_is_labelled(
+    worker, out, tmp_path, monkeypatch
+):
     bad, good = (write_video(tmp_path / f"{stem}.mp4") for stem in ("bad", "good"))
     opened = []
-    with DecoderProcesses(1) as processes:
+    open_scaled = worker._processes.open_scaled
 
-        def crashing(path, *arguments, **options):
-            opened.append(path)
-            reader = processes.open_scaled(path, *arguments, **options)
-            if path == bad:
-                os.kill(reader._process._popen.pid, signal.SIGSEGV)
-            return reader
+    def crashing(path, *arguments, **options):
+        opened.append(path)
+        reader = open_scaled(path, *arguments, **options)
+        if path == bad:
+            os.kill(reader._process._popen.pid, signal.SIGSEGV)
+        return reader
 
-        worker._opening = crashing
-        failed, labelled = (worker.label(path, LocalFolder(out)) for path in (bad, good))
+    monkeypatch.setattr(worker._processes, "open_scaled", crashing)
+    failed, labelled = (worker.label(path, LocalFolder(out)) for path in (bad, good))
     assert opened == [bad, bad, good]
     assert not failed.is_labelled
     assert "the process that decodes it was ended by SIGSEGV" in failed.complaints[0]
