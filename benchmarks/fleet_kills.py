@@ -34,7 +34,7 @@ from tqdm import tqdm
 NUM_CLIPS, CLIP_SECONDS, LONG_SECONDS = 6, 4, 40
 RANGE_FRAMES = 50
 VICTIMS = ("worker", "node", "call")
-PAUSE_SECONDS = (2.0, 20.0)  # between two kills
+PAUSE_SECONDS = (5.0, 60.0)  # between two kills: on busy cores a worker takes a minute to start
 CALL = (
     "import sys; from pipeline.fleet import label; from pipeline.cli.main import main;"
     f" label.RANGE_FRAMES = {RANGE_FRAMES}; sys.exit(main(sys.argv[1:]))"
@@ -59,7 +59,9 @@ def main() -> None:
         with tqdm(total=options.kills, unit="kill") as bar:
             while killed.total() < options.kills:
                 shutil.rmtree(work / "out", ignore_errors=True)
-                now = _label([*command, "--out", str(work / "out")], cluster, draw)
+                now = _label(
+                    [*command, "--out", str(work / "out")], cluster, draw, max_kills=options.kills - killed.total()
+                )
                 killed += now
                 bar.update(now.total())
                 num_calls += 1
@@ -82,10 +84,10 @@ def _make(work: Path) -> list[str]:
     return ["label", str(work / "clips"), "--model", str(model)]
 
 
-def _label(command: list[str], cluster: Cluster, draw: random.Random) -> "Counter[str]":
+def _label(command: list[str], cluster: Cluster, draw: random.Random, *, max_kills: int) -> "Counter[str]":
     """Label the folder, and kill meanwhile. Returns how often which kind of thing was killed."""
     killed, process = Counter[str](), _start(command)
-    while True:
+    while killed.total() < max_kills:
         try:
             process.wait(draw.uniform(*PAUSE_SECONDS))
         except subprocess.TimeoutExpired:
@@ -93,9 +95,11 @@ def _label(command: list[str], cluster: Cluster, draw: random.Random) -> "Counte
             killed[victim] += _kill(victim, process, cluster, draw)
             if victim == "call":
                 process = _start(command)
-            continue
-        _finish(process)
-        return killed
+            tqdm.write(f"killed: {dict(killed)}")
+        else:
+            break
+    _finish(process)
+    return killed
 
 
 def _kill(victim: str, process: "subprocess.Popen[bytes]", cluster: Cluster, draw: random.Random) -> bool:

@@ -24,6 +24,7 @@ def serving_cluster(*, num_nodes: int, cores: int) -> Iterator[Cluster]:
         warnings.simplefilter("ignore")  # Ray's own
         patch.setattr(services, "get_node", _waiting(services.get_node))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # 15 by default: on busy cores workers would hardly run
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # workers import this project and its tests
         cluster = Cluster()
         try:
