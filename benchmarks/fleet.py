@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -237,20 +236,25 @@ def called(checkpoint: Path) -> dict[str, float]:
 def call(checkpoint: str) -> dict[str, float]:
     """Do what a call does before its first job, and measure it."""
     model = load_model(checkpoint, device="cpu", opens_encoders=False)
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    start = time.perf_counter()
+    before = most_megabytes()
+    start, processor = time.perf_counter(), time.process_time()
     outputs = OutputOptions()
     paths = find_everywhere([address("videos/")], model)
     labelling = Labelling(output_folder(address("labels")), Tally(fail, fail), lambda progress: None)
     jobs = list(labelling.jobs(labelling.find_due(paths, describe_model(model), outputs)))
-    after = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": time.perf_counter() - start,
-        "processor_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "megabytes": after.ru_maxrss / 1024,
-        "megabytes_before": before.ru_maxrss / 1024,
+        "processor_seconds": time.process_time() - processor,
+        "megabytes": most_megabytes(),
+        "megabytes_before": before,
         "due": len(jobs),
     }
+
+
+def most_megabytes() -> float:
+    """Return the most memory that this process had; `getrusage` would count that of the process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def describe(found: dict[str, float]) -> str:

@@ -3,18 +3,15 @@
 import os
 import random
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psutil
 import pytest
-from ray._private import services
 from ray.cluster_utils import Cluster
 
-START_SECONDS = 240  # of a node; Ray waits for 30, in which busy cores may not have started its agents
+MAX_STARTS = 8  # a node gives up after 15 s, in which busy cores may not have started its agents
 
 
 @contextmanager
@@ -22,7 +19,6 @@ def serving_cluster(*, num_nodes: int, cores: int) -> Iterator[Cluster]:
     """Start a cluster of nodes with some cores each."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own
-        patch.setattr(services, "get_node", _waiting(services.get_node))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # 15 by default: on busy cores workers would hardly run
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # workers import this project and its tests
@@ -37,21 +33,13 @@ def serving_cluster(*, num_nodes: int, cores: int) -> Iterator[Cluster]:
 
 def add_node(cluster: Cluster, cores: int) -> None:
     """Add a node to a cluster; its first one is the head."""
-    cluster.add_node(num_cpus=cores)
-
-
-def _waiting(get_node: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
-    def wait(gcs_address: str, node_id: str) -> Any:
-        started = time.monotonic()
-        while True:
-            try:
-                return get_node(gcs_address, node_id)
-            except RuntimeError:  # the node is not known yet
-                if time.monotonic() - started > START_SECONDS:
-                    raise
-                time.sleep(0.2)
-
-    return wait
+    for num_left in reversed(range(MAX_STARTS)):
+        try:
+            cluster.add_node(num_cpus=cores, include_dashboard=False)
+            return
+        except Exception as error:
+            if not num_left or "timed out" not in str(error):
+                raise
 
 
 def find_workers() -> list[psutil.Process]:
