@@ -31,7 +31,7 @@ from pipeline.labelling.report import (
     write_decode_report,
 )
 from pipeline.stores.address import Address
-from pipeline.stores.objects import StoredFile, list_folder, read_object
+from pipeline.stores.objects import StoredFile, list_names, read_object
 from pipeline.stores.writing import put, remove_object, write_object
 
 FINISHED, PARTLY = ".finished", ".partly"
@@ -68,7 +68,7 @@ class StoredFolder:
         Raises:
             OSError: There is no such bucket, no permission, or no connection.
         """
-        folder = cls(out.folder, {*list_folder(out), DECODE_REPORT})
+        folder = cls(out.folder, list_names(out) | {DECODE_REPORT})
         with with_decode_report(folder._out) as report:
             folder._reported = read_stems(report)
             put(folder._out / DECODE_REPORT, report.read_bytes() if report.exists() else b"")

@@ -166,14 +166,23 @@ def list_folder(folder: Address) -> dict[str, ObjectStatus]:
     Raises:
         OSError: There is no such bucket, or a request failed.
     """
+    return {info.base_name: ObjectStatus.of(info) for info in _listing(folder) if info.is_file}
+
+
+def list_names(folder: Address) -> set[str]:
+    """Return the names of the objects directly in a folder, as `list_folder` does, which takes less memory."""
+    return {info.base_name for info in _listing(folder) if info.is_file}
+
+
+def _listing(folder: Address) -> "list[FileInfo]":
     from pyarrow.fs import FileSelector  # takes a second
 
     try:
         with requesting(folder) as store:
-            found = store.get_file_info(FileSelector(folder.folder.place))
+            found: list[FileInfo] = store.get_file_info(FileSelector(folder.folder.place))
     except FileNotFoundError:
-        return {}
-    return {info.base_name: ObjectStatus.of(info) for info in found if info.is_file}
+        return []
+    return found
 
 
 def read_object(address: Address) -> bytes:
