@@ -89,7 +89,8 @@ def divide(path: InputFile, model: Model, *, opening: OpenScaled, range_frames: 
     """Divide a video; None where it is to be labelled as a whole, as it is short or may be damaged.
 
     That is also so where frames that show nothing new are not encoded, since each frame is compared with earlier ones,
-    and for other readers than PyAV, which cannot seek exactly.
+    where the encoder sees what moves, which is found in the whole video, and for other readers than PyAV, which cannot
+    seek exactly.
 
     Args:
         path: The video.
@@ -102,6 +103,8 @@ def divide(path: InputFile, model: Model, *, opening: OpenScaled, range_frames: 
     if estimate_num_frames(path) <= range_frames:
         return None
     runtimes = _runtimes(model)
+    if any(runtime.frame_encoder.preprocess.follow_motion for runtime in runtimes):
+        return None
     preprocess = runtimes[0].frame_encoder.preprocess
     try:
         with pinned(path) as file:
