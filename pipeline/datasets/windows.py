@@ -131,6 +131,29 @@ def plan_consecutive(
     return steps
 
 
+def part_of_rank(
+    steps: Iterable[Sequence[Window]], *, rank: int, num_ranks: int, consecutive: bool
+) -> Iterator[list[Window]]:
+    """Deal the windows of each step to processes that train together, in turn.
+
+    Args:
+        steps: The windows of each step.
+        rank: The process, from 0.
+        num_ranks: The number of processes.
+        consecutive: Whether a window that continues one of the previous step stays with its process, which has the
+            state of the network there.
+
+    Yields:
+        The windows of each step that are those of `rank`; none where the others have all of them.
+    """
+    owners: dict[tuple[str, int], int] = {}
+    for windows in steps:
+        dealt = [owners.get((w.stem, w.start), index % num_ranks) for index, w in enumerate(windows)]
+        if consecutive:
+            owners = {(w.stem, w.stop): owner for w, owner in zip(windows, dealt, strict=True)}
+        yield [window for window, owner in zip(windows, dealt, strict=True) if owner == rank]
+
+
 def _cut(stem: str, num_frames: int, length: int, generator: np.random.Generator) -> Iterator[Window]:
     """Cut a video into windows of `length` frames at a random phase, in order; the first and last may be shorter."""
     phase = int(generator.integers(length)) if length < num_frames else 0
@@ -182,6 +205,14 @@ def read_batches(
             of_windows = [_after_context(soft_labels[w.stem], w, context_frames, np.nan) for w in windows]
             soft = pad_sequence(of_windows, batch_first=True, padding_value=np.nan)
         yield Batch(pad_sequence(inputs, batch_first=True), lengths, target, continues, soft)
+
+
+def without_labels(batch: Batch) -> Batch:
+    """Return the batch without a label, so that it adds nothing to a loss."""
+    return batch._replace(
+        labels=torch.full_like(batch.labels, IGNORE_INDEX),
+        soft_labels=None if batch.soft_labels is None else torch.full_like(batch.soft_labels, torch.nan),
+    )
 
 
 def _after_context(values: np.ndarray, window: Window, context_frames: int, nothing: float) -> torch.Tensor:

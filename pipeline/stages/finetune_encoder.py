@@ -11,6 +11,7 @@ from pipeline.datasets.frame_size import frame_size
 from pipeline.datasets.manifest import read_without_labels
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, PREPARED
+from pipeline.training import ranks
 from pipeline.video.region import Region
 
 FRAME_HEAD = LabellerSettings(
@@ -37,7 +38,8 @@ def main() -> None:
         train_classifier(params, frame_encoder)
     else:
         shutil.rmtree(ENCODER, ignore_errors=True)
-    save_encoder(ENCODER, frame_encoder)
+    if ranks.is_first():
+        save_encoder(ENCODER, frame_encoder)
 
 
 def make_encoder(params: Params) -> FrameEncoder | None:
@@ -95,7 +97,8 @@ def train_classifier(params: Params, frame_encoder: FrameEncoder | None) -> None
     )
     training_data = TrainingData.open(PREPARED, FEATURES, frame_encoder, from_pixels=True)
     train(alone, training_data, CLASSIFIER, name="frame_classifier")
-    load_weights(CLASSIFIER, {"encoder": frame_encoder.encoder})
+    if ranks.is_first():  # the others are done before it has chosen the best weights
+        load_weights(CLASSIFIER, {"encoder": frame_encoder.encoder})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ N images, R regions, C channels, K captions of an image, T words, V words of the
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from pipeline.scores import CAPTION_SCORES, LOSS, monitored
 from pipeline.text.vocabulary import END, PADDING, START, Vocabulary, detokenize, tokenize
 from pipeline.tracking import store
 from pipeline.tracking.models import CAPTIONS_SIGNATURE
+from pipeline.training import ranks
 from pipeline.training.captioner_learner import CaptionBatch, CaptionLearner, forced
 from pipeline.training.loop import Callbacks, Scores, fit
 from pipeline.training.runs import lineage_of, log_best, log_history, open_state, open_training_run, register_trained
@@ -71,7 +72,8 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
     """Train a captioner, tracked as a run in MLflow.
 
     Killed at any moment and called again, it resumes after its last epoch in the same run. `out` holds the best model
-    as a checkpoint, the last one in training_state.pt, and the curves in history.csv.
+    as a checkpoint, the last one in training_state.pt, and the curves in history.csv. Processes that torchrun started
+    train one model together, and the first of them writes.
 
     Args:
         params: The settings.
@@ -79,6 +81,12 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
         out: The checkpoint folder.
         name: The kind of model. The name of the run begins with it.
     """
+    settings = params.captioner.training
+    with ranks.joined(settings.device, batch_size=settings.batch_size):
+        _train(params, training_data, out, name=name)
+
+
+def _train(params: Params, training_data: CaptionTrainingData, out: Path, *, name: str) -> None:
     settings, manifest = params.captioner, training_data.manifest
     registered = params.tracking.register_captioner
     device = choose_device(settings.training.device)
@@ -89,10 +97,13 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
     )
     captioner = make_captioner(settings, training_data.frame_encoder.encoder, num_words=len(vocabulary)).to(device)
     run_params = _run_params(params, training_data)
-    state = open_state(out, params=run_params, data_fingerprint=manifest.fingerprint(), training_module=__name__)
+    state = ranks.of_first(
+        partial(open_state, out, params=run_params, data_fingerprint=manifest.fingerprint(), training_module=__name__)
+    )
     if state.complete:
-        print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
-        register_trained(state, name, registered=registered, monitor=settings.training.monitor)
+        if ranks.is_first():
+            print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
+            register_trained(state, name, registered=registered, monitor=settings.training.monitor)
         return
     learner = CaptionLearner(
         captioner,
@@ -101,14 +112,18 @@ def train_captioner(params: Params, training_data: CaptionTrainingData, out: Pat
         reward=_reward(training_data, vocabulary),
     )
     model = learner.averaged
+    callbacks = Callbacks(
+        batches=partial(batches, params, training_data, vocabulary),
+        validate=partial(validate, params, training_data, vocabulary, model) if training_data.of_split("val") else None,
+    )
+    if not ranks.is_first():
+        fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
+        return
     run_name = f"{name}-{settings.cell}-{manifest.name}"
     with open_training_run(state, out, name=run_name, search=params.search) as run_id:
         store.log_start(run_params, _datasets(manifest), model=name)
-        callbacks = Callbacks(
-            batches=partial(batches, params, training_data, vocabulary),
-            validate=partial(validate, params, training_data, vocabulary, model)
-            if training_data.of_split("val")
-            else None,
+        callbacks = replace(
+            callbacks,
             save_best=_saver(params, training_data, vocabulary, model, out, run_id=run_id),
             report=partial(store.log_epoch, run_id),
         )
@@ -125,6 +140,9 @@ def batches(
     params: Params, training_data: CaptionTrainingData, vocabulary: Vocabulary, epoch: int
 ) -> Iterator[CaptionBatch]:
     """Read the training images in an order of the epoch's own, with some of the captions of each.
+
+    With several ranks, they are this rank's parts of the batches. A rank that has no part in the last one reads an
+    image of another rank, which does not count.
 
     Args:
         params: The settings.
@@ -149,10 +167,12 @@ def batches(
         longest = params.captioner.decoding.max_words
         words = encode_captions(chosen, vocabulary, max_words=longest).unflatten(0, (len(images), -1))
         mirrored = generator.random(len(images)) < MIRRORED * params.captions.mirror
-        regions = training_data.regions.read(
-            pictures[picture] for picture in zip(images, mirrored.tolist(), strict=True)
+        mine = ranks.mine(range(len(images)))
+        rows = mine or [0]
+        regions = training_data.regions.read(pictures[images[row], bool(mirrored[row])] for row in rows)
+        yield CaptionBatch(
+            [images[row] for row in rows], regions, words[rows], done=start / len(order), counts=bool(mine)
         )
-        yield CaptionBatch(images, regions, words, done=start / len(order))
 
 
 def _draw(generator: np.random.Generator, num_captions: int, num_wanted: int) -> np.ndarray:
@@ -202,7 +222,7 @@ def _reward(
 def validate(
     params: Params, training_data: CaptionTrainingData, vocabulary: Vocabulary, captioner: Captioner
 ) -> Scores:
-    """Compute the loss and the scores of greedy decoding on the validation images.
+    """Compute the loss and the scores of greedy decoding on the validation images, of which each rank reads some.
 
     Args:
         params: The settings.
@@ -216,26 +236,25 @@ def validate(
     images = training_data.of_split("val")
     max_words = params.captioner.decoding.max_words
     device = captioner.word_bias.device
-    total, num_words = 0.0, 0
-    generated: dict[int, list[int]] = {}
-    for start in range(0, len(images), BATCH_IMAGES):
+    found: dict[int, tuple[float, int, dict[int, list[int]]]] = {}  # by the first image of a batch
+    for start in ranks.mine(range(0, len(images), BATCH_IMAGES)):
         here = images[start : start + BATCH_IMAGES]
         regions = training_data.regions.read(here).to(device)
         rows = [row for row, image in enumerate(here) for _ in training_data.words[image]]
         captions = [words for image in here for words in training_data.words[image]]
         read, targets, lengths = forced(encode_captions(captions, vocabulary, max_words=max_words).unsqueeze(1))
         logits = captioner(regions[rows], read.to(device), lengths.to(device))
-        total += cross_entropy(logits, targets.to(device), reduction="sum").item()
-        num_words += len(targets)
+        loss = cross_entropy(logits, targets.to(device), reduction="sum").item()
         prefix = torch.tensor([START], device=device)
-        found = captioner.generate(regions, prefix=prefix, beam_size=1, max_words=max_words, length_penalty=0.0)
-        generated |= dict(zip(here, found.words[:, 0].tolist(), strict=True))
+        said = captioner.generate(regions, prefix=prefix, beam_size=1, max_words=max_words, length_penalty=0.0)
+        found[start] = (loss, len(targets), dict(zip(here, said.words[:, 0].tolist(), strict=True)))
+    losses, counts, captions_of = zip(*(part for _, part in sorted(ranks.gathered(found).items())), strict=True)
     scores = score_captions(
-        {str(image): detokenize(vocabulary.decode(words)) for image, words in generated.items()},
+        {str(image): detokenize(vocabulary.decode(words)) for part in captions_of for image, words in part.items()},
         {str(image): training_data.manifest.images[image].captions for image in images},
         with_meteor=False,
     )
-    return {LOSS: total / num_words, **{score.name: scores[score.name] for score in monitored(CAPTION_SCORES)}}
+    return {LOSS: sum(losses) / sum(counts), **{score.name: scores[score.name] for score in monitored(CAPTION_SCORES)}}
 
 
 def _saver(

@@ -17,6 +17,7 @@ from pipeline.config import CaptionTraining
 from pipeline.errors import InputError
 from pipeline.models.captioner import Captioner
 from pipeline.text.vocabulary import PADDING
+from pipeline.training import ranks
 from pipeline.training.loop import Scores, rate_factor
 
 # (positions of images, words int64 [N, K, T] without START) -> CIDEr-D of each caption, 0 to 10, float [N, K]
@@ -32,12 +33,14 @@ class CaptionBatch(NamedTuple):
         regions: [N, R, C].
         words: int64 [N, K, T + 1], START first, END last, then PADDING.
         done: The share of the epoch that comes before this batch.
+        counts: Whether the loss is taken on it.
     """
 
     images: Sequence[int]
     regions: Tensor
     words: Tensor
     done: float = 0.0
+    counts: bool = True
 
 
 class CaptionLearner:
@@ -107,15 +110,15 @@ class CaptionLearner:
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             loss, score = self._self_critical_loss(batch) if self_critical else self._forced_loss(batch, own_words)
-            scores.append((score, self._update(loss), rate))
+            scores.append((ranks.summed(score).item(), self._update(loss), rate))
         means = np.mean(scores, axis=0)
         name, unit = ("train_cider", 100) if self_critical else ("train_loss", 1)
         return {name: unit * float(means[0]), "gradient_norm": float(means[1]), "learning_rate": float(means[2])}
 
-    def _forced_loss(self, batch: CaptionBatch, own_words: float) -> tuple[Tensor, float]:
+    def _forced_loss(self, batch: CaptionBatch, own_words: float) -> tuple[Tensor, Tensor]:
         """Compute the cross-entropy of the next word, after words of people, or in part after the network's own.
 
-        Returns the loss, and its value.
+        Returns this rank's part of the loss, and its value.
         """
         regions, words = batch.regions.to(self._device), batch.words.to(self._device)
         read, targets, lengths = forced(words)
@@ -123,7 +126,8 @@ class CaptionLearner:
             read = self._with_own_words(regions, read, lengths, own_words)
         logits = self.model(regions, read, lengths)
         loss = cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
-        return loss, loss.item()
+        loss = loss * ranks.part_of(len(targets) * batch.counts)
+        return loss, loss.detach()
 
     @torch.no_grad()
     def _with_own_words(self, regions: Tensor, read: Tensor, lengths: Tensor, share: float) -> Tensor:
@@ -141,8 +145,10 @@ class CaptionLearner:
         replaced = (torch.rand(read.shape, device=read.device) < share) & (read != PADDING)
         return torch.where(replaced, said, read)
 
-    def _self_critical_loss(self, batch: CaptionBatch) -> tuple[Tensor, float]:
-        """Compute the loss of self-critical training (Rennie et al. 2017, arXiv 1612.00563), and the mean reward.
+    def _self_critical_loss(self, batch: CaptionBatch) -> tuple[Tensor, Tensor]:
+        """Compute this rank's parts of the loss of self-critical training, and of the mean reward.
+
+        Rennie et al. 2017, arXiv 1612.00563.
 
         Captions drawn at random become likelier where their reward is above that of the image's other ones (the
         baseline of Luo 2020, arXiv 2003.09971).
@@ -155,15 +161,18 @@ class CaptionLearner:
         read, targets, lengths = forced(torch.cat([batch.words[:, :, :1].to(drawn), drawn], dim=2))
         log_probs = self.model.log_probs(self.model(regions, read, lengths)).gather(1, targets.unsqueeze(1)).squeeze(1)
         advantage = (rewards - others).flatten().repeat_interleave(lengths.flatten())
-        return -(advantage * log_probs).mean(), rewards.mean().item()
+        loss = -(advantage * log_probs).mean() * ranks.part_of(len(targets) * batch.counts)
+        return loss, rewards.mean() * ranks.part_of(len(batch.images) * batch.counts)
 
-    def _update(self, loss: Tensor) -> float:
+    def _update(self, part: Tensor) -> float:
+        loss = ranks.summed(part.detach())
         if not torch.isfinite(loss):
             raise InputError(
                 f"the training loss became {loss.item()}: lower captioner.training.learning_rate or clip_norm"
             )
         self._optimizer.zero_grad()
-        loss.backward()
+        part.backward()
+        ranks.add_gradients(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self._optimizer.step()
         if self._average:

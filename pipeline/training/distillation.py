@@ -8,9 +8,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.models.class_probabilities import Groups
+from pipeline.training.losses import WholeWeight, alone
 
 
-def distillation_loss(logits: Tensor, soft_labels: Tensor, *, groups: Groups | None, temperature: float) -> Tensor:
+def distillation_loss(
+    logits: Tensor,
+    soft_labels: Tensor,
+    *,
+    groups: Groups | None,
+    temperature: float,
+    whole_weight: WholeWeight = alone,
+) -> Tensor:
     """Compute temperature^2 KL(teacher || student) of probabilities at this temperature, the mean over frames.
 
     Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531, section 2: the factor
@@ -22,6 +30,7 @@ def distillation_loss(logits: Tensor, soft_labels: Tensor, *, groups: Groups | N
         groups: The indices of the classes of each group, where classes overlap, which share a softmax with "none": the
             mean is over frames and groups. None where all classes are exclusive.
         temperature: The temperature of the student's probabilities here.
+        whole_weight: See `WholeWeight`.
 
     Returns:
         A scalar; 0 (with a gradient of 0) where all frames are left out.
@@ -39,4 +48,5 @@ def distillation_loss(logits: Tensor, soft_labels: Tensor, *, groups: Groups | N
             for members in map(list, groups)
         ]
     total = torch.stack([functional.kl_div(z.log_softmax(1), p, reduction="sum") for z, p in parts]).sum()
-    return temperature**2 * total / max(1, len(parts) * len(student))
+    count = whole_weight(total.new_tensor(len(parts) * len(student)))
+    return temperature**2 * total / count.clamp(min=1)

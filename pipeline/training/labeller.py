@@ -5,6 +5,7 @@ a recurrent network are all trained here. T frames, F features, K classes, h and
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pipeline.datasets.manifest import SPLITS, Manifest
 from pipeline.datasets.windows import delayed, plan_windows, read_batches
 from pipeline.drawing.plots import plot_gradients
 from pipeline.encoding.device import choose_device, cpu_threads
+from pipeline.errors import InputError
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoders.stages import rate_groups
 from pipeline.models.end_to_end import EndToEnd
@@ -28,6 +30,7 @@ from pipeline.models.labeller import Labeller
 from pipeline.postprocessing.decisions import plain_labels
 from pipeline.tracking import store
 from pipeline.tracking.models import LABELS_SIGNATURE, overlapping_signature
+from pipeline.training import ranks
 from pipeline.training.checkpoint_tuning import set_shortest_bouts, tune_checkpoint
 from pipeline.training.diagnosis import Diagnosis
 from pipeline.training.gradient_report import diagnose
@@ -48,7 +51,8 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
     """Train a labeller, tracked as a run in MLflow.
 
     Killed at any moment and called again, it resumes after its last epoch in the same run. `out` holds the best model
-    as a checkpoint, the last one in training_state.pt, and the curves in history.csv.
+    as a checkpoint, the last one in training_state.pt, and the curves in history.csv. Processes that torchrun started
+    train one model together, and the first of them writes.
 
     Args:
         params: The settings.
@@ -58,6 +62,20 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
     """
     check_monitor(params.training.monitor, training_data.manifest.label_space)
     check_decoding(params.labeller.decoding, training_data.manifest.label_space)
+    with ranks.joined(params.training.device, batch_size=params.training.batch_size):
+        _check_batch_norm(params, training_data)
+        _train(params, training_data, out, name=name)
+
+
+def _check_batch_norm(params: Params, training_data: TrainingData) -> None:
+    if ranks.num_ranks() > 1 and training_data.from_pixels and params.encoder.batch_norm == "trained":
+        raise InputError(
+            f"encoder.batch_norm trained takes statistics of the whole batch, of which each of the {ranks.num_ranks()}"
+            " processes has a part: set it to frozen or group_norm, or train in one process"
+        )
+
+
+def _train(params: Params, training_data: TrainingData, out: Path, *, name: str) -> None:
     shortest_is_tuned = params.labeller.min_segment_frames == "auto"
     params = _with_lengths_in_frames(params, training_data)
     device = choose_device(params.training.device)
@@ -66,10 +84,13 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
     folder = params.distillation.teacher
     teacher = Teacher(folder, training_data, out, device=device) if folder else None
     run_params, fingerprint = _run_params(params, training_data, teacher), training_data.manifest.fingerprint()
-    state = open_state(out, params=run_params, data_fingerprint=fingerprint, training_module=__name__)
+    state = ranks.of_first(
+        partial(open_state, out, params=run_params, data_fingerprint=fingerprint, training_module=__name__)
+    )
     if state.complete:
-        print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
-        register_trained(state, name, registered=params.tracking.register_labeller, monitor=params.training.monitor)
+        if ranks.is_first():
+            print(f"{name}: already trained with these settings, data and code; remove {out} to train it again")
+            register_trained(state, name, registered=params.tracking.register_labeller, monitor=params.training.monitor)
         return
     learner = Learner(
         model,
@@ -80,20 +101,28 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         distillation=params.distillation,
     )
     soft_labels = teacher.soft_labels(params.distillation.temperature) if teacher else None
+    callbacks = Callbacks(
+        batches=partial(training_batches, params, training_data, soft_labels=soft_labels),
+        validate=partial(validate, labeller, training_data) if training_data.manifest.of_split("val") else None,
+    )
+    # The steps of a recurrent network are too small to share between threads: on two busy cores, threads that wait for
+    # each other took 50 s per epoch on `scenes`, and one alone took 3.5 s.
+    threads = partial(cpu_threads, None if training_data.from_pixels else 1)
+    if not ranks.is_first():
+        with threads():
+            fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
+        return
     with open_training_run(state, out, name=_run_name(name, params, training_data), search=params.search) as run_id:
         store.log_start(run_params, _datasets(training_data.manifest), model=name)
         for report in training_data.reports:
             store.log_file(report)
-        callbacks = Callbacks(
-            batches=partial(training_batches, params, training_data, soft_labels=soft_labels),
-            validate=partial(validate, labeller, training_data) if training_data.manifest.of_split("val") else None,
+        callbacks = replace(
+            callbacks,
             save_best=_saver(params, training_data, labeller, out, run_id=run_id),
             report=partial(store.log_epoch, run_id),
             diagnose=_diagnoser(params, training_data, labeller),
         )
-        # The steps of a recurrent network are too small to share between threads: on two busy cores, threads that wait
-        # for each other took 50 s per epoch on `scenes`, and one alone took 3.5 s.
-        with cpu_threads(None if training_data.from_pixels else 1):
+        with threads():
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             _tune(params, training_data, labeller, out, shortest=shortest_is_tuned, run_id=run_id)
         log_history(progress, run_id=run_id)
@@ -186,6 +215,8 @@ def _saver(
 def validate(labeller: Labeller, training_data: TrainingData) -> Scores:
     """Compute loss and scores on whole videos of the validation split; segment scores are without the background class.
 
+    Each rank reads some of the videos.
+
     Args:
         labeller: The labeller, in eval mode.
         training_data: The data set.
@@ -195,8 +226,14 @@ def validate(labeller: Labeller, training_data: TrainingData) -> Scores:
     """
     manifest = training_data.manifest
     truth, predicted, found, losses, counts = {}, {}, {}, 0.0, 0
+    of_ranks = ranks.gathered(
+        {
+            source.stem: labeller.predict(training_data.feature_chunks(source))
+            for source in ranks.mine(manifest.of_split("val"))
+        }
+    )
     for source in manifest.of_split("val"):
-        probabilities = labeller.predict(training_data.feature_chunks(source))
+        probabilities = of_ranks[source.stem]
         labels = training_data.labels[source.stem]
         truth[source.stem], predicted[source.stem] = labels, plain_labels(probabilities, manifest.label_space)
         found[source.stem] = probabilities

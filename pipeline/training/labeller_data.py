@@ -21,9 +21,18 @@ from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class
 from pipeline.datasets.support import CLASS_SUPPORT
-from pipeline.datasets.windows import Batch, delayed, plan_consecutive, plan_windows, read_batches
+from pipeline.datasets.windows import (
+    Batch,
+    delayed,
+    part_of_rank,
+    plan_consecutive,
+    plan_windows,
+    read_batches,
+    without_labels,
+)
 from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
+from pipeline.training import ranks
 from pipeline.video.open import open_scaled
 
 MAX_CACHED_PIXEL_BYTES = 2 * 2**30  # training videos that take no more, at the encoder's size, are decoded once
@@ -143,6 +152,9 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Read the training batches of one epoch, in an order of the epoch's own.
 
+    With several ranks, they are this rank's parts of the batches. A rank that has no part in a step reads one of the
+    windows of another one, without its labels: all ranks have gradients to add at each step.
+
     Args:
         params: The settings of the windows, the batches and the seed.
         training_data: The data set.
@@ -169,8 +181,9 @@ def training_batches(
         windows = plan_windows(labels, label_space, window_frames=settings.window_frames, generator=generator)
         steps = [windows[i : i + settings.batch_size] for i in range(0, len(windows), settings.batch_size)]
     video_classes = classes_of_videos(params.labeller.head, labels, label_space)
-    return read_batches(
-        steps,
+    parts = list(part_of_rank(steps, rank=ranks.rank(), num_ranks=ranks.num_ranks(), consecutive=consecutive))
+    batches = read_batches(
+        [part or step[:1] for part, step in zip(parts, steps, strict=True)],
         labels,
         read=training_data.read,
         video_classes=video_classes,
@@ -179,6 +192,8 @@ def training_batches(
         context_frames=0 if consecutive else params.labeller.look_ahead + settings.burn_in_frames,
         soft_labels=delayed(soft_labels, params.labeller.look_ahead, nothing=np.nan) if soft_labels else None,
     )
+    for batch, part in zip(batches, parts, strict=True):
+        yield batch if part else without_labels(batch)
 
 
 def labels_of(training_data: TrainingData, split: str) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from pipeline.config import Distillation, Training
 from pipeline.datasets.windows import Batch
 from pipeline.errors import InputError
 from pipeline.models.labeller import LabellerOutput, LabellerState
+from pipeline.training import ranks
 from pipeline.training.distillation import distillation_loss
 from pipeline.training.loop import Scores, rate_factor
 from pipeline.training.objective import make_objective
@@ -49,6 +50,7 @@ class Learner:
             weights=class_weights,
             label_smoothing=settings.label_smoothing,
             focal_gamma=settings.focal_gamma,
+            whole_weight=ranks.summed,
         )
         self._device = next(model.parameters()).device
         self._optimizer = torch.optim.AdamW(parameter_groups, weight_decay=settings.weight_decay)
@@ -98,29 +100,35 @@ class Learner:
     def _step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Do one update; return the loss, and the norm of its gradient.
 
-        None where no frame is labelled, in a window that is read for the state alone: no weight changes then.
+        None where no frame is labelled, in windows that are read for the state alone: no weight changes then. The
+        batch may be this rank's part of one; what is returned is of the whole one.
         """
-        if not self._label_space.is_labelled(batch.labels).any():
+        if not ranks.summed(self._label_space.is_labelled(batch.labels).sum()):
             with torch.no_grad(), self._autocast():
                 self._run(batch)
             return None
         with self._autocast():
             output = self._run(batch)
-            loss = self._loss(output.logits, batch)
+            part = self._loss(output.logits, batch)
+        loss = ranks.summed(part.detach())
         if not torch.isfinite(loss):
             raise InputError(
                 f"the training loss became {loss.item()}: lower training.learning_rate or training.clip_norm"
             )
         self._optimizer.zero_grad()
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(part).backward()
+        ranks.add_gradients(self.model.parameters())
         self._scaler.unscale_(self._optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        return loss.detach(), norm
+        return loss, norm
 
     def _loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the loss of the labels; with a teacher, (1 - weight) of it and the weight of the teacher's."""
+        """Return the loss of the labels; with a teacher, (1 - weight) of it and the weight of the teacher's.
+
+        With several ranks it is this rank's part of the loss, of which the parts of all ranks are the sum.
+        """
         loss = self._objective(logits, batch.labels.to(self._device))
         if batch.soft_labels is None:
             return loss
@@ -129,6 +137,7 @@ class Learner:
             batch.soft_labels.to(self._device),
             groups=None if self._label_space.is_exclusive else self._label_space.group_members,
             temperature=self._distillation.temperature,
+            whole_weight=ranks.summed,
         )
         return (1 - self._distillation.weight) * loss + self._distillation.weight * taught
 

@@ -2,7 +2,8 @@
 
 After each epoch the whole state is written to `training_state.pt`, so that a killed run resumes after its last epoch
 and ends with the numbers of an uninterrupted one: the random numbers of an epoch come from (seed, epoch) alone. The
-scores of all epochs so far are written beside it, as `history.csv`.
+scores of all epochs so far are written beside it, as `history.csv`. Where several processes train together
+(`training.ranks`), the first one writes, and the number of processes may be another when training resumes.
 """
 
 import csv
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from pipeline.config import CaptionTraining, Training
 from pipeline.files import replacing
 from pipeline.scores import CAPTION_SCORES, LABEL_SCORES, LOSS, higher_is_better
+from pipeline.training import ranks
 from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
 
 HISTORY = "history.csv"
@@ -181,11 +183,13 @@ class TrainingState:
 class Callbacks:
     """The parts of the loop that its caller supplies.
 
-    `save_best` and `report` are called again, with the same, where training was killed right after them.
+    `save_best` and `report` are called again, with the same, where training was killed right after them. These two and
+    `diagnose` are for the first process alone; the others need not have them.
 
     Attributes:
         batches: Returns the training batches of an epoch.
         validate: Returns the validation scores, with the key of `monitor`; None where there is no validation split.
+            Those of the first process are taken.
         save_best: Keeps the model's weights.
         report: Reports the scores of an epoch to a tracker.
         diagnose: Diagnoses the gradient, where there is something to diagnose. It must leave the model and all random
@@ -194,8 +198,8 @@ class Callbacks:
 
     batches: Callable[[int], Iterable[Any]]
     validate: Callable[[], Scores] | None
-    save_best: Callable[[], None]
-    report: Callable[[int, Scores], None]
+    save_best: Callable[[], None] = lambda: None
+    report: Callable[[int, Scores], None] = lambda epoch, scores: None
     diagnose: Callable[[], Diagnosis] | None = None
 
 
@@ -213,13 +217,17 @@ def fit(learner: Learning, *, seed: int, state: TrainingState, callbacks: Callba
         description: The text beside the progress bar.
     """
     num_epochs = learner.settings.epochs
-    progress = state.restore(learner)
-    if progress.history:  # it may have been killed between keeping its state and this
+    progress, is_first = state.restore(learner), ranks.is_first()
+    ranks.copy_weights(learner.model)
+    if progress.history and is_first:  # it may have been killed between keeping its state and this
         _publish(progress, callbacks, state.path.with_name(HISTORY))
-    with tqdm(initial=len(progress.history), total=num_epochs, desc=description, unit="epoch") as bar:
+    with tqdm(
+        initial=len(progress.history), total=num_epochs, desc=description, unit="epoch", disable=not is_first
+    ) as bar:
         while not progress.stopped:
             epoch = len(progress.history)
-            torch.manual_seed(seed * 1_000_003 + epoch)
+            # Each rank drops and disturbs by random numbers of its own.
+            torch.manual_seed((seed + ranks.rank() * 1_000_003) * 1_000_003 + epoch)
             scores = learner.train_epoch(callbacks.batches(epoch), epoch=epoch)
             learner.model.eval()
             if callbacks.diagnose:
@@ -227,11 +235,13 @@ def fit(learner: Learning, *, seed: int, state: TrainingState, callbacks: Callba
                 scores |= scores_of(progress.diagnoses[-1])
             if callbacks.validate:
                 scores |= {f"val_{name}": value for name, value in callbacks.validate().items()}
-            progress.add(scores, learner.settings)
-            state.save(learner, progress)
-            _publish(progress, callbacks, state.path.with_name(HISTORY))
+            progress.add(ranks.of_first(scores.copy), learner.settings)
+            if is_first:
+                state.save(learner, progress)
+                _publish(progress, callbacks, state.path.with_name(HISTORY))
             bar.set_postfix({name: f"{scores[name]:.3g}" for name in SHOWN if name in scores}, refresh=False)
             bar.update()
+    ranks.leave()
     return progress
 
 

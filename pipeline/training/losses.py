@@ -1,11 +1,22 @@
 """Masked losses. B videos, T frames, K classes."""
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 
 LARGEST_LOG_PROBABILITY = -1e-7
+# A loss is a sum over frames, divided by their weight, such as the number of those that are labelled. Where several
+# processes share a batch, each divides by the weight of the whole batch, which this function returns for that of its
+# own frames: so each has its part of the loss.
+WholeWeight = Callable[[torch.Tensor], torch.Tensor]
+
+
+def alone(weight: torch.Tensor) -> torch.Tensor:
+    """Return the weight as it is: the frames are the whole batch."""
+    return weight
 
 
 def masked_cross_entropy(
@@ -15,6 +26,7 @@ def masked_cross_entropy(
     *,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
+    whole_weight: WholeWeight = alone,
 ) -> torch.Tensor:
     """Compute the cross-entropy of the labelled frames.
 
@@ -28,6 +40,7 @@ def masked_cross_entropy(
         label_smoothing: This share of a frame's label is spread over all classes (Szegedy et al. 2016, arXiv
             1512.00567, section 7), so that the network grows less sure (Müller et al. 2019, arXiv 1906.02629).
         focal_gamma: Each frame's term is multiplied by (1 - p_c)^gamma, see `focal_factor`; 0 multiplies by nothing.
+        whole_weight: See `WholeWeight`.
 
     Returns:
         A scalar; 0 (with a gradient of 0) where no frame is labelled.
@@ -46,7 +59,7 @@ def masked_cross_entropy(
         total = (total * focal_factor(log_probability, focal_gamma)).sum()
     labelled = target[target != IGNORE_INDEX]
     count = class_weights[labelled].sum() if class_weights is not None else torch.tensor(float(len(labelled)))
-    return total / count.clamp(min=torch.finfo(torch.float32).tiny).to(total)
+    return total / whole_weight(count.to(total)).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def focal_factor(log_probability: torch.Tensor, gamma: float) -> torch.Tensor:

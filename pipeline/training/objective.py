@@ -11,7 +11,7 @@ import torch
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.postprocessing.groups import group_probabilities, possible_outcomes
-from pipeline.training.losses import balanced_class_weights, masked_cross_entropy
+from pipeline.training.losses import WholeWeight, alone, balanced_class_weights, masked_cross_entropy
 from pipeline.training.overlapping_loss import OverlappingLoss, balanced_group_weights
 
 SMALLEST_PROBABILITY = 1e-12
@@ -24,6 +24,7 @@ def make_objective(
     weights: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
     focal_gamma: float = 0.0,
+    whole_weight: WholeWeight = alone,
 ) -> Objective:
     """Make the loss of logits [B, T, K], or [B, K] for many-to-one, and labels of the form of the label space.
 
@@ -32,13 +33,22 @@ def make_objective(
         weights: Those of `balanced_weights`, or others of this shape; None where all weigh the same.
         label_smoothing: See `masked_cross_entropy`, and `OverlappingLoss` where classes overlap.
         focal_gamma: See `focal_factor`.
+        whole_weight: See `WholeWeight`.
     """
     if label_space.is_exclusive:
         return partial(
-            masked_cross_entropy, class_weights=weights, label_smoothing=label_smoothing, focal_gamma=focal_gamma
+            masked_cross_entropy,
+            class_weights=weights,
+            label_smoothing=label_smoothing,
+            focal_gamma=focal_gamma,
+            whole_weight=whole_weight,
         )
     return OverlappingLoss(
-        label_space.group_members, weights=weights, label_smoothing=label_smoothing, focal_gamma=focal_gamma
+        label_space.group_members,
+        weights=weights,
+        label_smoothing=label_smoothing,
+        focal_gamma=focal_gamma,
+        whole_weight=whole_weight,
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
-from pipeline.training.losses import focal_factor
+from pipeline.training.losses import WholeWeight, alone, focal_factor
 
 Groups = Sequence[Sequence[int]]
 
@@ -54,6 +54,7 @@ class OverlappingLoss:
         label_smoothing: This share of what a group has is spread over its classes and none, as `masked_cross_entropy`
             spreads a label.
         focal_gamma: See `focal_factor`.
+        whole_weight: See `WholeWeight`.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class OverlappingLoss:
         weights: Tensor | None = None,
         label_smoothing: float = 0.0,
         focal_gamma: float = 0.0,
+        whole_weight: WholeWeight = alone,
     ) -> None:
+        self._whole_weight = whole_weight
         self._label_smoothing = label_smoothing
         self._focal_gamma = focal_gamma
         self._sizes = [_of_size(size, groups, weights) for size in sorted({len(members) for members in groups})]
@@ -83,7 +86,7 @@ class OverlappingLoss:
         labels_of_classes = labels.flatten(0, -2).T.contiguous()
         sums = [self._sum(of_classes, labels_of_classes, same) for same in self._sizes]
         total, count = (torch.stack(parts).sum() for parts in zip(*sums, strict=True))
-        return total / count.clamp(min=torch.finfo(torch.float32).tiny)
+        return total / self._whole_weight(count).clamp(min=torch.finfo(torch.float32).tiny)
 
     def _sum(self, logits: Tensor, labels: Tensor, same: _SameSize) -> tuple[Tensor, Tensor]:
         """Return the sum of the cross-entropies of groups of one size, from [K, N], and that of their weights.

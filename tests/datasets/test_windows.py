@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
-from pipeline.datasets.windows import delayed, plan_consecutive, plan_windows, read_batches
+from pipeline.datasets.windows import (
+    delayed,
+    part_of_rank,
+    plan_consecutive,
+    plan_windows,
+    read_batches,
+    without_labels,
+)
 
 SPACE = LabelSpace(("a", "b", "c"))
 OVERLAPPING = LabelSpace.independent(("a", "b", "c"))
@@ -148,6 +155,47 @@ def test_consecutive_windows_are_cut_at_random_and_skip_videos_without_labels():
         assert {window.stem for windows in steps for window in windows} == {"v"}
         cuts.add(steps[0][0].stop)
     assert len(cuts) > 10
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=7),
+    window_frames=st.integers(1, 30),
+    batch_size=st.integers(2, 5),
+    num_ranks=st.integers(1, 4),
+    consecutive=st.booleans(),
+)
+def test_ranks_have_each_window_once_and_a_video_stays_where_its_state_is(
+    lengths, window_frames, batch_size, num_ranks, consecutive
+):
+    labels = {f"v{index}": np.zeros(length, dtype=np.int64) for index, length in enumerate(lengths)}
+    generator = np.random.default_rng(0)
+    if consecutive:
+        steps = plan_consecutive(labels, SPACE, window_frames=window_frames, batch_size=batch_size, generator=generator)
+    else:
+        windows = plan_windows(labels, SPACE, window_frames=window_frames, generator=generator)
+        steps = [windows[i : i + batch_size] for i in range(0, len(windows), batch_size)]
+    parts = [
+        list(part_of_rank(steps, rank=rank, num_ranks=num_ranks, consecutive=consecutive)) for rank in range(num_ranks)
+    ]
+    for step, *of_ranks in zip(steps, *parts, strict=True):
+        assert sorted(step) == sorted(window for part in of_ranks for window in part)
+        if not consecutive or step[0].start == 0:
+            assert max(map(len, of_ranks)) - min(map(len, of_ranks)) <= 1
+    if consecutive:
+        stems = [{window.stem for part in of_rank for window in part} for of_rank in parts]
+        assert sum(map(len, stems)) == len(labels)
+
+
+def test_a_batch_without_labels_has_the_same_inputs_and_says_nothing():
+    labels = {"v": np.arange(9) % 3}
+    soft = {"v": np.ones((9, 3), np.float32)}
+    steps = plan_consecutive(labels, SPACE, window_frames=9, batch_size=1, generator=np.random.default_rng(0))
+    (batch,) = read_batches(steps, labels, read=lambda _, start, stop: torch.ones(stop - start, 1), soft_labels=soft)
+    blank = without_labels(batch)
+    assert torch.equal(blank.inputs, batch.inputs)
+    assert not SPACE.is_labelled(blank.labels).any()
+    assert blank.soft_labels.isnan().all()
+    assert without_labels(batch._replace(soft_labels=None)).soft_labels is None
 
 
 def test_batches_of_windows_without_continuation_carry_no_state():
