@@ -217,16 +217,24 @@ def classifier(cell: str):
     torch.manual_seed(0)
     sentiment = load("sentiment.py")
     vocabulary = sentiment.Vocabulary.from_captions([["a", "b", "c"]], min_count=1)
-    return sentiment.Classifier(cell, vocabulary, torch.zeros(len(vocabulary))).eval()
+    return sentiment.Classifier(cell, vocabulary, [(["a", "b"], 1.0), (["c"], 0.0)]).eval()
 
 
 def test_log_count_ratios_are_those_of_the_sentences():
+    sentences = [(["good", "good"], 1.0), (["bad"], 0.0), (["bad", "good"], 1.0), (["good"], 1.0)]
+    ratios = load("sentiment.py").log_count_ratios(sentences, least=1)
+    assert ratios == pytest.approx({"good": np.log(4 / 1), "bad": np.log(2 / 2)})  # sentences, each with 1 more
+    assert load("sentiment.py").log_count_ratios(sentences, least=3) == {"good": ratios["good"]}
+
+
+def test_the_numbers_of_words_and_pairs_are_those_of_the_training_sentences():
     sentiment = load("sentiment.py")
-    vocabulary = sentiment.Vocabulary.from_captions([["good", "bad"]], min_count=1)
-    sentences = [sentiment.Sentence(["good", "good"], 1.0), sentiment.Sentence(["bad"], 0.0)]
-    good, bad = sentiment.log_count_ratios(sentences, vocabulary)[vocabulary.encode(["good", "bad"])].tolist()
-    assert good == pytest.approx(np.log(2))  # 2 of 7 words against 1 of 7, each with 1 more than there are
-    assert bad == pytest.approx(-np.log(2))
+    training = [(["so", "good"], 1.0)] * 3 + [(["so", "bad"], 0.0)] * 2
+    vocabulary = sentiment.Vocabulary.from_captions([["so", "good", "bad"]], min_count=1)
+    model = sentiment.Classifier("gru", vocabulary, training)
+    found = model.embedding.weight[vocabulary.encode(["so", "good", "bad"]), 0].tolist()
+    assert found == pytest.approx([np.log(4 / 3), np.log(4), -np.log(3)])
+    assert model.pairs == pytest.approx({("so", "good"): np.log(4)})  # the other one is too rare
 
 
 def test_a_word_weighs_as_much_as_the_logit_falls_without_it():

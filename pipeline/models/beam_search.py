@@ -44,6 +44,7 @@ def beam_search(
     prefix: Tensor,
     end: int,
     padding: int,
+    repetition_cost: float = 0.0,
 ) -> Sentences:
     """Search for the best sentences that begin with a prefix.
 
@@ -63,6 +64,8 @@ def beam_search(
         prefix: int64 [P], P >= 1.
         end: The word that ends a sentence.
         padding: The word that fills up `Sentences.words`.
+        repetition_cost: It is subtracted from the log-probability of a word that its sentence, prefix included, has
+            already.
     """
     found = _nothing_found(num_images, beam_size, max_words + 1, padding, prefix.device)
     images = torch.arange(num_images, device=prefix.device)  # those that are not done
@@ -72,6 +75,9 @@ def beam_search(
     for num_words in range(1, max_words + 2):  # the length of a sentence that ends here, end included
         next_log_probs, state = step(words[:, :, -1], state)
         next_log_probs = _without_repeated_trigrams(next_log_probs.float(), words)
+        if repetition_cost:
+            known = next_log_probs.gather(2, words)
+            next_log_probs = next_log_probs.scatter(2, words, known - repetition_cost)
         if num_words > max_words:
             next_log_probs = _only(end, next_log_probs)
         total = (log_probs.unsqueeze(2) + next_log_probs).flatten(1)

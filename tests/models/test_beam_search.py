@@ -65,7 +65,9 @@ def random_chains(num_images: int, num_words: int, seed: int) -> Tensor:
     return chains / chains.sum(2, keepdim=True)
 
 
-def every_sentence(chain: Tensor, max_words: int, length_penalty: float) -> list[tuple[float, list[int]]]:
+def every_sentence(
+    chain: Tensor, max_words: int, length_penalty: float, repetition_cost: float
+) -> list[tuple[float, list[int]]]:
     sentences = []
     for length in range(max_words + 1):
         for words in itertools.product(range(3, len(chain)), repeat=length):
@@ -73,16 +75,24 @@ def every_sentence(chain: Tensor, max_words: int, length_penalty: float) -> list
             trigrams = list(zip(path, path[1:], path[2:], strict=False))
             if len(set(trigrams)) == len(trigrams):
                 log_prob = sum(chain[a, b].log().item() for a, b in itertools.pairwise(path))
+                log_prob -= repetition_cost * (len(path) - len(set(path)))
                 sentences.append((log_prob / (length + 1) ** length_penalty, path[1:]))
     return sorted(sentences, reverse=True)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.integers(4, 6), st.integers(1, 4), st.sampled_from([0.0, 0.7, 1.0]))
-def test_a_beam_wide_enough_finds_the_best_of_all_sentences(seed, num_words, max_words, length_penalty):
+@given(
+    st.integers(0, 10_000),
+    st.integers(4, 6),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.7, 1.0]),
+    st.sampled_from([0.0, 1.5]),
+)
+def test_a_beam_wide_enough_finds_the_best_of_all_sentences(seed, num_words, max_words, length_penalty, cost):
     chains = random_chains(2, num_words, seed)
-    everything = [every_sentence(chain, max_words, length_penalty) for chain in chains]
-    found = search(chains, beam_size=len(everything[0]) + 1, max_words=max_words, length_penalty=length_penalty)
+    everything = [every_sentence(chain, max_words, length_penalty, cost) for chain in chains]
+    options = {"max_words": max_words, "length_penalty": length_penalty, "repetition_cost": cost}
+    found = search(chains, beam_size=len(everything[0]) + 1, **options)
     for image, sentences in enumerate(everything):
         scores, words = zip(*sentences, strict=True)
         assert found.scores[image, : len(scores)].tolist() == pytest.approx(list(scores))
