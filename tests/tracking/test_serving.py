@@ -50,6 +50,7 @@ def test_a_served_model_labels_a_path_and_the_bytes_of_a_video(workspace, spread
         by_content = ask(server, [{"path": "clip.mp4", "content": content}])
         with pytest.raises(urllib.error.HTTPError) as refused:
             ask(server, [{"path": "gone.mp4"}])
+        reason = refused.value.read().decode()
     finally:
         server.kill()
     model = load_model(str(spread_model), device="cpu")
@@ -57,4 +58,4 @@ def test_a_served_model_labels_a_path_and_the_bytes_of_a_video(workspace, spread
     assert [row["label"] for row in by_path] == [model.spec.classes[index] for index in expected.labels]
     assert [row | {"path": "clip.mp4"} for row in by_path] == by_content
     assert refused.value.code == 400
-    assert "gone.mp4" in refused.value.read().decode()
+    assert "gone.mp4" in reason
