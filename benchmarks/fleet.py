@@ -236,7 +236,7 @@ def called(checkpoint: Path) -> dict[str, float]:
 def call(checkpoint: str) -> dict[str, float]:
     """Do what a call does before its first job, and measure it."""
     model = load_model(checkpoint, device="cpu", opens_encoders=False)
-    before = most_megabytes()
+    before = peak_megabytes()
     start, processor = time.perf_counter(), time.process_time()
     outputs = OutputOptions()
     paths = find_everywhere([address("videos/")], model)
@@ -245,13 +245,13 @@ def call(checkpoint: str) -> dict[str, float]:
     return {
         "seconds": time.perf_counter() - start,
         "processor_seconds": time.process_time() - processor,
-        "megabytes": most_megabytes(),
+        "megabytes": peak_megabytes(),
         "megabytes_before": before,
         "due": len(jobs),
     }
 
 
-def most_megabytes() -> float:
+def peak_megabytes() -> float:
     """Return the most memory that this process had; `getrusage` would count that of the process that started it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))

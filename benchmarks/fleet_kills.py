@@ -8,8 +8,8 @@ A cluster of three nodes with a core each runs on this machine. `framescribe lab
 of which one is long and divided into ranges of RANGE_FRAMES frames. At random moments one of these is killed by
 SIGKILL: a worker, a node with all that runs on it, or the call itself, which is then repeated at once. A call that was
 not killed has to end by itself. Then all files are compared byte by byte with those of one machine without a cluster,
-and the next call labels the folder anew, until there were enough kills. The model is EfficientNet-Lite0 at 64x64 with a
-causal GRU of random weights.
+and the next call labels the folder from scratch, until there were enough kills. The model is EfficientNet-Lite0 at
+64x64 with a causal GRU of random weights.
 """
 
 import argparse

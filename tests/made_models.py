@@ -174,6 +174,11 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """The contents of the files of a folder, by their names."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def write_other_container(path: Path, codec: str, *, num_frames: int = 60) -> Path:
     """Write a video in the container that the suffix names (avi, mkv), with 25 frames per second."""
     pixels = np.random.default_rng(0).integers(0, 256, (num_frames, 48, 64, 3), dtype=np.uint8)

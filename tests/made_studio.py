@@ -118,6 +118,14 @@ class Studio:
         return self.process.wait(timeout=120)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, and has not only left its number."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def serving(place: Path, *options: str | Path, environment: Mapping[str, str] | None = None) -> Iterator[Studio]:
     """Run `framescribe studio` on a data set, on any free port, until the `with` block ends.

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_models import damage, write_video
+from made_kept import KeptHere
+from made_models import damage, files_of, write_video
 
 from pipeline.errors import InputError
 from pipeline.fleet import label
-from pipeline.fleet.cluster import Job, KeptLostError, Lost
+from pipeline.fleet.cluster import Job, Lost
 from pipeline.fleet.label import label_on_cluster
 from pipeline.fleet.worker import ModelSource
 from pipeline.labelling.folder import LabellingOutcome, Progress, label_videos
@@ -19,18 +20,6 @@ from pipeline.labelling.model import load_model
 from pipeline.labelling.outputs import OutputOptions
 
 LENGTHS = {"a": 20, "b": 150, "c": 30, "d": 130}  # frames; ranges have 40
-
-
-class KeptHere:
-    """The features of a range, which are lost when they are fetched for the first time, or are not."""
-
-    def __init__(self, features: Any, *, is_lost: bool) -> None:
-        self._features, self._is_lost = features, is_lost
-
-    def get(self) -> Any:
-        if self._is_lost:
-            raise KeptLostError
-        return self._features
 
 
 class PoolHere:
@@ -90,10 +79,6 @@ def expected(videos: list[Path], spread_model: Path, tmp_path_factory: pytest.Te
     out = tmp_path_factory.mktemp("one")
     label_videos(videos, load_model(str(spread_model), device="cpu"), out, on_failure=pytest.fail)
     return files_of(out)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from made_kept import KeptHere
 from made_models import write_video
 
-from pipeline.fleet.cluster import KeptLostError
 from pipeline.fleet.worker import FleetWorker, KeptRange, LostRanges, ModelSource, Order, code_fingerprint
 from pipeline.labelling.folder import label_videos
 from pipeline.labelling.model import load_model
@@ -65,21 +65,10 @@ def test_ranges_are_joined_and_those_that_were_lost_are_named(worker, out, sprea
     division = worker.divide_or_label(video, folder)
     assert isinstance(division, Division)
 
-    class Here:
-        """Features that are kept here, or lost."""
-
-        def __init__(self, features, *, is_lost: bool) -> None:
-            self.features, self.is_lost = features, is_lost
-
-        def get(self):
-            if self.is_lost:
-                raise KeptLostError
-            return self.features
-
     def ranges(lost: set[int]) -> list[KeptRange]:
         encoded = [worker.encode(video, division, number) for number in range(len(division.starts))]
         return [
-            KeptRange(reports, Here(features, is_lost=number in lost))
+            KeptRange(reports, KeptHere(features, is_lost=number in lost))
             for number, (reports, features) in enumerate(encoded)
         ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from made_clusters import kill_node, kill_worker, serving_cluster
-from made_models import write_video
+from made_models import files_of, write_video
 from made_stores import Answer, Store, address, contents, serving_store
 
 from pipeline.annotations.layouts import DECODE_REPORT
@@ -70,10 +70,6 @@ def expected(videos, spread_model, tmp_path_factory) -> dict[str, bytes]:
 
 def compared(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if name.endswith((".csv", ".report.json"))}
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_the_command_writes_on_a_cluster_what_it_writes_on_one_machine(

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from import_graph import ROOT
-from made_models import CLASSES, LINEAGE, PREPROCESS, damage, save_video_model, write_video
+from made_models import CLASSES, LINEAGE, PREPROCESS, damage, files_of, save_video_model, write_video
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.read import read_predicted
@@ -54,10 +54,6 @@ def videos(tmp_path):
     return folder
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def label(
     videos: Path, model: Model, out: Path, outputs: OutputOptions | None = None, **options
 ) -> tuple[LabellingOutcome, list[str]]:
@@ -79,8 +75,8 @@ def test_the_same_bytes_are_written_whether_videos_are_labelled_in_parallel_or_n
     outcome, printed = label(videos, model, tmp_path / "three", EVERYTHING, num_parallel=3)
     assert (outcome, printed) == (LabellingOutcome(4, 0, 0, 0), [])
     label(videos, model, tmp_path / "processes", EVERYTHING, num_parallel=3, decoder_processes=True)
-    assert contents(tmp_path / "one") == contents(tmp_path / "three") == contents(tmp_path / "processes")
-    assert len(contents(tmp_path / "one")) == 4 * 8 + 1
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "three") == files_of(tmp_path / "processes")
+    assert len(files_of(tmp_path / "one")) == 4 * 8 + 1
 
 
 def test_every_format_has_the_same_labels_and_names_the_model(model, videos, tmp_path):
@@ -106,12 +102,12 @@ def test_every_format_has_the_same_labels_and_names_the_model(model, videos, tmp
 def test_finished_videos_are_left_alone_until_something_changes(model, videos, tmp_path):
     out = tmp_path / "out"
     label(videos, model, out)
-    before = contents(out)
+    before = files_of(out)
     times = {path: path.stat().st_mtime_ns for path in out.glob("clip*")}
     assert label(videos, model, out)[0] == LabellingOutcome(0, 0, 4, 0)
     assert {path: path.stat().st_mtime_ns for path in out.glob("clip*")} == times
     assert label(videos, model, out, OutputOptions(overwrite=True))[0] == LabellingOutcome(4, 0, 0, 0)
-    assert contents(out) == before
+    assert files_of(out) == before
 
     write_video(videos / "clip0.mp4", num_frames=7)
     assert label(videos, model, out)[0] == LabellingOutcome(1, 0, 3, 0)
@@ -200,7 +196,7 @@ def test_a_call_killed_between_any_two_writes_resumes_with_the_same_bytes(
         with pytest.raises(Killed):
             label(videos, model, out, outputs)
     assert label(videos, model, out, outputs)[0].num_failed == 0
-    assert contents(out) == contents(undisturbed)
+    assert files_of(out) == files_of(undisturbed)
 
 
 @pytest.mark.slow
@@ -220,7 +216,7 @@ def test_a_call_killed_at_random_moments_resumes_with_the_same_bytes(video_model
         process.send_signal(signal.SIGKILL)
         process.wait()
         subprocess.run(command, check=True, cwd=ROOT, timeout=300)
-        assert contents(out) == contents(undisturbed)
+        assert files_of(out) == files_of(undisturbed)
 
 
 def test_a_damaged_video_is_skipped_labelled_in_part_or_ends_the_call(model, videos, tmp_path):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from made_models import write_video
+from made_models import files_of, write_video
 from made_stores import SECRET, Answer, Store, address, contents, serving_store
 
 from pipeline.annotations.layouts import DECODE_REPORT
@@ -61,10 +61,6 @@ def label(paths: list, model: Model, out: Path | Address, **options) -> tuple[La
 
 def texts(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if name.endswith((*TEXTS, DECODE_REPORT))}
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_labels_of_a_store_and_in_a_store_are_those_of_files(store, videos, model, tmp_path):

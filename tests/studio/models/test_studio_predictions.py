@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_models import CLASSES, EXCLUSIVE, OVERLAPPING, write_endless_video, write_video
 from made_predictions import put_model, put_prediction, sure_of
-from made_studio import Studio, opened, serving, until
+from made_studio import Studio, is_alive, opened, serving, until
 from playwright.sync_api import Browser
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
@@ -268,13 +268,6 @@ def endless(dataset: Path) -> Path:
     write_video(dataset / "videos" / "c.mp4", num_frames=30)
     (dataset / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
     return dataset
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def child_of(studio: Studio) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from made_models import CLASSES, EXCLUSIVE, OVERLAPPING, write_video
 from made_predictions import put_model, put_prediction, sure_of
-from made_studio import Studio, copy_project, opened, reload, serving, until
+from made_studio import Studio, copy_project, is_alive, opened, reload, serving, until
 from playwright.sync_api import Browser
 
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT
@@ -219,13 +219,6 @@ def descendants(pid: int) -> list[int]:
         for child in map(int, (task / "children").read_text().split()):
             found += [child, *descendants(child)]
     return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.parametrize("end", ["cancel", "terminate", "kill"])
