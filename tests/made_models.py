@@ -1,6 +1,7 @@
 """Small real models and videos that the tests of the command and of labelling make when they need them."""
 
 from fractions import Fraction
+from itertools import cycle, islice
 from pathlib import Path
 
 import av
@@ -149,21 +150,26 @@ def write_video(
     return path
 
 
-def write_endless_video(path: Path) -> Path:
-    """Write a video of 200,000 black frames, which no machine labels within a test. Returns `path`."""
-    num_frames, num_repeats = 250, 800
-    black = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+def write_black_video(path: Path, *, num_frames: int, size: tuple[int, int] = (64, 48)) -> Path:
+    """Write black frames of `size` (width, height) as H.264, thousands of them a second. Returns `path`."""
+    encoded = 250
+    black = av.VideoFrame.from_ndarray(np.zeros((size[1], size[0], 3), np.uint8), format="rgb24")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"bf": "0", "g": "25"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        packets = [packet for _ in range(num_frames) for packet in stream.encode(black)] + stream.encode(None)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        packets = [packet for _ in range(encoded) for packet in stream.encode(black)] + stream.encode(None)
         contents = [(bytes(packet), packet.is_keyframe) for packet in packets]
-        for ticks, (content, is_keyframe) in enumerate(contents * num_repeats):
+        for ticks, (content, is_keyframe) in enumerate(islice(cycle(contents), num_frames)):
             packet = av.Packet(content)
             packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), is_keyframe
             packet.pts = packet.dts = ticks
             container.mux(packet)
     return path
+
+
+def write_endless_video(path: Path) -> Path:
+    """Write a video of 200,000 frames, which no machine labels within a test. Returns `path`."""
+    return write_black_video(path, num_frames=200_000)
 
 
 def damage(path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from import_graph import ROOT
-from made_models import CLASSES, drop_box, write_other_container, write_sound, write_video
+from made_models import CLASSES, drop_box, write_black_video, write_other_container, write_sound, write_video
 from PIL import Image
 
 from pipeline.annotations.label_space import LabelSpace
@@ -513,8 +513,9 @@ def run_until_drawing(video_model: Path, video: Path, out: Path) -> "subprocess.
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_call_leaves_no_partial_file(number, video_model, tmp_path):
-    # So long that a fast computer cannot finish between the first frame drawn and the signal.
-    video, out = write_video(tmp_path / "long.mp4", num_frames=3000), tmp_path / "out"
+    # It is labelled in seconds and drawn in many more, so that the signal arrives long before the last frame.
+    video = write_black_video(tmp_path / "long.mp4", num_frames=1500, size=(1280, 720))
+    out = tmp_path / "out"
     out.mkdir()
     (out / "done.frames.csv").write_text("frame,time_seconds,label,probability\n")
     process = run_until_drawing(video_model, video, out)
