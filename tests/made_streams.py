@@ -1,7 +1,6 @@
 """Streams and files that this machine serves, and a limit to how long a test waits for one."""
 
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,12 +23,6 @@ PREPROCESS = Preprocess(size=(24, 32))
 STREAMABLE = {"options": {"tune": "zerolatency", "g": "5"}}
 FRAGMENTED = {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "9"}}
 VARIABLE = {"ticks": [0, 40, 50, 90, 91, 200, 1000, 1001, 1500], "options": {"bf": "2", "g": "4"}}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

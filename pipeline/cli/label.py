@@ -145,6 +145,10 @@ def run(options: argparse.Namespace) -> int:
     if live.is_live(options):
         return live.run(options)
     _check(options)
+    if options.track:
+        from pipeline.tracking.connection import connect  # mlflow takes seconds to import
+
+        connect()  # so that a server that is out of reach is found before hours of labelling
 
     from tqdm import tqdm
 

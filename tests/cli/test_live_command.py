@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from import_graph import ROOT
 from made_models import CLASSES, SETTINGS, save_video_model, write_other_container, write_video
-from made_streams import MAX_SECONDS, FileServer, free_port, serving
+from made_ports import free_port
+from made_streams import MAX_SECONDS, FileServer, serving
 
 from pipeline.cli import live as cli_live
 from pipeline.cli.main import main

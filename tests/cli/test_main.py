@@ -17,6 +17,7 @@ import pytest
 import torch
 from import_graph import ROOT
 from made_models import CLASSES, drop_box, write_black_video, write_other_container, write_sound, write_video
+from made_ports import free_port
 from PIL import Image
 
 from pipeline.annotations.label_space import LabelSpace
@@ -525,6 +526,15 @@ def test_an_interrupted_call_leaves_no_partial_file(number, video_model, tmp_pat
     assert printed.strip().endswith("framescribe: interrupted; what was finished stays")
     assert "Traceback" not in printed
     assert names_in(out) == ["done.frames.csv"]
+
+
+def test_a_call_that_cannot_be_tracked_is_refused_before_the_work(video_model, pictures, tmp_path, monkeypatch, capsys):
+    place = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{place}")
+    out = tmp_path / "out"
+    assert label(pictures, model=video_model, out=out, more=("--track",)) == 2
+    assert f"http://{place}: MLflow does not answer" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_check_lists_problems_and_ends_with_exit_code_2(feature_dataset, capsys):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_trackers import free_port
+from made_ports import free_port
 from mlflow import MlflowClient
 
 from pipeline.errors import InputError

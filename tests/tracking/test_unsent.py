@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_trackers import free_port
+from made_ports import free_port
 from mlflow.exceptions import RestException
 
 from pipeline.cli.main import main
