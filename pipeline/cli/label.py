@@ -150,20 +150,26 @@ def run(options: argparse.Namespace) -> int:
 
         connect()  # so that a server that is out of reach is found before hours of labelling
 
-    from tqdm import tqdm
-
-    from pipeline.labelling.folder import (
-        Progress,
-        check_outputs,
-        default_num_parallel,
-        label_videos,
-        track_call,
-    )
+    from pipeline.labelling.folder import check_outputs, track_call
     from pipeline.labelling.inputs import find_everywhere
-    from pipeline.labelling.model import load_model
     from pipeline.labelling.outputs import OutputOptions
 
     outputs = OutputOptions(tuple(options.formats.split(",")), options.overlay, options.on_error, options.overwrite)
+    model = _load(options)
+    check_outputs(outputs, model)
+    paths = find_everywhere(options.inputs, model, on_note=report_note)
+    if isinstance(options.out, Path):
+        make_writable(options.out)
+    outcome = _label(paths, model, outputs, options)
+    print(_describe_outcome(outcome, len(paths), options.out))
+    if options.track:
+        print(f"tracked as MLflow run {track_call(model, paths, outcome, options.out)}")
+    return EXIT_SOME_FAILED if outcome.num_failed + outcome.num_partial else 0
+
+
+def _load(options: argparse.Namespace) -> "Model":
+    from pipeline.labelling.model import load_model
+
     model = load_model(
         options.model,
         device=options.device if options.cluster is None else "cpu",  # the workers' devices are for the videos
@@ -174,10 +180,17 @@ def run(options: argparse.Namespace) -> int:
     ).at_rate(options.frame_rate)
     if other_rate := model.describe_other_rate():
         report_note(other_rate)
-    check_outputs(outputs, model)
-    paths = find_everywhere(options.inputs, model, on_note=report_note)
-    if isinstance(options.out, Path):
-        make_writable(options.out)
+    return model
+
+
+def _label(
+    paths: "Sequence[InputFile]", model: "Model", outputs: "OutputOptions", options: argparse.Namespace
+) -> "LabellingOutcome":
+    """Label the videos here or on a cluster, and show how far it is."""
+    from tqdm import tqdm
+
+    from pipeline.labelling.folder import Progress, default_num_parallel, label_videos
+
     with tqdm(unit="frame", desc="labelling", disable=None, total=0, smoothing=0) as bar:
 
         def show(progress: Progress) -> None:
@@ -186,23 +199,18 @@ def run(options: argparse.Namespace) -> int:
             bar.update(progress.num_frames_done - bar.n)
 
         if options.cluster is not None:
-            outcome = _label_on_cluster(paths, model, outputs, options, show)
-        else:
-            outcome = label_videos(
-                paths,
-                model,
-                options.out,
-                outputs=outputs,
-                num_parallel=options.jobs or default_num_parallel(model),
-                decoder_processes=model.device.type == "cuda",
-                on_failure=report_failure,
-                on_progress=show,
-                on_note=report_note,
-            )
-    print(_describe_outcome(outcome, len(paths), options.out))
-    if options.track:
-        print(f"tracked as MLflow run {track_call(model, paths, outcome, options.out)}")
-    return EXIT_SOME_FAILED if outcome.num_failed + outcome.num_partial else 0
+            return _label_on_cluster(paths, model, outputs, options, show)
+        return label_videos(
+            paths,
+            model,
+            options.out,
+            outputs=outputs,
+            num_parallel=options.jobs or default_num_parallel(model),
+            decoder_processes=model.device.type == "cuda",
+            on_failure=report_failure,
+            on_progress=show,
+            on_note=report_note,
+        )
 
 
 def _label_on_cluster(
