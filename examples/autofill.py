@@ -21,9 +21,12 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
 
-from pipeline.rnn.sequences import CELLS, arguments, draw_gradients, run, train_each
+from pipeline.rnn.programs import arguments, compare, read_options, read_text, run
+from pipeline.rnn.sequences import CELLS, draw_gradients, draw_weights
 
 STREAMS, WINDOW, LONGEST_WORD = 32, 64, 20
+SHORTEST = 100 * STREAMS  # so that each stream of the validation text has ten letters
+BEGINNINGS = ("the ", "I pray you, go")
 
 
 def made_text() -> str:
@@ -48,8 +51,6 @@ class Writer(nn.Module):
 
     def encode(self, text: str) -> Tensor:
         """Return the letters of a text as numbers, int64 [T]."""
-        if unknown := sorted(set(text) - set(self.letters)):
-            raise ValueError(f"got {''.join(unknown)!r} in {text[:40]!r}, expected letters of the training text only")
         return torch.tensor([self.letters.index(letter) for letter in text])
 
     def read(self, text: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -97,40 +98,46 @@ class Writer(nn.Module):
 
 def main() -> None:
     """Run the example."""
-    parser = arguments(__doc__, num_epochs=8, out="autofill")
-    parser.add_argument("--corpus", default="tinyshakespeare.txt", help="the file of the text")
-    parser.add_argument("--lines", nargs="+", default=["the ", "I pray you, go"])
+    parser = arguments(__doc__, num_epochs=8, out="autofill", corpus="tinyshakespeare.txt")
+    parser.add_argument(
+        "--lines", nargs="+", help=f"the lines that are completed; {' and '.join(BEGINNINGS)} by default"
+    )
     parser.add_argument("--hidden", type=int, default=512, help="units of the network")
-    options = parser.parse_args()
+    options = read_options(parser)
     torch.manual_seed(0)
-    text = (options.data / options.corpus).read_text("utf-8") if options.data else made_text()
-    if len(text) < 20 * STREAMS:  # so that each stream of the validation text has two letters
-        raise ValueError(f"{options.corpus}: got {len(text)} letters, expected {20 * STREAMS} or more")
-    training, validation = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
-    models = train_each(
-        options.cells,
-        lambda cell: Writer(cell, "".join(sorted(set(training))), options.hidden),
+    text = read_text(options.path) if options.path else made_text()
+    if len(text) < SHORTEST:
+        raise ValueError(f"{options.path}: got {len(text)} letters, expected {SHORTEST} or more")
+    training, validation, letters = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :], "".join(sorted(set(text)))
+    lines = options.lines or [line for line in BEGINNINGS if set(line) <= set(text)] or [validation[:9]]
+    for line in lines:
+        if (unknown := "".join(sorted(set(line) - set(text)))) or not line:
+            raise ValueError(f"--lines {line!r}: got {unknown!r}, expected letters of the text, one or more of them")
+    models = compare(
+        options,
+        lambda cell: Writer(cell, letters, options.hidden),
         lambda model: (cross_entropy(*pair) for pair in model.read(training)),
         lambda model: model.score(validation),
-        out=options.out,
-        num_epochs=options.epochs,
+        paths=[options.path],
         learning_rate=0.003,
-        settings={"data": f"{options.data} {options.corpus}", "hidden": options.hidden},
+        measure="nats a letter in validation",
+        hidden=options.hidden,
     )
     for cell, model in models.items():
         print(f"{cell}: {model.score(validation):.3f} nats a letter in validation")
     best = next(iter(models.values()))
-    for line in options.lines:
-        print(line, *(f"{100 * p:5.1f}%  {line}{end!r}" for p, end in best.complete(line)), sep="\n  ")
-    print(best.write("\n", 400))
+    for line in lines:
+        print(repr(line), *(f"{100 * p:5.1f}%  {line + end!r}" for p, end in best.complete(line)), sep="\n  ")
+    print(best.write(lines[0], 400))
     shown, curves = (figure := Figure(figsize=(10, 6.5), dpi=120, layout="constrained")).subplots(2, 1)
-    for row, line in enumerate([line for line in validation.split("\n") if 20 < len(line) < 80][:10]):
-        surprise = -best(best.encode("\n" + line)[None])[0][0].log_softmax(1)
-        for x, letter in enumerate(line):
-            box = {"fc": "#c0392b", "alpha": min(0.9, surprise[x, best.encode(letter)].item() / 8), "lw": 0, "pad": 1.5}
-            shown.text(x, -row, letter.replace("$", r"\$"), family="monospace", fontsize=9, bbox=box)
-    shown.set(xlim=(0, 80), ylim=(-10, 1), title="lines of the validation text: the redder a letter, the less expected")
-    shown.set_axis_off()
+    rows = validation.split("\n")
+    rows = [line for line in rows if 20 < len(line) < 80] or [max(rows, key=len)[:79]]
+    weights = []
+    for line in filter(None, rows[:10]):
+        logits, _ = best(best.encode(("\n" if "\n" in letters else line[0]) + line[:-1])[None])
+        log_probs = logits[0].log_softmax(1).gather(1, best.encode(line)[:, None]).flatten().tolist()
+        weights.append(list(zip(line, log_probs, strict=True)))
+    draw_weights(shown, weights, title="the redder a letter, the less expected (validation)", full=8, columns=80)
     draw_gradients(curves, models, lambda model: cross_entropy(*next(model.read(validation))), steps="letters")
     figure.savefig(options.out / "autofill.png")
 

@@ -10,7 +10,6 @@ for the first of a text, so that names can be copied. As there are few titles, t
 texts begin, after another first word. FOLDER has news.csv with columns title and text, its last tenth for validation.
 """
 
-import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,14 @@ from torch.nn.functional import dropout, nll_loss
 
 from framescribe import Vocabulary, beam_search, detokenize, score_captions, tokenize
 from pipeline.rnn import frame_mask
-from pipeline.rnn.sequences import CELLS, arguments, batches, draw_gradients, pad, run, train_each
+from pipeline.rnn.programs import arguments, compare, read_options, read_table, run
+from pipeline.rnn.sequences import CELLS, batches, draw_attention, draw_gradients, pad
 
 PADDING, START, END, UNKNOWN = range(4)
 LONGEST_TEXT, LONGEST_TITLE, LEAST_COUNT = 50, 15, 10  # words; a word that occurs less often is rare
 SEARCH: Any = {"beam_size": 4, "length_penalty": 1.0, "repetition_cost": 3.0, "end": END, "padding": PADDING}
-JUNK = r"&?lt;.*?&?gt;|&?quot;|&?amp;|\\|\((AP|AFP|Reuters)\)$|^[\w.,/ ]{1,40}(\([\w.]+\) )?(--?|:) "
+JUNK = r"&?lt;.*?&?gt;|&?quot;|&?amp;|\\|\((AP|AFP|Reuters)\)$"
+PLACE = r"^[\w.,/ ]{1,40}(\([\w.]+\) )?(--?|:) "
 Item = tuple[list[str], list[str]]  # the words of a text, and those of its title
 
 
@@ -39,13 +40,13 @@ def made_news() -> list[Item]:
 
 
 def read_news(path: Path) -> list[Item]:
-    """Read the titles and texts of a table, without tags, quotation marks, and the place and agency around them."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not all(row.get("title") and row.get("text") for row in rows):
-        raise ValueError(f"{path}: got {len(rows)} rows, expected some, and in each of them a title and a text")
-    words = [[tokenize(re.sub(JUNK, " ", row[n].replace("#39;", "'"))) for n in ("text", "title")] for row in rows]
-    return [(text[:LONGEST_TEXT], title[:LONGEST_TITLE]) for text, title in words if text and title]
+    """Read texts and titles from a table, without tags, and without the place and agency before a text."""
+    rows = [[cell.replace("#39;", "'") for cell in row] for row in read_table(path, ("title", "text"))]
+    texts = [tokenize(re.sub(f"{JUNK}|{PLACE}", " ", text))[:LONGEST_TEXT] for _, text in rows]
+    titles = [tokenize(re.sub(JUNK, " ", title))[:LONGEST_TITLE] for title, _ in rows]
+    if len(items := [item for item in zip(texts, titles, strict=True) if all(item)]) < 10:
+        raise ValueError(f"{path}: got {len(items)} items with words in title and text, expected 10 or more")
+    return items
 
 
 class Editor(nn.Module):
@@ -114,20 +115,20 @@ class Editor(nn.Module):
 
 def main() -> None:
     """Run the example."""
-    options = arguments(__doc__, num_epochs=14, out="headlines").parse_args()
-    news = read_news(options.data / "news.csv") if options.data else made_news()
+    options = read_options(arguments(__doc__, num_epochs=14, out="headlines", corpus="news.csv"))
+    news = read_news(options.path) if options.path else made_news()
     training, validation = news[: len(news) * 9 // 10], news[len(news) * 9 // 10 :]
     parts = [validation[i : i + 32] for i in range(0, len(validation), 32)]
     words = [part for item in training for part in item] + LEAST_COUNT * [[f"<{i + 1}>" for i in range(LONGEST_TEXT)]]
     vocabulary = Vocabulary.from_captions(words, min_count=LEAST_COUNT)
-    how: Any = {"out": options.out, "num_epochs": options.epochs, "settings": {"data": f"{options.data}"}}
-    models = train_each(
-        options.cells,
+    models = compare(
+        options,
         lambda cell: Editor(cell, vocabulary),
         lambda model: map(model.loss, batches(training, 32, length=lambda item: len(item[0]))),
         lambda model: sum(model.loss(part).item() for part in parts) / len(parts),
+        paths=[options.path],
         learning_rate=0.003,
-        **how,
+        measure="-ln p of a word in validation",
     )
     writers = {cell: [title for part in parts for title in model.write(part)] for cell, model in models.items()}
     truths = {str(i): [detokenize(title)] for i, (_, title) in enumerate(validation)}
@@ -139,9 +140,8 @@ def main() -> None:
     shown, curves = (figure := Figure(figsize=(10, 8), dpi=120, layout="constrained")).subplots(2, 1)
     (text, _), title = validation[0], tokenize(writers[best][0])
     tokens = torch.tensor([[[START, *models[best].encode(text, title)]]])
-    shown.imshow(models[best](tokens, models[best].read(validation[:1]))[2][0].tolist(), cmap="Blues", aspect="auto")
-    shown.set_xticks(range(len(text)), text, rotation=60, ha="right", fontsize=8)
-    shown.set_yticks(range(len(title) + 1), [*title, "(end)"], fontsize=8)
+    _, _, attention = models[best](tokens, models[best].read(validation[:1]))
+    draw_attention(shown, attention[0], text, [*title, "(end)"])
     draw_gradients(curves, models, lambda model: model.loss(parts[0]), steps="words")
     figure.savefig(options.out / "headlines.png")
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from pipeline.rnn import frame_mask
-from pipeline.rnn.sequences import CELLS, arguments, batches, draw_gradients, pad, run, train_each
+from pipeline.rnn.programs import arguments, compare, read_options, run
+from pipeline.rnn.sequences import CELLS, batches, draw_gradients, pad
 
 KEYS, LOWEST = 88, 21  # the lowest key of a piano is number 21 of MIDI
 PARTS = ("train", "valid", "test")
@@ -43,15 +44,23 @@ def made_pieces() -> Pieces:
 
 def read_pieces(path: Path) -> dict[str, Pieces]:
     """Read the pieces of each part from a .mat file; those of one row predict nothing and are left out."""
-    try:
-        content = scipy.io.loadmat(path)  # plain arrays: nothing in the file is run
-        parts = {name: [torch.tensor(p).float() for p in content[f"{name}data"].flat if len(p) > 1] for name in PARTS}
-        is_roll = [p.shape[1:] == (KEYS,) and bool(((p == 0) | (p == 1)).all()) for name in PARTS for p in parts[name]]
-        if not (all(parts.values()) and all(is_roll)):
-            raise ValueError("a part without pieces, or a piece that is something else")
-    except Exception as error:  # whatever scipy happens to meet in a file that is something else
-        expected = f"a MATLAB file of traindata, validdata and testdata, pieces [rows, {KEYS}] of 0 and 1"
-        raise ValueError(f"{path}: got {type(error).__name__} ({error}), expected {expected}") from None
+    parts = {}
+    with path.open("rb") as file:
+        try:
+            content = scipy.io.loadmat(file)  # plain arrays: nothing in the file is run
+            for name in PARTS:
+                pieces = [piece for piece in content[f"{name}data"].flat if len(piece) > 1]
+                wrong = [
+                    f"an array {piece.dtype} {piece.shape}"
+                    for piece in pieces
+                    if piece.dtype.kind not in "buif" or piece.shape[1:] != (KEYS,) or set(piece.flat) - {0, 1}
+                ]
+                if wrong or not pieces:
+                    raise ValueError(f"{name}data has {[*wrong, 'no piece of two rows or more'][0]}")
+                parts[name] = [torch.tensor(piece).float() for piece in pieces]
+        except Exception as error:  # whatever scipy happens to meet in a file that is something else
+            expected = f"a MATLAB file of traindata, validdata and testdata, pieces [rows, {KEYS}] of 0 and 1"
+            raise ValueError(f"{path}: got {type(error).__name__} ({error}), expected {expected}") from None
     return parts
 
 
@@ -108,21 +117,19 @@ def write_midi(rows: Tensor, path: Path) -> None:
 
 def main() -> None:
     """Run the example."""
-    parser = arguments(__doc__, num_epochs=120, out="music")
-    parser.add_argument("--corpus", default="JSB_Chorales", help="the name of the .mat file")
-    options = parser.parse_args()
+    options = read_options(arguments(__doc__, num_epochs=120, out="music", corpus="JSB_Chorales"))
+    path = options.path and options.path.with_suffix(".mat")
     torch.manual_seed(0)
-    parts = read_pieces(options.data / f"{options.corpus}.mat") if options.data else {p: made_pieces() for p in PARTS}
+    parts = read_pieces(path) if path else {part: made_pieces() for part in PARTS}
     cuts = [cut for piece in parts["train"] for cut in piece.split(LONGEST) if len(cut) > 1]
-    models = train_each(
-        options.cells,
+    models = compare(
+        options,
         Composer,
         lambda model: (model.nll(part) for part in batches(cuts, 8)),
         lambda model: model.score(parts["valid"]),
-        out=options.out,
-        num_epochs=options.epochs,
+        paths=[path],
         learning_rate=0.004,
-        settings={"data": f"{options.data} {options.corpus}"},
+        measure="NLL in validation",
     )
     for cell, model in models.items():
         print(f"{cell}: NLL {model.score(parts['valid']):.3f} in validation, {model.score(parts['test']):.3f} in test")

@@ -6,14 +6,12 @@
 Two recurrent networks read the words of a sentence, one from the first on, one from the last on. Of each unit the
 largest output is kept (max-pooling), and from these comes one number, the logit of positive. The first of the 128
 numbers of a word starts as its log-count ratio (Wang and Manning 2012), the others at random; the ratio of the word and
-the one before it is the 129th. Training replaces words by <unknown> at random (word dropout), so that the network does
-not rely on single words. A word weighs as much as the logit falls when <unknown> is in its place. FOLDER has
-stsa.binary.train, .dev and .test (SST-2, Socher et al. 2013) or rt-polarity.all (MR, Pang and Lee 2005): 0 or 1, a
-space and a sentence in each line. MR is divided into ten parts at random: --fold N tests on part N, validates on the
-next, and trains on the others. --out gets checkpoints, and sentiment.png: what words weigh, and the gradient.
+the one before it is the 129th. Training replaces words by <unknown> at random (word dropout). A word weighs as much as
+the logit falls when <unknown> is in its place. FOLDER has stsa.binary.train, .dev and .test (SST-2, Socher et al. 2013)
+or rt-polarity.all (MR, Pang and Lee 2005): 0 or 1, a space and a sentence in each line. MR is divided into ten parts,
+of which --fold N tests on part N, and validates on the next. --out gets checkpoints, and sentiment.png.
 """
 
-import argparse
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -28,23 +26,27 @@ from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from framescribe import Vocabulary
 from pipeline.rnn import frame_mask
-from pipeline.rnn.sequences import CELLS, arguments, batches, draw_gradients, pad, run, train_each
+from pipeline.rnn.programs import arguments, compare, read_options, read_text, run
+from pipeline.rnn.sequences import CELLS, batches, draw_gradients, draw_weights, pad
 
 UNKNOWN, FOLDS = 3, 10
 Sentence = tuple[list[str], float]  # its words, and 1 where it is positive, 0 where it is negative
 
 
 def made_sentences() -> list[Sentence]:
-    """Make sentences, in which "not" turns a good word into a bad one."""
-    adverbs, words = ["not", "not so", "so", "very", "really"], ["warm", "clever", "dull", "silly"]
-    made = product(["film", "plot", "cast", "music", "end"], adverbs, words, range(3))
-    return [(f"the {a} is {b} {c}".split(), float((c in words[:2]) != ("not" in b))) for a, b, c, _ in made]
+    """Make sentences, in which "not" and "never" turn a good word into a bad one."""
+    things = "film", "plot", "cast", "music", "end", "hero", "script", "rest"
+    verbs = "is", "was", "seems", "looks", "sounds", "feels", "stays"
+    adverbs = "not", "not so", "not very", "not really", "never", "so", "very", "really", "quite", "rather"
+    words = "warm", "clever", "fresh", "funny", "deep", "odd", "dull", "silly", "cold", "bland", "slow", "weak"
+    made = product(things, verbs, enumerate(adverbs), enumerate(words))  # five adverbs negate, and six words are good
+    return [(f"the {a} {v} {b} {c}".split(), float((i < 5) != (j < 6))) for a, v, (i, b), (j, c) in made]
 
 
-def read_sentences(path: Path, encoding: str = "utf-8") -> list[Sentence]:
+def read_sentences(path: Path, encoding: str = "utf-8-sig") -> list[Sentence]:
     """Read a label, 0 or 1, and a sentence from each line of a file."""
     sentences = []
-    for number, line in enumerate(path.read_text(encoding).rstrip("\n").split("\n"), start=1):
+    for number, line in enumerate(read_text(path, encoding).rstrip("\n").split("\n"), start=1):
         label, _, words = line.partition(" ")
         if label not in ("0", "1") or not words.strip():
             raise ValueError(f"{path}, line {number}: got {line[:40]!r}, expected 0 or 1, a space and a sentence")
@@ -52,14 +54,16 @@ def read_sentences(path: Path, encoding: str = "utf-8") -> list[Sentence]:
     return sentences
 
 
-def read_parts(options: argparse.Namespace) -> list[list[Sentence]]:
-    """Return the sentences for training, validation and test."""
+def read_parts(options: Any) -> tuple[list[Path], list[list[Sentence]]]:
+    """Return the files, and their sentences for training, validation and test."""
     if options.data and options.corpus == "SST-2":
-        return [read_sentences(options.data / f"stsa.binary.{part}") for part in ("train", "dev", "test")]
-    sentences = read_sentences(options.data / "rt-polarity.all", "latin-1") if options.data else made_sentences()
-    sentences = [sentences[i] for i in torch.randperm(len(sentences), generator=torch.Generator().manual_seed(0))]
-    parts = [sentences[(options.fold + i) % FOLDS :: FOLDS] for i in range(FOLDS)]
-    return [[sentence for part in parts[2:] for sentence in part], parts[1], parts[0]]
+        paths = [options.data / f"stsa.binary.{part}" for part in ("train", "dev", "test")]
+        return paths, [read_sentences(path) for path in paths]
+    paths = [options.data / "rt-polarity.all"] if options.data else []
+    sentences = read_sentences(paths[0], "latin-1") if paths else made_sentences()
+    order = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(0)).tolist()
+    parts = [[sentences[i] for i in order[(options.fold + n) % FOLDS :: FOLDS]] for n in range(FOLDS)]
+    return paths, [[sentence for part in parts[2:] for sentence in part], parts[1], parts[0]]
 
 
 def log_count_ratios(sentences: list[tuple[Iterable[Any], float]], *, least: int) -> dict[Any, float]:
@@ -106,42 +110,38 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def weigh(self, words: list[str]) -> list[float]:
-        """Return by how much the logit falls when each of the words is left out."""
+        """Return by how much the logit falls when <unknown> is in the place of each of the words."""
         logits = self([words, *([*words[:i], "", *words[i + 1 :]] for i in range(len(words)))])
         return (logits[0] - logits[1:]).tolist()
 
 
 def main() -> None:
     """Run the example."""
-    parser = arguments(__doc__, num_epochs=3, out="sentiment")
-    parser.add_argument("--corpus", choices=("SST-2", "MR"), default="SST-2")
-    parser.add_argument("--fold", type=int, choices=range(FOLDS), default=0)
-    options = parser.parse_args()
-    training, validation, test = read_parts(options)
+    parser = arguments(__doc__, num_epochs=3, out="sentiment", corpus="SST-2", corpora=("SST-2", "MR"))
+    parser.add_argument("--fold", type=int, choices=range(FOLDS), default=0, help="the part of MR that is the test")
+    options = read_options(parser)
+    paths, (training, validation, test) = read_parts(options)
+    if not (len({label for _, label in training}) == 2 and validation and test):
+        raise ValueError(f"{options.data}: got {len(training)} sentences for training, expected more, of both labels")
     vocabulary = Vocabulary.from_captions([words for words, _ in training], min_count=2)
-    models = train_each(
-        options.cells,
+    models = compare(
+        options,
         lambda cell: Classifier(cell, vocabulary, training),
         lambda model: (binary_cross_entropy_with_logits(*pair) for pair in model.read(training)),
         lambda model: model.error(validation),
-        out=options.out,
-        num_epochs=options.epochs,
+        paths=paths,
         learning_rate=0.002,
-        settings={"data": f"{options.data} {options.corpus} {options.fold}"},
+        measure="% wrong in validation:",
+        fold=options.fold,
     )
     for cell, model in models.items():
         right = [100 - model.error(part) for part in (validation, test)]
         print(f"{cell}: {right[0]:.1f}% right in validation, {right[1]:.1f}% in test")
     best = next(iter(models.values()))
     shown, curves = (figure := Figure(figsize=(10, 6.5), dpi=120, layout="constrained")).subplots(2, 1)
-    for row, (words, label) in enumerate([sentence for sentence in test if len(sentence[0]) < 22][:12]):
-        x = 0
-        for word, weight in zip(["-+"[int(label)], *words], [0.0, *best.weigh(words)], strict=True):
-            box = {"fc": "#2a639b" if weight > 0 else "#c0392b", "alpha": min(0.8, abs(weight) / 2), "lw": 0}
-            shown.text(x, -row, word.replace("$", r"\$"), family="monospace", fontsize=8, bbox=box)
-            x += len(word) + 2
-    shown.set(xlim=(0, 140), ylim=(-12, 1), title="true label, and what words weigh: blue positive, red negative")
-    shown.axis("off")
+    short = [sentence for sentence in test if len(" ".join(sentence[0])) < 100][:12]
+    rows = [[("-+"[int(sign)], 0.0), *zip(words, best.weigh(words), strict=True)] for words, sign in short]
+    draw_weights(shown, rows, title="true label; what words weigh: blue +, red -", full=2, columns=140, gap=2)
     draw_gradients(curves, models, lambda model: next(model.read(test))[0].square().sum(), steps="words")
     figure.savefig(options.out / "sentiment.png")
 

@@ -135,6 +135,8 @@ def test_an_example_that_was_stopped_ends_as_one_that_was_not(script, tmp_path, 
         for printed in (whole, resumed)
     ]
     assert results[0] == results[1]
+    again = call(script, tmp_path / "whole", *arguments)  # without a training, with the same samples
+    assert [line for line in again.splitlines() if line not in whole.splitlines()] == []
     assert any(line.startswith("tanh: ") for line in results[0])
     before, after = (torch.load(tmp_path / out / "tanh.pt", weights_only=True) for out in ("whole", "stopped"))
     assert before["scores"] == after["scores"]
@@ -207,9 +209,11 @@ def test_music_refuses_a_mat_file_that_is_something_else(content, tmp_path):
 
 
 @pytest.mark.slow
-def test_music_refuses_bad_files_in_a_sentence(tmp_path):
+@pytest.mark.parametrize("name", ["JSB_Chorales", "JSB_Chorales.mat"])
+def test_music_refuses_bad_files_in_a_sentence(name, tmp_path):
     (tmp_path / "JSB_Chorales.mat").write_bytes(b"not a MATLAB file")
-    assert re.match(r"music\.py: JSB_Chorales\.mat: got .*", refused("music.py", "--data", ".", cwd=tmp_path))
+    arguments = ("--data", ".", "--corpus", name)
+    assert re.match(r"music\.py: JSB_Chorales\.mat: got .*", refused("music.py", *arguments, cwd=tmp_path))
 
 
 def classifier(cell: str):
@@ -294,16 +298,26 @@ def test_completions_are_the_likeliest_of_all_words():
         assert p == pytest.approx(expected, rel=1e-4)
 
 
-def test_letters_that_were_never_seen_are_refused():
-    with pytest.raises(ValueError, match=r"got '#é' in 'a #é', expected letters of the training text only"):
-        writer("ab ").complete("a #é")
+@pytest.mark.parametrize(("line", "got"), [("a #é", "#é"), ("", "")])
+def test_lines_that_cannot_be_completed_are_refused_before_a_training(line, got, tmp_path, call):
+    with pytest.raises(ValueError, match=f"^--lines '{line}': got '{got}', expected letters of the text"):
+        call("autofill.py", tmp_path / "out", "--lines", line)
+    assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
-def test_autofill_refuses_an_empty_text_in_a_sentence(tmp_path):
+@pytest.mark.parametrize("text", ["A B" * 2000 + "é", "ab\n" * 1500, "ABC DEF " * 500, "\n" * 4000])
+def test_any_text_is_completed(text, tmp_path, call):
+    """Without line ends, without the letters of the default lines, with a letter that training never sees."""
+    (tmp_path / "text.txt").write_text(text)
+    printed = call("autofill.py", tmp_path / "out", "--data", str(tmp_path), "--corpus", "text.txt", "--hidden", "4")
+    assert "nats a letter in validation" in printed
+    assert (tmp_path / "out" / "autofill.png").exists()
+
+
+def test_autofill_refuses_an_empty_text(tmp_path, call):
     (tmp_path / "tinyshakespeare.txt").touch()
-    sentence = refused("autofill.py", "--data", ".", cwd=tmp_path)
-    assert sentence == "autofill.py: tinyshakespeare.txt: got 0 letters, expected 640 or more"
+    with pytest.raises(ValueError, match=r"tinyshakespeare\.txt: got 0 letters, expected 3200 or more"):
+        call("autofill.py", tmp_path / "out", "--data", str(tmp_path))
 
 
 def editor(cell: str = "gru"):
@@ -343,10 +357,31 @@ def test_other_texts_of_a_batch_change_no_title():
     assert "<" not in model.write([item])[0]
 
 
-@pytest.mark.parametrize("table", ["", "title,text\n", "headline,text\na,b\n", "title,text\na,\n"])
-def test_headlines_refuses_a_table_without_titles_and_texts(table, tmp_path):
+@pytest.mark.parametrize(
+    ("table", "got"),
+    [
+        ("", "got an empty file"),
+        ("title,text\n", "got 0 items with words"),
+        ("headline,text\na,b\n", "got the columns headline, text, expected also title"),
+        ("title,text\n" + "a,b\n" * 9 + "...,b\n", "got 9 items with words"),
+    ],
+)
+def test_headlines_refuses_a_table_without_titles_and_texts(table, got, tmp_path):
     (tmp_path / "news.csv").write_text(table)
-    with pytest.raises(
-        ValueError, match=r"news\.csv: got \d rows, expected some, and in each of them a title and a text"
-    ):
+    with pytest.raises(ValueError, match=rf"news\.csv: {got}"):
         load("headlines.py").read_news(tmp_path / "news.csv")
+
+
+def test_titles_are_whole_and_texts_begin_behind_the_place_and_the_agency(tmp_path):
+    rows = '"Banned &lt;b&gt;today&lt;/b&gt; - Source (AP)","LONDON (Reuters) - It is #39;so #39; - really."\n'
+    (tmp_path / "news.csv").write_text("title,text\n" + rows * 10)
+    text, title = load("headlines.py").read_news(tmp_path / "news.csv")[0]
+    assert title == ["banned", "today", "source"]
+    assert text == ["it", "is", "so", "really"]
+
+
+def test_sentiment_refuses_sentences_of_one_label_and_too_few(tmp_path, call):
+    for text, got in (("1 good\n" * 30, 24), ("1 good\n0 bad\n", 0)):
+        (tmp_path / "rt-polarity.all").write_text(text)
+        with pytest.raises(ValueError, match=f"got {got} sentences for training, expected more, of both labels"):
+            call("sentiment.py", tmp_path / "out", "--data", str(tmp_path), "--corpus", "MR")

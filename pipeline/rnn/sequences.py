@@ -4,9 +4,9 @@ The programs of examples/ use it. Training on videos has a loop of its own, in `
 runs, warns, and stops early.
 """
 
-import argparse
+import io
 import math
-import sys
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +26,7 @@ CELLS = {"tanh": RNN, "gru": GRU, "lstm": LSTM}
 Model = TypeVar("Model", bound=nn.Module)
 Item = TypeVar("Item")
 COLORS = {"tanh": "#c0392b", "gru": "#2e8b57", "lstm": "#2a639b"}
+LEFT = 0.01  # of a gradient: what lies further back has no part in what is learnt
 POOL = 50  # batches: sequences are sorted by length within so many, which leaves the order random enough
 
 
@@ -67,6 +68,7 @@ def train(
     learning_rate: float,
     checkpoint: Path,
     settings: Mapping[str, Any],
+    measure: str = "score",
     weight_decay: float = 0.0,
     clip_norm: float = 1.0,
     seed: int = 0,
@@ -85,6 +87,7 @@ def train(
         learning_rate: The rate of the first epoch.
         checkpoint: The file of the state.
         settings: What else the training depends on, as plain values; a checkpoint with others is refused.
+        measure: What the score is, and its unit, for what is printed after each epoch.
         weight_decay: As in torch.optim.AdamW.
         clip_norm: The length to which a longer gradient is cut.
         seed: The seed of all random numbers that are drawn in `losses`.
@@ -117,7 +120,7 @@ def train(
         state = {"key": key, "scores": scores, "best": best}
         _save(checkpoint, {**state, "model": model.state_dict(), "optimizer": optimizer.state_dict()})
         taken = f"{time.monotonic() - began:.0f} s"
-        print(f"{checkpoint.stem}: epoch {epoch + 1} of {num_epochs}, {scores[-1]:.4f}, {taken}", flush=True)
+        print(f"{checkpoint.stem}: epoch {epoch + 1} of {num_epochs}, {measure} {scores[-1]:.4f}, {taken}", flush=True)
     model.load_state_dict(best)
     model.eval()
     return min(scores)
@@ -148,6 +151,8 @@ def train_each(
 ) -> dict[str, Model]:
     """Train the same network with several cells, see `train`.
 
+    The random numbers that are drawn afterwards come from the seed alone, whether the trainings were resumed or not.
+
     Args:
         cells: The names of the cells, see `CELLS`.
         make: Makes the model with a cell.
@@ -161,38 +166,25 @@ def train_each(
         The models by cell, that of the best score first.
 
     Raises:
-        ValueError: A checkpoint belongs to another training.
+        ValueError: A checkpoint belongs to another training, or `out` is no folder that can be written into.
     """
+    _make_folder(out)
     models, scores = {}, {}
     for cell in cells:
         torch.manual_seed(seed)
         models[cell] = make(cell)
         scores[cell] = train(models[cell], losses, score, checkpoint=out / f"{cell}.pt", seed=seed, **options)
+    torch.manual_seed(seed)
     return {cell: models[cell] for cell in sorted(cells, key=lambda cell: scores[cell])}
 
 
-def arguments(description: str | None, *, num_epochs: int, out: str) -> argparse.ArgumentParser:
-    """Make the parser of a program that compares cells on sequences: --data, --cells, --epochs and --out.
-
-    Args:
-        description: What the program does: its docstring.
-        num_epochs: The epochs of each training, unless told otherwise.
-        out: The folder that is written into, unless told otherwise.
-    """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="the folder of the data; without it they are made")
-    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), help="the cells that are compared")
-    parser.add_argument("--epochs", type=int, default=num_epochs, help=f"of each training; {num_epochs} by default")
-    parser.add_argument("--out", type=Path, default=Path(out), help=f"the folder of the results; {out} by default")
-    return parser
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a program, and end it with a sentence instead of a traceback where its input is wrong."""
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+def _make_folder(out: Path) -> None:
+    """Make the folder of the results, before there is work to lose."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: is a file, expected a folder for the results")
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise ValueError(f"{out}: may not be written into, expected a folder for the results")
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
@@ -204,24 +196,30 @@ def _load(path: Path, key: Mapping[str, Any]) -> dict[str, Any]:
     try:
         saved = torch.load(path, weights_only=True)
         found = saved["key"]
-    except Exception as error:  # whatever torch happens to meet in a file that is something else
-        raise ValueError(f"{path}: got {type(error).__name__}, expected a checkpoint; remove the file") from error
+    except Exception:  # whatever torch happens to meet in a file that is something else
+        raise ValueError(f"{path}: expected a checkpoint, which it is not, or not a whole one; remove it") from None
     if found != key:
-        remedy = "remove the file, or name another folder"
-        raise ValueError(f"{path}: got a checkpoint of a training with {found}, expected {dict(key)}; {remedy}")
+        remedy = "have the data changed? remove the file, or name another folder"
+        raise ValueError(f"{path}: got a checkpoint of a training with {found}, expected {dict(key)}: {remedy}")
     return saved
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    torch.save(state, content)  # into a file it would not say why the system refuses that
     partial = path.with_name(f".{path.name}.partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content.getbuffer())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def gradients(models: Mapping[str, Model], loss: Callable[[Model], Tensor]) -> dict[str, GradientFlow]:
     """Measure how the gradient of the last step that a loss reads goes back through time, see `Observed.flow`.
+
+    A loss that draws a batch at random draws the same one for each model.
 
     Args:
         models: Models by cell, each of which has its recurrent network as `rnn`.
@@ -233,7 +231,8 @@ def gradients(models: Mapping[str, Model], loss: Callable[[Model], Tensor]) -> d
     flows = {}
     for cell, model in models.items():
         assert isinstance(model.rnn, RNN | GRU | LSTM)
-        with observe(model.rnn) as observed:
+        with torch.random.fork_rng(devices=[]), observe(model.rnn) as observed:
+            torch.manual_seed(0)
             flows[cell] = observed.flow(loss(model))
     return flows
 
@@ -241,7 +240,7 @@ def gradients(models: Mapping[str, Model], loss: Callable[[Model], Tensor]) -> d
 def draw_gradients(
     axes: "Axes", models: Mapping[str, Model], loss: Callable[[Model], Tensor], *, steps: str = "steps"
 ) -> None:
-    """Draw how much of a gradient is left on its way back through time, and print where it falls to 1%.
+    """Draw how much of a gradient is left on its way back through time, and print how far 1% of it reaches.
 
     Of each network it is the layer and direction in which the gradient lasts longest.
 
@@ -252,17 +251,68 @@ def draw_gradients(
         steps: What the steps of the sequences are, in the plural.
     """
     for cell, flow in gradients(models, loss).items():
-        norms = flow.norms.flatten(0, 1)[flow.factor.argmax()]
-        axes.semilogy(norms / norms[0], color=COLORS[cell], label=f"{cell}, {remembered(flow)} {steps}")
-        print(f"{cell}: 1% of the gradient is left after {remembered(flow)} {steps}")
-    axes.axhline(0.01, color="#b9c0c9", linewidth=0.9, linestyle="--")
-    axes.set(xlabel=f"{steps} back", ylabel="what is left of dL/dh", title="gradient, and where it falls to 1%")
+        norms = _longest(flow)
+        last = remembered(flow)
+        is_more = last == len(norms) - 1
+        axes.semilogy(norms / norms[0], color=COLORS[cell], label=f"{cell}, {'over ' * is_more}{last} {steps}")
+        print(f"{cell}: {LEFT:.0%} of the gradient or more is left up to {last} {steps} back{', or further' * is_more}")
+    axes.axhline(LEFT, color="#b9c0c9", linewidth=0.9, linestyle="--")
+    axes.set(xlabel=f"{steps} back", ylabel="what is left of dL/dh", title=f"gradient, and how far {LEFT:.0%} reaches")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def remembered(flow: GradientFlow) -> str:
-    """Say after how many steps 1% of a gradient is left, where it lasts longest; "over n" where more is left."""
-    norms = flow.norms.flatten(0, 1)[flow.factor.argmax()]
-    below = (norms < 0.01 * norms[0]).nonzero()
-    return str(below[0].item()) if len(below) else f"over {len(norms) - 1}"
+def remembered(flow: GradientFlow) -> int:
+    """Return the last step back at which 1% of a gradient or more is left, where it lasts longest."""
+    norms = _longest(flow)
+    return int((norms >= LEFT * norms[0]).nonzero().max())
+
+
+def _longest(flow: GradientFlow) -> Tensor:
+    """Return the norms of the layer and direction in which the gradient lasts longest, float [T]."""
+    return flow.norms.flatten(0, 1)[flow.factor.argmax()]
+
+
+def draw_weights(
+    axes: "Axes",
+    rows: Sequence[Sequence[tuple[str, float]]],
+    *,
+    title: str,
+    full: float,
+    columns: int,
+    gap: int = 0,
+) -> None:
+    """Draw rows of text whose parts are coloured by their weights: blue for positive ones, red for negative ones.
+
+    Args:
+        axes: Where to draw.
+        rows: The parts of each row, with their weights.
+        title: What the weights are.
+        full: The weight at which the colour is full.
+        columns: How many letters fit into a row.
+        gap: Letters between two parts.
+    """
+    for y, row in enumerate(rows):
+        x = 0
+        for part, weight in row:
+            alpha = min(0.9, abs(weight) / full)
+            box = {"fc": COLORS["lstm" if weight > 0 else "tanh"], "alpha": alpha, "lw": 0, "pad": 1.5}
+            axes.text(x, -y, part.replace("$", r"\$"), family="monospace", fontsize=8, bbox=box)
+            x += len(part) + gap
+    axes.set(xlim=(0, columns), ylim=(-len(rows), 1), title=title)
+    axes.set_axis_off()
+
+
+def draw_attention(axes: "Axes", attention: Tensor, read: Sequence[str], written: Sequence[str]) -> None:
+    """Draw what each word that was written attended to: the darker, the more.
+
+    Args:
+        axes: Where to draw.
+        attention: [T, S], from 0 to 1.
+        read: The S words that were read.
+        written: The T words that were written.
+    """
+    axes.imshow(attention.tolist(), cmap="Blues", aspect="auto")
+    axes.set_xticks(range(len(read)), read, rotation=60, ha="right", fontsize=8)
+    axes.set_yticks(range(len(written)), written, fontsize=8)
+    axes.set(title="what each word that was written (left) attended to in the words that were read (below)")

@@ -1,5 +1,9 @@
 """Batches divide sequences, a training that is stopped ends as one that is not, and the picture shows the gradients."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,8 +11,18 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from pipeline.rnn import GRU, RNN
-from pipeline.rnn.sequences import batches, draw_gradients, gradients, pad, remembered, train, train_each
+from pipeline.rnn import GRU, RNN, sequences
+from pipeline.rnn.sequences import (
+    batches,
+    draw_attention,
+    draw_gradients,
+    draw_weights,
+    gradients,
+    pad,
+    remembered,
+    train,
+    train_each,
+)
 
 
 class Last(nn.Module):
@@ -101,30 +115,108 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "gru.pt").write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"gru\.pt: got \w+, expected a checkpoint; remove the file"):
+    with pytest.raises(
+        ValueError, match=r"gru\.pt: expected a checkpoint, which it is not, or not a whole one; remove"
+    ):
         trained(tmp_path / "gru.pt")
 
 
+def trained_each(out, cells=("tanh", "gru")) -> dict[str, Last]:
+    return train_each(cells, Last, losses, score, out=out, num_epochs=2, learning_rate=0.1, settings={})
+
+
+def test_what_is_drawn_after_the_trainings_does_not_depend_on_whether_they_ran(tmp_path):
+    drawn = []
+    for _ in range(2):
+        trained_each(tmp_path)
+        drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
+
+
+def test_results_go_into_a_folder_that_can_be_written_into(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"/file: is a file, expected a folder for the results"):
+        trained_each(tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(ValueError, match=r"/new: may not be written into, expected a folder for the results"):
+        trained_each(tmp_path / "new")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one_and_nothing_else(tmp_path, monkeypatch):
+    trained(tmp_path / "gru.pt", num_epochs=1)
+    before = (tmp_path / "gru.pt").read_bytes()
+
+    def fill_the_disk(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        sequences._save(tmp_path / "gru.pt", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["gru.pt"]
+    assert (tmp_path / "gru.pt").read_bytes() == before
+
+
 def test_models_are_ordered_by_their_scores(tmp_path):
-    options = {"num_epochs": 2, "learning_rate": 0.1, "settings": {}}
-    models = train_each(["tanh", "gru"], Last, losses, score, out=tmp_path, **options)
+    models = trained_each(tmp_path)
     scores = [score(model) for model in models.values()]
     assert scores == sorted(scores)
     assert {path.name for path in tmp_path.iterdir()} == {"tanh.pt", "gru.pt"}
 
 
-def test_the_picture_says_where_a_gradient_falls_to_one_percent(capsys):
+def halving() -> Last:
+    """A network in which each step back multiplies the gradient by 0.5, as tanh is straight at 0."""
     model = Last("tanh")
-    with torch.no_grad():  # each step back multiplies by 0.5 where tanh is straight: 0.5^7 is the first below 1%
+    with torch.no_grad():
         for name, weight in model.rnn.named_parameters():
             weight.copy_(0.5 * torch.eye(4) if name.startswith("weight_hh") else torch.zeros_like(weight))
+    return model
+
+
+def test_the_picture_says_how_far_one_percent_of_a_gradient_reaches(capsys):
+    model = halving()  # 0.5^6 is the last power above 1%
     flows = gradients({"tanh": model}, lambda model: model(torch.zeros(2, 9, 3)).sum())
-    assert remembered(flows["tanh"]) == "7"
-    short = gradients({"tanh": model}, lambda model: model(torch.zeros(2, 5, 3)).sum())
-    assert remembered(short["tanh"]) == "over 4"
+    assert remembered(flows["tanh"]) == 6
     axes = Figure().subplots()
     draw_gradients(axes, {"tanh": model}, lambda model: model(torch.zeros(2, 9, 3)).sum(), steps="frames")
-    assert capsys.readouterr().out == "tanh: 1% of the gradient is left after 7 frames\n"
-    (text,) = axes.get_legend().get_texts()
-    assert text.get_text() == "tanh, 7 frames"
+    draw_gradients(axes, {"tanh": model}, lambda model: model(torch.zeros(2, 5, 3)).sum(), steps="frames")
+    assert capsys.readouterr().out.splitlines() == [
+        "tanh: 1% of the gradient or more is left up to 6 frames back",
+        "tanh: 1% of the gradient or more is left up to 4 frames back, or further",
+    ]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["tanh, 6 frames", "tanh, over 4 frames"]
     assert axes.lines[0].get_ydata()[:3] == pytest.approx([1, 0.5, 0.25])
+
+
+def test_gradients_are_compared_on_the_same_random_batch():
+    lengths = []
+
+    def loss(model):
+        lengths.append(int(torch.randint(2, 1000, ())))
+        return model(torch.zeros(2, 9, 3)).sum()
+
+    models = {"tanh": halving(), "gru": Last()}
+    before = torch.get_rng_state()
+    gradients(models, loss)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(set(lengths)) == 1
+
+
+def test_weights_are_colours_of_words():
+    axes = Figure().subplots()
+    rows = [[("good", 1.0), ("$5", -4.0)], [("plain", 0.0)]]
+    draw_weights(axes, rows, title="weights", full=2, columns=40, gap=1)
+    good, money, _ = axes.texts
+    assert [text.get_text() for text in axes.texts] == ["good", r"\$5", "plain"]
+    assert [text.get_position() for text in axes.texts] == [(0, 0), (5, 0), (0, -1)]
+    shades = [text.get_bbox_patch().get_alpha() for text in axes.texts]
+    assert shades == [0.5, 0.9, 0]
+    assert good.get_bbox_patch().get_facecolor() != money.get_bbox_patch().get_facecolor()
+
+
+def test_attention_is_a_row_for_each_word_that_was_written():
+    axes = Figure().subplots()
+    draw_attention(axes, torch.eye(2, 3), ["a", "b", "c"], ["x", "y"])
+    assert axes.images[0].get_array().tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["a", "b", "c"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["x", "y"]
