@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
 
+from pipeline.rnn.pictures import draw_gradients, draw_weights
 from pipeline.rnn.programs import arguments, compare, read_options, read_text, run
-from pipeline.rnn.sequences import CELLS, draw_gradients, draw_weights
+from pipeline.rnn.sequences import CELLS
 
 STREAMS, WINDOW, LONGEST_WORD = 32, 64, 20
 SHORTEST = 100 * STREAMS  # so that each stream of the validation text has ten letters

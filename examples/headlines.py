@@ -21,8 +21,9 @@ from torch.nn.functional import dropout, nll_loss
 
 from framescribe import Vocabulary, beam_search, detokenize, score_captions, tokenize
 from pipeline.rnn import frame_mask
+from pipeline.rnn.pictures import draw_attention, draw_gradients
 from pipeline.rnn.programs import arguments, compare, read_options, read_table, run
-from pipeline.rnn.sequences import CELLS, batches, draw_attention, draw_gradients, pad
+from pipeline.rnn.sequences import CELLS, batches, pad
 
 PADDING, START, END, UNKNOWN = range(4)
 LONGEST_TEXT, LONGEST_TITLE, LEAST_COUNT = 50, 15, 10  # words; a word that occurs less often is rare
@@ -140,8 +141,7 @@ def main() -> None:
     shown, curves = (figure := Figure(figsize=(10, 8), dpi=120, layout="constrained")).subplots(2, 1)
     (text, _), title = validation[0], tokenize(writers[best][0])
     tokens = torch.tensor([[[START, *models[best].encode(text, title)]]])
-    _, _, attention = models[best](tokens, models[best].read(validation[:1]))
-    draw_attention(shown, attention[0], text, [*title, "(end)"])
+    draw_attention(shown, models[best](tokens, models[best].read(validation[:1]))[2][0], text, [*title, "(end)"])
     draw_gradients(curves, models, lambda model: model.loss(parts[0]), steps="words")
     figure.savefig(options.out / "headlines.png")
 

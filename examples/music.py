@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from pipeline.rnn import frame_mask
+from pipeline.rnn.pictures import draw_gradients
 from pipeline.rnn.programs import arguments, compare, read_options, run
-from pipeline.rnn.sequences import CELLS, batches, draw_gradients, pad
+from pipeline.rnn.sequences import CELLS, batches, pad
 
 KEYS, LOWEST = 88, 21  # the lowest key of a piano is number 21 of MIDI
 PARTS = ("train", "valid", "test")

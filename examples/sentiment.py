@@ -26,8 +26,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
 from framescribe import Vocabulary
 from pipeline.rnn import frame_mask
+from pipeline.rnn.pictures import draw_gradients, draw_weights
 from pipeline.rnn.programs import arguments, compare, read_options, read_text, run
-from pipeline.rnn.sequences import CELLS, batches, draw_gradients, draw_weights, pad
+from pipeline.rnn.sequences import CELLS, batches, pad
 
 UNKNOWN, FOLDS = 3, 10
 Sentence = tuple[list[str], float]  # its words, and 1 where it is positive, 0 where it is negative
@@ -119,8 +120,7 @@ def main() -> None:
     """Run the example."""
     parser = arguments(__doc__, num_epochs=3, out="sentiment", corpus="SST-2", corpora=("SST-2", "MR"))
     parser.add_argument("--fold", type=int, choices=range(FOLDS), default=0, help="the part of MR that is the test")
-    options = read_options(parser)
-    paths, (training, validation, test) = read_parts(options)
+    paths, (training, validation, test) = read_parts(options := read_options(parser))
     if not (len({label for _, label in training}) == 2 and validation and test):
         raise ValueError(f"{options.data}: got {len(training)} sentences for training, expected more, of both labels")
     vocabulary = Vocabulary.from_captions([words for words, _ in training], min_count=2)

@@ -115,13 +115,13 @@ def compare(
     """Train the same network with each of the cells, as the command line asks for it, see `train_each`.
 
     Args:
-        options: See `read_options`.
-        make: As in `train_each`, as are `losses`, `score`, `learning_rate` and `measure`.
-        losses: See `make`.
-        score: See `make`.
-        paths: The files that the data are read from: a checkpoint of others is refused.
-        learning_rate: See `make`.
-        measure: See `make`.
+        options: What `read_options` returns.
+        make: As in `train_each`.
+        losses: As in `train_each`.
+        score: As in `train_each`.
+        paths: The files that the data are read from: a checkpoint of others is refused. None counts for nothing.
+        learning_rate: As in `train`.
+        measure: As in `train`.
         settings: What else the training depends on.
 
     Returns:
