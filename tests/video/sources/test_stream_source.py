@@ -17,6 +17,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from made_models import write_other_container
+from made_ports import free_port
 from made_streams import (
     FRAGMENTED,
     MAX_SECONDS,
@@ -24,7 +25,6 @@ from made_streams import (
     STREAMABLE,
     VARIABLE,
     FileServer,
-    free_port,
     pixels_of,
     read_scaled,
     serving,
