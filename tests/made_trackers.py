@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from made_ports import free_port
@@ -39,8 +39,12 @@ class Server:
         """Start it, and wait until it answers."""
         with self._log.open("a") as log:
             command = [sys.executable, *self._arguments, "--port", str(self._port)]
-            alone = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that do nothing here
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=alone, start_new_session=True)
+            programs = (
+                f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by its name
+            )
+            alone = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that do nothing here
+            environment = os.environ | alone | {"PATH": programs}
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         for _ in range(START_SECONDS * 5):
             assert self._process.poll() is None, self._log.read_text()
             try:
@@ -53,7 +57,8 @@ class Server:
     def kill(self) -> None:
         """Kill it with all its workers, as a power cut would."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself, which `start` says
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
