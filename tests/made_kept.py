@@ -6,7 +6,7 @@ from pipeline.fleet.cluster import KeptLostError
 
 
 class KeptHere:
-    """Features that are kept in this process, in place of `Kept`, or are lost."""
+    """Features that are kept in this process, instead of `Kept`, or are lost."""
 
     def __init__(self, features: Any, *, is_lost: bool) -> None:
         self._features, self._is_lost = features, is_lost

@@ -362,6 +362,7 @@ def test_other_texts_of_a_batch_change_no_title():
     [
         ("", "got an empty file"),
         ("title,text\n", "got 0 items with words"),
+        ("title,text\na,\n", "row 1 has an empty text"),
         ("headline,text\na,b\n", "got the columns headline, text, expected also title"),
         ("title,text\n" + "a,b\n" * 9 + "...,b\n", "got 9 items with words"),
     ],

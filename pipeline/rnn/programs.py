@@ -48,7 +48,7 @@ def read_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
         What was asked for; `path` is that of the corpus, None where the data are made.
 
     Raises:
-        ValueError: There is no folder of data, or none is named although a corpus is.
+        ValueError: --data is not a folder, or it is missing although --corpus names something in it.
     """
     options = parser.parse_args()
     if options.data is None and options.corpus is not None:
@@ -65,7 +65,7 @@ def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no text of this encoding.
+        ValueError: It is not text in this encoding.
     """
     try:
         return path.read_text(encoding)
@@ -79,7 +79,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: A column is missing, there is no row, or a row has more or fewer cells than there are columns.
+        ValueError: A column is missing, a row has more or fewer cells than there are columns, or one of these cells is
+            empty.
     """
     try:
         lines = [line for line in csv.reader(io.StringIO(read_text(path), newline="")) if line]  # without blank ones
@@ -93,7 +94,10 @@ def read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
     if wrong := [n for n, row in enumerate(rows, start=1) if len(row) != len(header)]:
         found = f"cells in row {wrong[0]}: got {len(rows[wrong[0] - 1])}, expected {len(header)}"
         raise ValueError(f"{path}: {found}: is a comma not in quotation marks?")
-    return [[row[header.index(name)] for name in columns] for row in rows]
+    places = [(name, header.index(name)) for name in columns]
+    if empty := [(n, name) for n, row in enumerate(rows, start=1) for name, place in places if not row[place]]:
+        raise ValueError(f"{path}: row {empty[0][0]} has an empty {empty[0][1]}, expected text")
+    return [[row[place] for _, place in places] for row in rows]
 
 
 def digest(*paths: Path) -> str:

@@ -79,7 +79,7 @@ def train(
         score: Returns the score after an epoch, of which the smallest is the best. The model is in eval mode.
         num_epochs: How many epochs to train.
         learning_rate: The rate of the first epoch.
-        checkpoint: The file of the state.
+        checkpoint: The file of the state; its folder is made.
         settings: What else the training depends on, as plain values; a checkpoint with others is refused.
         measure: What the score is, and its unit, for what is printed after each epoch.
         weight_decay: As in torch.optim.AdamW.
@@ -90,8 +90,9 @@ def train(
         The score of the best epoch.
 
     Raises:
-        ValueError: The checkpoint belongs to another training.
+        ValueError: The checkpoint belongs to another training, or its folder cannot be written into.
     """
+    _make_folder(checkpoint.parent)
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay)
     key = {**settings, "num_epochs": num_epochs, "learning_rate": learning_rate, "seed": seed}
     scores: list[float] = []
@@ -160,9 +161,8 @@ def train_each(
         The models by cell, that of the best score first.
 
     Raises:
-        ValueError: A checkpoint belongs to another training, or `out` is no folder that can be written into.
+        ValueError: As `train`.
     """
-    _make_folder(out)
     models, scores = {}, {}
     for cell in cells:
         torch.manual_seed(seed)

@@ -66,6 +66,7 @@ def test_columns_of_a_table_are_read_by_their_names(tmp_path):
         ("title\na\n", "got the columns title, expected also text"),
         ("title,text\na,b\nc,d,e\n", "cells in row 2: got 3, expected 2: is a comma not in quotation marks"),
         ("title,text\na\n", "cells in row 1: got 1, expected 2"),
+        ("title,text\na,b\nc,\n", "row 2 has an empty text, expected text"),
         (f"title,text\na,{'b' * 200_000}\n", r"got no table \(field larger than .*\)"),
     ],
 )

@@ -120,6 +120,11 @@ def test_results_go_into_a_folder_that_can_be_written_into(tmp_path, monkeypatch
         trained_each(tmp_path / "new")
 
 
+def test_the_folder_of_a_checkpoint_is_made(tmp_path):
+    trained(tmp_path / "new" / "folder" / "gru.pt", num_epochs=1)
+    assert (tmp_path / "new" / "folder" / "gru.pt").exists()
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one_and_nothing_else(tmp_path, monkeypatch):
     trained(tmp_path / "gru.pt", num_epochs=1)
     before = (tmp_path / "gru.pt").read_bytes()
