@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from pipeline.video.open import open_scaled
 from pipeline.video.types import OpenScaled, scaling_reader
 
 MAX_JOBS = {"cpu": 4, "cuda": 8}  # by device: each video takes memory, and a GPU encodes what several cores decode
+SECONDS_TO_NOTICE = 0.5  # until a signal ends the call
 
 
 class Progress(NamedTuple):
@@ -188,6 +189,8 @@ def refuse_namesake(path: InputFile, other: InputFile) -> Outcome:
 
 
 def _result(labelled: Future[Outcome]) -> Outcome:
+    while not wait([labelled], SECONDS_TO_NOTICE).done:
+        pass  # a signal that another thread receives does not end a wait of this one
     try:
         return labelled.result()
     except StoppedError as stopped:

@@ -16,7 +16,16 @@ import pandas as pd
 import pytest
 import torch
 from import_graph import ROOT
-from made_models import CLASSES, LINEAGE, PREPROCESS, damage, files_of, save_video_model, write_video
+from made_models import (
+    CLASSES,
+    LINEAGE,
+    PREPROCESS,
+    damage,
+    files_of,
+    save_video_model,
+    write_endless_video,
+    write_video,
+)
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.read import read_predicted
@@ -320,6 +329,27 @@ def test_a_call_that_is_interrupted_leaves_no_batch_behind(video_model, videos, 
     with pytest.raises(KeyboardInterrupt):
         label(videos, model, tmp_path / "out", num_parallel=4, on_progress=interrupt)
     assert label(videos, model, tmp_path / "out", num_parallel=4)[0] == LabellingOutcome(4, 0, 0, 0)
+
+
+def test_a_signal_that_another_thread_receives_ends_the_call(video_model, tmp_path):
+    # The caller waits for the thread that labels the video, and the operating system may choose any thread.
+    model = load_model(str(video_model), device="cpu")
+    endless = write_endless_video(tmp_path / "endless.mp4")
+    signalled: list[float] = []
+
+    def interrupt(progress: Progress) -> None:
+        if not signalled:
+            signalled.append(time.monotonic())
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            label_videos([endless], model, tmp_path, on_failure=pytest.fail, on_progress=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() < signalled[0] + 10
+    assert not list(tmp_path.glob("endless.*.csv"))
 
 
 def test_a_tracked_call_is_a_run_below_the_training_run_of_the_model(workspace, video_model, model, videos, tmp_path):
