@@ -48,7 +48,7 @@ def measure_pixels(place: Path) -> None:
         for path in paths:
             print(f"\n{studio_pixels.describe(path)}")
             print(f"{'milliseconds':<52} {'median':>7} {'90 %':>7}   target")
-            for timing in studio_pixels.measure(studio, path.stem):
+            for timing in studio_pixels.measure(studio, place, path.stem):
                 print(timing.line(), flush=True)
         print(f"most memory of the server: {studio_pixels.memory_mb(studio):.0f} MB")
 

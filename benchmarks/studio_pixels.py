@@ -1,7 +1,8 @@
 """How fast the studio shows a frame: over HTTP, and in Chromium until it is in the picture.
 
 The videos are 1080p, H.264 by x264, with a key frame every 250 frames and B-frames. In one, the camera moves, and the
-whole picture with it; in the other, it stands on a tripod, and only some things move. They are made once.
+whole picture with it; in the other, it stands on a tripod, and only some things move. They are made once. All is
+measured right after the video was opened, and again when the studio has made its pictures ahead.
 """
 
 import random
@@ -20,6 +21,7 @@ from made_studio import Studio, launching, opened, until
 WIDTH, HEIGHT, NUM_FRAMES, RATE = 1920, 1080, 3000, 30
 KEY_INTERVAL = 250
 NUM_MEASURED = 40
+SECONDS_STILL, MAX_SECONDS = 5, 120  # without a further picture that is made ahead, and of waiting for this
 CAMERAS = {"moving": "a camera that moves", "fixed": "a camera on a tripod"}  # by the stems of the videos
 NOISE = 3.0  # of the camera's sensor: the standard deviation in grey levels
 
@@ -88,12 +90,12 @@ def describe(path: Path) -> str:
     return f"{CAMERAS[path.stem]}: 1080p, H.264, {megabits:.1f} Mbit/s, a key frame every {KEY_INTERVAL} frames"
 
 
-def measure(studio: Studio, stem: str) -> list[Timing]:
-    """Measure a running studio that has the video, over HTTP and in Chromium."""
-    return [*measure_http(studio, stem), *measure_page(studio, stem)]
+def measure(studio: Studio, place: Path, stem: str) -> list[Timing]:
+    """Measure a running studio of the data set `place` that has the video, over HTTP and in Chromium."""
+    return [*measure_http(studio, place, stem), *measure_page(studio, place, stem)]
 
 
-def measure_http(studio: Studio, stem: str) -> list[Timing]:
+def measure_http(studio: Studio, place: Path, stem: str) -> list[Timing]:
     """Measure requests of frames at full size, on one connection."""
     connection = HTTPConnection("127.0.0.1", studio.port, timeout=60)
     path = f"/api/videos/{studio.ids()[stem]}/frames"
@@ -104,13 +106,20 @@ def measure_http(studio: Studio, stem: str) -> list[Timing]:
         assert response.status == 200, response.read()
         response.read()
 
+    def ask_as_a_page() -> None:
+        studio.get("/api/status")
+        time.sleep(1)
+
     show(0)
-    timings = _measure(show, "over HTTP, 1920 pixels wide")
+    timings = _measure(show, f"over HTTP, {WIDTH} pixels wide")
+    seconds = _made_ahead(place, ask_as_a_page)
+    connection.close()  # the studio has closed it meanwhile
+    timings += _measure(show, f"over HTTP, {seconds:.0f} s later")
     connection.close()
     return timings
 
 
-def measure_page(studio: Studio, stem: str) -> list[Timing]:
+def measure_page(studio: Studio, place: Path, stem: str) -> list[Timing]:
     """Measure the page: from the change of the frame until it is in the picture."""
     with launching() as browser, opened(browser, studio.address) as page:
         until(page, "studio.video !== null")  # the page opens the first video by itself
@@ -126,7 +135,25 @@ def measure_page(studio: Studio, stem: str) -> list[Timing]:
           observer.observe(label, { attributes: true });
           studio.setFrame(frame, "timeline");
         })"""
-        return _measure(lambda frame: float(page.evaluate(script, frame)), "in Chromium, window of 1400 x 900")
+
+        def show(frame: int) -> float:
+            return float(page.evaluate(script, frame))
+
+        timings = _measure(show, "in Chromium, window of 1400 x 900")
+        seconds = _made_ahead(place, lambda: page.wait_for_timeout(1000))
+        return timings + _measure(show, f"in Chromium, {seconds:.0f} s later")
+
+
+def _made_ahead(place: Path, wait: Callable[[], None]) -> float:
+    """Wait until the studio makes no further pictures ahead. Returns the seconds until the last of them."""
+    begin = time.monotonic()
+    last, names = begin, set[str]()
+    while time.monotonic() < min(last + SECONDS_STILL, begin + MAX_SECONDS):
+        wait()
+        now = {path.name for path in (place / ".studio" / "pictures").iterdir()}
+        if now != names:
+            last, names = time.monotonic(), now
+    return last - begin
 
 
 def _measure(show: Callable[[int], float | None], where: str) -> list[Timing]:

@@ -25,7 +25,8 @@ from pipeline.studio.models.queue import routes as queue_routes
 from pipeline.studio.models.training import LABELLER, Training
 from pipeline.studio.models.training_plan import Plan, make_plan
 from pipeline.studio.models.training_routes import routes as training_routes
-from pipeline.studio.pixels.frames import Frames
+from pipeline.studio.pixels.ahead import Ahead, Shown
+from pipeline.studio.pixels.frames import Frames, to_jpeg
 from pipeline.studio.pixels.frames import routes as frame_routes
 from pipeline.studio.pixels.media import routes as media_routes
 from pipeline.studio.pixels.proxy import Proxies
@@ -63,6 +64,7 @@ class _Parts:
     budgets: TimeBudgets
     exports: Exports
     frames: Frames
+    ahead: Ahead
     proxies: Proxies
 
 
@@ -109,6 +111,7 @@ def _make_parts(places: Places, model: str | None, activity: Activity, stack: Ex
     frames, forward = Frames(clocks), Frames(clocks, max_open=1)
     stack.callback(frames.close)
     stack.callback(forward.close)
+    ahead = _make_ahead(places, clocks, activity, stack)
     return _Parts(
         videos=videos,
         clocks=clocks,
@@ -122,8 +125,22 @@ def _make_parts(places: Places, model: str | None, activity: Activity, stack: Ex
         budgets=TimeBudgets(sources, clocks, videos),
         exports=exports,
         frames=frames,
+        ahead=ahead,
         proxies=Proxies(places.state / "proxies", clocks, forward),
     )
+
+
+def _make_ahead(places: Places, clocks: Clocks, activity: Activity, stack: ExitStack) -> Ahead:
+    """Make what makes pictures ahead, with a decoder of its own."""
+    frames = Frames(clocks, max_open=1)
+    stack.callback(frames.close)
+
+    def make(shown: Shown) -> bytes:
+        return to_jpeg(frames.pixels(shown.video, shown.frame, width=shown.width))
+
+    ahead = Ahead(places.state / "pictures", make, activity.is_lull)
+    stack.callback(ahead.close)
+    return ahead
 
 
 def _make_training(places: Places, listing: Listing, labels: LabelStore, work: PredictionWork) -> Training:
@@ -191,7 +208,7 @@ def _routes_of_parts(parts: _Parts) -> list[BaseRoute]:
 
     return [
         *listing_routes(parts.listing, parts.clocks, parts.proxies.describe),
-        *frame_routes(parts.frames, find),
+        *frame_routes(parts.frames, parts.ahead, find),
         *proxy_routes(parts.proxies, find),
         *media_routes(find),
         *label_routes(labels, find),

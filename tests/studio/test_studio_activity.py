@@ -15,13 +15,29 @@ def test_it_is_quiet_some_time_after_a_request(monkeypatch):
     assert not activity.is_quiet()
     now += 1
     assert activity.is_quiet()
-    activity.note()
+    with activity.request():
+        pass
     assert not activity.is_quiet()
     now += 1
     assert activity.is_quiet()
 
 
-def test_a_request_counts_when_it_comes_and_when_it_is_answered(monkeypatch):
+def test_work_ahead_is_done_between_requests_and_only_while_a_page_is_open(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    activity = Activity()
+    lulls = []
+    for seconds in (0.0, 0.1, 0.1, 0.7, 3.0, 2.0, 3600.0):
+        now += seconds
+        lulls.append(activity.is_lull())
+    assert lulls == [False, False, True, True, True, False, False]
+    with activity.request():
+        pass
+    now += 0.2
+    assert activity.is_lull()
+
+
+def test_a_request_counts_until_it_is_answered(monkeypatch):
     now = 100.0
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
     activity = Activity()
@@ -43,6 +59,20 @@ def test_a_request_counts_when_it_comes_and_when_it_is_answered(monkeypatch):
 
     with ThreadPoolExecutor(1) as thread:  # the main thread has an event loop of its own where Playwright was started
         thread.submit(lambda: asyncio.run(call())).result()
-    assert quiet == [False, True]
+    assert quiet == [False, False]  # however long it takes
     assert not activity.is_quiet()
+    now += 1
+    assert activity.is_quiet()
     assert sent[-1]["body"] == b"yes"
+
+
+def test_the_life_of_the_application_is_no_request():
+    activity = Activity()
+
+    async def live(scope, receive, send):
+        assert activity._num_open == 0
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(
+            lambda: asyncio.run(ActivityMiddleware(live, activity)({"type": "lifespan"}, None, None))
+        ).result()

@@ -1,6 +1,7 @@
 """Single frames of videos as pictures, exactly as the pipeline decodes them."""
 
 import io
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from pipeline.studio.clocks import Clocks, VideoClock
+from pipeline.studio.pixels.ahead import Ahead, Shown
 from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError, get, query_number
 
@@ -74,6 +76,20 @@ class Frames:
         self._lock = Lock()
         self._latest: OrderedDict[str, int] = OrderedDict()  # the latest request of each page
 
+    def open(self, video: Video) -> VideoClock:
+        """Open a video, unless it is open; the time that a frame then takes is that of its decoding.
+
+        Raises:
+            RefusedError: The frames are too large.
+            InputError: The video cannot be decoded.
+        """
+        clock = self._clocks.clock(video)
+        if clock.facts.width * clock.facts.height > MAX_PIXELS:
+            size = f"{clock.facts.width} x {clock.facts.height}"
+            raise RefusedError(422, f"frames of {size} pixels are not shown: one of them fills the memory")
+        self._session(video, clock)
+        return clock
+
     def pixels(self, video: Video, frame: int, *, width: int, page: str = "", number: int = 0) -> np.ndarray:
         """Return a frame: uint8 [h, w, 3] RGB.
 
@@ -90,14 +106,11 @@ class Frames:
         """
         from pipeline.video.seeking import StoppedError
 
-        clock = self._clocks.clock(video)
+        clock = self.open(video)
         num_frames = clock.facts.num_frames
         if not 0 <= frame < num_frames:
             raise RefusedError(404, f"there is no frame {frame}: the video has the frames 0 to {num_frames - 1}")
-        if clock.facts.width * clock.facts.height > MAX_PIXELS:
-            size = f"{clock.facts.width} x {clock.facts.height}"
-            raise RefusedError(422, f"frames of {size} pixels are not shown: one of them fills the memory")
-        self._note(page, number)
+        self.note(page, number)
         while True:
             session = self._session(video, clock)
             with session.lock:
@@ -118,7 +131,8 @@ class Frames:
         for session in sessions:
             session.close()
 
-    def _note(self, page: str, number: int) -> None:
+    def note(self, page: str, number: int) -> None:
+        """Note a request of a page: earlier ones of it are dropped. See `pixels`."""
         if not page:
             return
         with self._lock:
@@ -173,31 +187,44 @@ def _index(video: Video, clock: VideoClock) -> "VideoIndex":
     return VideoIndex(properties, clock.times.pts_seconds, facts.container, picture)
 
 
-def routes(frames: Frames, find: Callable[[str], Video]) -> list[BaseRoute]:
+def to_jpeg(pixels: np.ndarray) -> bytes:
+    """Return uint8 [h, w, 3] RGB as a JPEG file.
+
+    Raises:
+        RefusedError: The format has no pictures of such a size.
+    """
+    from PIL import Image
+
+    if max(pixels.shape) > MAX_JPEG:
+        raise RefusedError(422, f"a frame of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be sent as JPEG")
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", quality=JPEG_QUALITY)
+    return content.getvalue()
+
+
+def routes(frames: Frames, ahead: Ahead, find: Callable[[str], Video]) -> list[BaseRoute]:
     """Return the route of the frames.
 
     Args:
         frames: The frames.
+        ahead: The pictures of frames that are made ahead.
         find: Returns the video of an id, see `Listing.find`.
     """
 
     def show(request: Request) -> Response:
-        from PIL import Image
-
-        width = query_number(request, "width", 2**16)
+        video, width = find(request.path_params["id"]), query_number(request, "width", 2**16)
         if width < MIN_WIDTH:
             raise RefusedError(400, f"width: got {width}, expected at least {MIN_WIDTH}")
-        pixels = frames.pixels(
-            find(request.path_params["id"]),
-            request.path_params["frame"],
-            width=width,
-            page=request.query_params.get("page", "")[:100],
-            number=query_number(request, "seq", 0),
-        )
-        if max(pixels.shape) > MAX_JPEG:
-            raise RefusedError(422, f"a frame of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be sent as JPEG")
-        content = io.BytesIO()
-        Image.fromarray(pixels).save(content, "JPEG", quality=JPEG_QUALITY)
-        return Response(content.getvalue(), media_type="image/jpeg")
+        facts = frames.open(video).facts
+        shown = Shown(video, request.path_params["frame"], min(width, facts.width))
+        page, number = request.query_params.get("page", "")[:100], query_number(request, "seq", 0)
+        begin = time.monotonic()
+        content = ahead.find(shown)
+        if content is not None:
+            frames.note(page, number)
+        else:
+            content = to_jpeg(frames.pixels(video, shown.frame, width=shown.width, page=page, number=number))
+        ahead.look(shown, facts.num_frames, seconds=time.monotonic() - begin)
+        return Response(content, media_type="image/jpeg")
 
     return [get("/api/videos/{id}/frames/{frame:int}", show)]

@@ -1,0 +1,210 @@
+"""Pictures made ahead: the same bytes, the nearest first, within a bound, and never in the way."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from made_numbers import write_numbered
+
+from pipeline.errors import InputError
+from pipeline.studio.clocks import Clocks
+from pipeline.studio.pixels.ahead import CHUNK_FRAMES, SECONDS_SLOW, Ahead, Shown
+from pipeline.studio.pixels.frames import Frames, to_jpeg
+from pipeline.studio.places import Video, id_of
+
+NUM_CHUNKS = 10
+NUM_FRAMES = NUM_CHUNKS * CHUNK_FRAMES - 30
+SIZE = 100  # bytes of a picture
+SLOW = 2 * SECONDS_SLOW
+
+
+def video_of(path: Path) -> Video:
+    return Video(id_of(path.stem), path)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    latest = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < latest
+        time.sleep(0.005)
+
+
+class Making:
+    """Pictures that say what they show."""
+
+    def __init__(self) -> None:
+        self.made: list[Shown] = []
+        self.may_work = True
+        self.damaged: set[int] = set()
+
+    def __call__(self, shown: Shown) -> bytes:
+        if shown.frame in self.damaged:
+            raise InputError("a frame cannot be decoded")
+        self.made.append(shown)
+        return self.picture(shown)
+
+    @staticmethod
+    def picture(shown: Shown) -> bytes:
+        return f"{shown.video.id} {shown.frame} {shown.width}".encode().ljust(SIZE + shown.frame % 3)
+
+    def chunks(self) -> list[int]:
+        """The numbers of the chunks, in the order in which they were begun."""
+        return list(dict.fromkeys(shown.frame // CHUNK_FRAMES for shown in self.made))
+
+
+@pytest.fixture
+def making() -> Making:
+    return Making()
+
+
+@pytest.fixture
+def make_ahead(tmp_path: Path, making: Making) -> Iterator[Callable[..., Ahead]]:
+    made: list[Ahead] = []
+
+    def make(**options: int) -> Ahead:
+        made.append(Ahead(tmp_path / "pictures", making, lambda: making.may_work, **options))
+        return made[-1]
+
+    yield make
+    for ahead in made:
+        ahead.close()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Video:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"as it was")
+    return video_of(path)
+
+
+def num_found(ahead: Ahead, video: Video, width: int = 640) -> int:
+    return sum(ahead.find(Shown(video, frame, width)) is not None for frame in range(NUM_FRAMES))
+
+
+def test_all_pictures_of_a_slow_video_are_made_and_the_nearest_first(make_ahead, making, video):
+    ahead = make_ahead()
+    ahead.look(Shown(video, 450, 640), NUM_FRAMES, seconds=SLOW)
+    until(lambda: len(making.made) == NUM_FRAMES)
+    until(lambda: num_found(ahead, video) == NUM_FRAMES)
+    assert [abs(chunk - 4) for chunk in making.chunks()] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    for frame in (0, 99, 100, 731, NUM_FRAMES - 1):
+        shown = Shown(video, frame, 640)
+        assert ahead.find(shown) == making.picture(shown)
+    assert ahead.find(Shown(video, NUM_FRAMES, 640)) is None
+    assert ahead.find(Shown(video, 450, 320)) is None
+
+
+def test_a_video_whose_frames_come_quickly_is_left_alone(make_ahead, making, video, tmp_path):
+    ahead = make_ahead()
+    ahead.look(Shown(video, 450, 640), NUM_FRAMES, seconds=SECONDS_SLOW / 2)
+    other = video_of(tmp_path / "other.mp4")
+    ahead.look(Shown(other, 0, 640), 1, seconds=SLOW)
+    until(lambda: ahead.find(Shown(other, 0, 640)) is not None)
+    assert [shown.video for shown in making.made] == [other]
+
+
+def test_the_work_goes_on_where_the_page_is(make_ahead, making, video):
+    ahead = make_ahead()
+    making.may_work = False
+    ahead.look(Shown(video, 0, 640), NUM_FRAMES, seconds=SLOW)
+    time.sleep(0.2)
+    assert making.made == []  # while the page asks for something
+    ahead.look(Shown(video, NUM_FRAMES - 1, 640), NUM_FRAMES, seconds=0.0)  # found quickly, as most are soon
+    making.may_work = True
+    until(lambda: num_found(ahead, video) == NUM_FRAMES)
+    assert set(making.chunks()[:2]) <= {0, NUM_CHUNKS - 1}  # the first may have been chosen before
+    assert making.chunks()[2] == NUM_CHUNKS - 2
+
+
+def test_the_folder_stays_within_its_bound_and_keeps_the_nearest(make_ahead, making, video, tmp_path):
+    room = 4 * CHUNK_FRAMES * (SIZE + 2)
+    ahead = make_ahead(max_bytes=room)
+
+    def num_bytes() -> int:
+        return sum(path.stat().st_size for path in (tmp_path / "pictures").iterdir())
+
+    ahead.look(Shown(video, 0, 640), NUM_FRAMES, seconds=SLOW)
+    until(lambda: num_found(ahead, video) == 4 * CHUNK_FRAMES)
+    time.sleep(0.1)
+    assert making.chunks() == [0, 1, 2, 3]
+    assert num_bytes() <= room
+    ahead.look(Shown(video, 750, 640), NUM_FRAMES, seconds=0.0)
+    until(lambda: all(ahead.find(Shown(video, frame, 640)) for frame in (650, 750, 850)))
+    assert ahead.find(Shown(video, 0, 640)) is None
+    assert num_bytes() <= room
+    until(lambda: len(making.chunks()) == 8)
+    num_made = len(making.made)
+    for frame in range(700, 760):  # steps within what is there make nothing anew
+        ahead.look(Shown(video, frame, 640), NUM_FRAMES, seconds=0.0)
+        time.sleep(0.002)
+    assert len(making.made) == num_made
+    ahead.look(Shown(video, 750, 320), NUM_FRAMES, seconds=SLOW)  # the window has become smaller
+    until(lambda: num_found(ahead, video, width=320) == 4 * CHUNK_FRAMES)
+    until(lambda: num_found(ahead, video) == 0)
+    assert num_bytes() <= room
+
+
+def test_a_stretch_with_a_frame_that_cannot_be_decoded_is_left_out(make_ahead, making, video):
+    making.damaged = {310}
+    ahead = make_ahead()
+    ahead.look(Shown(video, 350, 640), NUM_FRAMES, seconds=SLOW)
+    until(lambda: num_found(ahead, video) == NUM_FRAMES - CHUNK_FRAMES)
+    num_made = len(making.made)
+    ahead.look(Shown(video, 351, 640), NUM_FRAMES, seconds=SLOW)
+    time.sleep(0.1)
+    assert len(making.made) == num_made
+
+
+def test_pictures_of_a_file_that_changed_are_not_shown(make_ahead, video):
+    ahead = make_ahead()
+    ahead.look(Shown(video, 0, 640), 50, seconds=SLOW)
+    until(lambda: ahead.find(Shown(video, 0, 640)) is not None)
+    video.path.write_bytes(b"as it is now")
+    assert ahead.find(Shown(video, 0, 640)) is None
+
+
+def test_a_file_that_was_removed_or_cut_is_not_there(make_ahead, video, tmp_path):
+    ahead = make_ahead()
+    ahead.look(Shown(video, 0, 640), 50, seconds=SLOW)
+    until(lambda: ahead.find(Shown(video, 0, 640)) is not None)
+    (kept,) = (tmp_path / "pictures").iterdir()
+    kept.write_bytes(kept.read_bytes()[:150])
+    assert ahead.find(Shown(video, 0, 640)) is not None
+    assert ahead.find(Shown(video, 1, 640)) is None
+    kept.unlink()
+    assert ahead.find(Shown(video, 0, 640)) is None
+
+
+def test_a_studio_that_ends_leaves_nothing_also_not_of_a_killed_one(make_ahead, making, video, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "of a killed one").write_bytes(b"?")
+    ahead = make_ahead()
+    assert not pictures.exists()
+    ahead.look(Shown(video, 0, 640), NUM_FRAMES, seconds=SLOW)
+    until(lambda: len(making.made) > 250)
+    ahead.close()
+    assert not pictures.exists()
+    assert "pictures ahead" not in {thread.name for thread in threading.enumerate()}
+    ahead.look(Shown(video, 1, 640), NUM_FRAMES, seconds=SLOW)
+    assert not pictures.exists()
+
+
+def test_the_bytes_are_those_that_the_page_would_get(tmp_path):
+    clocks = Clocks(tmp_path / "clocks")
+    frames, behind = Frames(clocks), Frames(clocks, max_open=1)
+    video = video_of(write_numbered(tmp_path / "a.mp4", num_frames=130))
+
+    def make(shown: Shown) -> bytes:
+        return to_jpeg(behind.pixels(shown.video, shown.frame, width=shown.width))
+
+    ahead = Ahead(tmp_path / "pictures", make, lambda: True)
+    ahead.look(Shown(video, 120, 200), 130, seconds=SLOW)
+    until(lambda: all(ahead.find(Shown(video, frame, 200)) for frame in (0, 129)))
+    for frame in (0, 57, 99, 100, 129):
+        assert ahead.find(Shown(video, frame, 200)) == to_jpeg(frames.pixels(video, frame, width=200))
+    ahead.close()
+    behind.close()
+    frames.close()
