@@ -12,8 +12,9 @@ overhead     of many short videos on one worker that is ready: the time between 
 throughput   of videos of 10 seconds: frames per second of a worker on each core that are ready, by those of one process
              with as many threads; the two take turns
 finding      of NUM_OBJECTS videos in the store, all of them finished (four objects each): the seconds until a call
-             knows that nothing is left, and the most memory of its process. The call is a process of its own. As moto
-             sorts all names for every page of a listing, it is made to remember the sorted names here.
+             knows that nothing is left, and the most memory of its process. The call is a process of its own. For
+             every page of a listing, moto sorts all names, and reads the date of each object from a text: here it is
+             made to remember both.
 jobs         the most memory of such a process when none of the videos is finished, and all wait for a worker
 """
 
@@ -29,12 +30,14 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where clusters and stores are started
 
 import torch
+from botocore.utils import parse_to_aware_datetime
 from kills import make_video
 from label import make_model
 from made_clusters import serving_cluster
@@ -174,7 +177,7 @@ def label_on(pool: Pool, videos: Sequence[Path], work: Path) -> tuple[float, flo
 
 def measure_store(work: Path, checkpoint: Path, *, num_objects: int) -> None:
     """Print what finding takes, and the memory of callers."""
-    with serving_store() as store, remembering_names():
+    with serving_store() as store, listing_quickly():
         bucket = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
         for number in range(num_objects):
             bucket.put_object(BUCKET, f"videos/clip{number:06}.mp4", b"")
@@ -201,8 +204,8 @@ def finish_all(work: Path, model: Model, bucket: S3Backend) -> None:
 
 
 @contextmanager
-def remembering_names() -> Iterator[None]:
-    """Have moto sort the names of a folder once, and not for every page of its listing."""
+def listing_quickly() -> Iterator[None]:
+    """Have moto sort the names of a folder once, and read each date once, and not for every page of a listing."""
     remembered: dict[tuple[str, int], list[str]] = {}
 
     def listing(
@@ -223,7 +226,8 @@ def remembering_names() -> Iterator[None]:
         is_more = start + max_keys < len(names)
         return [bucket.keys[name] for name in page], is_more, page[-1] if is_more else None
 
-    with patch.object(S3Backend, "list_objects_v2", listing):
+    reading_dates = patch("moto.core.serialize.parse_to_aware_datetime", cache(parse_to_aware_datetime))
+    with patch.object(S3Backend, "list_objects_v2", listing), reading_dates:
         yield
 
 
