@@ -17,8 +17,8 @@ The first seconds are not counted: a stream begins with a burst of what it held 
 import argparse
 import os
 import platform
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -27,11 +27,14 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where servers are started
+
 import av
 import imageio_ffmpeg
 import numpy as np
 import torch
 from label import make_model
+from made_ports import free_port
 
 from pipeline.labelling.live import LiveSession
 from pipeline.labelling.model import Model, load_model
@@ -106,9 +109,7 @@ def take_turn(model: Model, pictures: list[np.ndarray], seconds: float) -> Turn:
         pictures: The frames to send, in a loop, uint8 [HEIGHT, WIDTH, 3] each.
         seconds: The duration of the labelling.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{WIDTH}x{HEIGHT}", "-r", str(FRAME_RATE), "-i", "-", "-threads", "1", "-c:v", "libx264"]
     command += ["-preset", "veryfast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-flush_packets", "1"]
