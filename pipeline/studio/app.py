@@ -1,5 +1,6 @@
 """The studio as a web application: its parts, and the routes of each."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +136,8 @@ def _make_ahead(places: Places, clocks: Clocks, activity: Activity, stack: ExitS
     frames = Frames(clocks, max_open=1)
     stack.callback(frames.close)
 
-    def make(shown: Shown) -> bytes:
-        return to_jpeg(frames.pixels(shown.video, shown.frame, width=shown.width))
+    def make(shown: Shown, is_wanted: Callable[[], bool]) -> bytes:
+        return to_jpeg(frames.pixels(shown.video, shown.frame, width=shown.width, is_wanted=is_wanted))
 
     ahead = Ahead(places.state / "pictures", make, activity.is_lull)
     stack.callback(ahead.close)

@@ -1,8 +1,8 @@
 """Pictures made ahead: while a page is open and asks for nothing, those around the frame that it showed last.
 
-A random frame of a video with few key frames costs a tenth of a second or more, in which the decoder goes through all
-frames since the key frame. Going through them once, in order, costs a fraction of this for each. The pictures are the
-same bytes that the page would get otherwise.
+A random frame of a large video with few key frames costs a tenth of a second or more, in which the decoder goes through
+all frames since the key frame. Going through them once, in order, costs a fraction of this for each. The pictures are
+the same bytes that the page would get otherwise.
 """
 
 import hashlib
@@ -24,7 +24,9 @@ from pipeline.studio.requests import RefusedError
 
 CHUNK_FRAMES = 100  # in a file; also how much is made before the next place is chosen
 MAX_BYTES = 2**30
-SECONDS_SLOW = 0.05  # a video of which a frame took longer is worth it
+# The seconds that a picture takes, in order, where this is worth it: any frame of a quicker video comes soon anyway,
+# and a slower one has to be decoded from its start for each chunk.
+MIN_SECONDS, MAX_SECONDS = 0.004, 0.25
 SECONDS_BETWEEN_LOOKS = 0.05
 NICENESS = 10  # so that a training, or a browser that plays a video, goes first
 
@@ -56,9 +58,14 @@ class _Chunk(NamedTuple):
     width: int
     number: int
 
+    @property
+    def first(self) -> "_Chunk":
+        """The first chunk of the video."""
+        return self._replace(number=0)
+
     def distance(self, other: "_Chunk") -> float:
         """Return how many chunks it is away; infinitely many in another video, or at another width."""
-        return abs(self.number - other.number) if self[:3] == other[:3] else float("inf")
+        return abs(self.number - other.number) if self.first == other.first else float("inf")
 
 
 class _LeftError(Exception):
@@ -70,7 +77,7 @@ class Ahead:
 
     Args:
         folder: Where they are kept while the studio runs; what an earlier one left there is removed.
-        make: Returns a picture as the page gets it.
+        make: Returns a picture as the page gets it. What it is given says, while it decodes, whether it may go on.
         may_work: Whether a page is open and asks for nothing right now.
         max_bytes: The most bytes in the folder.
     """
@@ -78,7 +85,7 @@ class Ahead:
     def __init__(
         self,
         folder: Path,
-        make: Callable[[Shown], bytes],
+        make: Callable[[Shown, Callable[[], bool]], bytes],
         may_work: Callable[[], bool],
         *,
         max_bytes: int = MAX_BYTES,
@@ -90,6 +97,8 @@ class Ahead:
         self._focus: tuple[Shown, int] | None = None  # and the number of frames of its video
         self._done_for: tuple[Shown, int] | None = None  # the one for which all is made
         self._refused: set[_Chunk] = set()  # those with a frame that cannot be decoded
+        self._not_worth: set[_Chunk] = set()  # the first ones of videos whose pictures come too quickly, or too slowly
+        self._seconds_waited = 0.0
         self._is_closed = False
         self._thread: Thread | None = None
 
@@ -108,17 +117,15 @@ class Ahead:
             return content if len(content) == end - begin else None
         return None
 
-    def look(self, shown: Shown, num_frames: int, *, seconds: float) -> None:
+    def look(self, shown: Shown, num_frames: int) -> None:
         """Note the frame that a page shows now.
 
         Args:
             shown: The frame.
             num_frames: The number of frames of its video.
-            seconds: The time that its picture took. Only a slow one begins with a video; then all of them count.
         """
         with self._changed:
-            is_known = self._focus is not None and self._focus[0].video == shown.video
-            if self._is_closed or not (is_known or seconds > SECONDS_SLOW):
+            if self._is_closed:
                 return
             self._focus = (shown, num_frames)
             self._changed.notify_all()
@@ -158,6 +165,8 @@ class Ahead:
         chunks = [here._replace(number=number) for number in range(-(-num_frames // CHUNK_FRAMES))]
         with self._changed:
             sizes = [0]  # of those that are nearer
+            if here.first in self._not_worth:
+                return None
             for chunk in sorted(chunks, key=here.distance):
                 if chunk in self._refused:
                     continue
@@ -174,18 +183,21 @@ class Ahead:
 
     def _make_chunk(self, focus: tuple[Shown, int], chunk: _Chunk) -> bool:
         """Make the pictures of a chunk, unless another video is shown now. Returns False where there is no room."""
-        sizes = []
-        path = self._path(chunk)
+        begin, self._seconds_waited = time.monotonic(), 0.0
         try:
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                sizes += [file.write(picture) for picture in self._make_pictures(focus, chunk)]
-        except (InputError, RefusedError):  # the page is told when it asks for that frame
-            self._refused.add(chunk)
-            return True
+            with replacing(self._path(chunk)) as temporary, temporary.open("wb") as file:
+                sizes = [file.write(picture) for picture in self._make_pictures(focus, chunk)]
         except _LeftError:
+            return True
+        except (InputError, RefusedError):  # the page is told when it asks for that frame
+            if self._goes_on(focus[0].video):
+                self._refused.add(chunk)
             return True
         with self._changed:
             self._ends[chunk] = list(accumulate(sizes))
+        seconds = (time.monotonic() - begin - self._seconds_waited) / len(sizes)
+        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+            self._not_worth.add(chunk.first)
         return self._make_room(focus[0].chunk, chunk)
 
     def _make_pictures(self, focus: tuple[Shown, int], chunk: _Chunk) -> Iterator[bytes]:
@@ -197,20 +209,22 @@ class Ahead:
         shown, num_frames = focus
         start = chunk.number * CHUNK_FRAMES
         for frame in range(start, min(start + CHUNK_FRAMES, num_frames)):
-            self._wait_for_a_lull(shown.video)
-            yield self._make(shown._replace(frame=frame))
+            if not self._goes_on(shown.video):
+                raise _LeftError
+            yield self._make(shown._replace(frame=frame), lambda: self._goes_on(shown.video))
         if shown.chunk.distance(chunk) == float("inf"):
             raise _LeftError
 
-    def _wait_for_a_lull(self, video: Video) -> None:
-        """Wait until nothing is asked for; raises as `_make_pictures`, also where the studio ends."""
+    def _goes_on(self, video: Video) -> bool:
+        """Wait until nothing is asked for. Returns False where the video is no longer shown, or the studio ends."""
         while True:
             with self._changed:
                 if self._is_closed or self._focus is None or self._focus[0].video != video:
-                    raise _LeftError
+                    return False
             if self._may_work():
-                return
+                return True
             time.sleep(SECONDS_BETWEEN_LOOKS)
+            self._seconds_waited += SECONDS_BETWEEN_LOOKS
 
     def _make_room(self, here: _Chunk, latest: _Chunk) -> bool:
         """Remove the chunks that are furthest away, the oldest first. Returns whether the latest one stays."""

@@ -1,7 +1,6 @@
 """Single frames of videos as pictures, exactly as the pipeline decodes them."""
 
 import io
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -90,7 +89,16 @@ class Frames:
         self._session(video, clock)
         return clock
 
-    def pixels(self, video: Video, frame: int, *, width: int, page: str = "", number: int = 0) -> np.ndarray:
+    def pixels(
+        self,
+        video: Video,
+        frame: int,
+        *,
+        width: int,
+        page: str = "",
+        number: int = 0,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> np.ndarray:
         """Return a frame: uint8 [h, w, 3] RGB.
 
         Args:
@@ -99,9 +107,10 @@ class Frames:
             width: The most pixels that it is wide; it is not scaled up.
             page: The page that asks; "" for one that waits for every frame it asks for.
             number: The number of the request, ascending for each page.
+            is_wanted: It is called after each frame that is decoded on the way.
 
         Raises:
-            RefusedError: There is no such frame, or the page has asked for another one since.
+            RefusedError: There is no such frame, or it is no longer wanted: the page has asked for another one since.
             InputError: The video or the frame cannot be decoded.
         """
         from pipeline.video.seeking import StoppedError
@@ -119,7 +128,7 @@ class Frames:
                 if not self._is_latest(page, number):
                     raise _overtaken()
                 try:
-                    return session.pixels(frame, width, lambda: self._is_latest(page, number))
+                    return session.pixels(frame, width, lambda: self._is_latest(page, number) and is_wanted())
                 except StoppedError:
                     raise _overtaken() from None
 
@@ -218,13 +227,13 @@ def routes(frames: Frames, ahead: Ahead, find: Callable[[str], Video]) -> list[B
         facts = frames.open(video).facts
         shown = Shown(video, request.path_params["frame"], min(width, facts.width))
         page, number = request.query_params.get("page", "")[:100], query_number(request, "seq", 0)
-        begin = time.monotonic()
         content = ahead.find(shown)
         if content is not None:
             frames.note(page, number)
         else:
             content = to_jpeg(frames.pixels(video, shown.frame, width=shown.width, page=page, number=number))
-        ahead.look(shown, facts.num_frames, seconds=time.monotonic() - begin)
+        if not facts.is_surveyed:  # or the whole video would be decoded once more, to open it
+            ahead.look(shown, facts.num_frames)
         return Response(content, media_type="image/jpeg")
 
     return [get("/api/videos/{id}/frames/{frame:int}", show)]
