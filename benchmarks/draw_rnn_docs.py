@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pipeline.config import LabellerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.models.labeller import Labeller
 from pipeline.rnn.diagnostics import GradientFlow
 

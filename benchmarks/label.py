@@ -42,7 +42,8 @@ from turns import take_turns
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
 from pipeline.checkpoints.labeller import CheckpointSpec, save_checkpoint
 from pipeline.checkpoints.storage import Lineage
-from pipeline.config import Pixels, load_params
+from pipeline.config.data import Pixels
+from pipeline.config.params import load_params
 from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.types import Precision, Runtime
 from pipeline.labelling.folder import label_videos

@@ -14,7 +14,8 @@ from turns import take_turns
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.checkpoints.labeller import make_labeller
-from pipeline.config import LabellerSettings, load_params
+from pipeline.config.labeller import LabellerSettings
+from pipeline.config.params import load_params
 from pipeline.datasets.windows import Batch
 from pipeline.training.labeller_learner import Learner
 

@@ -1,6 +1,6 @@
 """Write docs/users/settings.md, the page of all settings: `python docs/make_settings.py`, in the repository's root.
 
-The meanings are the docstrings in pipeline/config.py; the defaults are those that Hydra composes from configs/.
+The meanings are the docstrings in pipeline/config/; the defaults are those that Hydra composes from configs/.
 """
 
 import re
@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.config import Params
+from pipeline.config.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "users" / "settings.md"
@@ -30,7 +30,7 @@ BOUNDS = {
 PAGE_NAME, LINK = re.compile(r"docs/users/(\w+\.md)"), r"[\1](\1)"
 HEAD = """# Settings
 
-<!-- Made by docs/make_settings.py from pipeline/config.py and configs/: do not edit this page. -->
+<!-- Made by docs/make_settings.py from pipeline/config/ and configs/: do not edit this page. -->
 
 `params.yaml` holds all settings of the training pipeline. Hydra composes it from the files in
 `configs/`. `-S` chooses a file or sets a value:

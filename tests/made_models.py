@@ -16,7 +16,8 @@ from pipeline.checkpoints.captioner import CaptionerSpec, make_captioner, save_c
 from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, PreprocessSpec
 from pipeline.checkpoints.labeller import CheckpointSpec, Decision, make_labeller, save_checkpoint
 from pipeline.checkpoints.storage import Lineage
-from pipeline.config import CaptionerSettings, LabellerSettings
+from pipeline.config.captioner import CaptionerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.models.encoders.building import build_encoder
 from pipeline.models.labeller import Labeller
 from pipeline.text.vocabulary import SPECIAL_WORDS

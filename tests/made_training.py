@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.features import SUFFIX, read_feature_file, write_features
 from pipeline.stages.prepare import prepare
 from pipeline.training.labeller_data import TrainingData

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.errors import InputError
 from pipeline.metrics.captions import score_captions
 from pipeline.metrics.report import evaluate, flatten, format_table

@@ -20,7 +20,7 @@ from import_graph import (
 )
 from omegaconf import OmegaConf
 
-from pipeline.config import Params, load_params
+from pipeline.config.params import Params, load_params
 from pipeline.stages.dependencies import with_code_dependencies
 from pipeline.stages.evaluate_labeller import PICTURES
 

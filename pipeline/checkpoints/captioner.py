@@ -19,7 +19,8 @@ from pipeline.checkpoints.storage import (
     save_spec,
     save_weights,
 )
-from pipeline.config import CaptionerSettings, Section
+from pipeline.config.captioner import CaptionerSettings
+from pipeline.config.section import Section
 from pipeline.errors import InputError
 from pipeline.models.captioner import Captioner, least_num_weights
 from pipeline.models.encoders.encoder import Encoder

@@ -19,7 +19,8 @@ from pipeline.checkpoints.storage import (
     read_text,
     save_weights,
 )
-from pipeline.config import BatchSize, Edge, Grid, Pixels, Section, Side, Stride
+from pipeline.config.data import Pixels
+from pipeline.config.section import BatchSize, Edge, Grid, Section, Side, Stride
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.models.encoders.building import build_encoder, is_known

@@ -25,7 +25,8 @@ from pipeline.checkpoints.storage import (
     save_spec,
     save_weights,
 )
-from pipeline.config import FrameRate, LabellerSettings, Section, SegmentFrames
+from pipeline.config.labeller import LabellerSettings
+from pipeline.config.section import FrameRate, Section, SegmentFrames
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.labeller import Labeller, least_num_weights

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from pipeline.config import Section
+from pipeline.config.section import Section
 from pipeline.errors import InputError
 from pipeline.files import check_is_regular, read_bounded, replacing
 

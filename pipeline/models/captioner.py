@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pipeline.config import CaptionerSettings
+from pipeline.config.captioner import CaptionerSettings
 from pipeline.models.beam_search import Sentences, beam_search
 from pipeline.rnn import GRU, LSTM, LSTMState, frame_mask
 from pipeline.rnn.cells import STEPS

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import LabellerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.models.class_probabilities import Groups, class_probabilities
 from pipeline.models.map_reader import KERNEL_SIZE, MapReader
 from pipeline.models.projection import project

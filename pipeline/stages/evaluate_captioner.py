@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pipeline.captioning.describe import generate_captions, plan_search
 from pipeline.checkpoints.captioner import CaptionCheckpoint, load_captioner
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.caption_manifest import CaptionedImage, CaptionManifest, read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.datasets.scenes.write import image_fact

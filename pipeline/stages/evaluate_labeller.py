@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pipeline.annotations.label_space import PRESENT, LabelSpace
 from pipeline.checkpoints.labeller import load_checkpoint
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import SUFFIX, read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from pipeline.checkpoints.encoder import FrameEncoder, load_encoder
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import SUFFIX, features_fingerprint, read_feature_file, write_features
 from pipeline.datasets.manifest import Source, read_manifest

@@ -6,7 +6,10 @@ import torch
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.checkpoints.storage import load_weights
-from pipeline.config import Distillation, LabellerSettings, Params, Pixels, Tracking, VideoPixels, load_params
+from pipeline.config.data import Pixels, VideoPixels
+from pipeline.config.labeller import LabellerSettings
+from pipeline.config.params import Params, Tracking, load_params
+from pipeline.config.training import Distillation
 from pipeline.datasets.frame_size import frame_size
 from pipeline.datasets.manifest import read_without_labels
 from pipeline.stages import run_stage

@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.manifest import read_manifest
 from pipeline.errors import InputError
 from pipeline.labelling.folder import label_videos

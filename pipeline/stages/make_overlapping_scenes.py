@@ -1,6 +1,6 @@
 """Stage make_overlapping_scenes: write the variant of the embedded data set in which classes overlap."""
 
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.scenes.overlapping import make_overlapping_scenes
 from pipeline.stages import run_stage
 from pipeline.stages.make_scenes import video_settings

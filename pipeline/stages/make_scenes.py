@@ -2,7 +2,8 @@
 
 from typing import TypedDict
 
-from pipeline.config import Scenes, load_params
+from pipeline.config.data import Scenes
+from pipeline.config.params import load_params
 from pipeline.datasets.scenes.write import make_scenes
 from pipeline.stages import run_stage
 from pipeline.stages.paths import SCENES

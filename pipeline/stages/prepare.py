@@ -13,7 +13,7 @@ from pipeline.annotations.classes import CLASSES
 from pipeline.annotations.layouts import DECODE_REPORT, VIDEO_LABELS
 from pipeline.annotations.problems import condense
 from pipeline.annotations.times import FrameTimes
-from pipeline.config import Params, load_params
+from pipeline.config.params import Params, load_params
 from pipeline.datasets.encoded_frames import write_choices
 from pipeline.datasets.manifest import (
     SPLITS,

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
-from pipeline.config import Params, load_params
+from pipeline.config.params import Params, load_params
 from pipeline.datasets.caption_manifest import CaptionManifest, write_caption_manifest
 from pipeline.datasets.captions import scan_captions
 from pipeline.datasets.manifest import assign_splits

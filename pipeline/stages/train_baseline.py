@@ -4,7 +4,8 @@ The difference to the labeller shows the value of memory.
 """
 
 from pipeline.checkpoints.encoder import load_encoder
-from pipeline.config import Distillation, Tracking, load_params
+from pipeline.config.params import Tracking, load_params
+from pipeline.config.training import Distillation
 from pipeline.stages import run_stage
 from pipeline.stages.paths import BASELINE, ENCODER, FEATURES, PREPARED
 from pipeline.training.labeller import train

@@ -1,7 +1,7 @@
 """Stage train_captioner: train the recurrent network that describes images, on cached features."""
 
 from pipeline.checkpoints.encoder import load_encoder
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.caption_manifest import read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.stages import run_stage

@@ -1,7 +1,7 @@
 """Stage train_labeller: train the recurrent network, on cached features or end to end with its encoder."""
 
 from pipeline.checkpoints.encoder import load_encoder
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.stages import run_stage
 from pipeline.stages.paths import ENCODER, FEATURES, LABELLER, PREPARED
 from pipeline.training.labeller import train

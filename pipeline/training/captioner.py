@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from pipeline.checkpoints.captioner import CaptionerSpec, make_captioner, save_captioner
 from pipeline.checkpoints.encoder import FrameEncoder
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.datasets.caption_manifest import CaptionManifest
 from pipeline.datasets.manifest import SPLITS
 from pipeline.datasets.regions import Regions

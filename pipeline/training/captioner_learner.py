@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.config import CaptionTraining
+from pipeline.config.captioner import CaptionTraining
 from pipeline.errors import InputError
 from pipeline.models.captioner import Captioner
 from pipeline.text.vocabulary import PADDING

@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.checkpoints.labeller import Decision, set_decisions, set_tuned
-from pipeline.config import Params, SegmentDecoding
+from pipeline.config.params import Params
+from pipeline.config.section import SegmentDecoding
 from pipeline.tracking import store
 from pipeline.training.class_tuning import MIN_BOUTS, ClassSplit, shortest_bouts
 from pipeline.training.tuning import Split, watched_scores

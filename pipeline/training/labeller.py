@@ -17,7 +17,8 @@ from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.annotations.segments import median_segment_frames
 from pipeline.checkpoints.labeller import CheckpointSpec, make_labeller, save_checkpoint
 from pipeline.checkpoints.storage import load_weights
-from pipeline.config import MAX_STEP_FRAMES, Params
+from pipeline.config.params import Params
+from pipeline.config.section import MAX_STEP_FRAMES
 from pipeline.datasets.manifest import SPLITS, Manifest
 from pipeline.datasets.windows import delayed, plan_windows, read_batches
 from pipeline.drawing.plots import plot_gradients

@@ -16,7 +16,7 @@ import torch
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.checkpoints.encoder import FrameEncoder
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import SUFFIX, read_features
 from pipeline.datasets.manifest import Manifest, Source, read_manifest, video_class

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.config import Distillation, Training
+from pipeline.config.training import Distillation, Training
 from pipeline.datasets.windows import Batch
 from pipeline.errors import InputError
 from pipeline.models.labeller import LabellerOutput, LabellerState

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.config import CaptionTraining, Training
+from pipeline.config.captioner import CaptionTraining
+from pipeline.config.training import Training
 from pipeline.files import replacing
 from pipeline.scores import CAPTION_SCORES, LABEL_SCORES, LOSS, higher_is_better
 from pipeline.training import ranks

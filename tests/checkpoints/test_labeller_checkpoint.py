@@ -15,7 +15,7 @@ from pipeline.annotations.segment_model import SegmentModel
 from pipeline.checkpoints.encoder import load_encoder, make_frame_encoder, save_encoder
 from pipeline.checkpoints.labeller import Decision, load_checkpoint, set_decisions, set_tuned
 from pipeline.checkpoints.storage import load_weights
-from pipeline.config import Pixels
+from pipeline.config.data import Pixels
 from pipeline.errors import InputError
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from pipeline.checkpoints.captioner import load_captioner
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.checkpoints.storage import read_kind
-from pipeline.config import LabellerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.encoding.runtime import open_runtime
 from pipeline.errors import InputError
 from pipeline.models import captioner as captioner_model

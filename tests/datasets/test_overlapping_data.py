@@ -12,7 +12,7 @@ from made_data import write_params
 import framescribe
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.cli.main import main
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.datasets.scan import scan_dataset
 from pipeline.datasets.support import (

@@ -15,7 +15,7 @@ from torch import nn
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
 from pipeline.cli.main import main
-from pipeline.config import Pixels
+from pipeline.config.data import Pixels
 from pipeline.encoding import cuda_graph as module
 from pipeline.encoding.cuda_graph import CaptureError, CUDARuntime, fitting_batch_frames, make_pixel_encoder
 from pipeline.encoding.runtime import TorchRuntime, open_runtime

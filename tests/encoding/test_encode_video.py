@@ -15,7 +15,7 @@ from made_models import write_video
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
 from pipeline.checkpoints.labeller import load_checkpoint
-from pipeline.config import Pixels
+from pipeline.config.data import Pixels
 from pipeline.encoding.device import choose_device
 from pipeline.encoding.images import RegionEncoder, RuntimeRegions, TorchRegions, describe_images, encode_images
 from pipeline.encoding.openvino import OpenVINORuntime

@@ -13,7 +13,7 @@ from import_graph import ROOT
 from torch import nn
 
 from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder
-from pipeline.config import Pixels
+from pipeline.config.data import Pixels
 from pipeline.encoding import openvino as module
 from pipeline.encoding.openvino import OpenVINORuntime
 from pipeline.encoding.runtime import TorchRuntime, open_runtime

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import LabellerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.models.class_probabilities import class_probabilities
 from pipeline.models.labeller import Labeller
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.config import LabellerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoders.building import build_encoder
 from pipeline.models.end_to_end import EndToEnd

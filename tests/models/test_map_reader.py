@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import pad
 
-from pipeline.config import LabellerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.models.labeller import Labeller, least_num_weights
 from pipeline.models.map_reader import MapReader
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import LabellerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.models.labeller import Labeller
 from pipeline.models.stream import LabelStream
 

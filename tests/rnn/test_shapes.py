@@ -9,7 +9,8 @@ import torch
 from import_graph import ROOT
 from torch import Tensor
 
-from pipeline.config import LabellerSettings, Training
+from pipeline.config.labeller import LabellerSettings
+from pipeline.config.training import Training
 from pipeline.rnn.cells import gru_step
 from pipeline.rnn.diagnostics import EXPLODED, VANISHED
 

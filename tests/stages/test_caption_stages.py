@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.captioning.describe import caption_images, load_caption_model, plan_search
 from pipeline.checkpoints.captioner import load_captioner
 from pipeline.checkpoints.encoder import load_encoder
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets import regions
 from pipeline.datasets.caption_manifest import CaptionedImage, read_caption_manifest
 from pipeline.datasets.regions import Regions

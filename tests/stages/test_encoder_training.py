@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pipeline.annotations.layouts import DECODE_REPORT
 from pipeline.checkpoints.encoder import load_encoder
 from pipeline.checkpoints.labeller import load_checkpoint
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.cli import summary
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.support import CLASS_SUPPORT
 from pipeline.errors import InputError
 from pipeline.labelling.video import VideoLabels

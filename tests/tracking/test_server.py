@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.cli.main import main
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.tracking import store
 from pipeline.training.labeller import train
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from pipeline.checkpoints.captioner import make_captioner
-from pipeline.config import CaptionTraining, load_params
+from pipeline.config.captioner import CaptionTraining
+from pipeline.config.params import load_params
 from pipeline.errors import InputError
 from pipeline.models.captioner import Captioner
 from pipeline.text.vocabulary import END, PADDING, START, UNKNOWN

@@ -15,7 +15,9 @@ from torch.nn import functional
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.checkpoints.labeller import load_checkpoint, make_labeller
-from pipeline.config import Distillation, LabellerSettings, load_params
+from pipeline.config.labeller import LabellerSettings
+from pipeline.config.params import load_params
+from pipeline.config.training import Distillation
 from pipeline.datasets.manifest import Manifest, Source
 from pipeline.datasets.windows import Batch
 from pipeline.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import LabellerSettings
+from pipeline.config.labeller import LabellerSettings
 from pipeline.datasets.windows import Batch
 from pipeline.models.labeller import Labeller
 from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of

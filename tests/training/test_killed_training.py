@@ -16,7 +16,7 @@ from made_data import Killed, write_caption_dataset, write_feature_dataset, writ
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
 
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.stages.paths import CAPTIONER, FEATURES, LABELLER, PREPARED
 from pipeline.tracking import store
 from pipeline.tracking.connection import EXPERIMENT, connect

@@ -12,7 +12,9 @@ from import_graph import ROOT
 from torch import nn
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
-from pipeline.config import LabellerSettings, Training, load_params
+from pipeline.config.labeller import LabellerSettings
+from pipeline.config.params import load_params
+from pipeline.config.training import Training
 from pipeline.datasets.windows import Batch, plan_consecutive, read_batches
 from pipeline.errors import InputError
 from pipeline.models.encoders.building import build_encoder

@@ -21,7 +21,7 @@ from made_ranks import LOSSES, start
 from made_training import open_training_data, read_history
 
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.scenes.write import make_scenes
 from pipeline.errors import InputError
 from pipeline.stages import extract_features, finetune_encoder, prepare, prepare_captions

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from pipeline.captioning.describe import caption_images, load_caption_model, plan_search
 from pipeline.checkpoints.captioner import load_captioner
 from pipeline.checkpoints.encoder import load_encoder
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.caption_manifest import read_caption_manifest
 from pipeline.datasets.regions import Regions
 from pipeline.stages import prepare_captions

@@ -10,7 +10,7 @@ from made_training import open_training_data, read_history
 
 from pipeline.annotations.label_space import IGNORE_INDEX
 from pipeline.checkpoints.labeller import load_checkpoint, make_labeller
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.tracking import store
 from pipeline.training.labeller import train
 from pipeline.training.labeller_data import labels_of, training_batches

@@ -19,7 +19,7 @@ from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.annotations.segments import median_segment_frames
 from pipeline.checkpoints.labeller import load_checkpoint
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.datasets.features import SUFFIX, write_features
 from pipeline.datasets.manifest import Manifest, Source
 from pipeline.labelling.model import load_model

@@ -13,7 +13,9 @@ from mlflow import MlflowClient
 
 from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, LabelSpace
 from pipeline.checkpoints.labeller import load_checkpoint, make_labeller
-from pipeline.config import LabellerSettings, Training, load_params
+from pipeline.config.labeller import LabellerSettings
+from pipeline.config.params import load_params
+from pipeline.config.training import Training
 from pipeline.datasets.features import SUFFIX, write_features
 from pipeline.datasets.manifest import Manifest, Source
 from pipeline.datasets.windows import Batch

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from pipeline.checkpoints.encoder import FrameEncoder, load_encoder, make_frame_encoder, save_encoder
-from pipeline.config import Pixels
+from pipeline.config.data import Pixels
 from pipeline.encoding.openvino import OpenVINORuntime
 from pipeline.errors import InputError
 from pipeline.models.encoders.building import build_encoder, is_known

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from import_graph import ROOT
 
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.errors import InputError
 
 
