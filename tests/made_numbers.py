@@ -1,6 +1,8 @@
 """Videos whose frames show their own number: a row of black and white squares, the binary digits of the number."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,6 +52,19 @@ def read_number(pixels: np.ndarray) -> int:
     return int("".join(str(int(grey >= 165)) for grey in row), 2)
 
 
+@contextmanager
+def keeping_priority() -> Iterator[None]:
+    """Undo what SVT-AV1 does where root runs it: it gives the thread that opens it the highest real-time priority.
+
+    All threads and processes that it starts later would have it too, and let all others of the machine starve.
+    """
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
 def write_numbered(
     path: Path,
     *,
@@ -75,7 +90,7 @@ def write_numbered(
         options: Options of the encoder.
         container_options: Options of the container.
     """
-    with av.open(str(path), "w", options=container_options or {}) as container:
+    with keeping_priority(), av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pix_fmt
         base = Fraction(1, rate if ticks is None else clock)

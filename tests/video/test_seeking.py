@@ -1,5 +1,6 @@
 """Frames in any order have the bytes of the forward read, whatever the file."""
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -198,3 +199,9 @@ def test_the_unreferenced_pictures_are_those_that_the_decoder_knows(tmp_path: Pa
         stream.codec_context.skip_frame = "NONREF"
         assert {frame.pts for frame in container.decode(stream)} == kept
     assert 20 < len(kept) < 80
+
+
+def test_an_encoder_of_the_tests_leaves_the_priority_of_their_process_alone(tmp_path):
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    KINDS["av1"](tmp_path)
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
