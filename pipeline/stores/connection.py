@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,9 +19,15 @@ if TYPE_CHECKING:
 
 MAX_TRIES = 10  # of each request, with pauses that grow: of a store that refuses 5% of requests, none fails
 REQUEST_SECONDS = 60.0
+MISSING = "No such file or directory"  # in pyarrow's message of Google's store, which is an OSError of no kind
+BEGINNING = "function=CreateResumableUpload"  # there, an object that is written: what is missing is the bucket
 SHORT_CONTENT = "Failed to flush response stream"  # in pyarrow's message
 # What pyarrow's messages contain, and the reason in words.
 REASONS = {
+    "Could not create a OAuth2": "the store expects credentials, and there are none, or no connection to check them",
+    "UNAUTHENTICATED": "the store does not know your credentials",
+    "PERMISSION_DENIED": "access is denied: are there credentials, and do they permit it?",
+    "(UNAVAILABLE": "the store is not available now",
     "NO_SUCH_BUCKET": "there is no such bucket",
     "NO_SUCH_UPLOAD": "the upload was ended by somebody else",
     "INVALID_ACCESS_KEY_ID": "the store does not know the access key of your credentials",
@@ -48,7 +55,8 @@ def connect(scheme: str, bucket: str) -> "FileSystem":
     from pyarrow import fs  # takes a second
 
     if scheme == "gs":
-        return fs.GcsFileSystem()
+        is_emulator = "CLOUD_STORAGE_EMULATOR_ENDPOINT" in os.environ  # which has no credentials to ask for
+        return fs.GcsFileSystem(anonymous=is_emulator, retry_time_limit=timedelta(seconds=REQUEST_SECONDS))
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not region and not endpoint:
@@ -97,9 +105,11 @@ def describe(error: OSError, address: Address) -> OSError:
     """Return an error of pyarrow as one that names the address, with its reason in plain words."""
     if error.filename is not None:
         return error  # is one already
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(address))
     message = str(error)
+    if isinstance(error, FileNotFoundError) or MISSING in message:
+        if BEGINNING in message:
+            return OSError(0, REASONS["NO_SUCH_BUCKET"], str(address))
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(address))
     reason = next((words for found, words in REASONS.items() if found in message), None)
     if reason is None:
         code = message.partition("AWS Error ")[2].partition(":")[0]
