@@ -15,8 +15,8 @@ def test_it_is_quiet_some_time_after_a_request(monkeypatch):
     assert not activity.is_quiet()
     now += 1
     assert activity.is_quiet()
-    with activity.request():
-        pass
+    activity.begin()
+    activity.end()
     assert not activity.is_quiet()
     now += 1
     assert activity.is_quiet()
@@ -31,8 +31,8 @@ def test_work_ahead_is_done_between_requests_and_only_while_a_page_is_open(monke
         now += seconds
         lulls.append(activity.is_lull())
     assert lulls == [False, False, True, True, True, False, False]
-    with activity.request():
-        pass
+    activity.begin()
+    activity.end()
     now += 0.2
     assert activity.is_lull()
 
@@ -70,9 +70,33 @@ def test_the_life_of_the_application_is_no_request():
     activity = Activity()
 
     async def live(scope, receive, send):
-        assert activity._num_open == 0
+        assert activity._num_waiting == 0
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(
             lambda: asyncio.run(ActivityMiddleware(live, activity)({"type": "lifespan"}, None, None))
         ).result()
+
+
+def test_an_answer_that_nobody_takes_is_not_waited_for(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    activity = Activity()
+    lulls = []
+
+    async def stream(scope, receive, send):
+        await send({"type": "http.response.start", "status": 206, "headers": []})
+        await send({"type": "http.response.body", "body": b"a part", "more_body": True})
+
+    async def take(message):
+        nonlocal now
+        now += 1  # as slowly as a browser that has paused the video
+        lulls.append(activity.is_lull())
+
+    async def call():
+        await ActivityMiddleware(stream, activity)({"type": "http"}, None, take)
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(call())).result()
+    assert lulls == [True, True]
+    assert activity._num_waiting == 0

@@ -6,10 +6,12 @@ the same bytes that the page would get otherwise.
 """
 
 import hashlib
+import math
 import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import accumulate
@@ -27,8 +29,10 @@ MAX_BYTES = 2**30
 # The seconds that a picture takes, in order, where this is worth it: any frame of a quicker video comes soon anyway,
 # and a slower one has to be decoded from its start for each chunk.
 MIN_SECONDS, MAX_SECONDS = 0.004, 0.25
+MAX_REFUSALS = 2  # chunks with a frame that cannot be decoded, after which a video is left alone
 SECONDS_BETWEEN_LOOKS = 0.05
 NICENESS = 10  # so that a training, or a browser that plays a video, goes first
+OVERTAKEN = 409  # the status of a frame that is no longer wanted
 
 
 class Shown(NamedTuple):
@@ -63,9 +67,38 @@ class _Chunk(NamedTuple):
         """The first chunk of the video."""
         return self._replace(number=0)
 
-    def distance(self, other: "_Chunk") -> float:
-        """Return how many chunks it is away; infinitely many in another video, or at another width."""
-        return abs(self.number - other.number) if self.first == other.first else float("inf")
+
+class _Focus(NamedTuple):
+    """Where a page is.
+
+    Attributes:
+        shown: The frame that it shows.
+        here: The chunk of this frame, in the file as it was then.
+        num_frames: The number of frames of the video.
+    """
+
+    shown: Shown
+    here: _Chunk
+    num_frames: int
+
+    def chunks(self) -> Iterator[_Chunk]:
+        """Yield all chunks of the video, the nearest first, of two that are equally near the earlier one."""
+        number, num_chunks = self.here.number, -(-self.num_frames // CHUNK_FRAMES)
+        yield self.here
+        for distance in range(1, num_chunks):
+            for other in (number - distance, number + distance):
+                if 0 <= other < num_chunks:
+                    yield self.here._replace(number=other)
+
+    def rank(self, chunk: _Chunk) -> tuple[float, int]:
+        """Return what orders chunks as `chunks` does, those of other videos and widths last."""
+        is_here = chunk.first == self.here.first
+        return abs(chunk.number - self.here.number) if is_here else math.inf, chunk.number
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether the file is still the one that was shown."""
+        return self.shown.chunk == self.here
 
 
 class _LeftError(Exception):
@@ -94,27 +127,30 @@ class Ahead:
         self._folder, self._make, self._may_work, self._max_bytes = folder, make, may_work, max_bytes
         self._ends: dict[_Chunk, list[int]] = {}  # where each picture of a chunk ends, in bytes
         self._changed = Condition()
-        self._focus: tuple[Shown, int] | None = None  # and the number of frames of its video
-        self._done_for: tuple[Shown, int] | None = None  # the one for which all is made
+        self._focus: _Focus | None = None
+        self._done_for: _Focus | None = None  # the one for which nothing more is made
         self._refused: set[_Chunk] = set()  # those with a frame that cannot be decoded
-        self._not_worth: set[_Chunk] = set()  # the first ones of videos whose pictures come too quickly, or too slowly
+        self._left_alone: set[_Chunk] = set()  # the first chunks of videos of which no more are made
+        self._largest: Counter[_Chunk] = Counter()  # bytes of the largest chunk of a video, by its first one
         self._seconds_waited = 0.0
         self._is_closed = False
         self._thread: Thread | None = None
 
     def find(self, shown: Shown) -> bytes | None:
         """Return a picture; None where it is not there yet."""
-        chunk = shown.chunk
+        chunk, place = shown.chunk, shown.frame % CHUNK_FRAMES
         with self._changed:
-            ends = self._ends.get(chunk)
-        place = shown.frame % CHUNK_FRAMES
-        if ends is None or place >= len(ends):
+            ends = self._ends.get(chunk, [])
+        if place >= len(ends):
             return None
         begin, end = ([0, *ends])[place : place + 2]
         with suppress(OSError), open(self._path(chunk), "rb") as file:
             file.seek(begin)
             content = file.read(end - begin)
-            return content if len(content) == end - begin else None
+            if len(content) == end - begin:
+                return content
+        with self._changed:  # somebody has removed the file, or cut it
+            self._ends.pop(chunk, None)
         return None
 
     def look(self, shown: Shown, num_frames: int) -> None:
@@ -124,10 +160,11 @@ class Ahead:
             shown: The frame.
             num_frames: The number of frames of its video.
         """
+        focus = _Focus(shown, shown.chunk, num_frames)
         with self._changed:
             if self._is_closed:
                 return
-            self._focus = (shown, num_frames)
+            self._focus = focus
             self._changed.notify_all()
             if self._thread is None:
                 self._thread = Thread(target=self._work, name="pictures ahead", daemon=True)
@@ -143,8 +180,7 @@ class Ahead:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _work(self) -> None:
-        if sys.platform == "linux":  # elsewhere it would be the priority of the whole process
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+        _give_way()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed or self._focus is not self._done_for)
@@ -152,85 +188,98 @@ class Ahead:
             if self._is_closed or focus is None:
                 return
             try:
-                due = self._next_due(*focus)
+                due = self._next_due(focus)
                 if due is not None and self._make_chunk(focus, due):
                     continue
-            except OSError:  # the disk is full, or the folder is gone
+            except Exception:  # a full disk, or whatever a decoder raises: the page is told when it asks for the frame
                 pass
             self._done_for = focus
 
-    def _next_due(self, shown: Shown, num_frames: int) -> _Chunk | None:
+    def _next_due(self, focus: _Focus) -> _Chunk | None:
         """Return the nearest chunk that is not there; None where all are, or where nearer ones fill the folder."""
-        here = shown.chunk
-        chunks = [here._replace(number=number) for number in range(-(-num_frames // CHUNK_FRAMES))]
-        with self._changed:
-            sizes = [0]  # of those that are nearer
-            if here.first in self._not_worth:
-                return None
-            for chunk in sorted(chunks, key=here.distance):
-                if chunk in self._refused:
-                    continue
-                if chunk not in self._ends:
-                    return chunk if sum(sizes) + max(sizes) <= self._room() else None
-                sizes.append(self._ends[chunk][-1])
+        first = focus.here.first
+        if first in self._left_alone or focus.here.version is None:
+            return None
+        num_bytes = 0  # of those that are nearer
+        for chunk in focus.chunks():
+            if chunk in self._refused:
+                continue
+            with self._changed:
+                ends = self._ends.get(chunk)
+            if ends is None:
+                return chunk if num_bytes + self._largest[first] <= self._room() else None
+            num_bytes += ends[-1]
         return None
 
     def _room(self) -> int:
         """Return how many bytes the folder may have: at most a quarter of what is free without it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        own = sum(ends[-1] for ends in self._ends.values())
+        with self._changed:
+            own = sum(ends[-1] for ends in self._ends.values())
         return min(self._max_bytes, (shutil.disk_usage(self._folder).free + own) // 4)
 
-    def _make_chunk(self, focus: tuple[Shown, int], chunk: _Chunk) -> bool:
-        """Make the pictures of a chunk, unless another video is shown now. Returns False where there is no room."""
+    def _make_chunk(self, focus: _Focus, chunk: _Chunk) -> bool:
+        """Make the pictures of a chunk, unless another video is shown now. Returns whether more can be made."""
         begin, self._seconds_waited = time.monotonic(), 0.0
         try:
             with replacing(self._path(chunk)) as temporary, temporary.open("wb") as file:
                 sizes = [file.write(picture) for picture in self._make_pictures(focus, chunk)]
+                if not focus.is_up_to_date:
+                    raise _LeftError
         except _LeftError:
-            return True
-        except (InputError, RefusedError):  # the page is told when it asks for that frame
-            if self._goes_on(focus[0].video):
-                self._refused.add(chunk)
-            return True
+            return focus.is_up_to_date
+        except (InputError, RefusedError) as error:
+            is_overtaken = isinstance(error, RefusedError) and error.status == OVERTAKEN
+            return is_overtaken or (focus.is_up_to_date and self._refuse(chunk))
+        seconds = (time.monotonic() - begin - self._seconds_waited) / len(sizes)
         with self._changed:
             self._ends[chunk] = list(accumulate(sizes))
-        seconds = (time.monotonic() - begin - self._seconds_waited) / len(sizes)
-        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-            self._not_worth.add(chunk.first)
-        return self._make_room(focus[0].chunk, chunk)
+        self._largest[chunk.first] = max(self._largest[chunk.first], sum(sizes))
+        if seconds < MIN_SECONDS:
+            self._left_alone.add(chunk.first)
+        # A short chunk says little: most of its time is that of opening the video, and of the way to it.
+        is_slow = seconds > MAX_SECONDS and len(sizes) == CHUNK_FRAMES
+        return self._make_room(focus, chunk) and not is_slow
 
-    def _make_pictures(self, focus: tuple[Shown, int], chunk: _Chunk) -> Iterator[bytes]:
+    def _refuse(self, chunk: _Chunk) -> bool:
+        """Leave out a chunk with a frame that cannot be decoded. Returns whether others of the video are made."""
+        self._refused.add(chunk)
+        if sum(refused.first == chunk.first for refused in self._refused) >= MAX_REFUSALS:
+            self._left_alone.add(chunk.first)  # each further one might be decoded from the start of the video
+        return True
+
+    def _make_pictures(self, focus: _Focus, chunk: _Chunk) -> Iterator[bytes]:
         """Yield the pictures of a chunk.
 
         Raises:
-            _LeftError: Another video is shown now, or another file has its name.
+            _LeftError: Another video is shown now.
         """
-        shown, num_frames = focus
-        start = chunk.number * CHUNK_FRAMES
-        for frame in range(start, min(start + CHUNK_FRAMES, num_frames)):
+        shown, start = focus.shown, chunk.number * CHUNK_FRAMES
+        for frame in range(start, min(start + CHUNK_FRAMES, focus.num_frames)):
             if not self._goes_on(shown.video):
                 raise _LeftError
             yield self._make(shown._replace(frame=frame), lambda: self._goes_on(shown.video))
-        if shown.chunk.distance(chunk) == float("inf"):
-            raise _LeftError
 
     def _goes_on(self, video: Video) -> bool:
         """Wait until nothing is asked for. Returns False where the video is no longer shown, or the studio ends."""
-        while True:
-            with self._changed:
-                if self._is_closed or self._focus is None or self._focus[0].video != video:
-                    return False
-            if self._may_work():
-                return True
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            self._seconds_waited += SECONDS_BETWEEN_LOOKS
+        begin = time.monotonic()
+        try:
+            while True:
+                with self._changed:
+                    if self._is_closed or self._focus is None or self._focus.shown.video != video:
+                        return False
+                if self._may_work():
+                    return True
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+        finally:
+            self._seconds_waited += time.monotonic() - begin
 
-    def _make_room(self, here: _Chunk, latest: _Chunk) -> bool:
-        """Remove the chunks that are furthest away, the oldest first. Returns whether the latest one stays."""
+    def _make_room(self, focus: _Focus, latest: _Chunk) -> bool:
+        """Remove the chunks that are furthest away. Returns whether the latest one stays."""
+        room = self._room()
         with self._changed:
-            room, num_bytes = self._room(), sum(ends[-1] for ends in self._ends.values())
-            for chunk in sorted(self._ends, key=here.distance, reverse=True):
+            num_bytes = sum(ends[-1] for ends in self._ends.values())
+            for chunk in sorted(self._ends, key=focus.rank, reverse=True):
                 if num_bytes <= room:
                     break
                 num_bytes -= self._ends.pop(chunk)[-1]
@@ -239,3 +288,11 @@ class Ahead:
 
     def _path(self, chunk: _Chunk) -> Path:
         return self._folder / hashlib.sha256(repr(chunk).encode()).hexdigest()[:32]
+
+
+def _give_way() -> None:
+    """Give this thread, and those that it starts, a low priority. Elsewhere it would be that of the whole process."""
+    if sys.platform == "linux":
+        thread = get_native_id()
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

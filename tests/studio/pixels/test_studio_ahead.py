@@ -41,18 +41,20 @@ class Making:
         self.may_work = True
         self.damaged: set[int] = set()
         self.seconds = 2 * MIN_SECONDS
+        self.sizes: dict[int, int] = {}  # of the pictures of some chunks
+        self.failure: Exception = InputError("a frame cannot be decoded")
         self.now = 0.0
 
     def __call__(self, shown: Shown, is_wanted: Callable[[], bool]) -> bytes:
         if shown.frame in self.damaged:
-            raise InputError("a frame cannot be decoded")
+            raise self.failure
         self.made.append(shown)
         self.now += self.seconds
         return self.picture(shown)
 
-    @staticmethod
-    def picture(shown: Shown) -> bytes:
-        return f"{shown.video.id} {shown.frame} {shown.width}".encode().ljust(SIZE + shown.frame % 3)
+    def picture(self, shown: Shown) -> bytes:
+        size = self.sizes.get(shown.frame // CHUNK_FRAMES, SIZE + shown.frame % 3)
+        return f"{shown.video.id} {shown.frame} {shown.width}".encode().ljust(size)
 
     def chunks(self) -> list[int]:
         """The numbers of the chunks, in the order in which they were begun."""
@@ -112,6 +114,7 @@ def test_where_it_is_not_worth_it_only_the_first_stretch_is_made(seconds, make_a
     until(lambda: num_found(ahead, video) == CHUNK_FRAMES)
     ahead.look(Shown(video, 0, 640), NUM_FRAMES)
     other = video_of(tmp_path / "other.mp4")
+    other.path.write_bytes(b"another one")
     ahead.look(Shown(other, 0, 640), 1)
     until(lambda: ahead.find(Shown(other, 0, 640)) is not None)
     assert making.chunks() == [4, 0]  # 0 of the other video
@@ -177,6 +180,55 @@ def test_the_folder_stays_within_its_bound_and_keeps_the_nearest(make_ahead, mak
     until(is_within)
 
 
+def test_where_the_bound_is_reached_nothing_is_made_again(make_ahead, making, video):
+    making.sizes = {5: 100, 4: 100, 6: 100, 3: 100, 7: 150} | dict.fromkeys((0, 1, 2, 8, 9), 160)
+    ahead = make_ahead(max_bytes=50_500)
+    ahead.look(Shown(video, 550, 640), NUM_FRAMES)
+    until(lambda: num_found(ahead, video) >= 4 * CHUNK_FRAMES)
+    time.sleep(0.2)
+    assert making.chunks() in ([5, 4, 6, 3], [5, 4, 6, 3, 7])
+    num_made = len(making.made)
+    for frame in range(540, 560):
+        ahead.look(Shown(video, frame, 640), NUM_FRAMES)
+        time.sleep(0.005)
+    assert len(making.made) == num_made <= 5 * CHUNK_FRAMES
+
+
+def test_a_video_with_many_damaged_stretches_is_left_alone(make_ahead, making, video):
+    making.damaged = set(range(500, 1000))
+    ahead = make_ahead()
+    ahead.look(Shown(video, 550, 640), NUM_FRAMES)
+    until(lambda: num_found(ahead, video) == CHUNK_FRAMES)  # 5 and 6 are damaged, and 4 is between them
+    time.sleep(0.1)
+    assert making.chunks() == [4]
+
+
+@pytest.mark.parametrize("failure", [ValueError("of a decoder"), OSError("the disk is full")])
+def test_after_an_unforeseen_failure_the_next_look_tries_again(failure, make_ahead, making, video):
+    making.damaged, making.failure = {50}, failure
+    ahead = make_ahead()
+    ahead.look(Shown(video, 0, 640), CHUNK_FRAMES)
+    until(lambda: len(making.made) == 50)
+    time.sleep(0.1)
+    assert len(making.made) == 50
+    making.damaged = set()
+    ahead.look(Shown(video, 0, 640), CHUNK_FRAMES)
+    until(lambda: ahead.find(Shown(video, 0, 640)) is not None)
+
+
+def test_a_file_that_was_replaced_meanwhile_waits_for_the_next_look(make_ahead, making, video):
+    ahead = make_ahead()
+    making.may_work = False
+    ahead.look(Shown(video, 0, 640), 150)
+    video.path.write_bytes(b"a longer one")
+    making.may_work = True
+    until(lambda: len(making.made) == CHUNK_FRAMES)
+    time.sleep(0.1)
+    assert num_found(ahead, video) == 0
+    ahead.look(Shown(video, 0, 640), 250)
+    until(lambda: num_found(ahead, video) == 250)
+
+
 def test_a_stretch_with_a_frame_that_cannot_be_decoded_is_left_out(make_ahead, making, video):
     making.damaged = {310}
     ahead = make_ahead()
@@ -206,6 +258,8 @@ def test_a_file_that_was_removed_or_cut_is_not_there(make_ahead, video, tmp_path
     assert ahead.find(Shown(video, 1, 640)) is None
     kept.unlink()
     assert ahead.find(Shown(video, 0, 640)) is None
+    ahead.look(Shown(video, 0, 640), 50)  # and is made again
+    until(lambda: ahead.find(Shown(video, 1, 640)) is not None)
 
 
 def test_a_studio_that_ends_leaves_nothing_also_not_of_a_killed_one(make_ahead, making, video, tmp_path):
