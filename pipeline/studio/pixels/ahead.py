@@ -191,8 +191,8 @@ class Ahead:
                 due = self._next_due(focus)
                 if due is not None and self._make_chunk(focus, due):
                     continue
-            except Exception:  # a full disk, or whatever a decoder raises: the page is told when it asks for the frame
-                pass
+            except Exception:
+                pass  # a full disk, or whatever a decoder raises: a request for that frame gets the reason
             self._done_for = focus
 
     def _next_due(self, focus: _Focus) -> _Chunk | None:
@@ -229,8 +229,11 @@ class Ahead:
         except _LeftError:
             return focus.is_up_to_date
         except (InputError, RefusedError) as error:
-            is_overtaken = isinstance(error, RefusedError) and error.status == OVERTAKEN
-            return is_overtaken or (focus.is_up_to_date and self._refuse(chunk))
+            if isinstance(error, RefusedError) and error.status == OVERTAKEN:
+                return True
+            if focus.is_up_to_date:
+                self._refuse(chunk)
+            return focus.is_up_to_date
         seconds = (time.monotonic() - begin - self._seconds_waited) / len(sizes)
         with self._changed:
             self._ends[chunk] = list(accumulate(sizes))
@@ -241,12 +244,11 @@ class Ahead:
         is_slow = seconds > MAX_SECONDS and len(sizes) == CHUNK_FRAMES
         return self._make_room(focus, chunk) and not is_slow
 
-    def _refuse(self, chunk: _Chunk) -> bool:
-        """Leave out a chunk with a frame that cannot be decoded. Returns whether others of the video are made."""
+    def _refuse(self, chunk: _Chunk) -> None:
+        """Leave out a chunk with a frame that cannot be decoded, and the whole video after MAX_REFUSALS of them."""
         self._refused.add(chunk)
         if sum(refused.first == chunk.first for refused in self._refused) >= MAX_REFUSALS:
             self._left_alone.add(chunk.first)  # each further one might be decoded from the start of the video
-        return True
 
     def _make_pictures(self, focus: _Focus, chunk: _Chunk) -> Iterator[bytes]:
         """Yield the pictures of a chunk.

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from pipeline.studio.clocks import Clocks, VideoClock
-from pipeline.studio.pixels.ahead import Ahead, Shown
+from pipeline.studio.pixels.ahead import OVERTAKEN, Ahead, Shown
 from pipeline.studio.places import Video
 from pipeline.studio.requests import RefusedError, get, query_number
 
@@ -75,18 +75,17 @@ class Frames:
         self._lock = Lock()
         self._latest: OrderedDict[str, int] = OrderedDict()  # the latest request of each page
 
-    def open(self, video: Video) -> VideoClock:
-        """Open a video, unless it is open; the time that a frame then takes is that of its decoding.
+    def clock(self, video: Video) -> VideoClock:
+        """Return when the frames of a video are shown.
 
         Raises:
-            RefusedError: The frames are too large.
-            InputError: The video cannot be decoded.
+            RefusedError: The frames are too large to be shown.
+            InputError: The video cannot be read.
         """
         clock = self._clocks.clock(video)
         if clock.facts.width * clock.facts.height > MAX_PIXELS:
             size = f"{clock.facts.width} x {clock.facts.height}"
             raise RefusedError(422, f"frames of {size} pixels are not shown: one of them fills the memory")
-        self._session(video, clock)
         return clock
 
     def pixels(
@@ -115,7 +114,7 @@ class Frames:
         """
         from pipeline.video.seeking import StoppedError
 
-        clock = self.open(video)
+        clock = self.clock(video)
         num_frames = clock.facts.num_frames
         if not 0 <= frame < num_frames:
             raise RefusedError(404, f"there is no frame {frame}: the video has the frames 0 to {num_frames - 1}")
@@ -171,7 +170,7 @@ class Frames:
 
 
 def _overtaken() -> RefusedError:
-    return RefusedError(409, "the page has asked for another frame since")
+    return RefusedError(OVERTAKEN, "the page has asked for another frame since")
 
 
 def _index(video: Video, clock: VideoClock) -> "VideoIndex":
@@ -224,7 +223,7 @@ def routes(frames: Frames, ahead: Ahead, find: Callable[[str], Video]) -> list[B
         video, width = find(request.path_params["id"]), query_number(request, "width", 2**16)
         if width < MIN_WIDTH:
             raise RefusedError(400, f"width: got {width}, expected at least {MIN_WIDTH}")
-        facts = frames.open(video).facts
+        facts = frames.clock(video).facts
         shown = Shown(video, request.path_params["frame"], min(width, facts.width))
         page, number = request.query_params.get("page", "")[:100], query_number(request, "seq", 0)
         content = ahead.find(shown)

@@ -170,7 +170,7 @@ def test_the_folder_stays_within_its_bound_and_keeps_the_nearest(make_ahead, mak
     assert ahead.find(Shown(video, 0, 640)) is None
     until(is_within)
     num_made = len(making.made)
-    for frame in range(700, 760):  # steps within what is there make nothing anew
+    for frame in range(700, 760):  # steps within what is there make nothing again
         ahead.look(Shown(video, frame, 640), NUM_FRAMES)
         time.sleep(0.002)
     assert len(making.made) == num_made
