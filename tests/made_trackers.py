@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,10 +23,14 @@ class Server:
         arguments: The arguments of Python that start it; the port is appended.
         health: The path that is asked.
         log: The file that gets what it prints.
+        environment: What it finds in its environment besides that of the tests.
     """
 
-    def __init__(self, arguments: list[str], health: str, log: Path) -> None:
+    def __init__(
+        self, arguments: list[str], health: str, log: Path, *, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._arguments, self._health, self._log = arguments, health, log
+        self._environment = environment or {}
         self._port = free_port()
         self._process: subprocess.Popen | None = None
 
@@ -43,7 +47,7 @@ class Server:
                 f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by its name
             )
             alone = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes that do nothing here
-            environment = os.environ | alone | {"PATH": programs}
+            environment = os.environ | alone | {"PATH": programs} | self._environment
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         for _ in range(START_SECONDS * 5):
             assert self._process.poll() is None, self._log.read_text()
@@ -64,16 +68,29 @@ class Server:
 
 
 @contextmanager
-def serving_tracker(folder: Path, artifacts: str) -> Iterator[Server]:
+def serving_tracker(folder: Path, artifacts: str, *, admin_password: str | None = None) -> Iterator[Server]:
     """Serve an empty store of MLflow.
 
     Args:
         folder: The folder of its database, which is SQLite.
         artifacts: The folder or the address to which the server writes artifacts.
+        admin_password: The password of its user "admin", whom alone it answers; None for a server that answers all.
     """
     folder.mkdir()
     options = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", artifacts]
-    server = Server(["-m", "mlflow", "server", "--workers", "1", *options], "/health", folder / "log.txt")
+    environment = {}
+    if admin_password:
+        users = folder / "users.ini"
+        users.write_text(
+            f"[mlflow]\ndatabase_uri = sqlite:///{folder / 'users.db'}\ndefault_permission = READ\n"
+            f"admin_username = admin\nadmin_password = {admin_password}\n"
+            "auth_cache_ttl_seconds = 60\n"  # otherwise each request takes most of a second
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        options += ["--app-name", "basic-auth"]
+        environment = {"MLFLOW_AUTH_CONFIG_PATH": str(users), "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test"}
+    log = folder / "log.txt"
+    server = Server(["-m", "mlflow", "server", "--workers", "1", *options], "/health", log, environment=environment)
     server.start()
     try:
         yield server

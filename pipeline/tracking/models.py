@@ -13,6 +13,8 @@ import pandas as pd
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, Schema
 
 from pipeline.checkpoints.storage import SPEC
@@ -20,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.tracking.connection import connect, is_server, need_store
 from pipeline.tracking.description import requirements
 
+DATA = "data"  # where `save_model` puts a checkpoint
 OF_FRAMES = (ColSpec("string", "path"), ColSpec("long", "frame"), ColSpec("double", "time_seconds"))
 # The bytes of a file may be sent with its name, to a server that cannot see the file. JSON has them as base64.
 FILES = Schema([ColSpec("string", "path"), ColSpec("binary", "content", required=False)])
@@ -94,7 +97,7 @@ def fetch_checkpoint(uri: str) -> Path:
         need_store(uri)
     connect()
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=_folder_of_this_process()))
+        folder = _received(uri) if is_server() else Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
         raise InputError(f"{uri}: MLflow has no such model at {mlflow.get_tracking_uri()}: {error}") from None
     found = sorted(path.parent for path in folder.rglob(SPEC))
@@ -103,10 +106,13 @@ def fetch_checkpoint(uri: str) -> Path:
     return found[0]
 
 
-def _folder_of_this_process() -> str | None:
-    """Return a folder for what a server sends, which is gone when this process ends; None where nothing is sent."""
-    if not is_server():
-        return None  # the model is used where it lies
+def _received(uri: str) -> Path:
+    """Download what a server has of a model into a folder that is gone when this process ends.
+
+    Of a model it is the checkpoint alone: the code beside it, hundreds of files, is for servers of models.
+    """
     folder = tempfile.mkdtemp(prefix="framescribe-model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    artifacts = get_artifact_repository(uri)
+    is_model = {MLMODEL_FILE_NAME, DATA} <= {item.path for item in artifacts.list_artifacts("")}
+    return Path(artifacts.download_artifacts(DATA if is_model else "", dst_path=folder))

@@ -83,6 +83,9 @@ def test_a_model_trained_with_a_server_labels_by_its_name(server, monkeypatch, c
         written.append({path.name: path.read_bytes() for path in sorted(Path(f"labels{number}").glob("*.csv"))})
     assert len(written[0]) > 10
     assert written[1:] == [written[0]] * 3
+    requests = Path("../server/log.txt").read_text()
+    assert "GET /api/2.0/mlflow-artifacts/artifacts" in requests
+    assert not re.search(r"GET \S+/artifacts/code", requests)  # the code of a model is for servers of models
     assert main(["label", "dataset/features", "--model", "models:/tiny@nobody", "--out", "x"]) == 2
     assert "models:/tiny@nobody: MLflow has no such model at http://127.0.0.1" in capsys.readouterr().err
 
