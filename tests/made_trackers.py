@@ -1,6 +1,7 @@
 """A tracking server of MLflow, as a process of its own that can be killed and started again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,15 +69,19 @@ class Server:
 
 
 @contextmanager
-def serving_tracker(folder: Path, artifacts: str, *, admin_password: str | None = None) -> Iterator[Server]:
+def serving_tracker(
+    folder: Path, artifacts: str, *, store: Path, admin_password: str | None = None
+) -> Iterator[Server]:
     """Serve an empty store of MLflow.
 
     Args:
         folder: The folder of its database, which is SQLite.
         artifacts: The folder or the address to which the server writes artifacts.
+        store: An empty store of MLflow, of which it takes a copy: to make one takes many seconds.
         admin_password: The password of its user "admin", whom alone it answers; None for a server that answers all.
     """
     folder.mkdir()
+    shutil.copy(store, folder / "mlflow.db")
     options = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", artifacts]
     environment = {}
     if admin_password:

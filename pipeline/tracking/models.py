@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mlflow
@@ -114,5 +114,6 @@ def _received(uri: str) -> Path:
     folder = tempfile.mkdtemp(prefix="framescribe-model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     artifacts = get_artifact_repository(uri)
-    is_model = {MLMODEL_FILE_NAME, DATA} <= {item.path for item in artifacts.list_artifacts("")}
-    return Path(artifacts.download_artifacts(DATA if is_model else "", dst_path=folder))
+    names = {PurePosixPath(item.path).name for item in artifacts.list_artifacts("")}  # of a run: <model>/<name>
+    artifacts.download_artifacts(DATA if {MLMODEL_FILE_NAME, DATA} <= names else "", dst_path=folder)
+    return Path(folder)

@@ -217,11 +217,11 @@ def test_a_call_killed_at_random_moments_resumes_with_the_same_bytes(video_model
     start = time.monotonic()
     subprocess.run(command, check=True, cwd=ROOT, timeout=300)
     seconds = time.monotonic() - start
-    for part in np.linspace(0.5, 0.98, 8):
+    for part in (0.6, 0.8, 0.95):
         for path in out.glob("*"):
             path.unlink()
         process = subprocess.Popen(command, cwd=ROOT)
-        time.sleep(float(part) * seconds)
+        time.sleep(part * seconds)
         process.send_signal(signal.SIGKILL)
         process.wait()
         subprocess.run(command, check=True, cwd=ROOT, timeout=300)

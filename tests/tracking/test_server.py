@@ -21,11 +21,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def server(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(workspace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server with the ready features of a small data set in the current folder."""
     write_feature_dataset(workspace / "dataset", num_videos=10)
     write_params(workspace, training__epochs=6, tracking__register_labeller="tiny")
-    with serving_store(), serving_tracker(workspace.with_name("server"), f"s3://{BUCKET}/mlflow") as server:
+    folder = workspace.with_name("server")
+    with serving_store(), serving_tracker(folder, f"s3://{BUCKET}/mlflow", store=empty_store) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         yield server
 

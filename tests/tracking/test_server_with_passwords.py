@@ -15,11 +15,11 @@ PASSWORD = "secret of a test"
 
 
 @pytest.mark.slow
-def test_a_server_with_passwords_is_used_by_those_who_know_one(workspace, monkeypatch, capsys):
+def test_a_server_with_passwords_is_used_by_those_who_know_one(workspace, empty_store, monkeypatch, capsys):
     write_feature_dataset(workspace / "dataset", num_videos=10)
     write_params(workspace, training__epochs=1, tracking__register_labeller="tiny")
     folder = workspace.with_name("server")
-    with serving_tracker(folder, str(folder / "artifacts"), admin_password=PASSWORD) as server:
+    with serving_tracker(folder, str(folder / "artifacts"), store=empty_store, admin_password=PASSWORD) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)

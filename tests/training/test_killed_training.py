@@ -27,8 +27,8 @@ from pipeline.training.loop import TrainingState
 
 # A kill takes half a minute with all that follows: CI kills few.
 ASKED = os.environ.get("FRAMESCRIBE_KILLS")
-NUM_KILLS = {"train_labeller": int(ASKED or 6), "train_captioner": int(ASKED or 2)}
-# What follows the last epoch, in order, each with how often it was called before.
+NUM_KILLS = {"train_labeller": int(ASKED or 2), "train_captioner": int(ASKED or 1)}
+# What follows the last epoch, in order, each with how often it was called before. After one of them is before the next.
 LAST_STEPS = {
     "tuning": (store, "log_scores_once", 0),
     "best epoch": (store, "log_scores_once", 1),
@@ -40,8 +40,8 @@ LAST_STEPS = {
     "the model is whole": (MlflowClient, "finalize_logged_model", 0),
     "the end": (TrainingState, "finish", 0),
 }
-MOMENTS = [(step, after) for step in LAST_STEPS for after in (False, True)]
 FAST = [("best epoch", True), ("the end", True)]
+MOMENTS = [*((step, False) for step in LAST_STEPS), *FAST]
 
 
 def run_stage(name: str, **options) -> subprocess.Popen:

@@ -1,6 +1,7 @@
 """The server is killed (kill -9) at random moments while a client edits as fast as it is answered."""
 
 import http.client
+import os
 import random
 import shutil
 import threading
@@ -21,6 +22,7 @@ from pipeline.studio.labels.edits import Edit
 from pipeline.studio.labels.history import History
 from pipeline.studio.labels.tracks import Tracks
 
+NUM_KILLS = int(os.environ.get("FRAMESCRIBE_KILLS", "15"))  # of each space; each starts the studio anew
 T = 60
 EXCLUSIVE = LabelSpace(("walk", "rest"))
 OVERLAPPING = LabelSpace(("eats", "sleeps", "rears"), groups=("state", "state", "posture"))
@@ -175,7 +177,7 @@ def test_no_edit_is_lost_by_ten_kills(clip: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("space", [EXCLUSIVE, OVERLAPPING])
-def test_no_edit_is_lost_by_a_hundred_kills(clip: Path, space: LabelSpace) -> None:
+def test_no_edit_is_lost_by_many_kills(clip: Path, space: LabelSpace) -> None:
     write_classes(clip, space)
-    client = kill_again_and_again(clip, space, num_kills=50, seed=1)
-    assert len(client.answered) > 500
+    client = kill_again_and_again(clip, space, num_kills=NUM_KILLS, seed=1)
+    assert len(client.answered) > 10 * NUM_KILLS
