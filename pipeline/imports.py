@@ -15,14 +15,28 @@ or ends with `/` and its name, and to each data file that mentions its name, suc
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cached_property
 from importlib.util import resolve_name
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "pipeline"
 NOT_DATA = (".py", ".pyc")
+
+
+class _Source(NamedTuple):
+    """What the source of one module says.
+
+    Attributes:
+        imports: The modules that it imports, see `SourceTree.imports_of`.
+        imports_for_types: Those that it imports below `if TYPE_CHECKING:`.
+        names: Its strings, each from its last `/` on: some are names of data files.
+    """
+
+    imports: set[str]
+    imports_for_types: set[str]
+    names: set[str]
 
 
 class SourceTree:
@@ -36,9 +50,7 @@ class SourceTree:
 
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
-        self._trees: dict[str, ast.Module] = {}
-        self._imports: dict[tuple[str, bool], frozenset[str]] = {}
-        self._names: dict[str, frozenset[str]] = {}
+        self._sources: dict[str, _Source] = {}
 
     @cached_property
     def modules(self) -> dict[str, Path]:
@@ -55,19 +67,7 @@ class SourceTree:
         parts = path.relative_to(self.root).with_suffix("").parts
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
-    def _nodes(self, module: str, *, for_types: bool) -> Iterator[ast.AST]:
-        if module not in self._trees:
-            self._trees[module] = ast.parse(self.modules[module].read_bytes())
-        waiting: list[ast.AST] = [self._trees[module]]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            if isinstance(node, ast.If) and not for_types and _is_type_checking(node.test):
-                waiting += node.orelse
-            else:
-                waiting += ast.iter_child_nodes(node)
-
-    def imports_of(self, module: str, *, for_types: bool = False) -> frozenset[str]:
+    def imports_of(self, module: str, *, for_types: bool = False) -> set[str]:
         """Find the modules that a module imports, of this package and others, without the packages that contain them.
 
         Args:
@@ -77,24 +77,38 @@ class SourceTree:
         Returns:
             Dotted names. For `from a import b` this is `a.b` if that is a module of this tree, otherwise `a`.
         """
-        if (module, for_types) not in self._imports:
-            self._imports[module, for_types] = frozenset(self._find_imports(module, for_types=for_types))
-        return self._imports[module, for_types]
+        found = self._source_of(module)
+        return found.imports | found.imports_for_types if for_types else found.imports
 
-    def _find_imports(self, module: str, *, for_types: bool) -> set[str]:
-        found: set[str] = set()
+    def _source_of(self, module: str) -> "_Source":
+        if module not in self._sources:
+            self._sources[module] = self._read(module)
+        return self._sources[module]
+
+    def _read(self, module: str) -> "_Source":
         is_package = self.modules[module].name == "__init__.py"
         package = module if is_package else module.rpartition(".")[0]
-        for node in self._nodes(module, for_types=for_types):
-            if isinstance(node, ast.ImportFrom):
-                source = resolve_name("." * node.level + (node.module or ""), package)
-                inside = {f"{source}.{alias.name}" for alias in node.names}
-                found |= inside & self.modules.keys()
-                if not inside <= self.modules.keys():
-                    found.add(source)
-            elif isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
+        found = _Source(set(), set(), set())
+        waiting: list[tuple[ast.AST, bool]] = [(ast.parse(self.modules[module].read_bytes()), False)]
+        while waiting:
+            node, for_types = waiting.pop()
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                (found.imports_for_types if for_types else found.imports).update(self._imported(node, package))
+            elif isinstance(node, ast.Constant):
+                if isinstance(node.value, str):
+                    found.names.add(node.value.rpartition("/")[2])
+            elif isinstance(node, ast.If) and _is_type_checking(node.test):
+                waiting += [(child, True) for child in node.body] + [(child, for_types) for child in node.orelse]
+            else:
+                waiting += [(child, for_types) for child in ast.iter_child_nodes(node)]
         return found
+
+    def _imported(self, node: ast.Import | ast.ImportFrom, package: str) -> set[str]:
+        if isinstance(node, ast.Import):
+            return {alias.name for alias in node.names}
+        source = resolve_name("." * node.level + (node.module or ""), package)
+        inside = {f"{source}.{alias.name}" for alias in node.names}
+        return inside if inside <= self.modules.keys() else inside & self.modules.keys() | {source}
 
     def closure_of(self, module: str) -> set[str]:
         """Return the modules of this tree that run with `module`: itself, its imports, theirs, and their packages."""
@@ -113,7 +127,8 @@ class SourceTree:
     def files_of(self, module: str) -> set[Path]:
         """Return the files of the code of `module`: the sources of its closure, and the data files that these name."""
         closure = self.closure_of(module)
-        found = {path for path in self.data_files if any(path.name in self._named_in(name) for name in closure)}
+        names = set().union(*(self._source_of(name).names for name in closure))
+        found = {path for path in self.data_files if path.name in names}
         waiting = list(found)
         while waiting:
             text = waiting.pop().read_bytes()
@@ -121,16 +136,6 @@ class SourceTree:
             found |= included
             waiting += included
         return found | {self.modules[name] for name in closure}
-
-    def _named_in(self, module: str) -> frozenset[str]:
-        """Return the strings in a module's source, each from its last `/` on: some are names of data files."""
-        if module not in self._names:
-            self._names[module] = frozenset(
-                node.value.rpartition("/")[2]
-                for node in self._nodes(module, for_types=True)
-                if isinstance(node, ast.Constant) and isinstance(node.value, str)
-            )
-        return self._names[module]
 
     def fingerprint_of(self, module: str) -> str:
         """Return a hex digest over the names and contents of `files_of` a module; any edit of a file changes it."""

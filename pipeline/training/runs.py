@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from pipeline.checkpoints.storage import Lineage
@@ -42,8 +43,12 @@ def open_state(
     return state
 
 
+@cache
 def _code_fingerprint(training_module: str) -> str:
-    """Return the hex digest over the source of a module and of everything of this package that it imports."""
+    """Return the hex digest over the source of a module and of everything of this package that it imports.
+
+    A process runs the code that it has imported, so it is read once.
+    """
     return SourceTree().fingerprint_of(training_module)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import reprlib
 import resource
 import shutil
 import subprocess
@@ -98,7 +99,7 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize("changes", SIZES, ids=str)
+@pytest.mark.parametrize("changes", SIZES, ids=reprlib.repr)
 def test_a_labeller_with_impossible_sizes_is_refused(video_model, tmp_path, changes, little_memory):
     folder = changed(video_model, tmp_path, changes)
     with pytest.raises(InputError) as refused:
@@ -121,7 +122,7 @@ def test_a_labeller_with_impossible_sizes_is_refused(video_model, tmp_path, chan
         {"encoder.grid": 10**9},
         {"encoder.preprocess.size": [10**9, 1]},
     ],
-    ids=str,
+    ids=reprlib.repr,
 )
 def test_a_captioner_with_impossible_sizes_is_refused(caption_model, tmp_path, changes, little_memory):
     with pytest.raises(InputError):
