@@ -135,8 +135,8 @@ def _label(source: "LiveSource", model: "Model", options: argparse.Namespace) ->
             print("labelled 0 frames: ended before the first one")
             return 0
         with LiveFile(options.out, source.stem, model.spec.label_space) as file:
-            look_ahead = model.spec.labeller.look_ahead
-            waits = f"; each label waits for {counted(look_ahead, 'more frame')}" if look_ahead else ""
+            wait = session.wait_frames
+            waits = f"; each label waits for {counted(wait, 'more frame')}" if wait else ""
             _say(f"{source.name}: is labelled into {file.path}{waits}")
             status = _Status(bar, session, model.spec.label_space)
             try:
@@ -148,7 +148,7 @@ def _label(source: "LiveSource", model: "Model", options: argparse.Namespace) ->
                 return EXIT_SOME_FAILED
             finally:
                 bar.close()
-                print(_summary(session, file.path, look_ahead))
+                print(_summary(session, file.path))
     return 0
 
 
@@ -240,7 +240,7 @@ class _Status:
         self._bar.set_description_str(" | ".join(parts))
 
 
-def _summary(session: "LiveSession", path: Path, look_ahead: int) -> str:
+def _summary(session: "LiveSession", path: Path) -> str:
     numbers = [
         f"labelled {counted(session.num_labelled, 'frame')} into {path}",
         f"{session.num_dropped} dropped",
@@ -249,7 +249,8 @@ def _summary(session: "LiveSession", path: Path, look_ahead: int) -> str:
     if session.num_labelled:
         median, most = (f"{1000 * session.delay_seconds(q):.0f} ms" for q in (0.5, 0.95))
         numbers.append(f"delay {median} (median), {most} (95th percentile)")
-        numbers += [f"the look-ahead of {counted(look_ahead, 'frame')} included"] if look_ahead else []
+        wait = session.wait_frames
+        numbers += [f"the wait for {counted(wait, 'more frame')} included"] if wait else []
     return ", ".join(numbers)
 
 

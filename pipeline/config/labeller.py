@@ -49,12 +49,13 @@ class LabellerSettings(Section):
     """Predicted segments that are shorter are merged into a neighbour. 1 merges none. auto takes the length with the
     best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment; where
     classes overlap, each class by itself, and also where it has too few bouts there. Training writes what it found into
-    the checkpoint."""
+    the checkpoint. Live labels wait for one frame less, so that short segments can be told."""
     decoding: SegmentDecoding = "merge"
     """How probabilities become segments. merge: as `min_segment_frames` says. viterbi, where classes exclude each
     other: the best sequence of segments, by the probabilities of the frames, and by how long the segments of each class
     last and which class follows which in the training labels. auto takes the one with the better F1@50 on the
-    validation split, or, without a validation split, merge. Live labelling always merges."""
+    validation split, or, without a validation split, merge. Live labels are those of the best sequence so far,
+    `min_segment_frames` - 1 frames later."""
     normalize: Literal["frame", "video"] = "frame"
     """How features are brought to one scale. frame: each frame by itself. video: each feature over its video, which
     takes out what all frames of a video share. With video, train on whole videos (`training.window_frames` null)."""

@@ -163,6 +163,7 @@ class LiveSession:
     Attributes:
         source: The source.
         num_labelled: The number of frames that have a label.
+        wait_frames: How many more frames each label waits for, besides those that tell short segments.
         latest: The newest label; None before there is one.
 
     Raises:
@@ -179,6 +180,7 @@ class LiveSession:
         self._runtime, self._labeller = model.runtime, model.checkpoint.labeller
         self._stream = LabelStream(self._labeller)
         self._decisions = live_decisions(model.spec)
+        self.wait_frames = self._labeller.look_ahead + self._decisions.lag
         self._ahead: deque[Captured] = deque()  # frames that wait for those of the look-ahead
         self._choice = LiveChoice(model.frame_rate)
         self._unlabelled: deque[tuple[Captured, np.ndarray]] = deque()  # with their probabilities [K]

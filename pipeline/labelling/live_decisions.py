@@ -12,10 +12,17 @@ from pipeline.checkpoints.labeller import CheckpointSpec
 from pipeline.postprocessing.decisions import CausalDecisions
 from pipeline.postprocessing.smoothing import CausalSmoother
 from pipeline.postprocessing.temperature import tempered, tempered_groups
+from pipeline.postprocessing.viterbi import CausalDecoder
 
 
 class LiveDecisions(Protocol):
-    """It is given the probabilities of one video in order, and says which labels are known so far."""
+    """It is given the probabilities of one video in order, and says which labels are known so far.
+
+    Attributes:
+        lag: How many more frames each label waits for.
+    """
+
+    lag: int
 
     def add(self, probabilities: np.ndarray) -> tuple[np.ndarray, Sequence[int | np.ndarray]]:
         """Add frames.
@@ -44,22 +51,30 @@ def live_decisions(spec: CheckpointSpec) -> LiveDecisions:
 
 
 class _Exclusive:
+    """Labels come as late as where segments are merged: without a lag, decoding was worse than the plain argmax."""
+
     def __init__(self, spec: CheckpointSpec) -> None:
+        self.lag = spec.min_segment_frames - 1 if spec.segments else 0
+        self._decoder = CausalDecoder(spec.segments, self.lag) if spec.segments and self.lag else None
         self._smoother = CausalSmoother(spec.min_segment_frames)
         self._temperature = spec.temperature
 
     def add(self, probabilities: np.ndarray) -> tuple[np.ndarray, list[int]]:
-        found = [label for best in probabilities.argmax(1).tolist() for label in self._smoother.add(best)]
-        return tempered(probabilities, self._temperature), found
+        found = tempered(probabilities, self._temperature)
+        if self._decoder:
+            return found, [label for row in found for label in self._decoder.add(row)]
+        return found, [label for best in probabilities.argmax(1).tolist() for label in self._smoother.add(best)]
 
     def end(self) -> list[int]:
-        return self._smoother.end()
+        return self._decoder.end() if self._decoder else self._smoother.end()
 
     def of_label(self, label: int | np.ndarray, probabilities: np.ndarray) -> float:
         return float(probabilities[label])
 
 
 class _Overlapping:
+    lag = 0  # where no class may have begun, a label comes immediately
+
     def __init__(self, spec: CheckpointSpec) -> None:
         decisions = spec.class_decisions
         self._label_space = spec.label_space

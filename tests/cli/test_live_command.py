@@ -53,7 +53,7 @@ def test_a_followed_file_has_the_rows_of_the_finished_file(video_model, tmp_path
     np.testing.assert_allclose(*probabilities, atol=2e-4)
 
 
-def test_the_look_ahead_is_stated_before_and_after(tmp_path, capsys):
+def test_the_wait_of_each_label_is_stated_before_and_after(tmp_path, capsys):
     model = save_video_model(tmp_path / "model", settings=SETTINGS.model_copy(update={"look_ahead": 5}))
     video, out = write_other_container(tmp_path / "clip.mkv", "libx264"), tmp_path / "out"
     assert label("--follow", video, "--idle", "0.3", model=model, out=out) == 0
@@ -61,7 +61,7 @@ def test_the_look_ahead_is_stated_before_and_after(tmp_path, capsys):
     summary = re.fullmatch(SUMMARY, messages.out.strip())
     assert summary
     assert summary[1] == "60"
-    assert messages.out.strip().endswith("(95th percentile), the look-ahead of 5 frames included")
+    assert messages.out.strip().endswith("(95th percentile), the wait for 5 more frames included")
     assert messages.err.splitlines()[1].endswith("clip.live.csv; each label waits for 5 more frames")
     assert [row["frame"] for row in rows_of(out / "clip.live.csv")] == [str(frame) for frame in range(60)]
 

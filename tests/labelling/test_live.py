@@ -16,6 +16,7 @@ from made_models import CLASSES, SETTINGS, save_video_model, write_other_contain
 from torch import Tensor, nn
 
 from pipeline.annotations.label_space import LabelSpace
+from pipeline.annotations.segment_model import SegmentModel
 from pipeline.errors import InputError
 from pipeline.labelling.live import Captured, FrameBuffer, LiveFile, LiveLabel, LiveSession, check_model
 from pipeline.labelling.model import Model, load_model
@@ -23,6 +24,7 @@ from pipeline.labelling.video import label_video
 from pipeline.models.labeller import LabellerOutput, LabellerState
 from pipeline.postprocessing.smoothing import CausalSmoother
 from pipeline.postprocessing.temperature import tempered
+from pipeline.postprocessing.viterbi import CausalDecoder
 from pipeline.video.sources.base import LiveFrame
 from pipeline.video.sources.growing_file import GrowingFile
 from pipeline.video.types import VideoError
@@ -198,9 +200,27 @@ class Passing(nn.Module):
         return logits.softmax(-1)
 
 
-def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(model, stop):
-    labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 3})
-    spec = model.spec.model_copy(update={"labeller": labeller, "temperature": 2.0})
+SEGMENTS = SegmentModel(
+    first=(0.4, 0.3, 0.3),
+    following=((0, 0.9, 0.1), (0.1, 0, 0.9), (0.9, 0.1, 0)),
+    log_frames=(1.5, 1.0, 0.5),
+    spreads=(0.4, 0.5, 0.6),
+)
+
+
+def labels_that_are_held_back(probabilities: np.ndarray, segments: SegmentModel | None) -> list[int]:
+    if segments is not None:
+        decoder = CausalDecoder(segments, 2)
+        return [label for of_frame in tempered(probabilities, 2.0) for label in decoder.add(of_frame)] + decoder.end()
+    smoother = CausalSmoother(3)
+    return [label for best in probabilities.argmax(1) for label in smoother.add(int(best))] + smoother.end()
+
+
+@pytest.mark.parametrize("segments", [None, SEGMENTS])
+def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(model, stop, segments):
+    decoding = "viterbi" if segments else "merge"
+    labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 3, "decoding": decoding})
+    spec = model.spec.model_copy(update={"labeller": labeller, "temperature": 2.0, "segments": segments})
     holding = replace(model, checkpoint=replace(model.checkpoint, spec=spec, labeller=Passing()))
     probabilities = np.random.default_rng(1).dirichlet(np.ones(3), 256)
     source = Made(40, can_wait=True)
@@ -208,8 +228,7 @@ def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(
     holding = with_encoder(holding, lambda pixels: torch.from_numpy(np.log(probabilities[pixels[:, 0, 0, 0]])))
     labels = label_all(LiveSession(source, holding, stop=stop))
     of_frames = probabilities[source.pixels[:, 0, 0, 0]]
-    smoother = CausalSmoother(3)
-    expected = [label for best in of_frames.argmax(1) for label in smoother.add(int(best))] + smoother.end()
+    expected = labels_that_are_held_back(of_frames, segments)
     assert expected != of_frames.argmax(1).tolist()
     assert [label.label for label in labels] == expected
     assert [label.frame_index for label in labels] == list(range(40))
