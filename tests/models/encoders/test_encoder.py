@@ -133,8 +133,11 @@ def test_a_grid_distinguishes_left_from_right() -> None:
 
 
 @pytest.mark.slow
-def test_every_network_of_torchvision_can_be_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the meta device: shapes without weights. The network's own classifier takes the feature."""
+def test_the_networks_of_torchvision_can_be_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of each family, whose others have other sizes, on the meta device: shapes without weights.
+
+    The network's own classifier takes the feature.
+    """
     on_cpu: Callable[..., Any] = BlockParams.from_init_params.__func__  # type: ignore[attr-defined]
 
     def from_init_params(cls: type, *args: Any, **kwargs: Any) -> Any:
@@ -143,8 +146,9 @@ def test_every_network_of_torchvision_can_be_an_encoder(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(BlockParams, "from_init_params", classmethod(from_init_params))
     names = torchvision.models.list_models(module=torchvision.models)
-    assert len(names) >= 80
-    for name in names:
+    families = {torchvision.models.get_model_builder(name).__module__: name for name in reversed(names)}
+    assert len(families) >= 15
+    for name in families.values():
         with torch.device("meta"):
             encoder = build_encoder(name, weights=None)
             assert encoder(torch.empty(3, 3, *encoder.size)).shape == (3, encoder.num_features), name

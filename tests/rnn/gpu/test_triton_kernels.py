@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 import math
 import re
 import subprocess
@@ -281,12 +282,20 @@ def test_loops_agree_with_the_steps(loops, cell, heads, directions, lengths, dty
     check_both(loops, make_layer(cell, heads=heads, directions=directions, lengths=lengths, dtype=dtype))
 
 
+# Each number of heads and directions, with and without lengths; each type of numbers occurs with each of these values.
+EVERYWHERE = [
+    (*combination, dtype)
+    for combination, dtype in zip(
+        itertools.product([1, 3], [1, 2], [None, RAGGED]),
+        itertools.cycle([torch.float32, torch.bfloat16, torch.float16]),
+        strict=False,
+    )
+]
+
+
 @pytest.mark.slow
 @CELLS
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("lengths", [None, RAGGED])
-@pytest.mark.parametrize("directions", [1, 2])
-@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize(("heads", "directions", "lengths", "dtype"), EVERYWHERE)
 def test_loops_agree_with_the_steps_everywhere(loops, cell, heads, directions, lengths, dtype):
     check_both(loops, make_layer(cell, heads=heads, directions=directions, lengths=lengths, dtype=dtype))
 
