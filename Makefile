@@ -28,6 +28,7 @@ run: setup
 	@python -m pipeline.cli.summary
 
 # Files of tests run in parallel, each with one thread of torch: more threads would wait for each other.
+# The slow ones in the order of their names: by the number of their tests, the longest ones would come last and alone.
 test: setup
 	ruff check .
 	ruff format --check .
@@ -35,7 +36,7 @@ test: setup
 	OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 slow: setup
-	OMP_NUM_THREADS=1 pytest -m slow -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 pytest -m slow -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 ui: setup
 	@echo "every run: http://127.0.0.1:5000/#/experiments/1/runs (from some seconds on)"
