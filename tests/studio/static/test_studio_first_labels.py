@@ -14,7 +14,9 @@ from playwright.sync_api import Browser, Page
 
 from pipeline.datasets.scenes.write import make_scenes
 
-NUM_VIDEOS, NUM_FRAMES = 8, (190, 240)
+PICTURES = os.environ.get("FRAMESCRIBE_PICTURES")
+NUM_VIDEOS = 8
+NUM_FRAMES = (190, 240) if PICTURES else (100, 130)
 FIRST = "scene_000"  # it has 12 frames per second, so that keys are pressed in time on a busy machine
 SECONDS_OF_TRAINING = 600
 
@@ -37,10 +39,9 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def picture(page: Page, name: str) -> None:
-    folder = os.environ.get("FRAMESCRIBE_PICTURES")
-    if folder:
+    if PICTURES:
         page.wait_for_timeout(500)
-        page.screenshot(path=str(Path(folder) / name))
+        page.screenshot(path=str(Path(PICTURES) / name))
 
 
 def spans(path: Path) -> list[tuple[int, int, str]]:
