@@ -28,13 +28,13 @@ run: setup
 	@python -m pipeline.cli.summary
 
 # Files of tests run in parallel, each with one thread of torch: more threads would wait for each other.
-# The slow ones in the order of their names: by the number of their tests, the longest ones would come last and alone.
 test: setup
 	ruff check .
 	ruff format --check .
 	mypy
 	OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
+# Files in the order of their names: by the number of their tests, those with the longest tests would come last.
 slow: setup
 	OMP_NUM_THREADS=1 pytest -m slow -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -22,7 +22,7 @@ from pipeline.studio.labels.edits import Edit
 from pipeline.studio.labels.history import History
 from pipeline.studio.labels.tracks import Tracks
 
-NUM_KILLS = int(os.environ.get("FRAMESCRIBE_KILLS", "15"))  # of each space; each starts the studio anew
+NUM_KILLS = int(os.environ.get("FRAMESCRIBE_KILLS", "15"))  # of each space; each starts the studio again
 T = 60
 EXCLUSIVE = LabelSpace(("walk", "rest"))
 OVERLAPPING = LabelSpace(("eats", "sleeps", "rears"), groups=("state", "state", "posture"))
