@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 import torch
 from made_data import write_feature_dataset
+from made_exports import keep_exports_in, share_exports
 
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile("without_deadline", deadline=None)
@@ -21,6 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exports(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Share exported encoders with the other processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    keep_exports_in((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports")
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +72,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
     folder = tmp_path / "workspace"
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
+    share_exports(folder / "models" / "any")
     monkeypatch.chdir(folder)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
         monkeypatch.setenv(name, "")  # so that changes by a test (mlflow sets its own) are undone

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import torch
 import yaml
+from made_exports import share_exports
 from torch.nn import LayerNorm
 from torch.nn.functional import interpolate, layer_norm
 
@@ -86,6 +87,7 @@ def save_video_model(
             labeller.classifier.bias.sub_(mean).div_(std)
             labeller.classifier.weight.div_(std[:, None])
     save_checkpoint(folder, spec, labeller, encoder)
+    share_exports(folder)
     return folder
 
 
@@ -120,6 +122,7 @@ def save_caption_model(folder: Path, *, preprocess: PreprocessSpec = CAPTION_PRE
         captioner.embedding.weight.mul_(4)
     spec = CaptionerSpec(words=vocabulary, encoder=described, captioner=CAPTIONER, lineage=LINEAGE)
     save_captioner(folder, spec, captioner, FrameEncoder(described, encoder))
+    share_exports(folder)
     return folder
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from import_graph import ROOT
 from made_data import write_feature_dataset
+from made_exports import share_exports
 from made_models import write_video
 from PIL import Image
 
@@ -27,6 +28,7 @@ def project(tmp_path, monkeypatch, video_model, caption_model) -> Path:
     """The current folder as in the examples, with models, a video, an image and a data set."""
     shutil.copytree(video_model, tmp_path / "models" / "labeller")
     shutil.copytree(caption_model, tmp_path / "models" / "captioner")
+    share_exports(tmp_path / "models" / "labeller")
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "clip.mp4")
     write_video(tmp_path / "videos" / "first.mp4")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_exports import share_exports
 from made_models import EXCLUSIVE, OVERLAPPING, SETTINGS, save_feature_model, save_video_model, write_video
 from safetensors.torch import load_file, save_file
 
@@ -33,6 +34,7 @@ from pipeline.video.open import open_scaled
 def variant(source: Path, folder: Path, *, seed: int, parts: tuple[str, ...] = ("labeller",)) -> Path:
     """Copy a checkpoint, with noise on the weights of some of its parts."""
     shutil.copytree(source, folder)
+    share_exports(folder)
     generator = torch.Generator().manual_seed(seed)
     tensors = load_file(folder / "weights.safetensors")
     for name, tensor in tensors.items():
