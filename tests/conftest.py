@@ -72,7 +72,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
     folder = tmp_path / "workspace"
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
-    share_exports(folder / "models" / "any")
+    share_exports(folder / "models" / "labeller")
     monkeypatch.chdir(folder)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
         monkeypatch.setenv(name, "")  # so that changes by a test (mlflow sets its own) are undone
