@@ -12,6 +12,7 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from pipeline.stores import connection
 from pipeline.stores.address import Address
 from pipeline.stores.connection import connect
 from pipeline.stores.objects import list_folder, read_object
@@ -111,3 +112,13 @@ def serving_store() -> Iterator[Store]:
             thread.join()
             server.server_close()
             connect.cache_clear()
+
+
+@contextmanager
+def trying_once() -> Iterator[None]:
+    """Let this process send each request once, instead of again and again while it fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "MAX_TRIES", 1)
+        connect.cache_clear()
+        yield
+    connect.cache_clear()  # last: a request that is still on its way must not leave such a connection to other tests

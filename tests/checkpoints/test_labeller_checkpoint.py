@@ -95,8 +95,8 @@ def test_a_broken_description_is_refused(copy, content, cause):
         ({"background": "nothing"}, "the background class 'nothing' is not a class"),
         ({"encoder__name": "shufflenet"}, "unknown encoder 'shufflenet'; did you mean"),
         ({"encoder__preprocess__std": [0, 1, 1]}, "encoder.preprocess.std.0 "),
-        ({"encoder__grid": 2}, "fewer than grid=2 asks for"),
-        ({"num_features": 7}, "its encoder gives 1024 features per frame, its labeller takes 7"),
+        ({"encoder__grid": 5}, "fewer than grid=5 asks for"),
+        ({"num_features": 7}, "its encoder gives 96 features per frame, its labeller takes 7"),
     ],
 )
 def test_an_impossible_description_is_refused(copy, changes, cause):

@@ -29,7 +29,7 @@ def model(overlapping_model) -> Model:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
-    return write_video(tmp_path_factory.mktemp("videos") / "clip.mp4", num_frames=50)
+    return write_video(tmp_path_factory.mktemp("videos") / "clip.mp4", num_frames=60)
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,7 @@ def test_of_videos_the_teacher_reads_the_frames_with_its_own_encoder(from_pixels
     model = load_model(str(folder), device="cpu")
     video = write_video(tmp_path / "clip.mp4", num_frames=21)
     source = Source("clip", str(video), "clip", 21, split="train")
-    of_student = FrameEncoder(model.spec.encoder, build_encoder("shufflenet_v2_x0_5", weights=None).eval())
+    of_student = FrameEncoder(model.spec.encoder, build_encoder("small_cnn", weights=None).eval())
     labels = {"clip": np.zeros(21, np.int64)}
     data = TrainingData(
         Manifest("clip", "videos", EXCLUSIVE, (source,)), labels, tmp_path / "no", of_student, from_pixels, ()

@@ -110,7 +110,7 @@ def test_the_model_names_its_run_and_the_run_names_its_model(training_data, logg
     assert run.data.tags["dvc_stage"] == "train_captioner"
     assert run.data.tags["data_fingerprint"] == lineage.data_fingerprint == fingerprint
     assert run.data.params["captioner.hidden_size"] == "8"
-    assert run.data.params["captions.encoder.name"] == "shufflenet_v2_x0_5"
+    assert run.data.params["captions.encoder.name"] == "small_cnn"
     assert (
         run.data.params["encoder_fingerprint"]
         == training_data.frame_encoder.fingerprint()
