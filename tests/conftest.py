@@ -67,8 +67,17 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Path:
-    """An empty current folder in which stages can run, with its own MLflow store, without DVC, and with one thread."""
+def workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, request: pytest.FixtureRequest
+) -> Path:
+    """An empty current folder in which stages can run, with its own MLflow store, without DVC, and with one thread.
+
+    Trainings log blank figures, except for tests that are marked `figures`: drawing takes a third of a small training.
+    """
+    from matplotlib.figure import Figure
+
+    from pipeline.tracking import store  # mlflow, which few tests need
+
     folder = tmp_path / "workspace"
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -79,6 +88,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
         monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the processes that a test starts
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    if not request.node.get_closest_marker("figures"):
+        log = store.log_figure
+        monkeypatch.setattr(store, "log_figure", lambda figure, name: log(Figure(figsize=(0.1, 0.1)), name))
     return folder
 
 

@@ -120,6 +120,7 @@ def test_the_model_names_its_run_and_the_run_names_its_model(training_data, logg
     assert model.spec.captioner == load_params().captioner
 
 
+@pytest.mark.figures
 def test_the_run_has_the_data_sets_and_the_curves_of_history_csv(training_data, logged_run):
     run, history = logged_run, read_history(Path("model"))
     assert [row["epoch"] for row in history] == ["0", "1", "2", "3"]

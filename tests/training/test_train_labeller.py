@@ -112,6 +112,7 @@ def test_one_run_holds_parameters_metrics_data_and_model(features_workspace, mon
     assert sorted(path.name for path in held.iterdir()) == ["checkpoint.json", "weights.safetensors"]
 
 
+@pytest.mark.figures
 @pytest.mark.usefixtures("no_model")
 def test_gradients_are_logged_as_curves_a_picture_and_one_warning(features_workspace, capsys):
     changes = {"labeller__cell": "relu", "labeller__recurrent_init": "identity", "training__epochs": 5}
