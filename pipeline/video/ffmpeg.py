@@ -21,6 +21,9 @@ av.logging.set_level(None)
 # Options of a codec context, with FFmpeg's names: a decoder must report an error instead of repairing the frame.
 STRICT_DECODING = {"err_detect": "crccheck+buffer+explode"}
 
+# Titles, names of handlers and the like may be in any encoding. PyAV 19, which reads them all, has no such option.
+METADATA_OPTIONS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
 # The exceptions of decoding. A ValueError is raised by PyAV 19, where a decoder could not be opened and gets another
 # packet, and by `StrictDecoder`.
 DECODING_ERRORS = (av.FFmpegError, ValueError)
@@ -53,8 +56,6 @@ def ffmpeg_name(path: InputFile) -> str:
 def open_input(source: Any, **options: Any) -> av.container.InputContainer:
     """Open a video with PyAV: a file, an address, or an object with the method `read`.
 
-    Titles, names of handlers and the like may be in any encoding, and none of them is used.
-
     Args:
         source: See `av.open`.
         **options: Further arguments of `av.open`.
@@ -62,7 +63,7 @@ def open_input(source: Any, **options: Any) -> av.container.InputContainer:
     Raises:
         av.FFmpegError: FFmpeg cannot open the video.
     """
-    return av.open(source, metadata_errors="replace", **options)
+    return av.open(source, **METADATA_OPTIONS, **options)
 
 
 def open_file(path: InputFile) -> av.container.InputContainer:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from made_videos import decode_fully, moving_scene
 
+from pipeline.video.ffmpeg import METADATA_OPTIONS
 from pipeline.video.index import estimate_num_frames
 from pipeline.video.open import open_video
 from pipeline.video.region import Region
@@ -36,8 +37,9 @@ def test_metadata_that_is_not_utf_8_does_not_matter(name: str, tmp_path: Path) -
     content = path.read_bytes()
     assert TITLE.encode() in content
     path.write_bytes(content.replace(TITLE.encode(), LATIN_1))
-    with pytest.raises(UnicodeDecodeError):
-        av.open(str(path))
+    if METADATA_OPTIONS:
+        with pytest.raises(UnicodeDecodeError):
+            av.open(str(path))
     for backend in ("auto", "pyav"):
         with open_video(path, backend=backend) as video:  # type: ignore[arg-type]
             np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in video.read()]), whole)
