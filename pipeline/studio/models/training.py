@@ -31,6 +31,7 @@ MAX_BYTES = 1 << 24
 TITLES = {score.name: score.title for score in LABEL_SCORES}
 KEPT_LINES, SHOWN_LINES = 400, 40
 SECONDS_TO_END = 20
+WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes of MLflow, for what is not used here
 STAGE = re.compile(r"Running stage '(\w+)'")
 BAR = re.compile(r"^(.{0,40}?): +\d+%\|")  # a line of a progress bar; the next one of the same name replaces it
 Outcome = Literal["done", "same", "failed", "cancelled"]  # same: nothing had changed, so nothing was trained
@@ -253,7 +254,7 @@ class Training:
             if self._tracker is None:
                 port = _free_port()
                 store = f"sqlite:///{(self._project / 'mlflow.db').resolve()}"
-                options = ("--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", store)
+                options = ("--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--backend-store-uri", store)
                 command = (sys.executable, "-m", "mlflow", "ui", *options)
                 self._tracker = Child(
                     SUPERVISOR,
@@ -261,6 +262,7 @@ class Training:
                     on_event=lambda child, event: None,
                     on_end=self._on_tracker_end,
                     folder=self._project,
+                    environment=os.environ | WITHOUT_JOBS,
                 )
                 self._address = f"http://127.0.0.1:{port}"
         return f"{self._address}/#/runs/{run_id}"
