@@ -44,6 +44,7 @@ from pipeline.video.open import open_scaled
 from pipeline.video.types import Backend
 
 CPU = torch.device("cpu")
+WITH_BATCH_NORMS = "shufflenet_v2_x0_5"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def run(workspace, scenes, monkeypatch):
         defaults = {
             "dataset__root": str(scenes),
             "dataset__pixels": {"size": [32, 32]},
-            "encoder__name": "shufflenet_v2_x0_5",
+            "encoder__name": "small_cnn",
         }
         write_params(
             workspace,
@@ -122,7 +123,7 @@ def test_training_and_labelling_see_what_moves_beside_the_frame(run):
 
 @pytest.mark.slow
 def test_an_encoder_is_trained_first_as_a_frame_classifier(run):
-    run(encoder__training="frame_classifier", encoder__batch_norm="trained")
+    run(encoder__training="frame_classifier", encoder__batch_norm="trained", encoder__name=WITH_BATCH_NORMS)
     frames = load_encoder(ENCODER)
     start = fresh_encoder()
     for statistics in (False, True):
@@ -228,7 +229,7 @@ def test_ready_features_have_no_rate(workspace):
     "batch_norm", ["frozen", pytest.param("group_norm", marks=SLOW), pytest.param("trained", marks=SLOW)]
 )
 def test_an_encoder_is_trained_end_to_end(run, batch_norm):
-    run(encoder__training="end_to_end", encoder__batch_norm=batch_norm)
+    run(encoder__training="end_to_end", encoder__batch_norm=batch_norm, encoder__name=WITH_BATCH_NORMS)
     assert list(FEATURES.iterdir()) == [], "read from pixels"
     encoder = load_checkpoint(LABELLER, device=CPU).frame_encoder.encoder
     start = fresh_encoder()
