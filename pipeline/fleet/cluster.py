@@ -91,8 +91,8 @@ class Share(NamedTuple):
 
 
 @contextmanager
-def connected(address: str) -> Iterator[dict[str, float]]:
-    """Connect to a cluster, and yield its resources: "CPU" and "GPU".
+def connected(address: str) -> Iterator[list[dict[str, float]]]:
+    """Connect to a cluster, and yield the resources of each of its machines: "CPU" and "GPU".
 
     Args:
         address: Its address, such as "10.0.0.1:6379"; "auto" for the cluster of this machine.
@@ -113,7 +113,7 @@ def connected(address: str) -> Iterator[dict[str, float]]:
             " and Python? `ray start --head` starts one on this machine"
         ) from None
     try:
-        yield ray.cluster_resources()
+        yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
     finally:
         ray.shutdown()
 

@@ -4,7 +4,7 @@ While fewer videos wait than workers are idle, a long video is divided into rang
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,8 +72,8 @@ def label_on_cluster(
     due = labelling.find_due(paths, describe_model(model), outputs)
     try:
         if due and not (outputs.on_error == "stop" and labelling.outcome.num_failed):
-            with connected(address) as resources:
-                share = _share(resources, source.device)
+            with connected(address) as machines:
+                share = _share(machines, source.device)
                 order = Order(
                     replace(source, device="cuda" if share.gpus else "cpu"),
                     model.fingerprint,
@@ -238,14 +238,15 @@ class Labelling:
         return None
 
 
-def _share(resources: dict[str, float], device: str) -> Share:
-    """Return what a worker takes of a cluster."""
-    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
-    if device == "cuda" and not gpus:
+def _share(machines: Sequence[Mapping[str, float]], device: str) -> Share:
+    """Return what a worker takes of a machine, for machines with these resources."""
+    with_gpus = [machine for machine in machines if machine.get("GPU", 0) >= 1]
+    if device == "cuda" and not with_gpus:
         raise InputError("--device cuda: the cluster has no GPU, expected at least one")
-    if device == "cpu" or not gpus:
+    if device == "cpu" or not with_gpus:
         return Share()
-    num_parallel = max(1, min(MAX_JOBS["cuda"], cpus // gpus))  # a core decodes one video
+    cores = min(int(machine.get("CPU", 0) // int(machine["GPU"])) for machine in with_gpus)
+    num_parallel = max(1, min(MAX_JOBS["cuda"], cores))  # a core decodes one video
     return Share(cpus=num_parallel, gpus=1, num_parallel=num_parallel)
 
 

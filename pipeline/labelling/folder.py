@@ -174,7 +174,8 @@ def track_call(model: Model, paths: Sequence[InputFile], outcome: LabellingOutco
 
     with with_decode_report(out) as path:
         counts = outcome._asdict() | (count_frames(path, {p.stem for p in paths}) if path.exists() else {})
-        return log_labelling(source_of(model)._asdict(), counts, path)
+        name = out.folder.path.name if isinstance(out, Address) else out.resolve().name
+        return log_labelling(source_of(model)._asdict(), counts, path, out=name)
 
 
 def find_namesakes(paths: Sequence[InputFile]) -> dict[InputFile, InputFile]:

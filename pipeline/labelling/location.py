@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.stores.address import is_address, parse_address
+
 MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
 
 
@@ -12,10 +14,12 @@ def find_checkpoint(location: str) -> Path:
         location: The folder, or an MLflow URI.
 
     Raises:
-        InputError: MLflow has no such model.
+        InputError: MLflow has no such model, or the address is not valid.
     """
     if not location.startswith(MLFLOW_SCHEMES):
         return Path(location)
+    if is_address(location):
+        parse_address(location)  # it may not hold credentials
     from pipeline.tracking.models import fetch_checkpoint  # mlflow takes seconds to import
 
     return fetch_checkpoint(location)

@@ -221,9 +221,9 @@ def count_frames(decode_report: Path, stems: set[str]) -> dict[str, int]:
     return {name: sum(int(row[name]) for row in rows) for name in COUNTS}
 
 
-def read_stems(decode_report: Path) -> set[str]:
-    """Return the stems of the videos that a decode_report.csv has a row of."""
-    return {row["stem"] for row in _read_rows(decode_report)}
+def read_labelled(decode_report: Path) -> set[str]:
+    """Return the stems of the videos that are labelled, and not in part, by a decode_report.csv."""
+    return {row["stem"] for row in _read_rows(decode_report) if row["outcome"] == "labelled"}
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

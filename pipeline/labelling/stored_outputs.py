@@ -27,7 +27,7 @@ from pipeline.labelling.report import (
     LabelReport,
     describe_video,
     files_of,
-    read_stems,
+    read_labelled,
     write_decode_report,
 )
 from pipeline.stores.address import Address
@@ -70,7 +70,7 @@ class StoredFolder:
         """
         folder = cls(out.folder, list_names(out) | {DECODE_REPORT})
         with with_decode_report(folder._out) as report:
-            folder._reported = read_stems(report)
+            folder._reported = read_labelled(report)
             put(folder._out / DECODE_REPORT, report.read_bytes() if report.exists() else b"")
         return folder
 
@@ -82,19 +82,23 @@ class StoredFolder:
     ) -> dict[InputFile, Finished]:
         """See `OutputFolder`.
 
-        Where the listing of the videos has described them, nothing is requested of those that the decode report has.
+        Where the listing of the videos has described them, nothing is requested of those whose row in the decode report
+        is that of their mark. A call that was killed may have left the row of an earlier one.
         """
         marked = [path for path in paths if self._is_marked(path, model, outputs)]
-        unreported = [path.stem for path in marked if path.stem not in self._reported]
+        unreported = [path.stem for path in marked if not self._is_reported(path.stem)]
         with ThreadPoolExecutor(MAX_REQUESTS) as threads:
             reports = dict(zip(unreported, threads.map(self._read_report, unreported), strict=True))
         found = {}
         for path in marked:
-            if path.stem in self._reported:
+            if path.stem not in reports:
                 found[path] = Finished(None)
             elif report := reports[path.stem]:
                 found[path] = Finished(report.row(path.stem))
         return found
+
+    def _is_reported(self, stem: str) -> bool:
+        return stem in self._reported and not any(mark.endswith(PARTLY) for mark in self._marks[stem])
 
     def _is_marked(self, path: InputFile, model: dict[str, Any], outputs: OutputOptions) -> bool:
         """Return whether a video has the mark that this call would write, and its files."""

@@ -50,17 +50,20 @@ def parse_address(text: str) -> Address:
     """Parse an address.
 
     Raises:
-        InputError: It names no bucket, or credentials, which would then be in messages and reports.
+        InputError: It names no bucket, credentials, which would then be in messages and reports, or an empty name.
     """
     scheme, _, place = text.partition("://")
     bucket = place.partition("/")[0]
-    if "@" in bucket:
+    if "@" in bucket or ":" in bucket:  # a secret key may have slashes, before the @
+        shown = f"...@{(bucket if '@' in bucket else place).rpartition('@')[2]}" if "@" in place else "..."
         raise InputError(
-            f"{scheme}://...@{bucket.rpartition('@')[2]}: an address may not hold credentials: leave out what is before"
+            f"{scheme}://{shown}: an address may not hold credentials: leave out what is before"
             " the @, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
         )
     if not bucket:
         raise InputError(f"{text}: names no bucket, expected {scheme}://BUCKET/FOLDER")
+    if "//" in place.rstrip("/"):
+        raise InputError(f"{text}: has two slashes with no name between them, expected one slash")
     return Address(scheme, place)
 
 

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mlflow
 from filelock import FileLock
@@ -21,7 +20,9 @@ from pipeline.tracking.relocation import ARTIFACTS, DATABASE, relocate
 
 EXPERIMENT = "framescribe"
 ANSWER_SECONDS = 10  # the longest wait for an answer to a small request
-ANSWERS = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
+# The codes of answers that another attempt cannot change. BAD_REQUEST is not one: MLflow also gives it where its
+# database is too busy.
+ANSWERS = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 REFUSALS = ("error code 401", "error code 403", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
@@ -44,7 +45,7 @@ def connect() -> str:
     """Point mlflow at the store, corrected if it was moved and made if it is missing; return the experiment's id.
 
     Raises:
-        InputError: The server does not answer, or refuses this user.
+        InputError: The server does not answer, or refuses this user; or MLFLOW_TRACKING_URI names no store.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports every step that succeeds
     logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it repeats that the server does not answer
@@ -61,8 +62,16 @@ def connect() -> str:
                 mlflow.create_experiment(experiment, artifact_location=(root / ARTIFACTS).as_uri())
             else:
                 relocate(root, known.artifact_location)
-        with explaining():
-            return mlflow.set_experiment(experiment).experiment_id
+        try:
+            with explaining():
+                return mlflow.set_experiment(experiment).experiment_id
+        except Exception as error:  # whatever the libraries of databases raise
+            if not named or is_server():
+                raise
+            raise InputError(
+                f"MLFLOW_TRACKING_URI names {address()}, which cannot be used ({said(error)}): expected"
+                " http://HOST:PORT of `mlflow server`, or a database such as sqlite:///FILE"
+            ) from None
 
 
 def is_server() -> bool:
@@ -72,9 +81,19 @@ def is_server() -> bool:
 
 def address() -> str:
     """Return the address of the store, without a password in it."""
-    uri = mlflow.get_tracking_uri()
-    parts = urlsplit(uri)
-    return uri.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in parts.netloc else uri
+    return without_password(mlflow.get_tracking_uri())
+
+
+def without_password(text: str) -> str:
+    """Return a text without the name and the password that the address of the store may hold."""
+    _, _, rest = mlflow.get_tracking_uri().partition("://")
+    secret, at, _ = ("", "", "") if rest.startswith("/") else rest.rpartition("@")  # after slashes comes a file
+    return text.replace(secret + at, "") if secret else text
+
+
+def said(error: BaseException) -> str:
+    """Return the first line of an error, shortened, without a password."""
+    return without_password(first_line(error))[:MAX_CAUSE]
 
 
 def reason_of(error: BaseException) -> str:
@@ -85,8 +104,8 @@ def reason_of(error: BaseException) -> str:
             break
         inner = below
         if isinstance(inner, OSError) and inner.errno:
-            return describe_reason(inner)
-    return first_line(inner)[:MAX_CAUSE]
+            return without_password(describe_reason(inner))
+    return said(inner)
 
 
 @contextmanager
@@ -105,7 +124,7 @@ def explaining() -> Iterator[None]:
             raise
         if any(refusal in str(error) for refusal in REFUSALS):
             raise InputError(
-                f"{address()}: MLflow refuses this user ({first_line(error)[:MAX_CAUSE]}): set"
+                f"{address()}: MLflow refuses this user ({said(error)}): set"
                 " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and see the"
                 " server's --allowed-hosts"
             ) from None
@@ -142,14 +161,17 @@ def has_run(run_id: str) -> bool:
     """Return whether the store holds a run: a checkpoint may be from another machine, or the store may be new.
 
     Raises:
-        InputError: The server does not answer, or refuses this user.
+        InputError: The store does not say so: the server does not answer or refuses this user, or the database is busy
+            or damaged. A training must not be taken for one that is gone.
     """
     connect()
     try:
         with patience(ANSWER_SECONDS), explaining():
             return mlflow.get_run(run_id).info.lifecycle_stage == "active"
-    except MlflowException:
-        return False
+    except MlflowException as error:
+        if error.error_code in ANSWERS:
+            return False
+        raise InputError(f"{address()}: MLflow cannot say whether it has run {run_id} ({said(error)})") from None
 
 
 def need_store(purpose: str) -> None:

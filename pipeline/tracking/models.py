@@ -19,7 +19,7 @@ from mlflow.types import ColSpec, Schema
 
 from pipeline.checkpoints.storage import SPEC
 from pipeline.errors import InputError
-from pipeline.tracking.connection import connect, is_server, need_store
+from pipeline.tracking.connection import address, connect, is_server, need_store, without_password
 from pipeline.tracking.description import requirements
 
 DATA = "data"  # where `save_model` puts a checkpoint
@@ -99,7 +99,7 @@ def fetch_checkpoint(uri: str) -> Path:
     try:
         folder = _received(uri) if is_server() else Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
-        raise InputError(f"{uri}: MLflow has no such model at {mlflow.get_tracking_uri()}: {error}") from None
+        raise InputError(f"{uri}: MLflow has no such model at {address()}: {without_password(str(error))}") from None
     found = sorted(path.parent for path in folder.rglob(SPEC))
     if not found:
         raise InputError(f"{uri}: is not a Framescribe model, it holds no {SPEC}")

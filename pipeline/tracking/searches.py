@@ -9,7 +9,7 @@ import mlflow
 from mlflow.entities import Param, Run
 
 from pipeline.errors import InputError
-from pipeline.tracking.connection import alone, connect, has_run, need_store
+from pipeline.tracking.connection import address, alone, connect, has_run, need_store
 from pipeline.tracking.description import dvc_experiment
 from pipeline.tracking.names import metric_names
 
@@ -98,7 +98,7 @@ def read_search(search: str) -> list[SearchRun]:
     if search not in known:
         there = f"it has {', '.join(sorted(known))}" if known else "it has none"
         raise InputError(
-            f"search {search}: MLflow has no run of this name at {mlflow.get_tracking_uri()}, {there}: start one with"
+            f"search {search}: MLflow has no run of this name at {address()}, {there}: start one with"
             f" `dvc exp run --queue -S search={search} ...`"
         )
     return [

@@ -63,6 +63,8 @@ def _start(run_id: str | None, *, name: str | None, search: str | None, training
     tags = {} if training is None else {TRAINING: training}
     if search and run_id is None:
         tags[PARENT] = search_run(search)
+    if run_id is not None:  # MLflow resumes a run in its own experiment alone
+        mlflow.set_experiment(experiment_id=mlflow.get_run(run_id).info.experiment_id)
     options: dict[str, Any] = {"run_name": name, "tags": tags} if run_id is None else {"run_id": run_id}
     return mlflow.start_run(**options, log_system_metrics=True).info.run_id
 
@@ -196,16 +198,17 @@ def register_model(run_id: str, name: str, *, registered: str | None, monitor: s
         deliver(run_id, "register", model=name, registered=registered, monitor=monitor)
 
 
-def log_labelling(model: Mapping[str, str], counts: Mapping[str, int], report: Path) -> str:
+def log_labelling(model: Mapping[str, str], counts: Mapping[str, int], report: Path, *, out: str) -> str:
     """Log a call of `framescribe label` as a run of its own, below the run that trained the model, where there is one.
 
     Args:
         model: The origin of the model: run_id, data_fingerprint, git_commit.
         counts: The numbers of videos and frames.
         report: The decode report, which becomes an artifact, where there is one.
+        out: The name of the folder of the labels.
     """
     parent = model["run_id"] if has_run(model["run_id"]) else None
-    with open_run(None, name=f"label {report.parent.name}") as run_id:
+    with open_run(None, name=f"label {out}") as run_id:
         tags = {f"model_{name}": str(value) for name, value in model.items()} | ({PARENT: parent} if parent else {})
         deliver(run_id, "tags", values=tags)
         log_scores(counts)

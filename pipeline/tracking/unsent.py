@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from mlflow.exceptions import RestException
 from tqdm import tqdm
 
-from pipeline.errors import first_line
 from pipeline.files import replacing
 from pipeline.tracking.connection import (
     ANSWER_SECONDS,
@@ -27,6 +26,7 @@ from pipeline.tracking.connection import (
     is_server,
     patience,
     reason_of,
+    said,
     store_folder,
 )
 from pipeline.tracking.writes import PATIENT, WRITES
@@ -90,7 +90,7 @@ class Unsent:
                     arrived = self._attempt(write, arguments)
                 except RestException as refusal:
                     _say(f"warning: MLflow at {address()} refuses one thing that was kept for run {self.run_id}, which"
-                         f" is left out: {write} ({first_line(refusal)})")  # fmt: skip
+                         f" is left out: {write} ({said(refusal)})")  # fmt: skip
                     arrived = True
                 if not arrived:
                     return False

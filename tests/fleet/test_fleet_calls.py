@@ -64,8 +64,8 @@ class PoolHere:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[dict[str, float]]:
-    yield {"CPU": 2.0}
+def connected(address: str) -> Iterator[list[dict[str, float]]]:
+    yield [{"CPU": 2.0}]
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +165,17 @@ def test_a_gpu_that_the_cluster_lacks_is_refused(
         label_on_cluster(
             videos, model, source, tmp_path / "out", address="here", outputs=OutputOptions(), on_failure=pytest.fail
         )
+
+
+@pytest.mark.parametrize(
+    ("machines", "num_parallel"),
+    [
+        ([{"CPU": 64.0}, {"CPU": 4.0, "GPU": 1.0}], 4),  # the cores of another machine do not decode for a GPU
+        ([{"CPU": 64.0, "GPU": 1.0}, {"CPU": 6.0, "GPU": 2.0}], 3),
+        ([{"CPU": 1.0, "GPU": 4.0}], 1),
+    ],
+)
+def test_a_share_of_a_gpu_fits_into_a_machine(machines: list[dict[str, float]], num_parallel: int) -> None:
+    share = label._share(machines, "auto")
+    assert (share.cpus, share.gpus, share.num_parallel) == (num_parallel, 1, num_parallel)
+    assert label._share(machines, "cpu").gpus == 0

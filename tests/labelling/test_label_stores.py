@@ -16,6 +16,8 @@ from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.report import LabelReport
 from pipeline.labelling.stored_outputs import FINISHED, PARTLY
 from pipeline.stores.address import Address
+from pipeline.stores.objects import read_object
+from pipeline.stores.writing import put
 
 TEXTS = (".frames.csv", ".segments.csv")
 
@@ -83,6 +85,20 @@ def test_a_rerun_asks_for_no_video_and_no_report(store, model):
     listings = [request for request in store.requests if "list-type" in request.query]
     assert len(listings) == 2  # of the videos and of the labels
     assert contents(out) == before
+
+
+def test_the_row_of_an_earlier_call_does_not_stay_beside_a_finished_video(store, videos, model):
+    out = address("stale")
+    content = (videos / "clip0.mp4").read_bytes()
+    store.put("stale_videos/clip0.mp4", content[: len(content) // 2])
+    assert label([address("stale_videos/")], model, out)[0].num_failed == 1
+    failed = read_object(out / DECODE_REPORT)
+    store.put("stale_videos/clip0.mp4", content)
+    assert label([address("stale_videos/")], model, out)[0].num_labelled == 1
+    expected = read_object(out / DECODE_REPORT)
+    put(out / DECODE_REPORT, failed)  # as if the call had been killed before it wrote its report
+    assert label([address("stale_videos/")], model, out)[0].num_finished_before == 1
+    assert read_object(out / DECODE_REPORT) == expected
 
 
 def test_a_video_of_one_block_costs_few_requests(store, model):

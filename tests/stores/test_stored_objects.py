@@ -51,9 +51,14 @@ def test_addresses_are_told_from_paths_and_never_hold_credentials(tmp_path):
     assert str(parse_address("s3://bucket/labels/") / "a.csv") == "s3://bucket/labels/a.csv"
     with pytest.raises(InputError, match="names no bucket") as refused:
         parse_address("s3:///a.mp4")
-    with pytest.raises(InputError, match="may not hold credentials") as refused:
-        parse_address(f"s3://name:{SECRET}@bucket/a.mp4")
-    assert SECRET not in str(refused.value)
+    for credentials in (f"name:{SECRET}@", f"name:abc/{SECRET}@", f"name:{SECRET}/"):
+        with pytest.raises(InputError, match="may not hold credentials") as refused:
+            parse_address(f"s3://{credentials}bucket/a.mp4")
+        assert SECRET not in str(refused.value)
+    for text in ("s3://bucket//a.mp4", "s3://bucket/a//b.mp4"):
+        with pytest.raises(InputError, match="two slashes with no name between them"):
+            parse_address(text)
+    assert parse_address("s3://bucket/labels//").folder == parse_address("s3://bucket/labels")
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
