@@ -10,7 +10,7 @@ export TQDM_MININTERVAL ?= 2
 export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup run test slow ui clean
+.PHONY: setup run test lint fast slow ui clean
 
 setup: $(BIN)/.complete
 
@@ -27,11 +27,15 @@ run: setup
 	dvc repro evaluate_labeller label_samples evaluate_captioner
 	@python -m pipeline.cli.summary
 
-# Files of tests run in parallel, each with one thread of torch: more threads would wait for each other.
-test: setup
+test: lint fast
+
+lint: setup
 	ruff check .
 	ruff format --check .
 	mypy
+
+# Files of tests run in parallel, each with one thread of torch: more threads would wait for each other.
+fast: setup
 	OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 # Files in the order of their names: by the number of their tests, those with the longest tests would come last.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ class Repository:
 
     def runs(self) -> list[tuple[str, str, dict[str, str]]]:
         """(name, status, tags) of every MLflow run in order."""
-        with sqlite3.connect(self.folder / "mlflow.db") as store:
+        with closing(sqlite3.connect(self.folder / "mlflow.db")) as store:
             rows = store.execute("SELECT run_uuid, name, status FROM runs ORDER BY start_time").fetchall()
             tags = {
                 run: dict(store.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,))) for run, *_ in rows
@@ -257,7 +258,7 @@ def test_repro_resumes_after_all_its_processes_were_killed(repository):
     num_runs = len(repository.runs())
 
     def epochs_reported() -> int:
-        with sqlite3.connect(repository.folder / "mlflow.db", timeout=30) as store:
+        with closing(sqlite3.connect(repository.folder / "mlflow.db", timeout=30)) as store:
             if store.execute("SELECT count(*) FROM runs").fetchone()[0] == num_runs:
                 return 0
             latest = "SELECT run_uuid FROM runs ORDER BY start_time DESC LIMIT 1"
