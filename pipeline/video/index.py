@@ -205,10 +205,10 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
         end_seconds = max(end_seconds, packet_end_seconds(packet))
         if packet.stream.index == stream.index and packet.size:
             cut_off.note(packet)
+            if packet.is_keyframe and first_key is None:  # or one that is cut off: later frames refer to it
+                first_key = num_packets
         # The packet without size ends the stream; those that an edit list cuts off are decoded but not shown.
         if packet.stream.index == stream.index and packet.size and not packet.is_discard:
-            if packet.is_keyframe and first_key is None:
-                first_key = num_packets
             num_packets += 1
             num_corrupt += packet.is_corrupt
             messages.fill(packet)

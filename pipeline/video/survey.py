@@ -68,16 +68,17 @@ class _Decoded:
 
     def note_packet(self, packet: av.Packet) -> None:
         """Record a packet of the video stream before it is decoded."""
-        if packet.size:
-            self._cut_off.note(packet)
-        if not packet.size or packet.is_discard:
+        if not packet.size:
+            return
+        self._cut_off.note(packet)
+        seconds = _packet_seconds(packet)
+        if packet.is_keyframe and self._num_before_key is None:  # or one that is cut off: later frames refer to it
+            self._num_before_key, self._key_seconds = self.num_packets, seconds
+        if packet.is_discard:
             return
         self.num_packets += 1
-        seconds = _packet_seconds(packet)
         if seconds is not None:
             self.packet_seconds.append(seconds)
-        if packet.is_keyframe and self._num_before_key is None:
-            self._num_before_key, self._key_seconds = self.num_packets - 1, seconds
         if packet.is_corrupt:
             self.note_error(packet)
 
