@@ -49,7 +49,7 @@ class LabellerSettings(Section):
     """Predicted segments that are shorter are merged into a neighbour. 1 merges none. auto takes the length with the
     best F1@50 on the validation split, or, without a validation split, 0.4 of the median training segment; where
     classes overlap, each class by itself, and also where it has too few bouts there. Training writes what it found into
-    the checkpoint. Live labels wait for one frame less, so that short segments can be told."""
+    the checkpoint. Live labels wait for one frame less than that, to see which segments are short."""
     decoding: SegmentDecoding = "merge"
     """How probabilities become segments. merge: as `min_segment_frames` says. viterbi, where classes exclude each
     other: the best sequence of segments, by the probabilities of the frames, and by how long the segments of each class

@@ -163,7 +163,8 @@ class LiveSession:
     Attributes:
         source: The source.
         num_labelled: The number of frames that have a label.
-        wait_frames: How many more frames each label waits for, besides those that tell short segments.
+        wait_frames: The number of later frames that each label waits for at least: those of the look-ahead, and with
+            Viterbi decoding those that decide about short segments.
         latest: The newest label; None before there is one.
 
     Raises:

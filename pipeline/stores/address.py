@@ -50,21 +50,42 @@ def parse_address(text: str) -> Address:
     """Parse an address.
 
     Raises:
-        InputError: It names no bucket, credentials, which would then be in messages and reports, or an empty name.
+        InputError: It names no bucket, holds credentials, which would then be in messages and reports, or an empty
+            name.
     """
     scheme, _, place = text.partition("://")
     bucket = place.partition("/")[0]
-    if "@" in bucket or ":" in bucket:  # a secret key may have slashes, before the @
-        shown = f"...@{(bucket if '@' in bucket else place).rpartition('@')[2]}" if "@" in place else "..."
+    if "@" in place and (":" in bucket or "@" in bucket):  # a secret key may have slashes, before the @
+        raise InputError(_without_credentials(text, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"))
+    if ":" in bucket:  # not shown: it may be a key
         raise InputError(
-            f"{scheme}://{shown}: an address may not hold credentials: leave out what is before"
-            " the @, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+            f"{scheme}://...: the name of a bucket holds no colon; set the address of a server as AWS_ENDPOINT_URL,"
+            " and keys as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     if not bucket:
         raise InputError(f"{text}: names no bucket, expected {scheme}://BUCKET/FOLDER")
     if "//" in place.rstrip("/"):
         raise InputError(f"{text}: has two slashes with no name between them, expected one slash")
     return Address(scheme, place)
+
+
+def check_web_address(text: str) -> None:
+    """Check the address of something on a web server.
+
+    Raises:
+        InputError: It holds credentials, which would then be in messages and reports.
+    """
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise InputError(_without_credentials(text, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"))
+
+
+def _without_credentials(text: str, instead: str) -> str:
+    """Return the message that refuses an address with credentials."""
+    scheme, _, place = text.partition("://")
+    return (
+        f"{scheme}://...@{place.rpartition('@')[2]}: an address may not hold credentials: leave out what is before"
+        f" the @, and set {instead}"
+    )
 
 
 def as_place(text: str) -> Path | Address:

@@ -203,19 +203,20 @@ def _video_packets(container: av.container.InputContainer, stream: av.VideoStrea
     messages, cut_off = SideMessages(stream), CutOff()
     for packet in demux(container):
         end_seconds = max(end_seconds, packet_end_seconds(packet))
-        if packet.stream.index == stream.index and packet.size:
-            cut_off.note(packet)
-            if packet.is_keyframe and first_key is None:  # or one that is cut off: later frames refer to it
-                first_key = num_packets
-        # The packet without size ends the stream; those that an edit list cuts off are decoded but not shown.
-        if packet.stream.index == stream.index and packet.size and not packet.is_discard:
-            num_packets += 1
-            num_corrupt += packet.is_corrupt
-            messages.fill(packet)
-            if packet.pts is not None:
-                ticks.append(packet.pts)
-                if last_tick is None or packet.pts > last_tick:
-                    last_tick, last_seconds = packet.pts, duration_seconds(packet)
+        if packet.stream.index != stream.index or not packet.size:  # the packet without size ends the stream
+            continue
+        cut_off.note(packet)
+        if packet.is_keyframe and first_key is None:  # or one that an edit list cuts off: later frames refer to it
+            first_key = num_packets
+        if packet.is_discard:  # decoded but not shown
+            continue
+        num_packets += 1
+        num_corrupt += packet.is_corrupt
+        messages.fill(packet)
+        if packet.pts is not None:
+            ticks.append(packet.pts)
+            if last_tick is None or packet.pts > last_tick:
+                last_tick, last_seconds = packet.pts, duration_seconds(packet)
     num_misplaced = cut_off.num_misplaced()
     return _Packets(
         num_packets, num_corrupt, first_key or 0, num_misplaced, ticks, end_seconds, last_seconds, messages.notes

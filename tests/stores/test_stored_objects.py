@@ -13,6 +13,7 @@ from made_models import write_video
 from made_stores import BUCKET, SECRET, Answer, Store, address, serving_store, trying_once
 
 from pipeline.errors import InputError, describe_os_error
+from pipeline.labelling.location import find_checkpoint
 from pipeline.stores import ranges
 from pipeline.stores.address import Address, as_place, parse_address
 from pipeline.stores.objects import PinnedFile, StoredFile, list_folder, pinned, read_object
@@ -51,10 +52,16 @@ def test_addresses_are_told_from_paths_and_never_hold_credentials(tmp_path):
     assert str(parse_address("s3://bucket/labels/") / "a.csv") == "s3://bucket/labels/a.csv"
     with pytest.raises(InputError, match="names no bucket") as refused:
         parse_address("s3:///a.mp4")
-    for credentials in (f"name:{SECRET}@", f"name:abc/{SECRET}@", f"name:{SECRET}/"):
-        with pytest.raises(InputError, match="may not hold credentials") as refused:
+    for credentials in (f"name:{SECRET}@", f"name:abc/{SECRET}@", f"name:a@b/{SECRET}@"):
+        with pytest.raises(InputError, match=r"may not hold credentials.* set AWS_ACCESS_KEY_ID") as refused:
             parse_address(f"s3://{credentials}bucket/a.mp4")
         assert SECRET not in str(refused.value)
+    with pytest.raises(InputError, match="no colon; set the address of a server as AWS_ENDPOINT_URL") as refused:
+        parse_address(f"s3://name:{SECRET}/bucket/a.mp4")
+    assert SECRET not in str(refused.value)
+    with pytest.raises(InputError, match=r"^http://\.\.\.@host:5000/a: .* set MLFLOW_TRACKING_USERNAME") as refused:
+        find_checkpoint(f"http://name:{SECRET}@host:5000/a")
+    assert SECRET not in str(refused.value)
     for text in ("s3://bucket//a.mp4", "s3://bucket/a//b.mp4"):
         with pytest.raises(InputError, match="two slashes with no name between them"):
             parse_address(text)
