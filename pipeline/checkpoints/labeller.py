@@ -7,7 +7,7 @@ nothing else. A folder whose parts do not fit together is refused.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -33,10 +33,12 @@ from pipeline.models.labeller import Labeller, least_num_weights
 
 MAX_FEATURES = 10_000_000
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # training finds none below 0.05 or above 20
+CurveWeight = Annotated[float, Field(ge=0, le=1000)]
+CurveShift = Annotated[float, Field(ge=-1000, le=1000)]
 
 
 # Fields that are not written where they are None: checkpoints from before they existed keep their fingerprints.
-OPTIONAL = ("groups", "decisions", "frame_rate", "segments")
+OPTIONAL = ("groups", "decisions", "frame_rate", "segments", "confidence")
 # Settings that are written only where they differ: labels that were made before there was a choice stay up to date.
 USUAL = {"decoding": "merge", "look_ahead": 0, "map_filters": None}
 
@@ -76,6 +78,9 @@ class CheckpointSpec(Section):
             where there was no validation split.
         segments: The segments that the labels of exclusive classes are decoded with, see `postprocessing.viterbi`; None
             where `labeller.decoding` is merge.
+        confidence: The curve that makes of the probability of a label how often such labels are right, where classes
+            are exclusive, see `postprocessing.confidence`; None changes nothing, as where there was no validation
+            split.
         lineage: The origin of the model.
     """
 
@@ -91,6 +96,7 @@ class CheckpointSpec(Section):
     frame_rate: FrameRate | None = None
     temperature: float = Field(default=1.0, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     segments: SegmentModel | None = None
+    confidence: tuple[CurveWeight, CurveWeight, CurveShift] | None = None
     lineage: Lineage
 
     @model_validator(mode="after")
@@ -132,8 +138,9 @@ class CheckpointSpec(Section):
             )
         if self.segments is not None and self.segments.num_classes != len(self.classes):
             raise ValueError(f"segments: got {self.segments.num_classes} classes, expected {len(self.classes)}")
-        if self.segments is not None and not self.label_space.is_exclusive:
-            raise ValueError("segments: got some, expected none: the classes overlap")
+        for name, found in (("segments", self.segments), ("confidence", self.confidence)):
+            if found is not None and not self.label_space.is_exclusive:
+                raise ValueError(f"{name}: got some, expected none: the classes overlap")
         return self
 
     @property
@@ -191,7 +198,12 @@ def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, enco
 
 
 def set_tuned(
-    folder: Path, *, temperature: float, min_segment_frames: int | None, segments: SegmentModel | None = None
+    folder: Path,
+    *,
+    temperature: float,
+    min_segment_frames: int | None,
+    segments: SegmentModel | None = None,
+    confidence: tuple[float, float, float] | None = None,
 ) -> None:
     """Write the values that were fitted after training into a labeller's checkpoint.json.
 
@@ -200,6 +212,7 @@ def set_tuned(
         temperature: The temperature of the probabilities.
         min_segment_frames: The minimum length of a segment, in frames; None leaves the value that is there.
         segments: The segments to decode with; None leaves the decoding that is there.
+        confidence: The curve of the probabilities of labels; None changes none of them.
 
     Raises:
         InputError: The folder does not contain the checkpoint.json of a labeller.
@@ -211,7 +224,7 @@ def set_tuned(
         spec = spec.model_copy(update={"segments": segments})
     if min_segment_frames is not None:
         labeller = labeller.model_copy(update={"min_segment_frames": min_segment_frames})
-    spec = spec.model_copy(update={"temperature": temperature, "labeller": labeller})
+    spec = spec.model_copy(update={"temperature": temperature, "confidence": confidence, "labeller": labeller})
     save_spec(folder, spec)
 
 

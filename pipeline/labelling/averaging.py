@@ -45,7 +45,7 @@ def spec_of_average(first: CheckpointSpec) -> CheckpointSpec:
     decisions = first.decisions and {
         name: decision.model_copy(update={"temperature": 1.0}) for name, decision in first.decisions.items()
     }
-    return first.model_copy(update={"temperature": 1.0, "decisions": decisions})
+    return first.model_copy(update={"temperature": 1.0, "decisions": decisions, "confidence": None})
 
 
 def check_alike(specs: Sequence[CheckpointSpec], locations: Sequence[str]) -> None:

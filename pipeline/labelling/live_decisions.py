@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.checkpoints.labeller import CheckpointSpec
+from pipeline.postprocessing.confidence import calibrate_confidence
 from pipeline.postprocessing.decisions import CausalDecisions
 from pipeline.postprocessing.smoothing import CausalSmoother
 from pipeline.postprocessing.temperature import tempered, tempered_groups
@@ -41,7 +42,7 @@ class LiveDecisions(Protocol):
         ...
 
     def of_label(self, label: int | np.ndarray, probabilities: np.ndarray) -> float | np.ndarray:
-        """Return what is written of a frame's tempered probabilities [K]: that of its class, or all."""
+        """Return what is written of a frame with these tempered probabilities [K]: of its label, or of all classes."""
         ...
 
 
@@ -57,7 +58,7 @@ class _Exclusive:
         self.lag = spec.min_segment_frames - 1 if spec.segments else 0
         self._decoder = CausalDecoder(spec.segments, self.lag) if spec.segments and self.lag else None
         self._smoother = CausalSmoother(spec.min_segment_frames)
-        self._temperature = spec.temperature
+        self._temperature, self._confidence = spec.temperature, spec.confidence
 
     def add(self, probabilities: np.ndarray) -> tuple[np.ndarray, list[int]]:
         found = tempered(probabilities, self._temperature)
@@ -69,7 +70,8 @@ class _Exclusive:
         return self._decoder.end() if self._decoder else self._smoother.end()
 
     def of_label(self, label: int | np.ndarray, probabilities: np.ndarray) -> float:
-        return float(probabilities[label])
+        of_label = probabilities[label]
+        return float(calibrate_confidence(of_label, self._confidence) if self._confidence else of_label)
 
 
 class _Overlapping:

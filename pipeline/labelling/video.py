@@ -14,6 +14,7 @@ from pipeline.files import InputFile, check_name, read_unchanged
 from pipeline.labelling.averaging import average, calibrated
 from pipeline.labelling.model import Model
 from pipeline.labelling.reading import FEATURE_SUFFIX, Reading, predict, read_given_features, read_video
+from pipeline.postprocessing.confidence import calibrate_confidence
 from pipeline.postprocessing.decisions import decide
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.viterbi import decode_segments
@@ -30,8 +31,8 @@ class VideoLabels:
 
     Attributes:
         labels: int64 [T], or int8 [T, K] where classes overlap; a frame that was not decoded has none.
-        probabilities: float32 [T], of each frame's label, tempered; NaN for a frame that was not decoded. Where classes
-            overlap: `class_probabilities`.
+        probabilities: float32 [T], how probable it is that each frame's label is right; NaN for a frame that was not
+            decoded. Where classes overlap: `class_probabilities`.
         class_probabilities: float32 [T, K], of all classes, tempered; NaN for a frame that was not decoded.
         pts_seconds: float64 [T], the times of the frames; NaN for ready features.
         frame_seconds: How long the last frame is shown; NaN for ready features.
@@ -153,6 +154,8 @@ def postprocess(
     else:
         labels = decode_segments(found, spec.segments)
     chosen = np.take_along_axis(found, labels[:, None], axis=1)[:, 0]
+    if spec.confidence:
+        chosen = calibrate_confidence(chosen, spec.confidence)
     return VideoLabels(labels, chosen, found, pts_seconds, frame_seconds)
 
 

@@ -21,12 +21,13 @@ from pipeline.datasets.features import SUFFIX, read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.drawing.matrices import plot_co_occurrence, plot_confusion
 from pipeline.drawing.plots import plot_timeline
+from pipeline.drawing.reliability import plot_reliability
 from pipeline.encoding.device import choose_device
 from pipeline.encoding.runtime import exports_beside
 from pipeline.files import replacing
 from pipeline.labelling.model import Model
 from pipeline.labelling.video import VideoLabels, label_video, postprocess
-from pipeline.metrics.calibration import calibration_error
+from pipeline.metrics.calibration import calibration_error, reliability
 from pipeline.metrics.report import evaluate, flatten, never_predicted, write_class_table
 from pipeline.metrics.videos import Report
 from pipeline.stages import run_stage
@@ -140,13 +141,20 @@ def calibration_of(truth: dict[str, np.ndarray], predicted: Predictions, label_s
     Returns:
         "calibration_error"; empty where it is not defined.
     """
+    error = calibration_error(*_outcomes(truth, predicted, label_space))
+    return {} if error is None else {"calibration_error": error}
+
+
+def _outcomes(
+    truth: dict[str, np.ndarray], predicted: Predictions, label_space: LabelSpace
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities [N] and whether that happened which they are of, bool [N], as `calibration_of` says."""
     actual = np.concatenate([truth[stem] for stem in truth])
     labels = np.concatenate([predicted[stem].labels for stem in truth])
     probabilities = np.concatenate([predicted[stem].probabilities for stem in truth])
     labelled = label_space.is_labelled(actual)
-    happens = labels == actual if label_space.is_exclusive else actual == PRESENT  # what the probability is of
-    error = calibration_error(probabilities[labelled], happens[labelled])
-    return {} if error is None else {"calibration_error": error}
+    happens = labels == actual if label_space.is_exclusive else actual == PRESENT
+    return probabilities[labelled], happens[labelled]
 
 
 def write_report(
@@ -197,7 +205,7 @@ def write_pictures(
     alone: Predictions,
     num_timelines: int,
 ) -> None:
-    """Write confusion.png or co_occurrence.png, and timelines/<stem>.png of the first videos.
+    """Write confusion.png or co_occurrence.png, reliability.png, and timelines/<stem>.png of the first videos.
 
     Args:
         out: The folder, which does not exist yet.
@@ -214,6 +222,13 @@ def write_pictures(
     else:
         true, claimed = (np.array(report["co_occurrence"][side]) for side in ("truth", "predicted"))
         plot_co_occurrence(true, claimed, label_space).savefig(out / "co_occurrence.png", dpi=120)
+    outcomes = {
+        "labeller": _outcomes(truth, predicted, label_space),
+        "without RNN": _outcomes(truth, alone, label_space),
+    }
+    if all(len(probabilities) for probabilities, _ in outcomes.values()):
+        bins = {name: reliability(*pair) for name, pair in outcomes.items()}
+        plot_reliability(bins, of_labels=label_space.is_exclusive).savefig(out / "reliability.png", dpi=120)
     for stem in list(truth)[:num_timelines]:
         result = predicted[stem]
         figure = plot_timeline(

@@ -75,7 +75,7 @@ def _tune_exclusive(
     set_length: int,
     shortest: bool,
 ) -> dict[str, float]:
-    """Fit the temperature, the shortest segment and the decoding; return them, with the scores before and after."""
+    """Fit temperature, shortest segment, decoding and confidence; return them, with the scores before and after."""
     temperature, frames, segments = split.temperature(), None, None
     found: dict[str, float] = {"temperature": temperature}
     after = split.scores(set_length)
@@ -90,8 +90,10 @@ def _tune_exclusive(
             found["segment_weight"] = segments.weight
     if shortest or decoding != "merge":
         found |= _before_and_after(split.scores(1), after)
-    set_tuned(out, temperature=temperature, min_segment_frames=frames, segments=segments)
-    return found
+    labels = split.smoothed(frames or set_length) if segments is None else split.decoded(segments, temperature)
+    confidence, errors = split.confidence(labels, temperature)
+    set_tuned(out, temperature=temperature, min_segment_frames=frames, segments=segments, confidence=confidence)
+    return found | errors
 
 
 def _tune_classes(

@@ -1,7 +1,8 @@
 """The steps from probabilities to labels, fitted on the validation split after training; the network does not change.
 
 The temperature is fitted by cross-entropy (`postprocessing.temperature`). The shortest segment, and the weight of the
-segments that labels are decoded with, are those with the best F1@50. T frames, K classes.
+segments that labels are decoded with, are those with the best F1@50. At last the probabilities of the labels are fitted
+to how often these are right (`postprocessing.confidence`). T frames, K classes.
 """
 
 import math
@@ -12,9 +13,11 @@ import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segment_model import SegmentModel
-from pipeline.annotations.segments import median_segment_frames
+from pipeline.annotations.segments import median_segment_frames, segments_from_frames
 from pipeline.errors import InputError
+from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.report import evaluate, flatten
+from pipeline.postprocessing.confidence import Curve, calibrate_confidence, fit_confidence
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import fit_temperature, tempered
 from pipeline.postprocessing.viterbi import decode_segments
@@ -54,11 +57,14 @@ class Split(NamedTuple):
         Args:
             min_segment_frames: Shorter predicted segments are merged into a neighbour.
         """
-        predicted = {
+        return watched_scores(self.truth, self.smoothed(min_segment_frames), self.label_space)
+
+    def smoothed(self, min_segment_frames: int) -> dict[str, np.ndarray]:
+        """Return the labels int64 [T] of each video where segments shorter than that are merged into a neighbour."""
+        return {
             stem: smooth(probabilities, min_segment_frames=min_segment_frames)
             for stem, probabilities in self.probabilities.items()
         }
-        return watched_scores(self.truth, predicted, self.label_space)
 
     def best_min_segment_frames(self) -> tuple[int, dict[str, float]]:
         """Find the shortest segment, at most the median true one, with the highest f1_at_50; the smaller of equal ones.
@@ -79,11 +85,38 @@ class Split(NamedTuple):
             segments: The segments to decode with.
             temperature: The temperature of the probabilities.
         """
-        predicted = {
+        return watched_scores(self.truth, self.decoded(segments, temperature), self.label_space)
+
+    def decoded(self, segments: SegmentModel, temperature: float) -> dict[str, np.ndarray]:
+        """Return the labels int64 [T] of each video that are decoded from probabilities at that temperature."""
+        return {
             stem: decode_segments(tempered(probabilities, temperature), segments)
             for stem, probabilities in self.probabilities.items()
         }
-        return watched_scores(self.truth, predicted, self.label_space)
+
+    def confidence(self, predicted: Mapping[str, np.ndarray], temperature: float) -> tuple[Curve, dict[str, float]]:
+        """Fit how probable it is that labels are right.
+
+        Args:
+            predicted: int64 [T], the labels of each video.
+            temperature: The temperature of the probabilities.
+
+        Returns:
+            The curve, and "calibration_error_before" and "calibration_error_after", in percent.
+        """
+        of_labels, correct, num_segments = [], [], 0
+        for stem, truth in self.truth.items():
+            labelled = self.label_space.is_labelled(truth)
+            labels = predicted[stem][labelled]
+            found = tempered(self.probabilities[stem], temperature)[labelled]
+            of_labels.append(np.take_along_axis(found, labels[:, None], axis=1)[:, 0])
+            correct.append(labels == truth[labelled])
+            num_segments += len(segments_from_frames(truth))
+        before, right = np.concatenate(of_labels), np.concatenate(correct)
+        curve = fit_confidence(before, right, num_segments=num_segments)
+        after = calibrate_confidence(before, curve)
+        errors = {"before": calibration_error(before, right), "after": calibration_error(after, right)}
+        return curve, {f"calibration_error_{when}": error for when, error in errors.items() if error is not None}
 
     def best_segments(self, segments: SegmentModel, temperature: float) -> tuple[SegmentModel, dict[str, float]]:
         """Find the weight of segments with the highest f1_at_50; of equal ones the nearest to 1.

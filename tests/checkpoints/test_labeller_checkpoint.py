@@ -212,9 +212,13 @@ def test_tuning_writes_the_segments_and_the_decoding(copy):
     segments = SegmentModel.model_validate(SEGMENTS)
     set_tuned(copy, temperature=1.5, min_segment_frames=4)
     assert load_checkpoint(copy, device=CPU).spec.segments is None
-    set_tuned(copy, temperature=1.5, min_segment_frames=None, segments=segments)
+    curve = (0.5, 1.25, -0.5)
+    set_tuned(copy, temperature=1.5, min_segment_frames=None, segments=segments, confidence=curve)
     spec = load_checkpoint(copy, device=CPU).spec
     assert (spec.segments, spec.labeller.decoding, spec.min_segment_frames) == (segments, "viterbi", 4)
+    assert spec.confidence == curve
+    set_tuned(copy, temperature=1.5, min_segment_frames=None)
+    assert load_checkpoint(copy, device=CPU).spec.confidence is None
 
 
 @pytest.mark.parametrize(
@@ -228,6 +232,9 @@ def test_tuning_writes_the_segments_and_the_decoding(copy):
         ({"segments": SEGMENTS | {"spreads": [0, 1, 1]}, "labeller__decoding": "viterbi"}, "spreads"),
         ({"segments": SEGMENTS | {"log_frames": [1e300] * 3}, "labeller__decoding": "viterbi"}, "log_frames"),
         ({"segments": SEGMENTS, "labeller__decoding": "viterbi", "groups": ["a", "b", "b"]}, "the classes overlap"),
+        ({"confidence": [1, 1, 0], "groups": ["a", "b", "b"]}, "confidence: got some, expected none"),
+        ({"confidence": [1, -1, 0]}, "confidence"),
+        ({"confidence": [1, 1]}, "confidence"),
     ],
     ids=str,
 )
@@ -254,7 +261,7 @@ def test_a_checkpoint_of_exclusive_classes_has_no_field_of_overlapping_ones(vide
     assert spec.label_space.is_exclusive
     fields = json.loads(spec.model_dump_json())
     assert fields == json.loads((video_model / "checkpoint.json").read_text())
-    assert not {"groups", "decisions", "segments"} & fields.keys()
+    assert not {"groups", "decisions", "segments", "confidence"} & fields.keys()
     assert "decoding" not in fields["labeller"], "so that it has the fingerprint of before there was a choice"
 
 

@@ -94,6 +94,7 @@ def test_a_video_is_decoded_and_encoded_once_for_each_encoder(tmp_path, parts):
         tmp_path / "a", settings=SETTINGS.model_copy(update={"min_segment_frames": 4}), spread=True
     )
     folders = [first, variant(first, tmp_path / "b", seed=1), variant(first, tmp_path / "c", seed=2, parts=parts)]
+    set_tuned(folders[0], temperature=1.0, min_segment_frames=None, confidence=(2.0, 2.0, 1.0))  # not of an average
     set_tuned(folders[1], temperature=2.0, min_segment_frames=1)
     video = write_video(tmp_path / "clip.mp4", num_frames=21)
     opened: Counter[Path] = Counter()

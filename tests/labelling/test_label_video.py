@@ -21,6 +21,7 @@ from pipeline.labelling.location import find_exports
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.video import label_video, postprocess
+from pipeline.postprocessing.confidence import calibrate_confidence
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered
 from pipeline.postprocessing.viterbi import decode_segments
@@ -125,6 +126,18 @@ def test_the_temperature_changes_probabilities_but_no_label(model):
     np.testing.assert_array_equal(after.labels, before.labels)
     expected = tempered(probabilities, 2.5)[np.arange(30), after.labels]
     np.testing.assert_allclose(after.probabilities, expected)
+
+
+def test_the_probability_of_a_label_is_calibrated_and_those_of_classes_stay(model):
+    curve = (0.5, 1.5, 0.25)
+    changes = {"temperature": 2.0, "confidence": curve}
+    calibrated = Model(replace(model.checkpoint, spec=model.spec.model_copy(update=changes)))
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(3), size=30).astype(np.float32)
+    result = postprocess(probabilities, calibrated, pts_seconds=np.zeros(30), frame_seconds=1.0)
+    np.testing.assert_array_equal(result.class_probabilities, tempered(probabilities, 2.0))
+    of_labels = result.class_probabilities[np.arange(30), result.labels]
+    np.testing.assert_array_equal(result.probabilities, calibrate_confidence(of_labels, curve))
+    assert np.abs(result.probabilities - of_labels).max() > 0.05
 
 
 def test_a_video_smaller_than_the_crop_is_refused_and_the_others_are_labelled(tmp_path):

@@ -22,6 +22,7 @@ from pipeline.labelling.live import Captured, FrameBuffer, LiveFile, LiveLabel, 
 from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.video import label_video
 from pipeline.models.labeller import LabellerOutput, LabellerState
+from pipeline.postprocessing.confidence import calibrate_confidence
 from pipeline.postprocessing.smoothing import CausalSmoother
 from pipeline.postprocessing.temperature import tempered
 from pipeline.postprocessing.viterbi import CausalDecoder
@@ -216,11 +217,13 @@ def labels_that_are_held_back(probabilities: np.ndarray, segments: SegmentModel 
     return [label for best in probabilities.argmax(1) for label in smoother.add(int(best))] + smoother.end()
 
 
+@pytest.mark.parametrize("curve", [None, (0.5, 1.5, 0.25)])
 @pytest.mark.parametrize("segments", [None, SEGMENTS])
-def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(model, stop, segments):
+def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(model, stop, segments, curve):
     decoding = "viterbi" if segments else "merge"
     labeller = model.spec.labeller.model_copy(update={"min_segment_frames": 3, "decoding": decoding})
-    spec = model.spec.model_copy(update={"labeller": labeller, "temperature": 2.0, "segments": segments})
+    tuned = {"labeller": labeller, "temperature": 2.0, "segments": segments, "confidence": curve}
+    spec = model.spec.model_copy(update=tuned)
     holding = replace(model, checkpoint=replace(model.checkpoint, spec=spec, labeller=Passing()))
     probabilities = np.random.default_rng(1).dirichlet(np.ones(3), 256)
     source = Made(40, can_wait=True)
@@ -233,6 +236,7 @@ def test_labels_are_held_back_as_the_checkpoint_says_and_keep_their_probability(
     assert [label.label for label in labels] == expected
     assert [label.frame_index for label in labels] == list(range(40))
     chances = tempered(of_frames, 2.0)[range(40), expected]
+    chances = calibrate_confidence(chances, curve) if curve else chances
     np.testing.assert_allclose([label.probability for label in labels], chances, atol=1e-6)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.metrics import calibration
-from pipeline.metrics.calibration import NUM_BINS, calibration_error
+from pipeline.metrics.calibration import NUM_BINS, calibration_error, reliability
 
 
 def test_docstring_examples():
@@ -25,6 +25,13 @@ def test_the_calibration_error_equals_the_sum_over_bins(seed, num_frames):
         if inside.any():
             expected += inside.mean() * abs(correct[inside].mean() - probabilities[inside].mean())
     assert calibration_error(probabilities, correct) == pytest.approx(100 * expected)
+
+
+def test_bins_without_frames_are_left_out():
+    found = reliability(np.array([0.5, 0.99, 1.0, 0.51]), np.array([True, True, False, False]))
+    assert found.probabilities == pytest.approx([0.505, 0.995])
+    assert (found.shares.tolist(), found.counts.tolist()) == ([0.5, 0.5], [2, 2])
+    assert found.error == pytest.approx(25)
 
 
 def test_the_calibration_error_of_certain_right_wrong_and_no_predictions():

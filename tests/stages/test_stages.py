@@ -37,7 +37,7 @@ from pipeline.tracking.connection import connect
 from pipeline.tracking.names import metric_names
 from pipeline.tracking.searches import known_searches, read_search
 
-ARTIFACTS = {"test": {"classes.csv", "report.json"}, "pictures/test": {"confusion.png", "timelines"}}
+ARTIFACTS = {"test": {"classes.csv", "report.json"}, "pictures/test": {"confusion.png", "reliability.png", "timelines"}}
 TRAINING = (prepare, finetune_encoder, extract_features, train_labeller, train_baseline)
 
 
@@ -111,7 +111,7 @@ def test_overlapping_classes_have_a_co_occurrence_and_a_row_for_each_pair(tmp_pa
     evaluate_labeller.write_pictures(
         out, report, space, truth=truth, predicted=predicted, alone=predicted, num_timelines=0
     )
-    assert {path.name for path in out.iterdir()} == {"co_occurrence.png", "timelines"}
+    assert {path.name for path in out.iterdir()} == {"co_occurrence.png", "reliability.png", "timelines"}
     calibration = evaluate_labeller.calibration_of(truth, predicted, space)
     assert calibration == {"calibration_error": pytest.approx(100 * (0.25 + 0) / 3)}, "0.5 is right for one of two"
 

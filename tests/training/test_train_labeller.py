@@ -36,7 +36,10 @@ from pipeline.training.labeller import train
 from pipeline.training.labeller_data import TrainingData
 from pipeline.training.tuning import Split
 
-TUNED = ("temperature", "min_segment_frames", "f1_at_50_before", "f1_at_50_after")
+TUNED = (
+    "temperature", "min_segment_frames", "f1_at_50_before", "f1_at_50_after", "calibration_error_before",
+    "calibration_error_after",
+)  # fmt: skip
 CPU = torch.device("cpu")
 
 
@@ -415,6 +418,7 @@ def test_automatic_lengths_depend_on_training_segments_and_validation_split(feat
     assert tuned["temperature"] == spec.temperature
     assert tuned["min_segment_frames"] == spec.min_segment_frames
     assert tuned["f1_at_50_after"] >= tuned["f1_at_50_before"]
+    assert spec.confidence not in (None, (1, 1, 0))
     assert max(float(row["val_frame_accuracy"]) for row in read_history(Path("model"))) > 60, "of three classes"
     assert read_history(Path("model"))[0]["rnn/gradient_factor"]
 
@@ -427,7 +431,7 @@ def test_without_validation_the_shortest_segment_is_a_share_of_the_median_segmen
     spec = load_checkpoint(Path("model"), device=CPU).spec
     labels = [training_data.labels[source.stem] for source in training_data.manifest.of_split("train")]
     assert spec.min_segment_frames == round(0.4 * median_segment_frames(labels)) > 1
-    assert spec.temperature == 1
+    assert (spec.temperature, spec.confidence) == (1, None)
 
 
 @pytest.mark.usefixtures("no_model")

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.segment_model import fit_segment_model
-from pipeline.annotations.segments import median_segment_frames
+from pipeline.annotations.segments import median_segment_frames, segments_from_frames
 from pipeline.errors import InputError
-from pipeline.postprocessing.temperature import fit_temperature
+from pipeline.metrics.calibration import calibration_error
+from pipeline.postprocessing.confidence import fit_confidence
+from pipeline.postprocessing.temperature import fit_temperature, tempered
 from pipeline.training.tuning import WEIGHTS, Split, check_decoding
 
 CLASSES = ("idle", "left", "right")
@@ -81,3 +83,19 @@ def test_the_temperature_is_fitted_to_the_frames_of_all_videos_together(backgrou
     split = made_split(3, background=background)
     together = [np.concatenate([part[stem] for stem in ("a", "b")]) for part in (split.probabilities, split.truth)]
     assert split.temperature() == fit_temperature(*together, split.label_space)
+
+
+def test_the_confidence_is_fitted_to_how_often_decided_labels_are_right() -> None:
+    split = made_split(0, flicker=0.3)
+    predicted = split.smoothed(8)
+    curve, errors = split.confidence(predicted, 1.5)
+    stems = list(split.truth)
+    labels = np.concatenate([predicted[stem] for stem in stems])
+    of_labels = tempered(np.concatenate([split.probabilities[stem] for stem in stems]), 1.5)[range(len(labels)), labels]
+    truth = np.concatenate([split.truth[stem] for stem in stems])
+    labelled = split.label_space.is_labelled(truth)
+    num_segments = sum(len(segments_from_frames(split.truth[stem])) for stem in stems)
+    correct = (labels == truth)[labelled]
+    assert curve == pytest.approx(fit_confidence(of_labels[labelled], correct, num_segments=num_segments))
+    assert errors["calibration_error_before"] == calibration_error(of_labels[labelled], correct)
+    assert errors["calibration_error_after"] < errors["calibration_error_before"]
