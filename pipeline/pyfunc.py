@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
+from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 
 from pipeline.annotations.label_space import SEPARATOR, LabelSpace
 from pipeline.captioning.describe import caption_images, load_caption_model, plan_search
@@ -20,6 +21,8 @@ from pipeline.checkpoints.storage import read_kind
 from pipeline.errors import InputError
 from pipeline.labelling.model import load_model
 from pipeline.labelling.video import VideoLabels, label_video
+from pipeline.stores.address import is_address, parse_address
+from pipeline.stores.objects import StoredFile
 
 NO_CAPTIONS = pd.DataFrame(
     {
@@ -52,13 +55,14 @@ class LabellingModel:
             labels, their names joined by ";", and probability_<class> of each class.
 
         Raises:
-            InputError: A file cannot be labelled; the message names the first such file.
+            RefusedError: A file cannot be labelled; the message names the first such file.
         """
         label_space = self._model.spec.label_space
         tables = [_no_frames(label_space)]
-        with _files(table) as files:
+        with _refusing(), _files(table) as files:
             for path, file in zip(table["path"], files, strict=True):
-                result = label_video(file, self._model)
+                is_stored = is_address(path) and file == Path(path)
+                result = label_video(StoredFile(parse_address(path)) if is_stored else file, self._model)
                 columns = {
                     "path": path,
                     "frame": range(len(result.labels)),
@@ -108,9 +112,9 @@ class CaptioningModel:
             One row per image: path, its best caption, the probability of the caption.
 
         Raises:
-            InputError: A file cannot be read; the message names the first such file.
+            RefusedError: A file cannot be read; the message names the first such file.
         """
-        with _files(table) as files:
+        with _refusing(), _files(table) as files:
             images = caption_images(files, self._model, plan_search(self._model), on_failure=_raise)
             captions = [best for _, (best, *_) in images]
         columns = {
@@ -119,6 +123,19 @@ class CaptioningModel:
             "probability": [caption.probability for caption in captions],
         }
         return pd.concat([NO_CAPTIONS, pd.DataFrame(columns)], ignore_index=True)
+
+
+class RefusedError(MlflowException, InputError):  # type: ignore[misc]
+    """A file cannot be used. A server of MLflow answers with the message of its own kind of error only."""
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn an InputError into a RefusedError."""
+    try:
+        yield
+    except InputError as error:
+        raise RefusedError(str(error), INVALID_PARAMETER_VALUE) from None
 
 
 @contextmanager

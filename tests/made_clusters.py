@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import pytest
@@ -31,12 +32,11 @@ def serving_cluster(*, num_nodes: int, cores: int) -> Iterator[Cluster]:
             cluster.shutdown()
 
 
-def add_node(cluster: Cluster, cores: int) -> None:
-    """Add a node to a cluster; its first one is the head."""
+def add_node(cluster: Cluster, cores: int) -> Any:
+    """Add a node to a cluster, and return it; its first one is the head."""
     for num_left in reversed(range(MAX_STARTS)):
         try:
-            cluster.add_node(num_cpus=cores, include_dashboard=False)
-            return
+            return cluster.add_node(num_cpus=cores, include_dashboard=False)
         except Exception as error:
             if not num_left or "timed out" not in str(error):
                 raise

@@ -92,7 +92,7 @@ MAY_IMPORT = {
         "video",
         *BOTTOM,
     },
-    "pyfunc": {"annotations", "captioning", "checkpoints", "labelling", *BOTTOM},
+    "pyfunc": {"annotations", "captioning", "checkpoints", "labelling", "stores", *BOTTOM},
     "stages": {
         "annotations",
         "captioning",
@@ -134,7 +134,8 @@ ONLY_THERE = {
     "mlflow": {
         f"pipeline.tracking.{name}"
         for name in ("connection", "models", "registry", "searches", "store", "unsent", "writes")
-    },
+    }
+    | {"pipeline.pyfunc"},
     "decord": {"pipeline.video.readers.decord"},
     "openvino": {"pipeline.encoding.openvino"},
     "ray": {"pipeline.fleet.cluster"},

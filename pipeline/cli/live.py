@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.cli.console import EXIT_SOME_FAILED, make_writable, parse_place
 from pipeline.errors import InputError, describe_failure
-from pipeline.stores.address import Address, is_address
+from pipeline.stores.address import Address
 from pipeline.text.wording import counted
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.video.sources.base import LiveSource
 
 FILE_IDLE_SECONDS, STREAM_IDLE_SECONDS = 10.0, 600.0
+STORES = ("s3:", "s3a:", "s3n:", "gs:", "gcs:")  # the beginnings of addresses that people mean as those of stores
 STATUS_SECONDS = 1.0
 # Options of `label` that are not for live labelling, and their defaults.
 FOR_FINISHED = {
@@ -52,7 +53,7 @@ damaged, and so was labelled only in part, is reported with exit code 1.
 
 def video_or_address(text: str) -> Path | Address | str:
     """Parse an argument of `label`: a path, a store's address, or a stream's, which stays as it is written."""
-    return text if "://" in text and not is_address(text) else parse_place(text)
+    return text if "://" in text and not text.lower().startswith(STORES) else parse_place(text)
 
 
 def add_arguments(label: argparse.ArgumentParser) -> None:

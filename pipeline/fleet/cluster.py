@@ -7,6 +7,7 @@ and its jobs wait for another one.
 
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 from pipeline.errors import InputError, first_line
 
 MAX_LOSSES = 5  # of workers during one job, from which on the job is to blame, and not the machines
+PORT_SECONDS = 10.0  # until an address where nothing answers is given up
+TOKEN = "~/.ray/auth_token"  # where Ray keeps the token of a cluster that expects one
 PATIENCE_SECONDS = 60.0  # without any worker, until the user hears of it
 GROWTH_SECONDS = 5.0  # between two looks at the size of the cluster
 
@@ -104,18 +107,28 @@ def connected(address: str) -> Iterator[list[dict[str, float]]]:
     try:
         import ray
     except ImportError:
-        raise InputError("--cluster: Ray is not installed: pip install 'framescribe[fleet]'") from None
+        raise InputError("--cluster: Ray is not installed: pip install '.[fleet]' in the repository") from None
     try:
+        _check_port(address)  # Ray itself tries for a quarter of an hour
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        shown = address.rpartition("@")[2]  # without a password, which no cluster asks for
+        reason = first_line(error).replace(address, shown)
         raise InputError(
-            f"--cluster {address}: cannot be reached ({first_line(error)}): is it running, of the same versions of Ray"
-            " and Python? `ray start --head` starts one on this machine"
+            f"--cluster {shown}: cannot be reached ({reason}): is it running, of the same versions of Ray"
+            f" and Python, and with the same token ({TOKEN}), if any? `ray start --head` starts one on this machine"
         ) from None
     try:
         yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
     finally:
         ray.shutdown()
+
+
+def _check_port(address: str) -> None:
+    """Raise OSError where nothing listens at an address of the form HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PORT_SECONDS).close()
 
 
 class Pool:
@@ -225,7 +238,7 @@ class Pool:
         """Yield the job of a call that has ended, with its result; nothing where it is to be done again."""
         import ray
 
-        worker, job, kept = self._calls.pop(reference)
+        worker, job, kept, is_check = self._calls.pop(reference)
         try:
             result = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
@@ -236,7 +249,7 @@ class Pool:
                 ) from None
             raise error.cause from None
         except ray.exceptions.RayError as error:
-            self._forget(worker, error, is_new=job is None)
+            self._forget(worker, error, is_new=job is None and not is_check, was_idle=is_check)
             if job is None:
                 return
             self._losses[job.key] += 1
@@ -245,25 +258,37 @@ class Pool:
             else:
                 yield job, Lost(first_line(error))
             return
-        self._num_prepare_losses = 0
+        if not is_check:
+            self._num_prepare_losses = 0
         self._num_free[worker] = self._num_free.get(worker, 0) + (self._share.num_parallel if job is None else 1)
         if job is not None:
             yield job, (result, kept) if job.keeps else result
 
-    def _forget(self, worker: Any, error: Exception, *, is_new: bool) -> None:
-        """Count a worker that was lost; it is replaced at the next look at the cluster, which is now."""
-        self.num_losses += self._num_free.pop(worker, None) is not None or is_new
+    def _forget(self, worker: Any, error: Exception, *, is_new: bool, was_idle: bool) -> None:
+        """Count a worker that was lost; it is replaced at the next look at the cluster, which is now.
+
+        Idle workers may be lost together with it: each would take the next job with it. So they are asked first.
+        """
+        self.num_losses += self._num_free.pop(worker, None) is not None or is_new or was_idle
         self._looked = float("-inf")
+        for idle in [each for each, num_free in self._num_free.items() if num_free == self._share.num_parallel]:
+            del self._num_free[idle]
+            self._calls[idle.__ray_ready__.remote()] = _Call(idle, None, is_check=True)
         self._num_prepare_losses += is_new
         if self._num_prepare_losses >= MAX_LOSSES:
             raise InputError(
-                f"{MAX_LOSSES} workers were lost while they loaded the model: is memory short? ({first_line(error)})"
+                f"{MAX_LOSSES} workers were lost while they loaded the model: is memory short, or has this"
+                f" machine another token than the cluster ({TOKEN})? ({first_line(error)})"
             )
 
 
 class _Call(NamedTuple):
-    """A call of a worker that has not ended: of a job, or of `prepare`, where there is no job."""
+    """A call of a worker that has not ended: of a job, or of `prepare`, where there is no job.
+
+    A check asks a worker that is ready whether it is still there.
+    """
 
     worker: Any
     job: Job | None
     kept: Kept | None = None
+    is_check: bool = False

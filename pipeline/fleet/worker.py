@@ -172,12 +172,14 @@ class FleetWorker:
         Returns:
             The ranges that were lost, where any was.
         """
+        lost: set[int] = set()
 
         def features(encoder: int) -> Iterator[np.ndarray]:
-            for _, kept in ranges:
+            for number, (_, kept) in enumerate(ranges):
                 try:
                     yield kept.get()[encoder]
                 except KeptLostError as error:
+                    lost.add(number)
                     raise StoppedError from error
 
         encoded = EncodedVideo(division, [reports for reports, _ in ranges], features)
@@ -186,7 +188,7 @@ class FleetWorker:
                 path, opening=self._processes.open_scaled, encoded=encoded
             )
         except StoppedError:
-            return LostRanges(tuple(number for number, (_, kept) in enumerate(ranges) if _is_lost(kept)))
+            return LostRanges(tuple(n for n, (_, kept) in enumerate(ranges) if n in lost or _is_lost(kept)))
 
 
 def _is_lost(kept: Kept) -> bool:

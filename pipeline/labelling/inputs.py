@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from io import StringIO
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import InputError
 from pipeline.files import VIDEO_SUFFIXES, InputFile, choose_by_suffix, find_files
 from pipeline.labelling.model import Model
 from pipeline.labelling.reading import FEATURE_SUFFIX
+from pipeline.labelling.stored_outputs import FINISHED, PARTLY
 from pipeline.stores.address import Address, as_place
 from pipeline.stores.objects import StoredFile, list_folder, read_object
 
@@ -71,7 +73,7 @@ def _listed(inputs: Sequence[Path | Address]) -> Iterator[Path | Address]:
             continue
         try:
             content = place.read_bytes() if isinstance(place, Path) else read_object(place)
-            lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
+            lines = [line.strip() for line in StringIO(content.decode("utf-8-sig"), newline=None)]
         except UnicodeDecodeError:
             raise InputError(f"{place}: is not text in UTF-8, expected one path or address in each line") from None
         if not any(lines):
@@ -82,9 +84,9 @@ def _listed(inputs: Sequence[Path | Address]) -> Iterator[Path | Address]:
 def _find_objects(place: Address, model: Model, on_note: Callable[[str], None]) -> list[StoredFile]:
     if not model.sees_videos:
         raise InputError(f"{place}: the model was trained on ready features, which are read from files only")
-    if place.path.suffix.lower() in VIDEO_SUFFIXES:
+    if place.path.suffix.lower() in VIDEO_SUFFIXES and place == place.folder:
         return [StoredFile(place)]
-    names = list_folder(place)
+    names = {name: status for name, status in list_folder(place).items() if not name.endswith((FINISHED, PARTLY))}
     if not names and not place.place.endswith("/"):
         return [StoredFile(place)]  # an object without a suffix, or nothing: reported when it is read
     chosen = choose_by_suffix(place, map(PurePosixPath, names), VIDEO_SUFFIXES, kind="video", on_note=on_note)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.stores.address import check_web_address, is_address, parse_address
+from pipeline.stores.address import WITH_SCHEME, check_model_address, is_address, parse_address
 
 MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "file:", "s3:", "gs:", "http:", "https:")
 
@@ -16,12 +16,12 @@ def find_checkpoint(location: str) -> Path:
     Raises:
         InputError: MLflow has no such model, or the address is not valid.
     """
-    if not location.startswith(MLFLOW_SCHEMES):
-        return Path(location)
     if is_address(location):
         parse_address(location)
-    if location.startswith(("http:", "https:")):
-        check_web_address(location)
+    elif WITH_SCHEME.match(location):
+        check_model_address(location)
+    if not location.startswith(MLFLOW_SCHEMES):
+        return Path(location)
     from pipeline.tracking.models import fetch_checkpoint  # mlflow takes seconds to import
 
     return fetch_checkpoint(location)

@@ -101,8 +101,11 @@ class StoredFolder:
         return stem in self._reported and not any(mark.endswith(PARTLY) for mark in self._marks[stem])
 
     def _is_marked(self, path: InputFile, model: dict[str, Any], outputs: OutputOptions) -> bool:
-        """Return whether a video has the mark that this call would write, and its files."""
-        if outputs.overwrite or path.stem not in self._marks:
+        """Return whether a video has the mark that this call would write, and its files.
+
+        Two marks are of two calls that wrote at the same time: which of them wrote the files is not known.
+        """
+        if outputs.overwrite or len(self._marks.get(path.stem, ())) != 1:
             return False
         files = outputs.files(path)
         try:
@@ -150,11 +153,16 @@ class StoredFolder:
 
     def _read_report(self, stem: str) -> LabelReport | None:
         name = f"{stem}{REPORT}"
-        return LabelReport.parse(read_object(self._out / name), stem) if name in self._names else None
+        try:
+            return LabelReport.parse(read_object(self._out / name), stem) if name in self._names else None
+        except FileNotFoundError:  # it was removed since the folder was listed
+            return None
 
     def _remove(self, name: str) -> None:
+        """Remove an object of the listing; a worker that was lost meanwhile may have removed it before."""
         if name in self._names:
-            remove_object(self._out / name)
+            with suppress(FileNotFoundError):
+                remove_object(self._out / name)
             self._names.remove(name)
 
 

@@ -1,11 +1,13 @@
 """Addresses of objects in stores, such as s3://bucket/recordings/a.mp4. Nothing heavy is imported here."""
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pipeline.errors import InputError
 
 SCHEMES = ("s3", "gs")
+WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a drive of Windows has one letter
 
 
 class Address(NamedTuple):
@@ -50,10 +52,11 @@ def parse_address(text: str) -> Address:
     """Parse an address.
 
     Raises:
-        InputError: It names no bucket, holds credentials, which would then be in messages and reports, or an empty
-            name.
+        InputError: It is no valid text, names no bucket or an empty name, or holds credentials, which would then be in
+            messages and reports.
     """
     scheme, _, place = text.partition("://")
+    _check_is_text(text)
     bucket = place.partition("/")[0]
     if "@" in place and (":" in bucket or "@" in bucket):  # a secret key may have slashes, before the @
         raise InputError(_without_credentials(text, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"))
@@ -69,29 +72,47 @@ def parse_address(text: str) -> Address:
     return Address(scheme, place)
 
 
-def check_web_address(text: str) -> None:
-    """Check the address of something on a web server.
+def check_model_address(text: str) -> None:
+    """Check the address of a model that is not a path.
 
     Raises:
-        InputError: It holds credentials, which would then be in messages and reports.
+        InputError: It is no valid text, or holds credentials, which would then be in messages and reports.
     """
-    if "@" in text.partition("://")[2].partition("/")[0]:
+    _check_is_text(text)
+    scheme = text.partition(":")[0].lower()
+    if "@" in text and ("://" in text or scheme in ("http", "https")) and scheme != "file":
         raise InputError(_without_credentials(text, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"))
+
+
+def _check_is_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{text.encode(errors='replace').decode()}: is not text in UTF-8") from None
 
 
 def _without_credentials(text: str, instead: str) -> str:
     """Return the message that refuses an address with credentials."""
-    scheme, _, place = text.partition("://")
-    return (
-        f"{scheme}://...@{place.rpartition('@')[2]}: an address may not hold credentials: leave out what is before"
-        f" the @, and set {instead}"
-    )
+    return f"{_shown(text)}: an address may not hold credentials: leave out what is before the @, and set {instead}"
+
+
+def _shown(text: str) -> str:
+    """Return an address as it may be shown: without what is before an @, and without what follows a question mark."""
+    scheme, _, place = text.partition(":/")
+    place = place.removeprefix("/")
+    shown, query, _ = place.rpartition("@")[2].partition("?")
+    return f"{scheme}://{'...@' if '@' in place else ''}{shown}{'?...' if query else ''}"
 
 
 def as_place(text: str) -> Path | Address:
     """Return the address, or the path, that a text names.
 
     Raises:
-        InputError: It is an address that is not valid.
+        InputError: It is an address that is not valid, or of something else than a store.
     """
-    return parse_address(text) if is_address(text) else Path(text)
+    if is_address(text):
+        return parse_address(text)
+    if WITH_SCHEME.match(text):
+        expected = " or ".join(f"{scheme}://BUCKET/NAME" for scheme in SCHEMES)
+        raise InputError(f"{_shown(text)}: got the address of something else than a store, expected {expected}")
+    return Path(text)

@@ -65,8 +65,10 @@ def connect() -> str:
         try:
             with explaining():
                 return mlflow.set_experiment(experiment).experiment_id
+        except InputError:
+            raise
         except Exception as error:  # whatever the libraries of databases raise
-            if not named or is_server():
+            if not named or (is_server() and isinstance(error, MlflowException)):
                 raise
             raise InputError(
                 f"MLFLOW_TRACKING_URI names {address()}, which cannot be used ({said(error)}): expected"
@@ -85,10 +87,14 @@ def address() -> str:
 
 
 def without_password(text: str) -> str:
-    """Return a text without the name and the password that the address of the store may hold."""
-    _, _, rest = mlflow.get_tracking_uri().partition("://")
+    """Return a text without the name, the password and the options that the address of the store may hold."""
+    uri = mlflow.get_tracking_uri()
+    before, _, options = uri.partition("?")
+    rest = before.partition(":/")[2].removeprefix("/") or before
     secret, at, _ = ("", "", "") if rest.startswith("/") else rest.rpartition("@")  # after slashes comes a file
-    return text.replace(secret + at, "") if secret else text
+    for hidden in (secret + at, f"?{options}" if options else ""):
+        text = text.replace(hidden, "") if hidden else text
+    return text
 
 
 def said(error: BaseException) -> str:

@@ -11,14 +11,13 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, Schema
 
 from pipeline.checkpoints.storage import SPEC
-from pipeline.errors import InputError
+from pipeline.errors import MAX_CAUSE, InputError
 from pipeline.tracking.connection import address, connect, is_server, need_store, without_password
 from pipeline.tracking.description import requirements
 
@@ -93,13 +92,20 @@ def own_model(client: mlflow.MlflowClient, run_id: str, name: str) -> LoggedMode
 
 def fetch_checkpoint(uri: str) -> Path:
     """Find or download the checkpoint folder of an MLflow URI (models:/.., runs:/..); raise InputError for none."""
-    if uri.startswith(("models:", "runs:")):
+    is_tracked = uri.startswith(("models:", "runs:", "mlflow-artifacts:"))
+    if is_tracked:
         need_store(uri)
-    connect()
+        connect()
     try:
-        folder = _received(uri) if is_server() else Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-    except (MlflowException, OSError) as error:
-        raise InputError(f"{uri}: MLflow has no such model at {address()}: {without_password(str(error))}") from None
+        folder = (
+            _received(uri)
+            if is_tracked and is_server()
+            else Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        )
+    except Exception as error:  # whatever the libraries of the stores raise
+        where = f"MLflow has no such model at {address()}" if is_tracked else "there is no such model"
+        cause = without_password(" ".join(str(error).split()))[:MAX_CAUSE]  # MLflow's has several lines
+        raise InputError(f"{uri}: {where} ({cause})") from None
     found = sorted(path.parent for path in folder.rglob(SPEC))
     if not found:
         raise InputError(f"{uri}: is not a Framescribe model, it holds no {SPEC}")

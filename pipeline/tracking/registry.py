@@ -1,5 +1,6 @@
 """MLflow's registry of models: versions of a name, of which the alias `champion` names the best one so far."""
 
+import math
 from typing import NamedTuple
 
 from mlflow import MlflowClient
@@ -88,8 +89,14 @@ def _score_of(client: MlflowClient, version: ModelVersion, monitor: str) -> _Sco
     """Return the score by which a version competes."""
     if not version.run_id:  # it was registered by hand, and no training is known
         return _Score(None, None)
-    run = client.get_run(version.run_id).data
-    return _Score(run.metrics.get(best_score(monitor)), run.tags.get("data_fingerprint"))
+    try:
+        run = client.get_run(version.run_id).data
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return _Score(None, None)  # somebody has deleted its run for good
+    value = run.metrics.get(best_score(monitor))
+    return _Score(None if value is None or math.isnan(value) else value, run.tags.get("data_fingerprint"))
 
 
 def best_score(name: str) -> str:

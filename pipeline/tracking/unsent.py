@@ -59,6 +59,7 @@ class Unsent:
         self.folder = folder
         self.obstacle = ""
         self._next_attempt = 0.0
+        self._refused: set[str] = set()  # the names of the writes of which some were refused
 
     def kept(self) -> list[Path]:
         """Return the files of the writes that are kept, the first write first."""
@@ -75,7 +76,7 @@ class Unsent:
             WRITES[write](self.run_id, **arguments)
         elif self.kept() and (time.monotonic() < self._next_attempt or not self.send()):
             self._keep(write, arguments)
-        elif not self._attempt(write, arguments):
+        elif not self._is_taken(write, arguments):
             _say(f"warning: MLflow at {address()} does not answer ({self.obstacle}): the work goes on, and what MLflow"
                  f" should get is kept in {self.folder}")  # fmt: skip
             self._keep(write, arguments)
@@ -86,13 +87,7 @@ class Unsent:
             files = self.kept()
             for file in files:
                 _, write, arguments = read_kept(file)
-                try:
-                    arrived = self._attempt(write, arguments)
-                except RestException as refusal:
-                    _say(f"warning: MLflow at {address()} refuses one thing that was kept for run {self.run_id}, which"
-                         f" is left out: {write} ({said(refusal)})")  # fmt: skip
-                    arrived = True
-                if not arrived:
+                if not self._is_taken(write, arguments):
                     return False
                 file.unlink()
                 shutil.rmtree(file.with_suffix(""), ignore_errors=True)
@@ -100,6 +95,17 @@ class Unsent:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 _say(f"note: MLflow at {address()} answers again, and has got what run {self.run_id} had kept for it")
         return True
+
+    def _is_taken(self, write: str, arguments: dict[str, Any]) -> bool:
+        """Do a write; return whether that is settled: what the server refuses is left out, and the work goes on."""
+        try:
+            return self._attempt(write, arguments)
+        except RestException as refusal:
+            if write not in self._refused:
+                _say(f"warning: MLflow at {address()} refuses something of run {self.run_id}, which is left out:"
+                     f" {write} ({said(refusal)}): was the run deleted, or the database replaced?")  # fmt: skip
+            self._refused.add(write)
+            return True
 
     def _attempt(self, write: str, arguments: dict[str, Any]) -> bool:
         """Do a write; return whether it was done, or must be repeated later."""

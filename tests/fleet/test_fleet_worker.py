@@ -73,6 +73,9 @@ def test_ranges_are_joined_and_those_that_were_lost_are_named(worker, out, sprea
         ]
 
     assert worker.join(video, folder, division, ranges({1, 3})) == LostRanges((1, 3))
+    flaky = ranges(set())
+    flaky[2] = flaky[2]._replace(features=KeptHere(flaky[2].features.get(), is_lost=True, returns=True))
+    assert worker.join(video, folder, division, flaky) == LostRanges((2,)), "it is there again, but was missed"
     assert not list(out.glob("clip*"))
     outcome = worker.join(video, folder, division, ranges(set()))
     assert isinstance(outcome, Outcome)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -110,6 +111,13 @@ def test_what_a_worker_raises_ends_the_call(cluster):
         run([Job(0, "fail", ())])
 
 
-def test_a_cluster_that_is_not_there_is_told_in_a_sentence():
-    with pytest.raises(InputError, match="cannot be reached"), connected("127.0.0.1:1"):
+@pytest.mark.parametrize("name", ["", "name:secret@"])
+def test_a_cluster_that_is_not_there_is_told_in_a_sentence(name):
+    start = time.monotonic()
+    with (
+        pytest.raises(InputError, match=r"^--cluster 127\.0\.0\.1:1: cannot be reached") as raised,
+        connected(f"{name}127.0.0.1:1"),
+    ):
         pytest.fail("there is no cluster")
+    assert "secret" not in str(raised.value)
+    assert time.monotonic() - start < 60, "Ray itself tries for a quarter of an hour"

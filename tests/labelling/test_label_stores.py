@@ -12,12 +12,14 @@ from pipeline.errors import InputError
 from pipeline.labelling.folder import LabellingOutcome, label_videos
 from pipeline.labelling.inputs import find_everywhere
 from pipeline.labelling.model import Model, load_model
+from pipeline.labelling.one_video import OneVideo
 from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.report import LabelReport
-from pipeline.labelling.stored_outputs import FINISHED, PARTLY
+from pipeline.labelling.stored_outputs import FINISHED, PARTLY, StoredFolder
 from pipeline.stores.address import Address
 from pipeline.stores.objects import read_object
-from pipeline.stores.writing import put
+from pipeline.stores.writing import put, remove_object
+from pipeline.video.open import open_scaled
 
 TEXTS = (".frames.csv", ".segments.csv")
 
@@ -124,6 +126,41 @@ def test_what_would_change_the_labels_is_labelled_again(store, videos, model, tm
     assert sum(name.endswith(FINISHED) for name in contents(out)) == 1
 
 
+def test_the_marks_of_two_calls_at_the_same_time_finish_nothing(store, videos, model):
+    """Each call listed the folder before the other one wrote; which of them wrote the files last is not known."""
+    out, video = address("together"), [videos / "clip0.mp4"]
+    listed = [StoredFolder.listed(out) for _ in range(2)]
+    for folder, each in zip(listed, (model, model.at_rate(5)), strict=True):
+        OneVideo(each, folder.for_one("clip0"), OutputOptions()).label(video[0], opening=open_scaled)
+    assert sum(name.endswith(FINISHED) for name in contents(out)) == 2
+    assert label(video, model, out)[0].num_labelled == 1
+    assert sum(name.endswith(FINISHED) for name in contents(out)) == 1
+    assert label(video, model, out)[0].num_finished_before == 1
+
+
+def test_output_that_a_lost_worker_has_removed_is_written_again(store, videos, model):
+    out, video = address("removed"), videos / "clip0.mp4"
+    assert label([video], model, out)[0].num_labelled == 1
+    expected = contents(out)
+    folder = StoredFolder.listed(out)
+    for name in expected:
+        if name.endswith((FINISHED, ".report.json")):
+            remove_object(out / name)
+    outcome = OneVideo(model, folder.for_one("clip0"), OutputOptions(overwrite=True)).label(video, opening=open_scaled)
+    assert outcome.is_labelled, outcome.complaints
+    assert contents(out) == expected
+
+
+def test_a_folder_with_labels_and_videos_is_listed_without_a_note(store, videos, model):
+    """The marks of finished videos are no videos that are passed over; a folder may end like a video."""
+    for number in range(2):
+        store.put(f"both.mov/clip{number}.mp4", videos / f"clip{number}.mp4")
+    assert label([address("both.mov/")], model, address("both.mov"))[0].num_labelled == 2
+    notes: list[str] = []
+    assert len(find_everywhere([address("both.mov/")], model, on_note=notes.append)) == 2
+    assert not [note for note in notes if FINISHED in note]
+
+
 def test_a_video_is_finished_by_the_last_write_only(store, videos, model, monkeypatch):
     out = address("interrupted")
     for allowed in range(7):
@@ -169,7 +206,8 @@ def test_the_command_takes_folders_addresses_and_lists(store, videos, spread_mod
     (tmp_path / "local").mkdir()
     write_video(tmp_path / "local" / "here.mp4", num_frames=5)
     listing = tmp_path / "list.txt"
-    listing.write_text(f"s3://bucket/recordings/clip0.mp4\n\n{tmp_path / 'local'}\n", encoding="utf-8")
+    text = f"s3://bucket/recordings/clip0.mp4\r\n\n{tmp_path / 'local'}\n"
+    listing.write_text(text, encoding="utf-8", newline="")
     out = "s3://bucket/labels/of_command"
     command = ["label", str(listing), "s3://bucket/recordings/", "--model", str(spread_model), "--out", out]
     assert main(command) == 0
@@ -201,6 +239,11 @@ def test_bad_addresses_are_refused_in_a_sentence(store, model, spread_model, tmp
     (tmp_path / "list.txt").write_text("\n")
     with pytest.raises(InputError, match="is empty, expected one path or address"):
         find_everywhere([tmp_path / "list.txt"], model)
+    for line in (f"S3://name:{SECRET}@bucket/a.mp4", f"rtsp://name:{SECRET}@camera/live", f"https:/{SECRET}@host/a"):
+        (tmp_path / "list.txt").write_text(line)
+        with pytest.raises(InputError, match="the address of something else than a store, expected s3://") as refused:
+            find_everywhere([tmp_path / "list.txt"], model)
+        assert SECRET not in str(refused.value)
     outcome, printed = label([address("recordings/missing.mp4")], model, address("missing"))
     assert outcome.num_failed == 1
     assert printed == [
@@ -210,6 +253,9 @@ def test_bad_addresses_are_refused_in_a_sentence(store, model, spread_model, tmp
     clip = "s3://bucket/recordings/clip0.mp4"
     assert main(["label", clip, "--model", str(spread_model), "--out", "s3://nowhere/labels"]) == 2
     assert "cannot read or write s3://nowhere/labels" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["label", clip, "--model", str(spread_model), "--out", f"s3://name:{SECRET}@bucket/labels"])
-    assert SECRET not in capsys.readouterr().err
+    for out in (f"s3://name:{SECRET}@bucket/labels", f"S3://name:{SECRET}@bucket/labels", "s3a://bucket/labels"):
+        with pytest.raises(SystemExit):
+            main(["label", clip, "--model", str(spread_model), "--out", out])
+        assert SECRET not in capsys.readouterr().err
+    assert main(["label", clip, "--model", "s3://bucket/no_model", "--out", str(tmp_path / "out")]) == 2
+    assert "s3://bucket/no_model: there is no such model (" in capsys.readouterr().err.splitlines()[-1]

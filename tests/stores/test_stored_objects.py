@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+from pathlib import Path
 
 import av
 import numpy as np
@@ -59,9 +60,17 @@ def test_addresses_are_told_from_paths_and_never_hold_credentials(tmp_path):
     with pytest.raises(InputError, match="no colon; set the address of a server as AWS_ENDPOINT_URL") as refused:
         parse_address(f"s3://name:{SECRET}/bucket/a.mp4")
     assert SECRET not in str(refused.value)
-    with pytest.raises(InputError, match=r"^http://\.\.\.@host:5000/a: .* set MLFLOW_TRACKING_USERNAME") as refused:
-        find_checkpoint(f"http://name:{SECRET}@host:5000/a")
-    assert SECRET not in str(refused.value)
+    for location in (f"http://name:{SECRET}@host:5000/a", f"HTTP://name:a/{SECRET}@host:5000/a"):
+        with pytest.raises(InputError, match=r"^\w+://\.\.\.@host:5000/a: .* set MLFLOW_TRACKING_USERNAME") as refused:
+            find_checkpoint(location)
+        assert SECRET not in str(refused.value)
+    for location in (f"mlflow-artifacts://u:{SECRET}@h/a?b={SECRET}", f"http:/u:{SECRET}@h", f"ftp://u:{SECRET}@h/a"):
+        with pytest.raises(InputError, match="may not hold credentials") as refused:
+            find_checkpoint(location)
+        assert SECRET not in str(refused.value)
+    assert find_checkpoint("models/a@b") == Path("models/a@b")
+    with pytest.raises(InputError, match="is not text in UTF-8"):
+        parse_address("s3://bucket/\udcff/")
     for text in ("s3://bucket//a.mp4", "s3://bucket/a//b.mp4"):
         with pytest.raises(InputError, match="two slashes with no name between them"):
             parse_address(text)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.utils import _get_store
 
 from pipeline.errors import InputError
 from pipeline.tracking import models, store
@@ -59,6 +60,22 @@ def test_only_a_better_score_moves_the_champion_and_the_output_says_by_what(feat
     train(feature_model, {"f1_at_50": 99.0}, data="beef")
     assert "against 71 of version 6, on other data)" in capsys.readouterr().out
     assert champion() == 9
+
+
+@pytest.mark.usefixtures("fast_models")
+def test_a_champion_whose_run_is_gone_for_good_stays(feature_model, capsys):
+    run_id = train(feature_model, {"f1_at_50": 60.0})
+    MlflowClient().delete_run(run_id)
+    _get_store()._hard_delete_run(run_id)  # as `mlflow gc` does
+    train(feature_model, {"f1_at_50": 99.0})
+    assert "version 1 stays the champion, which has no f1_at_50" in capsys.readouterr().out
+    assert champion() == 1
+
+
+@pytest.mark.usefixtures("fast_models")
+def test_a_score_that_is_no_number_does_not_count(feature_model, capsys):
+    train(feature_model, {"f1_at_50": float("nan")})
+    assert "it has no f1_at_50 on the validation split, so there is still no champion" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("fast_models")

@@ -57,6 +57,9 @@ def test_a_store_is_made_whole_after_a_process_was_killed_while_it_made_it(
         ("http://ann:sec/ret@x@tracker:5000", "http://tracker:5000"),
         ("postgresql+psycopg2://ann:secret@tracker/runs", "postgresql+psycopg2://tracker/runs"),
         ("http://tracker:5000", "http://tracker:5000"),
+        ("postgresql://tracker/runs?user=ann&password=secret", "postgresql://tracker/runs"),
+        ("http:/ann:secret@tracker", "http:/tracker"),
+        ("ann:secret@tracker:5000", "tracker:5000"),
         ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
     ],
 )
@@ -76,7 +79,8 @@ def test_no_message_has_the_password_of_a_server(workspace, monkeypatch, place, 
 
 
 @pytest.mark.parametrize(
-    "named", ["tracker:5000", "postgresql://ann:secret@127.0.0.1:9/runs", "sqlite:////dev/null/f.db"]
+    "named",
+    ["tracker:5000", "postgresql://ann:secret@127.0.0.1:9/runs", "sqlite:////dev/null/f.db", "http://ann:secret@[::1"],
 )
 def test_an_address_that_names_no_store_is_refused_in_words(workspace, monkeypatch, named):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", named)

@@ -87,9 +87,14 @@ def test_what_the_server_refuses_is_named_and_the_rest_arrives(tmp_path, monkeyp
     server.answers = True
     assert backlog.send()
     assert server.got == [{"values": {"x": 1}}]
-    assert "refuses one thing that was kept for run run, which is left out: params" in capsys.readouterr().err
-    with pytest.raises(RestException):
-        backlog.deliver("params", {"refused": True})  # nothing is kept that cannot be sent
+    assert "refuses something of run run, which is left out: params" in capsys.readouterr().err
+    for _ in range(2):
+        backlog.deliver("params", {"refused": True})  # a training goes on, and nothing is kept that cannot be sent
+    assert not backlog.kept()
+    another = Unsent("run", tmp_path / "run")
+    for _ in range(2):
+        another.deliver("params", {"refused": True})
+    assert capsys.readouterr().err.count("refuses something of run run") == 1, "each write is named once"
 
 
 def test_without_a_server_one_sentence_names_its_address(workspace, monkeypatch, capsys):
