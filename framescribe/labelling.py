@@ -62,6 +62,9 @@ class LabelledVideo:
             be decoded.
         times_seconds: float64 [T], when each frame is shown, from the file; NaN for ready features.
         frame_seconds: How long the last frame is shown.
+        novelty: float32 [T], how unlike the training frames each frame is: above 1, more than 99% of the frames that
+            were held out from the training. NaN for a frame that could not be decoded; None where the labeller was
+            trained by an earlier version.
         groups: The name of the group of each class, where classes overlap: those of one group exclude each other. None
             where every frame has exactly one class.
     """
@@ -72,6 +75,7 @@ class LabelledVideo:
     class_probabilities: np.ndarray
     times_seconds: np.ndarray
     frame_seconds: float
+    novelty: np.ndarray | None = None
     groups: tuple[str, ...] | None = None
 
     @property
@@ -108,6 +112,7 @@ class LabelledVideo:
             result.class_probabilities,
             result.pts_seconds,
             result.frame_seconds,
+            result.novelty,
             label_space.groups,
         )
 

@@ -31,16 +31,18 @@ from pipeline.annotations.frame_layout import FrameLayout, check_predicted, fram
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import (
     FRAMES,
+    NOVELTY,
     SEGMENTS,
     timed_segments,
 )
 from pipeline.annotations.times import FrameTimes
-from pipeline.annotations.write import write_frames, write_segments
+from pipeline.annotations.write import write_frames, write_novelty, write_segments
 from pipeline.files import replacing
 from pipeline.text.subtitles import Cue, write_srt, write_webvtt
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 CHUNK_ROWS = 1 << 16
+NOVELTY_FORMAT = "novelty"
 TEXT_SUFFIXES = (".csv", ".txt")  # of label files
 # The type of each field of a layout, of its classes.
 TYPES: dict[str, Callable[[Sequence[str]], pa.DataType]] = {
@@ -76,6 +78,7 @@ class Predicted(NamedTuple):
         label_space: The classes.
         video: The video file, which files of other programs name; None where no such file is written.
         clock_start: The time stamp at which players show the time 0.
+        novelty: float [T], how unlike the training frames each frame is; None where no such file is written.
     """
 
     labels: np.ndarray
@@ -85,6 +88,7 @@ class Predicted(NamedTuple):
     label_space: LabelSpace
     video: Path | None = None
     clock_start: float = 0.0
+    novelty: np.ndarray | None = None
 
     @property
     def layout(self) -> FrameLayout:
@@ -177,6 +181,12 @@ def _write_segments_csv(path: Path, predicted: Predicted, source: LabelSource) -
     )
 
 
+def _write_novelty_csv(path: Path, predicted: Predicted, source: LabelSource) -> None:
+    _check(predicted)
+    assert predicted.novelty is not None, path
+    write_novelty(path, predicted.novelty, pts_seconds=predicted.pts_seconds)
+
+
 Write = Callable[[Path, Predicted, LabelSource], None]
 
 
@@ -214,6 +224,7 @@ FORMATS: dict[str, dict[str, Write]] = {
     "parquet": {".frames.parquet": write_parquet},
     "vtt": {".segments.vtt": write_vtt},
     "srt": {".segments.srt": write_subrip},
+    NOVELTY_FORMAT: {NOVELTY: _write_novelty_csv},
     **FOREIGN,
 }
 TIMED_FORMATS = frozenset({"vtt", "srt", *FOREIGN})  # these need the time of each frame

@@ -15,6 +15,7 @@ from pipeline.annotations.label_space import RESERVED_NAMES, LabelSpace
 from pipeline.annotations.segments import Segment, segments_from_frames
 
 FRAMES, SEGMENTS, LIVE = ".frames.csv", ".segments.csv", ".live.csv"  # follow a stem; `framescribe label` writes them
+NOVELTY = ".novelty.csv"  # follows a stem too, and has no labels
 SCORED = "scored.csv"  # is beside the class list: which frames people looked at
 DECODE_REPORT = "decode_report.csv"  # is beside them, and beside the manifest of a data set
 IMPORT_REPORT = "import_report.csv"  # is in an imported data set: what did not become a label
@@ -29,6 +30,8 @@ PROBABILITY_DECIMALS = 4
 # Where classes overlap, their ranking is scored from the files (average precision), so that probabilities near 0 and 1
 # should not become ties.
 OVERLAPPING_PROBABILITY_DECIMALS = 6
+NOVELTY_HEADER = ("frame", "time_seconds", "novelty")
+NOVELTY_DECIMALS = 3
 PREDICTED_SEGMENTS_HEADER = ("start", "stop", "start_seconds", "stop_seconds", "label", "probability")
 
 

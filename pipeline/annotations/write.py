@@ -12,6 +12,8 @@ import numpy as np
 from pipeline.annotations.frame_layout import FrameLayout, check_predicted, frame_layout
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import (
+    NOVELTY_DECIMALS,
+    NOVELTY_HEADER,
     PREDICTED_SEGMENTS_HEADER,
     PROBABILITY_DECIMALS,
     mean_probability,
@@ -96,6 +98,21 @@ def write_segments(
         for segment, times in timed_segments(labels, pts_seconds, frame_duration_seconds)
     )
     _write_rows(path, PREDICTED_SEGMENTS_HEADER, rows)
+
+
+def write_novelty(path: Path, novelty: np.ndarray, *, pts_seconds: np.ndarray) -> None:
+    """Write `<stem>.novelty.csv`: one row per frame. A frame that was not decoded has an empty cell.
+
+    Args:
+        path: The file.
+        novelty: float [T], how unlike the training frames each frame is; NaN for a frame that was not decoded.
+        pts_seconds: float64 [T], the presentation time of each frame; NaN leaves the cell empty.
+    """
+    rows = (
+        (frame, seconds_cell(seconds), "" if np.isnan(value) else f"{value:.{NOVELTY_DECIMALS}f}")
+        for frame, (value, seconds) in enumerate(zip(novelty, pts_seconds, strict=True))
+    )
+    _write_rows(path, NOVELTY_HEADER, rows)
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterator[tuple[object, ...]]) -> None:

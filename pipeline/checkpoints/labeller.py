@@ -19,6 +19,7 @@ from pipeline.checkpoints.encoder import EncoderSpec, FrameEncoder, rebuild_enco
 from pipeline.checkpoints.storage import (
     SPEC,
     Lineage,
+    add_weights,
     check_num_weights,
     load_weights,
     read_spec,
@@ -30,6 +31,7 @@ from pipeline.config.section import FrameRate, Section, SegmentFrames
 from pipeline.errors import InputError
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.labeller import Labeller, least_num_weights
+from pipeline.models.novelty import MAX_DIRECTIONS, MAX_READ_FEATURES, Novelty
 
 MAX_FEATURES = 10_000_000
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # training finds none below 0.05 or above 20
@@ -38,7 +40,7 @@ CurveShift = Annotated[float, Field(ge=-1000, le=1000)]
 
 
 # Fields that are not written where they are None: checkpoints from before they existed keep their fingerprints.
-OPTIONAL = ("groups", "decisions", "frame_rate", "segments", "confidence")
+OPTIONAL = ("groups", "decisions", "frame_rate", "segments", "confidence", "novelty")
 # Settings that are written only where they differ: labels that were made before there was a choice stay up to date.
 USUAL = {"decoding": "merge", "look_ahead": 0, "map_filters": None}
 
@@ -57,6 +59,20 @@ class Decision(Section):
     threshold: float = Field(default=0.5, ge=0, le=1)
     min_segment_frames: SegmentFrames = 1
     temperature: float = Field(default=1.0, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
+
+
+class NoveltySpec(Section):
+    """How the distance of a frame to the training frames is measured: see `models.novelty`.
+
+    Attributes:
+        num_read: The number of features of a frame that are read.
+        num_directions: The number of directions onto which they are projected.
+        limit: The distance of a frame whose novelty is 1.
+    """
+
+    num_read: int = Field(ge=1, le=MAX_READ_FEATURES)
+    num_directions: int = Field(ge=1, le=MAX_DIRECTIONS)
+    limit: float = Field(gt=0, allow_inf_nan=False)
 
 
 class CheckpointSpec(Section):
@@ -81,6 +97,7 @@ class CheckpointSpec(Section):
         confidence: The curve that makes of the probability of a label how often such labels are right, where classes
             are exclusive, see `postprocessing.confidence`; None changes nothing, as where there was no validation
             split.
+        novelty: How unlike the training frames a frame is; None where that is not known.
         lineage: The origin of the model.
     """
 
@@ -97,6 +114,7 @@ class CheckpointSpec(Section):
     temperature: float = Field(default=1.0, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     segments: SegmentModel | None = None
     confidence: tuple[CurveWeight, CurveWeight, CurveShift] | None = None
+    novelty: NoveltySpec | None = None
     lineage: Lineage
 
     @model_validator(mode="after")
@@ -177,11 +195,13 @@ class Checkpoint:
         spec: The content of checkpoint.json.
         labeller: The labeller.
         frame_encoder: The encoder with its preprocessing; None for a model that was trained on ready features.
+        novelty: How unlike the training frames a frame is; None where the checkpoint does not have it.
     """
 
     spec: CheckpointSpec
     labeller: Labeller
     frame_encoder: FrameEncoder | None
+    novelty: Novelty | None = None
 
 
 def save_checkpoint(folder: Path, spec: CheckpointSpec, labeller: Labeller, encoder: Encoder | None) -> None:
@@ -240,6 +260,23 @@ def set_decisions(folder: Path, decisions: Mapping[str, Decision]) -> None:
     """
     spec = read_spec(folder, CheckpointSpec, kind="labeller")
     save_spec(folder, spec.model_copy(update={"decisions": dict(decisions)}))
+
+
+def set_novelty(folder: Path, novelty: Novelty, limit: float) -> None:
+    """Write how unlike the training frames a frame is into a labeller's checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        novelty: The distance of a frame to the training frames.
+        limit: The distance of a frame whose novelty is 1.
+
+    Raises:
+        InputError: The folder does not contain the checkpoint of a labeller.
+    """
+    spec = read_spec(folder, CheckpointSpec, kind="labeller")
+    add_weights(folder, {"novelty": novelty})  # before checkpoint.json says that they are there
+    described = NoveltySpec(num_read=len(novelty.mean), num_directions=novelty.num_directions, limit=limit)
+    save_spec(folder, spec.model_copy(update={"novelty": described}))
 
 
 def make_labeller(
@@ -302,7 +339,19 @@ def load_checkpoint(folder: Path, *, device: torch.device, label_space: LabelSpa
                 f" labeller takes {spec.num_features}: was one of them changed?"
             )
         modules["encoder"] = frame_encoder.encoder
+    if spec.novelty:
+        num_read, num_directions = spec.novelty.num_read, spec.novelty.num_directions
+        check_num_weights(folder, "novelty", num_read * num_directions)
+        modules["novelty"] = Novelty(spec.num_features, num_read, num_directions)
     load_weights(folder, modules)
     for module in modules.values():
         module.to(device).eval()
-    return Checkpoint(spec, labeller, frame_encoder)
+    return Checkpoint(spec, labeller, frame_encoder, _checked_novelty(modules.get("novelty"), folder))
+
+
+def _checked_novelty(novelty: nn.Module | None, folder: Path) -> Novelty | None:
+    """Return the same, unless it reads features that a frame does not have."""
+    assert novelty is None or isinstance(novelty, Novelty)
+    if novelty is not None and not bool(((novelty.chosen >= 0) & (novelty.chosen < novelty.num_features)).all()):
+        raise InputError(f"{folder}: its novelty reads features that its frames do not have: was it changed?")
+    return novelty

@@ -141,11 +141,31 @@ def save_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
         folder: The checkpoint.
         modules: The modules by name. Each tensor's name is prefixed with that of its module.
     """
-    tensors = {
+    _write_tensors(folder, _named_tensors(modules))
+
+
+def add_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
+    """Add the tensors of modules to a file that `save_weights` wrote, and replace those of the same modules.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    with _reading(folder / WEIGHTS):
+        tensors = load_file(folder / WEIGHTS)
+    kept = {name: tensor for name, tensor in tensors.items() if name.split(".")[0] not in modules}
+    _write_tensors(folder, kept | _named_tensors(modules))
+
+
+def _named_tensors(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
+    """Return the tensors of modules, each with the name of its module before its own."""
+    return {
         f"{prefix}.{name}": tensor.detach().cpu().contiguous()
         for prefix, module in modules.items()
         for name, tensor in module.state_dict().items()
     }
+
+
+def _write_tensors(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     with replacing(folder / WEIGHTS) as path:
         path.write_bytes(save(tensors))  # the save_file of safetensors makes files that only their owner can read
 

@@ -42,6 +42,8 @@ Write, for each video, into the folder --out:
 and, where --formats asks for it,
   <stem>.frames.jsonl    one JSON object per frame         <stem>.segments.vtt    WebVTT subtitles, for browsers
   <stem>.frames.parquet  the same as a Parquet table       <stem>.segments.srt    SubRip, for players and editors
+  <stem>.novelty.csv     frame,time_seconds,novelty: above 1, a frame is more unlike the training frames than 99% of the
+                         held-out ones, and its label worth little
   <stem>.overlay.mp4     with --overlay: the video with its labels drawn on it
 A video that cannot be labelled is named with the cause, and the others are labelled. Videos that are finished are left
 alone, so a call that was interrupted can be repeated and resumes where it was.
@@ -83,7 +85,8 @@ def _add_arguments(label: argparse.ArgumentParser) -> None:
         "--formats",
         default="csv",
         metavar="LIST",
-        help="one or more of csv,jsonl,parquet,vtt,srt,boris,elan,label-studio,praat,activitynet,feral (default: csv)",
+        help="one or more of csv,jsonl,parquet,vtt,srt,novelty,boris,elan,label-studio,praat,activitynet,"
+        "feral (default: csv)",
     )
     label.add_argument("--overlay", action="store_true", help="also draw the labels on the video")
     label.add_argument(

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.annotations.exports import TIMED_FORMATS
+from pipeline.annotations.exports import NOVELTY_FORMAT, TIMED_FORMATS
 from pipeline.datasets.features import count_feature_frames
 from pipeline.errors import InputError
 from pipeline.files import InputFile
@@ -103,12 +103,15 @@ def check_outputs(outputs: OutputOptions, model: Model) -> None:
         model: The labeller.
 
     Raises:
-        InputError: The output needs pixels or times, which a model of ready features does not have; or damaged videos
-            are to be labelled in part by a reader that does not report which frames it lost.
+        InputError: The output needs pixels or times, which a model of ready features does not have; or the novelty,
+            which an older model does not know; or damaged videos are to be labelled in part by a reader that does not
+            report which frames it lost.
     """
     asked = ["--overlay"] * outputs.overlay + [f"--formats {name}" for name in outputs.formats if name in TIMED_FORMATS]
     if asked and not model.sees_videos:
         raise InputError(f"the model was trained on ready features: {', '.join(asked)}: needs one that sees videos")
+    if NOVELTY_FORMAT in outputs.formats and model.spec.novelty is None:
+        raise InputError(f"--formats {NOVELTY_FORMAT}: the model does not know its training frames: train it again")
     name = scaling_reader(model.reader)
     if outputs.on_error == "partial" and name != "pyav":
         raise InputError(

@@ -155,6 +155,7 @@ class OneVideo:
             self.model.spec.label_space,
             path.resolve() if isinstance(path, Path) else Path(path.name),
             clock_start_seconds(path) if TIMED_FORMATS & set(self.outputs.formats) else 0.0,
+            result.novelty,
         )
         for name in self.outputs.formats:
             for suffix, write in FORMATS[name].items():

@@ -162,11 +162,11 @@ def label_encoded(path: InputFile, encoded: EncodedVideo, model: Model) -> Video
     division = encoded.division
     readings = []
     for number, members in enumerate(model.by_encoder):
-        probabilities = predict(path, members, map(torch.tensor, encoded.features(number)))
+        probabilities, novelty = predict(path, members, map(torch.tensor, encoded.features(number)))
         report = _joined([reports[number] for reports in encoded.reports])
         num_encoded, index = len(division.choice.positions), division.index
         frame_seconds = float(1 / index.properties.frame_rate)
-        readings.append(Reading(probabilities, division.choice, frame_seconds, num_encoded, report, index))
+        readings.append(Reading(probabilities, division.choice, frame_seconds, num_encoded, report, index, novelty))
     return label_readings(readings, model)
 
 

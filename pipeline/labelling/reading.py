@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.files import InputFile
 from pipeline.labelling.model import Model
 from pipeline.models.ensemble import predict_each
+from pipeline.models.labeller import of_equal_length
 from pipeline.text.wording import counted
 from pipeline.video.frame_choice import FrameChoice, choose_frames
 from pipeline.video.preprocess import Preprocess
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.video.types import VideoIndex
 
 FEATURE_SUFFIX = ".npy"
+BLOCK_FRAMES = 64
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Reading:
         num_encoded: The number of frames that were encoded.
         report: What became of the frames.
         index: The index of the file.
+        novelty: float32 [n], how unlike the training frames these frames are, by the first model; None where it does
+            not know.
     """
 
     probabilities: list[np.ndarray]
@@ -57,6 +61,7 @@ class Reading:
     num_encoded: int
     report: DecodeReport
     index: "VideoIndex"
+    novelty: np.ndarray | None
 
 
 def read_video(
@@ -106,12 +111,14 @@ def _predict_frames(
     static_threshold = members[0].static_threshold
     chunks = encode_video(reader, runtime, positions=choice.positions, static_threshold=static_threshold)
     with closing(chunks):
-        probabilities = predict(reader.properties.path, members, encoding.features(chunks))
-    return Reading(probabilities, choice, frame_seconds, encoding.num_encoded, reader.report(), index)
+        probabilities, novelty = predict(reader.properties.path, members, encoding.features(chunks))
+    return Reading(probabilities, choice, frame_seconds, encoding.num_encoded, reader.report(), index, novelty)
 
 
-def predict(source: InputFile | str, members: Sequence[Model], chunks: Iterable[torch.Tensor]) -> list[np.ndarray]:
-    """Compute the probabilities of a video by each model, from features of all.
+def predict(
+    source: InputFile | str, members: Sequence[Model], chunks: Iterable[torch.Tensor]
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Compute the probabilities of a video by each model, from features of all, and its novelty by the first one.
 
     Args:
         source: The video, for messages.
@@ -119,16 +126,49 @@ def predict(source: InputFile | str, members: Sequence[Model], chunks: Iterable[
         chunks: [t, F], the features, in order.
 
     Returns:
-        float32 [n, K], from each model.
+        float32 [n, K], from each model; and float32 [n], or None where the first one does not know its training frames.
 
     Raises:
         InputError: They are not numbers.
     """
+    meter = NoveltyMeter(members[0])
     with _own_stream(members[0].device):
-        found = predict_each([member.checkpoint.labeller for member in members], chunks)
+        found = predict_each([member.checkpoint.labeller for member in members], meter.watch(chunks))
+        novelty = meter.found()
     for probabilities in found:
         check_numbers(source, probabilities)
-    return found
+    return found, novelty
+
+
+class NoveltyMeter:
+    """Measures how unlike the training frames the frames of one video are, while their features pass by.
+
+    Args:
+        model: The model that has seen the training frames.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._novelty, self._spec = model.checkpoint.novelty, model.spec.novelty
+        self._distances: list[torch.Tensor] = []
+
+    def watch(self, chunks: Iterable[torch.Tensor]) -> Iterable[torch.Tensor]:
+        """Return the same frames, [t, F] each."""
+        return chunks if self._novelty is None else self._watch(chunks)
+
+    @torch.inference_mode()
+    def _watch(self, chunks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        assert self._novelty is not None
+        device = self._novelty.mean.device
+        # In blocks of one length: a product of matrices differs in its last digits by the number of its rows.
+        for block in of_equal_length(chunks, BLOCK_FRAMES):
+            self._distances.append(self._novelty(block.to(device, torch.float32)))
+            yield block
+
+    def found(self) -> np.ndarray | None:
+        """Return the novelty float32 [n] of all frames; None where the model does not know its training frames."""
+        if self._spec is None:
+            return None
+        return (torch.cat(self._distances) / self._spec.limit).cpu().numpy()
 
 
 def read_given_features(path: InputFile, model: Model) -> torch.Tensor:

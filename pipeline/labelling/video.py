@@ -36,6 +36,8 @@ class VideoLabels:
         class_probabilities: float32 [T, K], of all classes, tempered; NaN for a frame that was not decoded.
         pts_seconds: float64 [T], the times of the frames; NaN for ready features.
         frame_seconds: How long the last frame is shown; NaN for ready features.
+        novelty: float32 [T], how unlike the training frames each frame is, NaN for a frame that was not decoded; None
+            where the model does not know.
         num_encoded: The number of frames that were encoded; None for ready features.
         report: What became of the frames; None for ready features.
         index: The index of the file, with which it can be read again; None for ready features.
@@ -46,6 +48,7 @@ class VideoLabels:
     class_probabilities: np.ndarray
     pts_seconds: np.ndarray
     frame_seconds: float
+    novelty: np.ndarray | None = None
     num_encoded: int | None = None
     report: DecodeReport | None = None
     index: "VideoIndex | None" = None
@@ -64,6 +67,7 @@ class VideoLabels:
             labels=self.labels[nearest],
             probabilities=self.probabilities[nearest],
             class_probabilities=self.class_probabilities[nearest],
+            novelty=None if self.novelty is None else self.novelty[nearest],
             pts_seconds=pts_seconds,
         )
 
@@ -110,10 +114,11 @@ def label_video_once(
     if not model.sees_videos:
         features = read_given_features(path, model)
         (members,) = model.by_encoder
-        probabilities = predict(path, members, [features])
+        probabilities, novelty = predict(path, members, [features])
         on_progress(len(features))
         times = np.full(len(features), np.nan)
-        return postprocess(_joined(probabilities, model), model, pts_seconds=times, frame_seconds=float("nan"))
+        found = postprocess(_joined(probabilities, model), model, pts_seconds=times, frame_seconds=float("nan"))
+        return replace(found, novelty=novelty)
     if path.suffix.lower() == FEATURE_SUFFIX:
         raise InputError(f"{path}: the model was trained on videos, it cannot read ready features")
     readings: list[Reading] = []
@@ -178,9 +183,11 @@ def label_readings(readings: Sequence[Reading], model: Model) -> VideoLabels:
     probabilities = _joined([found for reading in readings for found in reading.probabilities], model)
     times = pts_seconds[first.choice.positions]
     postprocessed = postprocess(probabilities, model, pts_seconds=times, frame_seconds=first.frame_seconds)
-    postprocessed = postprocessed.spread(first.choice.nearest, pts_seconds)
+    postprocessed = replace(postprocessed, novelty=first.novelty).spread(first.choice.nearest, pts_seconds)
     if is_lost is not None:
         postprocessed.labels[is_lost] = model.spec.label_space.unlabelled(int(is_lost.sum()))
         postprocessed.probabilities[is_lost] = np.nan
         postprocessed.class_probabilities[is_lost] = np.nan
+        if postprocessed.novelty is not None:
+            postprocessed.novelty[is_lost] = np.nan
     return replace(postprocessed, num_encoded=first.num_encoded, report=first.report, index=first.index)

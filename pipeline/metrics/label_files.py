@@ -15,7 +15,16 @@ from pipeline.annotations.formats import registry
 from pipeline.annotations.formats.scored import Scored
 from pipeline.annotations.found_classes import label_space_of_files
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.layouts import BUDGET, DECODE_REPORT, FRAMES, IMPORT_REPORT, LIVE, SCORED, TRANSITIONS
+from pipeline.annotations.layouts import (
+    BUDGET,
+    DECODE_REPORT,
+    FRAMES,
+    IMPORT_REPORT,
+    LIVE,
+    NOVELTY,
+    SCORED,
+    TRANSITIONS,
+)
 from pipeline.annotations.problems import AnnotationError, Problem, without_content
 from pipeline.annotations.read import needs_times, read_edges, read_predicted, read_probabilities
 from pipeline.annotations.segments import frames_in_no_row
@@ -44,7 +53,7 @@ def find_label_files(folder: Path) -> dict[str, Path]:
     for layout in registry.FORMATS:
         for path in [path for path in found if registry.format_of(path) == layout]:
             # live labels may have gaps, and be of what nobody has labelled
-            if path.name not in NO_LABELS and not path.name.endswith(LIVE) and not is_hidden(path):
+            if path.name not in NO_LABELS and not path.name.endswith((LIVE, NOVELTY)) and not is_hidden(path):
                 named.setdefault(path, canonical(layout.stem(path)))
     files: dict[str, Path] = {}
     for path, stem in named.items():

@@ -224,7 +224,7 @@ class Labeller(nn.Module):
             OSError: A temporary file finds no space.
         """
         lengths: list[int] = []
-        equal = _of_equal_length(
+        equal = of_equal_length(
             ended(_measured(chunks, lengths), self.look_ahead),
             math.ceil(CHUNK_FRAMES / self.pool_frames) * self.pool_frames,
         )
@@ -360,8 +360,8 @@ def _measured(chunks: Iterable[Tensor], lengths: list[int]) -> Iterator[Tensor]:
         yield chunk
 
 
-def _of_equal_length(chunks: Iterable[Tensor], num_frames: int) -> Iterator[Tensor]:
-    """Yield the same frames in chunks [num_frames, F], the last one shorter."""
+def of_equal_length(chunks: Iterable[Tensor], num_frames: int) -> Iterator[Tensor]:
+    """Yield the same frames [t, F] in chunks [num_frames, F], the last one shorter."""
     waiting: list[Tensor] = []
     for part in (part for chunk in chunks for part in chunk.split(num_frames)):
         num_missing = num_frames - sum(map(len, waiting))

@@ -38,6 +38,7 @@ from pipeline.training.gradient_report import diagnose
 from pipeline.training.labeller_data import TrainingData, batch_targets, classes_of_videos, labels_of, training_batches
 from pipeline.training.labeller_learner import Learner, ParameterGroups
 from pipeline.training.loop import Callbacks, Scores, fit
+from pipeline.training.novelty import tune_novelty
 from pipeline.training.objective import balanced_weights, make_objective, summed_cross_entropy
 from pipeline.training.runs import lineage_of, log_best, log_history, open_state, open_training_run, register_trained
 from pipeline.training.teacher import Teacher
@@ -126,6 +127,7 @@ def _train(params: Params, training_data: TrainingData, out: Path, *, name: str)
         with threads():
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             _tune(params, training_data, labeller, out, shortest=shortest_is_tuned, run_id=run_id)
+            tune_novelty(out, training_data, seed=params.seed, device=device)
         log_history(progress, run_id=run_id)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)

@@ -22,7 +22,8 @@ SOURCE = LabelSource("run", "data", "commit")
 LABELS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0], [IGNORE_INDEX] * 3], dtype=np.int8)
 PROBABILITIES = np.array([[0.9, 0.2, 0.1], [0.75, 0.8, 0.1], [0.25, 0.6, 0.5], [0, 0, 1 / 3], [np.nan] * 3], np.float32)
 SECONDS = np.arange(5) / 4
-PREDICTED = Predicted(LABELS, PROBABILITIES, SECONDS, 0.25, SPACE, Path("clip.mp4"))
+NOVELTY = np.array([0.5, 1, 2.25, 1e-4, np.nan], np.float32)
+PREDICTED = Predicted(LABELS, PROBABILITIES, SECONDS, 0.25, SPACE, Path("clip.mp4"), novelty=NOVELTY)
 
 
 @st.composite
@@ -37,7 +38,8 @@ def made_labels(draw: st.DrawFn) -> np.ndarray:
 def predict(labels: np.ndarray) -> Predicted:
     probabilities = np.random.default_rng(0).random(labels.shape).astype(np.float32)
     probabilities[labels == IGNORE_INDEX] = np.nan
-    return Predicted(labels, probabilities, np.arange(len(labels)) / 25, 0.04, SPACE, Path("clip.mp4"))
+    times, novelty = np.arange(len(labels)) / 25, np.ones(len(labels))
+    return Predicted(labels, probabilities, times, 0.04, SPACE, Path("clip.mp4"), novelty=novelty)
 
 
 def write(format_name: str, folder: Path, predicted: Predicted) -> list[Path]:
@@ -140,6 +142,14 @@ def test_a_single_class_has_both_tables(tmp_path):
     write_segments(tmp_path / "segments.csv", labels, **columns, frame_duration_seconds=np.nan)
     assert (tmp_path / "frames.csv").read_text() == "frame,time_seconds,labels,eats\n0,,eats,0.900000\n1,,,0.200000\n"
     assert (tmp_path / "segments.csv").read_text().splitlines()[1:] == ["0,1,,,eats,0.9000"]
+
+
+def test_the_novelty_is_written_to_the_byte(tmp_path):
+    (file,) = write("novelty", tmp_path, PREDICTED)
+    assert file.read_text() == (
+        "frame,time_seconds,novelty\n0,0.000000,0.500\n1,0.250000,1.000\n2,0.500000,2.250\n3,0.750000,0.000\n"
+        "4,1.000000,\n"
+    )
 
 
 def test_a_video_without_frames_or_without_labels_has_files(tmp_path):

@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segment_model import SegmentModel
 from pipeline.checkpoints.encoder import load_encoder, make_frame_encoder, save_encoder
-from pipeline.checkpoints.labeller import Decision, load_checkpoint, set_decisions, set_tuned
+from pipeline.checkpoints.labeller import Decision, load_checkpoint, set_decisions, set_novelty, set_tuned
 from pipeline.checkpoints.storage import load_weights
 from pipeline.config.data import Pixels
 from pipeline.errors import InputError
+from pipeline.models.novelty import fit_novelty
 
 CPU = torch.device("cpu")
 
@@ -261,7 +262,7 @@ def test_a_checkpoint_of_exclusive_classes_has_no_field_of_overlapping_ones(vide
     assert spec.label_space.is_exclusive
     fields = json.loads(spec.model_dump_json())
     assert fields == json.loads((video_model / "checkpoint.json").read_text())
-    assert not {"groups", "decisions", "segments", "confidence"} & fields.keys()
+    assert not {"groups", "decisions", "segments", "confidence", "novelty"} & fields.keys()
     assert "decoding" not in fields["labeller"], "so that it has the fingerprint of before there was a choice"
 
 
@@ -306,3 +307,30 @@ def test_impossible_groups_and_decisions_are_refused(copy, changes, cause):
 def test_the_data_must_have_the_same_groups(copy):
     overlapping(copy)
     assert "each frame has exactly one" in refusal(copy, label_space=LabelSpace(CLASSES))
+
+
+# How unlike the training frames a frame is
+
+
+def test_a_checkpoint_keeps_how_unlike_its_training_frames_others_are(copy):
+    before = load_checkpoint(copy, device=CPU)
+    assert before.novelty is None
+    sample = torch.randn(100, before.spec.num_features)
+    chosen = torch.arange(before.spec.num_features)
+    novelty = fit_novelty(sample, chosen, before.spec.num_features, torch.Generator().manual_seed(0))
+    for limit in (1.5, 2.5):  # a training that resumes does it again
+        set_novelty(copy, novelty, limit)
+    after = load_checkpoint(copy, device=CPU)
+    assert after.novelty is not None
+    assert after.spec.novelty.limit == 2.5
+    torch.testing.assert_close(after.novelty(sample), novelty(sample), rtol=0, atol=0)
+    for name, tensor in before.labeller.state_dict().items():
+        torch.testing.assert_close(after.labeller.state_dict()[name], tensor, rtol=0, atol=0)
+    novelty.chosen[-1] = before.spec.num_features
+    set_novelty(copy, novelty, 1.0)
+    assert "features that its frames do not have" in refusal(copy)
+    change_spec(copy, novelty={"num_read": 4000, "num_directions": 128, "limit": 1.0})
+    assert "weights of the novelty" in refusal(copy)
+    for broken in ({"limit": 0.0}, {"num_read": 0}, {"num_directions": 10**9}):
+        change_spec(copy, novelty={"num_read": 3, "num_directions": 3, "limit": 1.0} | broken)
+        assert "novelty" in refusal(copy)

@@ -178,7 +178,9 @@ def test_fewer_frames_are_encoded_and_every_frame_is_scored(training, run):
         assert 5 <= len(positions) <= 15
         assert len(nearest) == 30
         assert data.labels[stem].tolist() == labels[stem][positions].tolist()
-    assert load_checkpoint(LABELLER, device=CPU).spec.frame_rate == 6.0
+    trained = load_checkpoint(LABELLER, device=CPU)
+    assert trained.spec.frame_rate == 6.0
+    assert trained.novelty is not None
     for path in FEATURES.iterdir():
         assert len(read_features(path)) == len(choices[path.stem].positions)
         assert len(read_pts(path)) == 30

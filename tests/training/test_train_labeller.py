@@ -449,6 +449,21 @@ def test_segments_of_the_training_labels_are_in_the_checkpoint(features_workspac
 
 
 @pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize("val_fraction", [0.0, 0.2])
+def test_a_checkpoint_knows_its_training_frames(features_workspace, monkeypatch, val_fraction):
+    monkeypatch.setattr("pipeline.training.novelty.MAX_SAMPLE", 500)
+    write_params(features_workspace, dataset__val_fraction=val_fraction, training__epochs=2)
+    training_data = open_training_data()
+    train(load_params(), training_data, Path("model"), name="labeller")
+    checkpoint = load_checkpoint(Path("model"), device=CPU)
+    sources = training_data.manifest.of_split("val" if val_fraction else "train")
+    features = torch.cat([chunk for source in sources for chunk in training_data.feature_chunks(source)])
+    share = (checkpoint.novelty(features) <= checkpoint.spec.novelty.limit).float().mean()
+    assert share == pytest.approx(0.99, abs=0.01)
+    assert (checkpoint.novelty(features + 10) > checkpoint.spec.novelty.limit).all()
+
+
+@pytest.mark.usefixtures("no_model")
 def test_automatic_decoding_is_the_better_one_on_validation(features_workspace, monkeypatch):
     """What is better depends on the data, so both answers are given by changing the scores of decoded segments."""
     write_params(features_workspace, labeller__decoding="auto", training__epochs=2)
