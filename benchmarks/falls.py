@@ -13,8 +13,8 @@ delay             seconds from the begin of a true segment to that of the first 
                   where it begins too early
 
 Each part has the labeller, which reads the video in both directions; the encoder without a recurrent network; and a
-labeller that reads forward only (`labeller=gru`), whose alarm comes while the video runs. `--seeds`, `--set` and
-`--work` are those of benchmarks/quality.py.
+labeller that reads forward only (`labeller=gru`), whose alarm comes while the video runs. With several seeds there are
+rows of what they score when they label together. `--seeds`, `--set` and `--work` are those of benchmarks/quality.py.
 """
 
 import argparse
@@ -23,12 +23,13 @@ import re
 import shutil
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from causal import share
-from quality import Row, Scores, mean, print_table, run_stages
+from quality import Row, Scores, mean, print_table, run_stages, score_together
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import Segment, segments_from_frames
@@ -110,7 +111,10 @@ def score(args: argparse.Namespace, root: Path, work: Path) -> tuple[dict[str, R
                 share(work / f"seed{seed}" / "labeller", folder)
             scores.append(run_stages(args.dataset, root, folder, [f"seed={seed}", *settings, *args.set]))
         rows[name] = mean([row(of_seed, "val") for of_seed in scores])
-        alarms[name] = mean([alarm_row(count_alarms(folder)) for folder in works])
+        alarms[name] = mean([alarm_row(count_alarms([folder])) for folder in works])
+        if len(works) > 1:
+            rows[f"{name}, the seeds together"] = row({"val": score_together(works, "val")}, "val")
+            alarms[f"{name}, the seeds together"] = alarm_row(count_alarms(works))
         if name != FORWARD:
             rows["encoder alone"] = mean([row(of_seed, "val_without_rnn") for of_seed in scores])
     return rows, alarms
@@ -130,10 +134,10 @@ def alarm_row(alarms: Alarms) -> Row:
     return [found, alarms.num_false / alarms.hours, statistics.median(alarms.delays) if alarms.delays else None]
 
 
-def count_alarms(work: Path) -> Alarms:
-    """Label the held-out videos with the labeller of a folder in which the stages ran, and count its alarms."""
-    manifest, labels = read_manifest(work / PREPARED)
-    model = load_model(str(work / LABELLER), device="cpu")
+def count_alarms(works: Sequence[Path]) -> Alarms:
+    """Label the held-out videos with the labellers of folders in which the stages ran, and count the alarms."""
+    manifest, labels = read_manifest(works[0] / PREPARED)
+    model = load_model([str(work / LABELLER) for work in works], device="cpu")
     videos = [(labels[source.stem], label_video(Path(source.path), model)) for source in manifest.of_split("val")]
     counts = [alarms_of(true, found, manifest.label_space) for true, found in videos]
     return Alarms(
