@@ -127,7 +127,7 @@ def _train(params: Params, training_data: TrainingData, out: Path, *, name: str)
         with threads():
             progress = fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)
             _tune(params, training_data, labeller, out, shortest=shortest_is_tuned, run_id=run_id)
-            tune_novelty(out, training_data, seed=params.seed, device=device)
+            tune_novelty(out, training_data, seed=params.seed, device=device, run_id=run_id)
         log_history(progress, run_id=run_id)
         if progress.diagnoses:
             _log_gradients(progress.diagnoses, run_id=run_id)

@@ -10,13 +10,14 @@ from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.checkpoints.labeller import load_checkpoint, set_novelty
 from pipeline.datasets.manifest import Source
 from pipeline.models.novelty import choose_features, fit_novelty
+from pipeline.tracking import store
 from pipeline.training.labeller_data import TrainingData
 
 MAX_SAMPLE = 8192  # frames of a split
 FAMILIAR = 0.99  # the share of held-out frames whose novelty is at most 1
 
 
-def tune_novelty(out: Path, training_data: TrainingData, *, seed: int, device: torch.device) -> float:
+def tune_novelty(out: Path, training_data: TrainingData, *, seed: int, device: torch.device, run_id: str) -> None:
     """Fit the distances on the training frames, and the limit on the validation frames.
 
     Without a validation split, the limit is that of the training frames.
@@ -26,9 +27,7 @@ def tune_novelty(out: Path, training_data: TrainingData, *, seed: int, device: t
         training_data: The data set.
         seed: The seed of the random directions.
         device: The device of the encoder.
-
-    Returns:
-        The limit.
+        run_id: The run, which gets the limit.
     """
     checkpoint = load_checkpoint(out, device=device)
     generator = torch.Generator().manual_seed(seed)
@@ -40,7 +39,7 @@ def tune_novelty(out: Path, training_data: TrainingData, *, seed: int, device: t
     distances = novelty.of_read(_sample(training_data, "val", chosen, encoder) if has_val else sample)
     limit = max(float(distances.quantile(FAMILIAR)), torch.finfo(torch.float32).tiny)
     set_novelty(out, novelty, limit)
-    return limit
+    store.log_scores_once(run_id, {"tuning/novelty_limit": limit})
 
 
 def _sample(

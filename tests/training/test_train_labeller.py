@@ -461,6 +461,8 @@ def test_a_checkpoint_knows_its_training_frames(features_workspace, monkeypatch,
     share = (checkpoint.novelty(features) <= checkpoint.spec.novelty.limit).float().mean()
     assert share == pytest.approx(0.99, abs=0.01)
     assert (checkpoint.novelty(features + 10) > checkpoint.spec.novelty.limit).all()
+    (limit,) = client().get_metric_history(runs()[0].info.run_id, "tuning/novelty_limit")
+    assert limit.value == checkpoint.spec.novelty.limit
 
 
 @pytest.mark.usefixtures("no_model")
