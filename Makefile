@@ -45,7 +45,7 @@ slow: setup
 # Without the other workers and MLflow's jobs, the pages open in a third of the time.
 ui: setup
 	@echo "every run: http://127.0.0.1:5000/#/experiments/1/runs (from some seconds on)"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

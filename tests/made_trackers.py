@@ -14,7 +14,7 @@ from pathlib import Path
 
 from made_ports import free_port
 
-from pipeline.studio.models.training import WITHOUT_JOBS
+from pipeline.studio.models.training import FOR_MLFLOW
 
 START_SECONDS = 180  # a busy machine takes long to import MLflow
 
@@ -49,7 +49,7 @@ class Server:
             programs = (
                 f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by its name
             )
-            environment = os.environ | WITHOUT_JOBS | {"PATH": programs} | self._environment
+            environment = os.environ | FOR_MLFLOW | {"PATH": programs} | self._environment
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         for _ in range(START_SECONDS * 5):
             assert self._process.poll() is None, self._log.read_text()

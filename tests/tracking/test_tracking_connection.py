@@ -1,10 +1,14 @@
 """The place of the store, which is made whole or not at all."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
 import pytest
 from alembic.ddl.impl import DefaultImpl
+from import_graph import ROOT
 from made_data import Killed
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -114,3 +118,16 @@ def test_a_run_is_resumed_in_its_own_experiment(workspace, monkeypatch):
     with tracking_store.open_run(None, name="y") as other:
         pass
     assert MlflowClient().get_run(other).info.experiment_id != MlflowClient().get_run(run_id).info.experiment_id
+
+
+@pytest.mark.parametrize(("said", "is_disabled"), [(None, True), ("false", False)])
+def test_mlflow_reports_nothing_to_its_makers_unless_asked_to(monkeypatch, said, is_disabled):
+    names = ("CI", "PYTEST_CURRENT_TEST", "MLFLOW_DISABLE_TELEMETRY")  # each would turn it off too
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": said} if said else {}
+    program = (
+        "import pipeline.tracking.connection; from mlflow.telemetry.utils import is_telemetry_disabled as is_disabled;"
+        " print(is_disabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == [str(is_disabled)], done.stderr

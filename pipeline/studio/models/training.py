@@ -31,7 +31,8 @@ MAX_BYTES = 1 << 24
 TITLES = {score.name: score.title for score in LABEL_SCORES}
 KEPT_LINES, SHOWN_LINES = 400, 40
 SECONDS_TO_END = 20
-WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven processes of MLflow, for what is not used here
+# Neither reports of its use, nor jobs: seven processes of MLflow, for what is not used here.
+FOR_MLFLOW = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 STAGE = re.compile(r"Running stage '(\w+)'")
 BAR = re.compile(r"^(.{0,40}?): +\d+%\|")  # a line of a progress bar; the next one of the same name replaces it
 Outcome = Literal["done", "same", "failed", "cancelled"]  # same: nothing had changed, so nothing was trained
@@ -262,7 +263,7 @@ class Training:
                     on_event=lambda child, event: None,
                     on_end=self._on_tracker_end,
                     folder=self._project,
-                    environment=os.environ | WITHOUT_JOBS,
+                    environment=os.environ | FOR_MLFLOW,
                 )
                 self._address = f"http://127.0.0.1:{port}"
         return f"{self._address}/#/runs/{run_id}"
