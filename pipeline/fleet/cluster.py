@@ -238,7 +238,8 @@ class Pool:
         """Yield the job of a call that has ended, with its result; nothing where it is to be done again."""
         import ray
 
-        worker, job, kept, is_check = self._calls.pop(reference)
+        call = self._calls.pop(reference)
+        worker, job, kept, is_check = call
         try:
             result = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
@@ -249,7 +250,7 @@ class Pool:
                 ) from None
             raise error.cause from None
         except ray.exceptions.RayError as error:
-            self._forget(worker, error, is_new=job is None and not is_check, was_idle=is_check)
+            self._forget(call, error)
             if job is None:
                 return
             self._losses[job.key] += 1
@@ -264,17 +265,18 @@ class Pool:
         if job is not None:
             yield job, (result, kept) if job.keeps else result
 
-    def _forget(self, worker: Any, error: Exception, *, is_new: bool, was_idle: bool) -> None:
-        """Count a worker that was lost; it is replaced at the next look at the cluster, which is now.
+    def _forget(self, call: "_Call", error: Exception) -> None:
+        """Count the worker of a call that was lost; it is replaced at the next look at the cluster, which is now.
 
         Idle workers may be lost together with it: each would take the next job with it. So they are asked first.
         """
-        self.num_losses += self._num_free.pop(worker, None) is not None or is_new or was_idle
+        # A worker that does several jobs at once is lost with each of them, and counts once.
+        self.num_losses += self._num_free.pop(call.worker, None) is not None or call.job is None
         self._looked = float("-inf")
         for idle in [each for each, num_free in self._num_free.items() if num_free == self._share.num_parallel]:
             del self._num_free[idle]
             self._calls[idle.__ray_ready__.remote()] = _Call(idle, None, is_check=True)
-        self._num_prepare_losses += is_new
+        self._num_prepare_losses += call.job is None and not call.is_check
         if self._num_prepare_losses >= MAX_LOSSES:
             raise InputError(
                 f"{MAX_LOSSES} workers were lost while they loaded the model: is memory short, or has this"
