@@ -245,9 +245,7 @@ def load_weights(folder: Path, modules: dict[str, nn.Module]) -> None:
     path = folder / WEIGHTS
     with _reading(path):
         tensors = load_file(path)
-    expected = {
-        f"{prefix}.{name}": tensor for prefix, module in modules.items() for name, tensor in module.state_dict().items()
-    }
+    expected = _named_tensors(modules)
     problems = [f"{name} is missing" for name in expected if name not in tensors]
     strays = [name for name in tensors if name not in expected and name.split(".")[0] in modules]
     problems += [f"{name} is not part of the model" for name in strays]

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 MAX_READ_FEATURES = 4096  # of a frame, of which random ones are read where it has more
 MAX_DIRECTIONS = 128
 SHRINKAGE = 1e-3  # of the mean variance, which is added to each, so that directions without any do not count endlessly
-
 SMALLEST = 1e-6  # a spread, where all frames are the same
 
 
@@ -49,16 +48,9 @@ class Novelty(nn.Module):
         return ((read - self.mean) @ self.directions).square().mean(1).sqrt()
 
 
-def num_read_and_directions(num_features: int) -> tuple[int, int]:
-    """Return f and D for frames with F features."""
-    num_read = min(num_features, MAX_READ_FEATURES)
-    return num_read, min(num_read, MAX_DIRECTIONS)
-
-
 def choose_features(num_features: int, generator: torch.Generator) -> Tensor:
     """Choose the features that are read, int64 [f], ascending."""
-    num_read, _ = num_read_and_directions(num_features)
-    return torch.randperm(num_features, generator=generator)[:num_read].sort().values
+    return torch.randperm(num_features, generator=generator)[:MAX_READ_FEATURES].sort().values
 
 
 def fit_novelty(sample: Tensor, chosen: Tensor, num_features: int, generator: torch.Generator) -> Novelty:
@@ -70,7 +62,7 @@ def fit_novelty(sample: Tensor, chosen: Tensor, num_features: int, generator: to
         num_features: F.
         generator: It draws the directions.
     """
-    _, num_directions = num_read_and_directions(num_features)
+    num_directions = min(len(chosen), MAX_DIRECTIONS)
     novelty = Novelty(num_features, len(chosen), num_directions)
     mean, spread = sample.mean(0), sample.std(0, correction=0)
     # A feature that hardly changes in training would otherwise decide everything.
