@@ -10,7 +10,7 @@ Shapes: T frames, K classes.
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Annotated, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segments import segments_from_frames
+from pipeline.annotations.video_kinds import VideoKinds, fit_video_kinds
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 MIN_SPREAD, MAX_SPREAD = 0.1, 10.0  # of the logarithm of a duration: 0.1 is a tenth of the duration
@@ -34,6 +35,8 @@ class SegmentModel(BaseModel):
         log_frames: [K], the mean of the logarithm of the length in frames.
         spreads: [K], the standard deviation of that logarithm.
         weight: How much the model counts against the probabilities of the frames.
+        kinds: The training videos, by which the probabilities of a whole video are weighed before it is decoded (see
+            `postprocessing.kinds`); None where they are not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -43,11 +46,13 @@ class SegmentModel(BaseModel):
     log_frames: tuple[Annotated[float, Field(ge=0, le=100)], ...]
     spreads: tuple[Annotated[float, Field(ge=MIN_SPREAD, le=MAX_SPREAD)], ...]
     weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    kinds: VideoKinds | None = None
 
     @model_validator(mode="after")
     def _is_of_one_number_of_classes(self) -> Self:
         sizes = {len(self.first), len(self.following), len(self.log_frames), len(self.spreads)}
         sizes |= {len(row) for row in self.following}
+        sizes |= {self.kinds.num_classes} if self.kinds else set()
         if len(sizes) > 1:
             raise ValueError(f"got values of {sorted(sizes)} classes, expected the same number for each")
         return self
@@ -58,7 +63,9 @@ class SegmentModel(BaseModel):
         return len(self.first)
 
 
-def fit_segment_model(videos: Iterable[np.ndarray], label_space: LabelSpace) -> SegmentModel:
+def fit_segment_model(
+    videos: Collection[np.ndarray], label_space: LabelSpace, *, by_kind: bool = False
+) -> SegmentModel:
     """Learn how long segments are and which follow which.
 
     Each first class and each transition counts once more than it occurs (add-one smoothing), so that none is
@@ -68,6 +75,7 @@ def fit_segment_model(videos: Iterable[np.ndarray], label_space: LabelSpace) -> 
     Args:
         videos: The labels int64 [T] of each training video.
         label_space: The classes, which exclude each other.
+        by_kind: Whether the model keeps the kinds of the training videos.
 
     >>> model = fit_segment_model([np.array([0, 0, 1, 1, 1, 1, 0, 0])], LabelSpace(("rests", "runs")))
     >>> model.first, model.following
@@ -97,6 +105,7 @@ def fit_segment_model(videos: Iterable[np.ndarray], label_space: LabelSpace) -> 
         following=(following / np.maximum(following.sum(axis=1, keepdims=True), 1)).tolist(),
         log_frames=tuple(_mean(of_class, pooled) for of_class in lengths),
         spreads=np.clip(np.sqrt(variances), MIN_SPREAD, MAX_SPREAD).tolist(),
+        kinds=fit_video_kinds(videos, label_space) if by_kind else None,
     )
 
 

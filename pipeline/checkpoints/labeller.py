@@ -149,7 +149,7 @@ class CheckpointSpec(Section):
 
     @model_validator(mode="after")
     def _segments_are_those_of_the_classes(self) -> Self:
-        if (self.labeller.decoding == "viterbi") != (self.segments is not None) or self.labeller.decoding == "auto":
+        if self.labeller.decoding != ("merge" if self.segments is None else "viterbi"):
             got = "no segments" if self.segments is None else "segments"
             raise ValueError(
                 f"got decoding {self.labeller.decoding} and {got}, expected viterbi with segments, or merge without"

@@ -53,9 +53,10 @@ class LabellerSettings(Section):
     decoding: SegmentDecoding = "merge"
     """How probabilities become segments. merge: as `min_segment_frames` says. viterbi, where classes exclude each
     other: the best sequence of segments, by the probabilities of the frames, and by how long the segments of each class
-    last and which class follows which in the training labels. auto takes the one with the better F1@50 on the
+    last and which class follows which in the training labels. viterbi_by_kind: the same, and each class counts for
+    more in a video that is like training videos where it is frequent. auto takes the one with the best F1@50 on the
     validation split, or, without a validation split, merge. Live labels are those of the best sequence so far,
-    `min_segment_frames` - 1 frames later."""
+    `min_segment_frames` - 1 frames later, whatever the kind of video."""
     normalize: Literal["frame", "video"] = "frame"
     """How features are brought to one scale. frame: each frame by itself. video: each feature over its video, which
     takes out what all frames of a video share. With video, train on whole videos (`training.window_frames` null)."""

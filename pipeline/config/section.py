@@ -12,7 +12,7 @@ MAX_STEP_FRAMES = 10_000
 Size = Annotated[int, Field(ge=1, le=65_536)]
 NumLayers = Annotated[int, Field(ge=1, le=100)]
 SegmentFrames = Annotated[int, Field(ge=1, le=1_000_000_000)]
-SegmentDecoding = Literal["merge", "viterbi", "auto"]
+SegmentDecoding = Literal["merge", "viterbi", "viterbi_by_kind", "auto"]
 NumFrames = Annotated[int, Field(ge=1, le=MAX_STEP_FRAMES)]
 MAX_DELTA_SPANS = 8
 DeltaSpans = Annotated[tuple[NumFrames, ...], Field(min_length=1, max_length=MAX_DELTA_SPANS)]

@@ -16,6 +16,7 @@ from pipeline.labelling.model import Model
 from pipeline.labelling.reading import FEATURE_SUFFIX, Reading, predict, read_given_features, read_video
 from pipeline.postprocessing.confidence import calibrate_confidence
 from pipeline.postprocessing.decisions import decide
+from pipeline.postprocessing.kinds import weigh_by_kind
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.viterbi import decode_segments
 from pipeline.video.open import open_scaled
@@ -157,6 +158,7 @@ def postprocess(
     if spec.segments is None:
         labels = smooth(probabilities, min_segment_frames=spec.min_segment_frames)
     else:
+        found = weigh_by_kind(found, spec.segments.kinds)
         labels = decode_segments(found, spec.segments)
     chosen = np.take_along_axis(found, labels[:, None], axis=1)[:, 0]
     if spec.confidence:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.annotations.label_space import LabelSpace
-from pipeline.annotations.segment_model import fit_segment_model
+from pipeline.annotations.segment_model import SegmentModel, fit_segment_model
 from pipeline.checkpoints.labeller import Decision, set_decisions, set_tuned
 from pipeline.config.params import Params
 from pipeline.config.section import SegmentDecoding
@@ -83,17 +83,26 @@ def _tune_exclusive(
         frames, after = split.best_min_segment_frames()
         found["min_segment_frames"] = frames
     if decoding != "merge":
-        model = fit_segment_model(training_labels.values(), split.label_space)
-        decoded, scores = split.best_segments(model, temperature)
-        if decoding == "viterbi" or scores["f1_at_50"] > after["f1_at_50"]:
+        decoded, scores = _best_segments(split, decoding, training_labels, temperature)
+        if decoding != "auto" or scores["f1_at_50"] > after["f1_at_50"]:
             segments, after = decoded, scores
-            found["segment_weight"] = segments.weight
+            found |= {"segment_weight": segments.weight, "by_kind": float(segments.kinds is not None)}
     if shortest or decoding != "merge":
         found |= _before_and_after(split.scores(1), after)
     labels = split.smoothed(frames or set_length) if segments is None else split.decoded(segments, temperature)
-    confidence, errors = split.confidence(labels, temperature)
+    confidence, errors = split.confidence(labels, temperature, segments.kinds if segments else None)
     set_tuned(out, temperature=temperature, min_segment_frames=frames, segments=segments, confidence=confidence)
     return found | errors
+
+
+def _best_segments(
+    split: Split, decoding: SegmentDecoding, training_labels: Mapping[str, np.ndarray], temperature: float
+) -> tuple[SegmentModel, dict[str, float]]:
+    """Return the segments that decode best, and the scores with them; auto tries both."""
+    by_kind = {"viterbi": (False,), "viterbi_by_kind": (True,)}.get(decoding, (False, True))
+    models = [fit_segment_model(training_labels.values(), split.label_space, by_kind=kinds) for kinds in by_kind]
+    tuned = [split.best_segments(model, temperature) for model in models]
+    return max(tuned, key=lambda each: each[1]["f1_at_50"])
 
 
 def _tune_classes(

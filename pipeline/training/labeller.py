@@ -197,10 +197,13 @@ def _saver(
     """
     manifest, frames = training_data.manifest, training_data.frame_encoder
     settings, segments = params.labeller, None
-    if settings.decoding == "viterbi":
-        segments = fit_segment_model(labels_of(training_data, "train").values(), manifest.label_space)
-    else:
-        settings = settings.model_copy(update={"decoding": "merge"})
+    if settings.decoding not in ("merge", "auto"):
+        segments = fit_segment_model(
+            labels_of(training_data, "train").values(),
+            manifest.label_space,
+            by_kind=settings.decoding == "viterbi_by_kind",
+        )
+    settings = settings.model_copy(update={"decoding": "viterbi" if segments else "merge"})
     spec = CheckpointSpec(
         classes=manifest.label_space.classes,
         background=manifest.label_space.background,

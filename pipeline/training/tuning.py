@@ -14,10 +14,12 @@ import numpy as np
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segment_model import SegmentModel
 from pipeline.annotations.segments import median_segment_frames, segments_from_frames
+from pipeline.annotations.video_kinds import VideoKinds
 from pipeline.errors import InputError
 from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.report import evaluate, flatten
 from pipeline.postprocessing.confidence import Curve, calibrate_confidence, fit_confidence
+from pipeline.postprocessing.kinds import weigh_by_kind
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import fit_temperature, tempered
 from pipeline.postprocessing.viterbi import decode_segments
@@ -90,16 +92,22 @@ class Split(NamedTuple):
     def decoded(self, segments: SegmentModel, temperature: float) -> dict[str, np.ndarray]:
         """Return the labels int64 [T] of each video that are decoded from probabilities at that temperature."""
         return {
-            stem: decode_segments(tempered(probabilities, temperature), segments)
-            for stem, probabilities in self.probabilities.items()
+            stem: decode_segments(self._weighed(stem, temperature, segments.kinds), segments)
+            for stem in self.probabilities
         }
 
-    def confidence(self, predicted: Mapping[str, np.ndarray], temperature: float) -> tuple[Curve, dict[str, float]]:
+    def _weighed(self, stem: str, temperature: float, kinds: VideoKinds | None) -> np.ndarray:
+        return weigh_by_kind(tempered(self.probabilities[stem], temperature), kinds)
+
+    def confidence(
+        self, predicted: Mapping[str, np.ndarray], temperature: float, kinds: VideoKinds | None = None
+    ) -> tuple[Curve, dict[str, float]]:
         """Fit how probable it is that labels are right.
 
         Args:
             predicted: int64 [T], the labels of each video.
             temperature: The temperature of the probabilities.
+            kinds: The training videos, by which probabilities were weighed before they became labels.
 
         Returns:
             The curve, and "calibration_error_before" and "calibration_error_after", in percent.
@@ -108,7 +116,7 @@ class Split(NamedTuple):
         for stem, truth in self.truth.items():
             labelled = self.label_space.is_labelled(truth)
             labels = predicted[stem][labelled]
-            found = tempered(self.probabilities[stem], temperature)[labelled]
+            found = self._weighed(stem, temperature, kinds)[labelled]
             of_labels.append(np.take_along_axis(found, labels[:, None], axis=1)[:, 0])
             correct.append(labels == truth[labelled])
             num_segments += len(segments_from_frames(truth))
@@ -175,9 +183,9 @@ def check_decoding(decoding: str, label_space: LabelSpace) -> None:
     Raises:
         InputError: Segments are to be decoded, and classes overlap.
     """
-    if decoding == "viterbi" and not label_space.is_exclusive:
+    if decoding not in ("merge", "auto") and not label_space.is_exclusive:
         raise InputError(
-            "the setting labeller.decoding is viterbi, which needs classes that exclude each other: these classes"
+            f"the setting labeller.decoding is {decoding}, which needs classes that exclude each other: these classes"
             " overlap, so that segments do not follow each other: expected merge"
         )
 

@@ -199,6 +199,7 @@ SEGMENTS = {
     "log_frames": [3.0, 2.5, 0.0],
     "spreads": [0.5, 1.0, 0.1],
     "weight": 2.0,
+    "kinds": {"shares": [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]], "usual": [0.25, 0.5, 0.25], "observation_frames": 9.0},
 }
 
 
@@ -229,6 +230,15 @@ def test_tuning_writes_the_segments_and_the_decoding(copy):
         ({"segments": SEGMENTS}, "got decoding merge and segments"),
         ({"labeller__decoding": "auto"}, "got decoding auto and no segments"),
         ({"segments": SEGMENTS | {"first": [1.0]}, "labeller__decoding": "viterbi"}, r"got values of [1, 3] classes"),
+        (
+            {
+                "segments": SEGMENTS
+                | {"kinds": {"shares": [[0.5, 0.5]], "usual": [0.5, 0.5], "observation_frames": 1}},
+                "labeller__decoding": "viterbi",
+            },
+            r"got values of [2, 3] classes",
+        ),
+        ({"segments": SEGMENTS, "labeller__decoding": "viterbi_by_kind"}, "got decoding viterbi_by_kind and segments"),
         ({"segments": SEGMENTS | {"weight": 0}, "labeller__decoding": "viterbi"}, "weight"),
         ({"segments": SEGMENTS | {"spreads": [0, 1, 1]}, "labeller__decoding": "viterbi"}, "spreads"),
         ({"segments": SEGMENTS | {"log_frames": [1e300] * 3}, "labeller__decoding": "viterbi"}, "log_frames"),

@@ -22,6 +22,7 @@ from pipeline.labelling.model import Model, load_model
 from pipeline.labelling.outputs import OutputOptions
 from pipeline.labelling.video import label_video, postprocess
 from pipeline.postprocessing.confidence import calibrate_confidence
+from pipeline.postprocessing.kinds import weigh_by_kind
 from pipeline.postprocessing.smoothing import smooth
 from pipeline.postprocessing.temperature import tempered
 from pipeline.postprocessing.viterbi import decode_segments
@@ -112,6 +113,28 @@ def test_segments_are_decoded_from_tempered_probabilities(model):
     np.testing.assert_array_equal(result.labels, decode_segments(expected, segments))
     assert len(segments_from_frames(result.labels)) == 4, "of 10 frames, which merging would join"
     np.testing.assert_allclose(result.probabilities, expected[np.arange(40), result.labels])
+
+
+def test_segments_are_decoded_by_the_kind_of_video(model):
+    """Who idles in this video goes left, as in one training video, and not right, as in the other."""
+    videos = [np.repeat([0, 1], 30), np.repeat([0, 2], [3, 57])]
+    segments = fit_segment_model(videos, model.spec.label_space, by_kind=True)
+    labeller = model.spec.labeller.model_copy(update={"decoding": "viterbi"})
+    spec = model.spec.model_copy(update={"labeller": labeller, "segments": segments, "temperature": 2.0})
+    by_kind, plain = (
+        Model(replace(model.checkpoint, spec=spec.model_copy(update={"segments": each})))
+        for each in (segments, segments.model_copy(update={"kinds": None}))
+    )
+    probabilities = np.array([[0.97, 0.01, 0.02]] * 30 + [[0.02, 0.47, 0.51]] * 30)
+    decoded, without = (
+        postprocess(probabilities, each, pts_seconds=np.zeros(60), frame_seconds=1.0) for each in (by_kind, plain)
+    )
+    expected = weigh_by_kind(tempered(probabilities, 2.0), segments.kinds)
+    np.testing.assert_array_equal(decoded.labels, decode_segments(expected, segments))
+    np.testing.assert_array_equal(decoded.labels, np.repeat([0, 1], 30))
+    np.testing.assert_array_equal(without.labels, np.repeat([0, 2], 30))
+    np.testing.assert_allclose(decoded.class_probabilities, expected)
+    np.testing.assert_allclose(decoded.probabilities, expected[np.arange(60), decoded.labels])
 
 
 def test_the_temperature_changes_probabilities_but_no_label(model):

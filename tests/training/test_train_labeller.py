@@ -436,13 +436,15 @@ def test_without_validation_the_shortest_segment_is_a_share_of_the_median_segmen
 
 @pytest.mark.usefixtures("no_model")
 @pytest.mark.parametrize("val_fraction", [0.0, 0.2])
-def test_segments_of_the_training_labels_are_in_the_checkpoint(features_workspace, val_fraction):
-    write_params(features_workspace, labeller__decoding="viterbi", dataset__val_fraction=val_fraction)
+@pytest.mark.parametrize("decoding", ["viterbi", "viterbi_by_kind"])
+def test_segments_of_the_training_labels_are_in_the_checkpoint(features_workspace, val_fraction, decoding):
+    write_params(features_workspace, labeller__decoding=decoding, dataset__val_fraction=val_fraction)
     training_data = open_training_data()
     train(load_params(), training_data, Path("model"), name="labeller")
     spec = load_checkpoint(Path("model"), device=CPU).spec
     labels = [training_data.labels[source.stem] for source in training_data.manifest.of_split("train")]
-    expected = fit_segment_model(labels, spec.label_space)
+    expected = fit_segment_model(labels, spec.label_space, by_kind=decoding == "viterbi_by_kind")
+    assert (expected.kinds is None) == (decoding == "viterbi")
     assert spec.segments == expected.model_copy(update={"weight": spec.segments.weight})
     weights = client().get_metric_history(runs()[0].info.run_id, "tuning/segment_weight")
     assert [weight.value for weight in weights] == [spec.segments.weight] * bool(val_fraction)
@@ -467,15 +469,20 @@ def test_a_checkpoint_knows_its_training_frames(features_workspace, monkeypatch,
 
 @pytest.mark.usefixtures("no_model")
 def test_automatic_decoding_is_the_better_one_on_validation(features_workspace, monkeypatch):
-    """What is better depends on the data, so both answers are given by changing the scores of decoded segments."""
+    """What is better depends on the data, so each answer is given by changing the scores of decoded segments."""
     write_params(features_workspace, labeller__decoding="auto", training__epochs=2)
     training_data = open_training_data()
-    for f1, decoding in ((100.0, "viterbi"), (0.0, "merge")):
-        monkeypatch.setattr(Split, "segment_scores", lambda self, *args, f1=f1: self.scores(1) | {"f1_at_50": f1})
+    for plain, by_kind, decoding in ((100.0, 100.0, "viterbi"), (99.0, 100.0, "viterbi_by_kind"), (0.0, 0.0, "merge")):
+
+        def scores(split, segments, temperature, *, plain=plain, by_kind=by_kind):
+            return split.scores(1) | {"f1_at_50": by_kind if segments.kinds else plain}
+
+        monkeypatch.setattr(Split, "segment_scores", scores)
         train(load_params(), training_data, Path(decoding), name="labeller")
         spec = load_checkpoint(Path(decoding), device=CPU).spec
-        assert spec.labeller.decoding == decoding
+        assert spec.labeller.decoding == ("merge" if decoding == "merge" else "viterbi")
         assert (spec.segments is None) == (decoding == "merge")
+        assert bool(spec.segments and spec.segments.kinds) == (decoding == "viterbi_by_kind")
 
 
 @pytest.mark.usefixtures("no_model")

@@ -11,6 +11,7 @@ from pipeline.annotations.segments import median_segment_frames, segments_from_f
 from pipeline.errors import InputError
 from pipeline.metrics.calibration import calibration_error
 from pipeline.postprocessing.confidence import fit_confidence
+from pipeline.postprocessing.kinds import weigh_by_kind
 from pipeline.postprocessing.temperature import fit_temperature, tempered
 from pipeline.training.tuning import WEIGHTS, Split, check_decoding
 
@@ -74,6 +75,8 @@ def test_classes_that_overlap_cannot_be_decoded_as_segments() -> None:
     overlapping = LabelSpace.independent(CLASSES)
     with pytest.raises(InputError, match="is viterbi, which needs classes that exclude each other"):
         check_decoding("viterbi", overlapping)
+    with pytest.raises(InputError, match=r"labeller\.decoding is viterbi_by_kind, which needs classes that exclude"):
+        check_decoding("viterbi_by_kind", overlapping)
     check_decoding("auto", overlapping)
     check_decoding("viterbi", LabelSpace(CLASSES))
 
@@ -99,3 +102,22 @@ def test_the_confidence_is_fitted_to_how_often_decided_labels_are_right() -> Non
     assert curve == pytest.approx(fit_confidence(of_labels[labelled], correct, num_segments=num_segments))
     assert errors["calibration_error_before"] == calibration_error(of_labels[labelled], correct)
     assert errors["calibration_error_after"] < errors["calibration_error_before"]
+
+
+def test_decoding_and_confidence_take_the_probabilities_as_the_kind_of_video_weighs_them() -> None:
+    split, training = made_split(0, flicker=0.3), made_split(1)
+    segments = fit_segment_model(training.truth.values(), split.label_space, by_kind=True)
+    weighed = Split(
+        split.truth,
+        {stem: weigh_by_kind(tempered(found, 1.5), segments.kinds) for stem, found in split.probabilities.items()},
+        split.label_space,
+    )
+    predicted = split.decoded(segments, 1.5)
+    expected = weighed.decoded(segments.model_copy(update={"kinds": None}), 1.0)
+    for stem, labels in predicted.items():
+        np.testing.assert_array_equal(labels, expected[stem])
+    curve, errors = split.confidence(predicted, 1.5, segments.kinds)
+    of_weighed, errors_of_weighed = weighed.confidence(predicted, 1.0)
+    assert curve == pytest.approx(of_weighed)
+    assert errors == pytest.approx(errors_of_weighed)
+    assert curve != pytest.approx(split.confidence(predicted, 1.5)[0])
