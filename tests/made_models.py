@@ -31,7 +31,7 @@ OVERLAPPING = LabelSpace(("eats", "sleeps", "rears"), groups=("state", "state", 
 LINEAGE = Lineage(run_id="0" * 32, git_commit="unknown", data_fingerprint="0" * 16, dvc_experiment=None)
 SETTINGS = LabellerSettings.model_validate(
     yaml.safe_load((Path(__file__).parents[1] / "configs" / "labeller" / "gru.yaml").read_text())
-    | {"hidden_size": 8, "num_layers": 1, "min_segment_frames": 1}
+    | {"hidden_size": 8, "num_layers": 1, "min_segment_frames": 1, "decoding": "merge"}
 )
 CAPTIONER = CaptionerSettings.model_validate(
     yaml.safe_load((Path(__file__).parents[1] / "configs" / "captioner" / "lstm.yaml").read_text())

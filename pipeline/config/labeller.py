@@ -55,8 +55,8 @@ class LabellerSettings(Section):
     other: the best sequence of segments, by the probabilities of the frames, and by how long the segments of each class
     last and which class follows which in the training labels. viterbi_by_kind: the same, and each class counts for
     more in a video that is like training videos where it is frequent. auto takes the one with the best F1@50 on the
-    validation split, or, without a validation split, merge. Live labels are those of the best sequence so far,
-    `min_segment_frames` - 1 frames later, whatever the kind of video."""
+    validation split, or merge: without a validation split, where classes overlap, and with head many_to_one. Live
+    labels are those of the best sequence so far, `min_segment_frames` - 1 frames later, whatever the kind of video."""
     normalize: Literal["frame", "video"] = "frame"
     """How features are brought to one scale. frame: each frame by itself. video: each feature over its video, which
     takes out what all frames of a video share. With video, train on whole videos (`training.window_frames` null)."""
@@ -103,10 +103,10 @@ class LabellerSettings(Section):
 
     @model_validator(mode="after")
     def _whole_videos_are_not_decoded(self) -> Self:
-        if self.head == "many_to_one" and self.decoding != "merge":
+        if self.head == "many_to_one" and self.decoding not in ("merge", "auto"):
             raise ValueError(
                 f"with head many_to_one a segment is a whole video, which follows no other: got decoding"
-                f" {self.decoding}, expected merge"
+                f" {self.decoding}, expected merge or auto"
             )
         return self
 

@@ -38,9 +38,8 @@ def tune_checkpoint(
     set_length = params.labeller.min_segment_frames
     assert set_length != "auto"
     if split.label_space.is_exclusive:
-        found = _tune_exclusive(
-            out, split, params.labeller.decoding, training_labels, set_length=set_length, shortest=shortest
-        )
+        decoding = "merge" if params.labeller.head == "many_to_one" else params.labeller.decoding
+        found = _tune_exclusive(out, split, decoding, training_labels, set_length=set_length, shortest=shortest)
     else:
         num_classes = split.label_space.num_classes
         lengths = (

@@ -125,7 +125,7 @@ def test_pool_frames_auto_is_refused_for_one_class_per_video(tmp_path, params):
     assert "expected a number" in refuse(tmp_path, params | {"labeller": params["labeller"] | whole})
 
 
-@pytest.mark.parametrize("decoding", ["viterbi", "viterbi_by_kind", "auto"])
+@pytest.mark.parametrize("decoding", ["viterbi", "viterbi_by_kind"])
 def test_segments_are_not_decoded_for_one_class_per_video(tmp_path, params, decoding):
     whole = {"head": "many_to_one", "decoding": decoding}
     assert "a segment is a whole video" in refuse(tmp_path, params | {"labeller": params["labeller"] | whole})
