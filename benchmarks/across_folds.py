@@ -99,9 +99,9 @@ def name_test_videos(work: Path) -> Tested:
         features = read_features(work / FEATURES / f"{source.stem}{SUFFIX}")
         probabilities = model.checkpoint.labeller.predict([features])
         times = np.full(len(features), np.nan)
-        given = postprocess(probabilities, model, pts_seconds=times, frame_seconds=float("nan")).labels
+        given = postprocess(probabilities, model, pts_seconds=times, frame_seconds=float("nan"))
         labelled = manifest.label_space.is_labelled(labels[source.stem])
-        parts.append((probabilities[labelled], labels[source.stem][labelled], given[labelled]))
+        parts.append((given.class_probabilities[labelled], labels[source.stem][labelled], given.labels[labelled]))
     return Tested(*map(np.concatenate, zip(*parts, strict=True)))
 
 
