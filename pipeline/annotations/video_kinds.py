@@ -63,8 +63,8 @@ def fit_video_kinds(videos: Iterable[np.ndarray], label_space: LabelSpace) -> Vi
     >>> kinds.observation_frames
     80.0
     """
-    videos = [labels for labels in videos if label_space.is_labelled(labels).any()]
-    labelled = [labels[label_space.is_labelled(labels)] for labels in videos]
+    videos = list(videos)
+    labelled = [found for labels in videos if len(found := labels[label_space.is_labelled(labels)])]
     kept = np.unique(np.linspace(0, len(labelled) - 1, MAX_VIDEOS).round().astype(int))
     num_segments = sum(len(segments_from_frames(labels)) for labels in videos)
     num_frames = sum(map(len, labelled))

@@ -79,6 +79,11 @@ class LabellerSettings(Section):
         """How many things the first layer has weights for: the features, and each change."""
         return (self.inputs != "deltas") + len(self.delta_spans)
 
+    @property
+    def always_decodes(self) -> bool:
+        """Whether labels are the best sequence of segments, whatever the validation split says."""
+        return self.decoding in ("viterbi", "viterbi_by_kind")
+
     @model_validator(mode="after")
     def _ascending_spans(self) -> Self:
         spans = self.delta_frames
@@ -103,7 +108,7 @@ class LabellerSettings(Section):
 
     @model_validator(mode="after")
     def _whole_videos_are_not_decoded(self) -> Self:
-        if self.head == "many_to_one" and self.decoding not in ("merge", "auto"):
+        if self.head == "many_to_one" and self.always_decodes:
             raise ValueError(
                 f"with head many_to_one a segment is a whole video, which follows no other: got decoding"
                 f" {self.decoding}, expected merge or auto"

@@ -63,7 +63,7 @@ def train(params: Params, training_data: TrainingData, out: Path, *, name: str) 
         name: The kind of model, such as labeller or baseline. The name of the run begins with it.
     """
     check_monitor(params.training.monitor, training_data.manifest.label_space)
-    check_decoding(params.labeller.decoding, training_data.manifest.label_space)
+    check_decoding(params.labeller, training_data.manifest.label_space)
     with ranks.joined(params.training.device, batch_size=params.training.batch_size):
         _check_batch_norm(params, training_data)
         _train(params, training_data, out, name=name)
@@ -197,7 +197,7 @@ def _saver(
     """
     manifest, frames = training_data.manifest, training_data.frame_encoder
     settings, segments = params.labeller, None
-    if settings.decoding not in ("merge", "auto"):
+    if settings.always_decodes:
         segments = fit_segment_model(
             labels_of(training_data, "train").values(),
             manifest.label_space,

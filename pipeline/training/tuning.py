@@ -15,6 +15,7 @@ from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.segment_model import SegmentModel
 from pipeline.annotations.segments import median_segment_frames, segments_from_frames
 from pipeline.annotations.video_kinds import VideoKinds
+from pipeline.config.labeller import LabellerSettings
 from pipeline.errors import InputError
 from pipeline.metrics.calibration import calibration_error
 from pipeline.metrics.report import evaluate, flatten
@@ -91,13 +92,12 @@ class Split(NamedTuple):
 
     def decoded(self, segments: SegmentModel, temperature: float) -> dict[str, np.ndarray]:
         """Return the labels int64 [T] of each video that are decoded from probabilities at that temperature."""
-        return {
-            stem: decode_segments(self._weighed(stem, temperature, segments.kinds), segments)
-            for stem in self.probabilities
-        }
+        weighed = self._weighed(temperature, segments.kinds)
+        return {stem: decode_segments(probabilities, segments) for stem, probabilities in weighed.items()}
 
-    def _weighed(self, stem: str, temperature: float, kinds: VideoKinds | None) -> np.ndarray:
-        return weigh_by_kind(tempered(self.probabilities[stem], temperature), kinds)
+    def _weighed(self, temperature: float, kinds: VideoKinds | None) -> dict[str, np.ndarray]:
+        """Return the probabilities [T, K] of each video at that temperature, weighed by its kind."""
+        return {stem: weigh_by_kind(tempered(found, temperature), kinds) for stem, found in self.probabilities.items()}
 
     def confidence(
         self, predicted: Mapping[str, np.ndarray], temperature: float, kinds: VideoKinds | None = None
@@ -112,11 +112,12 @@ class Split(NamedTuple):
         Returns:
             The curve, and "calibration_error_before" and "calibration_error_after", in percent.
         """
+        weighed = self._weighed(temperature, kinds)
         of_labels, correct, num_segments = [], [], 0
         for stem, truth in self.truth.items():
             labelled = self.label_space.is_labelled(truth)
             labels = predicted[stem][labelled]
-            found = self._weighed(stem, temperature, kinds)[labelled]
+            found = weighed[stem][labelled]
             of_labels.append(np.take_along_axis(found, labels[:, None], axis=1)[:, 0])
             correct.append(labels == truth[labelled])
             num_segments += len(segments_from_frames(truth))
@@ -173,19 +174,19 @@ def watched_scores(
     return {name: scores.get(key, undefined[name]) for name, key in names.items()}
 
 
-def check_decoding(decoding: str, label_space: LabelSpace) -> None:
+def check_decoding(settings: LabellerSettings, label_space: LabelSpace) -> None:
     """Check that labels of these classes can be decoded as the settings say.
 
     Args:
-        decoding: The setting `labeller.decoding`.
+        settings: The settings.
         label_space: The classes.
 
     Raises:
         InputError: Segments are to be decoded, and classes overlap.
     """
-    if decoding not in ("merge", "auto") and not label_space.is_exclusive:
+    if settings.always_decodes and not label_space.is_exclusive:
         raise InputError(
-            f"the setting labeller.decoding is {decoding}, which needs classes that exclude each other: these classes"
+            f"the setting labeller.decoding is {settings.decoding}, which needs classes that exclude each other: these classes"
             " overlap, so that segments do not follow each other: expected merge"
         )
 

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.segment_model import fit_segment_model
 from pipeline.annotations.segments import median_segment_frames, segments_from_frames
+from pipeline.config.labeller import LabellerSettings
+from pipeline.config.section import SegmentDecoding
 from pipeline.errors import InputError
 from pipeline.metrics.calibration import calibration_error
 from pipeline.postprocessing.confidence import fit_confidence
@@ -71,14 +73,19 @@ def test_segments_are_decoded_better_than_merged_where_their_lengths_are_known()
     assert decoded["f1_at_50"] > merged["f1_at_50"] > split.scores(1)["f1_at_50"]
 
 
+def decoded_by(decoding: SegmentDecoding) -> LabellerSettings:
+    return LabellerSettings(cell="gru", hidden_size=4, decoding=decoding)
+
+
 def test_classes_that_overlap_cannot_be_decoded_as_segments() -> None:
     overlapping = LabelSpace.independent(CLASSES)
     with pytest.raises(InputError, match="is viterbi, which needs classes that exclude each other"):
-        check_decoding("viterbi", overlapping)
+        check_decoding(decoded_by("viterbi"), overlapping)
     with pytest.raises(InputError, match=r"labeller\.decoding is viterbi_by_kind, which needs classes that exclude"):
-        check_decoding("viterbi_by_kind", overlapping)
-    check_decoding("auto", overlapping)
-    check_decoding("viterbi", LabelSpace(CLASSES))
+        check_decoding(decoded_by("viterbi_by_kind"), overlapping)
+    check_decoding(decoded_by("auto"), overlapping)
+    check_decoding(decoded_by("merge"), overlapping)
+    check_decoding(decoded_by("viterbi"), LabelSpace(CLASSES))
 
 
 @pytest.mark.parametrize("background", [None, "idle"])
