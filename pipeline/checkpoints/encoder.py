@@ -111,6 +111,11 @@ class FrameEncoder:
         """The preprocessing of the frames."""
         return Preprocess(**self.spec.preprocess.model_dump())
 
+    @property
+    def device(self) -> torch.device:
+        """The device that computes."""
+        return next(self.encoder.parameters()).device
+
     def fingerprint(self) -> str:
         """Return a hex digest over everything that determines the features of a given frame."""
         text = self.encoder.fingerprint() + self.spec.preprocess.model_dump_json()

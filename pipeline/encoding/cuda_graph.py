@@ -85,7 +85,7 @@ class CUDARuntime:
 
 def make_pixel_encoder(frame_encoder: FrameEncoder, *, precision: Precision) -> PixelEncoder:
     """The encoder where it is, with a copy of its weights; nothing is copied to the device on the way."""
-    channels = frame_encoder.preprocess.channel_values(next(frame_encoder.encoder.parameters()).device)
+    channels = frame_encoder.preprocess.channel_values(frame_encoder.device)
     return PixelEncoder(
         _Network(frame_encoder.encoder, precision), partial(frame_encoder.preprocess.normalize, channels=channels)
     )

@@ -56,7 +56,7 @@ def open_compiled(
     The reason is then printed to stderr in one sentence.
     """
     try:
-        if next(frame_encoder.encoder.parameters()).device.type == "cpu":
+        if frame_encoder.device.type == "cpu":
             return OpenVINORuntime(frame_encoder, precision=precision, exports=exports, batch_frames=batch_frames)
         return CUDARuntime(frame_encoder, precision=precision)
     except (ImportError, ExportError, CaptureError) as error:

@@ -25,18 +25,25 @@ class TorchRuntime:
 
     def __init__(self, frame_encoder: FrameEncoder, *, precision: Precision = "full") -> None:
         self.frame_encoder = frame_encoder
-        self._device = next(frame_encoder.encoder.parameters()).device
+        self._device = frame_encoder.device
         self._reduced = precision == "reduced"
         self._thread = ThreadPoolExecutor(1)
 
     def submit(self, pixels: np.ndarray) -> Future[Tensor]:
         """See `Runtime.submit`."""
-        return self._thread.submit(self._features, pixels)
+        return self._thread.submit(lambda: self.features(torch.from_numpy(pixels)).cpu())
 
     @torch.inference_mode()
-    def _features(self, pixels: np.ndarray) -> Tensor:
-        frame_encoder = self.frame_encoder
+    def features(self, pixels: Tensor) -> Tensor:
+        """Compute features now.
+
+        Args:
+            pixels: uint8 [n, h, w, 3], on any device.
+
+        Returns:
+            float32 [n, F], on the encoder's device.
+        """
         exact = nullcontext() if self._device.type == "cpu" else exact_float32()
         with exact, torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
-            images = frame_encoder.preprocess.normalize(torch.from_numpy(pixels).to(self._device))
-            return frame_encoder.encoder(images).float().cpu()
+            images = self.frame_encoder.preprocess.normalize(pixels.to(self._device))
+            return self.frame_encoder.encoder(images).float()

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoders.encoder import Encoder
 from pipeline.models.labeller import Labeller, LabellerOutput, LabellerState
-from pipeline.models.temporal import valid_frames
+from pipeline.models.temporal import valid_positions
 
 
 class EndToEnd(nn.Module):
@@ -51,7 +51,8 @@ class EndToEnd(nn.Module):
         if lengths is None:
             features = self.encoder(frames.flatten(0, 1)).unflatten(0, (num_videos, num_frames))
         else:
-            mask = valid_frames(lengths, frames).squeeze(2)
-            encoded = self.encoder(frames[mask])
-            features = encoded.new_zeros(num_videos, num_frames, encoded.shape[1]).index_put((mask,), encoded)
+            positions = valid_positions(lengths, frames)
+            encoded = self.encoder(frames.flatten(0, 1)[positions])
+            padded = encoded.new_zeros(num_videos * num_frames, encoded.shape[1]).index_copy(0, positions, encoded)
+            features = padded.unflatten(0, (num_videos, num_frames))
         return self.labeller(features, lengths=lengths, state=state)

@@ -85,7 +85,8 @@ def pooled(features: Tensor, num_frames: int, *, lengths: Tensor | None = None) 
     padded = pad(features, (0, 0, 0, num_steps * num_frames - features.shape[1]))
     if lengths is None:
         lengths = torch.tensor([features.shape[1]])
-    left = lengths.to(features.device)[:, None] - num_frames * torch.arange(num_steps, device=features.device)
+    lengths = lengths.to(features.device, non_blocking=True)
+    left = lengths[:, None] - num_frames * torch.arange(num_steps, device=features.device)
     return padded.unflatten(1, (num_steps, num_frames)).sum(2) / left.clamp(1, num_frames)[..., None]
 
 
@@ -116,13 +117,26 @@ def deltas(
     ]
     if lengths is None:
         return changes, joined[:, -longest:]
-    last = lengths.to(x.device)[:, None] + torch.arange(longest, device=x.device)
+    last = lengths.to(x.device, non_blocking=True)[:, None] + torch.arange(longest, device=x.device)
     return changes, joined.gather(1, last[..., None].expand(-1, -1, x.shape[2]))
 
 
 def valid_frames(lengths: Tensor, x: Tensor) -> Tensor:
     """Return bool [B, T, 1], True where a frame of x [B, T, ...] is valid; ValueError if the lengths do not fit x."""
+    return frame_mask(_fitting(lengths, x), x.shape[1], x.device).unsqueeze(2)
+
+
+def valid_positions(lengths: Tensor, x: Tensor) -> Tensor:
+    """Return the positions of the valid frames of x [B, T, ...] among all B * T, int64 [n]; errors as `valid_frames`.
+
+    They are found on the CPU: a GPU would have to be waited for, as n decides the shapes of what follows.
+    """
+    mask = frame_mask(_fitting(lengths, x).cpu(), x.shape[1], torch.device("cpu"))
+    return mask.flatten().nonzero().squeeze(1).to(x.device, non_blocking=True)
+
+
+def _fitting(lengths: Tensor, x: Tensor) -> Tensor:
     problems = check_lengths(lengths, *x.shape[:2])
     if problems:
         raise ValueError("; ".join(problems))
-    return frame_mask(lengths, x.shape[1], x.device).unsqueeze(2)
+    return lengths

@@ -30,7 +30,7 @@ def frame_mask(lengths: Tensor, num_frames: int, device: torch.device) -> Tensor
     Returns:
         bool [B, num_frames], True where t < length.
     """
-    return torch.arange(num_frames, device=device) < lengths.to(device).unsqueeze(1)
+    return torch.arange(num_frames, device=device) < lengths.to(device, non_blocking=True).unsqueeze(1)
 
 
 def run_layer(

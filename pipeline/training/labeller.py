@@ -110,6 +110,7 @@ def _train(params: Params, training_data: TrainingData, out: Path, *, name: str)
     # The steps of a recurrent network are too small to share between threads: on two busy cores, threads that wait for
     # each other took 50 s per epoch on `scenes`, and one alone took 3.5 s.
     threads = partial(cpu_threads, None if training_data.from_pixels else 1)
+    training_data.decode_ahead()
     if not ranks.is_first():
         with threads():
             fit(learner, seed=params.seed, state=state, callbacks=callbacks, description=name)

@@ -4,7 +4,9 @@ T frames, F features, h and w pixels.
 """
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from pipeline.annotations.label_space import LabelSpace
 from pipeline.annotations.layouts import DECODE_REPORT
@@ -34,8 +37,10 @@ from pipeline.encoding.torch_runtime import TorchRuntime
 from pipeline.encoding.video import encode_video
 from pipeline.training import ranks
 from pipeline.video.open import open_scaled
+from pipeline.video.preprocess import ChannelValues
 
-MAX_CACHED_PIXEL_BYTES = 2 * 2**30  # training videos that take no more, at the encoder's size, are decoded once
+# Training and validation videos that together take no more, at the encoder's size, are decoded once.
+MAX_CACHED_PIXEL_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class TrainingData:
         from_pixels: Whether the encoder is trained too; then nothing is read from `features`.
         reports: The files in which `prepare` reports on each file and each class.
         positions: int64 [T], which frames of a video are encoded, by its stem; empty where every frame is.
-        pixels: The frames of the videos that were read, uint8 [T, h, w, 3] by stem; empty unless all training videos
-            fit into memory.
+        pixels: The frames of the videos that were read, uint8 [T, h, w, 3] by stem, on the encoder's device; empty
+            unless all training and validation videos fit into memory.
     """
 
     manifest: Manifest
@@ -91,7 +96,8 @@ class TrainingData:
             stop: The frame after the last one. Frames after the video's last one repeat it, as a look-ahead reads them.
 
         Returns:
-            Features [T, F], or normalized pixels [T, 3, h, w] with `from_pixels`.
+            Features [T, F] on the CPU, or with `from_pixels` normalized pixels [T, 3, h, w], on the encoder's device
+            where `pixels` are kept.
         """
         last = len(self.labels[stem]) - 1
         inputs = self._read(stem, min(start, last), min(stop, last + 1))
@@ -102,19 +108,56 @@ class TrainingData:
         if not self.from_pixels:
             return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
         assert self.frame_encoder is not None
-        preprocess = self.frame_encoder.preprocess
-        if not self._pixels_fit:
-            return preprocess.normalize(self._decode(stem, start, stop))
-        if stem not in self.pixels:
-            self.pixels[stem] = self._decode(stem, 0, len(self.labels[stem]))
-        return preprocess.normalize(self.pixels[stem][start:stop])
+        pixels = self._kept(stem)[start:stop] if self._keeps_pixels else self._decode(stem, start, stop)
+        channels = self._channel_values if self._keeps_pixels else None
+        return self.frame_encoder.preprocess.normalize(pixels, channels)
 
     @cached_property
-    def _pixels_fit(self) -> bool:
-        """Whether the training videos may stay in memory, as the encoder takes them."""
+    def _keeps_pixels(self) -> bool:
+        """Whether the videos that are read in each epoch may stay in memory, as the encoder takes them."""
+        if not self.from_pixels:
+            return False
         assert self.frame_encoder is not None
-        num_frames = sum(len(self.labels[source.stem]) for source in self.manifest.of_split("train"))
+        num_frames = sum(len(self.labels[stem]) for stem in self._read_in_each_epoch)
         return 3 * math.prod(self.frame_encoder.preprocess.size) * num_frames <= MAX_CACHED_PIXEL_BYTES
+
+    @cached_property
+    def _read_in_each_epoch(self) -> list[str]:
+        """The stems of the training videos with a label, and of all validation videos."""
+        training, is_labelled = labels_of(self, "train"), self.manifest.label_space.is_labelled
+        labelled = [stem for stem, of_video in training.items() if is_labelled(of_video).any()]
+        return labelled + [source.stem for source in self.manifest.of_split("val")]
+
+    @cached_property
+    def _channel_values(self) -> ChannelValues:
+        assert self.frame_encoder is not None
+        return self.frame_encoder.preprocess.channel_values(self.frame_encoder.device)
+
+    def decode_ahead(self) -> None:
+        """Decode all training and validation videos now, several in parallel, if they may stay in memory.
+
+        Raises:
+            VideoError: A frame cannot be decoded.
+        """
+        if not self._keeps_pixels:
+            return
+        stems = self._read_in_each_epoch
+        threads = ThreadPoolExecutor(os.cpu_count() or 1)
+        try:
+            decoded = threads.map(self._kept, stems)
+            for _ in tqdm(decoded, "decoding", total=len(stems), unit="video", disable=not ranks.is_first()):
+                pass
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _kept(self, stem: str) -> torch.Tensor:
+        """Return all frames of a video, uint8 [T, h, w, 3] on the encoder's device; they are decoded once."""
+        assert self.frame_encoder is not None
+        if stem not in self.pixels:
+            with torch.inference_mode(False):  # validation may be the first to read them, and training reads them too
+                decoded = self._decode(stem, 0, len(self.labels[stem]))
+                self.pixels[stem] = decoded.to(self.frame_encoder.device)
+        return self.pixels[stem]
 
     def _decode(self, stem: str, start: int, stop: int) -> torch.Tensor:
         """Decode the frames [start, stop) of a video: uint8 [T, h, w, 3], of the encoder's size."""
@@ -140,11 +183,17 @@ class TrainingData:
             source: The video.
             frame_encoder: The encoder, in eval mode.
         """
-        with open_scaled(Path(source.path), frame_encoder.preprocess, reader=self.manifest.reader) as reader:
-            runtime = TorchRuntime(frame_encoder)  # the weights change, so that no export would last
-            with closing(encode_video(reader, runtime, positions=self.positions.get(source.stem))) as chunks:
-                for chunk in chunks:
-                    yield chunk.features
+        runtime = TorchRuntime(frame_encoder)  # the weights change, so that no export would last
+        if self._keeps_pixels and self.frame_encoder and frame_encoder.preprocess == self.frame_encoder.preprocess:
+            for pixels in self._kept(source.stem).split(frame_encoder.spec.batch_size):
+                yield runtime.features(pixels)
+            return
+        with (
+            open_scaled(Path(source.path), frame_encoder.preprocess, reader=self.manifest.reader) as reader,
+            closing(encode_video(reader, runtime, positions=self.positions.get(source.stem))) as chunks,
+        ):
+            for chunk in chunks:
+                yield chunk.features
 
 
 def training_batches(

@@ -1,6 +1,6 @@
 """One model and its optimizer: an epoch of training a labeller."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from pipeline.training.distillation import distillation_loss
 from pipeline.training.loop import Scores, rate_factor
 from pipeline.training.objective import make_objective
 
+CHECKED_STEPS = 50  # the loss of so many steps at a time is checked
 ParameterGroups = list[dict[str, Any]]
 
 
@@ -90,7 +91,13 @@ class Learner:
             group["lr"] = rate * rate_factor(epoch, self.settings, num_epochs=self.settings.epochs)
         self.model.train()
         self._carried = None
-        losses, norms = zip(*filter(None, map(self._step, batches)), strict=True)
+        losses, norms = [], []
+        for loss, norm in filter(None, map(self._step, batches)):
+            losses.append(loss)
+            norms.append(norm)
+            if len(losses) % CHECKED_STEPS == 0:
+                _check_finite(losses[-CHECKED_STEPS:])
+        _check_finite(losses)
         return {
             "train_loss": torch.stack(losses).mean().item(),
             "gradient_norm": torch.stack(norms).mean().item(),
@@ -111,10 +118,6 @@ class Learner:
             output = self._run(batch)
             part = self._loss(output.logits, batch)
         loss = ranks.summed(part.detach())
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"the training loss became {loss.item()}: lower training.learning_rate or training.clip_norm"
-            )
         self._optimizer.zero_grad()
         self._scaler.scale(part).backward()
         ranks.add_gradients(self.model.parameters())
@@ -129,12 +132,12 @@ class Learner:
 
         With several ranks it is this rank's part of the loss, of which the parts of all ranks are the sum.
         """
-        loss = self._objective(logits, batch.labels.to(self._device))
+        loss = self._objective(logits, batch.labels.to(self._device, non_blocking=True))
         if batch.soft_labels is None:
             return loss
         taught = distillation_loss(
             logits,
-            batch.soft_labels.to(self._device),
+            batch.soft_labels.to(self._device, non_blocking=True),
             groups=None if self._label_space.is_exclusive else self._label_space.group_members,
             temperature=self._distillation.temperature,
             whole_weight=ranks.summed,
@@ -149,13 +152,24 @@ class Learner:
         state = None
         if batch.continues is not None:
             assert self._carried is not None
-            state = self._carried.take(batch.continues.to(self._device))
-        output = self.model(batch.inputs.to(self._device), lengths=batch.lengths, state=state)
+            state = self._carried.take(batch.continues.to(self._device, non_blocking=True))
+        output = self.model(batch.inputs.to(self._device, non_blocking=True), lengths=batch.lengths, state=state)
         self._carried = output.state
         return output
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, dtype=self._amp_dtype, enabled=self._amp_dtype is not None)
+
+
+def _check_finite(losses: Sequence[torch.Tensor]) -> None:
+    """Check the losses of some steps; InputError if one is not a finite number.
+
+    A GPU has to finish all steps before it can say so, which is why not every step asks.
+    """
+    together = torch.stack(list(losses))
+    wrong = together[~together.isfinite()].tolist()
+    if wrong:
+        raise InputError(f"the training loss became {wrong[0]}: lower training.learning_rate or training.clip_norm")
 
 
 def _amp_dtype(device: torch.device, use_amp: bool) -> torch.dtype | None:

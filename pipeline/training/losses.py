@@ -57,9 +57,9 @@ def masked_cross_entropy(
     if focal_gamma:
         log_probability = flat.log_softmax(-1).gather(1, target.clamp(min=0)[:, None])[:, 0]
         total = (total * focal_factor(log_probability, focal_gamma)).sum()
-    labelled = target[target != IGNORE_INDEX]
-    count = class_weights[labelled].sum() if class_weights is not None else torch.tensor(float(len(labelled)))
-    return total / whole_weight(count.to(total)).clamp(min=torch.finfo(torch.float32).tiny)
+    is_labelled = target != IGNORE_INDEX
+    weights = is_labelled if class_weights is None else class_weights[target.clamp(min=0)] * is_labelled
+    return total / whole_weight(weights.sum().to(total)).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def focal_factor(log_probability: torch.Tensor, gamma: float) -> torch.Tensor:

@@ -186,8 +186,8 @@ def check_decoding(settings: LabellerSettings, label_space: LabelSpace) -> None:
     """
     if settings.always_decodes and not label_space.is_exclusive:
         raise InputError(
-            f"the setting labeller.decoding is {settings.decoding}, which needs classes that exclude each other: these classes"
-            " overlap, so that segments do not follow each other: expected merge"
+            f"the setting labeller.decoding is {settings.decoding}, which needs classes that exclude each other: these"
+            " classes overlap, so that segments do not follow each other: expected merge"
         )
 
 

@@ -1,12 +1,13 @@
 """From frames to steps: compared with NumPy and loops; chunks equal the whole video."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.models.temporal import pooled, standardized, standardized_chunks
+from pipeline.models.temporal import pooled, standardized, standardized_chunks, valid_positions
 from pipeline.rnn import frame_mask
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=4)
@@ -29,6 +30,18 @@ def test_standardized_has_mean_0_and_deviation_1_over_the_frames_of_a_video(leng
         expected = (valid - valid.mean(0)) / np.sqrt(valid.var(0) + 1e-5)
         np.testing.assert_allclose(result[:length], expected, atol=1e-9)
         assert (result[length:] == 0).all()
+
+
+@given(LENGTHS)
+def test_valid_positions_are_those_of_the_mask_in_order(lengths: list[int]) -> None:
+    x, mask = padded_videos(lengths)
+    found = valid_positions(torch.tensor(lengths), x)
+    assert found.tolist() == np.flatnonzero(mask.numpy()).tolist()
+
+
+def test_lengths_that_do_not_fit_have_no_positions() -> None:
+    with pytest.raises(ValueError, match=r"lengths: got \[0, 4\], expected 1 to 3"):
+        valid_positions(torch.tensor([0, 4]), torch.zeros(2, 3, 1))
 
 
 def test_a_constant_feature_becomes_zero() -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -17,14 +18,17 @@ import torch
 from made_data import write_feature_dataset, write_params
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pipeline.annotations.label_space import IGNORE_INDEX
 from pipeline.annotations.layouts import DECODE_REPORT
-from pipeline.checkpoints.encoder import load_encoder
+from pipeline.checkpoints.encoder import PreprocessSpec, load_encoder
 from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.config.params import load_params
 from pipeline.datasets.encoded_frames import read_choices
 from pipeline.datasets.features import read_features, read_pts
 from pipeline.datasets.manifest import Source, read_manifest
 from pipeline.datasets.scenes.write import make_scenes
+from pipeline.encoding.torch_runtime import TorchRuntime
+from pipeline.encoding.video import encode_video
 from pipeline.errors import InputError
 from pipeline.labelling import video
 from pipeline.labelling.model import load_model
@@ -280,6 +284,78 @@ def test_pixels_in_memory_equal_pixels_that_are_decoded_again(run, monkeypatch):
             assert torch.equal(decoded.read(stem, start, stop), expected)
         assert len(expected) == stop - start
     assert (list(kept.pixels), list(decoded.pixels)) == ([stem], [])
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_validation_decodes_its_videos_once_where_they_fit_into_memory(fit, run, monkeypatch):
+    run(prepare, encoder__training="end_to_end")
+    encoder = finetune_encoder.make_encoder(load_params())
+    data = labeller_data.TrainingData.open(PREPARED, FEATURES, encoder, from_pixels=True)
+    (source,) = data.manifest.of_split("val")
+    with open_scaled(Path(source.path), encoder.preprocess) as reader:
+        expected = torch.cat([chunk.features for chunk in encode_video(reader, TorchRuntime(encoder))])
+    seen = set()
+    monkeypatch.setattr(labeller_data, "open_scaled", noting(seen))
+    if not fit:
+        monkeypatch.setattr(labeller_data, "MAX_CACHED_PIXEL_BYTES", 0)
+    for epoch in range(2):
+        with torch.inference_mode():
+            found = torch.cat(list(data.feature_chunks(source)))
+        assert torch.equal(found, expected)
+        assert bool(seen) == (epoch == 0 or not fit)
+        seen.clear()
+    assert list(data.pixels) == ([source.stem] if fit else [])
+    # What validation has read may be trained on.
+    frames = data.read(source.stem, 0, 3).requires_grad_()
+    encoder.encoder(frames).square().sum().backward()
+    assert frames.grad is not None
+
+
+def test_videos_that_are_decoded_ahead_are_the_ones_that_are_read(run, monkeypatch):
+    run(prepare, encoder__training="end_to_end")
+    encoder = finetune_encoder.make_encoder(load_params())
+    ahead, read = (labeller_data.TrainingData.open(PREPARED, FEATURES, encoder, from_pixels=True) for _ in range(2))
+    ahead.decode_ahead()
+    sources = [*ahead.manifest.of_split("train"), *ahead.manifest.of_split("val")]
+    assert set(ahead.pixels) == {source.stem for source in sources}
+    for source in sources:
+        assert torch.equal(ahead.read(source.stem, 0, 30), read.read(source.stem, 0, 30))
+    labels = {**ahead.labels, sources[0].stem: np.full(30, IGNORE_INDEX)}
+    without = replace(ahead, labels=labels, pixels={})
+    without.decode_ahead()
+    assert set(without.pixels) == {source.stem for source in sources[1:]}, "no epoch reads the first one"
+    monkeypatch.setattr(labeller_data, "MAX_CACHED_PIXEL_BYTES", 0)
+    too_large = labeller_data.TrainingData.open(PREPARED, FEATURES, encoder, from_pixels=True)
+    too_large.decode_ahead()
+    assert not too_large.pixels
+
+
+def test_a_video_that_cannot_be_decoded_ahead_ends_the_training(run):
+    run(prepare, encoder__training="end_to_end")
+    data = labeller_data.TrainingData.open(
+        PREPARED, FEATURES, finetune_encoder.make_encoder(load_params()), from_pixels=True
+    )
+    copies = [replace(source, path=f"{source.path}.gone") for source in data.manifest.sources]
+    with pytest.raises(InputError, match="gone"):
+        replace(data, manifest=replace(data.manifest, sources=tuple(copies))).decode_ahead()
+
+
+def test_another_encoder_s_pixels_are_decoded_for_it(run):
+    run(prepare, encoder__training="end_to_end")
+    encoder = finetune_encoder.make_encoder(load_params())
+    grey = replace(encoder, spec=encoder.spec.model_copy(update={"preprocess": grey_of(encoder.spec.preprocess)}))
+    data = labeller_data.TrainingData.open(PREPARED, FEATURES, encoder, from_pixels=True)
+    (source,) = data.manifest.of_split("val")
+    own, of_grey = (torch.cat(list(data.encode(source, each))) for each in (encoder, grey))
+    with open_scaled(Path(source.path), grey.preprocess) as reader:
+        expected = torch.cat([chunk.features for chunk in encode_video(reader, TorchRuntime(grey))])
+    assert torch.equal(of_grey, expected)
+    assert not torch.equal(own, of_grey)
+    assert list(data.pixels) == [source.stem]
+
+
+def grey_of(preprocess: PreprocessSpec) -> PreprocessSpec:
+    return preprocess.model_copy(update={"color": "grey", "size": (preprocess.size[0] // 2, preprocess.size[1] // 2)})
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import csv
 import gc
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from pipeline.config.params import load_params
 from pipeline.config.training import Training
 from pipeline.datasets.windows import Batch, plan_consecutive, read_batches
 from pipeline.errors import InputError
+from pipeline.models.augmentation import Augmentation
 from pipeline.models.encoders.building import build_encoder
 from pipeline.models.end_to_end import EndToEnd
 from pipeline.models.labeller import Labeller, LabellerOutput
-from pipeline.training.labeller_learner import Learner
+from pipeline.training.labeller_learner import CHECKED_STEPS, Learner
 from pipeline.training.loop import Callbacks, TrainingState, fit, is_best, rate_factor
 
 SPACE = LabelSpace(("a", "b"))
@@ -285,6 +287,41 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_cause():
     learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], SPACE, settings=settings())
     with pytest.raises(InputError, match="learning_rate"):
         learner.train_epoch(batches(0), epoch=0)
+
+
+def test_a_loss_that_stops_being_finite_ends_a_long_epoch_soon():
+    model, taken = FrameModel(), 0
+
+    def breaking() -> Iterator[Batch]:
+        nonlocal taken
+        for taken in range(1, 10 * CHECKED_STEPS):
+            batch = batches(0, num=1)[0]
+            yield batch if taken != 7 else batch._replace(inputs=torch.full_like(batch.inputs, torch.inf))
+
+    learner = Learner(model, [{"params": model.parameters(), "lr": 0.1}], SPACE, settings=settings())
+    with pytest.raises(InputError, match=r"became (nan|inf).*training\.learning_rate"):
+        learner.train_epoch(breaking(), epoch=0)
+    assert taken == CHECKED_STEPS
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_does_not_wait_for_the_gpu():
+    encoder = build_encoder("small_cnn", weights=None, grid=2, batch_norm="frozen", size=(32, 32))
+    shape = LabellerSettings(cell="gru", hidden_size=16, bidirectional=True, inputs="both")
+    labeller = Labeller(shape, num_features=encoder.num_features, num_classes=2)
+    model = EndToEnd(encoder, labeller, augmentation=Augmentation(0.1, 0.2, 0.2, mirror=True)).cuda().train()
+    learner = Learner(model, [{"params": model.parameters(), "lr": 0.001}], SPACE, settings=settings())
+    labels = torch.tensor([[0, 1, 1, 0, 1], [1, 0, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX]])
+    batch = Batch(torch.randn(2, 5, 3, 32, 32, device="cuda"), torch.tensor([5, 2]), labels)
+    learner.train_epoch([batch, batch], epoch=0)  # kernels are compiled, memory is taken
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss, norm = learner._step(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert math.isfinite(loss.item())
+    assert norm.item() > 0
 
 
 def consecutive(
