@@ -112,7 +112,8 @@ def make_model(
         The folder.
     """
     torch.manual_seed(0)
-    settings = load_params().labeller.model_copy(update=changes)
+    # Without training labels there are no segments to decode.
+    settings = load_params().labeller.model_copy(update={"decoding": "merge"} | changes)
     pixels = Pixels(crop=None, crop_unit="fractions", size=size, color="rgb")
     weights = "imagenet" if encoder == LITE0 and not is_random else None
     frames = make_frame_encoder(encoder, weights=weights, grid=1, batch_norm="frozen", batch_size=32, pixels=pixels)
