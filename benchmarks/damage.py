@@ -5,9 +5,9 @@ docs/results/benchmarks/damaged_videos.md has the results.
     python benchmarks/damage.py                 35 kinds of files, 60 damaged copies of each: 2,100
     python benchmarks/damage.py --kinds gif.gif dv.dv --copies 200
 
-ffmpeg makes a video of each kind, and `tests/damage.py` damages copies of it, each by one of seven ways: a bit or some
-dozen bits are flipped, a part is blanked or overwritten with noise, the end is cut off, bytes are lost or are there
-twice. Every copy is read as `framescribe label` reads it, at 32x24 pixels, in a process of its own.
+ffmpeg makes a video of each kind, and `tests/damaged_copies.py` damages copies of it, each by one of seven ways: a bit
+or some dozen bits are flipped, a part is blanked or overwritten with noise, the end is cut off, bytes are lost or are
+there twice. Every copy is read as `framescribe label` reads it, at 32x24 pixels, in a process of its own.
 
 reported   the file is refused, or labelled in part with the reason: exit code 1
 unharmed   all frames are there, and no pixel differs by more than 8 grey levels from the undamaged file
@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from pipeline.text.wording import format_table
 
-SCRIPT = Path(__file__).parents[1] / "tests" / "damage.py"
+SCRIPT = Path(__file__).parents[1] / "tests" / "damaged_copies.py"
 OUTCOMES = ("reported", "unharmed", "wrong", "missing", "surplus", "crashed")
 VISIBLE = 8  # grey levels
 SOURCE = "testsrc2=size={size}:rate=25:duration=1.6"
@@ -112,7 +112,7 @@ def count_outcomes(kind: str, *, folder: Path, num_copies: int) -> Counter[str]:
 
 
 def _read_copies(video: Path, num_copies: int) -> Iterator[dict[str, Any] | None]:
-    """Yield what `tests/damage.py` found of each copy; None for one that ended its process."""
+    """Yield what `tests/damaged_copies.py` found of each copy; None for one that ended its process."""
     seed = 0
     while seed < num_copies:
         process = subprocess.Popen(

@@ -20,6 +20,7 @@ from pipeline.labelling.folder import (
     Progress,
     default_num_parallel,
     label_videos,
+    needs_decoder_processes,
 )
 from pipeline.labelling.inputs import find_everywhere
 from pipeline.labelling.model import Model, load_model
@@ -276,7 +277,7 @@ def label_folder(
         place,
         outputs=outputs,
         num_parallel=default_num_parallel(labeller) if jobs is None else jobs,
-        decoder_processes=labeller.device.type == "cuda",
+        decoder_processes=needs_decoder_processes(labeller),
         on_failure=failures.append,
         on_progress=on_progress or (lambda progress: None),
         on_note=notes.append,

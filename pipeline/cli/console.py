@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-READERS = ("auto", "pyav", "decord", "opencv")  # `video.types.Backend`, which would import numpy
+READERS = ("auto", "pyav", "decord", "opencv", "nvdec")  # `video.types.Backend`, which would import numpy
 MAX_NOTES = 20  # lines about what was imported
 EXIT_SOME_FAILED, EXIT_REFUSED, EXIT_SIGNAL = 1, 2, 128  # the number of a signal is added to the last, as in shells
 
@@ -52,8 +52,8 @@ def add_reader_argument(command: argparse.ArgumentParser, auto: str) -> None:
         choices=READERS,
         default="auto",
         help=f"what decodes videos (default: auto). auto takes {auto}; decord takes short mp4, mov, mkv and webm files;"
-        " decord and opencv refuse videos that they would read differently from pyav; only pyav notices damaged"
-        " pictures",
+        " decord and opencv refuse videos that they would read differently from pyav; nvdec decodes 8-bit H.264 and"
+        " HEVC on an NVIDIA GPU, and leaves the rest to pyav; only pyav notices damaged pictures",
     )
 
 

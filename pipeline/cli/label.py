@@ -192,7 +192,7 @@ def _label(
     """Label the videos here or on a cluster, and show how far it is."""
     from tqdm import tqdm
 
-    from pipeline.labelling.folder import Progress, default_num_parallel, label_videos
+    from pipeline.labelling.folder import Progress, default_num_parallel, label_videos, needs_decoder_processes
 
     with tqdm(unit="frame", desc="labelling", disable=None, total=0, smoothing=0) as bar:
 
@@ -209,7 +209,7 @@ def _label(
             options.out,
             outputs=outputs,
             num_parallel=options.jobs or default_num_parallel(model),
-            decoder_processes=model.device.type == "cuda",
+            decoder_processes=needs_decoder_processes(model),
             on_failure=report_failure,
             on_progress=show,
             on_note=report_note,

@@ -21,7 +21,7 @@ from pipeline.stores.address import Address
 from pipeline.video.decoder_process import DecoderProcesses
 from pipeline.video.index import estimate_num_frames
 from pipeline.video.open import open_scaled
-from pipeline.video.types import OpenScaled, scaling_reader
+from pipeline.video.types import OpenScaled, reads_in_part, scaling_reader
 
 MAX_JOBS = {"cpu": 4, "cuda": 8}  # by device: each video takes memory, and a GPU encodes what several cores decode
 SECONDS_TO_NOTICE = 0.5  # until a signal ends the call
@@ -95,6 +95,14 @@ def default_num_parallel(model: Model) -> int:
     return min(os.cpu_count() or 1, MAX_JOBS[model.device.type])
 
 
+def needs_decoder_processes(model: Model) -> bool:
+    """Return whether videos are to be decoded in processes, as a GPU needs more frames than threads can pass on.
+
+    Those that nvdec decodes are on the GPU already.
+    """
+    return model.device.type == "cuda" and model.reader != "nvdec"
+
+
 def check_outputs(outputs: OutputOptions, model: Model) -> None:
     """Check that a model can make the output that is asked for.
 
@@ -113,7 +121,7 @@ def check_outputs(outputs: OutputOptions, model: Model) -> None:
     if NOVELTY_FORMAT in outputs.formats and model.spec.novelty is None:
         raise InputError(f"--formats {NOVELTY_FORMAT}: the model does not know its training frames: train it again")
     name = scaling_reader(model.reader)
-    if outputs.on_error == "partial" and name != "pyav":
+    if outputs.on_error == "partial" and not reads_in_part(name):
         raise InputError(
             f"--on-error partial: got --reader {name}, which cannot tell the frames that it lost; expected --reader"
             " auto or pyav"

@@ -194,6 +194,11 @@ def _read_model(
 ) -> Model:
     folder = find_checkpoint(location)
     checkpoint = load_checkpoint(folder, device=choose_device(device))
+    if reader == "nvdec" and checkpoint.frame_encoder is not None and checkpoint.frame_encoder.device.type != "cuda":
+        raise InputError(
+            "reader nvdec decodes on the GPU of the labeller, which computes on a CPU here: use reader auto, or device"
+            " cuda on a machine with an NVIDIA GPU"
+        )
     if checkpoint.frame_encoder is None and scaling_reader(reader) != "pyav":
         raise InputError(f"{location}: was trained on ready features, which no reader decodes: leave out {reader!r}")
     return Model(checkpoint, precision, find_exports(location), static_threshold, batch_frames, reader)

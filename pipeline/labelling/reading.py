@@ -30,6 +30,7 @@ from pipeline.video.types import (
     ReaderName,
     ScaledReader,
     VideoError,
+    reads_in_part,
     scaling_reader,
 )
 
@@ -86,13 +87,13 @@ def read_video(
     runtime, name = members[0].runtime, scaling_reader(members[0].reader)
     assert runtime is not None, "a model of videos"
     preprocess = runtime.frame_encoder.preprocess
-    # A video that PyAV cannot read as its packets promise is surveyed below, so that it can be labelled in part.
-    surveyed = False if name == "pyav" else None
+    # A video that cannot be read as its packets promise is surveyed below, so that it can be labelled in part.
+    surveyed = False if reads_in_part(name) else None
     try:
         with opening(path, preprocess, surveyed=surveyed, reader=name) as reader:
             return _predict_frames(reader, members, runtime, frame_rate, on_progress)
     except VideoError as error:
-        if name != "pyav":
+        if not reads_in_part(name):
             raise _unreadable(path, error, name) from error
         with _open_surveyed(path, preprocess, error, opening, partial=partial) as reader:
             return _predict_frames(reader, members, runtime, frame_rate, on_progress)

@@ -66,9 +66,9 @@ def open_input(source: Any, **options: Any) -> av.container.InputContainer:
     return av.open(source, **METADATA_OPTIONS, **options)
 
 
-def open_file(path: InputFile) -> av.container.InputContainer:
+def open_file(path: InputFile, **options: Any) -> av.container.InputContainer:
     """Open a video file as `open_input` does. FFmpeg reads files itself, and objects of a store through Python."""
-    return open_input(ffmpeg_name(path) if isinstance(path, Path) else path.open("rb"))
+    return open_input(ffmpeg_name(path) if isinstance(path, Path) else path.open("rb"), **options)
 
 
 @contextmanager

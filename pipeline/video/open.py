@@ -65,6 +65,10 @@ def _open_whole(video: "VideoIndex", name: ReaderName) -> "ForwardReader":
         from pipeline.video.readers.opencv import OpenCVReader
 
         return OpenCVReader(video)
+    if name == "nvdec":
+        from pipeline.video.readers.nvdec import open_nvdec
+
+        return open_nvdec(video, None)
     from pipeline.video.readers.pyav import PyAVReader
 
     return PyAVReader(video)
@@ -121,6 +125,10 @@ def _open_part(video: "VideoIndex", name: ReaderName, region: "Region") -> Scale
         from pipeline.video.readers.pyav import PyAVReader
 
         return PyAVReader(video, region)
+    if name == "nvdec":
+        from pipeline.video.readers.nvdec import open_nvdec
+
+        return open_nvdec(video, region)
     from pipeline.video.readers.scaled import RescaledReader
 
     return RescaledReader(_open_whole(video, name), name, region)

@@ -22,7 +22,7 @@ from pipeline.files import InputFile
 if TYPE_CHECKING:
     from pipeline.video.region import Region
 
-ReaderName = Literal["pyav", "decord", "opencv"]
+ReaderName = Literal["pyav", "decord", "opencv", "nvdec"]
 Backend = Literal["auto", ReaderName]
 
 # The scaling of PyAV's frames, for the fingerprints of data that is computed from them.
@@ -43,7 +43,14 @@ def scaling_reader(reader: Backend) -> ReaderName:
 def scaling_of(reader: Backend) -> str:
     """Describe how `open_scaled` decodes and scales with a reader, for fingerprints of data computed from frames."""
     name = scaling_reader(reader)
+    if name == "nvdec":
+        return "bilinear from NV12 on a GPU"
     return SCALING if name == "pyav" else f"{SCALING}, of whole RGB frames by {name}"
+
+
+def reads_in_part(name: ReaderName) -> bool:
+    """Return whether a damaged video can be read in part: by PyAV, to which also nvdec leaves such videos."""
+    return name in ("pyav", "nvdec")
 
 
 class VideoError(InputError):

@@ -49,7 +49,7 @@ def test_labelling_in_part_needs_pyav(video_model, tmp_path, capsys):
     assert main([*call, "--reader", "pyav"]) == 0
 
 
-@pytest.mark.parametrize("reader", get_args(Backend))
+@pytest.mark.parametrize("reader", [name for name in READERS if name != "nvdec"])  # which needs a GPU
 def test_captions_describe_frames_that_the_chosen_reader_decodes(reader, caption_model, tmp_path, monkeypatch):
     seen = []
     open_indexed = describe.open_indexed
@@ -64,3 +64,12 @@ def test_captions_describe_frames_that_the_chosen_reader_decodes(reader, caption
     assert main([*call, "--reader", reader]) == 0
     assert seen == [reader]
     assert len(pd.read_csv(out)) == 1
+
+
+def test_nvdec_without_a_gpu_is_refused_before_anything_is_written(video_model, tmp_path, capsys):
+    clip, out = write_video(tmp_path / "clip.mp4", num_frames=3), tmp_path / "out"
+    for command in ("label", "review"):
+        call = [command, str(clip), "--model", str(video_model), "--out", str(out), "--device", "cpu"]
+        assert main([*call, "--reader", "nvdec"]) == 2
+        assert "reader nvdec decodes on the GPU of the labeller" in capsys.readouterr().err
+        assert not out.exists()

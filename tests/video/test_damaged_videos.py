@@ -64,8 +64,8 @@ def open_whole(path: Path, *, surveyed: bool | None = None) -> PyAVReader:
 
 
 def read_damaged_copies(video: Path, num_copies: int) -> list[dict]:
-    """Run `damage.py`, which reads damaged copies in a separate process, and return its results."""
-    script = ROOT / "tests" / "damage.py"
+    """Run `damaged_copies.py`, which reads damaged copies in a separate process, and return its results."""
+    script = ROOT / "tests" / "damaged_copies.py"
     finished = subprocess.run(
         [sys.executable, str(script), str(video), "0", str(num_copies)],
         capture_output=True,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import damage, read_as_labelling_does
+from damaged_copies import damage, read_as_labelling_does
 from made_videos import MakeVideo, decode_fully
 
 from pipeline.video.decoder_process import DecoderProcesses, ProcessReader

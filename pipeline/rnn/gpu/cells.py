@@ -7,8 +7,8 @@ sigmoid are the approximation of the processor, see `tanh`.
 # mypy: disable-error-code="no-untyped-def"
 # (Kernels have no types that Python knows.)
 
-import triton  # type: ignore[import-untyped]
-import triton.language as tl  # type: ignore[import-untyped]
+import triton
+import triton.language as tl
 
 
 @triton.jit

@@ -20,10 +20,10 @@ tanh and the sigmoid are the approximation of the processor. It has 11 bits, and
 
 from typing import Any
 
-import triton.language as tl  # type: ignore[import-untyped]
-from triton.experimental import gluon  # type: ignore[import-untyped]
-from triton.experimental.gluon import language as gl  # type: ignore[import-untyped]
-from triton.experimental.gluon.language.nvidia.ampere import mma_v2  # type: ignore[import-untyped]
+import triton.language as tl
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 
 from pipeline.rnn.gpu.cells import gru, gru_backward, larger, lstm, lstm_backward, tanh
 

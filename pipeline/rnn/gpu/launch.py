@@ -6,7 +6,7 @@ T frames, B videos, D directions (1 or 2), H hidden units in N heads of K = H / 
 from typing import Any, NamedTuple
 
 import torch
-import triton  # type: ignore[import-untyped]
+import triton
 from torch import Tensor
 
 from pipeline.rnn.cells import NUM_GATES

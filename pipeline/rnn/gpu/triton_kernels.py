@@ -27,8 +27,8 @@ docs/results/benchmarks/recurrent_network_gpu.md has the time of a step on a GPU
 # mypy: disable-error-code="no-untyped-def"
 # (Kernels have no types that Python knows.)
 
-import triton  # type: ignore[import-untyped]
-import triton.language as tl  # type: ignore[import-untyped]
+import triton
+import triton.language as tl
 
 from pipeline.rnn.gpu.cells import gru, gru_backward, larger, lstm, lstm_backward, tanh
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from pipeline.video.readers.pyav import PyAVReader
+from pipeline.video.region import Region
 from pipeline.video.types import VideoError, VideoIndex
 
 # Decoders place chroma of half the size and of more than 8 bits differently between the pixels, which is visible at the
@@ -32,7 +33,22 @@ def check_first_frame(video: VideoIndex, pixels: np.ndarray, *, name: str) -> No
     Raises:
         VideoError: The colours differ by more than MAX_MEAN_DIFFERENCE on average.
     """
-    with PyAVReader(video) as reader:
+    check_first_scaled_frame(video, None, pixels, name=name)
+
+
+def check_first_scaled_frame(video: VideoIndex, region: Region | None, pixels: np.ndarray, *, name: str) -> None:
+    """Check a first frame as `check_first_frame` does, of a reader that scales frames.
+
+    Args:
+        video: The index of the video.
+        region: The region of interest, and its size; None for whole frames.
+        pixels: uint8 [h, w, 3], RGB.
+        name: The name of the reader, for the message.
+
+    Raises:
+        VideoError: The colours differ by more than MAX_MEAN_DIFFERENCE on average.
+    """
+    with PyAVReader(video, region) as reader:
         expected = next(reader.read(0, 1)).pixels[0]
     difference = float(np.abs(pixels.astype(np.int16) - expected).mean())
     if difference > MAX_MEAN_DIFFERENCE:

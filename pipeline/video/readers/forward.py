@@ -6,6 +6,7 @@ earlier one.
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -49,14 +50,18 @@ class ForwardReader(VideoReader):
             self._open()
         for first in range(0, len(positions), batch_size):
             index = positions[first : first + batch_size]
-            pixels = np.stack([self._frame_at(position) for position in index.tolist()])
+            pixels = self._stacked([self._frame_at(position) for position in index.tolist()])
             if first + batch_size >= len(positions):
                 self._go_to(stop)
                 if stop == self.properties.num_frames:
                     self._check_end()
             yield FrameBatch(pixels, index, self._video.pts_seconds[index])
 
-    def _frame_at(self, position: int) -> np.ndarray:
+    def _stacked(self, frames: list[Any]) -> np.ndarray:
+        """Return frames that `_next_frame` gave as uint8 [T, H, W, 3]."""
+        return np.stack(frames)
+
+    def _frame_at(self, position: int) -> Any:
         """Return the frame at a position that is not behind, as `_next_frame`."""
         self._go_to(position)
         return self._next_frame()
@@ -70,8 +75,10 @@ class ForwardReader(VideoReader):
         """Open the file, or reopen it if it is open, and set the position to 0."""
 
     @abstractmethod
-    def _next_frame(self) -> np.ndarray:
+    def _next_frame(self) -> Any:
         """Return the frame at the position, uint8 [H, W, 3] RGB, and move the position to the next one.
+
+        It is an array, or what else `_stacked` takes.
 
         Raises:
             VideoError: The frame cannot be decoded.

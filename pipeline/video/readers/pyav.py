@@ -5,11 +5,12 @@ on.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import av
-import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.files import InputFile
 from pipeline.video.entries import EXCHANGING_DEMUXERS
 from pipeline.video.ffmpeg import DECODING_ERRORS, decode_packets, open_file, video_stream
 from pipeline.video.index import MAX_EXCHANGED
@@ -41,7 +42,7 @@ class PyAVReader(ForwardReader):
         properties = video.properties
         region = region or Region(size=(properties.height, properties.width))
         region.crop_box(width=properties.width, height=properties.height)
-        self._scale = Scaler(region)
+        self._scale: Any = Scaler(region)
         self._sizes = {(properties.width, properties.height): None}  # as shown, in order
         self._container: av.container.InputContainer | None = None
         self._frames: Iterator[av.VideoFrame]
@@ -67,19 +68,25 @@ class PyAVReader(ForwardReader):
         self.close()
         path = self.properties.path
         try:
-            self._container = open_file(path)
+            self._container = self._opened(path)
         except av.FFmpegError as error:
             raise VideoError(f"{path}: cannot be opened ({error.strerror})") from error
         stream = video_stream(path, self._container)
         if self._video.is_lost is None:
-            self._frames = decode_packets(self._container, stream, frame_threads=True)
+            self._frames = self._decoded(self._container, stream)
         else:
             self._frames = whole_frames(self._container, stream)
         self._position = 0
         self._first_missing = 0  # the earliest position whose time was not seen yet
         self._early: set[float] = set()  # the times of later positions that were seen
 
-    def _next_frame(self) -> np.ndarray:
+    def _opened(self, path: InputFile) -> av.container.InputContainer:
+        return open_file(path)
+
+    def _decoded(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+        return decode_packets(container, stream, frame_threads=True)
+
+    def _next_frame(self) -> Any:
         if not self._is_lost():
             self._last_pixels = self._pixels(self._advance())
         self._position += 1
@@ -124,7 +131,7 @@ class PyAVReader(ForwardReader):
         if len(self._early) > self._max_early:
             raise self._error()
 
-    def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
+    def _pixels(self, frame: av.VideoFrame) -> Any:
         """Return uint8 [h, w, 3] RGB, mirrored and turned as a player shows the frame."""
         try:
             return self._scale(frame)

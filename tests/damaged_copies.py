@@ -1,4 +1,4 @@
-"""Read damaged copies of a video in a separate process: python damage.py VIDEO FIRST_SEED STOP_SEED
+"""Read damaged copies of a video in a separate process: python damaged_copies.py VIDEO FIRST_SEED STOP_SEED
 
 Prints the outcome of each copy as a line of JSON. A reader that crashes, or hangs, ends only this process.
 """
@@ -10,6 +10,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -51,7 +52,7 @@ def read_whole(reader: ScaledReader) -> tuple[list[float], np.ndarray]:
     return [float(t) for batch in batches for t in batch.pts_seconds], np.concatenate([b.pixels for b in batches])
 
 
-def read_as_labelling_does(path: Path, opening: OpenScaled = open_scaled) -> dict:
+def read_as_labelling_does(path: Path, opening: OpenScaled = open_scaled) -> dict[str, Any]:
     """Read a file like labelling does. `outcome` says whether it was read as a whole file, read in part, or refused."""
     try:
         with opening(path, PREPROCESS, surveyed=False) as reader:
@@ -102,7 +103,7 @@ def main() -> None:
             print(json.dumps(line | found), flush=True)
 
 
-def compare(pixels: np.ndarray | None, undamaged: np.ndarray) -> dict:
+def compare(pixels: np.ndarray | None, undamaged: np.ndarray) -> dict[str, Any]:
     """Compare what was read of a copy, if anything, to the pixels of the undamaged video, both uint8 [T, h, w, 3]."""
     if pixels is None:
         return {"same": False}
