@@ -108,7 +108,7 @@ def test_pyav_reads_what_nvdec_does_not_decode(options: dict, make_video: MakeVi
 
 
 @pytest.mark.usefixtures("without_gpu")
-@pytest.mark.parametrize("error", [NotImplementedError("no config"), av.ExternalError(-542398533, "no device")])
+@pytest.mark.parametrize("error", [RuntimeError("no stream is compatible"), av.ExternalError(-542398533, "no device")])
 def test_pyav_reads_where_the_hardware_cannot_be_opened(
     error: Exception, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +117,15 @@ def test_pyav_reads_where_the_hardware_cannot_be_opened(
 
     monkeypatch.setattr(nvdec, "_hardware", fail)
     assert read(make_video("clip.mp4", size=SIZE, num_frames=6), "nvdec")[2] == "pyav"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_pyav_reads_where_there_is_no_driver(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video("clip.mp4", size=SIZE, num_frames=6)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert read(path, "nvdec")[2] == "pyav"
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert read(path, "nvdec")[2] == "pyav"
 
 
 def in_other_colours(luma: Tensor, chroma: Tensor, *rest: object) -> Tensor:

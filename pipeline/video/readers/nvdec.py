@@ -48,7 +48,7 @@ def open_nvdec(video: VideoIndex, region: Region | None) -> PyAVReader:
         return PyAVReader(video, region)
     try:
         return NvdecReader(video, region)
-    except (VideoError, NotImplementedError):  # NVDEC does not decode this codec, or nothing at this moment
+    except (VideoError, RuntimeError):  # NVDEC does not decode this codec, or nothing at this moment
         return PyAVReader(video, region)
 
 
@@ -67,6 +67,7 @@ def _suits(video: VideoIndex, region: Region | None) -> bool:
         and not picture.is_interlaced
         and min(sides) >= MIN_SIDE
         and max(sides) <= MAX_SIDE
+        and not any(side % 2 for side in sides)  # of which PyAV would not pass on the last chroma
         and (is_as_stored or region is None or region.crop is None)
     )
 
@@ -79,7 +80,7 @@ class NvdecReader(PyAVReader):
         region: See `PyAVReader`.
 
     Raises:
-        NotImplementedError: NVDEC does not decode the codec.
+        RuntimeError: NVDEC does not decode the codec, or there is no CUDA device.
         VideoError: As `PyAVReader`; also where NVDEC cannot be used now, or its first frame differs from that of PyAV.
     """
 
@@ -95,10 +96,10 @@ class NvdecReader(PyAVReader):
 
     def _opened(self, path: InputFile) -> av.container.InputContainer:
         container = open_file(path, hwaccel=_hardware())
-        name = video_stream(path, container).codec_context.name
-        if name not in CODECS:
+        context = video_stream(path, container).codec_context
+        if context.name not in CODECS:
             container.close()
-            raise NotImplementedError(f"NVDEC is used for {' and '.join(CODECS)}, not for {name}")
+            raise RuntimeError(f"NVDEC is used for {' and '.join(CODECS)}, not for {context.name}")
         return container
 
     def _decoded(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
