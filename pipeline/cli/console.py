@@ -52,8 +52,9 @@ def add_reader_argument(command: argparse.ArgumentParser, auto: str) -> None:
         choices=READERS,
         default="auto",
         help=f"what decodes videos (default: auto). auto takes {auto}; decord takes short mp4, mov, mkv and webm files;"
-        " decord and opencv refuse videos that they would read differently from pyav; nvdec (new, not yet tried on a GPU) decodes 8-bit"
-        " H.264 and HEVC on an NVIDIA GPU, and leaves the rest to pyav; only pyav notices damaged pictures",
+        " decord and opencv refuse videos that they would read differently from pyav; nvdec (new, not yet tried on a"
+        " GPU) decodes 8-bit H.264 and HEVC on an NVIDIA GPU, and leaves the rest to pyav; only pyav notices damaged"
+        " pictures",
     )
 
 
