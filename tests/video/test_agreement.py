@@ -134,7 +134,7 @@ def test_a_region_outside_the_video_is_refused_before_it_is_decoded(reader: Back
 
 
 def test_an_unknown_reader_is_refused(make_video: MakeVideo) -> None:
-    with pytest.raises(ValueError, match="reader must be one of auto, pyav, decord, opencv, got 'ffmpeg'"):
+    with pytest.raises(ValueError, match="reader must be one of auto, pyav, decord, opencv, nvdec, got 'ffmpeg'"):
         open_scaled(make_video(), Region((8, 8)), reader="ffmpeg")  # type: ignore[arg-type]
 
 
