@@ -35,7 +35,6 @@ import numpy as np
 import torch
 from label_gpu import ON_CPU, ON_GPU, Run, Utilization, decode_all, write_video
 
-from pipeline.checkpoints.labeller import load_checkpoint
 from pipeline.errors import InputError
 from pipeline.labelling.model import Model
 from pipeline.text.wording import format_table
@@ -100,27 +99,24 @@ class HardwareRun(Run):
         """Count what becomes of damaged copies by both readers."""
         rows: list[list[object]] = []
         seeds = range(NUM_DAMAGED if self.device == "cuda" else 7)
-        for codec in ("libx264", "libx265"):
-            whole = self.folder / f"whole_{codec}.mp4"
-            write_video(whole, 320, 240, 40)
-            if codec != "libx264":
-                recode(whole, self.folder / f"{codec}.mp4", codec)
-                whole = self.folder / f"{codec}.mp4"
-            outcomes = {reader: [self.outcome(whole, seed, reader) for seed in seeds] for reader in READERS}
-            for reader, found in outcomes.items():
+        h264, hevc = self.folder / "h264.mp4", self.folder / "hevc.mp4"
+        recode(write_video(h264, 320, 240, 40), hevc, "libx265")
+        for whole in (h264, hevc):
+            for reader in READERS:
+                expected = read(whole, self._preprocess, reader)[0]
+                found = [self.outcome(whole, seed, reader, expected) for seed in seeds]
                 counts = [found.count(name) for name in ("reported", "unharmed", "wrong")]
-                rows.append([codec, reader, *counts])
+                rows.append([whole.stem, reader, *counts])
         self.table("damage", ["codec", "reader", "reported", "unharmed", "wrong without a word"], rows)
 
-    def outcome(self, whole: Path, seed: int, reader: Backend) -> str:
-        """Read a damaged copy, and return "reported", "unharmed" or "wrong"."""
+    def outcome(self, whole: Path, seed: int, reader: Backend, expected: np.ndarray) -> str:
+        """Read a damaged copy of a video with the pixels `expected`: "reported", "unharmed" or "wrong"."""
         copy = whole.with_name(f"copy{whole.suffix}")
         copy.write_bytes(damage(whole.read_bytes(), seed)[1])
         try:
             found = read(copy, self._preprocess, reader)[0]
         except InputError:
             return "reported"
-        expected = read(whole, self._preprocess, reader)[0]
         same = found.shape == expected.shape and int(np.abs(found - expected).max()) <= VISIBLE
         return "unharmed" if same else "wrong"
 
@@ -182,8 +178,7 @@ class HardwareRun(Run):
     def reading_by(self, reader: Backend, precision: Any) -> Model:
         """Return the labeller of the first network that decodes with a reader; it has been used once."""
         model = self.model(self.scale.networks[0], precision)
-        found = Model(load_checkpoint(self.models[self.scale.networks[0]], device=torch.device(self.device)), precision)
-        found = replace(found, reader=reader)
+        found = replace(model, reader=reader)
         found.__dict__["runtime"] = model.runtime
         return found
 

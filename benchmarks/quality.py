@@ -178,16 +178,25 @@ def run_stages(dataset: str, root: Path, work: Path, overrides: Sequence[str]) -
     Returns:
         results/metrics.json.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    with initialize_config_dir(str(REPOSITORY / "configs"), version_base=None):
-        params = compose("config", [f"dataset={dataset}", f"dataset.root={root.resolve()}", *overrides])
-    OmegaConf.save(params, work / "params.yaml", resolve=True)
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    for stage in STAGES:
-        print(f"{work}: {stage}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", f"pipeline.stages.{stage}"], cwd=work, env=environment, check=True)
+    write_params(work, [f"dataset={dataset}", f"dataset.root={root.resolve()}", *overrides])
+    run_each(work, STAGES)
     scores: Scores = json.loads((work / "results" / "metrics.json").read_text())
     return scores
+
+
+def write_params(work: Path, overrides: Sequence[str]) -> None:
+    """Write the params.yaml of a training into its folder, which is created; `overrides` are as for Hydra."""
+    work.mkdir(parents=True, exist_ok=True)
+    with initialize_config_dir(str(REPOSITORY / "configs"), version_base=None):
+        OmegaConf.save(compose("config", list(overrides)), work / "params.yaml", resolve=True)
+
+
+def run_each(work: Path, stages: Sequence[str]) -> None:
+    """Run stages of dvc.yaml in the folder `work`, one after the other."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    for stage in stages:
+        print(f"{work}: {stage}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", f"pipeline.stages.{stage}"], cwd=work, env=environment, check=True)
 
 
 def temper_folds(folds: Mapping[str, Sequence[Scores]], work: Path) -> list[Calibration]:

@@ -16,8 +16,6 @@ import argparse
 import csv
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,15 +23,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from label_gpu import Utilization
-from omegaconf import OmegaConf
+from quality import run_each, write_params
 
 from pipeline.stages.paths import CAPTIONER, LABELLER
 from pipeline.text.wording import format_table
 from pipeline.training.loop import HISTORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 LABELLER_STAGES = ("prepare", "finetune_encoder", "extract_features", "train_labeller")
 CAPTIONER_STAGES = ("prepare_captions", "train_captioner")
 AT_ONCE = 4  # trainings of GTEA
@@ -91,8 +87,8 @@ def trainings(options: argparse.Namespace) -> Iterator[tuple[str, partial[list[P
 
 def run(folder: Path, settings: Sequence[str], stages: Sequence[str], model: Path) -> list[Path]:
     """Run stages in a folder with its own params.yaml, and return the folder of the model."""
-    prepare(folder, settings)
-    run_stages(folder, stages)
+    write_params(folder, settings)
+    run_each(folder, stages)
     return [folder / model]
 
 
@@ -103,24 +99,10 @@ def run_gtea(root: Path, out: Path, settings: Sequence[str]) -> list[Path]:
         for seed in range(NUM_SEEDS):
             folders.append(out / f"gtea_{fold.name}_{seed}")
             own = ["dataset=gtea", f"dataset.root={fold.resolve()}", f"seed={seed}"]
-            prepare(folders[-1], [*own, *settings])
+            write_params(folders[-1], [*own, *settings])
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        list(threads.map(lambda folder: run_stages(folder, LABELLER_STAGES), folders))
+        list(threads.map(lambda folder: run_each(folder, LABELLER_STAGES), folders))
     return [folder / LABELLER for folder in folders]
-
-
-def prepare(folder: Path, settings: Sequence[str]) -> None:
-    """Write the params.yaml of a training into its folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with initialize_config_dir(str(REPOSITORY / "configs"), version_base=None):
-        OmegaConf.save(compose("config", list(settings)), folder / "params.yaml", resolve=True)
-
-
-def run_stages(folder: Path, stages: Sequence[str]) -> None:
-    """Run stages of dvc.yaml in a folder, one after the other."""
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    for stage in stages:
-        subprocess.run([sys.executable, "-m", f"pipeline.stages.{stage}"], cwd=folder, env=environment, check=True)
 
 
 def histories(models: Sequence[Path]) -> list[str]:
