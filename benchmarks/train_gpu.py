@@ -31,7 +31,7 @@ from pipeline.text.wording import format_table
 from pipeline.training.loop import HISTORY
 
 LABELLER_STAGES = ("prepare", "finetune_encoder", "extract_features", "train_labeller")
-CAPTIONER_STAGES = ("prepare_captions", "train_captioner")
+CAPTIONER_STAGES = ("prepare_captions", "finetune_image_encoder", "encode_images", "train_captioner")
 AT_ONCE = 4  # trainings of GTEA
 NUM_SEEDS = 3
 SHOWN = ("val_f1_at_50", "val_cider")

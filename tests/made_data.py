@@ -77,8 +77,8 @@ def write_params(folder: Path, **changes: object) -> None:
         "val_fraction": 0.2,
         "test_fraction": 0.2,
         "min_word_count": 1,
-        "encoder": {"name": "small_cnn", "weights": None, "grid": 2, "stride": None, "batch_size": 4},
     }
+    params["captions"]["encoder"] |= {"name": "small_cnn", "weights": None, "grid": 2, "stride": None, "batch_size": 4}
     params["captions"]["pixels"] |= {"crop": None, "size": [64, 64], "color": "rgb"}
     params["captioner"] |= {"cell": "gru", "embedding_size": 8, "hidden_size": 8, "num_heads": 2, "dropout": 0.1}
     params["captioner"]["decoding"] |= {"beam_size": 2, "max_words": 8}

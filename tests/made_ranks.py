@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from pipeline.stages import run_stage
 from pipeline.tracking import store
-from pipeline.training import captioner_learner, labeller_learner, ranks
+from pipeline.training import captioner_learner, labeller_learner, ranks, word_classifier
 
 LOSSES = Path("losses.json")
 LAST_STEP = "LAST_STEP"  # in the environment: the step, from 0, in which the last process dies
@@ -32,6 +32,7 @@ def train_in(folder: Path, stage: str) -> None:
     os.chdir(folder)
     losses: list[float | None] = []
     step, forced = labeller_learner.Learner._step, captioner_learner.CaptionLearner._forced_loss
+    step_of_words = word_classifier.WordLearner._step
 
     def die_when_due() -> None:
         if os.environ.get(LAST_STEP) == str(len(losses)) and ranks.rank() == ranks.num_ranks() - 1:
@@ -49,12 +50,18 @@ def train_in(folder: Path, stage: str) -> None:
         losses.append(ranks.summed(score).item())
         return part, score
 
+    def recorded_words(learner, batch):
+        losses.append(step_of_words(learner, batch))
+        return losses[-1]
+
     labeller_learner.Learner._step = recorded_step
+    word_classifier.WordLearner._step = recorded_words
     captioner_learner.CaptionLearner._forced_loss = recorded_forced
     try:
         run_stage(importlib.import_module(f"pipeline.stages.{stage}").main)
     finally:
         labeller_learner.Learner._step, captioner_learner.CaptionLearner._forced_loss = step, forced
+        word_classifier.WordLearner._step = step_of_words
     if ranks.is_first():
         LOSSES.write_text(json.dumps(losses))
 

@@ -1,10 +1,10 @@
 """Settings of the CNNs that encode frames and images."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config.section import BatchSize, Fraction01, Grid, Section, Stride
+from pipeline.config.section import BatchSize, Fraction01, Grid, Positive, Section, Stride
 from pipeline.config.training import Training
 
 
@@ -86,8 +86,30 @@ class Encoder(Section):
         return self
 
 
+class WordTraining(Section):
+    """How a word_classifier is trained. Its loss on the validation split decides which epoch is kept."""
+
+    epochs: Positive = 4
+    """The number of epochs."""
+    batch_size: Positive = 16
+    """The number of images in each training step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.0002
+    """The highest learning rate of the encoder's weights. It rises in the first epoch and then falls along a cosine."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """The weight decay of the optimizer."""
+    dropout: Fraction01 = 0.3
+    """The share that training drops of the mean of an image's regions, from which its words are found."""
+    num_words: Positive = 800
+    """How many words are learnt: the most frequent ones, without those that more than half of the images have."""
+
+    warmup_epochs: ClassVar[int] = 1
+    schedule: ClassVar[Literal["cosine"]] = "cosine"
+    patience: ClassVar[None] = None
+    monitor: ClassVar[Literal["loss"]] = "loss"
+
+
 class ImageEncoder(Section):
-    """The frozen CNN whose feature map the captioner looks at."""
+    """The CNN whose feature map the captioner looks at."""
 
     name: str
     """The network: one of those of `encoder.name`, but not given."""
@@ -100,3 +122,20 @@ class ImageEncoder(Section):
     small things."""
     batch_size: BatchSize
     """How many images are encoded in one batch."""
+    training: Literal["frozen", "word_classifier"] = "frozen"
+    """frozen: the encoder is not trained. word_classifier: it is first trained to find the words that people use for an
+    image, and then frozen."""
+    train_from: str | None = None
+    """The first stage of the encoder that is trained, such as blocks.10 of efficientnet_lite2. The stages before it
+    stay as they are. null trains all stages. A wrong name lists those of the network."""
+    classifier: WordTraining = WordTraining()
+    """How a word_classifier is trained."""
+
+    @model_validator(mode="after")
+    def _stages_of_what_is_trained(self) -> Self:
+        if self.training == "frozen" and self.train_from is not None:
+            raise ValueError(
+                f"a frozen encoder has no stage that is trained: got train_from {self.train_from}: choose training"
+                " word_classifier, or leave it out"
+            )
+        return self

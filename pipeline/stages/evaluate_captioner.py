@@ -26,7 +26,7 @@ from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.metrics.captions import score_captions
 from pipeline.stages import run_stage
-from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, CAPTIONS, RESULTS, SCENES
+from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, CAPTIONS, REGIONS, RESULTS, SCENES
 from pipeline.text.vocabulary import START, tokenize
 from pipeline.tracking import store
 from pipeline.tracking.searches import runs_of_model
@@ -81,7 +81,7 @@ def describe(model: CaptionCheckpoint, manifest: CaptionManifest, split: str) ->
         manifest: The data set.
         split: The name of the split.
     """
-    regions, search, device = Regions(CAPTIONS), plan_search(model), model.captioner.word_bias.device
+    regions, search, device = Regions(REGIONS), plan_search(model), model.captioner.word_bias.device
     images = manifest.indices_of_split(split)
     described = []
     for start in tqdm(range(0, len(images), BATCH_IMAGES), desc=f"captioning {split}", unit="batch"):

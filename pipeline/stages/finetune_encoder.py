@@ -39,7 +39,7 @@ def main() -> None:
     frame_encoder = make_encoder(params)
     if params.encoder.training == "frame_classifier":
         train_classifier(params, frame_encoder)
-    else:
+    elif ranks.is_first():
         shutil.rmtree(ENCODER, ignore_errors=True)
     if ranks.is_first():
         save_encoder(ENCODER, frame_encoder)

@@ -1,48 +1,23 @@
-"""Stage prepare_captions: check every captioned image, split the images by group, and encode each of them once."""
+"""Stage prepare_captions: check every captioned image, and split the images by group."""
 
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
-from pipeline.checkpoints.encoder import FrameEncoder, make_frame_encoder, save_encoder
 from pipeline.config.params import Params, load_params
 from pipeline.datasets.caption_manifest import CaptionManifest, write_caption_manifest
 from pipeline.datasets.captions import scan_captions
 from pipeline.datasets.manifest import assign_splits
-from pipeline.datasets.regions import is_written, plan_files, write_regions
-from pipeline.encoding.device import choose_device
-from pipeline.encoding.images import encode_images
 from pipeline.errors import InputError
 from pipeline.stages import run_stage
 from pipeline.stages.paths import CAPTIONS
-from pipeline.video.image import read_image
-from pipeline.video.preprocess import Preprocess
 
 
 def main() -> None:
-    """Write data/captions: the manifest, the encoder, and the features of every image's regions."""
-    params = load_params()
-    manifest = prepare_captions(params)
-    settings = params.captions.encoder
-    torch.manual_seed(params.seed)
-    frame_encoder = make_frame_encoder(
-        settings.name,
-        weights=settings.weights,
-        grid=settings.grid,
-        stride=settings.stride,
-        batch_norm="frozen",
-        batch_size=settings.batch_size,
-        pixels=params.captions.pixels,
-    )
-    write_caption_manifest(manifest, CAPTIONS)
-    save_encoder(CAPTIONS / "encoder", frame_encoder)
-    device = choose_device(params.captioner.training.device)
-    encode_manifest(manifest, frame_encoder, CAPTIONS, mirror=params.captions.mirror, device=device)
+    """Write data/captions."""
+    write_caption_manifest(prepare_captions(load_params()), CAPTIONS)
 
 
 def prepare_captions(params: Params) -> CaptionManifest:
@@ -82,54 +57,6 @@ def _summarise(manifest: CaptionManifest, *, num_left_out: int) -> None:
         print(f"{split:5}  {len(images):6} images  {len(groups):6} groups  {num_captions:7} captions")
     if num_left_out:
         print(f"{num_left_out} images are named by no split and left out")
-
-
-def encode_manifest(
-    manifest: CaptionManifest, frame_encoder: FrameEncoder, out: Path, *, mirror: bool, device: torch.device
-) -> None:
-    """Write the features of the images that `out` does not contain yet, and remove those of other images.
-
-    Args:
-        manifest: The data set.
-        frame_encoder: The encoder, which is moved to `device`.
-        out: The folder of the features.
-        mirror: Whether the images to train on are also encoded mirrored.
-        device: The device of the encoder.
-    """
-    pictures = manifest.pictures(mirror=mirror)
-    digests = [manifest.images[index].sha256 + (" mirrored" if mirrored else "") for index, mirrored in pictures]
-    files = plan_files(digests, out, encoder_fingerprint=frame_encoder.fingerprint())
-    for path in (*out.glob("regions_*"), *out.glob(".regions_*.partial*")):
-        if path not in files:
-            path.unlink()
-    due = {path: plan for path, plan in files.items() if not is_written(path, plan.fingerprint)}
-    frame_encoder.encoder.to(device)
-    with tqdm(total=sum(len(plan.images) for plan in due.values()), desc="encoding", unit="image") as bar:
-        for path, plan in due.items():
-            here = (pictures[position] for position in plan.images)
-            images = (_read(Path(manifest.images[i].path), frame_encoder.preprocess, mirrored=m) for i, m in here)
-            batches = encode_images(
-                images, frame_encoder.encoder, frame_encoder.preprocess, batch_size=frame_encoder.spec.batch_size
-            )
-            write_regions(path, _counted(batches, bar), fingerprint=plan.fingerprint)
-
-
-def _read(path: Path, preprocess: Preprocess, *, mirrored: bool) -> np.ndarray:
-    """Read an image, uint8 [H, W, 3].
-
-    It is mirrored within the region of interest, so that the region remains the same part of the image.
-    """
-    pixels = read_image(path)
-    if mirrored:
-        left, _, right, _ = preprocess.crop_box(width=pixels.shape[1], height=pixels.shape[0])
-        pixels[:, left:right] = pixels[:, left:right][:, ::-1].copy()
-    return pixels
-
-
-def _counted(batches: Iterable[torch.Tensor], bar: "tqdm[NoReturn]") -> Iterable[torch.Tensor]:
-    for batch in batches:
-        yield batch
-        bar.update(len(batch))
 
 
 if __name__ == "__main__":

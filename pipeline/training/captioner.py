@@ -121,7 +121,7 @@ def _train(params: Params, training_data: CaptionTrainingData, out: Path, *, nam
         return
     run_name = f"{name}-{settings.cell}-{manifest.name}"
     with open_training_run(state, out, name=run_name, search=params.search) as run_id:
-        store.log_start(run_params, _datasets(manifest), model=name)
+        store.log_start(run_params, datasets_of(manifest), model=name)
         callbacks = replace(
             callbacks,
             save_best=_saver(params, training_data, vocabulary, model, out, run_id=run_id),
@@ -281,7 +281,8 @@ def _run_params(params: Params, training_data: CaptionTrainingData) -> dict[str,
     return sections | {"encoder_fingerprint": training_data.frame_encoder.fingerprint()}
 
 
-def _datasets(manifest: CaptionManifest) -> store.Datasets:
+def datasets_of(manifest: CaptionManifest) -> store.Datasets:
+    """Return what MLflow shows of the data: the images of each split."""
     return store.Datasets(
         manifest.name,
         manifest.fingerprint(),

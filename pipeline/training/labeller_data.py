@@ -108,9 +108,10 @@ class TrainingData:
         if not self.from_pixels:
             return read_features(self.features / f"{stem}{SUFFIX}", start, stop)
         assert self.frame_encoder is not None
-        pixels = self._kept(stem)[start:stop] if self._keeps_pixels else self._decode(stem, start, stop)
-        channels = self._channel_values if self._keeps_pixels else None
-        return self.frame_encoder.preprocess.normalize(pixels, channels)
+        normalize = self.frame_encoder.preprocess.normalize
+        if self._keeps_pixels:
+            return normalize(self._kept(stem)[start:stop], self._channel_values)
+        return normalize(self._decode(stem, start, stop))
 
     @cached_property
     def _keeps_pixels(self) -> bool:

@@ -1,4 +1,4 @@
-"""The training loop: one for the labeller on features, the frame classifier, the end-to-end network, the captioner.
+"""The training loop: one for labellers, frame classifiers, end-to-end networks, captioners and word classifiers.
 
 After each epoch the whole state is written to `training_state.pt`, so that a killed run resumes after its last epoch
 and ends with the numbers of an uninterrupted one: the random numbers of an epoch come from (seed, epoch) alone. The
@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from pipeline.config.captioner import CaptionTraining
+from pipeline.config.encoder import WordTraining
 from pipeline.config.training import Training
 from pipeline.files import replacing
 from pipeline.scores import CAPTION_SCORES, LABEL_SCORES, LOSS, higher_is_better
@@ -26,7 +27,7 @@ from pipeline.training.diagnosis import Diagnosis, due_warning, scores_of
 
 HISTORY = "history.csv"
 Scores = dict[str, float]
-Schedule = Training | CaptionTraining
+Schedule = Training | CaptionTraining | WordTraining
 SHOWN = (  # beside the progress bar
     f"train_{LOSS}",
     f"val_{LOSS}",

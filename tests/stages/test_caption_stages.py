@@ -24,9 +24,16 @@ from pipeline.datasets.caption_manifest import CaptionedImage, read_caption_mani
 from pipeline.datasets.regions import Regions
 from pipeline.errors import InputError
 from pipeline.metrics import captions as metrics
-from pipeline.stages import evaluate_captioner, prepare_captions, run_stage, train_captioner
+from pipeline.stages import (
+    encode_images,
+    evaluate_captioner,
+    finetune_image_encoder,
+    prepare_captions,
+    run_stage,
+    train_captioner,
+)
 from pipeline.stages.evaluate_captioner import Described
-from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, CAPTIONS, RESULTS
+from pipeline.stages.paths import CAPTION_RESULTS, CAPTIONER, CAPTIONS, IMAGE_ENCODER, REGIONS, RESULTS
 from pipeline.text.vocabulary import END, START, tokenize
 from pipeline.tracking import store
 from pipeline.video.image import read_image
@@ -53,30 +60,37 @@ def trained(pictures: Path, monkeypatch) -> Path:
     with (pictures / "captions.csv").open("a", newline="") as file:
         csv.writer(file).writerows((f"square{i:02}.{'jpg' if i % 2 else 'png'}", EVIL) for i in range(NUM_IMAGES))
     write_params(pictures.parent, num_samples=1, captioner__training__epochs=1)
-    prepare_captions.main()
+    encode()
     train_captioner.main()
     return pictures
 
 
+def encode() -> None:
+    """Run the stages that lead to the regions of the images."""
+    prepare_captions.main()
+    finetune_image_encoder.main()
+    encode_images.main()
+
+
 def region_files() -> dict[str, int]:
     """The time at which each file was written."""
-    return {path.name: path.stat().st_mtime_ns for path in CAPTIONS.glob("regions_*")}
+    return {path.name: path.stat().st_mtime_ns for path in REGIONS.glob("regions_*")}
 
 
 # prepare_captions
 
 
 def test_an_image_is_encoded_independently_of_the_others(pictures):
-    prepare_captions.main()
-    manifest, frames = read_caption_manifest(CAPTIONS), load_encoder(CAPTIONS / "encoder")
+    encode()
+    manifest, frames = read_caption_manifest(CAPTIONS), load_encoder(IMAGE_ENCODER)
     assert [image.stem for image in manifest.images] == [f"square{index:02}" for index in range(NUM_IMAGES)]
     assert sorted(region_files()) == [f"regions_00{index}.safetensors" for index in range(3)]
-    held = Regions(CAPTIONS).read(range(NUM_IMAGES))
+    held = Regions(REGIONS).read(range(NUM_IMAGES))
     for image, found in zip(manifest.images, held, strict=True):
         with torch.no_grad():
             expected = frames.encoder.regions(frames.preprocess(read_image(Path(image.path))[None]))[0]
         torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-5)
-    assert not any(path.name.startswith(".") for path in CAPTIONS.rglob("*"))
+    assert not any(path.name.startswith(".") for path in REGIONS.rglob("*"))
 
 
 def test_training_images_are_also_encoded_mirrored_on_request(pictures, monkeypatch):
@@ -84,20 +98,20 @@ def test_training_images_are_also_encoded_mirrored_on_request(pictures, monkeypa
         for image in images:
             yield preprocess(image[None]).mean(2).transpose(1, 2)  # each column of pixels as a region
 
-    monkeypatch.setattr(prepare_captions, "encode_images", columns)
+    monkeypatch.setattr(encode_images, "encode_images", columns)
     pixels = {"crop": (0.5, 0.0, 0.5, 1.0), "crop_unit": "fractions", "size": (64, 64), "color": "rgb"}
     write_params(pictures.parent, captions__mirror=True, captions__pixels=pixels)
-    prepare_captions.main()
+    encode()
     manifest = read_caption_manifest(CAPTIONS)
     train, everything = manifest.indices_of_split("train"), list(range(NUM_IMAGES))
     assert manifest.pictures(mirror=False) == [(index, False) for index in everything]
     assert manifest.pictures(mirror=True) == [(i, False) for i in everything] + [(i, True) for i in train]
-    held = Regions(CAPTIONS).read(range(NUM_IMAGES + len(train)))
+    held = Regions(REGIONS).read(range(NUM_IMAGES + len(train)))
     assert torch.equal(held[NUM_IMAGES:], held[train].flip(1)), "the region of interest is the same part of the image"
     assert not torch.equal(held[NUM_IMAGES:], held[train])
 
     write_params(pictures.parent, captions__pixels=pixels)
-    prepare_captions.main()
+    encode()
     assert len(region_files()) == 3, "files of mirrored images are removed"
 
 
@@ -173,60 +187,60 @@ def test_broken_images_are_left_out_on_request(pictures, capsys):
 
 
 def test_a_second_call_encodes_no_image(pictures, monkeypatch):
-    prepare_captions.main()
+    encode()
     before = region_files()
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_captions, "encode_images", lambda *args, **options: pytest.fail("encodes again"))
-        prepare_captions.main()
+        patch.setattr(encode_images, "encode_images", lambda *args, **options: pytest.fail("encodes again"))
+        encode()
     assert region_files() == before
 
 
 def test_a_killed_stage_resumes_and_removes_files_of_other_images(pictures):
-    prepare_captions.main()
-    before, values = region_files(), Regions(CAPTIONS).read(range(NUM_IMAGES))
-    (CAPTIONS / "regions_000.safetensors").unlink()
-    content = (CAPTIONS / "regions_001.safetensors").read_bytes()
-    (CAPTIONS / "regions_001.safetensors").write_bytes(content[: len(content) // 2])
-    (CAPTIONS / "regions_007.safetensors").write_bytes(content)
-    prepare_captions.main()
+    encode()
+    before, values = region_files(), Regions(REGIONS).read(range(NUM_IMAGES))
+    (REGIONS / "regions_000.safetensors").unlink()
+    content = (REGIONS / "regions_001.safetensors").read_bytes()
+    (REGIONS / "regions_001.safetensors").write_bytes(content[: len(content) // 2])
+    (REGIONS / "regions_007.safetensors").write_bytes(content)
+    encode()
     after = region_files()
     assert after.keys() == before.keys()
     assert [name for name in after if after[name] == before[name]] == ["regions_002.safetensors"]
-    torch.testing.assert_close(Regions(CAPTIONS).read(range(NUM_IMAGES)), values)
+    torch.testing.assert_close(Regions(REGIONS).read(range(NUM_IMAGES)), values)
 
 
 def test_a_partial_file_of_a_killed_call_is_removed(pictures):
-    CAPTIONS.mkdir(parents=True)
-    half = CAPTIONS / ".regions_001.77.partial.safetensors"
+    REGIONS.mkdir(parents=True)
+    half = REGIONS / ".regions_001.77.partial.safetensors"
     half.write_bytes(b"half of it")
-    prepare_captions.main()
+    encode()
     assert not half.exists()
 
 
 def test_only_changed_images_are_encoded_again(pictures):
-    prepare_captions.main()
+    encode()
     before = region_files()
     Image.new("RGB", (30, 30), "white").save(pictures / "images" / "square06.png")
-    prepare_captions.main()
+    encode()
     after = region_files()
     assert [name for name in after if after[name] != before[name]] == ["regions_001.safetensors"]
     write_params(pictures.parent, captions__pixels={"color": "grey"})
-    prepare_captions.main()
+    encode()
     assert not set(region_files().values()) & set(after.values())
 
 
 def test_an_image_that_becomes_unreadable_leaves_no_partial_file(pictures, monkeypatch):
-    original, num_read = prepare_captions.read_image, iter(range(100))
+    original, num_read = encode_images.read_image, iter(range(100))
 
     def read(path: Path) -> np.ndarray:
         if next(num_read) == 7:
             raise InputError(f"{path}: no such file")
         return original(path)
 
-    monkeypatch.setattr(prepare_captions, "read_image", read)
+    monkeypatch.setattr(encode_images, "read_image", read)
     with pytest.raises(InputError, match=r"square07\.jpg: no such file"):
-        prepare_captions.main()
-    assert sorted(path.name for path in CAPTIONS.iterdir()) == ["captions.json", "encoder", "regions_000.safetensors"]
+        encode()
+    assert [path.name for path in REGIONS.iterdir()] == ["regions_000.safetensors"]
 
 
 # evaluate_captioner

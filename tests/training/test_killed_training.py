@@ -172,7 +172,8 @@ def test_a_training_killed_at_random_moments_ends_as_an_undisturbed_one(workspac
     else:
         write_caption_dataset(workspace / "pictures")
         write_params(workspace)
-        assert run_stage("prepare_captions").wait(200) == 0
+        for earlier in ("prepare_captions", "finetune_image_encoder", "encode_images"):
+            assert run_stage(earlier).wait(200) == 0
         out = CAPTIONER
     start = time.monotonic()
     assert run_stage(stage).wait(200) == 0

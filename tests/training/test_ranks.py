@@ -24,7 +24,15 @@ from pipeline.annotations.label_space import ABSENT, IGNORE_INDEX, PRESENT, Labe
 from pipeline.config.params import load_params
 from pipeline.datasets.scenes.write import make_scenes
 from pipeline.errors import InputError
-from pipeline.stages import extract_features, finetune_encoder, prepare, prepare_captions
+from pipeline.stages import (
+    encode_images,
+    extract_features,
+    finetune_encoder,
+    finetune_image_encoder,
+    prepare,
+    prepare_captions,
+)
+from pipeline.stages.finetune_image_encoder import CLASSIFIER
 from pipeline.stages.paths import CAPTIONER, LABELLER
 from pipeline.training import ranks
 from pipeline.training.distillation import distillation_loss
@@ -73,15 +81,26 @@ SETTINGS: dict[str, dict[str, object]] = {
         "captioner__training__weight_averaging": 0.9,
         "captioner__training__batch_size": 7,
     },
+    "words": {
+        "captions__mirror": True,
+        "captions__encoder": {"name": "shufflenet_v2_x0_5", "training": "word_classifier"},
+        "captions__encoder__classifier": {"epochs": 3, "batch_size": 3, "learning_rate": 0.003, "dropout": 0.0},
+    },
 }
+STAGES = {"captions": "train_captioner", "words": "finetune_image_encoder"}
+STAGES_BEFORE = {
+    "captions": (prepare_captions, finetune_image_encoder, encode_images),
+    "words": (prepare_captions,),
+}
+OUTS = {"captions": CAPTIONER, "words": CLASSIFIER}
 
 
 def stage_of(case: str) -> str:
-    return "train_captioner" if case == "captions" else "train_labeller"
+    return STAGES.get(case, "train_labeller")
 
 
 def out_of(case: str) -> Path:
-    return CAPTIONER if case == "captions" else LABELLER
+    return OUTS.get(case, LABELLER)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +130,7 @@ def prepare_all(root: Path, empty_store: Path, enter: Callable[[Path], None]) ->
         enter(root / case)
         shutil.copy(empty_store, "mlflow.db")
         write_params(Path(), **{"dataset__root": "../dataset", "captions__root": "../pictures"} | NO_DRAWS | changes)
-        stages = (prepare_captions,) if case == "captions" else (prepare, finetune_encoder, extract_features)
-        for stage in stages:
+        for stage in STAGES_BEFORE.get(case, (prepare, finetune_encoder, extract_features)):
             stage.main()
 
 
@@ -129,7 +147,7 @@ def together(alone: Path) -> Path:
 
 
 def forget_training(folder: Path) -> None:
-    for out in (LABELLER, CAPTIONER):
+    for out in (LABELLER, CAPTIONER, CLASSIFIER):
         shutil.rmtree(folder / out, ignore_errors=True)
     (folder / LOSSES).unlink(missing_ok=True)
 

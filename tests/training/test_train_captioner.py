@@ -23,8 +23,8 @@ from pipeline.checkpoints.encoder import load_encoder
 from pipeline.config.params import load_params
 from pipeline.datasets.caption_manifest import read_caption_manifest
 from pipeline.datasets.regions import Regions
-from pipeline.stages import prepare_captions
-from pipeline.stages.paths import CAPTIONS
+from pipeline.stages import encode_images, finetune_image_encoder, prepare_captions
+from pipeline.stages.paths import CAPTIONS, IMAGE_ENCODER, REGIONS
 from pipeline.text.vocabulary import END, PADDING, SPECIAL_WORDS, START, UNKNOWN, Vocabulary, tokenize
 from pipeline.tracking import store as tracking_store
 from pipeline.tracking.connection import EXPERIMENT, connect
@@ -57,10 +57,9 @@ def training_data(workspace: Path) -> CaptionTrainingData:
 
 def open_training_data() -> CaptionTrainingData:
     """Prepare ./pictures as params.yaml says."""
-    prepare_captions.main()
-    return CaptionTrainingData.open(
-        read_caption_manifest(CAPTIONS), Regions(CAPTIONS), load_encoder(CAPTIONS / "encoder")
-    )
+    for stage in (prepare_captions, finetune_image_encoder, encode_images):
+        stage.main()
+    return CaptionTrainingData.open(read_caption_manifest(CAPTIONS), Regions(REGIONS), load_encoder(IMAGE_ENCODER))
 
 
 def open_params(**changes):

@@ -57,7 +57,7 @@ def fix_before(network: nn.Module, stage: str) -> list[nn.Module]:
     """
     stages = stages_of(network)
     if stage not in stages:
-        raise InputError(f"encoder.train_from: got {stage!r}, expected a stage of this network: {', '.join(stages)}")
+        raise InputError(f"train_from: got {stage!r}, expected a stage of this network: {', '.join(stages)}")
     for name, parameters in stages.items():
         if name == stage:
             break

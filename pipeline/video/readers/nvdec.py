@@ -84,15 +84,12 @@ class NvdecReader(PyAVReader):
         VideoError: As `PyAVReader`; also where NVDEC cannot be used now, or its first frame differs from that of PyAV.
     """
 
-    def __init__(self, video: VideoIndex, region: Region | None = None) -> None:
-        super().__init__(video, region)
-        self._region = region
-        properties = video.properties
-        self._scale = _DeviceScaler(region or Region(size=(properties.height, properties.width)))
-
     def report(self) -> DecodeReport:
         """See `ScaledReader.report`."""
         return replace(super().report(), reader="nvdec")
+
+    def _scaler(self, region: Region) -> "_DeviceScaler":
+        return _DeviceScaler(region)
 
     def _opened(self, path: InputFile) -> av.container.InputContainer:
         container = open_file(path, hwaccel=_hardware())

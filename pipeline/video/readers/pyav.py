@@ -40,9 +40,9 @@ class PyAVReader(ForwardReader):
         super().__init__(video)
         self._max_early = MAX_EXCHANGED if video.container in EXCHANGING_DEMUXERS else 0
         properties = video.properties
-        region = region or Region(size=(properties.height, properties.width))
-        region.crop_box(width=properties.width, height=properties.height)
-        self._scale: Any = Scaler(region)
+        self._region = region or Region(size=(properties.height, properties.width))
+        self._region.crop_box(width=properties.width, height=properties.height)
+        self._scale = self._scaler(self._region)
         self._sizes = {(properties.width, properties.height): None}  # as shown, in order
         self._container: av.container.InputContainer | None = None
         self._frames: Iterator[av.VideoFrame]
@@ -79,6 +79,9 @@ class PyAVReader(ForwardReader):
         self._position = 0
         self._first_missing = 0  # the earliest position whose time was not seen yet
         self._early: set[float] = set()  # the times of later positions that were seen
+
+    def _scaler(self, region: Region) -> Any:
+        return Scaler(region)
 
     def _opened(self, path: InputFile) -> av.container.InputContainer:
         return open_file(path)
