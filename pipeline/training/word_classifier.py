@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from tqdm import tqdm
 
 from pipeline.checkpoints.encoder import FrameEncoder
 from pipeline.checkpoints.storage import load_weights, save_weights
@@ -288,7 +289,8 @@ def batches(params: Params, manifest: CaptionManifest, read: Read, epoch: int) -
     generator = np.random.default_rng([params.seed, epoch])
     order = generator.permutation(manifest.indices_of_split("train")).tolist()
     size = params.captions.encoder.classifier.batch_size
-    for start in range(0, len(order), size):
+    starts = range(0, len(order), size)  # an epoch takes minutes
+    for start in tqdm(starts, f"epoch {epoch + 1}", unit="batch", leave=False, disable=not ranks.is_first()):
         images = order[start : start + size]
         mirrored = generator.random(len(images)) < MIRRORED * params.captions.mirror
         mine = ranks.mine(range(len(images)))

@@ -38,6 +38,13 @@ def test_given_features_cannot_be_trained_end_to_end(tmp_path, params):
     assert "encodes nothing" in refuse(tmp_path, params)
 
 
+@pytest.mark.parametrize("settings", ["encoder", "captions"])
+def test_a_frozen_encoder_has_no_stage_that_is_trained(tmp_path, params, settings):
+    encoder = params["encoder"] if settings == "encoder" else params["captions"]["encoder"]
+    encoder |= {"training": "frozen", "train_from": "blocks.10"}
+    assert "no stage that is trained: got train_from blocks.10" in refuse(tmp_path, params)
+
+
 def test_consecutive_windows_need_a_length_and_a_state_to_carry(tmp_path, params):
     params["training"] |= {"windows": "consecutive", "window_frames": None}
     assert "window_frames must say" in refuse(tmp_path, params)
