@@ -62,15 +62,9 @@ def encode_manifest(
 
 
 def _read(path: Path, preprocess: Preprocess, *, mirrored: bool) -> np.ndarray:
-    """Read an image, uint8 [H, W, 3].
-
-    It is mirrored within the region of interest, so that the region remains the same part of the image.
-    """
-    pixels = read_image(path)
-    if mirrored:
-        left, _, right, _ = preprocess.crop_box(width=pixels.shape[1], height=pixels.shape[0])
-        pixels[:, left:right] = pixels[:, left:right][:, ::-1].copy()
-    return pixels
+    """Read an image, uint8 [H, W, 3]."""
+    image = read_image(path)
+    return preprocess.mirror(image) if mirrored else image
 
 
 def _counted(batches: Iterable[torch.Tensor], bar: "tqdm[NoReturn]") -> Iterable[torch.Tensor]:

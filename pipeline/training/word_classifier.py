@@ -35,14 +35,13 @@ from pipeline.scores import LOSS
 from pipeline.text.vocabulary import tokenize
 from pipeline.tracking import store
 from pipeline.training import ranks
-from pipeline.training.captioner import datasets_of
+from pipeline.training.captioner import MIRRORED, datasets_of
 from pipeline.training.loop import Callbacks, Scores, fit, rate_factor
 from pipeline.training.runs import log_history, open_state, open_training_run
 from pipeline.video.image import read_image
 
 HEAD_RATE = 5.0  # times the learning rate of the encoder
 MAX_SHARE = 0.5  # of the training images that have a word; more frequent ones, such as "a", say nothing of an image
-MIRRORED = 0.5  # the share of training images, where captions.mirror is set
 NAME = "word_classifier"
 
 
@@ -308,9 +307,9 @@ def _read(
 ) -> WordBatch:
     """Read images of the manifest, some of them mirrored within the region of interest."""
     preprocess = frame_encoder.preprocess
-    images = [preprocess(read_image(Path(manifest.images[index].path))[None]) for index in indices]
-    images = [image.flip(3) if is_mirrored else image for image, is_mirrored in zip(images, mirrored, strict=True)]
-    return WordBatch(torch.cat(images), shares[list(indices)])
+    read = (read_image(Path(manifest.images[index].path)) for index in indices)
+    images = [preprocess.mirror(image) if flip else image for image, flip in zip(read, mirrored, strict=True)]
+    return WordBatch(torch.cat([preprocess(image[None]) for image in images]), shares[list(indices)])
 
 
 @torch.inference_mode()

@@ -79,6 +79,17 @@ class Preprocess(Region):
             frames = functional.interpolate(frames, self.size, mode="bilinear", antialias=True)
         return frames.permute(0, 2, 3, 1)
 
+    def mirror(self, image: np.ndarray) -> np.ndarray:
+        """Mirror an image, uint8 [H, W, 3], within the region of interest, which so remains the same part of it.
+
+        Raises:
+            InputError: The crop does not lie within the image.
+        """
+        left, _, right, _ = self.crop_box(width=image.shape[1], height=image.shape[0])
+        mirrored = image.copy()
+        mirrored[:, left:right] = image[:, left:right][:, ::-1]
+        return mirrored
+
     def normalize(self, pixels: torch.Tensor, channels: ChannelValues | None = None) -> torch.Tensor:
         """Compute (value / 255 - mean) / std.
 

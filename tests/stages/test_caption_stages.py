@@ -77,7 +77,7 @@ def region_files() -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in REGIONS.glob("regions_*")}
 
 
-# prepare_captions
+# prepare_captions, finetune_image_encoder, encode_images
 
 
 def test_an_image_is_encoded_independently_of_the_others(pictures):

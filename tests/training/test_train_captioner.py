@@ -8,14 +8,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_data import Killed, kill_in, write_caption_dataset, write_params
-from mlflow import MlflowClient
+from made_training import client, curve, read_history, runs
 
 from pipeline.captioning.describe import caption_images, load_caption_model, plan_search
 from pipeline.checkpoints.captioner import load_captioner
@@ -27,7 +26,6 @@ from pipeline.stages import encode_images, finetune_image_encoder, prepare_capti
 from pipeline.stages.paths import CAPTIONS, IMAGE_ENCODER, REGIONS
 from pipeline.text.vocabulary import END, PADDING, SPECIAL_WORDS, START, UNKNOWN, Vocabulary, tokenize
 from pipeline.tracking import store as tracking_store
-from pipeline.tracking.connection import EXPERIMENT, connect
 from pipeline.tracking.models import fetch_checkpoint
 from pipeline.training import captioner as training
 from pipeline.training import captioner_learner, loop
@@ -70,24 +68,6 @@ def open_params(**changes):
 def vocabulary_of(training_data: CaptionTrainingData) -> Vocabulary:
     words = (words for index in training_data.of_split("train") for words in training_data.words[index])
     return Vocabulary.from_captions(words, min_count=1)
-
-
-def client() -> MlflowClient:
-    connect()
-    return MlflowClient()
-
-
-def runs() -> list:
-    return client().search_runs([mlflow.get_experiment_by_name(EXPERIMENT).experiment_id])
-
-
-def read_history(folder: Path) -> list[dict[str, str]]:
-    with (folder / "history.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def curve(run_id: str, name: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in client().get_metric_history(run_id, f"epoch/{name}")]
 
 
 @pytest.fixture

@@ -7,13 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
 from made_data import Killed, kill_in, write_feature_dataset, write_params
-from made_training import open_training_data, read_history
-from mlflow import MlflowClient
+from made_training import client, curve, open_training_data, read_history, runs
 
 from pipeline.annotations.label_space import IGNORE_INDEX, LabelSpace
 from pipeline.annotations.segment_model import fit_segment_model
@@ -26,7 +24,6 @@ from pipeline.labelling.model import load_model
 from pipeline.labelling.video import label_video
 from pipeline.postprocessing.temperature import fit_temperature
 from pipeline.tracking import store
-from pipeline.tracking.connection import EXPERIMENT, connect
 from pipeline.tracking.models import fetch_checkpoint
 from pipeline.tracking.searches import known_searches
 from pipeline.training import labeller as training
@@ -63,19 +60,6 @@ def open_params(folder: Path, **changes):
 def open_training_data_of(folder: Path) -> TrainingData:
     write_params(folder)
     return open_training_data()
-
-
-def client() -> MlflowClient:
-    connect()
-    return MlflowClient()
-
-
-def runs() -> list:
-    return client().search_runs([mlflow.get_experiment_by_name(EXPERIMENT).experiment_id])
-
-
-def curve(run_id: str, name: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in client().get_metric_history(run_id, f"epoch/{name}")]
 
 
 def test_one_run_holds_parameters_metrics_data_and_model(features_workspace, monkeypatch):

@@ -1,17 +1,15 @@
 """The training of the captioner's encoder on words, on small pictures of coloured squares."""
 
-import csv
 from functools import partial
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_data import Killed, kill_in, write_caption_dataset, write_params
-from mlflow import MlflowClient
+from made_training import curve, read_history, runs
 
 from pipeline.checkpoints.captioner import load_captioner
 from pipeline.checkpoints.encoder import FrameEncoder, load_encoder
@@ -23,7 +21,6 @@ from pipeline.stages.finetune_image_encoder import CLASSIFIER, make_encoder
 from pipeline.stages.paths import CAPTIONER, CAPTIONS, IMAGE_ENCODER
 from pipeline.text.vocabulary import tokenize
 from pipeline.tracking import store
-from pipeline.tracking.connection import EXPERIMENT, connect
 from pipeline.training import loop, word_classifier
 from pipeline.training.word_classifier import (
     WordBatch,
@@ -103,16 +100,6 @@ def trained(manifest: CaptionManifest, out: Path) -> FrameEncoder:
     return frame_encoder
 
 
-def runs() -> list:
-    connect()
-    return MlflowClient().search_runs([mlflow.get_experiment_by_name(EXPERIMENT).experiment_id])
-
-
-def read_history(folder: Path) -> list[dict[str, str]]:
-    with (folder / "history.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def classifier_of(manifest: CaptionManifest, frame_encoder: FrameEncoder) -> WordClassifier:
     shares = shares_of(manifest, choose_words(manifest, 20))
     torch.manual_seed(0)
@@ -137,7 +124,7 @@ def test_the_encoder_learns_the_words_of_images_that_it_has_not_seen(manifest):
     trained(manifest, Path("words"))
     history = [float(row["val_loss"]) for row in read_history(Path("words"))]
     assert min(history) < 0.6 * history[0]
-    assert [*history, 0.0].index(min(history)) > 3
+    assert history.index(min(history)) > 3
 
 
 def test_the_run_has_the_curves_and_the_best_weights_are_those_of_the_encoder(manifest):
@@ -149,8 +136,7 @@ def test_the_run_has_the_curves_and_the_best_weights_are_those_of_the_encoder(ma
     assert run.data.params["captions.encoder.classifier.learning_rate"] == "0.003"
     assert {d.dataset.name for d in run.inputs.dataset_inputs} == {f"squares-{s}" for s in ("train", "val", "test")}
     for name in ("train_loss", "val_loss"):
-        points = MlflowClient().get_metric_history(run.info.run_id, f"epoch/{name}")
-        assert [point.value for point in points] == [float(row[name]) for row in history]
+        assert curve(run.info.run_id, name) == [(int(row["epoch"]), float(row[name])) for row in history]
     best = min(range(3), key=lambda epoch: float(history[epoch]["val_loss"]))
     assert run.data.metrics["best_epoch"] == best
     classifier = classifier_of(manifest, frame_encoder)

@@ -36,6 +36,18 @@ def test_a_crop_in_fractions_equals_the_same_crop_in_pixels(data: st.DataObject)
     np.testing.assert_array_equal(in_pixels.numpy(), expected)
 
 
+@given(st.integers(0, 29), st.integers(0, 30))
+def test_an_image_is_mirrored_within_the_region_of_interest(left: int, right: int) -> None:
+    crop = (left, 2, right - left, 9) if left < right else None
+    start, stop = (left, right) if crop else (0, 30)
+    before = PIXELS[0].copy()
+    mirrored = Preprocess(size=(9, 9), crop=crop).mirror(before)
+    np.testing.assert_array_equal(before, PIXELS[0])
+    for column in range(30):
+        source = start + stop - 1 - column if start <= column < stop else column
+        np.testing.assert_array_equal(mirrored[:, column], PIXELS[0][:, source])
+
+
 @settings(max_examples=30, deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), color=st.sampled_from(["rgb", "grey"]))
 def test_values_stay_in_range_at_any_size(height: int, width: int, color: str) -> None:
