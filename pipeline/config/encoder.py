@@ -98,7 +98,7 @@ class WordTraining(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """The weight decay of the optimizer."""
     dropout: Fraction01 = 0.3
-    """The share that training drops of the mean of an image's regions, from which its words are found."""
+    """The share that training drops of the channels of each region, in which the words are looked for."""
     num_words: Positive = 800
     """How many words are learnt: the most frequent ones, without those that more than half of the images have."""
 

@@ -2,8 +2,10 @@
 
 A small set of captions teaches a recurrent network little about what things look like. Which of the frequent words
 occur in the captions of an image is an easier question, and captions are easier to learn from the regions of an encoder
-that was trained to answer it. Source: Wu et al. 2016, "What Value Do Explicit High Level Concepts Have in Vision to
-Language Problems?", arXiv 1506.01144.
+that was trained to answer it (Wu et al. 2016, "What Value Do Explicit High Level Concepts Have in Vision to Language
+Problems?", arXiv 1506.01144).
+
+Each word is looked for in each region, because a thing fills a part of an image, and the captioner attends to regions.
 
 N images of h x w pixels, R regions of C channels, W words.
 """
@@ -46,13 +48,19 @@ NAME = "word_classifier"
 
 
 class WordClassifier(nn.Module):
-    """Images -> logits of the words of their captions: a linear layer on the mean of the encoder's regions.
+    """Images -> logits of the words of their captions.
+
+    logit_rw = W_w . dropout(region_r) + b_w
+    logit_w = log(mean_r exp(logit_rw))                      between the mean and the maximum over the regions
+
+    Source: the log-sum-exp, with r = 1, of Pinheiro, Collobert 2015, "From Image-level to Pixel-level Labeling with
+    Convolutional Networks", arXiv 1411.6228.
 
     Args:
         encoder: The encoder.
         frequencies: float [W], the mean share of the captions of a training image that have each word, with which the
             classifier begins.
-        dropout: The probability that training drops a channel of this mean.
+        dropout: The probability that training drops a channel of a region.
     """
 
     def __init__(self, encoder: Encoder, frequencies: Tensor, *, dropout: float) -> None:
@@ -65,7 +73,8 @@ class WordClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [N, 3, h, w], normalized for the encoder, to logits [N, W]."""
-        return self.head(self.dropout(self.encoder.regions(images).mean(1)))
+        logits = self.head(self.dropout(self.encoder.regions(images)))
+        return torch.logsumexp(logits, dim=1) - math.log(logits.shape[1])
 
 
 class WordBatch(NamedTuple):

@@ -119,6 +119,17 @@ def test_the_loss_is_that_of_torch_and_begins_at_the_frequencies_of_the_words(ma
     torch.testing.assert_close(found.sum(), expected)
 
 
+def test_the_logit_of_a_word_lies_between_the_mean_and_the_maximum_of_its_logits_in_the_regions(manifest):
+    frame_encoder = make_encoder(load_params())
+    classifier = classifier_of(manifest, frame_encoder).eval()
+    torch.nn.init.normal_(classifier.head.weight)
+    image = frame_encoder.preprocess(read_image(Path(manifest.images[0].path))[None])
+    of_regions = classifier.head(frame_encoder.encoder.regions(image))[0].double().detach().numpy()
+    found = classifier(image)[0].detach().numpy()
+    np.testing.assert_allclose(found, np.log(np.mean(np.exp(of_regions), axis=0)), rtol=1e-5)
+    assert np.all((of_regions.mean(0) < found) & (found < of_regions.max(0)))
+
+
 def test_the_encoder_learns_the_words_of_images_that_it_has_not_seen(manifest):
     set_params(epochs=30, learning_rate=0.003)
     trained(manifest, Path("words"))
